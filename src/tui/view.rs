@@ -178,7 +178,7 @@ fn counters(model: &Model) -> Vec<(String, Style)> {
     let mut pieces: Vec<(String, Style)> = Vec::new();
     let mut lamps: Vec<(&str, Style, usize)> = Vec::new();
     for server in &read_model.servers {
-        let (glyph, style) = breaker::lamp_of(server, theme);
+        let (glyph, style) = breaker::status_dot_of(server, theme);
         match lamps.iter_mut().find(|(g, s, _)| *g == glyph && *s == style) {
             Some((_, _, count)) => *count += 1,
             None => lamps.push((glyph, style, 1)),
@@ -227,12 +227,12 @@ fn breadcrumb(model: &Model) -> String {
 
 fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &model.theme;
-    let row: Vec<status_dots::Lamp> = model
+    let row: Vec<status_dots::StatusDot> = model
         .read_model()
         .servers
         .iter()
         .map(|s| {
-            let (glyph, style) = breaker::lamp_of(s, theme);
+            let (glyph, style) = breaker::status_dot_of(s, theme);
             (glyph, style, s.id().as_str(), s.stats.in_flight)
         })
         .collect();

@@ -10,12 +10,12 @@ use crate::domain::{event::Event, read_model::ConsoleState, time::Stamp};
 use super::{
     pane::{
         DrawContext,
-        entry::Entry,
+        filter_line::FilterLine,
         health::{Health, Page},
-        query::FilterLine,
+        row_detail::RowDetail,
         table::TrafficView,
         timeline::Timeline,
-        workflows::Flows,
+        workflows::WorkflowsPane,
     },
     rows::{RowId, Rows},
 };
@@ -109,9 +109,9 @@ pub struct Views {
     /// The health.
     pub health: Health,
     /// The workflows.
-    pub flows: Flows,
+    pub flows: WorkflowsPane,
     /// The row that is open beside traffic or timeline.
-    pub entry: Option<Entry>,
+    pub entry: Option<RowDetail>,
     /// The places of the parts.
     pub places: Vec<(Part, Rect)>,
 }
@@ -128,7 +128,7 @@ impl Views {
             timeline: Timeline::new(&rows),
             rows,
             health: Health::default(),
-            flows: Flows::default(),
+            flows: WorkflowsPane::default(),
             entry: None,
             places: vec![],
         }
@@ -215,7 +215,7 @@ impl Views {
         match (self.current, &self.entry) {
             (View::Console, _) => &[],
             (View::Workflows, _) => self.flows.order(self.part),
-            (View::Health, _) if self.health.page != Page::Figures => &[Part::Main],
+            (View::Health, _) if self.health.page != Page::Table => &[Part::Main],
             (View::Health, _) => &[Part::Main, Part::Facts, Part::Lines],
             (_, Some(_)) => &[Part::Main, Part::Entry],
             (_, None) => &[Part::Main],
@@ -279,9 +279,9 @@ impl Views {
         match (self.current, &self.entry) {
             _ if zoom => alone,
             (View::Workflows, _) => self.flows.places(self.part, body),
-            (View::Health, _) if body.height < 18 || self.health.page != Page::Figures => alone,
+            (View::Health, _) if body.height < 18 || self.health.page != Page::Table => alone,
             (View::Health, _) => {
-                let (top, rest) = above(body, self.health.wish().clamp(5, body.height * 2 / 5));
+                let (top, rest) = above(body, self.health.preferred_height().clamp(5, body.height * 2 / 5));
                 if body.width < 96 {
                     let below = if self.part == Part::Lines { Part::Lines } else { Part::Facts };
                     return vec![(Part::Main, top), (below, rest)];

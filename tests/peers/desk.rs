@@ -143,7 +143,7 @@ fn a_session_by_keyboard_alone() {
     desk.session.press("x", "– cancelled");
     // A question of the server, answered.
     desk.find("elicitreq", "everything_trigger-elicitation-request");
-    desk.session.press("\r", "━ Inbox");
+    desk.session.press("\r", "━ Question");
     desk.answer("name *", "Ada");
     desk.session.press("\r", DONE);
     // All of it in Traffic and Timeline.
@@ -216,7 +216,7 @@ fn a_session_by_mouse_alone() {
     desk.click_last("⏎ fire");
     desk.session.see("question");
     desk.click_last("1 question");
-    desk.session.see("━ Inbox");
+    desk.session.see("━ Question");
     desk.answer("answer *", "forty-two");
     desk.click_last("⏎ answer");
     desk.session.see(DONE);

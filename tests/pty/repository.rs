@@ -20,7 +20,7 @@ fn start(prepare: impl FnOnce(&std::path::Path)) -> Session {
 
 /// Waits for the question, and for its keys: they are shown, and taken, half a second later.
 fn asked(session: &mut Session) -> String {
-    session.until("the question with its keys", |screen| screen.contains("Start what this project") && screen.contains(" approve "))
+    session.until("the question with its keys", |screen| screen.contains("Start this project") && screen.contains(" approve "))
 }
 
 #[test]
@@ -31,11 +31,11 @@ fn a_rejected_project_gives_nothing_until_it_is_asked_about_again() {
     session.press("n", "was not approved");
     let screen = session.press("5", "deploy");
     assert!(!screen.contains("evil"), "{screen}");
-    session.press("A", "Start what this project asks for?");
+    session.press("A", "Start this project's servers?");
     asked(&mut session);
     session.keys("a");
     // The question names it as well.
-    session.until("its workflow", |screen| screen.contains("project/evil") && !screen.contains("Start what this project"));
+    session.until("its workflow", |screen| screen.contains("project/evil") && !screen.contains("Start this project"));
     // What was approved changes: it is asked about again, and not used meanwhile.
     session.write("workflows/evil.toml", &EVIL.replace("NAME", "evil").replace("Evil", "Worse"));
     asked(&mut session);
@@ -68,7 +68,7 @@ fn the_first_frame_comes_whatever_the_project_holds() {
     asked(&mut session);
     // Approved, what is deeper than the limit is a problem of its file.
     session.keys("a");
-    session.until("the question gone", |screen| !screen.contains("Start what this project"));
+    session.until("the question gone", |screen| !screen.contains("Start this project"));
     session.press("5", "project/deep");
     session.until("the problem", |screen| screen.contains("1 problem"));
     session.keys("q");

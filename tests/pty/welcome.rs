@@ -24,12 +24,12 @@ fn from_nothing_to_the_first_answer() {
     assert!(screen.contains("✓ ok"), "{screen}");
     // Beside servers it opens again, and knows what is here.
     session.press("\x1b", "┏━ Servers");
-    let screen = session.press("W", "Get more servers");
+    let screen = session.press("W", "Add servers");
     assert!(screen.contains("✓ in use"), "{screen}");
-    session.press("\r", "are among your servers already");
-    session.press("\x1b", "Get more servers");
+    session.press("\r", "are configured already");
+    session.press("\x1b", "Add servers");
     session.keys("\x1b");
-    session.until("the dialog gone", |screen| !screen.contains("Get more servers"));
+    session.until("the dialog gone", |screen| !screen.contains("Add servers"));
     session.keys("q");
     session.ended().code(0).restored().nothing_left();
 }

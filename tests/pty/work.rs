@@ -41,7 +41,7 @@ fn a_tool_is_found_filled_fired_and_its_result_seen() {
     session.press("?", "━ Keys ━");
     session.keys("\x1b");
     session.until("the help gone", |screen| !screen.contains("━ Keys ━"));
-    session.press(":", "━ Do ━");
+    session.press(":", "━ Commands ━");
     session.press("get_inbox\r", "━ email_get_inbox ━");
     to_keys(&mut session);
     leave(session);
@@ -60,7 +60,7 @@ fn pasted_lines_go_out_with_line_feeds() {
     to_keys(&mut session);
     session.keys("\x1b[17~");
     session.until("the result in focus", |screen| screen.contains("┏━ Result"));
-    session.press("[", "nothing else happened on the way");
+    session.press("[", "no other events");
     session.press("[", "tools/call");
     // What was sent, as it went out.
     session.keys("[");
@@ -78,7 +78,7 @@ fn pasted_json_is_taken_whatever_its_line_ends() {
     // Every line of what the editor began with is deleted.
     session.keys(&"\x1b[3~".repeat(400));
     session.keys("\x1b[200~{\r  \"email\": \"mary@example.com\",\r  \"name\": \"Mary\"\r}\r\x1b[201~");
-    session.see("✓ fits the schema");
+    session.see("✓ valid");
     session.press("\x1b\r", "✓ ok");
     session.keys("\x1b");
     session.until("out of the editor", |screen| screen.contains("q quit"));
@@ -100,7 +100,7 @@ fn a_paste_never_freezes_the_console() {
     session.see("abcde\\n");
     // In a prompt of one line.
     to_keys(&mut session);
-    session.press(":", "━ Do ━");
+    session.press(":", "━ Commands ━");
     paste(&mut session, 3 << 20);
     session.keys("\x1b");
     session.see("Nothing was pasted: the text has 3");
@@ -199,10 +199,10 @@ fn a_whole_session_by_keys_alone() {
     session.keys("\x1b");
     session.until("the search gone", |screen| !screen.contains("/berlin"));
     session.press("|", "Filter by JSONPath");
-    session.press("\x15$.address.city\r", "1 found");
+    session.press("\x15$.address.city\r", "1 match");
     session.keys("\x1b");
-    session.until("the filter gone", |screen| !screen.contains("1 found"));
-    session.press("[", "nothing else happened on the way");
+    session.until("the filter gone", |screen| !screen.contains("1 match"));
+    session.press("[", "no other events");
     let screen = session.press("[", "tools/call");
     assert!(screen.contains("→ request"), "{screen}");
     // The same call once more, changed.
@@ -215,7 +215,7 @@ fn a_whole_session_by_keys_alone() {
     session.press("/tool:create_user origin:console\r", "2 of ");
     session.press("\x1b[H\r", "\"mary@example.com\"");
     session.press("3", "━ Timeline ━");
-    session.press("/server:email\r", "The last calls");
+    session.press("/server:email\r", "Latest calls");
     session.until("only what passes", |screen| !screen.contains("create_user"));
     session.press("\x1b", "create_user");
     leave(session);

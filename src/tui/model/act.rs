@@ -7,7 +7,10 @@ use crate::{
         layout::Focus,
         msg::Cmd,
         overlay::{help::Help, notices::Notices, palette::Palette},
-        widget::{form::FormView, window::Move},
+        widget::{
+            form::FormView,
+            window::{Direction, Move},
+        },
     },
 };
 
@@ -89,7 +92,9 @@ impl Model {
             Action::Burst => self.ask_burst(),
             Action::Subscribe => return self.subscribe(),
             Action::Search => self.ask_search(),
-            Action::NextMatch | Action::PreviousMatch => self.shown_mut().match_step(action == Action::NextMatch),
+            Action::NextMatch | Action::PreviousMatch => {
+                self.shown_mut().match_step(Direction::backward_if(action == Action::PreviousMatch));
+            }
             Action::JsonPath => self.ask_path(),
             Action::Save => self.ask_save(),
             Action::OpenMedia => return self.open_media(),
@@ -99,7 +104,7 @@ impl Model {
             }
             Action::Undo => self.call.undo(),
             Action::Cancel => return self.cancel(),
-            Action::NextTab | Action::PreviousTab => self.turn_tab(action == Action::PreviousTab),
+            Action::NextTab | Action::PreviousTab => self.turn_tab(Direction::backward_if(action == Action::PreviousTab)),
             Action::Refire => return self.refire(),
             Action::EditAgain => self.edit_again(),
             Action::Follow => self.traffic.follow(),

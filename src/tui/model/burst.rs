@@ -13,8 +13,8 @@ use crate::{
         layout::Focus,
         msg::Cmd,
         overlay::{
-            burst::{Burst, MOST_AT_ONCE, MOST_CALLS},
-            entry::Entry,
+            burst::{Burst, MAX_CALLS, MAX_CONCURRENCY},
+            text_prompt::TextPrompt,
         },
     },
 };
@@ -26,7 +26,7 @@ impl Model {
     pub(super) fn burst_spec(&self) -> Option<CallSpec> {
         let operation = match self.focus {
             _ if self.in_view() => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
-            Focus::Call | Focus::Servers | Focus::Info => self.call.sketch(),
+            Focus::Call | Focus::Servers | Focus::Info => self.call.draft(),
             _ => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
         };
         operation.map(|operation| CallSpec { operation, origin: Origin::Console, timeout: None, run: None })
@@ -50,20 +50,20 @@ impl Model {
             return;
         };
         let title = format!("Fire {} many times", self.feed.read_model.call_name(&spec.operation));
-        let note = format!("Up to {MOST_CALLS} calls, up to {MOST_AT_ONCE} at once. Esc stops the run.");
-        let entry = Entry::new(title, note, &[("calls", "100"), ("at once", "8")]);
+        let note = format!("Up to {MAX_CALLS} calls, up to {MAX_CONCURRENCY} at once. Esc stops the run.");
+        let entry = TextPrompt::new(title, note, &[("calls", "100"), ("at once", "8")]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Burst(Box::new(spec))));
     }
 
     /// The numbers that were entered.
-    pub(super) fn burst_numbers(&self, entry: &Entry) -> Result<(u64, usize), String> {
+    pub(super) fn burst_numbers(&self, entry: &TextPrompt) -> Result<(u64, usize), String> {
         let number = |field: usize, word: &str, most: u64| {
             let text = entry.text(field).trim().replace(['_', ' ', '\''], "");
             text.parse::<u64>().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| format!("{word} is a number from 1 to {most}."))
         };
-        let total = number(0, "calls", MOST_CALLS)?;
-        let at_once = number(1, "at once", MOST_AT_ONCE as u64)?;
-        Ok((total, usize::try_from(at_once).unwrap_or(MOST_AT_ONCE)))
+        let total = number(0, "calls", MAX_CALLS)?;
+        let at_once = number(1, "at once", MAX_CONCURRENCY as u64)?;
+        Ok((total, usize::try_from(at_once).unwrap_or(MAX_CONCURRENCY)))
     }
 
     /// Starts a run, after asking when the tool may destroy something.

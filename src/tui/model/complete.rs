@@ -11,7 +11,7 @@ use crate::{
         id::CallId,
         time::Stamp,
     },
-    tui::{layout::Focus, msg::Cmd, pane::call::Typed},
+    tui::{layout::Focus, msg::Cmd, pane::call::CompletionRequest},
 };
 
 use super::Model;
@@ -25,13 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Completing {
     /// What stands under the cursor.
-    typed: Option<Typed>,
+    typed: Option<CompletionRequest>,
     /// When to ask for it.
     due: Option<Stamp>,
     /// The token of the call that asks, until its id is known.
-    token: Option<(u64, Typed)>,
+    token: Option<(u64, CompletionRequest)>,
     /// The call that asks, and what it asks for.
-    call: Option<(CallId, Typed)>,
+    call: Option<(CallId, CompletionRequest)>,
 }
 
 impl Completing {
@@ -45,7 +45,7 @@ impl Model {
     /// Notes what is typed; a change is asked about after a rest.
     pub(super) fn note_typing(&mut self) {
         let here = self.modals.is_empty() && self.focus == Focus::Call && self.tree.filter().is_none();
-        let typed = if here { self.call.typed() } else { None };
+        let typed = if here { self.call.completion_request() } else { None };
         let typed = typed.filter(|typed| {
             let info = self.feed.read_model.server(&typed.server).and_then(|s| s.info.as_ref());
             info.is_some_and(|info| info.declares(&["completions"]))
@@ -100,7 +100,7 @@ impl Model {
     /// Takes the next suggestion into the field, without asking about it again.
     pub(super) fn take_suggestion(&mut self) {
         if self.call.take_suggestion() {
-            self.completing.typed = self.call.typed();
+            self.completing.typed = self.call.completion_request();
             self.completing.due = None;
         }
     }

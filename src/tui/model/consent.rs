@@ -21,7 +21,7 @@ use crate::{
         action::Action,
         msg::Cmd,
         overlay::confirm::Confirm,
-        pane::call::{may_destroy, trusted},
+        pane::call::{needs_confirmation, trusted},
     },
 };
 
@@ -75,7 +75,7 @@ impl Model {
             ConfirmPolicy::Untrusted if believed => ConfirmPolicy::Destructive,
             policy => policy,
         };
-        let hints = may_destroy(tool, read_model, policy)?;
+        let hints = needs_confirmation(tool, read_model, policy)?;
         let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, read_model);
         Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !believed) })
     }

@@ -171,7 +171,7 @@ impl Model {
     /// The call that a command line would make: the one shown, or the one in the form.
     fn copied_operation(&self) -> Option<Operation> {
         match self.focus {
-            Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.call.sketch(),
+            Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.call.draft(),
             _ => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
         }
     }

@@ -128,21 +128,21 @@ impl Model {
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 let rows = help.len(&self.keymap, &self.theme);
-                help.window.scroll(to, rows, help.seen.rows());
+                help.window.scroll(to, rows, help.last_size.rows());
             }
             Some(Modal::Palette(palette)) => {
-                let rows = palette.entries().len();
+                let rows = palette.rows().len();
                 palette.window.go(to, rows);
                 palette.window.fit(rows, height.min(21));
             }
             Some(Modal::Confirm(confirm, _)) => confirm.window.go(to, confirm.answers.len()),
             Some(Modal::Approval(approval)) => {
                 let rows = approval.len(&self.theme);
-                approval.window.scroll(to, rows, approval.seen.rows());
+                approval.window.scroll(to, rows, approval.last_size.rows());
             }
             Some(Modal::Notices(notices)) => {
                 let rows = notices.len(read_model, &self.theme);
-                notices.window.scroll(to, rows, notices.seen.rows());
+                notices.window.scroll(to, rows, notices.last_size.rows());
             }
             Some(Modal::Dry(dry)) => {
                 let width = self.layout.screen.width.min(110).saturating_sub(4);

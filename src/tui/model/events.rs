@@ -27,12 +27,12 @@ impl Model {
             self.tree.rebuild(&self.feed.read_model);
             self.call.sync(&self.feed.read_model);
             if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
-                palette.again(&self.feed.read_model);
+                palette.refresh(&self.feed.read_model);
             }
         }
         for detail in self.detail.iter_mut().chain([&mut self.result]) {
             changes.frames.iter().for_each(|frame| detail.frame(frame));
-            detail.forget(&self.feed.read_model);
+            detail.drop_old_frames(&self.feed.read_model);
             if detail.call().is_some_and(|call| changes.calls.contains(&call)) {
                 detail.sync(&self.feed.read_model);
             }

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::event::NoticeLevel,
-    tui::{msg::Cmd, overlay::longtext::LongText},
+    tui::{msg::Cmd, overlay::long_text::LongText},
 };
 
 use super::{Modal, Model};

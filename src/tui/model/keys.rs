@@ -9,7 +9,7 @@ use crate::tui::{
     keymap::{Context, Lookup},
     layout::Focus,
     msg::Cmd,
-    pane::call::Outcome,
+    pane::call::KeyOutcome,
     widget::{form::FormView, window::Move},
 };
 
@@ -141,11 +141,11 @@ impl Model {
         }
         match self.focus {
             Focus::Call => match self.call.key(key) {
-                Outcome::Stay => vec![],
-                Outcome::Fire => self.fire(),
-                Outcome::Leave => self.act(Action::Back),
-                Outcome::Next => self.act(Action::NextPane),
-                Outcome::Previous => self.act(Action::PreviousPane),
+                KeyOutcome::Stay => vec![],
+                KeyOutcome::Fire => self.fire(),
+                KeyOutcome::Leave => self.act(Action::Back),
+                KeyOutcome::Next => self.act(Action::NextPane),
+                KeyOutcome::Previous => self.act(Action::PreviousPane),
             },
             _ => vec![],
         }
@@ -179,7 +179,7 @@ impl Model {
             }
             Focus::Info => {
                 let width = self.layout.place(pane).map_or(60, |p| p.width.saturating_sub(4));
-                let rows = crate::tui::pane::info::sheet(self.tree.selected(), self.look(), width).len();
+                let rows = crate::tui::pane::info::text_view(self.tree.selected(), self.look(), width).len();
                 self.info.window.scroll(to, rows, page + 1);
             }
             Focus::Call => {

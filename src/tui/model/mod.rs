@@ -49,7 +49,7 @@ use super::{
     layout::{Divider, Focus, Layout, Room},
     msg::{Cmd, Msg},
     overlay::{toast::Toast, welcome::Offer},
-    pane::{DrawContext, call::CallPane, detail::Detail, entry::Entry, info::InfoPane, traffic::TrafficPane},
+    pane::{DrawContext, call::CallPane, detail::Detail, info::InfoPane, row_detail::RowDetail, traffic::TrafficPane},
     state_mirror::Feed,
     strip::Strip,
     theme::Theme,
@@ -219,13 +219,13 @@ impl Model {
         let mut tasks = std::mem::take(&mut self.left);
         tasks.extend(self.result.take_tasks());
         tasks.extend(self.detail.as_mut().map(Detail::take_tasks).unwrap_or_default());
-        tasks.extend(self.views.entry.as_mut().map(Entry::take_tasks).unwrap_or_default());
+        tasks.extend(self.views.entry.as_mut().map(RowDetail::take_tasks).unwrap_or_default());
         tasks.into_iter().map(Cmd::Work).collect()
     }
 
     /// Closes the page of a call.
     fn end_detail(&mut self) {
-        self.left.extend(self.detail.take().iter_mut().flat_map(Detail::give_up));
+        self.left.extend(self.detail.take().iter_mut().flat_map(Detail::close));
     }
 
     /// Gives work that was done to whoever asked for it. What was made is moved there: a copy of a large tree would hold
@@ -237,10 +237,10 @@ impl Model {
         }
         let read_model = &self.feed.read_model;
         let details = self.detail.iter_mut().chain([&mut self.result]);
-        if let Some(detail) = { details }.find(|detail| detail.wants(&worked.ticket)) {
-            detail.worked(worked.done, read_model);
-        } else if let Some(entry) = self.views.entry.as_mut().filter(|entry| entry.wants(&worked.ticket)) {
-            entry.worked(worked, read_model);
+        if let Some(detail) = { details }.find(|detail| detail.waits_for(&worked.ticket)) {
+            detail.job_done(worked.done, read_model);
+        } else if let Some(entry) = self.views.entry.as_mut().filter(|entry| entry.waits_for(&worked.ticket)) {
+            entry.job_done(worked, read_model);
         }
         vec![]
     }
@@ -288,7 +288,7 @@ impl Model {
             theme: &self.theme,
             keys: &self.keymap,
             now: self.now.max(self.feed.last),
-            beat: self.beat,
+            tick: self.beat,
             focused: false,
         }
     }
@@ -300,7 +300,7 @@ impl Model {
             theme: &self.theme,
             keys: &self.keymap,
             now: self.now.max(self.feed.last),
-            beat: self.beat,
+            tick: self.beat,
             focused,
         };
         let parts = Parts {

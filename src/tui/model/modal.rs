@@ -8,8 +8,8 @@ use crate::{
         copying::CopyKind,
         msg::Content,
         overlay::{
-            approval::Approval, burst::Burst, confirm::Confirm, dry::DryRun, entry::Entry, help::Help, inbox::Inbox, longtext::LongText,
-            menu::Menu, notices::Notices, palette::Palette, welcome::Welcome,
+            approval::Approval, burst::Burst, confirm::Confirm, dry_run::DryRun, help::Help, inbox::Inbox, long_text::LongText, menu::Menu,
+            notices::Notices, palette::Palette, text_prompt::TextPrompt, welcome::Welcome,
         },
         pane::health::Subject,
         tree::Node,
@@ -33,7 +33,7 @@ pub enum Modal {
     /// Ways to get servers.
     Welcome(Welcome),
     /// A line that is asked for, and what it is for.
-    Entry(Box<Entry>, Purpose),
+    Entry(Box<TextPrompt>, Purpose),
     /// A menu, and what its rows do.
     Menu(Menu, Vec<Choice>),
     /// Many calls.

@@ -250,7 +250,7 @@ impl Model {
 
     fn press_dialog(&mut self, picture: &Buffer, x: u16, y: u16) -> Vec<Cmd> {
         if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
-            inbox.aimed();
+            inbox.unguard();
         }
         if is_key(self, picture, x, y)
             && let Some(commands) = self.press_key(picture, x, y)

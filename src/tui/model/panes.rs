@@ -1,6 +1,6 @@
 //! From pane to pane: onwards, into what is selected, and back.
 
-use crate::tui::{layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node, views::View};
+use crate::tui::{layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node, views::View, widget::window::Direction};
 
 use super::Model;
 
@@ -12,17 +12,17 @@ impl Model {
         self.focus = order[next % order.len()];
     }
 
-    pub(super) fn turn_tab(&mut self, back: bool) {
+    pub(super) fn turn_tab(&mut self, direction: Direction) {
         let read_model = &self.feed.read_model;
         match &mut self.detail {
-            Some(detail) => detail.turn(back, read_model),
-            None => self.result.turn(back, read_model),
+            Some(detail) => detail.turn_tab(direction, read_model),
+            None => self.result.turn_tab(direction, read_model),
         }
     }
 
     pub(super) fn open(&mut self) -> Vec<Cmd> {
         if matches!(self.focus, Focus::Result | Focus::Detail)
-            && let Some(uri) = self.shown().link_here()
+            && let Some(uri) = self.shown().link_at_cursor()
         {
             return self.follow_link(uri);
         }

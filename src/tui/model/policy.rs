@@ -17,11 +17,11 @@ use crate::{
         action::Action,
         layout::Focus,
         msg::Cmd,
-        overlay::entry::Entry,
+        overlay::text_prompt::TextPrompt,
         pane::{
             banner, breaker,
             detail::Detail,
-            health::{Page, Subject, routes::Target},
+            health::{Page, Subject, routes::RouteTarget},
         },
         tree::Node,
         views::{Part, View},
@@ -82,7 +82,7 @@ impl Model {
     /// The server or tool that is meant: under the cursor of the tree, or of a page of health.
     pub(super) fn meant_subject(&self) -> Option<Subject> {
         if self.in_view() {
-            return (self.views.current == View::Health).then(|| self.views.health.meant()).flatten();
+            return (self.views.current == View::Health).then(|| self.views.health.subject()).flatten();
         }
         let node = self.tree.selected()?;
         let server = node.server().filter(|id| self.feed.read_model.server(id).is_some())?.clone();
@@ -121,7 +121,7 @@ impl Model {
         let text = present.map_or_else(|| EXAMPLE.to_owned(), spelled);
         let note = "Any of latency=200ms, fail=30%, drop=10%, cut=5%, corrupt=5%, with commas: fail answers with an error, drop throws the answer \
                     away, cut breaks the connection, corrupt damages the answer. Real calls are hit, whoever makes them. Empty ends it.";
-        let entry = Entry::new(format!("Inject a fault into {}", named(&subject)), note, &[("fault", &text)]);
+        let entry = TextPrompt::new(format!("Inject a fault into {}", named(&subject)), note, &[("fault", &text)]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Inject(subject)));
         vec![]
     }
@@ -163,7 +163,7 @@ impl Model {
         let store =
             if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
         let note = format!("Kept answers of these are forgotten: a server, server/tool, * for any text, or everything with *.{store}");
-        let entry = Entry::new("Purge the cache", note, &[("pattern", &meant)]);
+        let entry = TextPrompt::new("Purge the cache", note, &[("pattern", &meant)]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Purge));
         vec![]
     }
@@ -184,8 +184,8 @@ impl Model {
         let here = self.views.current == View::Health;
         let meant = self.meant_subject();
         self.views.show(View::Health);
-        let page = if here && self.views.health.page == page { Page::Figures } else { page };
-        self.views.health.turn_to(page, meant.as_ref());
+        let page = if here && self.views.health.page == page { Page::Table } else { page };
+        self.views.health.show_page(page, meant.as_ref());
         self.views.part = Part::Main;
         vec![]
     }
@@ -193,15 +193,15 @@ impl Model {
     /// Opens what is under the cursor of a page.
     pub(super) fn page_open(&mut self) {
         match self.views.health.page {
-            Page::Figures => self.views.health.fold(None),
+            Page::Table => self.views.health.fold(None),
             Page::Breakers => {
-                let meant = self.views.health.meant();
-                self.views.health.turn_to(Page::Figures, meant.as_ref());
+                let meant = self.views.health.subject();
+                self.views.health.show_page(Page::Table, meant.as_ref());
             }
             Page::Routes => match self.views.health.routes.target() {
-                Target::Server(server) => self.views.health.turn_to(Page::Figures, Some(&Subject { server, tool: None })),
-                Target::Call(call) => self.open_call(call),
-                Target::Nothing => {}
+                RouteTarget::Server(server) => self.views.health.show_page(Page::Table, Some(&Subject { server, tool: None })),
+                RouteTarget::Call(call) => self.open_call(call),
+                RouteTarget::Nothing => {}
             },
         }
     }

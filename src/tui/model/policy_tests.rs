@@ -83,7 +83,7 @@ fn an_answer_that_came_too_late_stands_in_the_story_of_its_call_and_changes_noth
     let shown = frame(&mut m);
     let place = |words: &str| shown.find(words).unwrap_or_else(|| panic!("{words}: {shown}"));
     assert!(place("no answer within 500 ms") < place("+500 ms ✕ timeout"));
-    assert!(place("+500 ms ✕ timeout") < place("attempt 1 was answered 740 ms after it was sent:"));
+    assert!(place("+500 ms ✕ timeout") < place("attempt 1: late response 740 ms after it was sent"));
     assert_eq!((m.read_model().failed_total, m.read_model().stats.percentile(95.0)), (failed, p95));
 }
 
@@ -133,8 +133,8 @@ fn states_are_told_without_colours() {
             "↯ OPEN",
             "◑ HALF-OPEN",
             "○ CLOSED",
-            "held open by hand",
-            "held closed by hand",
+            "held open manually",
+            "held closed manually",
             "□",
             "◪",
             "■",
@@ -168,7 +168,7 @@ fn breakers_are_tripped_held_and_reset_from_tree_and_health() {
     keys(&mut m, "home right");
     assert_eq!(order(keys(&mut m, "C")), Some(("database".into(), Some("create_user".into()), BreakerOverride::HoldClosed)));
     keys(&mut m, "enter");
-    assert_eq!(m.views.health.page, Page::Figures);
+    assert_eq!(m.views.health.page, Page::Table);
     assert_eq!(m.views.health.selected().and_then(|s| s.tool.clone()).as_deref(), Some("create_user"));
     assert_eq!(order(keys(&mut m, "O")), Some(("database".into(), Some("create_user".into()), BreakerOverride::HoldOpen)));
 }
@@ -234,7 +234,7 @@ fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
     assert_eq!(m.next_step(), Some(Duration::from_millis(300)));
     m.update(Msg::Beat(fake::at(400_500)));
     assert_eq!(m.next_step(), None, "nothing is left to count");
-    assert!(frame(&mut m).contains("due: the next call"), "{}", frame(&mut m));
+    assert!(frame(&mut m).contains("next probe due"), "{}", frame(&mut m));
 }
 
 #[test]

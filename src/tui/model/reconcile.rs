@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::tui::{
     layout::{Focus, Layout, Middle},
     overlay::approval::Approval,
-    pane::{banner, detail::Detail, entry as row, servers, strip as strip_pane},
+    pane::{banner, detail::Detail, row_detail as row, servers, strip as strip_pane},
 };
 
 use super::{Modal, Model, toasts::TOAST_TIME};
@@ -28,7 +28,7 @@ impl Model {
         {
             self.sequence.clear();
             self.guard_answers();
-            self.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }));
+            self.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), last_size: Default::default() }));
         }
         let node = self.tree.selected().cloned();
         self.call.show(node.as_ref(), &self.feed.read_model);
@@ -36,7 +36,7 @@ impl Model {
         self.result.show(self.call.last_call(), &self.feed.read_model);
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
         let searched = self.detail.iter_mut().chain([&mut self.result]).chain(entry);
-        self.searching = searched.fold(false, |on, detail| detail.search_on() | on);
+        self.searching = searched.fold(false, |on, detail| detail.continue_search() | on);
         self.note_typing();
         let middle = self.middle();
         if !middle.order().contains(&self.focus) {
@@ -79,7 +79,7 @@ impl Model {
             || self.searching
             || self.result.waits()
             || self.detail.as_ref().is_some_and(Detail::waits)
-            || self.views.entry.as_ref().is_some_and(row::Entry::waits)
+            || self.views.entry.as_ref().is_some_and(row::RowDetail::waits)
             || self.completing.waiting()
             || self.modals.iter().any(|modal| matches!(modal, Modal::Burst(burst) if !burst.over()))
             || matches!(self.modals.last(), Some(Modal::Inbox(_)))

@@ -16,8 +16,8 @@ use crate::{
         msg::{Cmd, Content},
         overlay::{
             confirm::Confirm,
-            entry::Entry,
             menu::{Menu, MenuRow},
+            text_prompt::TextPrompt,
         },
         pane::detail::Detail,
         tree::Node,
@@ -52,14 +52,14 @@ impl Model {
         (detail, &self.feed.read_model)
     }
 
-    fn ask(&mut self, entry: Entry, purpose: Purpose) {
+    fn ask(&mut self, entry: TextPrompt, purpose: Purpose) {
         self.modals.push(Modal::Entry(Box::new(entry), purpose));
     }
 
     pub(super) fn ask_search(&mut self) {
         let earlier = if self.searches.is_empty() { "" } else { " ↑ brings back earlier searches." };
         let note = format!("Small letters find capitals too.{earlier}");
-        let entry = Entry::new("Search in the result", note, &[("text", "")]).with_history(&self.searches);
+        let entry = TextPrompt::new("Search in the result", note, &[("text", "")]).with_history(&self.searches);
         self.ask(entry, Purpose::Search);
     }
 
@@ -75,14 +75,14 @@ impl Model {
     }
 
     pub(super) fn ask_path(&mut self) {
-        let path = self.shown().path_to_start();
+        let path = self.shown().proposed_path();
         let note = "A JSONPath (RFC 9535): $.items[0], $..name, $.users[?@.age > 30]. Empty shows everything again.";
-        self.ask(Entry::new("Filter by JSONPath", note, &[("path", &path)]), Purpose::JsonPath);
+        self.ask(TextPrompt::new("Filter by JSONPath", note, &[("path", &path)]), Purpose::JsonPath);
     }
 
     pub(super) fn ask_answer_file(&mut self) {
         self.ask(
-            Entry::new("Answer from a file", "Its text becomes the answer; you can still change it.", &[("path", "")]),
+            TextPrompt::new("Answer from a file", "Its text becomes the answer; you can still change it.", &[("path", "")]),
             Purpose::AnswerFile,
         );
     }
@@ -156,7 +156,7 @@ impl Model {
             Choice::Copy(kind) => self.copy(kind),
             Choice::Save(name, content) => {
                 let note = format!("{}, readable by you only. A file that is there is not replaced unasked.", size(content.len() as u64));
-                self.ask(Entry::new("Save", note, &[("path", &name)]), Purpose::Save(content));
+                self.ask(TextPrompt::new("Save", note, &[("path", &name)]), Purpose::Save(content));
                 vec![]
             }
             Choice::Open(name, content) => {

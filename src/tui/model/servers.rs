@@ -33,7 +33,7 @@ impl Model {
 
     pub(super) fn meant_server(&self) -> Option<ServerId> {
         if self.in_view() {
-            return self.views.health.meant().filter(|_| self.views.current == View::Health).map(|s| s.server);
+            return self.views.health.subject().filter(|_| self.views.current == View::Health).map(|s| s.server);
         }
         self.tree.selected()?.server().cloned()
     }

@@ -95,7 +95,7 @@ impl Model {
         match setup.startup {
             Startup::Approval(prompt) => {
                 model.guard_answers();
-                model.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), seen: Default::default() }))
+                model.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), last_size: Default::default() }))
             }
             Startup::Welcome(offer) => {
                 model.offer = Some(offer.clone());

@@ -12,13 +12,17 @@ use crate::{
         msg::Cmd,
         pane::{
             DrawContext,
-            entry::Entry,
+            filter_line::FilterLine,
             health::{Page, Subject},
-            query::FilterLine,
+            row_detail::RowDetail,
             table::Clicked,
+            timeline::Zoom,
         },
         views::{OnQuery, Part, View, Views},
-        widget::{tabs, window::Move},
+        widget::{
+            tabs,
+            window::{Direction, Move},
+        },
     },
 };
 
@@ -119,7 +123,7 @@ impl Model {
             }
             Action::ZoomIn | Action::ZoomOut => {
                 self.views.show(View::Timeline);
-                self.views.timeline.zoom(action == Action::ZoomIn, self.now);
+                self.views.timeline.zoom(if action == Action::ZoomIn { Zoom::In } else { Zoom::Out }, self.now);
             }
             _ if !self.in_view() => return None,
             Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
@@ -137,12 +141,15 @@ impl Model {
             Action::Filter => return self.view_filter(),
             Action::CompleteFilter => self.views.on_query(OnQuery::Complete),
             Action::NextCall | Action::PreviousCall => {
-                self.views.timeline.step(action == Action::PreviousCall, &self.views.rows, self.now);
+                let direction = Direction::backward_if(action == Action::PreviousCall);
+                self.views.timeline.step(direction, &self.views.rows, self.now);
             }
             Action::Follow => self.view_follow(),
             Action::NextTab | Action::PreviousTab => match (self.views.current, &mut self.views.entry) {
-                (View::Health, _) => self.views.health.lines.turn(),
-                (_, Some(entry)) => entry.detail.turn(action == Action::PreviousTab, &self.feed.read_model),
+                (View::Health, _) => self.views.health.lines.switch_source(),
+                (_, Some(entry)) => {
+                    entry.detail.turn_tab(Direction::backward_if(action == Action::PreviousTab), &self.feed.read_model);
+                }
                 _ => {}
             },
             Action::Copy => return Some(self.view_copy()),
@@ -191,13 +198,13 @@ impl Model {
 
     fn view_open(&mut self) -> Vec<Cmd> {
         if self.views.part == Part::Entry
-            && let Some(uri) = self.shown().link_here()
+            && let Some(uri) = self.shown().link_at_cursor()
         {
             return self.follow_link(uri);
         }
         match (self.views.current, self.views.part) {
             (View::Traffic | View::Timeline, _) if self.view_typing() => self.views.on_query(OnQuery::End { keep: true }),
-            (View::Health, _) if self.views.health.lines.editing() => self.views.health.lines.end_edit(true),
+            (View::Health, _) if self.views.health.lines.editing() => self.views.health.lines.finish_edit(),
             (View::Health, Part::Main) => self.page_open(),
             (View::Traffic | View::Timeline, Part::Main) => {
                 let Some(id) = self.views.selected() else { return vec![] };
@@ -226,11 +233,11 @@ impl Model {
         let views = &mut self.views;
         match (views.current, views.part) {
             (_, _) if views.query().is_some_and(FilterLine::editing) => views.on_query(OnQuery::End { keep: false }),
-            (View::Health, _) if views.health.lines.editing() => views.health.lines.end_edit(false),
+            (View::Health, _) if views.health.lines.editing() => views.health.lines.cancel_edit(),
             (_, Part::Entry) if views.entry.as_mut().is_some_and(|e| e.detail.back()) => {}
             (View::Health, Part::Lines) if views.health.lines.clear() => {}
             (View::Health, Part::Facts | Part::Lines) => views.part = Part::Main,
-            (View::Health, _) if views.health.page != Page::Figures => views.health.page = Page::Figures,
+            (View::Health, _) if views.health.page != Page::Table => views.health.page = Page::Table,
             (_, _) if views.entry.is_some() => (views.entry, views.part) = (None, Part::Main),
             _ if views.query().is_some_and(|query| !query.text().is_empty()) => views.on_query(OnQuery::Clear),
             _ if self.zoom => self.zoom = false,
@@ -251,7 +258,7 @@ impl Model {
             }
             (_, Some(entry)) => entry.copy(),
             _ => self.views.selected().and_then(|id| {
-                let mut entry = Entry::default();
+                let mut entry = RowDetail::default();
                 entry.show(id, &self.views.rows, &self.feed.read_model);
                 entry.copy()
             }),
@@ -301,8 +308,8 @@ impl Model {
             (Part::Main, View::Traffic, Some(to)) => self.views.traffic.go(to, &self.views.rows),
             (Part::Main, View::Health, Some(to)) => self.views.health.go(to),
             (Part::Main, View::Health, None) => match self.views.health.page {
-                Page::Figures => self.views.health.fold(Some(action == Action::Right)),
-                Page::Breakers => self.views.health.breakers.sideways(action == Action::Left),
+                Page::Table => self.views.health.fold(Some(action == Action::Right)),
+                Page::Breakers => self.views.health.breakers.sideways(Direction::backward_if(action == Action::Left)),
                 Page::Routes => {}
             },
             (Part::Entry, ..) => {
@@ -365,7 +372,7 @@ impl Model {
         let was = std::mem::replace(&mut self.views.part, part);
         let again = match (part, self.views.current) {
             (Part::Main, View::Traffic) => match self.views.traffic.click(&self.views.rows, place, event.column, event.row) {
-                Clicked::Row { again } => again && was == part,
+                Clicked::Row { was_selected: again } => again && was == part,
                 Clicked::Column(by) => {
                     self.views.traffic.sort(by);
                     false
@@ -416,13 +423,13 @@ impl Model {
             },
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => match (&self.views.entry, self.views.current) {
                 (Some(entry), _) if self.views.part == Part::Entry => entry.can_fold(),
-                (_, View::Health) => action == Action::Fold && self.views.health.page == Page::Figures && self.views.part == Part::Main,
+                (_, View::Health) => action == Action::Fold && self.views.health.page == Page::Table && self.views.part == Part::Main,
                 _ => false,
             },
             Action::NextCall | Action::PreviousCall => self.views.current == View::Timeline && self.views.part == Part::Main,
             Action::CompleteFilter => self.views.query().is_some_and(FilterLine::editing),
             Action::NextTab | Action::PreviousTab => self.views.current == View::Health || self.views.entry.is_some(),
-            Action::Restart | Action::Disable | Action::Refresh => self.views.health.meant().is_some(),
+            Action::Restart | Action::Disable | Action::Refresh => self.views.health.subject().is_some(),
             Action::NextPane => self.views.order().len() > 1,
             Action::Back => true,
             _ => return None,
@@ -438,7 +445,7 @@ impl Model {
             theme: &self.theme,
             keys: &self.keymap,
             now: self.now.max(self.feed.last),
-            beat: self.beat,
+            tick: self.beat,
             focused: false,
         };
         (look, &mut self.views)

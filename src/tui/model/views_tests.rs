@@ -226,7 +226,7 @@ fn an_old_call_says_what_is_no_longer_kept() {
     let mut m = model(120, 40, Theme::ansi());
     m.feed.read_model.calls.clear();
     keys(&mut m, "2 home down enter");
-    assert!(frame(&mut m).contains("no longer kept"), "{}", frame(&mut m));
+    assert!(frame(&mut m).contains("dropped to make room"), "{}", frame(&mut m));
     assert_eq!(keys(&mut m, "."), []);
 }
 
@@ -385,7 +385,7 @@ fn what_is_open_in_a_view_is_searched_filtered_and_saved_there() {
     keys(&mut m, "ctrl-u");
     text(&mut m, "$.users[0].id");
     keys(&mut m, "enter");
-    assert!(frame(&mut m).contains("1 found"), "{}", frame(&mut m));
+    assert!(frame(&mut m).contains("1 match"), "{}", frame(&mut m));
     keys(&mut m, "s");
     assert!(frame(&mut m).contains("result-64.json"), "{}", frame(&mut m));
 }

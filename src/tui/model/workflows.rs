@@ -28,8 +28,8 @@ use crate::{
         flows::{self, Shelf, free_name, name_trouble},
         keymap::Context,
         msg::Cmd,
-        overlay::{dry::DryRun, entry::Entry},
-        pane::call::Outcome,
+        overlay::{dry_run::DryRun, text_prompt::TextPrompt},
+        pane::call::KeyOutcome,
         views::{Part, View},
         widget::window::Move,
     },
@@ -72,7 +72,7 @@ impl Model {
     pub(super) fn flow_wheel(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
         if part == Part::Graph && !self.views.flows.broken(&self.feed.read_model) {
-            self.views.flows.chart.roll(action, place);
+            self.views.flows.chart.wheel(action, place);
         } else {
             self.flow_move(part, action);
         }
@@ -124,7 +124,7 @@ impl Model {
             }
             Action::Open => return Some(self.flow_open()),
             Action::Back => self.flow_back(),
-            Action::NextTab | Action::PreviousTab => self.views.flows.detail.turn(),
+            Action::NextTab | Action::PreviousTab => self.views.flows.detail.switch_side(),
             Action::ToggleJson => self.views.flows.input.toggle_json(),
             Action::Reset => {
                 let cleared = self.views.flows.input.reset();
@@ -190,7 +190,7 @@ impl Model {
             self.open_input();
             return vec![];
         }
-        match self.views.flows.input.ready() {
+        match self.views.flows.input.validated() {
             Some(input) => self.start_run(&plan, input, None),
             None => vec![],
         }
@@ -387,14 +387,14 @@ impl Model {
     pub(super) fn flow_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         match self.views.part {
             Part::Input => match self.views.flows.input.key(key) {
-                Outcome::Stay => vec![],
-                Outcome::Fire => self.run_workflow(),
-                Outcome::Leave => {
+                KeyOutcome::Stay => vec![],
+                KeyOutcome::Fire => self.run_workflow(),
+                KeyOutcome::Leave => {
                     self.flow_back();
                     vec![]
                 }
-                Outcome::Next => self.act(Action::NextPane),
-                Outcome::Previous => self.act(Action::PreviousPane),
+                KeyOutcome::Next => self.act(Action::NextPane),
+                KeyOutcome::Previous => self.act(Action::PreviousPane),
             },
             _ => vec![],
         }
@@ -469,7 +469,7 @@ impl Model {
             past_call(&read_model.call_name(&call.spec.operation), &call.spec, result)
         };
         let form = || {
-            let operation = self.call.sketch()?;
+            let operation = self.call.draft()?;
             let spec = crate::domain::call::CallSpec { operation, origin: crate::domain::call::Origin::Console, timeout: None, run: None };
             past_call(&read_model.call_name(&spec.operation), &spec, None)
         };
@@ -493,7 +493,7 @@ impl Model {
         } else {
             format!("The {} calls become steps; values that come from earlier results are linked.", past.len())
         };
-        let entry = Entry::new("Keep as a workflow", format!("{what}{left}{place}"), &[("name", &name)]);
+        let entry = TextPrompt::new("Keep as a workflow", format!("{what}{left}{place}"), &[("name", &name)]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Workflow(past)));
     }
 

@@ -1,55 +1,55 @@
-//! The approval of a file that came with a project: what it would start, before it does.
+//! The approval dialog of a project's configuration file: shows what the file would start before anything starts.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
     ApprovalPrompt,
     keymap::{Context, Keymap},
-    pane::text_view::Sheet,
+    pane::text_view::TextView,
     theme::Theme,
     widget::{paint::dialog, window::Window},
 };
 
-use super::{Seen, key_row};
+use super::{LastSize, key_row};
 
 /// The approval dialog.
 pub struct Approval {
-    /// What is to be approved.
+    /// The file and the commands that it would start.
     pub prompt: ApprovalPrompt,
     /// Scroll.
     pub window: Window,
-    /// Where its text was drawn last.
-    pub seen: Seen,
+    /// The size of the text area as drawn last.
+    pub last_size: LastSize,
 }
 
 impl Approval {
-    /// How many rows there are.
+    /// Returns how many rows the text takes.
     pub fn len(&self, theme: &Theme) -> usize {
-        self.sheet(theme, self.seen.width()).len()
+        self.text_view(theme, self.last_size.width()).len()
     }
 
-    fn sheet<'t>(&self, theme: &'t Theme, width: u16) -> Sheet<'t> {
-        let mut sheet = Sheet::new(theme, width);
-        sheet.text(
-            "This came with the project and would start programs on this machine. Nothing of it has been started or run. Read it, then decide. \
-             Files that its programs read later are part of the approval only where their content is listed.",
+    fn text_view<'t>(&self, theme: &'t Theme, width: u16) -> TextView<'t> {
+        let mut out = TextView::new(theme, width);
+        out.text(
+            "This file came with the project and would start programs on this machine. Nothing has been started yet. Read it, then decide. \
+             Files that these programs read later are covered by the approval only if their content is listed here.",
             theme.text,
         );
-        sheet.gap().field("file", &self.prompt.path, theme.accent).field("sha-256", &self.prompt.hash, theme.muted).gap();
+        out.gap().field("file", &self.prompt.path, theme.accent).field("sha-256", &self.prompt.hash, theme.muted).gap();
         for line in &self.prompt.lines {
-            sheet.text(line, theme.warn);
+            out.text(line, theme.warn);
         }
-        sheet
+        out
     }
 
-    /// Draws the dialog; its keys only once they are `answered`.
-    pub fn draw(&self, keys: &Keymap, answered: bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    /// Draws the dialog. `keys_active` hides the keys during the guard time after it opened.
+    pub fn draw(&self, keys: &Keymap, keys_active: bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let wish = (100, area.height.saturating_sub(2));
-        let inner = dialog(buf, area, wish, &[("Start what this project asks for?", theme.warn)], &[], theme);
+        let inner = dialog(buf, area, wish, &[("Start this project's servers?", theme.warn)], &[], theme);
         let room =
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
-        self.seen.note(room);
-        self.sheet(theme, room.width).draw(buf, room, self.window);
-        key_row(keys, Context::Approval, |_| answered, theme, inner, buf);
+        self.last_size.note(room);
+        self.text_view(theme, room.width).draw(buf, room, self.window);
+        key_row(keys, Context::Approval, |_| keys_active, theme, inner, buf);
     }
 }

@@ -1,4 +1,4 @@
-//! Many calls of one kind: how far they are, how long they take, how they end.
+//! A burst: many calls of one target, with progress, latencies and outcomes.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,28 +14,28 @@ use crate::{
     },
     tui::{
         keymap::Context,
-        pane::{DrawContext, text_view::Sheet},
+        pane::{DrawContext, text_view::TextView},
         widget::{paint::dialog, window::Window},
     },
 };
 
 use super::key_row;
 
-/// The most calls of one run.
-pub const MOST_CALLS: u64 = 100_000;
-/// The most calls at once.
-pub const MOST_AT_ONCE: usize = 256;
+/// The most calls of one burst.
+pub const MAX_CALLS: u64 = 100_000;
+/// The most concurrent calls.
+pub const MAX_CONCURRENCY: usize = 256;
 /// Rows of the histogram.
 const ROWS: usize = 12;
 
-/// A run of many calls. Bounded: what is kept of a call that ended is its place in the histogram.
+/// A burst. Its memory is bounded: a call that has ended only counts in the histogram and the outcome totals.
 pub struct Burst {
-    /// What is fired.
+    /// The call that is sent.
     pub spec: CallSpec,
-    /// Its name for people.
+    /// The display name of the call's target.
     pub name: String,
     total: u64,
-    at_once: usize,
+    concurrency: usize,
     asked: u64,
     tokens: HashSet<u64>,
     open: HashSet<CallId>,
@@ -50,14 +50,14 @@ pub struct Burst {
 }
 
 impl Burst {
-    /// A run of `total` calls, `at_once` of them side by side; both are cut to what is allowed.
-    pub fn new(spec: CallSpec, name: String, total: u64, at_once: usize, now: Stamp) -> Burst {
-        let total = total.clamp(1, MOST_CALLS);
+    /// Creates a burst of `total` calls, `concurrency` of them in flight. Both are clamped to their limits.
+    pub fn new(spec: CallSpec, name: String, total: u64, concurrency: usize, now: Stamp) -> Burst {
+        let total = total.clamp(1, MAX_CALLS);
         Burst {
             spec,
             name,
             total,
-            at_once: at_once.clamp(1, MOST_AT_ONCE).min(usize::try_from(total).unwrap_or(MOST_AT_ONCE)),
+            concurrency: concurrency.clamp(1, MAX_CONCURRENCY).min(usize::try_from(total).unwrap_or(MAX_CONCURRENCY)),
             asked: 0,
             tokens: HashSet::new(),
             open: HashSet::new(),
@@ -71,29 +71,29 @@ impl Burst {
         }
     }
 
-    /// How many more calls are to be asked for now.
+    /// Returns how many more calls to submit now.
     pub fn wants(&self) -> usize {
         if self.stopped || self.ended.is_some() {
             return 0;
         }
         let left = usize::try_from(self.total - self.asked).unwrap_or(usize::MAX);
-        self.at_once.saturating_sub(self.tokens.len() + self.open.len()).min(left)
+        self.concurrency.saturating_sub(self.tokens.len() + self.open.len()).min(left)
     }
 
-    /// Notes that a call was asked for with this token.
+    /// Records a call that was submitted with this token.
     pub fn asked(&mut self, token: u64) {
         self.asked += 1;
         self.tokens.insert(token);
     }
 
-    /// Takes back that a call was asked for.
+    /// Removes the record of a submitted call.
     pub fn unask(&mut self, token: u64) {
         if self.tokens.remove(&token) {
             self.asked -= 1;
         }
     }
 
-    /// Notes the id of a call that was asked for; whether the token is one of these calls.
+    /// Records the id of a submitted call. Returns whether the token belongs to this burst.
     pub fn submitted(&mut self, token: u64, call: CallId) -> bool {
         let ours = self.tokens.remove(&token);
         if ours {
@@ -102,12 +102,12 @@ impl Burst {
         ours
     }
 
-    /// The calls under way.
+    /// Returns the calls in flight.
     pub fn open(&self) -> impl Iterator<Item = CallId> + '_ {
         self.open.iter().copied()
     }
 
-    /// Notes the end of a call, if it is one of these.
+    /// Records the end of a call if the call belongs to this burst.
     pub fn settled(&mut self, call: CallId, settled: &Settled, now: Stamp) {
         if !self.open.remove(&call) {
             return;
@@ -128,10 +128,10 @@ impl Burst {
         self.end(rank, settled.outcome.words(), now);
     }
 
-    /// Notes calls whose end nobody saw: the console fell behind and they are no longer kept.
+    /// Records a call whose end event was missed: the console fell behind, and the read model has dropped the call.
     pub fn lost(&mut self, call: CallId, now: Stamp) {
         if self.open.remove(&call) {
-            self.end(4, "end not seen", now);
+            self.end(4, "unknown", now);
         }
     }
 
@@ -148,43 +148,43 @@ impl Burst {
         }
     }
 
-    /// Asks for no more calls; those under way are given up by the caller.
+    /// Submits no more calls. The caller cancels those in flight.
     pub fn stop(&mut self, now: Stamp) {
         self.stopped = true;
         self.close(now);
     }
 
-    /// Whether nothing is under way any more.
+    /// Returns whether the burst has ended.
     pub fn over(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// How many calls have ended.
+    /// Returns how many calls have ended.
     pub fn done(&self) -> u64 {
         self.done
     }
 
-    /// Draws how it stands.
-    pub fn draw(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+    /// Draws progress, latencies and outcomes.
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let height = (ROWS + 9 + self.ends.len()) as u16;
         let state = match (self.ended, self.stopped) {
-            (None, false) => (format!("{} running", look.spinner()), theme.running),
+            (None, false) => (format!("{} running", ctx.spinner()), theme.running),
             (None, true) => ("stopping".to_owned(), theme.warn),
             (Some(_), true) => ("stopped".to_owned(), theme.warn),
             (Some(_), false) => ("✓ done".to_owned(), theme.ok),
         };
-        let title = format!("{} × {}, {} at once", self.name, self.total, self.at_once);
+        let title = format!("{} × {}, {} concurrent", self.name, self.total, self.concurrency);
         let inner = dialog(buf, area, (78, height.min(area.height)), &[(&title, theme.focus)], &[(&state.0, state.1)], theme);
         let room =
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
-        let mut sheet = Sheet::new(theme, room.width);
-        self.progress(&mut sheet, look, room.width);
-        self.figures(&mut sheet, look);
-        let rows = usize::from(room.height).saturating_sub(sheet.len() + self.ends.len() + 2).min(ROWS);
-        sheet.gap();
-        self.histogram(&mut sheet, look, room.width, rows);
-        sheet.gap();
+        let mut out = TextView::new(theme, room.width);
+        self.progress(&mut out, ctx, room.width);
+        self.statistics(&mut out, ctx);
+        let rows = usize::from(room.height).saturating_sub(out.len() + self.ends.len() + 2).min(ROWS);
+        out.gap();
+        self.histogram(&mut out, ctx, room.width, rows);
+        out.gap();
         for ((rank, word), count) in &self.ends {
             let (glyph, style) = match rank {
                 0 => ("✓", theme.ok),
@@ -192,30 +192,30 @@ impl Burst {
                 2 => ("✕", theme.fail),
                 _ => ("–", theme.muted),
             };
-            sheet.row(vec![(format!("{glyph} "), style), (format!("{count:>7}"), theme.text), (format!("  {word}"), style)]);
+            out.row(vec![(format!("{glyph} "), style), (format!("{count:>7}"), theme.text), (format!("  {word}"), style)]);
         }
-        sheet.draw(buf, room, Window::default());
-        key_row(look.keys, Context::Burst, |_| true, theme, inner, buf);
+        out.draw(buf, room, Window::default());
+        key_row(ctx.keys, Context::Burst, |_| true, theme, inner, buf);
     }
 
-    fn progress(&self, sheet: &mut Sheet, look: DrawContext, width: u16) {
-        let theme = look.theme;
+    fn progress(&self, out: &mut TextView, ctx: DrawContext, width: u16) {
+        let theme = ctx.theme;
         let cells = usize::from(width.saturating_sub(24).min(44)).max(1);
         let share = self.done as f64 / self.total as f64;
         let full = ((share * cells as f64) as usize).min(cells);
-        sheet.row(vec![
+        out.row(vec![
             ("▕".into(), theme.muted),
             ("█".repeat(full), theme.running),
             ("░".repeat(cells - full), theme.muted),
             ("▏".into(), theme.muted),
             (format!(" {} of {}", self.done, self.total), theme.text),
-            (if self.open.is_empty() { String::new() } else { format!("  {} under way", self.open.len()) }, theme.muted),
+            (if self.open.is_empty() { String::new() } else { format!("  {} in flight", self.open.len()) }, theme.muted),
         ]);
     }
 
-    fn figures(&self, sheet: &mut Sheet, look: DrawContext) {
-        let theme = look.theme;
-        let took = self.ended.unwrap_or(look.now).since(self.began);
+    fn statistics(&self, out: &mut TextView, ctx: DrawContext) {
+        let theme = ctx.theme;
+        let took = self.ended.unwrap_or(ctx.now).since(self.began);
         let rate = if took.is_zero() { 0.0 } else { self.done as f64 / took.as_secs_f64() };
         let mut pieces: Vec<(String, Style)> = vec![(format!("{} · {rate:.0} calls/s", short(took)), theme.text)];
         if let Some(latencies) = self.latencies.as_ref().filter(|l| !l.is_empty()) {
@@ -226,14 +226,14 @@ impl Burst {
                 pieces.push((value, theme.text));
             }
         }
-        sheet.row(pieces);
+        out.row(pieces);
     }
 
-    /// One bar for each step of 1, 2, 5, 10, … between the quickest and the slowest.
-    fn histogram(&self, sheet: &mut Sheet, look: DrawContext, width: u16, most: usize) {
-        let theme = look.theme;
+    /// Adds one bar for each step of 1, 2, 5, 10, … between the fastest and the slowest call.
+    fn histogram(&self, out: &mut TextView, ctx: DrawContext, width: u16, most: usize) {
+        let theme = ctx.theme;
         let Some(latencies) = self.latencies.as_ref().filter(|l| !l.is_empty()) else {
-            sheet.text("Latencies stand here as soon as a call is answered.", theme.muted);
+            out.text("No latencies yet", theme.muted);
             return;
         };
         let mut edges: Vec<u64> = vec![];
@@ -256,18 +256,18 @@ impl Burst {
             counts.push((edge, latencies.count_between(low, edge)));
             low = edge + 1;
         }
-        let surplus = counts.len().saturating_sub(most.max(1));
-        // The slow ones are the ones to see: what does not fit is put together at the quick end.
-        if surplus > 0 {
-            let quick: u64 = counts[..=surplus].iter().map(|(_, n)| n).sum();
-            counts.drain(..surplus);
-            counts[0].1 = quick;
+        let excess = counts.len().saturating_sub(most.max(1));
+        // The slow calls matter most: bars that do not fit are merged at the fast end.
+        if excess > 0 {
+            let fastest: u64 = counts[..=excess].iter().map(|(_, n)| n).sum();
+            counts.drain(..excess);
+            counts[0].1 = fastest;
         }
         let largest = counts.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
         let cells = u64::from(width.saturating_sub(22).min(50)).max(1);
         for (edge, count) in counts {
             let full = if count == 0 { 0 } else { (count * cells / largest).max(1) };
-            sheet.row(vec![
+            out.row(vec![
                 (format!("≤ {:>7} ", short(std::time::Duration::from_micros(edge))), theme.muted),
                 ("█".repeat(full as usize), theme.accent),
                 (format!(" {count}"), theme.text),

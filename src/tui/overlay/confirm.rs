@@ -1,4 +1,4 @@
-//! A question of Switchboard itself, asked before something is lost.
+//! The confirmation dialog: asks before an action with side effects or data loss.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -15,34 +15,34 @@ use crate::{
     },
 };
 
-/// The question and its answers.
+/// A question with its answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirm {
-    /// What it is about.
+    /// The dialog's title.
     pub title: String,
-    /// What will happen.
+    /// What the action will do.
     pub text: String,
-    /// The answers with what they say here; the first one is under the cursor at first.
+    /// The answers with their labels. The cursor starts on the first one.
     pub answers: Vec<(Action, String)>,
-    /// Cursor.
+    /// The cursor.
     pub window: Window,
-    /// The tools that it is about, as they were defined when it was asked.
+    /// The tools in question, as they were defined when the dialog opened.
     pub about: Vec<(ToolId, Option<Definition>)>,
 }
 
 impl Confirm {
-    /// A question.
+    /// Creates a question.
     pub fn new(title: impl Into<String>, text: impl Into<String>, answers: &[(Action, &str)]) -> Confirm {
         let answers = answers.iter().map(|(a, t)| (*a, (*t).to_owned())).collect();
         Confirm { title: title.into(), text: text.into(), answers, window: Window::default(), about: vec![] }
     }
 
-    /// The answer under the cursor.
+    /// Returns the answer under the cursor.
     pub fn chosen(&self) -> Option<Action> {
         self.answers.get(self.window.cursor).map(|(action, _)| *action)
     }
 
-    /// Whether the question has this answer.
+    /// Returns whether the question has this answer.
     pub fn offers(&self, answer: Action) -> bool {
         self.answers.iter().any(|(action, _)| *action == answer)
     }
@@ -54,13 +54,13 @@ impl Confirm {
         let height = (text.len() + self.answers.len() + 3) as u16;
         let inner = dialog(buf, area, (width, height), &[(&self.title, theme.warn)], &[], theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-        // On a low screen the answers come first: they must be seen.
+        // On a low screen the answers take precedence over the text.
         let room = inner.height.saturating_sub(self.answers.len() as u16);
-        let shown = text.len().min(usize::from(room));
-        for (y, row) in text.iter().take(shown).enumerate() {
+        let text_rows = text.len().min(usize::from(room));
+        for (y, row) in text.iter().take(text_rows).enumerate() {
             Pen::new(buf, inner, y as u16).put(row, theme.text);
         }
-        let start = (shown as u16 + 1).min(room);
+        let start = (text_rows as u16 + 1).min(room);
         for (index, (action, label)) in self.answers.iter().enumerate() {
             let row = Rect { y: inner.y + start + index as u16, height: 1, ..inner };
             let key = keys.key(&[Context::Confirm], *action).unwrap_or_default();

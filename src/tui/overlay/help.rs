@@ -1,14 +1,14 @@
-//! Every key, from the keymap, searchable.
+//! The help dialog: a searchable list of every action with its keys, from the keymap.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::Seen;
+use super::LastSize;
 
 use crate::tui::{
     action::{Action, Group},
     filter::LANGUAGE,
     keymap::{Context, Keymap},
-    pane::text_view::Sheet,
+    pane::text_view::TextView,
     theme::Theme,
     widget::{
         paint::{dialog, head, wrap},
@@ -16,47 +16,47 @@ use crate::tui::{
     },
 };
 
-/// The heading of how filters are written.
+/// The heading of the filter language.
 const FILTERS: &str = "Filters of traffic and timeline";
 
-/// The help overlay.
+/// The help dialog.
 #[derive(Default)]
 pub struct Help {
-    /// What is searched for.
+    /// The search text.
     pub search: String,
     /// Scroll.
     pub window: Window,
-    /// Where its text was drawn last.
-    pub seen: Seen,
+    /// The size of the text area as drawn last.
+    pub last_size: LastSize,
 }
 
 impl Help {
-    /// How many rows there are.
+    /// Returns how many rows the text takes.
     pub fn len(&self, keys: &Keymap, theme: &Theme) -> usize {
-        self.sheet(keys, theme, self.seen.width()).len()
+        self.text_view(keys, theme, self.last_size.width()).len()
     }
 
-    fn sheet<'t>(&self, keys: &Keymap, theme: &'t Theme, width: u16) -> Sheet<'t> {
-        let mut sheet = Sheet::new(theme, width);
+    fn text_view<'t>(&self, keys: &Keymap, theme: &'t Theme, width: u16) -> TextView<'t> {
+        let mut out = TextView::new(theme, width);
         let wanted = self.search.to_lowercase();
         for group in Group::ALL {
             let mut titled = false;
             for action in Action::ALL.iter().filter(|a| a.group() == group) {
                 let room = if width < 80 { 16 } else { 22 };
-                let bound = bound(keys, *action, room);
-                let all = every(keys, *action).join(" ");
+                let bound = key_column(keys, *action, room);
+                let all = all_keys(keys, *action).join(" ");
                 let row = format!("{all} {} {}", action.name(), action.help()).to_lowercase();
                 if !wanted.split_whitespace().all(|word| row.contains(word)) {
                     continue;
                 }
                 if !titled {
-                    sheet.gap().text(group.title(), theme.accent);
+                    out.gap().text(group.title(), theme.accent);
                     titled = true;
                 }
                 let bound = if bound.is_empty() { "palette".to_owned() } else { bound };
-                // Beside the keys where there is room for both, else cut with a mark.
+                // Cut where keys and help do not fit on one row.
                 let help = cut(action.help(), usize::from(width).saturating_sub(room + 3));
-                sheet.row(vec![(format!("  {bound:<room$} "), theme.key), (help, theme.text)]);
+                out.row(vec![(format!("  {bound:<room$} "), theme.key), (help, theme.text)]);
             }
         }
         let mut titled = false;
@@ -66,38 +66,38 @@ impl Help {
                 continue;
             }
             if !titled {
-                sheet.gap().text(FILTERS, theme.accent);
+                out.gap().text(FILTERS, theme.accent);
                 titled = true;
             }
             let cells = if width < 80 { 16 } else { 22 };
             for (at, line) in wrap(meaning, width.saturating_sub(cells + 3)).into_iter().enumerate() {
                 let example = if at == 0 { example } else { "" };
-                sheet.row(vec![(format!("  {example:<cells$} ", cells = usize::from(cells)), theme.key), (line, theme.text)]);
+                out.row(vec![(format!("  {example:<cells$} ", cells = usize::from(cells)), theme.key), (line, theme.text)]);
             }
         }
-        if sheet.is_empty() {
-            sheet.text("No key does anything like this.", theme.muted);
+        if out.is_empty() {
+            out.text("No matches", theme.muted);
         }
-        sheet
+        out
     }
 
-    /// Draws the overlay.
+    /// Draws the dialog.
     pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let search = format!("search: {}▏", self.search);
         let inner = dialog(buf, area, (106, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-        self.seen.note(room);
-        self.sheet(keys, theme, room.width).draw(buf, room, self.window);
+        self.last_size.note(room);
+        self.text_view(keys, theme, room.width).draw(buf, room, self.window);
     }
 }
 
-/// A line, cut at its end with a mark where it is longer than `cells`.
+/// Returns a line, cut and marked with `…` where it is longer than `cells`.
 fn cut(text: &str, cells: usize) -> String {
     if text.chars().count() <= cells { text.to_owned() } else { format!("{}…", head(text, cells.saturating_sub(1))) }
 }
 
-/// The keys of an action in whatever context, each once.
-fn every(keys: &Keymap, action: Action) -> Vec<String> {
+/// Returns the keys of an action in all contexts, each once.
+fn all_keys(keys: &Keymap, action: Action) -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
     for context in Context::ALL {
         for key in keys.keys_of(*context, action) {
@@ -109,10 +109,9 @@ fn every(keys: &Keymap, action: Action) -> Vec<String> {
     shown
 }
 
-/// The same as it is shown in so many cells: the first three that fit, with an ellipsis when there are more, so that none
-/// is kept from who looks for it.
-fn bound(keys: &Keymap, action: Action, room: usize) -> String {
-    let every = every(keys, action);
+/// Returns the keys of an action in at most `room` cells: up to three that fit, then `…` when the action has more.
+fn key_column(keys: &Keymap, action: Action, room: usize) -> String {
+    let every = all_keys(keys, action);
     let shown = |most: usize| {
         let more = (every.len() > most).then_some("…");
         every.iter().take(most).map(String::as_str).chain(more).collect::<Vec<_>>().join("  ")

@@ -1,4 +1,4 @@
-//! A menu: rows with a letter each.
+//! A menu: rows with a letter key each.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -13,27 +13,27 @@ use crate::tui::{
 /// A row of a menu.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MenuRow {
-    /// The letter that takes it at once.
+    /// The letter that selects the row directly.
     pub key: char,
-    /// What it is.
+    /// The row's name.
     pub label: String,
-    /// More about it.
+    /// The text after the name.
     pub detail: String,
 }
 
 /// A menu.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Menu {
-    /// What it is about.
+    /// The menu's title.
     pub title: String,
-    /// Its rows.
+    /// The rows.
     pub rows: Vec<MenuRow>,
-    /// Cursor.
+    /// The cursor.
     pub window: Window,
 }
 
 impl Menu {
-    /// The row of this letter.
+    /// Returns the row of this letter.
     pub fn find(&self, key: char) -> Option<usize> {
         self.rows.iter().position(|row| row.key == key)
     }

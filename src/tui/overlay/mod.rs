@@ -1,16 +1,17 @@
-//! Dialogs over the panes: plain structs that own their cursor, drawn last. They know no engine.
+//! Dialogs over the panes: plain structs that own their cursor, drawn last. They do not depend on the engine.
 
 pub mod approval;
 pub mod burst;
 pub mod confirm;
-pub mod dry;
-pub mod entry;
+pub mod dry_run;
+
 pub mod help;
 pub mod inbox;
-pub mod longtext;
+pub mod long_text;
 pub mod menu;
 pub mod notices;
 pub mod palette;
+pub mod text_prompt;
 pub mod toast;
 pub mod welcome;
 
@@ -25,34 +26,34 @@ use super::{
     widget::paint::{Pen, width},
 };
 
-/// The room that a dialog's text had when it was drawn last: scrolling ends where the text ends there.
+/// The size of a dialog's text area when it was drawn last. Bounds scrolling and sets the width at which rows are counted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen(Cell<(u16, u16)>);
+pub struct LastSize(Cell<(u16, u16)>);
 
-impl Default for Seen {
+impl Default for LastSize {
     fn default() -> Self {
-        Seen(Cell::new((80, 20)))
+        LastSize(Cell::new((80, 20)))
     }
 }
 
-impl Seen {
+impl LastSize {
     fn note(&self, room: Rect) {
         self.0.set((room.width, room.height));
     }
 
-    /// Its columns.
+    /// The columns.
     pub fn width(&self) -> u16 {
         self.0.get().0
     }
 
-    /// Its rows.
+    /// The rows, at least one.
     pub fn rows(&self) -> usize {
         usize::from(self.0.get().1).max(1)
     }
 }
 
-/// Writes the keys of a context that do something now into the last row of a dialog. The way out keeps its place
-/// where there is no room for all.
+/// Writes the available keys of a context into the last row of a dialog. `Back` is always shown, even when the row has
+/// no space for all keys.
 fn key_row(keys: &Keymap, context: Context, acts: impl Fn(Action) -> bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
     if area.height == 0 {
         return;
@@ -60,15 +61,15 @@ fn key_row(keys: &Keymap, context: Context, acts: impl Fn(Action) -> bool, theme
     let row = Rect { y: area.bottom() - 1, height: 1, ..area };
     let mut pen = Pen::new(buf, row, 0);
     pen.skip(1);
-    let shown = keys.hints(context).into_iter().filter(|(_, action)| action.group() != Group::Move && acts(*action));
-    let (last, first): (Vec<_>, Vec<_>) = shown.partition(|(_, action)| *action == Action::Back);
-    let long = |(key, action): &(String, Action)| width(key) + 1 + width(action.label());
-    let all: u16 = first.iter().chain(&last).map(|hint| long(hint) + 3).sum();
-    let gap = if all > pen.left() + 3 { 2 } else { 3 };
-    let mut room = last.iter().fold(pen.left(), |room, hint| room.saturating_sub(long(hint)));
+    let hints = keys.hints(context).into_iter().filter(|(_, action)| action.group() != Group::Move && acts(*action));
+    let (last, first): (Vec<_>, Vec<_>) = hints.partition(|(_, action)| *action == Action::Back);
+    let hint_width = |(key, action): &(String, Action)| width(key) + 1 + width(action.label());
+    let total: u16 = first.iter().chain(&last).map(|hint| hint_width(hint) + 3).sum();
+    let gap = if total > pen.left() + 3 { 2 } else { 3 };
+    let mut room = last.iter().fold(pen.left(), |room, hint| room.saturating_sub(hint_width(hint)));
     let fitting = first.into_iter().take_while(|hint| {
-        let fits = long(hint) + gap <= room;
-        room = room.saturating_sub(long(hint) + gap);
+        let fits = hint_width(hint) + gap <= room;
+        room = room.saturating_sub(hint_width(hint) + gap);
         fits
     });
     let fitting: Vec<_> = fitting.collect();

@@ -1,4 +1,4 @@
-//! Short messages in the corner that go away by themselves.
+//! Toasts: short messages in the corner that expire.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -12,21 +12,21 @@ use crate::{
 
 use super::notices::level_glyph;
 
-/// How many are shown at once.
+/// The most toasts on the screen.
 pub const MOST: usize = 4;
 
-/// A message and until when it is shown.
+/// A message with its expiry time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Toast {
-    /// How bad.
+    /// The severity.
     pub level: NoticeLevel,
-    /// What.
+    /// The message.
     pub text: String,
-    /// Until when.
+    /// The expiry time.
     pub until: Stamp,
 }
 
-/// Draws the messages in the lower right corner of `area`, newest lowest.
+/// Draws the toasts in the lower right corner of `area`, the newest at the bottom.
 pub fn draw(toasts: &[Toast], theme: &Theme, area: Rect, buf: &mut Buffer) {
     let mut bottom = area.bottom();
     let room = area.width.min(64).saturating_sub(4);

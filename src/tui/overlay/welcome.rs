@@ -1,16 +1,16 @@
-//! The welcome: how to get the first servers, and more when there are some.
+//! The welcome dialog: ways to add the first servers, and more servers later.
 //!
-//! What is offered comes from the composition root as plain data; nothing is started or written before its
-//! exact lines were shown and the user said yes.
+//! The choices come from the composition root as plain data. Nothing is started or written before the dialog has shown
+//! the exact lines and the user has confirmed them.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::Seen;
+use super::LastSize;
 
 use crate::tui::{
     action::Action,
     keymap::{Context, Keymap},
-    pane::text_view::Sheet,
+    pane::text_view::TextView,
     theme::Theme,
     widget::{
         paint::{Pen, dialog, width, wrap},
@@ -18,51 +18,51 @@ use crate::tui::{
     },
 };
 
-/// A configuration of another program, found on this machine.
+/// A configuration of another MCP client, found on this machine.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FoundConfig {
-    /// Whose it is.
+    /// The name of the client.
     pub client: String,
-    /// The file, for people.
+    /// The file's path for display.
     pub path: String,
-    /// How many servers are in it.
+    /// How many servers the file describes.
     pub servers: usize,
-    /// How many of them are among the servers already, under whatever name.
+    /// How many of them are configured already, under any name.
     pub used: usize,
-    /// What they start or contact, exactly.
+    /// The exact commands and URLs of the servers.
     pub lines: Vec<String>,
-    /// What could not be understood in it.
+    /// Parts of the file that could not be read.
     pub problems: Vec<String>,
 }
 
-/// What can be offered.
+/// The choices of the dialog.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Offer {
-    /// Configurations found.
+    /// The configurations that were found.
     pub found: Vec<FoundConfig>,
-    /// The user's own file, into which a choice is written.
+    /// The user's configuration file, to which imported servers are written.
     pub target: String,
-    /// Whether there are servers already.
+    /// Whether servers are configured already.
     pub more: bool,
-    /// Whether the demo runs already.
+    /// Whether the demo is running.
     pub demo: bool,
 }
 
 impl FoundConfig {
-    /// Whether nothing of it is left to be taken over.
+    /// Returns whether all servers of the file are configured already.
     fn in_use(&self) -> bool {
         self.servers > 0 && self.used >= self.servers
     }
 }
 
-/// What was chosen.
+/// The user's choice.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chosen {
-    /// Take over the configuration at this place of [`Offer::found`].
+    /// Import the configuration at this index of [`Offer::found`].
     Import(usize),
     /// Start the demo.
     Demo,
-    /// Open this file, address or command.
+    /// Open this file, URL or command.
     Open(String),
 }
 
@@ -79,23 +79,23 @@ pub struct Welcome {
     offer: Offer,
     cursor: usize,
     page: Page,
-    /// Scroll of the lines.
+    /// The scroll of the exact lines.
     window: Window,
-    seen: Seen,
+    last_size: LastSize,
 }
 
 impl Welcome {
-    /// The dialog with this to offer.
+    /// Creates the dialog.
     pub fn new(offer: Offer) -> Welcome {
-        Welcome { offer, cursor: 0, page: Page::List, window: Window::default(), seen: Seen::default() }
+        Welcome { offer, cursor: 0, page: Page::List, window: Window::default(), last_size: LastSize::default() }
     }
 
-    /// Whether letters are text.
+    /// Returns whether letters are text.
     pub fn typing(&self) -> bool {
         matches!(self.page, Page::Typing(_))
     }
 
-    /// The text being typed.
+    /// Returns the text being typed.
     pub fn text(&mut self) -> Option<&mut String> {
         match &mut self.page {
             Page::Typing(text) => Some(text),
@@ -112,14 +112,14 @@ impl Welcome {
                 self.cursor = window.cursor;
             }
             Page::Lines(index) => {
-                let rows = self.sheet(index, &Theme::mono(), self.seen.width()).len();
-                self.window.scroll(to, rows, self.seen.rows());
+                let rows = self.text_view(index, &Theme::mono(), self.last_size.width()).len();
+                self.window.scroll(to, rows, self.last_size.rows());
             }
             Page::Typing(_) => {}
         }
     }
 
-    /// One step on: gives what was decided, if that was the last one.
+    /// Goes one step forward. Returns the choice after the last step.
     pub fn choose(&mut self) -> Option<Chosen> {
         let found = self.offer.found.len();
         match &self.page {
@@ -137,7 +137,7 @@ impl Welcome {
         }
     }
 
-    /// Yes: what was read is to be used.
+    /// Confirms the import of the lines that are shown.
     pub fn yes(&self) -> Option<Chosen> {
         match self.page {
             Page::Lines(index) => Some(Chosen::Import(index)).filter(|_| self.adds(index)),
@@ -145,57 +145,57 @@ impl Welcome {
         }
     }
 
-    /// Whether a configuration holds servers that are not here yet.
+    /// Returns whether a configuration has servers that are not configured yet.
     fn adds(&self, index: usize) -> bool {
         self.offer.found.get(index).is_some_and(|found| !found.in_use())
     }
 
-    /// One step back; whether there was one.
+    /// Goes one step back. Returns whether there was one.
     pub fn back(&mut self) -> bool {
         let inner = self.page != Page::List;
         self.page = Page::List;
         inner
     }
 
-    fn sheet<'t>(&self, index: usize, theme: &'t Theme, width: u16) -> Sheet<'t> {
-        let mut sheet = Sheet::new(theme, width);
-        let Some(found) = self.offer.found.get(index) else { return sheet };
+    fn text_view<'t>(&self, index: usize, theme: &'t Theme, width: u16) -> TextView<'t> {
+        let mut out = TextView::new(theme, width);
+        let Some(found) = self.offer.found.get(index) else { return out };
         let (client, path) = (&found.client, &found.path);
-        let begin = match found.used {
-            0 => format!("{client} has these in {path}. Nothing of it has been started. Yes starts exactly this:"),
-            _ if found.in_use() => format!("{client} has these in {path}. All of them are among your servers already:"),
-            used => format!("{client} has these in {path}. {used} of them are among your servers already; yes adds the others:"),
+        let intro = match found.used {
+            0 => format!("Servers of {client} in {path}. Nothing has been started yet. This would run:"),
+            _ if found.in_use() => format!("Servers of {client} in {path}. All of them are configured already:"),
+            used => format!("Servers of {client} in {path}. {used} of them are configured already; yes adds the others:"),
         };
-        sheet.text(&begin, theme.text);
-        sheet.gap();
+        out.text(&intro, theme.text);
+        out.gap();
         for line in &found.lines {
             let style = if line.starts_with(' ') { theme.muted } else { theme.accent };
-            sheet.text(line, style);
+            out.text(line, style);
         }
         if !found.problems.is_empty() {
-            sheet.gap();
+            out.gap();
         }
         for problem in &found.problems {
-            sheet.text(&format!("! {problem}"), theme.warn);
+            out.text(&format!("! {problem}"), theme.warn);
         }
         if !found.in_use() {
-            let end = format!("They are written into {}, where you can change them. {client} stays as it is.", self.offer.target);
-            sheet.gap().text(&end, theme.muted);
+            let outro = format!("The servers are written to {}. The configuration of {client} does not change.", self.offer.target);
+            out.gap().text(&outro, theme.muted);
         }
-        sheet
+        out
     }
 
     /// Draws the dialog.
     pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let rows = match self.page {
             Page::List => self.offer.found.len() as u16 + 14,
-            Page::Lines(index) => self.sheet(index, theme, 84).len() as u16 + 4,
+            Page::Lines(index) => self.text_view(index, theme, 84).len() as u16 + 4,
             Page::Typing(_) => 12,
         };
         let title = match self.page {
             Page::Lines(index) if self.adds(index) => "Start these servers?",
-            Page::Lines(_) => "In use",
-            _ if self.offer.more => "Get more servers",
+            Page::Lines(_) => "Already configured",
+            _ if self.offer.more => "Add servers",
             _ => "Welcome to Switchboard",
         };
         let inner = dialog(buf, area, (90, rows.min(area.height)), &[(title, theme.focus)], &[], theme);
@@ -205,8 +205,8 @@ impl Welcome {
         match &self.page {
             Page::List => self.draw_list(theme, room, buf),
             Page::Lines(index) => {
-                self.seen.note(room);
-                self.sheet(*index, theme, room.width).draw(buf, room, self.window);
+                self.last_size.note(room);
+                self.text_view(*index, theme, room.width).draw(buf, room, self.window);
             }
             Page::Typing(text) => draw_typing(text, theme, room, buf),
         }
@@ -215,22 +215,22 @@ impl Welcome {
 
     fn draw_keys(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let context = if self.typing() { Context::WelcomeText } else { Context::Welcome };
-        let shown: &[(Action, &str)] = match self.page {
+        let hints: &[(Action, &str)] = match self.page {
             Page::List if self.cursor < self.offer.found.len() && self.adds(self.cursor) => {
-                &[(Action::Choose, "see what it would start"), (Action::Back, "later"), (Action::Quit, "quit")]
+                &[(Action::Choose, "review"), (Action::Back, "not now"), (Action::Quit, "quit")]
             }
             Page::List if self.cursor < self.offer.found.len() => {
-                &[(Action::Choose, "see what is in it"), (Action::Back, "later"), (Action::Quit, "quit")]
+                &[(Action::Choose, "view"), (Action::Back, "not now"), (Action::Quit, "quit")]
             }
-            Page::List if self.cursor == self.offer.found.len() && self.offer.demo => &[(Action::Back, "later"), (Action::Quit, "quit")],
-            Page::List => &[(Action::Choose, "this"), (Action::Back, "later"), (Action::Quit, "quit")],
-            Page::Lines(index) if self.adds(index) => &[(Action::Yes, "yes, write and start them"), (Action::Back, "back")],
+            Page::List if self.cursor == self.offer.found.len() && self.offer.demo => &[(Action::Back, "not now"), (Action::Quit, "quit")],
+            Page::List => &[(Action::Choose, "select"), (Action::Back, "not now"), (Action::Quit, "quit")],
+            Page::Lines(index) if self.adds(index) => &[(Action::Yes, "write and start"), (Action::Back, "back")],
             Page::Lines(_) => &[(Action::Back, "back")],
-            Page::Typing(_) => &[(Action::Choose, "start it"), (Action::Back, "back")],
+            Page::Typing(_) => &[(Action::Choose, "start"), (Action::Back, "back")],
         };
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(2);
-        for (action, label) in shown {
+        for (action, label) in hints {
             let key = keys.key(&[context], *action).unwrap_or_default();
             pen.put(&key, theme.key).skip(1).put(label, theme.muted).skip(3);
         }
@@ -249,19 +249,16 @@ impl Welcome {
         if tall {
             y += 1;
             let text = match self.offer.more {
-                true => "Servers are added to those that you have.",
-                false => "One console for all your MCP servers: see them, call them, watch them.",
+                true => "New servers are added to the configured ones.",
+                false => "One console for all your MCP servers: browse, call and watch them.",
             };
             Pen::new(buf, line(&mut y), 0).put(text, theme.text);
             y += 1;
         }
         let name = found.iter().map(|f| width(&f.client)).max().unwrap_or(0).clamp(16, 28);
         if tall {
-            let head = if found.is_empty() {
-                "No configuration of another program was found on this machine."
-            } else {
-                "Already set up on this machine"
-            };
+            let head =
+                if found.is_empty() { "No other MCP client's configuration was found on this machine." } else { "Found on this machine" };
             Pen::new(buf, line(&mut y), 0).put(head, theme.muted);
         }
         for (index, config) in found.iter().enumerate() {
@@ -285,23 +282,22 @@ impl Welcome {
             }
             let rest = pen.left().saturating_sub(1);
             pen.put_middle(&config.path, rest, theme.muted);
-            self.light(index, row, theme, buf);
+            self.highlight(index, row, theme, buf);
         }
         if tall {
             y += 1;
-            Pen::new(buf, line(&mut y), 0).put("Or", theme.muted);
+            Pen::new(buf, line(&mut y), 0).put("Get started with", theme.muted);
         }
-        let demo = if self.offer.demo { "✓ runs already" } else { "built-in servers to try all of it on" };
-        for (index, (word, what)) in [("The demo", demo), ("Something else…", "a file, an address, or a command")].into_iter().enumerate()
-        {
+        let demo = if self.offer.demo { "✓ running" } else { "built-in servers to try everything" };
+        for (index, (word, what)) in [("The demo", demo), ("Something else…", "a file, a URL or a command")].into_iter().enumerate() {
             let row = line(&mut y);
             let mut pen = Pen::new(buf, row, 0);
             pen.skip(1).put(word, theme.accent).to(row.x + 3 + name).skip(2).put(what, theme.muted);
-            self.light(found.len() + index, row, theme, buf);
+            self.highlight(found.len() + index, row, theme, buf);
         }
     }
 
-    fn light(&self, index: usize, row: Rect, theme: &Theme, buf: &mut Buffer) {
+    fn highlight(&self, index: usize, row: Rect, theme: &Theme, buf: &mut Buffer) {
         if index == self.cursor {
             buf.set_style(row.intersection(buf.area), theme.selection);
         }
@@ -309,7 +305,7 @@ impl Welcome {
 }
 
 fn draw_typing(text: &str, theme: &Theme, area: Rect, buf: &mut Buffer) {
-    let lines = "Type or paste one of these:\n\n  ~/project/.mcp.json            a file with servers in it\n  https://example.com/mcp        an address\n  npx -y some-mcp-server ~/dir   a command\n";
+    let lines = "Type or paste one of these:\n\n  ~/project/.mcp.json            a file with servers in it\n  https://example.com/mcp        a URL\n  npx -y some-mcp-server ~/dir   a command\n";
     let mut y = 0;
     for row in wrap(lines, area.width) {
         Pen::new(buf, Rect { y: area.y.saturating_add(y), height: u16::from(y < area.height), ..area }, 0).put(&row, theme.muted);
@@ -318,7 +314,7 @@ fn draw_typing(text: &str, theme: &Theme, area: Rect, buf: &mut Buffer) {
     let y = y.min(area.height.saturating_sub(1));
     let row = Rect { y: area.y.saturating_add(y), height: area.height.min(1), ..area };
     let room = usize::from(area.width.saturating_sub(4));
-    // The end of a long text is what is being typed.
+    // The end of a long text is shown, because the cursor is there.
     let tail: String = text.chars().rev().take(room).collect::<Vec<_>>().into_iter().rev().collect();
     Pen::new(buf, row, 0).put("› ", theme.key).put(&tail, theme.text).put("▏", theme.focus);
 }

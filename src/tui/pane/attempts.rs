@@ -1,4 +1,4 @@
-//! What happened to a call on its way, a line a stage, with a waterfall of where the time went.
+//! The attempts view of a call: one line per trace event, with a waterfall of where the time went.
 
 use ratatui::style::{Modifier, Style};
 
@@ -19,75 +19,75 @@ use crate::{
     },
 };
 
-use super::{DrawContext, outcome_glyph, text_view::Sheet};
+use super::{DrawContext, outcome_glyph, text_view::TextView};
 
-/// Cells of the time at the left.
+/// Cells of the time column.
 const TIME: usize = 10;
 
-/// Rows of the call at a width.
-pub fn sheet<'t>(call: &CallView, look: DrawContext<'t>, wide: u16) -> Sheet<'t> {
-    let theme = look.theme;
-    let mut sheet = Sheet::new(theme, wide);
-    let cut = segments(call, look.now);
-    let end = call.settled.as_ref().map_or(look.now.max(call.queued), |settled| settled.timings.settled);
+/// Lays out a call's trace at a width.
+pub fn text_view<'t>(call: &CallView, ctx: DrawContext<'t>, wide: u16) -> TextView<'t> {
+    let theme = ctx.theme;
+    let mut out = TextView::new(theme, wide);
+    let cut = segments(call, ctx.now);
+    let end = call.settled.as_ref().map_or(ctx.now.max(call.queued), |settled| settled.timings.settled);
     let bar = match wide {
         0..=71 => 0,
         72..=99 => wide / 4,
         _ => wide * 2 / 5,
     };
-    let mut table = Table { sheet: &mut sheet, look, call, end, text: wide.saturating_sub(bar + TIME as u16 + 1), bar: usize::from(bar) };
-    let (of_it, after): (Vec<Line>, Vec<Line>) = lines(call, &cut, look).into_iter().partition(|line| line.at <= end);
-    of_it.into_iter().for_each(|line| table.line(line));
-    table.last();
-    // An answer that came too late.
-    after.into_iter().for_each(|line| table.line(line));
-    sheet
+    let mut table = TraceTable { out: &mut out, ctx, call, end, text: wide.saturating_sub(bar + TIME as u16 + 1), bar: usize::from(bar) };
+    let (before_end, after_end): (Vec<TraceLine>, Vec<TraceLine>) = lines(call, &cut, ctx).into_iter().partition(|line| line.at <= end);
+    before_end.into_iter().for_each(|line| table.line(line));
+    table.outcome_line();
+    // Late responses follow the outcome.
+    after_end.into_iter().for_each(|line| table.line(line));
+    out
 }
 
-/// One line of the story.
-struct Line {
+/// One line of the trace.
+struct TraceLine {
     at: Stamp,
     glyph: (String, Style),
     words: String,
     style: Style,
-    /// Further words under it.
+    /// Further lines below.
     more: Vec<(String, Style)>,
     segment: Option<Segment>,
 }
 
-fn lines(call: &CallView, cut: &[Segment], look: DrawContext) -> Vec<Line> {
-    let theme = look.theme;
-    let mut lines: Vec<Line> = cut.iter().map(|segment| of_segment(segment, call, theme)).collect();
+fn lines(call: &CallView, cut: &[Segment], ctx: DrawContext) -> Vec<TraceLine> {
+    let theme = ctx.theme;
+    let mut lines: Vec<TraceLine> = cut.iter().map(|segment| segment_line(segment, call, theme)).collect();
     for (at, stage) in call.stages() {
-        if let Some(line) = told(*at, stage, theme) {
+        if let Some(line) = event_line(*at, stage, theme) {
             lines.push(line);
         }
     }
-    // What is only told comes before what begins at the same time; the sort keeps the order of each.
+    // An event comes before a segment that begins at the same time. The stable sort preserves the order of each kind.
     lines.sort_by_key(|line| (line.at, line.segment.is_some()));
     for (at, stage) in call.stages() {
         if let CallEvent::BackOff { pause, why } = &**stage
             && let Some(line) = lines.iter_mut().find(|l| l.at == *at && matches!(l.segment, Some(Segment { kind: Kind::BackOff, .. })))
         {
-            line.words = format!("pause of {}: {why}", short(*pause));
+            line.words = format!("backoff {}: {why}", short(*pause));
         }
     }
     lines
 }
 
-fn of_segment(segment: &Segment, call: &CallView, theme: &Theme) -> Line {
+fn segment_line(segment: &Segment, call: &CallView, theme: &Theme) -> TraceLine {
     let glyph = segment.kind.glyph().to_string();
     let took = short(segment.to.since(segment.from));
     let mut more = vec![];
     let style = segment_style(segment, call, theme);
     let words = match &segment.kind {
         Kind::Queued => format!("queued {took}"),
-        Kind::Waiting(on, server) => format!("waits for {} {took}", waited_for(*on, server.as_str())),
-        Kind::Probe(server) => format!("asks {server} for a sign of life: its breaker is half-open · {took}"),
-        Kind::BackOff => format!("pause {took}"),
-        Kind::Shared => format!("waits for the answer of an equal call {took}"),
-        Kind::Hit { stale: false } => "answered from the cache".to_owned(),
-        Kind::Hit { stale: true } => "answered from the cache, past its time".to_owned(),
+        Kind::Waiting(on, server) => format!("waiting for {} · {took}", waited_for(*on, server.as_str())),
+        Kind::Probe(server) => format!("probing {server} (breaker half-open) · {took}"),
+        Kind::BackOff => format!("backoff {took}"),
+        Kind::Shared => format!("waiting for the response of an identical call · {took}"),
+        Kind::Hit { stale: false } => "served from the cache".to_owned(),
+        Kind::Hit { stale: true } => "served stale from the cache".to_owned(),
         Kind::Attempt { number, server, subject, cause, ended } => {
             let to = if server == call.spec.operation.server() && **subject == *call.spec.operation.subject() {
                 server.to_string()
@@ -98,9 +98,9 @@ fn of_segment(segment: &Segment, call: &CallView, theme: &Theme) -> Line {
                 Some((end, verdict)) => {
                     let glyph = if segment.kind.failed() { "✕" } else { "✓" };
                     let counts = match verdict {
-                        Verdict::Success => "a sign of life for the breaker",
+                        Verdict::Success => "counts as a success for the breaker",
                         Verdict::Failure => "counts as a failure for the breaker",
-                        Verdict::Neutral => "says nothing to the breaker",
+                        Verdict::Neutral => "not counted by the breaker",
                     };
                     let style = if segment.kind.failed() { theme.fail } else { theme.ok };
                     more.push((format!("{glyph} {end} · {took}"), style));
@@ -108,26 +108,26 @@ fn of_segment(segment: &Segment, call: &CallView, theme: &Theme) -> Line {
                         more.push((counts.to_owned(), theme.muted));
                     }
                 }
-                None if segment.open => more.push((format!("under way for {took}"), theme.running)),
-                None => more.push((format!("given up after {took}: another answer was there first, or the call was over"), theme.muted)),
+                None if segment.open => more.push((format!("running for {took}"), theme.running)),
+                None => more.push((format!("cancelled after {took}: another attempt responded first, or the call had ended"), theme.muted)),
             }
             format!("attempt {number} · {} · {to}", cause_word(*cause))
         }
     };
-    Line { at: segment.from, glyph: (glyph, style), words, style: theme.text, more, segment: Some(segment.clone()) }
+    TraceLine { at: segment.from, glyph: (glyph, style), words, style: theme.text, more, segment: Some(segment.clone()) }
 }
 
 fn waited_for(on: Wait, server: &str) -> String {
     match on {
         Wait::Ready => format!("{server} to be ready"),
-        Wait::Permit => format!("a place at {server}"),
-        Wait::Rate => format!("the rate of {server}"),
+        Wait::Permit => format!("a permit of {server}"),
+        Wait::Rate => format!("{server}'s rate limit"),
     }
 }
 
-/// What is told of a stage that takes no time by itself.
-fn told(at: Stamp, stage: &CallEvent, theme: &Theme) -> Option<Line> {
-    let line = |glyph: &str, style: Style, words: String, more: Vec<(String, Style)>| Line {
+/// Returns the line of an event that has no duration.
+fn event_line(at: Stamp, stage: &CallEvent, theme: &Theme) -> Option<TraceLine> {
+    let line = |glyph: &str, style: Style, words: String, more: Vec<(String, Style)>| TraceLine {
         at,
         glyph: (glyph.to_owned(), style),
         words,
@@ -136,20 +136,21 @@ fn told(at: Stamp, stage: &CallEvent, theme: &Theme) -> Option<Line> {
         segment: None,
     };
     Some(match stage {
-        CallEvent::Routed { decision } => routed(at, decision, theme),
+        CallEvent::Routed { decision } => routing_line(at, decision, theme),
         CallEvent::Resent { attempt, cause } => {
-            let words = format!("attempt {attempt} · session lost, sent again in a new session");
+            let words = format!("attempt {attempt} · session lost, resent in a new session");
             line("↻", theme.warn, words, vec![(cause.words().to_owned(), theme.muted)])
         }
-        CallEvent::NotRepeated { why } => line("⊘", theme.warn, format!("not repeated: {why}"), vec![]),
-        CallEvent::CacheMiss { key } => line("◇", theme.muted, "not in the cache".into(), vec![(key.clone(), theme.muted)]),
+        CallEvent::NotRepeated { why } => line("⊘", theme.warn, format!("not retried: {why}"), vec![]),
+        CallEvent::CacheMiss { key } => line("◇", theme.muted, "cache miss".into(), vec![(key.clone(), theme.muted)]),
         CallEvent::CacheHit { age, key, store, stale } => {
-            let words = format!("kept {} ago in {store}{}", short(*age), if *stale { ", past its time: it stands in" } else { "" });
+            let words =
+                format!("cached {} ago in {store}{}", short(*age), if *stale { ", stale: served because the call failed" } else { "" });
             line("◆", if *stale { theme.warn } else { theme.ok }, words, vec![(key.clone(), theme.muted)])
         }
-        CallEvent::Shared { with } => line("⇄", theme.running, format!("an equal call is under way: {with}"), vec![]),
+        CallEvent::Shared { with } => line("⇄", theme.running, format!("shares the identical call {with}"), vec![]),
         CallEvent::Fallback { to, after } => {
-            line("↳", theme.warn, format!("falls back to {to}"), vec![(format!("after {after}"), theme.muted)])
+            line("↳", theme.warn, format!("fallback to {to}"), vec![(format!("after {after}"), theme.muted)])
         }
         CallEvent::Injected { what } => {
             let mut line = line("‼", theme.fail.add_modifier(Modifier::BOLD), format!("FAULT INJECTED: {what}"), vec![]);
@@ -157,13 +158,13 @@ fn told(at: Stamp, stage: &CallEvent, theme: &Theme) -> Option<Line> {
             line
         }
         CallEvent::Late { attempt, after } => {
-            line("…", theme.muted, format!("attempt {attempt} was answered {} after it was sent: too late", short(*after)), vec![])
+            line("…", theme.muted, format!("attempt {attempt}: late response {} after it was sent", short(*after)), vec![])
         }
         _ => return None,
     })
 }
 
-fn routed(at: Stamp, decision: &Decision, theme: &Theme) -> Line {
+fn routing_line(at: Stamp, decision: &Decision, theme: &Theme) -> TraceLine {
     let to = decision.order.first().map_or("nowhere".to_owned(), ToString::to_string);
     let mut words = format!("routed to {to}: {}", decision.why);
     if let (Some(group), Some(strategy)) = (&decision.group, &decision.strategy) {
@@ -171,17 +172,17 @@ fn routed(at: Stamp, decision: &Decision, theme: &Theme) -> Line {
     }
     let mut more = vec![];
     if let Some(rule) = decision.rule.as_ref().filter(|_| decision.group.is_some()) {
-        more.push((format!("by the route {rule}"), theme.muted));
+        more.push((format!("route {rule}"), theme.muted));
     }
     if decision.order.len() > 1 {
         let rest: Vec<String> = decision.order.iter().skip(1).map(ToString::to_string).collect();
         more.push((format!("then {}", rest.join(", ")), theme.muted));
     }
-    more.extend(decision.passed_over.iter().map(|(server, why)| (format!("passed over {server}: {why}"), theme.warn)));
-    Line { at, glyph: ("→".into(), theme.accent), words, style: theme.text, more, segment: None }
+    more.extend(decision.passed_over.iter().map(|(server, why)| (format!("skipped {server}: {why}"), theme.warn)));
+    TraceLine { at, glyph: ("→".into(), theme.accent), words, style: theme.text, more, segment: None }
 }
 
-/// The style of a stretch's bar.
+/// Returns the style of a segment's bar.
 pub fn segment_style(segment: &Segment, call: &CallView, theme: &Theme) -> Style {
     match &segment.kind {
         Kind::Attempt { .. } if segment.kind.failed() => theme.fail,
@@ -203,21 +204,21 @@ pub fn segment_style(segment: &Segment, call: &CallView, theme: &Theme) -> Style
     }
 }
 
-/// Lines with their bars.
-struct Table<'a, 't> {
-    sheet: &'a mut Sheet<'t>,
-    look: DrawContext<'t>,
+/// Writes lines with their bars.
+struct TraceTable<'a, 't> {
+    out: &'a mut TextView<'t>,
+    ctx: DrawContext<'t>,
     call: &'a CallView,
     end: Stamp,
-    /// Cells of the words.
+    /// Cells of the text.
     text: u16,
-    /// Cells of the waterfall; 0 without.
+    /// Cells of the waterfall; 0 for none.
     bar: usize,
 }
 
-impl Table<'_, '_> {
-    fn line(&mut self, line: Line) {
-        let theme = self.look.theme;
+impl TraceTable<'_, '_> {
+    fn line(&mut self, line: TraceLine) {
+        let theme = self.ctx.theme;
         let time = format!("+{}", short(line.at.since(self.call.queued)));
         let room = self.text.saturating_sub(3).max(8);
         let bar = line.segment.as_ref().map(|segment| self.bar_of(segment)).unwrap_or_default();
@@ -232,13 +233,13 @@ impl Table<'_, '_> {
             row.push((" ".repeat(usize::from(room.saturating_sub(width(&first)) + 1)), theme.text));
             row.extend(bar);
         }
-        self.sheet.row(row);
+        self.out.row(row);
         for rest in rows {
-            self.sheet.row(vec![(" ".repeat(TIME + 2), theme.text), (rest, line.style)]);
+            self.out.row(vec![(" ".repeat(TIME + 2), theme.text), (rest, line.style)]);
         }
         for (words, style) in line.more {
             for rest in wrap(&words, room) {
-                self.sheet.row(vec![(" ".repeat(TIME + 2), theme.text), (rest, style)]);
+                self.out.row(vec![(" ".repeat(TIME + 2), theme.text), (rest, style)]);
             }
         }
     }
@@ -247,10 +248,10 @@ impl Table<'_, '_> {
         if self.bar < 4 {
             return vec![];
         }
-        let theme = self.look.theme;
+        let theme = self.ctx.theme;
         let cells = (self.bar - 2) as u64;
-        let whole = self.end.since(self.call.queued).as_nanos().max(1);
-        let place = |at: Stamp| ((at.since(self.call.queued).as_nanos() * u128::from(cells) / whole) as u64).min(cells);
+        let total = self.end.since(self.call.queued).as_nanos().max(1);
+        let place = |at: Stamp| ((at.since(self.call.queued).as_nanos() * u128::from(cells) / total) as u64).min(cells);
         let from = place(segment.from).min(cells - 1);
         let to = place(segment.to).max(from + 1);
         let mut filled: String = segment.kind.glyph().to_string().repeat((to - from) as usize);
@@ -273,32 +274,30 @@ impl Table<'_, '_> {
         ]
     }
 
-    /// How it ended, all in all.
-    fn last(&mut self) {
-        let theme = self.look.theme;
+    /// Adds the outcome of the call.
+    fn outcome_line(&mut self) {
+        let theme = self.ctx.theme;
         let Some(settled) = &self.call.settled else {
-            let key = self.look.spinner();
-            self.sheet
-                .row(vec![(format!("{:>width$} ", "", width = TIME - 1), theme.muted), (format!("{key} not over yet"), theme.running)]);
+            let spinner = self.ctx.spinner();
+            self.out.row(vec![(format!("{:>width$} ", "", width = TIME - 1), theme.muted), (format!("{spinner} running"), theme.running)]);
             return;
         };
         let (glyph, style) = outcome_glyph(&settled.outcome, theme);
         let time = format!("+{}", short(settled.timings.total()));
         let mut words = settled.outcome.words().to_owned();
         words.push_str(&summary(self.call).iter().map(|(text, _)| format!(" · {text}")).collect::<String>());
-        self.sheet.row(vec![
+        self.out.row(vec![
             (format!("{time:>width$} ", width = TIME - 1), theme.muted),
             (format!("{glyph} "), style),
             (words, style.add_modifier(Modifier::BOLD)),
         ]);
         if self.call.stages().is_empty() {
-            self.sheet.gap().text("One attempt, and nothing else happened on the way.", theme.muted);
+            self.out.gap().text("One attempt, no other events", theme.muted);
         }
     }
 }
 
-/// What is out of the ordinary about how a call was answered, in words: attempts, cache, another server. `true` marks
-/// what is worth a warning.
+/// Summarises what is unusual about how a call was answered: cache, retries, another server. `true` marks a warning.
 pub fn summary(call: &CallView) -> Vec<(String, bool)> {
     let Some(settled) = &call.settled else { return vec![] };
     let mut words = vec![];

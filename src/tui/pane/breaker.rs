@@ -1,6 +1,6 @@
-//! A circuit breaker drawn: its panel, its words, its badge. Named by health, tree and info.
+//! Draws a circuit breaker: panel, state text and badge. Used by the health view, the tree and the info pane.
 //!
-//! State is glyph and word; outcomes in the window are glyphs: `□` answered, `◪` slow, `■` failed, `▣` slow and failed.
+//! The state is a glyph and a word. Outcomes in the window are glyphs: `□` answered, `◪` slow, `■` failed, `▣` slow and failed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,14 +16,14 @@ use crate::{
     tui::{theme::Theme, widget::paint},
 };
 
-use super::{DrawContext, health::Subject, text_view::Sheet};
+use super::{DrawContext, health::Subject, text_view::TextView};
 
 /// Cells of a bar.
 const BAR: usize = 16;
-/// Cells of the window that are drawn at most: the view keeps no more.
+/// The most cells of the window that are drawn. A breaker view holds no more.
 const CELLS: u32 = 64;
 
-/// Glyph and style of a state.
+/// Returns the glyph and the style of a state.
 pub fn glyph(state: State, theme: &Theme) -> (&'static str, Style) {
     match state {
         State::Closed => ("○", theme.ok),
@@ -32,15 +32,15 @@ pub fn glyph(state: State, theme: &Theme) -> (&'static str, Style) {
     }
 }
 
-/// A server's lamp: that of its connection, or its breaker's when that does not let calls through.
-pub fn lamp_of(server: &ServerView, theme: &Theme) -> (&'static str, Style) {
+/// Returns a server's status dot: that of its connection, or of its breaker when the breaker rejects calls.
+pub fn status_dot_of(server: &ServerView, theme: &Theme) -> (&'static str, Style) {
     if server.phase.usable() && server.breaker.state != State::Closed {
         return glyph(server.breaker.state, theme);
     }
-    super::lamp(&server.phase, theme)
+    super::status_dot(&server.phase, theme)
 }
 
-/// The words of a breaker that is held or not closed, for a row of a list: `↯ open 12 s`, `◑ half-open`, `⚑ held closed`.
+/// Formats a breaker that is overridden or not closed, for a row of a list: `↯ open 12 s`, `◑ half-open`, `⚑ held closed`.
 pub fn badge(view: &BreakerView, now: Stamp, theme: &Theme) -> Option<(String, Style)> {
     let (glyph, style) = glyph(view.state, theme);
     match (view.held, view.state) {
@@ -55,7 +55,7 @@ pub fn badge(view: &BreakerView, now: Stamp, theme: &Theme) -> Option<(String, S
     }
 }
 
-/// The state in a word with its glyph, whatever it is.
+/// Formats the state of any breaker, with its glyph.
 pub fn words(view: &BreakerView, policy: &BreakerPolicy, now: Stamp, theme: &Theme) -> (String, Style) {
     match badge(view, now, theme) {
         Some(badge) => badge,
@@ -64,13 +64,13 @@ pub fn words(view: &BreakerView, policy: &BreakerPolicy, now: Stamp, theme: &The
     }
 }
 
-/// A countdown in whole seconds, so that it moves once a second.
+/// Formats a countdown in whole seconds, so that it changes once a second.
 fn seconds(left: Duration) -> String {
     let left = left.as_millis().div_ceil(1000);
     if left < 120 { format!("{left} s") } else { format!("{} min", left.div_ceil(60)) }
 }
 
-/// How long until a countdown shows another number; `None` when it does not move by itself.
+/// Returns how long until the countdown changes, or `None` when no countdown is running.
 pub fn due(view: &BreakerView, now: Stamp) -> Option<Duration> {
     let left = view.next_probe.filter(|_| view.state == State::Open && view.held.is_none())?.since(now);
     (!left.is_zero()).then(|| match left.subsec_nanos() {
@@ -79,7 +79,7 @@ pub fn due(view: &BreakerView, now: Stamp) -> Option<Duration> {
     })
 }
 
-/// The breaker of a server, or of a tool of it; `None` for a tool that has none of its own.
+/// Returns the breaker of a server or of one of its tools; `None` for a tool without its own breaker.
 pub fn view_of<'w>(subject: &Subject, server: &'w ServerView) -> Option<&'w Arc<BreakerView>> {
     match &subject.tool {
         None => Some(&server.breaker),
@@ -87,7 +87,7 @@ pub fn view_of<'w>(subject: &Subject, server: &'w ServerView) -> Option<&'w Arc<
     }
 }
 
-/// The settings of a subject's breaker.
+/// Returns the policy of a subject's breaker.
 pub fn policy_of(subject: &Subject, server: &ServerView, read_model: &ConsoleState) -> BreakerPolicy {
     let Some(tool) = &subject.tool else { return server.spec.policy.breaker.clone() };
     let exposed = read_model.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
@@ -97,7 +97,7 @@ pub fn policy_of(subject: &Subject, server: &ServerView, read_model: &ConsoleSta
     }
 }
 
-/// Whether orders given to a tool's breaker mean anything: it has one of its own.
+/// Returns whether a subject has its own breaker, so that it can be overridden.
 pub fn owns(subject: &Subject, server: &ServerView, read_model: &ConsoleState) -> bool {
     let Some(tool) = &subject.tool else { return true };
     let exposed = read_model.names.exposed(&ToolId::new(subject.server.clone(), tool.clone()));
@@ -105,62 +105,62 @@ pub fn owns(subject: &Subject, server: &ServerView, read_model: &ConsoleState) -
         || exposed.is_some_and(|exposed| read_model.rules.treatment(exposed, &subject.server, &server.spec.policy).own_breaker)
 }
 
-/// Writes the panel: state, countdown, window, rates against their thresholds, failures in a row, the last `changes`
-/// changes of state with reasons.
-pub fn panel(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, changes: usize, look: DrawContext, width: u16) {
-    let theme = look.theme;
-    state_row(sheet, view, policy, look, width);
+/// Writes the panel: state, countdown, window, rates against their thresholds, consecutive failures, and the last `changes`
+/// state changes with their reasons.
+pub fn panel(out: &mut TextView, view: &BreakerView, policy: &BreakerPolicy, changes: usize, ctx: DrawContext, width: u16) {
+    let theme = ctx.theme;
+    state_row(out, view, policy, ctx, width);
     if !policy.enabled && view.held.is_none() {
-        sheet.field("", "no breaker is configured here: every call is tried", theme.muted);
+        out.field("", "no breaker configured: every call is sent", theme.muted);
         return;
     }
-    probe_row(sheet, view, policy, look);
+    probe_row(out, view, policy, ctx);
     if view.cells.is_empty() && view.transitions.is_empty() {
         let limits = limits(policy);
-        sheet.field("counted", if view.calls == 0 { "nothing yet" } else { "" }, theme.muted).field("opens at", &limits, theme.muted);
+        out.field("counted", if view.calls == 0 { "no calls yet" } else { "" }, theme.muted).field("opens at", &limits, theme.muted);
         return;
     }
-    window_rows(sheet, view, policy, look, width);
+    window_rows(out, view, policy, ctx, width);
     let few = view.calls < policy.minimum_calls;
-    // Too few to count are shown all the same: one sees it coming.
-    let seen = |rate: Option<f64>, which: fn(&Cell) -> bool| {
-        let of = view.cells.iter().filter(|cell| which(cell)).count();
-        rate.or_else(|| (!view.cells.is_empty()).then(|| of as f64 / view.cells.len() as f64))
+    // Rates are shown before there are enough calls to open the breaker, as an early warning.
+    let observed = |rate: Option<f64>, which: fn(&Cell) -> bool| {
+        let count = view.cells.iter().filter(|cell| which(cell)).count();
+        rate.or_else(|| (!view.cells.is_empty()).then(|| count as f64 / view.cells.len() as f64))
     };
-    let failed = seen(view.failure_rate, |cell| matches!(cell, Cell::Failure | Cell::SlowFailure));
-    rate_row(sheet, "failed", (failed, policy.failure_rate), few, "", look);
-    let words = format!("; slow: {}", short(policy.slow_call));
-    let slow = seen(view.slow_rate, |cell| matches!(cell, Cell::Slow | Cell::SlowFailure));
-    rate_row(sheet, "slow", (slow, policy.slow_rate), few, &words, look);
-    row_row(sheet, view, policy, look);
+    let failed = observed(view.failure_rate, |cell| matches!(cell, Cell::Failure | Cell::SlowFailure));
+    rate_row(out, "failed", (failed, policy.failure_rate), few, "", ctx);
+    let words = format!("; slow: over {}", short(policy.slow_call));
+    let slow = observed(view.slow_rate, |cell| matches!(cell, Cell::Slow | Cell::SlowFailure));
+    rate_row(out, "slow", (slow, policy.slow_rate), few, &words, ctx);
+    consecutive_row(out, view, policy, ctx);
     let wide = width.saturating_sub(11);
     for change in view.transitions.iter().rev().take(changes) {
-        let time = &look.read_model.epoch.time_of_day(change.at)[..8];
+        let time = &ctx.read_model.epoch.time_of_day(change.at)[..8];
         let (glyph, style) = glyph(change.to, theme);
         let mut rows = paint::wrap(&change.reason, wide.saturating_sub(12).max(10)).into_iter();
-        sheet.row(vec![
+        out.row(vec![
             (format!("{time:<11}"), theme.muted),
             (format!("{glyph} {:<9} ", change.to.word()), style),
             (rows.next().unwrap_or_default(), theme.text),
         ]);
         for row in rows {
-            sheet.row(vec![(" ".repeat(23), theme.text), (row, theme.text)]);
+            out.row(vec![(" ".repeat(23), theme.text), (row, theme.text)]);
         }
     }
 }
 
-/// What opens a breaker, in words.
+/// Describes what opens a breaker.
 fn limits(policy: &BreakerPolicy) -> String {
     let mut limits = vec![];
     if policy.consecutive > 0 {
-        limits.push(format!("{} failures in a row", policy.consecutive));
+        limits.push(format!("{} consecutive failures", policy.consecutive));
     }
     let of = match policy.window {
         Window::Calls(n) => format!("the last {n} calls"),
-        Window::Time(time) => format!("the calls of {}", short(time)),
+        Window::Time(time) => format!("the calls in {}", short(time)),
     };
     if policy.failure_rate > 0.0 {
-        limits.push(format!("{:.0} % of {of} failed, of {} at least", policy.failure_rate * 100.0, policy.minimum_calls));
+        limits.push(format!("{:.0} % of {of} failed (needs {})", policy.failure_rate * 100.0, policy.minimum_calls));
     }
     if policy.slow_rate > 0.0 {
         limits.push(format!("{:.0} % slower than {}", policy.slow_rate * 100.0, short(policy.slow_call)));
@@ -168,53 +168,53 @@ fn limits(policy: &BreakerPolicy) -> String {
     if limits.is_empty() { "nothing".into() } else { limits.join(", or ") }
 }
 
-fn state_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: DrawContext, width: u16) {
-    let theme = look.theme;
+fn state_row(out: &mut TextView, view: &BreakerView, policy: &BreakerPolicy, ctx: DrawContext, width: u16) {
+    let theme = ctx.theme;
     let (glyph, style) = glyph(view.state, theme);
     let mut row = vec![("breaker    ".to_owned(), theme.muted)];
     row.push((format!("{glyph} {}", view.state.word().to_uppercase()), style.add_modifier(Modifier::BOLD)));
     if let Some(held) = view.held {
-        let how = if held == BreakerOverride::HoldClosed { "held closed by hand" } else { "held open by hand" };
+        let how = if held == BreakerOverride::HoldClosed { "held closed manually" } else { "held open manually" };
         row.push(("  ".into(), theme.text));
         row.push((format!(" ⚑ {how} "), theme.warn.add_modifier(Modifier::REVERSED)));
     }
     let mut more = vec![];
     if view.since > Stamp::default() || !view.transitions.is_empty() {
-        more.push((format!("since {}", &look.read_model.epoch.time_of_day(view.since)[..8]), theme.muted));
+        more.push((format!("since {}", &ctx.read_model.epoch.time_of_day(view.since)[..8]), theme.muted));
     }
     if view.openings > 0 {
         more.push((format!(" · opened {}", times(view.openings.into())), theme.text));
     }
     if view.refused > 0 {
-        more.push((format!(" · {} refused", view.refused), theme.warn));
+        more.push((format!(" · {} rejected", view.refused), theme.warn));
     }
     let wide = |pieces: &[(String, Style)]| pieces.iter().map(|(text, _)| paint::width(text)).sum::<u16>();
     if wide(&row) + 2 + wide(&more) <= width {
         row.push(("  ".into(), theme.text));
         row.append(&mut more);
     }
-    sheet.row(row);
+    out.row(row);
     if !more.is_empty() {
         more.insert(0, (" ".repeat(11), theme.text));
-        sheet.row(more);
+        out.row(more);
     }
     if !view.reason.is_empty() && view.state != State::Closed {
-        sheet.field("why", &view.reason, theme.text);
+        out.field("why", &view.reason, theme.text);
     }
     if view.state == State::HalfOpen {
         let most = policy.half_open_calls.max(1);
         let free = most.saturating_sub(view.probing);
         let marks = "◆".repeat(view.probing.min(16) as usize) + &"◇".repeat(free.min(16) as usize);
-        sheet.row(vec![
+        out.row(vec![
             ("probing    ".into(), theme.muted),
             (marks, theme.running),
-            (format!("  {} of {most} under way; {} in a row close it", view.probing, successes(most)), theme.text),
+            (format!("  {} of {most} in flight · closes after {}", view.probing, successes(most)), theme.text),
         ]);
     }
 }
 
 fn successes(n: u32) -> String {
-    if n == 1 { "1 success".into() } else { format!("{n} successes") }
+    if n == 1 { "1 success".into() } else { format!("{n} consecutive successes") }
 }
 
 fn times(n: u64) -> String {
@@ -225,32 +225,32 @@ fn times(n: u64) -> String {
     }
 }
 
-fn probe_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: DrawContext) {
-    let theme = look.theme;
+fn probe_row(out: &mut TextView, view: &BreakerView, policy: &BreakerPolicy, ctx: DrawContext) {
+    let theme = ctx.theme;
     if view.state != State::Open || view.held.is_some() {
         return;
     }
     let Some(probe) = view.next_probe else { return };
-    let left = probe.since(look.now);
+    let left = probe.since(ctx.now);
     if left.is_zero() {
-        sheet.row(vec![("next probe ".into(), theme.muted), ("due: the next call pings first".into(), theme.running)]);
+        out.row(vec![("next probe ".into(), theme.muted), ("due".into(), theme.running)]);
         return;
     }
-    let whole = probe.since(view.since).max(policy.open_for.min(Duration::from_secs(1)));
-    let share = 1.0 - left.as_secs_f64() / whole.as_secs_f64().max(0.001);
+    let total = probe.since(view.since).max(policy.open_for.min(Duration::from_secs(1)));
+    let share = 1.0 - left.as_secs_f64() / total.as_secs_f64().max(0.001);
     let full = ((share * BAR as f64) as usize).min(BAR);
-    sheet.row(vec![
+    out.row(vec![
         ("next probe ".into(), theme.muted),
         ("▕".into(), theme.muted),
         ("█".repeat(full), theme.running),
         ("░".repeat(BAR - full), theme.muted),
         ("▏ ".into(), theme.muted),
         (format!("in {}", seconds(left)), theme.text.add_modifier(Modifier::BOLD)),
-        (format!("  of {}", short(whole)), theme.muted),
+        (format!("  of {}", short(total)), theme.muted),
     ]);
 }
 
-/// Glyph and style of an outcome in the window.
+/// Returns the glyph and the style of an outcome in the window.
 fn cell(cell: Cell, theme: &Theme) -> (char, Style) {
     match cell {
         Cell::Success => ('□', theme.ok),
@@ -260,7 +260,7 @@ fn cell(cell: Cell, theme: &Theme) -> (char, Style) {
     }
 }
 
-/// What the glyphs of the window mean.
+/// Returns the legend of the window's glyphs.
 pub fn legend(theme: &Theme) -> Vec<(String, Style)> {
     let mut pieces = vec![];
     for (one, word) in
@@ -274,11 +274,11 @@ pub fn legend(theme: &Theme) -> Vec<(String, Style)> {
     pieces
 }
 
-fn window_rows(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: DrawContext, width: u16) {
-    let theme = look.theme;
+fn window_rows(out: &mut TextView, view: &BreakerView, policy: &BreakerPolicy, ctx: DrawContext, width: u16) {
+    let theme = ctx.theme;
     let (places, words) = match policy.window {
         Window::Calls(n) if view.calls < policy.minimum_calls => {
-            (n.min(CELLS), format!("{} of {n}, counts from {} on", view.calls, policy.minimum_calls))
+            (n.min(CELLS), format!("{} of {n}, needs {} calls", view.calls, policy.minimum_calls))
         }
         Window::Calls(n) => (n.min(CELLS), format!("{} of {n} calls", view.calls)),
         Window::Time(time) => (view.cells.len() as u32, format!("{} calls in {}", view.calls, short(time))),
@@ -293,18 +293,18 @@ fn window_rows(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, lo
         for run in line.chunk_by(|a, b| a == b) {
             row.push((run.iter().map(|(c, _)| *c).collect(), run[0].1));
         }
-        sheet.row(row);
+        out.row(row);
     }
-    let beside = cells.len() % room + words.len() + 2 <= room && !cells.is_empty();
-    if beside {
-        sheet.extend_last((format!("  {words}"), theme.muted));
+    let fits = cells.len() % room + words.len() + 2 <= room && !cells.is_empty();
+    if fits {
+        out.extend_last((format!("  {words}"), theme.muted));
     } else {
-        sheet.field(label, &words, theme.muted);
+        out.field(label, &words, theme.muted);
     }
 }
 
-fn rate_row(sheet: &mut Sheet, label: &str, (rate, threshold): (Option<f64>, f64), few: bool, more: &str, look: DrawContext) {
-    let theme = look.theme;
+fn rate_row(out: &mut TextView, label: &str, (rate, threshold): (Option<f64>, f64), few: bool, more: &str, ctx: DrawContext) {
+    let theme = ctx.theme;
     let mut row = vec![(format!("{label:<11}"), theme.muted)];
     let counts = threshold > 0.0;
     let over = counts && !few && rate.is_some_and(|rate| rate >= threshold);
@@ -316,16 +316,16 @@ fn rate_row(sheet: &mut Sheet, label: &str, (rate, threshold): (Option<f64>, f64
     row.extend(bar(rate.unwrap_or(0.0), counts.then_some(threshold), style, theme));
     row.push((rate.map_or("    · ".into(), |rate| format!("{:>4.0} %", rate * 100.0)), style));
     let words = match (counts, few) {
-        (false, _) => "opens nothing".to_owned(),
-        // How many it takes stands two rows above.
+        (false, _) => "off".to_owned(),
+        // The minimum number of calls is shown two rows above.
         (true, true) => format!("opens at {:.0} %", threshold * 100.0),
         (true, false) => format!("opens at {:.0} %{more}", threshold * 100.0),
     };
     row.push((format!("  {words}"), theme.muted));
-    sheet.row(row);
+    out.row(row);
 }
 
-/// A share as a bar with its threshold marked.
+/// Draws a share as a bar with its threshold marked.
 fn bar(share: f64, threshold: Option<f64>, style: Style, theme: &Theme) -> Vec<(String, Style)> {
     let place = |share: f64| ((share.clamp(0.0, 1.0) * BAR as f64).round() as usize).min(BAR);
     let full = if share.is_finite() { place(share).max(usize::from(share > 0.0)) } else { 0 };
@@ -342,9 +342,9 @@ fn bar(share: f64, threshold: Option<f64>, style: Style, theme: &Theme) -> Vec<(
     pieces
 }
 
-/// Failures in a row against their limit.
-fn row_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: DrawContext) {
-    let theme = look.theme;
+/// Writes the consecutive failures against their limit.
+fn consecutive_row(out: &mut TextView, view: &BreakerView, policy: &BreakerPolicy, ctx: DrawContext) {
+    let theme = ctx.theme;
     let (have, limit) = (view.consecutive as usize, policy.consecutive as usize);
     let style = if limit > 0 && have >= limit {
         theme.fail
@@ -356,7 +356,7 @@ fn row_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: 
     let mut row = vec![("in a row   ".to_owned(), theme.muted)];
     if limit == 0 {
         row.push((format!("{have} failures"), style));
-        row.push(("  opens nothing".into(), theme.muted));
+        row.push(("  off".into(), theme.muted));
     } else {
         let shown = limit.min(BAR);
         let full = (have * shown / limit).min(shown).max(usize::from(have > 0));
@@ -367,5 +367,5 @@ fn row_row(sheet: &mut Sheet, view: &BreakerView, policy: &BreakerPolicy, look: 
         row.push((format!("{have:>6}"), style));
         row.push((format!("  opens at {limit}"), theme.muted));
     }
-    sheet.row(row);
+    out.row(row);
 }

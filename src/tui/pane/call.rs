@@ -1,6 +1,7 @@
-//! What is about to be called: its description, its arguments as a form or as JSON, what is wrong with them.
+//! The call pane: the selected target's description and its arguments, as a form or as JSON, with their problems.
 //!
-//! `assist` has what helps with typing. Remembers the arguments of everything that was touched in this session, and the last call of each.
+//! `assist` holds completions and argument recall. The pane remembers the arguments and the last call of every target that
+//! was edited in this session.
 
 mod assist;
 
@@ -34,20 +35,20 @@ use crate::{
     },
 };
 
-pub use assist::Typed;
+pub use assist::CompletionRequest;
 
 use super::DrawContext;
 
-/// Rows of a description that are shown at most.
+/// The most rows of a description.
 const DESCRIPTION_ROWS: usize = 3;
-/// Rows of complaints that are shown at most.
+/// The most rows of complaints.
 const COMPLAINT_ROWS: usize = 3;
 
-/// What is kept of something that was touched.
+/// What the pane remembers of a target.
 #[derive(Clone, Default)]
-struct Remembered {
+struct TargetState {
     arguments: Option<String>,
-    /// The text of the JSON editor while that is open; it need not be JSON.
+    /// The text of the JSON editor while it is open. It may be invalid JSON.
     text: Option<String>,
     call: Option<CallId>,
 }
@@ -56,57 +57,57 @@ struct Remembered {
 #[derive(Default)]
 pub struct CallPane {
     target: Option<Node>,
-    /// The listed entry that the form was made from.
+    /// The catalogue entry that the form was made from.
     entry: Body,
     schema: Body,
     form: Option<FormView>,
     editor: Option<JsonEditor>,
-    memory: HashMap<Node, Remembered>,
+    memory: HashMap<Node, TargetState>,
     complaints: Vec<String>,
-    /// JSON that was cleared while it was edited, after the form's that took its place.
+    /// JSON text that was cleared in the editor, for undo.
     cleared: Cleared,
     /// Arguments of earlier sessions.
     pub recall: Recall,
-    /// What the server suggests for the field under the cursor, and which of it was taken last.
-    suggested: Vec<String>,
-    taken: Option<usize>,
+    /// The server's completions for the field under the cursor, and the index of the one inserted last.
+    completions: Vec<String>,
+    inserted: Option<usize>,
 }
 
-/// What came of a key.
+/// The outcome of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing beyond the pane.
+pub enum KeyOutcome {
+    /// The pane handled the key.
     Stay,
-    /// The arguments are to be sent.
+    /// Send the arguments.
     Fire,
-    /// The user steps out.
+    /// Leave the pane.
     Leave,
-    /// To the pane after this one.
+    /// Go to the next pane.
     Next,
-    /// To the pane before this one.
+    /// Go to the previous pane.
     Previous,
 }
 
-/// Arguments that cannot be sent as they are.
-pub type Refusal = Vec<String>;
+/// Why the arguments cannot be sent.
+pub type ArgumentProblems = Vec<String>;
 
 impl CallPane {
-    /// What is about to be called.
+    /// Returns the target of the call.
     pub fn target(&self) -> Option<&Node> {
         self.target.as_ref()
     }
 
-    /// The last call of the target.
+    /// Returns the last call of the target.
     pub fn last_call(&self) -> Option<CallId> {
         self.memory.get(self.target.as_ref()?)?.call
     }
 
-    /// Notes the last call of a target.
+    /// Records the last call of a target.
     pub fn note_call(&mut self, target: Node, call: CallId) {
         self.memory.entry(target).or_default().call = Some(call);
     }
 
-    /// Turns to another target, with the arguments it had before.
+    /// Shows another target with its remembered arguments.
     pub fn show(&mut self, node: Option<&Node>, read_model: &ConsoleState) {
         let node = node.filter(|n| n.callable());
         if self.target.as_ref() != node {
@@ -116,7 +117,7 @@ impl CallPane {
         }
     }
 
-    /// Makes the form anew when the target's listed entry changed; the arguments stay.
+    /// Rebuilds the form when the target's catalogue entry changed, with the same arguments.
     pub fn sync(&mut self, read_model: &ConsoleState) {
         let Some(entry) = self.target.as_ref().and_then(|node| entry(node, read_model)) else { return };
         if entry != self.entry {
@@ -134,18 +135,18 @@ impl CallPane {
         self.entry = entry(&node, read_model).unwrap_or_default();
         let Some(schema) = schema(&node, read_model) else { return };
         let mut form = FormView::new(&schema);
-        let kept = match self.memory.get(&node) {
-            Some(kept) => kept.clone(),
-            None => Remembered { arguments: self.recalled(&node), ..Remembered::default() },
+        let state = match self.memory.get(&node) {
+            Some(state) => state.clone(),
+            None => TargetState { arguments: self.recalled(&node), ..TargetState::default() },
         };
-        if let Some(arguments) = &kept.arguments {
-            // It came from a form, so it is JSON.
+        if let Some(arguments) = &state.arguments {
+            // The text came from a form, so it is valid JSON.
             let _ = form.set_json(arguments);
-            form.forget_past();
+            form.clear_undo();
         }
         self.schema = schema;
         self.form = Some(form);
-        if let Some(text) = kept.text {
+        if let Some(text) = state.text {
             self.open_editor(&text);
         }
     }
@@ -156,16 +157,16 @@ impl CallPane {
 
     fn remember(&mut self) {
         let Some(node) = self.target.clone() else { return };
-        let kept = self.memory.entry(node).or_default();
-        kept.arguments = self.form.as_ref().map(FormView::json);
-        kept.text = self.editor.as_ref().map(JsonEditor::text);
+        let state = self.memory.entry(node).or_default();
+        state.arguments = self.form.as_ref().map(FormView::json);
+        state.text = self.editor.as_ref().map(JsonEditor::text);
     }
 
-    /// Forgets the target's arguments; [`CallPane::undo`] brings them back. Whether there were any.
+    /// Resets the target's arguments to the defaults; [`CallPane::undo`] restores them. Returns whether anything changed.
     pub fn reset(&mut self) -> bool {
         if let Some(node) = &self.target {
-            let kept = self.memory.entry(node.clone()).or_default();
-            (kept.arguments, kept.text) = (None, None);
+            let state = self.memory.entry(node.clone()).or_default();
+            (state.arguments, state.text) = (None, None);
         }
         self.complaints.clear();
         self.suggest(vec![]);
@@ -173,51 +174,51 @@ impl CallPane {
         self.cleared.reset(form, &mut self.editor)
     }
 
-    /// Whether there is a change that can be taken back.
+    /// Returns whether there is a change to undo.
     pub fn can_undo(&self) -> bool {
         self.cleared.can_undo(self.form.as_ref(), self.editor.as_ref())
     }
 
-    /// Takes the last change of the form or the JSON back.
+    /// Undoes the last change of the form or the JSON.
     pub fn undo(&mut self) {
         self.complaints.clear();
         self.cleared.undo(&mut self.form, &mut self.editor, &self.schema);
     }
 
-    /// Whether letters go into a field.
+    /// Returns whether letters go into a field.
     pub fn wants_text(&self) -> bool {
         self.editor.is_some() || self.form.as_ref().is_some_and(FormView::wants_text)
     }
 
-    /// Whether the arguments are edited as JSON.
+    /// Returns whether the arguments are edited as JSON.
     pub fn editing_json(&self) -> bool {
         self.editor.is_some()
     }
 
-    /// Gives a key to the form or the editor.
-    pub fn key(&mut self, key: KeyEvent) -> Outcome {
+    /// Passes a key to the form or the editor.
+    pub fn key(&mut self, key: KeyEvent) -> KeyOutcome {
         self.complaints.clear();
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => match editor.handle(key) {
-                EditorEvent::Submit => Outcome::Fire,
-                EditorEvent::Leave => Outcome::Leave,
-                EditorEvent::None | EditorEvent::Changed | EditorEvent::Refused => Outcome::Stay,
+                EditorEvent::Submit => KeyOutcome::Fire,
+                EditorEvent::Leave => KeyOutcome::Leave,
+                EditorEvent::None | EditorEvent::Changed | EditorEvent::Refused => KeyOutcome::Stay,
             },
             (None, Some(form)) => match form.handle(key) {
-                FormEvent::Submit => Outcome::Fire,
-                FormEvent::Leave(Leave::Out) => Outcome::Leave,
-                // Tab goes on to the next pane from the last field; arrows stay.
-                FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => Outcome::Next,
-                FormEvent::Leave(Leave::Before) if key.code == KeyCode::BackTab => Outcome::Previous,
-                FormEvent::Leave(_) | FormEvent::None | FormEvent::Changed | FormEvent::Refused => Outcome::Stay,
+                FormEvent::Submit => KeyOutcome::Fire,
+                FormEvent::Leave(Leave::Out) => KeyOutcome::Leave,
+                // Tab on the last field moves to the next pane; the arrow keys do not leave the form.
+                FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => KeyOutcome::Next,
+                FormEvent::Leave(Leave::Before) if key.code == KeyCode::BackTab => KeyOutcome::Previous,
+                FormEvent::Leave(_) | FormEvent::None | FormEvent::Changed | FormEvent::Refused => KeyOutcome::Stay,
             },
-            (None, None) if key.code == KeyCode::Tab => Outcome::Next,
-            (None, None) if key.code == KeyCode::BackTab => Outcome::Previous,
-            (None, None) => Outcome::Stay,
+            (None, None) if key.code == KeyCode::Tab => KeyOutcome::Next,
+            (None, None) if key.code == KeyCode::BackTab => KeyOutcome::Previous,
+            (None, None) => KeyOutcome::Stay,
         }
     }
 
-    /// Puts the cursor on the field at this row of the screen; whether there is one.
+    /// Puts the cursor on the field at this row of the screen. Returns whether there is one.
     pub fn click(&mut self, y: u16) -> bool {
         match (&self.editor, &mut self.form) {
             (None, Some(form)) => form.click(y),
@@ -225,12 +226,12 @@ impl CallPane {
         }
     }
 
-    /// The form, unless JSON is edited.
+    /// Returns the form, unless JSON is edited.
     pub fn form_mut(&mut self) -> Option<&mut FormView> {
         self.form.as_mut().filter(|_| self.editor.is_none())
     }
 
-    /// Inserts pasted text where the cursor is.
+    /// Inserts pasted text at the cursor.
     pub fn paste(&mut self, text: &str) {
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => drop(editor.paste(text)),
@@ -239,7 +240,7 @@ impl CallPane {
         }
     }
 
-    /// Goes from the form to JSON or back; JSON that cannot be read stays in the editor.
+    /// Switches between the form and JSON. Invalid JSON stays in the editor.
     pub fn toggle_json(&mut self) {
         self.complaints.clear();
         match (&mut self.editor, &mut self.form) {
@@ -247,7 +248,7 @@ impl CallPane {
                 Ok(()) => self.editor = None,
                 Err(error) => {
                     editor.to_problem();
-                    self.complaints.push(format!("Not JSON yet: {error}"));
+                    self.complaints.push(format!("not valid JSON: {error}"));
                 }
             },
             (None, Some(form)) => {
@@ -258,7 +259,7 @@ impl CallPane {
         }
     }
 
-    /// The arguments as text for an editor.
+    /// Returns the arguments as text for an external editor.
     pub fn text(&self) -> Option<String> {
         match (&self.editor, &self.form) {
             (Some(editor), _) => Some(editor.text()),
@@ -267,34 +268,34 @@ impl CallPane {
         }
     }
 
-    /// Takes over what came from an editor; text that is no JSON object stays open for mending.
+    /// Sets the arguments from an external editor's text. Invalid JSON stays open in the JSON editor.
     pub fn set_text(&mut self, text: &str) {
         self.complaints.clear();
-        let taken = match &mut self.form {
+        let parsed = match &mut self.form {
             Some(form) if self.editor.is_none() => form.set_json(text),
             _ => Json::parse(text).map(drop),
         };
-        if self.editor.is_some() || taken.is_err() {
+        if self.editor.is_some() || parsed.is_err() {
             self.open_editor(text);
         }
-        if let Err(error) = taken {
-            self.complaints.push(format!("Not JSON yet: {error}"));
+        if let Err(error) = parsed {
+            self.complaints.push(format!("not valid JSON: {error}"));
         }
     }
 
-    /// Takes over the arguments of a call.
+    /// Sets the arguments to those of a call.
     pub fn set_arguments(&mut self, arguments: &Body) {
         if let Some(form) = &mut self.form {
             self.complaints.clear();
             match form.set_json(&arguments.text()) {
                 Ok(()) => self.editor = None,
-                Err(error) => self.complaints.push(format!("The call's arguments cannot be read: {error}")),
+                Err(error) => self.complaints.push(format!("the call's arguments cannot be parsed: {error}")),
             }
         }
     }
 
-    /// The call as it stands, or what keeps it from being sent (also shown in the pane).
-    pub fn operation(&mut self) -> Result<Operation, Refusal> {
+    /// Returns the call, or the problems that prevent sending it. The pane shows the problems as well.
+    pub fn operation(&mut self) -> Result<Operation, ArgumentProblems> {
         let made = self.make_operation();
         if let Err(refusal) = &made {
             self.complaints.clone_from(refusal);
@@ -302,14 +303,14 @@ impl CallPane {
         made
     }
 
-    fn make_operation(&mut self) -> Result<Operation, Refusal> {
-        let Some(node) = &self.target else { return Err(vec!["Nothing is selected that can be called.".into()]) };
-        // Form and editor show themselves what is wrong, at its place.
+    fn make_operation(&mut self) -> Result<Operation, ArgumentProblems> {
+        let Some(node) = &self.target else { return Err(vec!["nothing callable is selected".into()]) };
+        // The form and the editor show their own problems in place.
         let arguments = match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => match (editor.submit(), Json::parse(&editor.text())) {
                 // Compact: a line end would break the framing of stdio.
                 (EditorEvent::Submit, Ok(json @ Json::Object(_))) => Body::from(json.text()),
-                (EditorEvent::Submit, Ok(_)) => return Err(vec!["Arguments are a JSON object: { … }".into()]),
+                (EditorEvent::Submit, Ok(_)) => return Err(vec!["the arguments must be a JSON object: { … }".into()]),
                 _ => return Err(vec![]),
             },
             (None, Some(form)) => match form.submit() {
@@ -327,12 +328,12 @@ impl CallPane {
                 Operation::Resource { server: server.clone(), uri: uri::expand(template, &values) }
             }
             Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => {
-                return Err(vec!["This cannot be called.".into()]);
+                return Err(vec!["this row cannot be called".into()]);
             }
         })
     }
 
-    /// The rows that the pane would like: border, description, fields and what is told of them.
+    /// Returns the preferred height: border, description, fields and their messages.
     pub fn rows_wanted(&self) -> u16 {
         let fields = match (&self.editor, &self.form) {
             (Some(editor), _) => editor.text().lines().count() + 3,
@@ -343,20 +344,20 @@ impl CallPane {
     }
 
     /// Draws the pane.
-    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let title_style = if look.focused { theme.focus } else { theme.accent };
-        let (name, right) = self.title(look.read_model);
-        let style = match self.hints(look.read_model) {
+    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let title_style = if ctx.focused { theme.focus } else { theme.accent };
+        let (name, right) = self.title(ctx.read_model);
+        let style = match self.hints(ctx.read_model) {
             Some(Hints { read_only: Some(true), .. }) => theme.ok,
             Some(Hints { destructive: Some(false), .. }) | None => theme.muted,
             Some(_) => theme.warn,
         };
         let right: Vec<(&str, Style)> = right.as_ref().map(|r| (r.as_str(), style)).into_iter().collect();
-        let inner = pane(buf, area, &[(&name, title_style)], &right, look.focused, theme);
+        let inner = pane(buf, area, &[(&name, title_style)], &right, ctx.focused, theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         let mut y = 0;
-        for row in self.description(look.read_model, inner.width, inner.height) {
+        for row in self.description(ctx.read_model, inner.width, inner.height) {
             Pen::new(buf, inner, y).put(&row, theme.muted);
             y += 1;
         }
@@ -365,20 +366,20 @@ impl CallPane {
         }
         let complaints: Vec<String> =
             self.complaints.iter().flat_map(|c| wrap(c, inner.width.saturating_sub(2))).take(COMPLAINT_ROWS).collect();
-        let hints = u16::from(!self.suggested.is_empty() && inner.height > y + 2);
+        let hints = u16::from(!self.completions.is_empty() && inner.height > y + 2);
         let below = (complaints.len() as u16 + hints).min(inner.height.saturating_sub(y));
         if hints > 0 {
             let row = Rect { y: inner.bottom() - 1, height: 1, ..inner };
-            self.draw_suggestions(look, row, buf);
+            self.draw_suggestions(ctx, row, buf);
         }
         let body = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + below), ..inner };
         match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => editor.draw(body, buf, theme, look.focused),
+            (Some(editor), _) => editor.draw(body, buf, theme, ctx.focused),
             (None, Some(form)) if !form.form().rows().is_empty() => {
-                form.show_keys(look.keys);
-                form.draw(body, buf, theme, look.focused);
+                form.show_keys(ctx.keys);
+                form.draw(body, buf, theme, ctx.focused);
             }
-            _ => self.draw_plain(look, body, buf),
+            _ => self.draw_plain(ctx, body, buf),
         }
         for (index, complaint) in complaints.iter().enumerate() {
             let lead = if index == 0 { "✕ " } else { "  " };
@@ -388,17 +389,17 @@ impl CallPane {
         }
     }
 
-    fn draw_plain(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let key = look.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
+    fn draw_plain(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let key = ctx.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
         let text = match &self.target {
             Some(Node::Resource(server, uri)) => {
-                self.draw_subscription(look, server, uri, area, buf);
-                " reads it"
+                self.draw_subscription(ctx, server, uri, area, buf);
+                " read"
             }
-            Some(_) => " fires it; it takes no arguments",
+            Some(_) => " send · no arguments",
             None => return,
         };
-        Pen::new(buf, area, 0).put(&key, look.theme.key).put(text, look.theme.muted);
+        Pen::new(buf, area, 0).put(&key, ctx.theme.key).put(text, ctx.theme.muted);
     }
 
     fn hints(&self, read_model: &ConsoleState) -> Option<Hints> {
@@ -412,7 +413,7 @@ impl CallPane {
         match &self.target {
             Some(Node::Tool(tool)) => {
                 let name = read_model.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string());
-                (name, Some(read_model.tool(tool).map_or_else(|| "no longer offered".to_owned(), |t| t.hints.words())))
+                (name, Some(read_model.tool(tool).map_or_else(|| "not listed any more".to_owned(), |t| t.hints.words())))
             }
             Some(Node::Resource(_, uri)) => (uri.to_string(), Some("resource".into())),
             Some(Node::Template(_, template)) => (template.to_string(), Some("template".into())),
@@ -457,7 +458,7 @@ fn description(node: &Node, read_model: &ConsoleState) -> Option<String> {
     let of = |list: &[std::sync::Arc<crate::domain::catalog::Resource>], uri: &str| {
         let resource = list.iter().find(|r| r.uri == uri)?;
         let size = resource.size.map(|s| format!(" · {}", crate::domain::time::size(s))).unwrap_or_default();
-        let kind = resource.mime_type.clone().unwrap_or_else(|| "type unknown".into());
+        let kind = resource.mime_type.clone().unwrap_or_else(|| "unknown type".into());
         Some(format!("{} · {kind}{size}\n{}", resource.name, resource.description.as_deref().unwrap_or("")))
     };
     match node {
@@ -468,7 +469,7 @@ fn description(node: &Node, read_model: &ConsoleState) -> Option<String> {
     }
 }
 
-/// The schema of the arguments; `None` for what takes none or is not listed any more.
+/// Returns the schema of the arguments; `None` for targets without arguments and targets that are not listed any more.
 fn schema(node: &Node, read_model: &ConsoleState) -> Option<Body> {
     let text = |description: Option<&str>| match description {
         Some(description) => json!({"type": "string", "description": description}),
@@ -491,13 +492,13 @@ fn schema(node: &Node, read_model: &ConsoleState) -> Option<Body> {
     }
 }
 
-/// Whether a tool is asked about before it is called, by the user's policy, and its hints.
-pub fn may_destroy(tool: &ToolId, read_model: &ConsoleState, policy: ConfirmPolicy) -> Option<Hints> {
+/// Returns the tool's hints if the user's policy requires a confirmation before it is called.
+pub fn needs_confirmation(tool: &ToolId, read_model: &ConsoleState, policy: ConfirmPolicy) -> Option<Hints> {
     let hints = read_model.tool(tool)?.hints;
     policy.asks(hints, trusted(&tool.server, read_model)).then_some(hints)
 }
 
-/// Whether what a server says of its tools is relied upon; of a group, whether that holds for every member.
+/// Returns whether a server, or every member of a group, is trusted.
 pub fn trusted(server: &ServerId, read_model: &ConsoleState) -> bool {
     match read_model.server(server) {
         Some(server) => server.spec.trusted,

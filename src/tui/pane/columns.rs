@@ -1,5 +1,5 @@
-//! The figures of a server's row in columns that line up over all rows, and their heads. Used by the tree and by
-//! the list of a group.
+//! The columns of a server's row: statistics that line up over all rows, and their headers. Used by the tree and by the
+//! list of a group.
 
 use ratatui::style::Style;
 
@@ -16,14 +16,14 @@ use crate::{
     },
 };
 
-/// A column of figures.
+/// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Column {
     /// `stdio` or `http`.
     Transport,
-    /// The revision of the protocol that is spoken: its year where there is little room, its date where there is much.
-    Era { whole: bool },
-    /// Calls under way.
+    /// The negotiated protocol revision: the year in a narrow column, the full date in a wide one.
+    Era(ProtocolFormat),
+    /// Calls in flight.
     Running,
     /// Calls that ended in the last minute.
     Rate,
@@ -35,12 +35,21 @@ enum Column {
     Bars(u16),
 }
 
+/// How much of a protocol revision is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProtocolFormat {
+    /// `2025`
+    Year,
+    /// `2025-11-25`
+    Date,
+}
+
 impl Column {
     fn width(self) -> u16 {
         match self {
             Column::Transport => 6,
-            Column::Era { whole: false } => 5,
-            Column::Era { whole: true } => 11,
+            Column::Era(ProtocolFormat::Year) => 5,
+            Column::Era(ProtocolFormat::Date) => 11,
             Column::Running => 4,
             Column::Rate => 6,
             Column::Failed => 6,
@@ -51,9 +60,9 @@ impl Column {
 
     fn head(self) -> &'static str {
         match self {
-            Column::Transport => "via",
-            Column::Era { whole: false } => "mcp",
-            Column::Era { whole: true } => "protocol",
+            Column::Transport => "type",
+            Column::Era(ProtocolFormat::Year) => "mcp",
+            Column::Era(ProtocolFormat::Date) => "protocol",
             Column::Running => "run",
             Column::Rate => "/min",
             Column::Failed => "fail",
@@ -63,31 +72,31 @@ impl Column {
         }
     }
 
-    /// Whether its text begins at the left of the column.
-    fn left(self) -> bool {
-        matches!(self, Column::Transport | Column::Era { .. } | Column::Bars(_))
+    /// Returns whether the text is left-aligned.
+    fn is_left_aligned(self) -> bool {
+        matches!(self, Column::Transport | Column::Era(_) | Column::Bars(_))
     }
 }
 
-/// The columns that fit, in the order of the screen.
+/// The columns that fit, from left to right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Figures {
+pub struct ServerColumns {
     columns: Vec<Column>,
 }
 
-impl Figures {
-    /// The columns for `room` cells: what tells most about a server's health comes first, then what tells more of it.
-    pub fn for_room(room: u16) -> Figures {
-        // Each step is one more column, or a larger one of the same kind.
+impl ServerColumns {
+    /// Returns the columns for `room` cells. The columns that say most about a server's health are added first.
+    pub fn for_room(room: u16) -> ServerColumns {
+        // Each step adds a column, or widens one of the same kind.
         let steps = [
             Column::P95,
             Column::Failed,
-            Column::Era { whole: false },
+            Column::Era(ProtocolFormat::Year),
             Column::Bars(4),
             Column::Running,
             Column::Bars(8),
             Column::Transport,
-            Column::Era { whole: true },
+            Column::Era(ProtocolFormat::Date),
             Column::Bars(12),
             Column::Rate,
             Column::Bars(24),
@@ -104,7 +113,7 @@ impl Figures {
         }
         let place = |column: &Column| match column {
             Column::Transport => 0,
-            Column::Era { .. } => 1,
+            Column::Era(_) => 1,
             Column::Running => 2,
             Column::Rate => 3,
             Column::Failed => 4,
@@ -112,20 +121,20 @@ impl Figures {
             Column::Bars(_) => 6,
         };
         columns.sort_by_key(place);
-        Figures { columns }
+        ServerColumns { columns }
     }
 
-    /// The cells that all columns take.
+    /// Returns the cells that all columns take.
     pub fn width(&self) -> u16 {
         self.columns.iter().map(|column| column.width()).sum()
     }
 
-    /// The heads, a piece for each column.
+    /// Returns the headers, a piece for each column.
     pub fn head_pieces(&self, theme: &Theme) -> Vec<(String, Style)> {
         self.columns.iter().map(|column| (aligned(*column, column.head()), theme.muted)).collect()
     }
 
-    /// A server's figures, as wide as the columns.
+    /// Returns a server's values, as wide as the columns.
     pub fn pieces(&self, server: &ServerView, now: Stamp, theme: &Theme) -> Vec<(String, Style)> {
         let mut cells: Vec<(String, Style)> = vec![];
         for column in &self.columns {
@@ -135,19 +144,18 @@ impl Figures {
                 cells.extend(drawn.into_iter().map(|(bar, style)| (bar.to_owned(), style)));
                 continue;
             }
-            let (text, style) = figure(*column, server, now, theme);
+            let (text, style) = value_of(*column, server, now, theme);
             cells.push((aligned(*column, &text), style));
         }
         cells
     }
 
-    /// Writes the heads at the right end of the row.
+    /// Writes the headers at the right end of the row.
     pub fn heads(&self, theme: &Theme, pen: &mut Pen) {
         right(&self.head_pieces(theme), pen);
     }
 
-    /// Writes a server's figures at the right end of the row; where not all fit beside `needed` cells, the first
-    /// ones give way.
+    /// Writes a server's values at the right end of the row. Drops columns from the left until `needed` cells stay free.
     pub fn row(&self, server: &ServerView, now: Stamp, needed: u16, theme: &Theme, pen: &mut Pen) {
         let mut fitting = self.clone();
         while !fitting.columns.is_empty() && fitting.width() + needed > pen.left() {
@@ -164,37 +172,37 @@ fn right(cells: &[(String, Style)], pen: &mut Pen) {
 
 fn aligned(column: Column, text: &str) -> String {
     let width = usize::from(column.width());
-    if column.left() { format!(" {text:<0$}", width - 1) } else { format!("{text:>width$}") }
+    if column.is_left_aligned() { format!(" {text:<0$}", width - 1) } else { format!("{text:>width$}") }
 }
 
-fn figure(column: Column, server: &ServerView, now: Stamp, theme: &Theme) -> (String, Style) {
-    let (stats, quiet) = (&server.stats, (String::new(), theme.muted));
+fn value_of(column: Column, server: &ServerView, now: Stamp, theme: &Theme) -> (String, Style) {
+    let (stats, blank) = (&server.stats, (String::new(), theme.muted));
     match column {
         Column::Transport => (server.spec.launch.transport().to_owned(), theme.muted),
-        Column::Era { whole } => match server.info.as_deref() {
-            // The older era has sessions; the newer one is the one to look at, so it has the brighter colour.
+        Column::Era(format) => match server.info.as_deref() {
+            // The modern era is brighter, because most servers still speak the legacy one.
             Some(info) => {
                 let style = if info.era == Era::Modern { theme.text } else { theme.muted };
-                (info.protocol.chars().take(if whole { 10 } else { 4 }).collect(), style)
+                (info.protocol.chars().take(if format == ProtocolFormat::Date { 10 } else { 4 }).collect(), style)
             }
-            None => quiet,
+            None => blank,
         },
         Column::Running if stats.in_flight > 0 => (format!("▸{}", stats.in_flight.min(99)), theme.running),
         Column::Rate => match stats.per_minute(now) {
-            0 => quiet,
+            0 => blank,
             n => (n.min(99_999).to_string(), theme.text),
         },
-        Column::Running => quiet,
+        Column::Running => blank,
         Column::Failed => failed(stats, theme),
         Column::P95 => match stats.percentile(95.0) {
             Some(p95) => (short(p95), theme.text),
             None => ("·".to_owned(), theme.muted),
         },
-        Column::Bars(_) => quiet,
+        Column::Bars(_) => blank,
     }
 }
 
-/// The share of failed calls: never 0 where one failed, never 100 where one did not.
+/// Formats the share of failed calls. Rounds neither to 0 % when a call failed nor to 100 % when one did not.
 pub fn failed(stats: &Stats, theme: &Theme) -> (String, Style) {
     let ended = stats.settled.saturating_sub(stats.cancelled);
     let percent = stats.failure_rate() * 100.0;
@@ -215,13 +223,13 @@ mod tests {
     fn columns_never_take_more_than_their_room_and_grow_with_it() {
         let mut before = 0;
         for room in 0..120 {
-            let figures = Figures::for_room(room);
-            assert!(figures.width() <= room);
-            assert!(figures.width() >= before, "{room}");
-            before = figures.width();
+            let columns = ServerColumns::for_room(room);
+            assert!(columns.width() <= room);
+            assert!(columns.width() >= before, "{room}");
+            before = columns.width();
         }
-        assert_eq!(Figures::for_room(20).columns, [Column::Era { whole: false }, Column::Failed, Column::P95]);
-        assert_eq!(Figures::for_room(120).columns.len(), 7);
+        assert_eq!(ServerColumns::for_room(20).columns, [Column::Era(ProtocolFormat::Year), Column::Failed, Column::P95]);
+        assert_eq!(ServerColumns::for_room(120).columns.len(), 7);
     }
 
     #[test]

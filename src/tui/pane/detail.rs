@@ -1,6 +1,6 @@
-//! One call in full: outcome, result as tree, text or raw bytes, and the frames that crossed the wire.
+//! The detail of one call: outcome, result as tree, text or raw bytes, arguments, frames and attempts.
 //!
-//! The result pane shows the last call of the selected tool, the detail any call of the traffic list.
+//! The result pane shows the last call of the selected tool. The detail pane shows any call of the traffic list.
 
 mod query;
 
@@ -26,30 +26,30 @@ use crate::{
         widget::{
             json::JsonView,
             paint::{Pen, lower, pane, width},
-            window::{Move, Window},
+            window::{Direction, Move, Window},
         },
     },
 };
 
-use super::{DrawContext, attempts, outcome_glyph, text_view::Sheet, traffic::pending_words};
+use super::{DrawContext, attempts, outcome_glyph, text_view::TextView, traffic::pending_words};
 
-/// Frames of the call in sight that stay although the state has let go of them.
-const FORGOTTEN: usize = 64;
+/// The most frames of the shown call that stay after the read model has dropped them.
+const DROPPED_FRAMES_KEPT: usize = 64;
 
-/// The views of a call.
+/// The tabs of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tab {
-    /// The result as JSON that can be folded.
+    /// The result as a foldable JSON tree.
     Tree,
     /// The result's text.
     Text,
     /// The result's bytes.
     Raw,
-    /// What was sent as arguments.
+    /// The arguments that were sent.
     Arguments,
     /// The frames of the call.
     Frames,
-    /// What happened on its way.
+    /// The trace of the call.
     Attempts,
 }
 
@@ -68,52 +68,52 @@ impl Tab {
     }
 }
 
-/// Which call is shown, and how.
+/// The call that is shown, its tab and its views.
 pub struct Detail {
     call: Option<CallId>,
     tab: Tab,
-    /// Whether the user chose the tab for this call; else the result does.
+    /// Whether the user chose the tab for this call. Otherwise the result determines the tab.
     chosen: bool,
-    seen: Option<Arc<Settled>>,
+    settled: Option<Arc<Settled>>,
     result: Option<Body>,
     presented: Option<Presented>,
     view: Option<JsonView>,
     frames: Vec<Arc<Frame>>,
     frame: Window,
-    /// Whether keys go into the frame's bytes instead of the list of frames.
+    /// Whether keys go to the frame's content instead of the list of frames.
     inside: bool,
     scroll: Window,
-    /// Rows of what happened on the way, as last drawn.
-    story: usize,
-    /// What is searched for in the view.
+    /// The rows of the trace as drawn last.
+    trace_rows: usize,
+    /// The search text.
     needle: String,
-    /// What the tree is filtered by.
+    /// The JSONPath filter of the tree.
     filter: Option<query::Filter>,
-    told: Told,
-    /// Images, sounds and links of the result.
+    notes: ResultNotes,
+    /// Images, audio and links of the result.
     parts: Vec<(usize, Range<usize>, Part)>,
-    /// Work to be done elsewhere, until it is fetched.
+    /// New background jobs, until the model fetches them.
     tasks: Vec<Job>,
-    waits: Waits,
+    pending: PendingJobs,
 }
 
-/// What is said above the result.
-struct Told {
-    /// What is wrong with the structured content, or why that is not known.
-    verdict: Result<Vec<String>, String>,
-    /// Whether it is being looked at.
+/// The notes above the result.
+struct ResultNotes {
+    /// Violations of the output schema, or why the structured content could not be checked.
+    schema_check: Result<Vec<String>, String>,
+    /// Whether the check is running.
     checking: bool,
-    /// Why a filter that took its time found nothing.
+    /// Why a filter that ran in the background failed.
     trouble: Option<String>,
 }
 
-/// The work that is waited for.
+/// The background jobs whose results are pending.
 #[derive(Default)]
-struct Waits {
+struct PendingJobs {
     presented: Option<JobHandle>,
     view: Option<JobHandle>,
     found: Option<(JobHandle, String)>,
-    judged: Option<JobHandle>,
+    schema_check: Option<JobHandle>,
 }
 
 impl Default for Detail {
@@ -122,7 +122,7 @@ impl Default for Detail {
             call: None,
             tab: Tab::Tree,
             chosen: false,
-            seen: None,
+            settled: None,
             result: None,
             presented: None,
             view: None,
@@ -130,43 +130,43 @@ impl Default for Detail {
             frame: Window::default(),
             inside: false,
             scroll: Window::default(),
-            story: 0,
+            trace_rows: 0,
             needle: String::new(),
             filter: None,
-            told: Told { verdict: Ok(vec![]), checking: false, trouble: None },
+            notes: ResultNotes { schema_check: Ok(vec![]), checking: false, trouble: None },
             parts: vec![],
             tasks: vec![],
-            waits: Waits::default(),
+            pending: PendingJobs::default(),
         }
     }
 }
 
 impl Detail {
-    /// The call that is shown.
+    /// Returns the call that is shown.
     pub fn call(&self) -> Option<CallId> {
         self.call
     }
 
-    /// Shows another call, or none.
+    /// Shows another call or none.
     pub fn show(&mut self, call: Option<CallId>, read_model: &ConsoleState) {
         if self.call == call {
             return;
         }
-        let stays = matches!(self.tab, Tab::Frames | Tab::Attempts);
-        let tab = if stays { self.tab } else { Tab::Tree };
-        let mut tasks = self.give_up();
+        let keep_tab = matches!(self.tab, Tab::Frames | Tab::Attempts);
+        let tab = if keep_tab { self.tab } else { Tab::Tree };
+        let mut tasks = self.close();
         tasks.retain(|task| matches!(task.job, JobKind::Discard(_)));
-        *self = Detail { call, tab, chosen: stays, tasks, ..Detail::default() };
+        *self = Detail { call, tab, chosen: keep_tab, tasks, ..Detail::default() };
         if let Some(id) = call {
             self.frames = read_model.frames_of(id).cloned().collect();
         }
         self.sync(read_model);
         if self.view.is_none() {
-            self.make_view(read_model);
+            self.start_view(read_model);
         }
     }
 
-    /// Takes everything from a new snapshot.
+    /// Reloads everything from a new snapshot.
     pub fn resync(&mut self, read_model: &ConsoleState) {
         if let Some(id) = self.call {
             self.frames = read_model.frames_of(id).cloned().collect();
@@ -174,7 +174,7 @@ impl Detail {
         self.sync(read_model);
     }
 
-    /// Takes in a frame that just crossed the wire.
+    /// Adds a new frame if it belongs to the call.
     pub fn frame(&mut self, frame: &Arc<Frame>) {
         if frame.call.is_some() && frame.call == self.call && self.frames.last().is_none_or(|last| last.seq < frame.seq) {
             self.frames.push(frame.clone());
@@ -184,22 +184,22 @@ impl Detail {
         }
     }
 
-    /// Lets go of frames that the state has let go of, so that a flood of messages in one call is bounded here, too. The last
-    /// `FORGOTTEN` of them stay: most calls have fewer messages.
-    pub fn forget(&mut self, read_model: &ConsoleState) {
+    /// Drops frames that the read model has dropped, except for the last `DROPPED_FRAMES_KEPT`, which is more than most calls
+    /// have. Bounds the memory of a call with a flood of messages.
+    pub fn drop_old_frames(&mut self, read_model: &ConsoleState) {
         let first = read_model.frames.front().map_or(0, |frame| frame.seq);
-        let gone = self.frames.partition_point(|frame| frame.seq < first).saturating_sub(FORGOTTEN);
+        let gone = self.frames.partition_point(|frame| frame.seq < first).saturating_sub(DROPPED_FRAMES_KEPT);
         if gone > 0 {
             self.frames.drain(..gone);
             self.frame.cursor = self.frame.cursor.saturating_sub(gone);
         }
     }
 
-    /// Brings the view up to date with the call.
+    /// Updates the view from the call's state.
     pub fn sync(&mut self, read_model: &ConsoleState) {
         let call = self.call.and_then(|id| read_model.call(id));
         let settled = call.and_then(|c| c.settled.clone());
-        let same = match (&self.seen, &settled) {
+        let same = match (&self.settled, &settled) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
             _ => false,
@@ -208,19 +208,19 @@ impl Detail {
             return;
         }
         let dropped = call.is_some_and(|c| c.result_dropped);
-        // A result that the pane already holds stays readable when the read model drops it.
+        // A result that the pane holds stays readable after the read model has dropped it.
         if !(dropped && self.result.is_some()) {
             self.result = settled.as_ref().and_then(|s| s.outcome.result().cloned()).filter(|_| !dropped);
         }
-        self.seen = settled;
-        (self.presented, self.parts, self.waits) = (None, vec![], Waits::default());
-        self.judge(read_model);
+        self.settled = settled;
+        (self.presented, self.parts, self.pending) = (None, vec![], PendingJobs::default());
+        self.check_schema(read_model);
         match self.result.clone().map(|result| JobKind::Present(result).ask(&mut self.tasks)) {
-            Some(Err(ticket)) => self.waits.presented = Some(ticket),
+            Some(Err(handle)) => self.pending.presented = Some(handle),
             Some(Ok(Done::Presented(presented, parts))) => self.take_presented(presented, parts),
             _ => {}
         }
-        self.make_view(read_model);
+        self.start_view(read_model);
     }
 
     fn take_presented(&mut self, presented: Presented, parts: Vec<(usize, Range<usize>, Part)>) {
@@ -230,71 +230,74 @@ impl Detail {
         (self.presented, self.parts) = (Some(presented), parts);
     }
 
-    /// The work that has come up since the last time.
+    /// Returns the background jobs that were added since the last call.
     pub fn take_tasks(&mut self) -> Vec<Job> {
         std::mem::take(&mut self.tasks)
     }
 
-    /// Ends what is shown; the work that is left is to let go of it.
-    pub fn give_up(&mut self) -> Vec<Job> {
+    /// Closes the detail. Returns the remaining jobs, which free its memory.
+    pub fn close(&mut self) -> Vec<Job> {
         discard(self.view.take(), &mut self.tasks);
         self.take_tasks()
     }
 
-    /// Whether it waits for work to be done.
+    /// Returns whether a background job is pending.
     pub fn waits(&self) -> bool {
-        let waits = &self.waits;
-        waits.presented.is_some() || waits.view.is_some() || waits.found.is_some() || waits.judged.is_some()
+        let pending = &self.pending;
+        pending.presented.is_some() || pending.view.is_some() || pending.found.is_some() || pending.schema_check.is_some()
     }
 
-    /// Whether it waits for this work.
-    pub fn wants(&self, ticket: &JobHandle) -> bool {
-        let waits = &self.waits;
-        let found = waits.found.as_ref().map(|(ticket, _)| ticket);
-        [waits.presented.as_ref(), waits.view.as_ref(), waits.judged.as_ref(), found].contains(&Some(ticket))
+    /// Returns whether this job is pending.
+    pub fn waits_for(&self, handle: &JobHandle) -> bool {
+        let pending = &self.pending;
+        let found = pending.found.as_ref().map(|(handle, _)| handle);
+        [pending.presented.as_ref(), pending.view.as_ref(), pending.schema_check.as_ref(), found].contains(&Some(handle))
     }
 
-    /// Takes in work that it [waits for](Detail::wants).
-    pub fn worked(&mut self, done: Done, read_model: &ConsoleState) {
+    /// Takes the result of a job that [is pending](Detail::waits_for).
+    pub fn job_done(&mut self, done: Done, read_model: &ConsoleState) {
         match done {
             Done::Presented(presented, parts) => {
-                self.waits.presented = None;
+                self.pending.presented = None;
                 self.take_presented(presented, parts);
-                self.make_view(read_model);
+                self.start_view(read_model);
             }
             Done::View(view) => self.take_view(view),
-            Done::Judged(verdict) => {
-                self.waits.judged = None;
-                (self.told.verdict, self.told.checking) = (verdict, false);
+            Done::Judged(schema_check) => {
+                self.pending.schema_check = None;
+                (self.notes.schema_check, self.notes.checking) = (schema_check, false);
             }
             Done::Found(found) => {
-                let path = self.waits.found.take().map(|(_, path)| path).unwrap_or_default();
-                self.told.trouble = self.take_found(path, found).err();
+                let path = self.pending.found.take().map(|(_, path)| path).unwrap_or_default();
+                self.notes.trouble = self.take_found(path, found).err();
             }
             Done::Copied(..) | Done::Gone => {}
         }
     }
 
     fn take_view(&mut self, view: Box<JsonView>) {
-        self.waits.view = None;
+        self.pending.view = None;
         discard(self.view.replace(*view), &mut self.tasks);
-        self.search_again();
+        self.restart_search();
     }
 
-    /// Goes to the next view (or the one before).
-    pub fn turn(&mut self, back: bool, read_model: &ConsoleState) {
+    /// Goes to the next or the previous tab.
+    pub fn turn_tab(&mut self, direction: Direction, read_model: &ConsoleState) {
         let at = Tab::ALL.iter().position(|t| *t == self.tab).unwrap_or(0);
-        let next = if back { at + Tab::ALL.len() - 1 } else { at + 1 } % Tab::ALL.len();
+        let next = match direction {
+            Direction::Backward => at + Tab::ALL.len() - 1,
+            Direction::Forward => at + 1,
+        };
         self.set_tab(Tab::ALL[next % Tab::ALL.len()], read_model);
     }
 
-    /// Shows a view.
+    /// Shows a tab.
     pub fn set_tab(&mut self, tab: Tab, read_model: &ConsoleState) {
         (self.tab, self.chosen, self.inside) = (tab, true, false);
-        self.make_view(read_model);
+        self.start_view(read_model);
     }
 
-    fn make_view(&mut self, read_model: &ConsoleState) {
+    fn start_view(&mut self, read_model: &ConsoleState) {
         self.scroll = Window::default();
         let job = match self.tab {
             Tab::Frames => return self.view_frame(),
@@ -304,36 +307,36 @@ impl Detail {
             Tab::Raw => self.result.clone().map(JobKind::Raw),
             Tab::Attempts => None,
         };
-        self.show_made(job);
+        self.start_view_job(job);
     }
 
     fn view_frame(&mut self) {
         let job = self.frames.get(self.frame.cursor).map(|frame| JobKind::Frame(frame.body.clone()));
-        self.show_made(job);
+        self.start_view_job(job);
     }
 
-    /// Shows what a job makes, as soon as it is made.
-    fn show_made(&mut self, job: Option<JobKind>) {
-        self.waits.view = None;
+    /// Starts a job and shows its view when the job is done.
+    fn start_view_job(&mut self, job: Option<JobKind>) {
+        self.pending.view = None;
         discard(self.view.take(), &mut self.tasks);
         match job.map(|job| job.ask(&mut self.tasks)) {
             Some(Ok(Done::View(view))) => self.take_view(view),
-            Some(Err(ticket)) => self.waits.view = Some(ticket),
+            Some(Err(handle)) => self.pending.view = Some(handle),
             _ => {}
         }
     }
 
-    /// Steps out of a frame's bytes, a filter or a search; whether there was something to step out of.
+    /// Leaves a frame's content, a filter or a search. Returns whether there was one to leave.
     pub fn back(&mut self) -> bool {
         std::mem::take(&mut self.inside) || self.end_query()
     }
 
-    /// Whether there is a frame under the cursor that can be opened.
+    /// Returns whether the frame under the cursor can be opened.
     pub fn can_open(&self) -> bool {
         self.tab == Tab::Frames && !self.inside && self.view.is_some()
     }
 
-    /// Opens the frame under the cursor for reading, or folds what is under the cursor of the view.
+    /// Opens the frame under the cursor, or folds the value under the cursor of the view.
     pub fn open(&mut self) {
         if self.can_open() {
             self.inside = true;
@@ -342,7 +345,7 @@ impl Detail {
         }
     }
 
-    /// Moves in what is shown.
+    /// Moves the cursor or scrolls.
     pub fn act(&mut self, action: Action, read_model: &ConsoleState, page: usize) {
         let to = match action {
             Action::Up => Move::Back(1),
@@ -359,7 +362,7 @@ impl Detail {
             return self.view_frame();
         }
         if self.view.is_none() {
-            let rows = if self.tab == Tab::Attempts { self.story } else { self.failure_rows(read_model, 60).unwrap_or(0) };
+            let rows = if self.tab == Tab::Attempts { self.trace_rows } else { self.failure_rows(read_model, 60).unwrap_or(0) };
             return self.scroll.scroll(to, rows, page.max(1));
         }
         self.turn_view(action);
@@ -371,7 +374,7 @@ impl Detail {
         }
     }
 
-    /// Whether a tree is shown, which can be folded.
+    /// Returns whether a foldable tree is shown.
     pub fn can_fold(&self) -> bool {
         self.view.as_ref().is_some_and(JsonView::is_tree)
     }
@@ -381,60 +384,60 @@ impl Detail {
         Some(failure.report().iter().map(|(_, text)| crate::tui::widget::paint::wrap(text, width).len().max(1)).sum())
     }
 
-    /// What copying takes: the frame, the arguments, the result, or the failure's report.
+    /// Returns what is copied: the frame, the arguments, the result or the failure's report.
     pub fn copy(&self, read_model: &ConsoleState) -> Option<Material> {
         let call = read_model.call(self.call?)?;
-        let whole = |body: Body| Some(Material { pieces: vec![body], decode: false });
+        let material = |body: Body| Some(Material { pieces: vec![body], decode: false });
         match (self.tab, &self.view) {
-            (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).and_then(|f| whole(f.body.clone())),
+            (Tab::Frames, _) if !self.inside => self.frames.get(self.frame.cursor).and_then(|f| material(f.body.clone())),
             (_, Some(view)) => Some(Material { pieces: vec![view.copy_value()], decode: view.is_tree() }),
             _ => None,
         }
         .or_else(|| match &call.settled.as_ref()?.outcome {
             Outcome::Failed { failure } => {
-                whole(failure.report().iter().map(|(l, t)| format!("{}: {t}\n", l.word())).collect::<String>().into())
+                material(failure.report().iter().map(|(l, t)| format!("{}: {t}\n", l.word())).collect::<String>().into())
             }
-            _ => whole(self.result.clone()?),
+            _ => material(self.result.clone()?),
         })
     }
 
-    /// Draws the call in `area`; `name` is the word of the pane.
-    pub fn draw(&mut self, name: &str, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let call = self.call.and_then(|id| look.read_model.call(id));
-        let title_style = if look.focused { theme.focus } else { theme.text };
+    /// Draws the call in `area`. `name` is the pane's title.
+    pub fn draw(&mut self, name: &str, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let call = self.call.and_then(|id| ctx.read_model.call(id));
+        let title_style = if ctx.focused { theme.focus } else { theme.text };
         let mut title: Vec<(String, Style)> = vec![(name.to_owned(), title_style)];
         if let Some(call) = call {
-            title.extend(self.query_line(look));
-            title.extend(outcome_line(call, look));
+            title.extend(self.query_line(ctx));
+            title.extend(outcome_line(call, ctx));
         }
-        let tabs = self.tabs(look);
+        let tabs = self.tabs(ctx);
         let tabs: Vec<(&str, Style)> = tabs.iter().map(|(t, s)| (*t, *s)).collect();
         let title: Vec<(&str, Style)> = title.iter().map(|(t, s)| (t.as_str(), *s)).collect();
-        let inner = pane(buf, area, &title, &[], look.focused, theme);
+        let inner = pane(buf, area, &title, &[], ctx.focused, theme);
         if call.is_some() {
-            // In the lower border, where they stay when the title grows.
-            lower(buf, area, &tabs, if look.focused { theme.focus } else { theme.border });
+            // The tabs are in the lower border, because the title above may grow.
+            lower(buf, area, &tabs, if ctx.focused { theme.focus } else { theme.border });
         }
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         match call {
-            None if self.call.is_some() => note(look, inner, buf, "This call is too long ago: its row was dropped to save memory."),
+            None if self.call.is_some() => note(ctx, inner, buf, "This call was dropped to save memory."),
             None => {
-                let key = look.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
-                note(look, inner, buf, &format!("No call yet. {key} in the form above fires one; its result stands here."));
+                let key = ctx.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
+                note(ctx, inner, buf, &format!("No call yet – {key} in the form sends one."));
             }
-            Some(call) => self.draw_call(call, look, inner, buf),
+            Some(call) => self.draw_call(call, ctx, inner, buf),
         }
     }
 
-    fn tabs(&self, look: DrawContext) -> Vec<(&'static str, Style)> {
+    fn tabs(&self, ctx: DrawContext) -> Vec<(&'static str, Style)> {
         let mut pieces = Vec::new();
         for (index, tab) in Tab::ALL.into_iter().enumerate() {
             if index > 0 {
-                pieces.push((" │ ", look.theme.border));
+                pieces.push((" │ ", ctx.theme.border));
             }
-            let style = if tab == self.tab { look.theme.focus } else { look.theme.muted };
-            if tab == self.tab && look.theme.mono {
+            let style = if tab == self.tab { ctx.theme.focus } else { ctx.theme.muted };
+            if tab == self.tab && ctx.theme.mono {
                 pieces.extend([("[", style), (tab.word(), style), ("]", style)]);
             } else {
                 pieces.push((tab.word(), style));
@@ -443,52 +446,49 @@ impl Detail {
         pieces
     }
 
-    fn draw_call(&mut self, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
+    fn draw_call(&mut self, call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         match (self.tab, &mut self.view) {
-            (Tab::Frames, _) => return self.draw_frames(call, look, area, buf),
+            (Tab::Frames, _) => return self.draw_frames(call, ctx, area, buf),
             (Tab::Attempts, _) => {
-                let sheet = attempts::sheet(call, look, area.width);
-                // Kept, so that scrolling knows how far it can go.
-                self.story = sheet.len();
-                return sheet.draw(buf, area, self.scroll);
+                let out = attempts::text_view(call, ctx, area.width);
+                // Bounds scrolling.
+                self.trace_rows = out.len();
+                return out.draw(buf, area, self.scroll);
             }
-            (Tab::Arguments, Some(view)) => return view.draw(area, buf, look.theme, look.focused),
+            (Tab::Arguments, Some(view)) => return view.draw(area, buf, ctx.theme, ctx.focused),
             _ => {}
         }
         match &call.settled {
-            None => draw_running(call, look, area, buf),
+            None => draw_running(call, ctx, area, buf),
             Some(settled) => match (&settled.outcome, &mut self.view) {
-                (Outcome::Ok { .. } | Outcome::ToolError { .. }, None) if self.waits.presented.is_some() || self.waits.view.is_some() => {
+                (Outcome::Ok { .. } | Outcome::ToolError { .. }, None)
+                    if self.pending.presented.is_some() || self.pending.view.is_some() =>
+                {
                     let bytes = self.result.as_ref().map_or(0, Body::len) as u64;
-                    note(look, area, buf, &format!("{} Taking {} apart …", look.spinner(), size(bytes)));
+                    note(ctx, area, buf, &format!("{} parsing {} …", ctx.spinner(), size(bytes)));
                 }
                 (_, Some(view)) => {
-                    let told = draw_told(&self.told, look, area, buf);
-                    let rest = Rect { y: area.y + told, height: area.height - told, ..area };
-                    view.draw(rest, buf, look.theme, look.focused);
+                    let notes = draw_notes(&self.notes, ctx, area, buf);
+                    let rest = Rect { y: area.y + notes, height: area.height - notes, ..area };
+                    view.draw(rest, buf, ctx.theme, ctx.focused);
                 }
                 (Outcome::Failed { failure }, _) => {
-                    let mut sheet = Sheet::new(look.theme, area.width);
-                    sheet.report(&failure.report());
-                    let key = look.keys.key(&[Context::Global], Action::Refire).unwrap_or_default();
-                    sheet.gap().field("next", &format!("{key} fires it again"), look.theme.key);
-                    sheet.draw(buf, area, self.scroll);
+                    let mut out = TextView::new(ctx.theme, area.width);
+                    out.report(&failure.report());
+                    let key = ctx.keys.key(&[Context::Global], Action::Refire).unwrap_or_default();
+                    out.gap().field("next", &format!("{key} send again"), ctx.theme.key);
+                    out.draw(buf, area, self.scroll);
                 }
-                (Outcome::Cancelled { reason }, _) => note(look, area, buf, &format!("Cancelled: {reason}")),
-                _ => note(look, area, buf, "The result was let go to save memory; the call can be fired again."),
+                (Outcome::Cancelled { reason }, _) => note(ctx, area, buf, &format!("Cancelled: {reason}")),
+                _ => note(ctx, area, buf, "The result was dropped to save memory. Send the call again to see it."),
             },
         }
     }
 
-    fn draw_frames(&mut self, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+    fn draw_frames(&mut self, call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         if self.frames.is_empty() {
-            return note(
-                look,
-                area,
-                buf,
-                "No frames of this call are kept: none crossed the wire yet, or they were dropped to save memory.",
-            );
+            return note(ctx, area, buf, "No frames: nothing was sent yet, or the frames were dropped to save memory.");
         }
         let list_height = (self.frames.len() as u16).min((area.height / 3).max(1)).min(area.height);
         let mut window = self.frame;
@@ -496,9 +496,9 @@ impl Detail {
         for (y, index) in window.rows(self.frames.len(), usize::from(list_height)).enumerate() {
             let frame = &self.frames[index];
             let row = Rect { y: area.y + y as u16, height: 1, ..area };
-            frame_row(frame, call, look, row, buf);
+            frame_row(frame, call, ctx, row, buf);
             if index == self.frame.cursor {
-                buf.set_style(row.intersection(buf.area), if self.inside { theme.selection_idle } else { look.selection() });
+                buf.set_style(row.intersection(buf.area), if self.inside { theme.selection_idle } else { ctx.selection() });
             }
         }
         let Some(frame) = self.frames.get(self.frame.cursor) else { return };
@@ -518,23 +518,23 @@ impl Detail {
         }
         let rest = Rect { y, height: area.bottom().saturating_sub(y), ..area };
         if let Some(view) = &mut self.view {
-            view.draw(rest, buf, theme, look.focused && self.inside);
+            view.draw(rest, buf, theme, ctx.focused && self.inside);
         }
     }
 }
 
-/// What is wrong with the payload, and what is being done with it, above it; gives how many rows that took.
-fn draw_told(told: &Told, look: DrawContext, area: Rect, buf: &mut Buffer) -> u16 {
-    let (theme, most) = (look.theme, usize::from(area.height / 3).min(4));
-    let mut rows: Vec<(String, Style)> = told.trouble.iter().map(|why| (format!("✕ {why}"), theme.fail)).collect();
-    match &told.verdict {
-        _ if told.checking => rows.push((format!("{} checking against the tool's output schema …", look.spinner()), theme.running)),
+/// Draws the notes above the result. Returns how many rows they take.
+fn draw_notes(notes: &ResultNotes, ctx: DrawContext, area: Rect, buf: &mut Buffer) -> u16 {
+    let (theme, most) = (ctx.theme, usize::from(area.height / 3).min(4));
+    let mut rows: Vec<(String, Style)> = notes.trouble.iter().map(|why| (format!("✕ {why}"), theme.fail)).collect();
+    match &notes.schema_check {
+        _ if notes.checking => rows.push((format!("{} checking the output schema …", ctx.spinner()), theme.running)),
         Ok(violations) if !violations.is_empty() => {
-            rows.push(("✕ does not fit the tool's output schema:".into(), theme.fail));
+            rows.push(("✕ violates the tool's output schema:".into(), theme.fail));
             rows.extend(violations.iter().map(|v| (format!("  {v}"), theme.fail)));
         }
         Ok(_) => {}
-        Err(why) => rows.push((format!("⚠ against the tool's output schema {why}"), theme.warn)),
+        Err(why) => rows.push((format!("⚠ output schema: {why}"), theme.warn)),
     }
     if most == 0 {
         return 0;
@@ -558,15 +558,15 @@ fn sent_body(operation: &Operation) -> Body {
     }
 }
 
-fn note(look: DrawContext, area: Rect, buf: &mut Buffer, text: &str) {
-    let mut sheet = Sheet::new(look.theme, area.width);
-    sheet.text(text, look.theme.muted);
-    sheet.draw(buf, area, Window::default());
+fn note(ctx: DrawContext, area: Rect, buf: &mut Buffer, text: &str) {
+    let mut out = TextView::new(ctx.theme, area.width);
+    out.text(text, ctx.theme.muted);
+    out.draw(buf, area, Window::default());
 }
 
 /// ` ── ok · 3.1 ms · queued 0.0 · wire 2.9 · 212 B`.
-fn outcome_line(call: &CallView, look: DrawContext) -> Vec<(String, Style)> {
-    let theme = look.theme;
+fn outcome_line(call: &CallView, ctx: DrawContext) -> Vec<(String, Style)> {
+    let theme = ctx.theme;
     let mut pieces = vec![(" ── ".to_owned(), theme.border)];
     match &call.settled {
         Some(settled) => {
@@ -590,60 +590,60 @@ fn outcome_line(call: &CallView, look: DrawContext) -> Vec<(String, Style)> {
             }
         }
         None => {
-            pieces.push((format!("{} {}", look.spinner(), pending_words(call)), theme.running));
-            pieces.push((format!(" · {}", short(look.now.since(call.queued))), theme.muted));
+            pieces.push((format!("{} {}", ctx.spinner(), pending_words(call)), theme.running));
+            pieces.push((format!(" · {}", short(ctx.now.since(call.queued))), theme.muted));
         }
     }
     pieces
 }
 
-fn draw_running(call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
-    let theme = look.theme;
-    let mut sheet = Sheet::new(theme, area.width);
-    let elapsed = short(look.now.since(call.queued));
-    sheet.row(vec![
-        (format!("{} ", look.spinner()), theme.running),
+fn draw_running(call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    let theme = ctx.theme;
+    let mut out = TextView::new(theme, area.width);
+    let elapsed = short(ctx.now.since(call.queued));
+    out.row(vec![
+        (format!("{} ", ctx.spinner()), theme.running),
         (format!("{} for {elapsed}", if call.sent.is_some() { "running" } else { "queued" }), theme.text),
     ]);
     if let Some(progress) = &call.progress {
         if let Some(total) = progress.total.filter(|t| *t > 0.0) {
-            sheet.row(progress_bar(progress.progress / total, area.width.min(50), look));
+            out.row(progress_bar(progress.progress / total, area.width.min(50), ctx));
         } else {
-            sheet.row(vec![(format!("{} done so far", progress.progress), theme.muted)]);
+            out.row(vec![(format!("progress {}", progress.progress), theme.muted)]);
         }
         if let Some(message) = &progress.message {
-            sheet.text(message, theme.text);
+            out.text(message, theme.text);
         }
     }
-    let logs = look.read_model.server(call.spec.operation.server()).map(|s| &s.logs);
-    let mine: Vec<_> = logs.into_iter().flatten().filter(|(_, log)| log.call == Some(call.id)).collect();
-    if !mine.is_empty() {
-        sheet.gap();
-        for (at, log) in mine.iter().rev().take(20).rev() {
-            sheet.field(&look.read_model.epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.muted);
+    let logs = ctx.read_model.server(call.spec.operation.server()).map(|s| &s.logs);
+    let call_logs: Vec<_> = logs.into_iter().flatten().filter(|(_, log)| log.call == Some(call.id)).collect();
+    if !call_logs.is_empty() {
+        out.gap();
+        for (at, log) in call_logs.iter().rev().take(20).rev() {
+            out.field(&ctx.read_model.epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.muted);
         }
     }
-    // The key that means it even where letters are typed.
-    let key = look.keys.key(&[Context::Text, Context::Global], Action::Cancel).unwrap_or_default();
-    sheet.gap().row(vec![(key, theme.key), (" cancels it; you can go on with anything else meanwhile".into(), theme.muted)]);
-    sheet.draw(buf, area, Window::default());
+    // The key that also works in a text field.
+    let key = ctx.keys.key(&[Context::Text, Context::Global], Action::Cancel).unwrap_or_default();
+    out.gap().row(vec![(key, theme.key), (" cancel · runs in the background".into(), theme.muted)]);
+    out.draw(buf, area, Window::default());
 }
 
-fn progress_bar(share: f64, width: u16, look: DrawContext) -> Vec<(String, Style)> {
+fn progress_bar(share: f64, width: u16, ctx: DrawContext) -> Vec<(String, Style)> {
     let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
     let cells = usize::from(width.saturating_sub(8)).max(1);
     let full = (share * cells as f64).round() as usize;
     vec![
-        ("▕".into(), look.theme.muted),
-        ("█".repeat(full), look.theme.running),
-        ("░".repeat(cells - full), look.theme.muted),
-        ("▏".into(), look.theme.muted),
-        (format!("{:>3.0} %", share * 100.0), look.theme.text),
+        ("▕".into(), ctx.theme.muted),
+        ("█".repeat(full), ctx.theme.running),
+        ("░".repeat(cells - full), ctx.theme.muted),
+        ("▏".into(), ctx.theme.muted),
+        (format!("{:>3.0} %", share * 100.0), ctx.theme.text),
     ]
 }
 
-fn frame_row(frame: &Frame, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
-    let theme = look.theme;
+fn frame_row(frame: &Frame, call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    let theme = ctx.theme;
     let kind = match frame.kind {
         FrameKind::Request => "request",
         FrameKind::Response => "response",

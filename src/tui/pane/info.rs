@@ -1,4 +1,4 @@
-//! What is known of a server: its report when it failed, what it said of itself when it is well.
+//! The info pane: details of the selected server, group or section, with the failure report of a failed server.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -20,12 +20,14 @@ use crate::{
     },
 };
 
-use super::{DrawContext, columns::Figures, lamp, replicas, servers::section_title, state_words, text_view::Sheet};
+use super::{DrawContext, columns::ServerColumns, replicas, servers::section_title, state_words, status_dot, text_view::TextView};
 
-/// How many of the last lines of stderr and of the log are shown.
+/// Cells of the label column. The longest label is `capabilities`.
+const LABEL: u16 = 13;
+/// The most lines of stderr and of the log.
 const LINES: usize = 200;
 
-/// The scroll of the pane.
+/// The pane's scroll.
 #[derive(Default)]
 pub struct InfoPane {
     /// Scroll.
@@ -34,7 +36,7 @@ pub struct InfoPane {
 }
 
 impl InfoPane {
-    /// Starts at the top for another node.
+    /// Scrolls to the top when the node changes.
     pub fn show(&mut self, node: Option<&Node>) {
         if self.shown.as_ref() != node {
             self.shown = node.cloned();
@@ -42,62 +44,62 @@ impl InfoPane {
         }
     }
 
-    /// Draws the pane for what is selected.
-    pub fn draw(&self, node: Option<&Node>, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let title_style = if look.focused { look.theme.focus } else { look.theme.accent };
-        let server = node.and_then(Node::server).and_then(|id| look.read_model.server(id));
+    /// Draws the pane for the selected node.
+    pub fn draw(&self, node: Option<&Node>, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let title_style = if ctx.focused { ctx.theme.focus } else { ctx.theme.accent };
+        let server = node.and_then(Node::server).and_then(|id| ctx.read_model.server(id));
         let (title, right) = match (node, server) {
             (Some(Node::Group(name)), _) => (name.to_string(), vec![]),
             (Some(Node::Replicas(id)), _) => (format!("{id} › replicas"), vec![]),
             (Some(Node::Section(id, section)), _) => (format!("{id} › {}", section_title(*section)), vec![]),
             (_, Some(server)) => {
-                let (glyph, style) = lamp(&server.phase, look.theme);
+                let (glyph, style) = status_dot(&server.phase, ctx.theme);
                 (server.id().to_string(), vec![(glyph, style), (" ", style), (server.phase.word(), style)])
             }
             _ => ("Switchboard".to_owned(), vec![]),
         };
-        let inner = pane(buf, area, &[(&title, title_style)], &right, look.focused, look.theme);
+        let inner = pane(buf, area, &[(&title, title_style)], &right, ctx.focused, ctx.theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-        sheet(node, look, inner.width).draw(buf, inner, self.window);
+        text_view(node, ctx, inner.width).draw(buf, inner, self.window);
     }
 }
 
-/// The rows of the pane at a width.
-pub fn sheet<'t>(node: Option<&Node>, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
-    let mut sheet = Sheet::new(look.theme, width);
-    match (node, node.and_then(Node::server).and_then(|id| look.read_model.server(id))) {
-        (Some(Node::Section(_, section)), Some(server)) => section_rows(&mut sheet, server, *section, look),
-        (Some(Node::Replicas(id)), _) => replicas::sheet(&mut sheet, id, look),
-        (Some(Node::Group(name)), _) => group_rows(&mut sheet, name, look, width),
-        (_, Some(server)) => server_rows(&mut sheet, server, look),
+/// Lays out the pane at a width.
+pub fn text_view<'t>(node: Option<&Node>, ctx: DrawContext<'t>, width: u16) -> TextView<'t> {
+    let mut out = TextView::new(ctx.theme, width).with_label_width(LABEL);
+    match (node, node.and_then(Node::server).and_then(|id| ctx.read_model.server(id))) {
+        (Some(Node::Section(_, section)), Some(server)) => section_rows(&mut out, server, *section, ctx),
+        (Some(Node::Replicas(id)), _) => replicas::group_rows(&mut out, id, ctx),
+        (Some(Node::Group(name)), _) => group_rows(&mut out, name, ctx, width),
+        (_, Some(server)) => server_rows(&mut out, server, ctx),
         _ => {
-            sheet.text("Servers and their tools stand at the left as soon as there are some.", look.theme.muted);
+            out.text("Select a tool on the left", ctx.theme.muted);
         }
     }
-    sheet
+    out
 }
 
-fn group_rows(sheet: &mut Sheet, name: &str, look: DrawContext, width: u16) {
-    let mine = || look.read_model.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name));
-    let names = mine().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 24);
-    let figures = Figures::for_room(width.saturating_sub(names + 2 + 24));
-    let mut head = vec![(" ".repeat(usize::from(names) + 2), look.theme.muted)];
-    head.extend(figures.head_pieces(look.theme));
-    sheet.row(head);
-    for server in mine() {
-        let (glyph, style) = lamp(&server.phase, look.theme);
+fn group_rows(out: &mut TextView, name: &str, ctx: DrawContext, width: u16) {
+    let members = || ctx.read_model.servers.iter().filter(|s| s.spec.group.as_deref() == Some(name));
+    let names = members().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 24);
+    let columns = ServerColumns::for_room(width.saturating_sub(names + 2 + 24));
+    let mut head = vec![(" ".repeat(usize::from(names) + 2), ctx.theme.muted)];
+    head.extend(columns.head_pieces(ctx.theme));
+    out.row(head);
+    for server in members() {
+        let (glyph, style) = status_dot(&server.phase, ctx.theme);
         let name = middle(&visible(server.id().as_str()), usize::from(names)).into_owned();
         let spare = usize::from(names - paint::width(&name).min(names));
-        let mut row = vec![(format!("{glyph} "), style), (format!("{name}{}", " ".repeat(spare)), look.theme.accent)];
-        row.extend(figures.pieces(server, look.now, look.theme));
-        row.push((format!("  {}", state_words(server, look.now)), style));
-        sheet.row(row);
+        let mut row = vec![(format!("{glyph} "), style), (format!("{name}{}", " ".repeat(spare)), ctx.theme.accent)];
+        row.extend(columns.pieces(server, ctx.now, ctx.theme));
+        row.push((format!("  {}", state_words(server, ctx.now)), style));
+        out.row(row);
     }
-    let (running, tools) = (mine().map(|s| s.stats.in_flight).sum::<u32>(), mine().map(|s| s.catalog.tools.len()).sum::<usize>());
-    sheet.gap().text(&format!("{tools} tools · {running} running"), look.theme.muted);
+    let (running, tools) = (members().map(|s| s.stats.in_flight).sum::<u32>(), members().map(|s| s.catalog.tools.len()).sum::<usize>());
+    out.gap().text(&format!("{tools} tools · {running} running"), ctx.theme.muted);
 }
 
-fn section_rows(sheet: &mut Sheet, server: &ServerView, section: crate::tui::tree::Section, look: DrawContext) {
+fn section_rows(out: &mut TextView, server: &ServerView, section: crate::tui::tree::Section, ctx: DrawContext) {
     use crate::tui::tree::Section;
     let rows: Vec<(String, Option<String>)> = match section {
         Section::Resources => server.catalog.resources.iter().map(|r| (r.uri.clone(), r.description.clone())).collect(),
@@ -105,137 +107,135 @@ fn section_rows(sheet: &mut Sheet, server: &ServerView, section: crate::tui::tre
         Section::Prompts => server.catalog.prompts.iter().map(|p| (p.name.to_string(), p.description.clone())).collect(),
     };
     for (name, description) in rows {
-        sheet.text(&name, look.theme.accent);
+        out.text(&name, ctx.theme.accent);
         if let Some(description) = description {
-            sheet.text(&description, look.theme.muted);
+            out.text(&description, ctx.theme.muted);
         }
     }
 }
 
-fn server_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
-    let theme = look.theme;
-    let (glyph, style) = lamp(&server.phase, theme);
-    let since = super::lasting(&server.phase, server.phase_since, look);
-    sheet.row(vec![(format!("{glyph} "), style), (state_words(server, look.now), style), (format!("  {since}"), theme.muted)]);
-    sheet.gap();
+fn server_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
+    let theme = ctx.theme;
+    let (glyph, style) = status_dot(&server.phase, theme);
+    let since = super::lasting(&server.phase, server.phase_since, ctx);
+    out.row(vec![(format!("{glyph} "), style), (state_words(server, ctx.now), style), (format!("  {since}"), theme.muted)]);
+    out.gap();
     if let Some(failure) = server.phase.failure() {
-        sheet.report(&failure.report());
-        next_step(sheet, server, look);
-        sheet.gap();
+        out.report(&failure.report());
+        next_step(out, server, ctx);
+        out.gap();
     } else if let Phase::Disabled = *server.phase {
-        next_step(sheet, server, look);
-        sheet.gap();
+        next_step(out, server, ctx);
+        out.gap();
     }
-    identity_rows(sheet, server, look);
-    figure_rows(sheet, server, look);
-    trouble_rows(sheet, server, look);
+    identity_rows(out, server, ctx);
+    stats_rows(out, server, ctx);
+    diagnostic_rows(out, server, ctx);
 }
 
-/// The next step with its key.
-fn next_step(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
-    let key = |action| look.keys.key(&[Context::Servers], action).unwrap_or_default();
+/// Adds the next step with its key.
+fn next_step(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
+    let key = |action| ctx.keys.key(&[Context::Servers], action).unwrap_or_default();
     let text = match &*server.phase {
-        Phase::Disabled => format!("{} starts it", key(Action::Disable)),
+        Phase::Disabled => format!("{} start", key(Action::Disable)),
         Phase::Reconnecting { .. } => {
-            format!("it tries again by itself; {} restarts it at once, {} leaves it alone", key(Action::Restart), key(Action::Disable))
+            format!("reconnects automatically · {} restart now · {} disable", key(Action::Restart), key(Action::Disable))
         }
-        _ => format!("{} restarts it", key(Action::Restart)),
+        _ => format!("{} restart", key(Action::Restart)),
     };
-    sheet.field("next", &text, look.theme.key);
+    out.field("next", &text, ctx.theme.key);
 }
 
-fn identity_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
-    let (theme, spec) = (look.theme, &server.spec);
-    let plain = theme.text;
+fn identity_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
+    let (theme, spec) = (ctx.theme, &server.spec);
+    let style = theme.text;
     for (label, value) in [("about", &spec.description), ("owner", &spec.owner)] {
         if let Some(value) = value {
-            sheet.field(label, value, plain);
+            out.field(label, value, style);
         }
     }
     if server.phase.failure().is_none() {
-        sheet.field(spec.launch.transport(), &spec.summary(), plain);
+        out.field(spec.launch.transport(), &spec.summary(), style);
     }
     if let Some(file) = &spec.origin.file {
         let line = spec.origin.line.map(|l| format!(":{l}")).unwrap_or_default();
-        sheet.field("from", &format!("{}{line}", file.display()), theme.muted);
+        out.field("from", &format!("{}{line}", file.display()), theme.muted);
     }
     if let Some(info) = &server.info {
-        let name = info.title.as_ref().or(info.name.as_ref()).cloned().unwrap_or_else(|| "says no name".into());
-        sheet.field("says it is", &format!("{name} {}", info.version.as_deref().unwrap_or("")), plain);
+        let name = info.title.as_ref().or(info.name.as_ref()).cloned().unwrap_or_else(|| "unnamed".into());
+        out.field("server", &format!("{name} {}", info.version.as_deref().unwrap_or("")), style);
         let era = match info.era {
             Era::Legacy => "sessions",
             Era::Modern => "stateless",
         };
-        sheet.field("protocol", &format!("{} · {era} · ready after {}", info.protocol, short(info.took)), plain);
+        out.field("protocol", &format!("{} · {era} · ready after {}", info.protocol, short(info.took)), style);
         if let Some(pid) = info.pid {
-            sheet.field("process", &pid.to_string(), plain);
+            out.field("pid", &pid.to_string(), style);
         }
         let capabilities = info.capabilities.value().and_then(|v| v.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>().join(", ")));
-        sheet.field("can do", capabilities.as_deref().filter(|c| !c.is_empty()).unwrap_or("declares nothing"), plain);
+        out.field("capabilities", capabilities.as_deref().filter(|c| !c.is_empty()).unwrap_or("none"), style);
     }
     let c = &server.catalog;
     if c.revision > 0 {
         let counts =
-            [(c.tools.len(), "tools"), (c.resources.len(), "resources"), (c.templates.len(), "templates"), (c.prompts.len(), "prompts")];
-        let counts: Vec<String> = counts.iter().map(|(count, what)| format!("{count} {what}")).collect();
-        sheet.field("offers", &counts.join(" · "), plain);
+            [(c.tools.len(), "tool"), (c.resources.len(), "resource"), (c.templates.len(), "template"), (c.prompts.len(), "prompt")];
+        let counts: Vec<String> =
+            counts.iter().map(|(count, noun)| format!("{count} {noun}{}", if *count == 1 { "" } else { "s" })).collect();
+        out.field("provides", &counts.join(" · "), style);
     }
     if !c.changes.is_empty() {
-        sheet.field("changed", &c.changes, theme.warn);
+        out.field("changed", &c.changes, theme.warn);
     }
     for warning in &c.warnings {
-        sheet.field("warning", warning, theme.warn);
+        out.field("warning", warning, theme.warn);
     }
-    sheet.field(
-        "trusted",
-        if spec.trusted { "its hints are believed" } else { "no: you are asked before its tools are called" },
-        theme.muted,
-    );
+    let trust = if spec.trusted { "trusted: its annotations are used" } else { "not trusted: asks before each call" };
+    out.field("trust", trust, theme.muted);
     if let Some(text) = server.info.as_ref().and_then(|i| i.instructions.as_ref()) {
-        sheet.gap().text("Instructions", theme.accent).text(text, plain);
+        out.gap().text("Instructions", theme.accent).text(text, style);
     }
 }
 
-fn figure_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
+fn stats_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
     let stats = &server.stats;
     if stats.settled == 0 && stats.in_flight == 0 {
         return;
     }
     let percentile = |p| stats.percentile(p).map(short).unwrap_or_else(|| "·".into());
-    sheet.gap();
-    sheet.field(
+    out.gap();
+    out.field(
         "calls",
         &format!(
             "{} running · {} answered · {} tool errors · {} failed · {} cancelled",
             stats.in_flight, stats.answered, stats.tool_errors, stats.failed, stats.cancelled
         ),
-        look.theme.text,
+        ctx.theme.text,
     );
-    sheet.field("latency", &format!("p50 {} · p95 {} · p99 {}", percentile(50.0), percentile(95.0), percentile(99.0)), look.theme.text);
+    out.field("latency", &format!("p50 {} · p95 {} · p99 {}", percentile(50.0), percentile(95.0), percentile(99.0)), ctx.theme.text);
 }
 
-fn trouble_rows(sheet: &mut Sheet, server: &ServerView, look: DrawContext) {
-    let (theme, epoch) = (look.theme, look.read_model.epoch);
+fn diagnostic_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
+    let (theme, epoch) = (ctx.theme, ctx.read_model.epoch);
     if !server.anomalies.is_empty() {
-        sheet.gap().text("Against the protocol", theme.accent);
+        out.gap().text("Protocol violations", theme.accent);
         for (kind, count) in &server.anomaly_counts {
-            sheet.field(&format!("{count} ×"), kind.words(), theme.warn);
+            out.field(&format!("{count} ×"), kind.words(), theme.warn);
         }
         for (at, anomaly) in server.anomalies.iter().rev().take(LINES / 4) {
-            sheet.field(&epoch.time_of_day(*at)[..8], &format!("{}: {}", anomaly.kind.words(), anomaly.detail), theme.text);
+            out.field(&epoch.time_of_day(*at)[..8], &format!("{}: {}", anomaly.kind.words(), anomaly.detail), theme.text);
         }
     }
     if !server.logs.is_empty() {
-        sheet.gap().text("Log messages, newest first", theme.accent);
+        out.gap().text("Log messages (newest first)", theme.accent);
         for (at, log) in server.logs.iter().rev().take(LINES) {
-            sheet.field(&epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.text);
+            out.field(&epoch.time_of_day(*at)[..8], &format!("{} {}", log.level, log.text), theme.text);
         }
     }
     if server.phase.failure().is_none() && !server.stderr.is_empty() {
-        sheet.gap().text("stderr, newest last", theme.accent);
+        out.gap().text("stderr (newest last)", theme.accent);
         let skip = server.stderr.len().saturating_sub(LINES);
         for line in server.stderr.iter().skip(skip) {
-            sheet.text(line, theme.muted);
+            out.text(line, theme.muted);
         }
     }
 }

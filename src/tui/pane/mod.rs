@@ -1,4 +1,4 @@
-//! The panes: plain structs that own cursor and scroll, and draw what they are given. They know no engine.
+//! The panes: plain structs that own cursor and scroll and draw the read model. They do not depend on the engine.
 
 pub mod attempts;
 pub mod banner;
@@ -6,11 +6,11 @@ pub mod breaker;
 pub mod call;
 pub mod columns;
 pub mod detail;
-pub mod entry;
+pub mod filter_line;
 pub mod health;
 pub mod info;
-pub mod query;
 pub mod replicas;
+pub mod row_detail;
 pub mod servers;
 pub mod strip;
 pub mod table;
@@ -30,38 +30,38 @@ use crate::domain::{
 
 use super::{keymap::Keymap, theme::Theme};
 
-/// What every pane needs to draw.
+/// The context that every pane needs to draw.
 #[derive(Clone, Copy)]
 pub struct DrawContext<'a> {
-    /// What is known.
+    /// The read model.
     pub read_model: &'a ConsoleState,
     /// The colours.
     pub theme: &'a Theme,
-    /// The keys, for hints.
+    /// The keymap, for hints.
     pub keys: &'a Keymap,
-    /// Now, on the engine's clock.
+    /// The current time of the engine's clock.
     pub now: Stamp,
-    /// Counts up while something moves.
-    pub beat: u64,
+    /// The animation counter. Increases while something moves.
+    pub tick: u64,
     /// Whether the pane has the focus.
     pub focused: bool,
 }
 
 impl DrawContext<'_> {
-    /// The style of the row under the cursor.
+    /// Returns the style of the row under the cursor.
     pub fn selection(&self) -> Style {
         if self.focused { self.theme.selection } else { self.theme.selection_idle }
     }
 
-    /// The spinner as it stands.
+    /// Returns the current frame of the spinner.
     pub fn spinner(&self) -> &'static str {
         const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-        FRAMES[(self.beat % 10) as usize]
+        FRAMES[(self.tick % 10) as usize]
     }
 }
 
-/// A server state's lamp: glyph and style.
-pub fn lamp(phase: &Phase, theme: &Theme) -> (&'static str, Style) {
+/// Returns the status dot of a server's phase: glyph and style.
+pub fn status_dot(phase: &Phase, theme: &Theme) -> (&'static str, Style) {
     match phase {
         Phase::Starting { .. } => ("◌", theme.running),
         Phase::Ready => ("●", theme.ok),
@@ -72,7 +72,7 @@ pub fn lamp(phase: &Phase, theme: &Theme) -> (&'static str, Style) {
     }
 }
 
-/// A server's state in words: `starting · listing tools`, `reconnecting · attempt 2 in 1.6 s`.
+/// Formats a server's state: `starting · listing tools`, `reconnecting · attempt 2 in 1.6 s`.
 pub fn state_words(server: &ServerView, now: Stamp) -> String {
     match &*server.phase {
         Phase::Starting { step } => format!("starting · {}", step.doing()),
@@ -84,15 +84,16 @@ pub fn state_words(server: &ServerView, now: Stamp) -> String {
     }
 }
 
-/// How long a server has been in its state while that runs, or since when: a settled screen is not drawn again.
-pub fn lasting(phase: &Phase, since: Stamp, look: DrawContext) -> String {
+/// Formats how long a server has been in a transient phase, or since when it has been in a stable one. The fixed time of a
+/// stable phase saves redrawing an idle screen.
+pub fn lasting(phase: &Phase, since: Stamp, ctx: DrawContext) -> String {
     match phase.pending() {
-        true => format!("for {}", crate::domain::time::short(look.now.since(since))),
-        false => format!("since {}", &look.read_model.epoch.time_of_day(since)[..8]),
+        true => format!("for {}", crate::domain::time::short(ctx.now.since(since))),
+        false => format!("since {}", &ctx.read_model.epoch.time_of_day(since)[..8]),
     }
 }
 
-/// An outcome's glyph and style.
+/// Returns an outcome's glyph and style.
 pub fn outcome_glyph(outcome: &Outcome, theme: &Theme) -> (&'static str, Style) {
     match outcome {
         Outcome::Ok { .. } => ("✓", theme.ok),

@@ -1,5 +1,5 @@
-//! The last minute at a glance, the lamps of the switchboard: a lane a server, each call a mark as long as
-//! it took, failures and states of the connection in their places.
+//! The activity strip: the last minute of every server in a lane, with calls as marks as long as their duration, failures,
+//! and changes of connections and breakers.
 
 use std::ops::Range;
 
@@ -19,19 +19,19 @@ use crate::{
     },
 };
 
-use super::{DrawContext, breaker, lamp};
+use super::{DrawContext, breaker, status_dot};
 
-/// What stands before a lane: lamp, name, gaps.
-fn label(read_model: &ConsoleState) -> u16 {
+/// Returns the width of a lane's label: status dot, name and gaps.
+fn label_width(read_model: &ConsoleState) -> u16 {
     4 + read_model.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
 }
 
-/// The cells of a lane in a strip of this width.
+/// Returns the cells of a lane in this area.
 pub fn cells(read_model: &ConsoleState, area: Rect) -> u16 {
-    area.width.saturating_sub(3 + label(read_model))
+    area.width.saturating_sub(3 + label_width(read_model))
 }
 
-/// Whether anything of connections and breakers is in the picture that moves left with time.
+/// Returns whether the strip shows a change of a connection or breaker that moves left with time.
 pub fn moves(read_model: &ConsoleState, grid: Grid) -> bool {
     let cells = grid.cells as u16;
     read_model.servers.iter().any(|server| {
@@ -40,39 +40,39 @@ pub fn moves(read_model: &ConsoleState, grid: Grid) -> bool {
     })
 }
 
-/// The servers that have a lane in so many rows: all, or those with something to tell first.
+/// Returns the servers with a lane in this many rows: all, or the active ones first.
 fn lanes(strip: &Strip, read_model: &ConsoleState, grid: Grid, rows: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..read_model.servers.len()).collect();
-    if places.len() > rows {
-        let telling = |at: &usize| {
+    let mut indexes: Vec<usize> = (0..read_model.servers.len()).collect();
+    if indexes.len() > rows {
+        let idle = |at: &usize| {
             let server = &read_model.servers[*at];
             let moved = grid.cell(server.phase_since).is_some();
             !(server.stats.in_flight > 0 || moved || strip.shows(server.id(), grid))
         };
-        places.sort_by_cached_key(telling);
-        places.truncate(rows);
-        places.sort_unstable();
+        indexes.sort_by_cached_key(idle);
+        indexes.truncate(rows);
+        indexes.sort_unstable();
     }
-    places
+    indexes
 }
 
-/// The server whose lane is at a row of the strip.
-pub fn lane_at(strip: &Strip, look: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
+/// Returns the server whose lane is at this row of the screen.
+pub fn lane_at(strip: &Strip, ctx: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
     let row = usize::from(y.checked_sub(area.y + 1)?);
     let rows = usize::from(area.height.saturating_sub(2));
-    let grid = Grid::new(cells(look.read_model, area), look.now);
-    let at = *lanes(strip, look.read_model, grid, rows).get(row)?;
-    look.read_model.servers.get(at).map(|s| s.id().clone())
+    let grid = Grid::new(cells(ctx.read_model, area), ctx.now);
+    let at = *lanes(strip, ctx.read_model, grid, rows).get(row)?;
+    ctx.read_model.servers.get(at).map(|s| s.id().clone())
 }
 
 /// Draws the strip.
-pub fn draw(strip: &Strip, look: DrawContext, area: Rect, buf: &mut Buffer) {
-    let (theme, read_model) = (look.theme, look.read_model);
-    let grid = Grid::new(cells(read_model, area), look.now);
+pub fn draw(strip: &Strip, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    let (theme, read_model) = (ctx.theme, ctx.read_model);
+    let grid = Grid::new(cells(read_model, area), ctx.now);
     let rows = usize::from(area.height.saturating_sub(2));
-    let shown = lanes(strip, read_model, grid, rows);
-    let hidden = read_model.servers.len() - shown.len();
-    let more = format!("  {hidden} more, quiet");
+    let visible = lanes(strip, read_model, grid, rows);
+    let hidden = read_model.servers.len() - visible.len();
+    let more = format!("  {hidden} more idle");
     let legend: [(&str, Style); 9] = [
         ("▪", theme.ok),
         (" call  ", theme.muted),
@@ -86,32 +86,32 @@ pub fn draw(strip: &Strip, look: DrawContext, area: Rect, buf: &mut Buffer) {
     ];
     let legend: &[(&str, Style)] = if area.width >= 90 { &legend } else { &[] };
     let inner = pane(buf, area, &[("Last 60 s", theme.text)], legend, false, theme);
-    for (y, at) in shown.into_iter().enumerate() {
+    for (y, at) in visible.into_iter().enumerate() {
         let Some(server) = read_model.servers.get(at) else { continue };
-        lane(strip, server, grid, look, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
+        lane(strip, server, grid, ctx, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
     }
 }
 
-fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: DrawContext, area: Rect, buf: &mut Buffer) {
-    let theme = look.theme;
+fn lane(strip: &Strip, server: &ServerView, grid: Grid, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    let theme = ctx.theme;
     let mut pen = Pen::new(buf, area, 0);
-    let (glyph, style) = lamp(&server.phase, theme);
-    let column = label(look.read_model) - 4;
+    let (glyph, style) = status_dot(&server.phase, theme);
+    let column = label_width(ctx.read_model) - 4;
     pen.skip(1).put(glyph, style).skip(1).put_middle(server.id().as_str(), column, theme.text);
     let start = area.x + column + 4;
     let row = Rect { x: start, width: (grid.cells as u16).min(area.right().saturating_sub(start)), ..area };
-    away(server, grid, theme, row, buf);
-    left_alone(server, grid, theme, row, buf);
+    draw_absences(server, grid, theme, row, buf);
+    draw_open_breaker(server, grid, theme, row, buf);
     let marks = strip.marks(server.id(), grid).unwrap_or_default();
     for (x, mark) in marks.iter().enumerate() {
         if let (Some((symbol, style)), true) = (glyph_of(*mark, theme), (x as u16) < row.width) {
-            // Signs of our own, each a cell wide: nothing has to be measured.
+            // All marks are one cell wide, so their width is not measured.
             if let Some(cell) = buf.cell_mut((row.x + x as u16, row.y)) {
                 cell.set_symbol(symbol).set_style(style);
             }
         }
     }
-    changes(server, grid, &marks, theme, row, buf);
+    draw_breaker_changes(server, grid, &marks, theme, row, buf);
 }
 
 fn glyph_of(mark: Mark, theme: &Theme) -> Option<(&'static str, Style)> {
@@ -129,8 +129,8 @@ fn glyph_of(mark: Mark, theme: &Theme) -> Option<(&'static str, Style)> {
     })
 }
 
-/// The times at which its breaker did not let calls through: `↯open ····`, `◑probe`.
-fn left_alone(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
+/// Draws the times at which the server's breaker rejected calls, as dots.
+fn draw_open_breaker(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
     let mut end = row.width;
     for change in server.breaker.transitions.iter().rev() {
         let began = grid.cell(change.at);
@@ -151,14 +151,14 @@ fn left_alone(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &m
     }
 }
 
-/// The moments at which its breaker changed, over whatever else happened then.
-fn changes(server: &ServerView, grid: Grid, marks: &[Mark], theme: &Theme, row: Rect, buf: &mut Buffer) {
+/// Draws the changes of the server's breaker over the other marks.
+fn draw_breaker_changes(server: &ServerView, grid: Grid, marks: &[Mark], theme: &Theme, row: Rect, buf: &mut Buffer) {
     for (index, change) in server.breaker.transitions.iter().enumerate() {
         if let Some(x) = grid.cell(change.at).filter(|x| *x < row.width) {
             let (glyph, style) = breaker::glyph(change.to, theme);
             let place = Rect { x: row.x + x, width: row.width - x, ..row };
             let word = if change.to == State::Open { "open" } else { "" };
-            // The word where nothing else happened until the next change.
+            // The word only where it covers no other mark before the next change.
             let end = server.breaker.transitions.get(index + 1).and_then(|next| grid.cell(next.at)).unwrap_or(row.width).min(row.width);
             let quiet = |cell: u16| cell < end && marks.get(usize::from(cell)).is_none_or(|mark| matches!(mark, Mark::Quiet));
             let free = (x + 1..=x + word.len() as u16).all(quiet);
@@ -167,15 +167,15 @@ fn changes(server: &ServerView, grid: Grid, marks: &[Mark], theme: &Theme, row: 
     }
 }
 
-/// A time at which a server could not be called, as far as a lane shows it.
+/// A visible period in which a server was unavailable.
 struct Absence<'a> {
     phase: &'a Phase,
     cells: Range<u16>,
-    /// Whether its beginning is shown.
+    /// Whether its start is visible.
     began: bool,
 }
 
-/// The times at which the server could not be called that fill a cell or more, newest first.
+/// Returns the periods in which the server was unavailable that fill at least a cell, newest first.
 fn absences(server: &ServerView, grid: Grid, width: u16) -> impl Iterator<Item = Absence<'_>> {
     let current = server.history.is_empty().then_some((server.phase_since, &server.phase));
     let past = server.history.iter().rev().map(|(at, phase)| (*at, phase));
@@ -195,9 +195,8 @@ fn absences(server: &ServerView, grid: Grid, width: u16) -> impl Iterator<Item =
     seen.filter(|absence| !absence.phase.usable() && !absence.cells.is_empty())
 }
 
-/// The times at which the server could not be called: a bar where they begin, the state's word where
-/// there is room, dots.
-fn away(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
+/// Draws the periods in which the server was unavailable: a bar at the start, the state where there is room, then dots.
+fn draw_absences(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf: &mut Buffer) {
     for Absence { phase, cells, began } in absences(server, grid, row.width) {
         let style = match phase {
             Phase::Failed { .. } => theme.fail,

@@ -1,4 +1,4 @@
-//! The traffic view: every row as it comes, followed or frozen, filtered and sorted. Draws visible rows only.
+//! The traffic view: all rows, followed or paused, filtered and sorted. Draws only the visible rows.
 
 mod columns;
 
@@ -23,40 +23,41 @@ use crate::{
 use columns::{Columns, head_word};
 pub use columns::{outcome, place_words};
 
-use super::{DrawContext, query::FilterLine};
+use super::{DrawContext, filter_line::FilterLine};
 
-/// What the filter line shows while it is empty.
+/// The hint in the empty filter line.
 const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed origin:… kind:log >500ms <2s !not text";
-/// Shortest time between two sorts of rows that keep coming.
+/// The minimum time between two sorts while rows are added.
 const SORT_PAUSE_MS: u64 = 1000;
-/// Filter, order, cursor and scroll of the view.
+
+/// The filter, order, cursor and scroll of the view.
 pub struct TrafficView {
     index: Index,
     query: FilterLine,
     by: By,
-    down: bool,
+    descending: bool,
     sorted: Vec<RowId>,
     job: Option<Sort>,
-    /// Version of the rows that were sorted, and when the next sort may start.
+    /// The version of the rows that were sorted, and when the next sort may start.
     sorted_version: u64,
     next_sort: Stamp,
     /// The row under the cursor; `None` follows.
     cursor: Option<RowId>,
     /// The first visible row.
     top: Option<RowId>,
-    /// Places of both, as they were last fitted.
+    /// The indexes of both, as of the last [`TrafficView::fit`].
     window: Window,
     height: usize,
 }
 
 impl TrafficView {
-    /// A view of all rows, followed.
+    /// Creates a view of all rows that follows.
     pub fn new(rows: &Rows) -> TrafficView {
         TrafficView {
             index: Index::new(Filter::default(), rows),
             query: FilterLine::default(),
             by: By::Time,
-            down: false,
+            descending: false,
             sorted: vec![],
             job: None,
             sorted_version: 0,
@@ -68,12 +69,12 @@ impl TrafficView {
         }
     }
 
-    /// Takes in rows that were added, and those that changed.
+    /// Updates the index after rows were added or changed.
     pub fn update(&mut self, rows: &Rows, changed: &[RowId]) {
         self.index.update(rows, changed);
     }
 
-    /// Whether a filter or a sort is not done.
+    /// Returns whether the filter or a sort is still running.
     pub fn working(&self, rows: &Rows, now: Stamp) -> bool {
         self.index.working(rows) || self.job.is_some() || self.sort_due(rows, now)
     }
@@ -82,7 +83,7 @@ impl TrafficView {
         self.by != By::Time && self.sorted_version != rows.version() && now >= self.next_sort
     }
 
-    /// Does a few milliseconds of that.
+    /// Filters or sorts for a few milliseconds.
     pub fn work(&mut self, rows: &Rows, now: Stamp) {
         if self.index.working(rows) {
             return self.index.step(rows, FILTER_STEP);
@@ -94,14 +95,14 @@ impl TrafficView {
         let Some(job) = &mut self.job else { return };
         if let Some(ids) = job.step(&self.index, rows, 4 * SORT_STEP) {
             self.job = None;
-            // The more rows there are, the less often they are sorted anew.
+            // The more rows there are, the less often they are sorted.
             let pause = SORT_PAUSE_MS + ids.len() as u64 / 500;
             self.sorted = ids;
             self.next_sort = Stamp(now.0 + pause * 1_000_000);
         }
     }
 
-    /// Whether the newest row (or the first of another order) is kept in view.
+    /// Returns whether the view follows the newest row, or the first one of another order.
     pub fn following(&self) -> bool {
         self.cursor.is_none()
     }
@@ -111,12 +112,12 @@ impl TrafficView {
         (self.cursor, self.top) = (None, None);
     }
 
-    /// Holds on to the row under the cursor.
+    /// Stops following and stays on the row under the cursor.
     pub fn freeze(&mut self, rows: &Rows) {
         self.cursor = self.selected(rows);
     }
 
-    /// The row under the cursor.
+    /// Returns the row under the cursor.
     pub fn selected(&self, rows: &Rows) -> Option<RowId> {
         match self.cursor {
             Some(id) => rows.get(id).map(|_| id).or_else(|| self.id_at(rows, self.window.cursor)),
@@ -130,25 +131,25 @@ impl TrafficView {
         self.cursor = Some(id);
     }
 
-    /// Whether the newest rows are at the bottom.
+    /// Returns whether the newest rows are at the bottom.
     fn at_bottom(&self) -> bool {
-        self.by == By::Time && !self.down
+        self.by == By::Time && !self.descending
     }
 
-    /// How many rows pass the filter and are in order.
+    /// Returns how many rows match the filter and are sorted.
     pub fn len(&self, rows: &Rows) -> usize {
         if self.by == By::Time { self.index.len(rows) } else { self.sorted.len() }
     }
 
-    /// Whether nothing passes the filter.
+    /// Returns whether no row matches.
     pub fn is_empty(&self, rows: &Rows) -> bool {
         self.len(rows) == 0
     }
 
-    /// The row at a place of the list.
+    /// Returns the row at an index of the list.
     pub fn id_at(&self, rows: &Rows, place: usize) -> Option<RowId> {
         let len = self.len(rows);
-        let place = if self.down { len.checked_sub(place + 1)? } else { place };
+        let place = if self.descending { len.checked_sub(place + 1)? } else { place };
         if self.by == By::Time { self.index.at(rows, place) } else { self.sorted.get(place).copied() }
     }
 
@@ -156,19 +157,19 @@ impl TrafficView {
         let len = self.len(rows);
         if self.by == By::Time {
             let place = self.index.place(rows, id);
-            return if self.down { len.saturating_sub(place + 1) } else { place };
+            return if self.descending { len.saturating_sub(place + 1) } else { place };
         }
         if self.id_at(rows, hint) == Some(id) {
             return hint;
         }
-        match self.sorted.iter().position(|other| *other == id) {
-            Some(place) if self.down => len - place - 1,
+        match self.sorted.iter().position(|sorted| *sorted == id) {
+            Some(place) if self.descending => len - place - 1,
             Some(place) => place,
             None => hint.min(len.saturating_sub(1)),
         }
     }
 
-    /// Moves the cursor; going to the end of a list in the order of time follows again.
+    /// Moves the cursor. Going to the newest end follows again.
     pub fn go(&mut self, to: Move, rows: &Rows) {
         let len = self.len(rows);
         let newest = if self.at_bottom() { Move::Last } else { Move::First };
@@ -184,7 +185,7 @@ impl TrafficView {
 
     /// Scrolls so that the cursor is visible in a pane of this size.
     pub fn fit(&mut self, rows: &Rows, area: Rect) {
-        self.height = rows_height(area, self.query.notes(area.width.saturating_sub(2)));
+        self.height = rows_height(area, self.query.note_height(area.width.saturating_sub(2)));
         let len = self.len(rows);
         let follow = if self.at_bottom() { len.saturating_sub(1) } else { 0 };
         let top = if self.at_bottom() { len.saturating_sub(self.height) } else { 0 };
@@ -198,13 +199,13 @@ impl TrafficView {
         self.top = self.cursor.and_then(|_| self.id_at(rows, self.window.top));
     }
 
-    /// What a click at a cell of the pane means.
+    /// Handles a click at a cell of the pane.
     pub fn click(&mut self, rows: &Rows, area: Rect, x: u16, y: u16) -> Clicked {
         let Some(inside) = y.checked_sub(area.y + 1) else { return Clicked::Nothing };
         if inside == 0 {
             return Clicked::Query;
         }
-        let head = 1 + self.query.notes(area.width.saturating_sub(2));
+        let head = 1 + self.query.note_height(area.width.saturating_sub(2));
         if inside == head {
             let columns = Columns::for_width(area.width.saturating_sub(2));
             return columns.at(x.saturating_sub(area.x + 1)).map_or(Clicked::Nothing, Clicked::Column);
@@ -213,21 +214,21 @@ impl TrafficView {
         match self.id_at(rows, self.window.top + row).filter(|_| row < self.height) {
             Some(id) => {
                 self.top = self.id_at(rows, self.window.top);
-                Clicked::Row { again: self.cursor.replace(id) == Some(id) }
+                Clicked::Row { was_selected: self.cursor.replace(id) == Some(id) }
             }
             None => Clicked::Nothing,
         }
     }
 
-    /// The column that rows are sorted by, and whether downwards.
+    /// Returns the sort column, and whether the order is descending.
     pub fn order(&self) -> (By, bool) {
-        (self.by, self.down)
+        (self.by, self.descending)
     }
 
-    /// Sorts by a column; by the one that is the order already, the other way round.
+    /// Sorts by a column. Reverses the order if it is the sort column already.
     pub fn sort(&mut self, by: By) {
-        // What is looked for in numbers is the largest.
-        self.down = if by == self.by { !self.down } else { matches!(by, By::Took | By::Sent | By::Got | By::Outcome) };
+        // Numbers start with the largest.
+        self.descending = if by == self.by { !self.descending } else { matches!(by, By::Took | By::Sent | By::Got | By::Outcome) };
         if by != self.by {
             (self.by, self.sorted, self.job) = (by, vec![], None);
             (self.sorted_version, self.next_sort) = (u64::MAX, Stamp::default());
@@ -241,148 +242,146 @@ impl TrafficView {
         self.sort(By::ALL[(at + 1) % By::ALL.len()]);
     }
 
-    /// The filter line.
+    /// Returns the filter line.
     pub fn query(&self) -> &FilterLine {
         &self.query
     }
 
-    /// Begins to write the filter.
+    /// Starts editing the filter.
     pub fn edit(&mut self, rows: &Rows) {
         self.query.edit(rows);
     }
 
-    /// Ends writing: keeps the filter, or goes back to the one before.
+    /// Ends editing and keeps the filter or restores the previous one.
     pub fn end_edit(&mut self, keep: bool, rows: &Rows) {
-        let other = self.query.end_edit(keep);
-        self.refilter(other, rows);
+        let changed = self.query.end_edit(keep);
+        self.refilter(changed, rows);
     }
 
-    /// Takes a key into the filter line.
+    /// Passes a key to the filter line.
     pub fn key(&mut self, key: KeyEvent, rows: &Rows) {
-        let other = self.query.key(key, rows);
-        self.refilter(other, rows);
+        let changed = self.query.key(key, rows);
+        self.refilter(changed, rows);
     }
 
-    /// Takes pasted text into the filter line.
+    /// Inserts pasted text into the filter line.
     pub fn paste(&mut self, text: &str, rows: &Rows) {
-        let other = self.query.paste(text, rows);
-        self.refilter(other, rows);
+        let changed = self.query.paste(text, rows);
+        self.refilter(changed, rows);
     }
 
     /// Sets the filter.
     pub fn set_filter(&mut self, text: &str, rows: &Rows) {
-        let other = self.query.set(text);
-        self.refilter(other, rows);
+        let changed = self.query.set(text);
+        self.refilter(changed, rows);
     }
 
-    /// Takes the next completion of the word that is being written.
+    /// Inserts the next completion of the word under the cursor.
     pub fn complete(&mut self, rows: &Rows) {
-        let other = self.query.complete(rows);
-        self.refilter(other, rows);
+        let changed = self.query.complete(rows);
+        self.refilter(changed, rows);
     }
 
-    fn refilter(&mut self, other: bool, rows: &Rows) {
-        if !other {
+    fn refilter(&mut self, changed: bool, rows: &Rows) {
+        if !changed {
             return;
         }
         self.index = Index::new(self.query.filter().clone(), rows);
         (self.sorted, self.job) = (vec![], None);
         (self.sorted_version, self.next_sort) = (u64::MAX, Stamp::default());
-        // The first rows are looked at now, so that the next frame shows some.
+        // Filters the first rows now, so that the next frame shows some.
         self.index.step(rows, FILTER_STEP);
     }
 
     /// Draws the view.
-    pub fn draw(&mut self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let title = if look.focused { theme.focus } else { theme.text };
-        let right = self.state_words(rows, look);
-        let inner = pane(buf, area, &[("Traffic", title)], &[(&right, theme.muted)], look.focused, theme);
-        self.query.draw(EXAMPLE, look, inner, buf);
+    pub fn draw(&mut self, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let title = if ctx.focused { theme.focus } else { theme.text };
+        let right = self.state_words(rows, ctx);
+        let inner = pane(buf, area, &[("Traffic", title)], &[(&right, theme.muted)], ctx.focused, theme);
+        self.query.draw(EXAMPLE, ctx, inner, buf);
         let columns = Columns::for_width(inner.width);
-        let head = 1 + self.query.notes(area.width.saturating_sub(2));
+        let head = 1 + self.query.note_height(area.width.saturating_sub(2));
         columns.head(
-            (self.by, self.down),
+            (self.by, self.descending),
             theme,
             Rect { y: inner.y.saturating_add(head), height: inner.height.saturating_sub(head).min(1), ..inner },
             buf,
         );
         let list = Rect { y: inner.y.saturating_add(head + 1), height: inner.height.saturating_sub(head + 1), ..inner };
         if self.is_empty(rows) {
-            self.draw_empty(rows, look, list, buf);
+            self.draw_empty(rows, ctx, list, buf);
         }
         let selected = self.selected(rows);
         for (y, place) in self.window.rows(self.len(rows), usize::from(list.height)).enumerate() {
             let Some(id) = self.id_at(rows, place) else { continue };
             let line = Rect { y: list.y + y as u16, height: 1, ..list };
             match rows.get(id) {
-                Some(row) => columns.row(row, rows, look, line, buf),
+                Some(row) => columns.row(row, rows, ctx, line, buf),
                 None => {
-                    Pen::new(buf, line, 0).skip(1).put("no longer kept", theme.muted);
+                    Pen::new(buf, line, 0).skip(1).put("dropped", theme.muted);
                 }
             }
-            if selected == Some(id) && (look.focused || !self.following()) {
-                buf.set_style(line.intersection(buf.area), look.selection());
+            if selected == Some(id) && (ctx.focused || !self.following()) {
+                buf.set_style(line.intersection(buf.area), ctx.selection());
             }
         }
-        self.query.draw_offers(look, inner, buf);
+        self.query.draw_completions(ctx, inner, buf);
     }
 
-    fn state_words(&self, rows: &Rows, look: DrawContext) -> String {
+    fn state_words(&self, rows: &Rows, ctx: DrawContext) -> String {
         let all = grouped(rows.len());
         let mut words =
             if self.index.filter().is_empty() { format!("{all} rows") } else { format!("{} of {all} rows", grouped(self.index.len(rows))) };
         if self.index.working(rows) {
-            words.push_str(&format!(" · {:.0} % looked at", self.index.progress(rows) * 100.0));
+            words.push_str(&format!(" · {:.0} % scanned", self.index.progress(rows) * 100.0));
         }
-        if self.by != By::Time || self.down {
-            words.push_str(&format!(" · by {} {}", head_word(self.by), if self.down { "▼" } else { "▲" }));
+        if self.by != By::Time || self.descending {
+            words.push_str(&format!(" · by {} {}", head_word(self.by), if self.descending { "▼" } else { "▲" }));
         }
-        let key = look.keys.key(&[Context::Table], Action::Follow).unwrap_or_default();
-        words.push_str(&if self.following() { " · following".to_owned() } else { format!(" · stopped, {key} follows") });
+        let key = ctx.keys.key(&[Context::Table], Action::Follow).unwrap_or_default();
+        words.push_str(&if self.following() { " · following".to_owned() } else { format!(" · paused, {key} to follow") });
         words
     }
 
-    fn draw_empty(&self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+    fn draw_empty(&self, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let mut pen = Pen::new(buf, area, 1);
         pen.skip(1);
         if rows.is_empty() {
-            let key = look.keys.key(&[Context::Global], Action::ViewConsole).unwrap_or_default();
-            pen.put("Nothing has happened yet. ", theme.muted)
-                .put(&key, theme.key)
-                .put(" goes to the console: pick a tool there and fire it.", theme.muted);
+            let key = ctx.keys.key(&[Context::Global], Action::ViewConsole).unwrap_or_default();
+            pen.put("No traffic yet. ", theme.muted).put(&key, theme.key).put(" opens the console: select a tool there.", theme.muted);
         } else if self.index.working(rows) || self.job.is_some() || self.by != By::Time {
-            pen.put(&format!("{} looking …", look.spinner()), theme.running);
+            pen.put(&format!("{} filtering …", ctx.spinner()), theme.running);
         } else {
-            let key = look.keys.key(&[Context::Global], Action::Back).unwrap_or_default();
-            pen.put("Nothing passes the filter. ", theme.muted).put(&key, theme.key).put(" takes it away.", theme.muted);
+            let key = ctx.keys.key(&[Context::Global], Action::Back).unwrap_or_default();
+            pen.put("No rows match. ", theme.muted).put(&key, theme.key).put(" clears the filter.", theme.muted);
         }
     }
 }
 
-/// What was clicked.
+/// The target of a click.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clicked {
-    /// Nothing of use.
+    /// Nothing.
     Nothing,
     /// The filter line.
     Query,
-    /// The head of a column.
+    /// The header of a column.
     Column(By),
-    /// A row; `again` when the cursor stood there already.
+    /// A row.
     Row {
-        /// Whether it was selected before.
-        again: bool,
+        /// Whether the row was selected before the click.
+        was_selected: bool,
     },
 }
 
-/// The room for rows in a pane: borders, the filter line and the head are not.
+/// Returns how many rows fit, without borders, filter line, its notes and the header.
 fn rows_height(area: Rect, notes: u16) -> usize {
     usize::from(area.height.saturating_sub(4 + notes))
 }
 
-/// A number with thin groups of three: `1 000 000`.
+/// Formats a number in groups of three digits: `1 000 000`.
 pub fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);

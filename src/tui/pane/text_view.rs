@@ -1,4 +1,4 @@
-//! Labelled lines of text that wrap and scroll: reports, server information, help.
+//! The text view: labelled lines of text that wrap and scroll, for reports, server information and help.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
@@ -13,33 +13,41 @@ use crate::{
     },
 };
 
-/// Cells of the label's column.
+/// Default cells of the label column.
 const LABEL: u16 = 11;
 
-/// Lines ready to be drawn at one width.
-pub struct Sheet<'t> {
+/// Lines laid out for one width.
+pub struct TextView<'t> {
     theme: &'t Theme,
     width: u16,
+    label_width: u16,
     rows: Vec<Vec<(String, Style)>>,
 }
 
-impl<'t> Sheet<'t> {
-    /// An empty sheet for rows of `width` cells.
-    pub fn new(theme: &'t Theme, width: u16) -> Sheet<'t> {
-        Sheet { theme, width, rows: vec![] }
+impl<'t> TextView<'t> {
+    /// Creates an empty view for rows of `width` cells.
+    pub fn new(theme: &'t Theme, width: u16) -> TextView<'t> {
+        TextView { theme, width, label_width: LABEL, rows: vec![] }
     }
 
-    /// How many rows there are.
+    /// Sets the cells of the label column, of which the last one stays blank.
+    #[must_use]
+    pub fn with_label_width(mut self, cells: u16) -> TextView<'t> {
+        self.label_width = cells;
+        self
+    }
+
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Adds a row of pieces; it is cut, not wrapped.
+    /// Adds a row of styled pieces. The row is cut, not wrapped.
     pub fn row(&mut self, pieces: Vec<(String, Style)>) -> &mut Self {
         self.rows.push(pieces);
         self
@@ -53,7 +61,7 @@ impl<'t> Sheet<'t> {
         self
     }
 
-    /// Adds an empty row, but never two and never at the start.
+    /// Adds an empty row, unless the view is empty or ends with one.
     pub fn gap(&mut self) -> &mut Self {
         if self.rows.last().is_some_and(|row| !row.is_empty()) {
             self.rows.push(vec![]);
@@ -67,12 +75,12 @@ impl<'t> Sheet<'t> {
         self
     }
 
-    /// Adds a label and wrapped text beside it.
+    /// Adds a label and wrapped text to its right.
     pub fn field(&mut self, label: &str, text: &str, style: Style) -> &mut Self {
-        self.field_at(LABEL, label, text, style)
+        self.field_at(self.label_width, label, text, style)
     }
 
-    /// The same with so many cells for the label, of which the last one stays free.
+    /// Adds a label of `cells` cells, the last of them blank, and wrapped text to its right.
     pub fn field_at(&mut self, cells: u16, label: &str, text: &str, style: Style) -> &mut Self {
         let room = self.width.saturating_sub(cells).max(8);
         let mut rows = wrap(text, room);
@@ -86,9 +94,9 @@ impl<'t> Sheet<'t> {
         self
     }
 
-    /// Adds a report as the domain makes it, in the colours of its labels.
+    /// Adds a failure report, coloured by its labels.
     pub fn report(&mut self, report: &[(Label, String)]) -> &mut Self {
-        let mut before = None;
+        let mut previous = None;
         for (label, text) in report {
             let style = match label {
                 Label::Error | Label::Failed => self.theme.fail,
@@ -96,14 +104,14 @@ impl<'t> Sheet<'t> {
                 Label::Stderr => self.theme.warn,
                 _ => self.theme.text,
             };
-            let shown = if before == Some(label) { "" } else { label.word() };
-            before = Some(label);
+            let shown = if previous == Some(label) { "" } else { label.word() };
+            previous = Some(label);
             self.field(shown, text, style);
         }
         self
     }
 
-    /// Draws the rows from `window.top` on.
+    /// Draws the rows from `window.top`.
     pub fn draw(&self, buf: &mut Buffer, area: Rect, window: Window) {
         let height = usize::from(area.height);
         let top = window.top.min(self.rows.len().saturating_sub(height));
@@ -116,7 +124,7 @@ impl<'t> Sheet<'t> {
         if self.rows.len() > height && height > 0 {
             let more = format!(" {}–{} of {} ", top + 1, (top + height).min(self.rows.len()), self.rows.len());
             let last = Rect { y: area.bottom() - 1, height: 1, ..area };
-            // Text that goes on under the figures is seen to be cut.
+            // Text under the row counter is marked as cut.
             let under = last.right().saturating_sub(more.chars().count() as u16 + 1);
             let cut = buf.cell((under, last.y)).is_some_and(|cell| cell.symbol().trim() != "");
             let more = if cut { format!("…{more}") } else { more };

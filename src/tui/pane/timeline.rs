@@ -1,12 +1,12 @@
-//! Calls as bars on a shared time axis, one lane a server. Draws only what the window of time shows.
+//! The timeline: calls as bars on a shared time axis, one lane per server, and below them one lane per workflow run.
 //!
-//! `░` queued, `▓` on the wire, `·` waiting to try again, `✕` failed, `▸` still running: readable without colour.
-//! Under them a lane a run of a workflow. State and moves are here, what is shown is worked out in `plan`, and drawn in `draw`.
+//! `░` queued, `▓` on the wire, `·` backoff, `✕` failed, `▸` running: readable without colour. This module owns the state
+//! and the cursor, `layout` places the bars of the visible time window, and `draw` draws them.
 
 mod draw;
-mod plan;
+mod layout;
 mod runs;
-mod shades;
+mod segmented_bar;
 
 use crossterm::event::KeyEvent;
 use ratatui::layout::Rect;
@@ -18,159 +18,173 @@ use crate::{
         filter::Filter,
         filter_index::{FILTER_STEP, Index},
         rows::{Row, RowId, Rows},
+        widget::window::Direction,
     },
 };
 
-use plan::{Bar, Plan, Scale, rooms};
+use layout::{Bar, TimeScale, TimelineLayout, areas};
 use runs::run_of;
 
-use super::query::FilterLine;
+use super::filter_line::FilterLine;
 
-/// Calls looked at to find the next one of a lane.
+/// The most calls that are scanned for the next one of a lane.
 const NEAR: usize = 20_000;
-/// From this height on, the filter line is there before it is used.
+/// The pane height from which on the filter line is always shown.
 const ROOMY: u16 = 14;
 
-/// Zoom, place, cursor and filter.
+/// The direction of a zoom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zoom {
+    /// Less time per column.
+    In,
+    /// More time per column.
+    Out,
+}
+
+/// The timeline's zoom, position, cursor and filter.
 pub struct Timeline {
-    scale: Scale,
+    scale: TimeScale,
     /// The time under the cursor; `None` follows now.
     cursor: Option<Stamp>,
     /// The lane under the cursor.
     lane: usize,
-    /// First visible line of the lanes.
+    /// The first visible line of the lanes.
     top: usize,
-    /// The bars as they were laid out last.
-    plan: Plan,
+    /// The layout of the last frame.
+    layout: TimelineLayout,
     query: FilterLine,
     index: Index,
 }
 
 impl Timeline {
-    /// A timeline of all calls, following now.
+    /// Creates a timeline of all calls that follows the current time.
     pub fn new(rows: &Rows) -> Timeline {
         Timeline {
-            scale: Scale::default(),
+            scale: TimeScale::default(),
             cursor: None,
             lane: 0,
             top: 0,
-            plan: Plan::default(),
+            layout: TimelineLayout::default(),
             query: FilterLine::default(),
             index: Index::new(Filter::default(), rows),
         }
     }
 
-    /// Takes in rows that were added, and those that changed.
+    /// Updates the index after rows were added or changed.
     pub fn update(&mut self, rows: &Rows, changed: &[RowId]) {
         self.index.update(rows, changed);
     }
 
-    /// Whether a filter is not done.
+    /// Returns whether the filter is still being applied.
     pub fn working(&self, rows: &Rows) -> bool {
         self.index.working(rows)
     }
 
-    /// Does a few milliseconds of that.
+    /// Applies the filter for a few milliseconds.
     pub fn work(&mut self, rows: &Rows) {
         self.index.step(rows, FILTER_STEP);
     }
 
-    /// The filter line.
+    /// Returns the filter line.
     pub fn query(&self) -> &FilterLine {
         &self.query
     }
 
-    /// Begins to write the filter.
+    /// Starts editing the filter.
     pub fn edit(&mut self, rows: &Rows) {
         self.query.edit(rows);
     }
 
-    /// Ends writing: keeps the filter, or goes back to the one before.
+    /// Ends editing and keeps the filter or restores the previous one.
     pub fn end_edit(&mut self, keep: bool, rows: &Rows) {
-        let other = self.query.end_edit(keep);
-        self.refilter(other, rows);
+        let changed = self.query.end_edit(keep);
+        self.refilter(changed, rows);
     }
 
-    /// Takes a key into the filter line.
+    /// Passes a key to the filter line.
     pub fn key(&mut self, key: KeyEvent, rows: &Rows) {
-        let other = self.query.key(key, rows);
-        self.refilter(other, rows);
+        let changed = self.query.key(key, rows);
+        self.refilter(changed, rows);
     }
 
-    /// Takes pasted text into the filter line.
+    /// Inserts pasted text into the filter line.
     pub fn paste(&mut self, text: &str, rows: &Rows) {
-        let other = self.query.paste(text, rows);
-        self.refilter(other, rows);
+        let changed = self.query.paste(text, rows);
+        self.refilter(changed, rows);
     }
 
     /// Sets the filter.
     pub fn set_filter(&mut self, text: &str, rows: &Rows) {
-        let other = self.query.set(text);
-        self.refilter(other, rows);
+        let changed = self.query.set(text);
+        self.refilter(changed, rows);
     }
 
-    /// Takes the next completion of the word that is being written.
+    /// Inserts the next completion of the word under the cursor.
     pub fn complete(&mut self, rows: &Rows) {
-        let other = self.query.complete(rows);
-        self.refilter(other, rows);
+        let changed = self.query.complete(rows);
+        self.refilter(changed, rows);
     }
 
-    fn refilter(&mut self, other: bool, rows: &Rows) {
-        if other {
+    fn refilter(&mut self, changed: bool, rows: &Rows) {
+        if changed {
             self.index = Index::new(self.query.filter().clone(), rows);
             self.index.step(rows, FILTER_STEP);
         }
     }
 
-    /// Rows over the axis: the filter line and what is wrong with it.
+    /// Returns the rows above the axis: the filter line and its mistake.
     fn head(&self, area: Rect) -> u16 {
-        if area.height >= ROOMY || self.query.used() { 1 + self.query.notes(area.width.saturating_sub(2)) } else { 0 }
+        if area.height >= ROOMY || self.query.is_visible() { 1 + self.query.note_height(area.width.saturating_sub(2)) } else { 0 }
     }
 
-    /// Whether it follows now.
+    /// Returns whether the window follows the current time.
     pub fn following(&self) -> bool {
         self.cursor.is_none()
     }
 
-    /// Follows now.
+    /// Follows the current time.
     pub fn follow(&mut self) {
         self.cursor = None;
     }
 
-    /// Whether the window moves by itself: it follows, and something is still to be seen in it.
+    /// Returns whether the picture moves with time: the window follows, and it shows a call.
     pub fn moving(&self, rows: &Rows, now: Stamp) -> bool {
         let span = self.scale.span();
         self.following() && rows.ids().next_back().and_then(|id| rows.get(id)).is_some_and(|row| row.end(now).0 + span > now.0)
     }
 
-    /// Makes the cells shorter or longer in time; the time under the cursor stays where it is.
-    pub fn zoom(&mut self, closer: bool, now: Stamp) {
+    /// Changes the time per column. The time under the cursor keeps its column.
+    pub fn zoom(&mut self, zoom: Zoom, now: Stamp) {
         let x = self.cursor.map(|at| self.scale.column(at));
-        self.scale.zoom(closer);
+        self.scale.zoom(zoom);
         if let (Some(at), Some(x)) = (self.cursor, x) {
             self.scale.start = Stamp(self.scale.snap(at).0.saturating_sub(x.max(0) as u64 * self.scale.cell()));
             self.hold(now);
         }
     }
 
-    /// Moves the cursor: by cells, lanes, half windows, to the ends.
+    /// Moves the cursor by columns, lanes or half windows, or to an end.
     pub fn go(&mut self, action: Action, rows: &Rows, now: Stamp) {
         match action {
             Action::Up => self.lane = self.lane.saturating_sub(1),
-            Action::Down => self.lane = (self.lane + 1).min(self.plan.lanes.len().saturating_sub(1)),
+            Action::Down => self.lane = (self.lane + 1).min(self.layout.lanes.len().saturating_sub(1)),
             Action::Bottom => self.follow(),
             Action::Top => {
                 self.freeze(now);
                 self.cursor = rows.get(rows.ids().start).map(|row| row.at);
                 self.hold(now);
             }
-            Action::Left | Action::Right => self.pan(action == Action::Left, 1, now),
-            Action::PageUp | Action::PageDown => self.pan(action == Action::PageUp, u64::from(self.scale.cells / 2).max(1), now),
+            Action::Left | Action::Right => self.pan(Direction::backward_if(action == Action::Left), 1, now),
+            Action::PageUp | Action::PageDown => {
+                let half = u64::from(self.scale.cells / 2).max(1);
+                self.pan(Direction::backward_if(action == Action::PageUp), half, now);
+            }
             _ => {}
         }
     }
 
-    fn pan(&mut self, back: bool, cells: u64, now: Stamp) {
+    fn pan(&mut self, direction: Direction, cells: u64, now: Stamp) {
+        let back = direction == Direction::Backward;
         self.freeze(now);
         let (at, by) = (self.cursor.unwrap_or(now), self.scale.cell() * cells);
         let to = if back { at.0.saturating_sub(by) } else { at.0 + by };
@@ -184,7 +198,7 @@ impl Timeline {
         self.hold(now);
     }
 
-    /// Stands still where it is.
+    /// Stops following and stays at the current window.
     pub fn freeze(&mut self, now: Stamp) {
         if self.cursor.is_none() {
             self.scale.start = self.window_start(now);
@@ -192,20 +206,19 @@ impl Timeline {
         }
     }
 
-    /// Goes to the bar before or after the cursor in its lane.
-    pub fn step(&mut self, back: bool, rows: &Rows, now: Stamp) {
+    /// Moves the cursor to the previous or the next call of its lane.
+    pub fn step(&mut self, direction: Direction, rows: &Rows, now: Stamp) {
         let at = self.cursor.unwrap_or(now);
-        let Some((server, run)) = self.plan.lanes.get(self.lane).map(|l| (l.server.clone(), l.run)) else { return };
-        let mine = |row: &Row| match run {
+        let Some((server, run)) = self.layout.lanes.get(self.lane).map(|l| (l.server.clone(), l.run)) else { return };
+        let in_lane = |row: &Row| match run {
             Some(run) => rows.step_of(row).is_some_and(|step| step.run == run),
             None => row.call().is_some() && rows.name(row.key).is_some_and(|n| n.server == server),
         };
-        let here = self.index.before(rows, rows.from(at));
+        let position = self.index.before(rows, rows.from(at));
         let row_at = |place: usize| self.index.at(rows, place).and_then(|id| rows.get(id));
-        let found = if back {
-            (0..here).rev().take(NEAR).filter_map(row_at).find(|row| mine(row) && row.at < at)
-        } else {
-            (here..self.index.len(rows)).take(NEAR).filter_map(row_at).find(|row| mine(row) && row.at > at)
+        let found = match direction {
+            Direction::Backward => (0..position).rev().take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at < at),
+            Direction::Forward => (position..self.index.len(rows)).take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at > at),
         };
         if let Some(row) = found {
             self.freeze(now);
@@ -214,17 +227,17 @@ impl Timeline {
         }
     }
 
-    /// Whether the filter line stands in this row of the pane.
+    /// Returns whether this row of the screen is the filter line.
     pub fn query_at(&self, area: Rect, y: u16) -> bool {
         self.head(area) > 0 && y == area.y + 1
     }
 
-    /// Puts the cursor at a cell of the pane.
+    /// Puts the cursor at a cell of the pane. Returns whether it was in this column already.
     pub fn click(&mut self, area: Rect, x: u16, y: u16, now: Stamp) -> bool {
-        let (labels, chart) = rooms(area, self.head(area), &self.plan);
+        let (labels, chart) = areas(area, self.head(area), &self.layout);
         let Some(line) = y.checked_sub(chart.y) else { return false };
         let line = usize::from(line) + self.top;
-        if let Some(lane) = self.plan.lanes.iter().position(|l| (l.first..l.first + l.lines).contains(&line)) {
+        if let Some(lane) = self.layout.lanes.iter().position(|l| (l.first..l.first + l.lines).contains(&line)) {
             self.lane = lane;
         }
         if x < labels.right() || x >= chart.right() {
@@ -237,17 +250,18 @@ impl Timeline {
         was == Some(self.scale.column(at))
     }
 
-    /// The call under the cursor: in its lane the bar that covers it, or the nearest one.
+    /// Returns the call under the cursor: the bar of the lane that covers the cursor, or the nearest one.
     pub fn selected(&self, rows: &Rows) -> Option<RowId> {
         let x = self.cursor.map_or(i64::from(self.scale.cells), |at| self.scale.column(at));
         let distance = |bar: &&Bar| (if x < bar.from { bar.from - x } else { (x - bar.to).max(0) }, (x - bar.from).abs());
         let exact = |bar: &Bar| rows.get(bar.id).is_some_and(|row| self.cursor == Some(row.at));
         let run = self.run_here();
-        let mine = || self.plan.bars.iter().filter(move |bar| if run.is_some() { run_of(bar, rows) == run } else { bar.lane == self.lane });
-        mine().find(|bar| exact(bar)).or_else(|| mine().min_by_key(distance)).map(|bar| bar.id)
+        let lane_bars =
+            || self.layout.bars.iter().filter(move |bar| if run.is_some() { run_of(bar, rows) == run } else { bar.lane == self.lane });
+        lane_bars().find(|bar| exact(bar)).or_else(|| lane_bars().min_by_key(distance)).map(|bar| bar.id)
     }
 
-    /// Where the window begins when it follows: moving by whole cells, so that bars do not flicker.
+    /// Returns the start of a following window. It moves by whole columns, so that bars do not flicker.
     fn window_start(&self, now: Stamp) -> Stamp {
         let cells = u64::from(self.scale.cells.saturating_sub(2).max(1));
         Stamp(self.scale.snap(now).0.saturating_sub((cells - 1) * self.scale.cell()))
@@ -266,11 +280,11 @@ impl Timeline {
         ));
     }
 
-    /// Lays the bars out for a pane of this size.
+    /// Lays out the bars for a pane of this size.
     pub fn fit(&mut self, rows: &Rows, read_model: &ConsoleState, now: Stamp, area: Rect) {
         let run = self.run_here();
-        self.plan.clear(read_model);
-        let (_, chart) = rooms(area, self.head(area), &self.plan);
+        self.layout.clear(read_model);
+        let (_, chart) = areas(area, self.head(area), &self.layout);
         if self.scale.cells != chart.width {
             self.scale.cells = chart.width;
             self.hold(now);
@@ -279,17 +293,17 @@ impl Timeline {
             self.scale.start = self.window_start(now);
         }
         self.scale.start = self.scale.snap(self.scale.start);
-        self.plan.collect(&self.scale, rows, &self.index, now);
-        self.plan.add_runs(rows, usize::from(chart.height));
-        self.plan.spread(usize::from(chart.height));
-        // Lanes of runs come and go: the cursor stays on its own.
-        if let Some(lane) = run.and_then(|run| self.plan.lanes.iter().position(|lane| lane.run == Some(run))) {
+        self.layout.collect(&self.scale, rows, &self.index, now);
+        self.layout.add_runs(rows, usize::from(chart.height));
+        self.layout.spread(usize::from(chart.height));
+        // Run lanes come and go, so the cursor is moved along with its run.
+        if let Some(lane) = run.and_then(|run| self.layout.lanes.iter().position(|lane| lane.run == Some(run))) {
             self.lane = lane;
         }
-        self.lane = self.lane.min(self.plan.lanes.len().saturating_sub(1));
-        if let Some(lane) = self.plan.lanes.get(self.lane) {
+        self.lane = self.lane.min(self.layout.lanes.len().saturating_sub(1));
+        if let Some(lane) = self.layout.lanes.get(self.lane) {
             self.top = self.top.min(lane.first).max((lane.first + lane.lines).saturating_sub(usize::from(chart.height)));
         }
-        self.top = self.top.min(self.plan.lines().saturating_sub(usize::from(chart.height)));
+        self.top = self.top.min(self.layout.lines().saturating_sub(usize::from(chart.height)));
     }
 }

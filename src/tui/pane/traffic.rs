@@ -1,4 +1,4 @@
-//! Calls as they come and go, newest last. The cursor holds on to a call, not to a row.
+//! The traffic pane of the console: the latest calls, newest last. The cursor stays on a call, not on a row.
 
 use ratatui::{
     buffer::Buffer,
@@ -25,27 +25,27 @@ use crate::{
 
 use super::{DrawContext, outcome_glyph};
 
-/// Cursor and scroll of the list.
+/// The cursor and scroll of the list.
 #[derive(Default)]
 pub struct TrafficPane {
     /// The call under the cursor; `None` follows the newest.
     cursor: Option<CallId>,
-    /// The first visible call, so that the list stands still while older calls are dropped.
+    /// The first visible call. Keeps the list in place while older calls are dropped.
     top: Option<CallId>,
 }
 
 impl TrafficPane {
-    /// Whether the newest call is kept in view.
+    /// Returns whether the pane follows the newest call.
     pub fn following(&self) -> bool {
         self.cursor.is_none()
     }
 
-    /// Keeps the newest call in view again.
+    /// Keeps the newest call in view.
     pub fn follow(&mut self) {
         *self = Self::default();
     }
 
-    /// The call under the cursor.
+    /// Returns the call under the cursor.
     pub fn selected<'w>(&self, read_model: &'w ConsoleState) -> Option<&'w CallView> {
         match self.cursor {
             Some(id) => read_model.calls.get(place(read_model, id)),
@@ -53,7 +53,7 @@ impl TrafficPane {
         }
     }
 
-    /// Moves the cursor; reaching the last call by going to the end follows again.
+    /// Moves the cursor. [`Move::Last`] follows again.
     pub fn go(&mut self, to: Move, read_model: &ConsoleState) {
         let len = read_model.calls.len();
         if len == 0 || to == Move::Last {
@@ -64,7 +64,7 @@ impl TrafficPane {
         self.cursor = read_model.calls.get(window.cursor).map(|c| c.id);
     }
 
-    /// Puts the cursor on the call at a cell of the pane; whether there is one.
+    /// Puts the cursor on the call at this row of the screen. Returns whether there is one.
     pub fn click(&mut self, read_model: &ConsoleState, area: Rect, y: u16) -> bool {
         let height = rows_height(area);
         let Some(inside) = y.checked_sub(area.y + 2) else { return false };
@@ -92,39 +92,39 @@ impl TrafficPane {
     }
 
     /// Draws the pane.
-    pub fn draw(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let (theme, read_model) = (look.theme, look.read_model);
-        let title = if look.focused { theme.focus } else { theme.text };
-        let key = look.keys.key(&[Context::Traffic], Action::Follow).unwrap_or_default();
-        let follow = if self.following() { "following".to_owned() } else { format!("stopped · {key} follows") };
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let (theme, read_model) = (ctx.theme, ctx.read_model);
+        let title = if ctx.focused { theme.focus } else { theme.text };
+        let key = ctx.keys.key(&[Context::Traffic], Action::Follow).unwrap_or_default();
+        let follow = if self.following() { "following".to_owned() } else { format!("paused · {key} to follow") };
         let calls = read_model.settled_total + read_model.running as u64;
         let count = format!("{calls} {} · {follow}", if calls == 1 { "call" } else { "calls" });
-        let inner = pane(buf, area, &[("Traffic", title)], &[(&count, theme.muted)], look.focused, theme);
+        let inner = pane(buf, area, &[("Traffic", title)], &[(&count, theme.muted)], ctx.focused, theme);
         let columns = Columns::for_width(inner.width);
-        columns.head(look, inner, buf);
+        columns.head(ctx, inner, buf);
         if read_model.calls.is_empty() {
             let room = Rect { y: inner.y.saturating_add(1), height: inner.height.saturating_sub(1), ..inner };
-            Pen::new(buf, room, 0).skip(1).put("Calls of everybody show up here: pick a tool at the left and fire it.", theme.muted);
+            Pen::new(buf, room, 0).skip(1).put("Calls will appear here", theme.muted);
             return;
         }
         let rows = self.rows(read_model, rows_height(area));
         let selected = self.selected(read_model).map(|c| c.id);
         for (y, call) in rows.filter_map(|i| read_model.calls.get(i)).enumerate() {
             let row = Rect { y: inner.y + 1 + y as u16, height: 1, ..inner };
-            columns.row(call, look, row, buf);
-            if selected == Some(call.id) && (look.focused || !self.following()) {
-                buf.set_style(row.intersection(buf.area), look.selection());
+            columns.row(call, ctx, row, buf);
+            if selected == Some(call.id) && (ctx.focused || !self.following()) {
+                buf.set_style(row.intersection(buf.area), ctx.selection());
             }
         }
     }
 }
 
-/// The room for rows in a pane of this height: borders and the head.
+/// Returns how many rows fit, without the borders and the header.
 fn rows_height(area: Rect) -> usize {
     usize::from(area.height.saturating_sub(3))
 }
 
-/// The place of a call, or of the next younger one that is still kept.
+/// Returns the index of a call, or of the next newer one if the call was dropped.
 fn place(read_model: &ConsoleState, id: CallId) -> usize {
     read_model.calls.partition_point(|c| c.id < id).min(read_model.calls.len().saturating_sub(1))
 }
@@ -152,8 +152,8 @@ impl Columns {
         Columns { time, server, name: width.saturating_sub(fixed), origin, outcome, bytes }
     }
 
-    fn head(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let style = look.theme.muted;
+    fn head(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let style = ctx.theme.muted;
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1);
         for (text, width) in
@@ -161,18 +161,18 @@ impl Columns {
         {
             cell(&mut pen, text, width, style);
         }
-        let bytes = if self.bytes { "     sent       got" } else { "" };
+        let bytes = if self.bytes { "     sent      recv" } else { "" };
         pen.put(&format!("{:>9} {bytes}", "took"), style);
     }
 
-    fn row(&self, call: &CallView, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let (theme, operation) = (look.theme, &call.spec.operation);
+    fn row(&self, call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let (theme, operation) = (ctx.theme, &call.spec.operation);
         let mut pen = Pen::new(buf, area, 0);
-        let time = look.read_model.epoch.time_of_day(call.queued);
+        let time = ctx.read_model.epoch.time_of_day(call.queued);
         pen.skip(1);
         cell(&mut pen, &time[..usize::from(self.time.saturating_sub(1)).min(time.len())], self.time, theme.muted);
         cell(&mut pen, operation.server().as_str(), self.server, theme.accent);
-        let subject = if self.server == 0 { look.read_model.call_name(operation) } else { operation.subject().to_owned() };
+        let subject = if self.server == 0 { ctx.read_model.call_name(operation) } else { operation.subject().to_owned() };
         cell(&mut pen, &subject, self.name, theme.text);
         cell(&mut pen, call.spec.origin.word(), self.origin, theme.muted);
         match &call.settled {
@@ -191,16 +191,16 @@ impl Columns {
                 }
             }
             None => {
-                cell(&mut pen, &format!("{} {}", look.spinner(), pending_words(call)), self.outcome, theme.running);
-                pen.put(&format!("{:>9} ", short(look.now.since(call.queued))), theme.running.add_modifier(Modifier::BOLD));
+                cell(&mut pen, &format!("{} {}", ctx.spinner(), pending_words(call)), self.outcome, theme.running);
+                pen.put(&format!("{:>9} ", short(ctx.now.since(call.queued))), theme.running.add_modifier(Modifier::BOLD));
             }
         }
     }
 }
 
-/// What a call that has not ended is doing.
+/// Describes what a pending call is doing.
 pub fn pending_words(call: &CallView) -> String {
-    if let Some(words) = stage_words(call) {
+    if let Some(words) = event_words(call) {
         return words;
     }
     match (&call.progress, call.sent) {
@@ -214,7 +214,7 @@ pub fn pending_words(call: &CallView) -> String {
     }
 }
 
-/// What is out of the ordinary about an answer: `◆12 s` from the cache, `↻3` attempts, `→mirror` answered.
+/// Returns the marks of an unusual response: `◆12 s` from the cache, `↻3` attempts, `→mirror` answered.
 fn marks(call: &CallView) -> String {
     let Some(settled) = &call.settled else { return String::new() };
     let mut marks = vec![];
@@ -224,16 +224,16 @@ fn marks(call: &CallView) -> String {
     marks.join(" ")
 }
 
-/// What it is doing by its last stage, where that says more than that it runs.
-fn stage_words(call: &CallView) -> Option<String> {
+/// Describes a pending call by its last trace event, where that says more than *running*.
+fn event_words(call: &CallView) -> Option<String> {
     let (_, last) = call.stages().last()?;
     Some(match &**last {
-        CallEvent::Waiting { on: Wait::Ready, .. } => "waits: server".into(),
-        CallEvent::Waiting { on: Wait::Permit, .. } => "waits: place".into(),
-        CallEvent::Waiting { on: Wait::Rate, .. } => "waits: rate".into(),
+        CallEvent::Waiting { on: Wait::Ready, .. } => "awaits server".into(),
+        CallEvent::Waiting { on: Wait::Permit, .. } => "awaits permit".into(),
+        CallEvent::Waiting { on: Wait::Rate, .. } => "rate limited".into(),
         CallEvent::Probing { .. } => "probing".into(),
-        CallEvent::BackOff { .. } => "pausing".into(),
-        CallEvent::Shared { .. } => "shares".into(),
+        CallEvent::BackOff { .. } => "backoff".into(),
+        CallEvent::Shared { .. } => "shared".into(),
         CallEvent::Attempt { attempt, .. } if *attempt > 1 => format!("attempt {attempt}"),
         _ => return None,
     })

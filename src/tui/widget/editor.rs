@@ -1,4 +1,4 @@
-//! Raw JSON arguments being written: several lines, judged with every key.
+//! The JSON editor: a multi-line editor for arguments that checks syntax and schema with every key.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::{
@@ -23,23 +23,23 @@ use crate::{
     tui::theme::Theme,
 };
 
-/// Longer texts are judged when they are to be sent, not with every key.
+/// Longer texts are checked on submit only, not with every key.
 const LARGE: usize = 512 * 1024;
-/// How many lines tell what is wrong.
-const TOLD: u16 = 3;
+/// The most lines of problems.
+const MESSAGE_ROWS: u16 = 3;
 
-/// What came of a key.
+/// The outcome of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EditorEvent {
-    /// Nothing that matters outside.
+    /// Nothing for the caller.
     None,
     /// The text changed.
     Changed,
-    /// The text is valid and shall be sent (Alt+Enter, Ctrl+Enter or Ctrl+S).
+    /// Send the text, which is valid (Alt+Enter, Ctrl+Enter or Ctrl+S).
     Submit,
-    /// The text shall be sent but is no JSON or does not fit; the cursor stands where it breaks.
+    /// The text cannot be sent because it is invalid. The cursor is on the syntax error, if there is one.
     Refused,
-    /// The cursor leaves (Escape).
+    /// Leave the editor (Escape).
     Leave,
 }
 
@@ -50,12 +50,12 @@ pub struct JsonEditor {
     syntax: Option<SyntaxError>,
     violations: Vec<Violation>,
     large: bool,
-    /// Whether checking takes too long to be done with every key.
+    /// Whether the check against the schema takes too long for every key.
     unchecked: bool,
 }
 
 impl JsonEditor {
-    /// An empty editor; with `schema`, the text is judged against it.
+    /// Creates an editor with an empty object. With `schema`, the text is checked against it.
     pub fn new(schema: Option<&Body>) -> JsonEditor {
         let checker = schema.map(Checker::quick);
         let mut editor =
@@ -64,27 +64,25 @@ impl JsonEditor {
         editor
     }
 
-    /// Replaces the text; the cursor stands at its beginning. What a terminal would hide is written
-    /// as an escape, which means the same in JSON.
+    /// Replaces the text and puts the cursor at its start. Invisible characters become JSON escapes.
     pub fn set_text(&mut self, text: &str) {
-        self.area = TextArea::new(seen(text).split('\n').map(str::to_owned).collect());
+        self.area = TextArea::new(escape_hidden(text).split('\n').map(str::to_owned).collect());
         self.area.set_tab_length(2);
         self.area.set_max_histories(200);
         self.check();
     }
 
-    /// The text as it stands.
+    /// Returns the text.
     pub fn text(&self) -> String {
         self.area.lines().join("\n")
     }
 
-    /// Lays the text out over lines; numbers and strings stay as they are written. What is no JSON
-    /// stays as it is, and the cursor goes to where it breaks.
+    /// Formats the text over several lines. Numbers and strings keep their notation. Invalid JSON is not changed, and the
+    /// cursor goes to the syntax error.
     pub fn format(&mut self) -> Result<(), SyntaxError> {
-        let done = pretty(&self.text());
-        match done {
+        match pretty(&self.text()) {
             Ok(text) => {
-                // As a change that can be undone.
+                // As an edit, so that it can be undone.
                 self.area.select_all();
                 self.area.insert_str(text);
                 self.area.move_cursor(CursorMove::Jump(0, 0));
@@ -99,22 +97,22 @@ impl JsonEditor {
         }
     }
 
-    /// Why the text is no JSON, if it is none.
+    /// Returns the syntax error, if there is one.
     pub fn syntax(&self) -> Option<&SyntaxError> {
         self.syntax.as_ref()
     }
 
-    /// Where the text does not fit the schema.
+    /// Returns the violations of the schema.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// Whether the text can be sent.
+    /// Returns whether the text can be sent.
     pub fn valid(&self) -> bool {
         self.syntax.is_none() && self.violations.is_empty()
     }
 
-    /// Moves the cursor to where the text breaks.
+    /// Moves the cursor to the syntax error, if there is one.
     pub fn to_problem(&mut self) {
         if let Some(error) = &self.syntax {
             let place = |n: usize| u16::try_from(n.saturating_sub(1)).unwrap_or(u16::MAX);
@@ -122,16 +120,16 @@ impl JsonEditor {
         }
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub fn handle(&mut self, key: KeyEvent) -> EditorEvent {
-        let held = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+        let modified = key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
         let changed = match key.code {
             _ if key.kind == KeyEventKind::Release => false,
             KeyCode::Esc => return EditorEvent::Leave,
-            KeyCode::Enter if held => return self.submit(),
+            KeyCode::Enter if modified => return self.submit(),
             KeyCode::Char('s') if key.modifiers == KeyModifiers::CONTROL => return self.submit(),
             KeyCode::Enter => self.new_line(),
-            KeyCode::Char(c) if !held && is_hidden(c) => self.area.insert_str(seen(c.encode_utf8(&mut [0; 4]))),
+            KeyCode::Char(c) if !modified && is_hidden(c) => self.area.insert_str(escape_hidden(c.encode_utf8(&mut [0; 4]))),
             _ => self.area.input(key),
         };
         if changed {
@@ -142,14 +140,14 @@ impl JsonEditor {
 
     /// Inserts pasted text.
     pub fn paste(&mut self, text: &str) -> EditorEvent {
-        if text.is_empty() || !self.area.insert_str(seen(text)) {
+        if text.is_empty() || !self.area.insert_str(escape_hidden(text)) {
             return EditorEvent::None;
         }
         self.check_soon();
         EditorEvent::Changed
     }
 
-    /// Takes the last change back.
+    /// Undoes the last change.
     pub fn undo(&mut self) -> EditorEvent {
         if !self.area.undo() {
             return EditorEvent::None;
@@ -158,7 +156,7 @@ impl JsonEditor {
         EditorEvent::Changed
     }
 
-    /// Sends the text if it fits, else goes to where it does not.
+    /// Submits the text if it is valid, else goes to the syntax error.
     pub fn submit(&mut self) -> EditorEvent {
         self.check();
         if self.valid() {
@@ -168,7 +166,7 @@ impl JsonEditor {
         EditorEvent::Refused
     }
 
-    /// A new line as deep as the one before, one deeper after an opening bracket.
+    /// Inserts a line with the indentation of the previous one, deeper after an opening bracket.
     fn new_line(&mut self) -> bool {
         let cursor = self.area.cursor();
         let line: String = self.area.lines().get(cursor.0).map(|line| line.chars().take(cursor.1).collect()).unwrap_or_default();
@@ -207,14 +205,14 @@ impl JsonEditor {
         }
     }
 
-    /// Draws the text, and below it what is wrong with it.
+    /// Draws the text and the problems below it.
     pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
         let area = area.intersection(buf.area);
         if area.is_empty() {
             return;
         }
-        let told = self.told(usize::from(area.width), theme);
-        let foot = if area.height > 3 { (told.len() as u16).min(TOLD).min(area.height - 2) } else { 0 };
+        let messages = self.messages(usize::from(area.width), theme);
+        let foot = if area.height > 3 { (messages.len() as u16).min(MESSAGE_ROWS).min(area.height - 2) } else { 0 };
         let body = Rect { height: area.height - foot, ..area };
         self.area.set_style(theme.text);
         self.area.set_cursor_line_style(Style::new());
@@ -238,20 +236,20 @@ impl JsonEditor {
         {
             Pen::new(buf, Rect { width: 1, ..body }, row as u16).put("✕", theme.fail);
         }
-        for (row, (text, style)) in told.into_iter().take(usize::from(foot)).enumerate() {
+        for (row, (text, style)) in messages.into_iter().take(usize::from(foot)).enumerate() {
             Pen::new(buf, area, body.height + row as u16).cut(&text, style);
         }
     }
 
-    fn told(&self, room: usize, theme: &Theme) -> Vec<(String, Style)> {
+    fn messages(&self, room: usize, theme: &Theme) -> Vec<(String, Style)> {
         if let Some(error) = &self.syntax {
             return wrap_some(&format!("✕ {error}"), room.max(1), 2).into_iter().map(|line| (line, theme.fail)).collect();
         }
         if self.large {
-            return vec![("! too long to be checked while typing".into(), theme.warn)];
+            return vec![("! too long to check while typing".into(), theme.warn)];
         }
         let mut lines: Vec<_> =
-            self.violations.iter().take(TOLD.into()).map(|v| (format!("✕ {}", visible(&v.to_string())), theme.fail)).collect();
+            self.violations.iter().take(MESSAGE_ROWS.into()).map(|v| (format!("✕ {}", visible(&v.to_string())), theme.fail)).collect();
         let rest = self.violations.len().saturating_sub(lines.len());
         if rest > 0
             && let Some((last, _)) = lines.last_mut()
@@ -261,16 +259,16 @@ impl JsonEditor {
         if lines.is_empty() {
             let problem = self.checker.as_ref().and_then(|checker| checker.problem.as_deref());
             lines.push(match (problem, &self.checker) {
-                (None, Some(_)) if self.unchecked => ("! too large to be checked while you type".into(), theme.warn),
+                (None, Some(_)) if self.unchecked => ("! too complex to check while typing".into(), theme.warn),
                 (Some(problem), _) => (format!("! not checked: {}", visible(problem)), theme.warn),
-                (None, Some(_)) => ("✓ fits the schema".into(), theme.ok),
-                (None, None) => ("✓ JSON".into(), theme.ok),
+                (None, Some(_)) => ("✓ valid".into(), theme.ok),
+                (None, None) => ("✓ valid JSON".into(), theme.ok),
             });
         }
         lines
     }
 
-    /// Colours what was drawn. A JSON string never goes over a line's end, so each row stands for itself.
+    /// Colours the drawn rows. A JSON string never spans lines, so each row is coloured on its own.
     fn colour(&self, area: Rect, gutter: u16, buf: &mut Buffer, theme: &Theme) {
         for y in area.top()..area.bottom() {
             let mut x = area.x.saturating_add(gutter);
@@ -310,14 +308,14 @@ impl JsonEditor {
     }
 }
 
-/// Text without what a terminal would hide: escapes instead.
-fn seen(text: &str) -> String {
+/// Replaces invisible characters with JSON escapes.
+fn escape_hidden(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             '\n' => out.push('\n'),
-            // A carriage return is white space in JSON, and terminals paste it for a line end.
+            // Terminals paste a carriage return for a line end. It is white space in JSON.
             '\r' if chars.peek() == Some(&'\n') => {}
             '\r' => out.push('\n'),
             '\t' => out.push_str("  "),
@@ -343,7 +341,7 @@ mod tests {
         let area = Rect::new(0, 0, width, height);
         let mut buf = Buffer::empty(area);
         editor.draw(area, &mut buf, &Theme::mono(), true);
-        crate::tui::widget::test::plain(&buf)
+        crate::tui::widget::test_screen::text_of(&buf)
     }
 
     fn press(editor: &mut JsonEditor, code: KeyCode, modifiers: KeyModifiers) -> EditorEvent {
@@ -351,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_listed() {
+    fn schema_violations_are_listed() {
         let mut editor = editor();
         editor.set_text(r#"{"level":"zzz","n":1.50}"#);
         assert_eq!(editor.format(), Ok(()));

@@ -1,4 +1,4 @@
-//! One line of text being entered: the filter, and the fields of a form.
+//! The text field: a single-line editor for filters, prompts and form fields.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::{
@@ -11,18 +11,18 @@ use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 use super::paint::{Pen, width};
 use crate::{domain::text::visible, tui::theme::Theme};
 
-/// What came of a key.
+/// The outcome of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldEvent {
-    /// Nothing: the key is not for a text field.
+    /// The key is not one of the text field's.
     Ignored,
-    /// The cursor moved, perhaps.
+    /// The text did not change; the cursor may have moved.
     Moved,
     /// The text changed.
     Changed,
 }
 
-/// A line of text with a cursor, which never stands inside a character as people see them.
+/// A line of text with a cursor, which is always on a grapheme boundary.
 #[derive(Clone, Debug, Default)]
 pub struct TextField {
     text: String,
@@ -34,32 +34,32 @@ pub struct TextField {
 }
 
 impl TextField {
-    /// A field with `text`, the cursor after it.
+    /// Creates a field with `text` and the cursor after it.
     pub fn new(text: impl Into<String>) -> TextField {
         let text = text.into();
         TextField { cursor: text.len(), text, ..TextField::default() }
     }
 
-    /// A field with a proposed `text`, all of it selected: what is typed or pasted first replaces it.
+    /// Creates a field with a proposed `text`, fully selected: the first input replaces it.
     pub fn proposed(text: impl Into<String>) -> TextField {
         let mut field = TextField::new(text);
         field.select_all();
         field
     }
 
-    /// The same, showing `mask` for every character.
+    /// Shows `mask` for every character.
     #[must_use]
     pub fn masked(mut self, mask: char) -> TextField {
         self.mask = Some(mask);
         self
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Replaces the text; the cursor stands after it and nothing is selected.
+    /// Replaces the text, puts the cursor after it and removes the selection.
     pub fn set(&mut self, text: impl Into<String>) {
         self.text = text.into();
         (self.cursor, self.scroll, self.selected) = (self.text.len(), 0, false);
@@ -75,28 +75,28 @@ impl TextField {
         self.selected = false;
     }
 
-    /// Whether the text is selected.
+    /// Returns whether the text is selected.
     pub fn is_selected(&self) -> bool {
         self.selected
     }
 
-    /// The text before the cursor.
+    /// Returns the text before the cursor.
     pub fn head(&self) -> &str {
         self.text.get(..self.cursor).unwrap_or(&self.text)
     }
 
-    /// Puts the cursor behind as many bytes of the text, or at its end when no character ends there.
+    /// Puts the cursor at a byte offset, or at the end of the text if the offset is inside a character.
     pub fn put_cursor(&mut self, at: usize) {
         self.selected = false;
         self.cursor = if self.text.is_char_boundary(at) { at } else { self.text.len() };
     }
 
-    /// Whether there is no text.
+    /// Returns whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Inserts text at the cursor as it is, line ends included. Replaces the text when that is selected.
+    /// Inserts text at the cursor unchanged, including line ends. Replaces selected text.
     pub fn paste(&mut self, text: &str) -> FieldEvent {
         if text.is_empty() {
             return FieldEvent::Moved;
@@ -109,7 +109,7 @@ impl TextField {
         FieldEvent::Changed
     }
 
-    /// Takes a key: letters, cursor and word movement, deletion. Enter, Escape, Tab, Up and Down are not its own.
+    /// Handles a key: letters, cursor and word movement, deletion. Ignores Enter, Escape, Tab, Up and Down.
     pub fn handle(&mut self, key: KeyEvent) -> FieldEvent {
         if key.kind == KeyEventKind::Release {
             return FieldEvent::Ignored;
@@ -120,8 +120,8 @@ impl TextField {
         self.edit(key)
     }
 
-    /// Takes a key while the text is selected, with the meanings it has in a browser: a deletion empties the
-    /// field, a movement keeps the text.
+    /// Handles a key while the text is selected, as browsers do: a deletion empties the field, a movement removes the
+    /// selection.
     fn on_selection(&mut self, key: KeyEvent) -> FieldEvent {
         if deletes(key) {
             self.set("");
@@ -189,7 +189,7 @@ impl TextField {
             return FieldEvent::Moved;
         }
         self.text.replace_range(from..to, "");
-        // What was before and after may be one character now.
+        // The text before and after may form one grapheme now.
         self.cursor = self.boundary_after(from);
         FieldEvent::Changed
     }
@@ -217,9 +217,9 @@ impl TextField {
         words.find(|(_, word)| word.chars().any(char::is_alphanumeric)).map_or(self.text.len(), |(at, word)| self.cursor + at + word.len())
     }
 
-    /// Draws the text in the first row of `area`, with a cursor when `focused`, scrolled so that the cursor is seen.
+    /// Draws the text in the first row of `area`, with a cursor when `focused`, scrolled so that the cursor is visible.
     ///
-    /// Only what is near the cursor is looked at, so that a long text costs no more than a short one.
+    /// Reads only the text near the cursor, so that the cost does not depend on the length.
     pub fn draw(&mut self, area: Rect, buf: &mut Buffer, style: Style, theme: &Theme, focused: bool) {
         let room = usize::from(area.width);
         if room == 0 || area.height == 0 {
@@ -229,13 +229,13 @@ impl TextField {
         let (mut pen, mut at) = (Pen::new(buf, area, 0), self.scroll);
         while at < self.text.len() && pen.room() > 0 {
             let next = self.after(at);
-            let (cell, odd) = self.cell(at, next);
-            let style = if odd { style.patch(theme.warn) } else { style };
-            let here = focused && (self.selected || at == self.cursor);
+            let (cell, escaped) = self.cell(at, next);
+            let style = if escaped { style.patch(theme.warn) } else { style };
+            let highlighted = focused && (self.selected || at == self.cursor);
             if usize::from(width(&cell)) > pen.room() && at != self.cursor {
                 break;
             }
-            pen.put(&cell, if here { style.add_modifier(Modifier::REVERSED) } else { style });
+            pen.put(&cell, if highlighted { style.add_modifier(Modifier::REVERSED) } else { style });
             at = next;
         }
         if focused && self.cursor == self.text.len() {
@@ -244,7 +244,7 @@ impl TextField {
         marks(area, buf, self.scroll > 0, at < self.text.len(), theme);
     }
 
-    /// The byte of the first character to be drawn in `room` cells.
+    /// Returns the byte offset of the first visible character in `room` cells.
     fn scrolled(&self, room: usize) -> usize {
         let mut scroll = self.scroll.min(self.cursor);
         while !self.text.is_char_boundary(scroll) {
@@ -254,11 +254,11 @@ impl TextField {
             scroll = self.before(scroll);
         }
         let under = if self.cursor < self.text.len() { usize::from(width(&self.cell(self.cursor, self.after(self.cursor)).0)) } else { 1 };
-        // Not so far left that the cursor is out of sight, nor so far right that there are empty cells at the end.
+        // Keeps the cursor visible, and leaves no empty cells at the end.
         scroll.max(self.back(self.cursor, room.saturating_sub(under))).min(self.back(self.text.len(), room.saturating_sub(1)))
     }
 
-    /// How far back from `at` one gets with `cells` cells.
+    /// Returns the byte offset `cells` cells before `at`.
     fn back(&self, mut at: usize, mut cells: usize) -> usize {
         while at > 0 {
             let before = self.before(at);
@@ -270,21 +270,21 @@ impl TextField {
         at
     }
 
-    /// A character as shown, and whether it had to be written as something else.
+    /// Returns a character as shown, and whether it was escaped.
     fn cell(&self, from: usize, to: usize) -> (String, bool) {
         let grapheme = &self.text[from..to];
         match self.mask {
             Some(mask) => (mask.to_string(), false),
             None => {
                 let shown = visible(grapheme);
-                let odd = shown != grapheme;
-                (shown.into_owned(), odd)
+                let escaped = shown != grapheme;
+                (shown.into_owned(), escaped)
             }
         }
     }
 }
 
-/// Whether a key deletes text of a field.
+/// Returns whether a key deletes text.
 fn deletes(key: KeyEvent) -> bool {
     let (control, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
     match key.code {
@@ -295,14 +295,14 @@ fn deletes(key: KeyEvent) -> bool {
     }
 }
 
-/// Marks that there is more to the left and right.
+/// Marks hidden text to the left and right.
 fn marks(area: Rect, buf: &mut Buffer, left: bool, right: bool, theme: &Theme) {
     if area.width < 3 {
         return;
     }
     for (more, x, mark) in [(left, area.x, "‹"), (right, area.right() - 1, "›")] {
         let cell = buf.cell((x, area.y)).filter(|_| more);
-        // Half a wide character would be left beside the mark; the cursor is worth more too.
+        // Skipped where it would cut a wide character in half or hide the cursor.
         if cell.is_some_and(|cell| usize::from(width(cell.symbol())) == 1 && !cell.modifier.contains(Modifier::REVERSED)) {
             buf.set_string(x, area.y, mark, theme.muted);
         }

@@ -1,16 +1,15 @@
-//! A form for the arguments of a tool, on the screen: where the cursor is and what keys do.
+//! The form widget: shows a [`crate::domain::form`] and owns its cursor, scroll and undo history.
 //!
-//! What is in the form is [`crate::domain::form`]'s. Two modes: *typing*, where keys go into the
-//! field under the cursor and stay in it from field to field; and *keys*, after Escape, where they
-//! move, fold, add and remove. Enter fires in both.
+//! There are two modes. While *typing*, keys go into the field under the cursor, and the mode stays when the cursor moves to
+//! another field. After Escape, letters are commands: move, fold, add, remove. Enter submits in both modes.
 
 mod click;
 mod draw;
-mod past;
-mod pick;
+mod picker;
+mod undo;
 
 #[cfg(test)]
-mod hands;
+mod keyboard_tests;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +18,7 @@ use std::collections::HashSet;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
 
-use self::{past::Before, pick::Picker};
+use self::{picker::Picker, undo::UndoStep};
 use super::field::{FieldEvent, TextField};
 use crate::{
     domain::{
@@ -33,33 +32,33 @@ use crate::{
     },
 };
 
-/// Where the cursor wants to go when it leaves a form.
+/// Where the cursor goes when it leaves a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
-    /// To what is before the form: from its first field.
+    /// Before the form, from its first field.
     Before,
-    /// To what is after the form: from its last field.
+    /// After the form, from its last field.
     After,
     /// Out of the form: Escape.
     Out,
 }
 
-/// What came of a key.
+/// The outcome of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormEvent {
-    /// Nothing that matters outside, or the key is not for the form.
+    /// Nothing for the caller, or the key is not one of the form's.
     None,
     /// The arguments changed.
     Changed,
-    /// The arguments are complete and shall be sent.
+    /// Send the arguments, which are valid.
     Submit,
-    /// The arguments shall be sent but do not fit; the cursor stands on the first place that is wrong.
+    /// The arguments cannot be sent because they are invalid. The cursor is on the first invalid field.
     Refused,
-    /// The cursor leaves.
+    /// The cursor leaves the form.
     Leave(Leave),
 }
 
-/// A form with its cursor, scroll and the field being typed into.
+/// A form with its cursor, scroll and the text field that is edited.
 pub struct FormView {
     form: Form,
     at: Path,
@@ -67,40 +66,40 @@ pub struct FormView {
     typing: bool,
     /// The name of a member being added to the object under the cursor.
     naming: Option<TextField>,
-    /// What was typed to find a choice.
+    /// The letters typed so far to find a choice.
     ahead: String,
     /// The list of choices, while it is open.
     picker: Option<Picker>,
-    /// What the form was before its last changes.
-    past: Vec<Before>,
-    /// Whether letters go into a field of which that is noted.
+    /// The undo history.
+    undo_steps: Vec<UndoStep>,
+    /// Whether the undo history already has a step for the field that is being typed into.
     entered: bool,
-    /// Fields whose text the user wrote. A text that was put into another field is selected when the cursor comes to it.
+    /// Fields whose text the user typed. The text of any other field is selected when the cursor enters it.
     written: HashSet<Path>,
-    /// Whether sending was tried, so that what is missing is told.
+    /// Whether the user tried to send. From then on, missing fields are marked.
     tried: bool,
     top: usize,
     page: usize,
-    /// Where the rows were drawn last.
+    /// The area of the rows as drawn last.
     place: Rect,
     keys: InlineKeys,
 }
 
-/// The keys that are shown in the row of the cursor.
+/// The keys that the cursor's row shows.
 struct InlineKeys {
     add: String,
     remove: String,
-    shift: String,
+    move_item: String,
 }
 
 impl Default for InlineKeys {
     fn default() -> Self {
-        InlineKeys { add: "a".into(), remove: "d".into(), shift: "K J".into() }
+        InlineKeys { add: "a".into(), remove: "d".into(), move_item: "K J".into() }
     }
 }
 
 impl FormView {
-    /// A form for a schema, the cursor in the first required field that is empty, ready for typing.
+    /// Creates a form for a schema, with the cursor in the first empty required field, in typing mode.
     pub fn new(schema: &Body) -> FormView {
         let form = Form::new(schema);
         let mut view = FormView {
@@ -111,7 +110,7 @@ impl FormView {
             naming: None,
             ahead: String::new(),
             picker: None,
-            past: vec![],
+            undo_steps: vec![],
             entered: false,
             written: HashSet::new(),
             tried: false,
@@ -124,52 +123,52 @@ impl FormView {
         view
     }
 
-    /// The form itself.
+    /// Returns the domain form.
     pub fn form(&self) -> &Form {
         &self.form
     }
 
-    /// The arguments as compact JSON text, complete or not.
+    /// Returns the arguments as compact JSON, valid or not.
     pub fn json(&self) -> String {
         self.form.json()
     }
 
-    /// Fills the form from JSON text. On a syntax error nothing changes.
+    /// Fills the form from JSON. A syntax error changes nothing.
     pub fn set_json(&mut self, text: &str) -> Result<(), SyntaxError> {
-        self.changing(|form, _| form.set_json(text))?;
+        self.change(|form, _| form.set_json(text))?;
         self.written.clear();
         self.rewind();
         Ok(())
     }
 
-    /// Empties the form.
+    /// Resets the form to the defaults.
     pub fn reset(&mut self) {
-        self.changing(|form, _| form.reset());
+        self.change(|form, _| form.reset());
         self.written.clear();
         self.tried = false;
         self.rewind();
     }
 
-    /// Whether letters go into a field, so that they must come here before any other use.
+    /// Returns whether letters go into a field, so that they must not be used as commands.
     pub fn wants_text(&self) -> bool {
         self.naming.is_some()
             || self.picker.is_some()
             || self.typing && (self.is_text() || matches!(self.kind(), Some(Kind::Choice { .. })))
     }
 
-    /// The path of the field under the cursor.
+    /// Returns the path of the field under the cursor.
     pub fn path(&self) -> &Path {
         &self.at
     }
 
-    /// Whether letters are typed, rather than being keys.
+    /// Returns whether the form is in typing mode.
     pub fn typing(&self) -> bool {
         self.typing && self.naming.is_none()
     }
 
-    /// Sets the text of a field, wherever the cursor is.
+    /// Sets the text of any field.
     pub fn set_text(&mut self, path: &[usize], text: &str) {
-        self.changing(|form, _| form.set_text(path, text));
+        self.change(|form, _| form.set_text(path, text));
         self.written.insert(path.to_vec());
         self.sync();
     }
@@ -185,11 +184,11 @@ impl FormView {
         self.at = wanted.or(rows.first()).map(|row| row.path.clone()).unwrap_or_default();
         (self.top, self.typing, self.picker) = (0, true, None);
         self.sync();
-        self.select();
+        self.select_proposed_text();
     }
 
-    /// Selects the text under the cursor unless the user wrote it.
-    fn select(&mut self) {
+    /// Selects the text under the cursor unless the user typed it.
+    fn select_proposed_text(&mut self) {
         if self.written.contains(&self.at) {
             self.field.deselect();
         } else {
@@ -205,7 +204,7 @@ impl FormView {
         !self.form.rows().is_empty() && matches!(self.kind(), Some(Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_)))
     }
 
-    /// Takes the text under the cursor into the field.
+    /// Loads the text under the cursor into the text field.
     fn sync(&mut self) {
         let node = self.form.node(&self.at);
         let text = self.form.text(&self.at).filter(|_| node.is_some_and(|n| n.state != State::Null)).unwrap_or_default();
@@ -219,10 +218,10 @@ impl FormView {
         (self.at, self.entered, self.picker) = (path, false, None);
         self.field.set("");
         self.sync();
-        self.select();
+        self.select_proposed_text();
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub fn handle(&mut self, key: KeyEvent) -> FormEvent {
         if key.kind == KeyEventKind::Release {
             return FormEvent::None;
@@ -231,11 +230,11 @@ impl FormView {
             return self.name_key(key);
         }
         if self.picker.is_some() {
-            return self.pick_key(key);
+            return self.picker_key(key);
         }
         let (control, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
         match key.code {
-            KeyCode::Enter if alt && self.in_array() => return self.add(true),
+            KeyCode::Enter if alt && self.in_array() => return self.add_next_item(),
             KeyCode::Enter if !alt => return self.submit(),
             KeyCode::Tab | KeyCode::Down => return self.next_field(),
             KeyCode::BackTab | KeyCode::Up => return self.prev_field(),
@@ -259,7 +258,7 @@ impl FormView {
         }
     }
 
-    /// The key by which a form knows an action of its own, whatever key it is bound to.
+    /// Returns the form's internal key of an action, independent of the keymap.
     pub fn command_of(action: Action) -> Option<KeyCode> {
         Some(match action {
             Action::EditField => KeyCode::Char('i'),
@@ -274,19 +273,19 @@ impl FormView {
         })
     }
 
-    /// Whether a key is one of [`FormView::command_of`].
+    /// Returns whether a key is one of [`FormView::command_of`].
     pub fn is_command(key: KeyEvent) -> bool {
         matches!(key.code, KeyCode::Char('i' | 'a' | 'd' | 'K' | 'J' | 'x' | 'n' | '"') | KeyCode::Delete | KeyCode::Backspace)
             && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
     }
 
-    /// Shows the keys of `keys` beside what can be added, removed and moved.
+    /// Sets the keys that rows show for adding, removing and moving items.
     pub fn show_keys(&mut self, keys: &Keymap) {
         let key = |action| keys.key(&[Context::Form], action).unwrap_or_default();
         self.keys = InlineKeys {
             add: key(Action::AddItem),
             remove: key(Action::RemoveItem),
-            shift: format!("{} {}", key(Action::MoveItemUp), key(Action::MoveItemDown)).trim().to_owned(),
+            move_item: format!("{} {}", key(Action::MoveItemUp), key(Action::MoveItemDown)).trim().to_owned(),
         };
     }
 
@@ -314,7 +313,7 @@ impl FormView {
         }
     }
 
-    /// Inserts pasted text into the field under the cursor. A number is one line.
+    /// Inserts pasted text into the field under the cursor. A number takes only one line.
     pub fn paste(&mut self, text: &str) -> FormEvent {
         if let Some(name) = &mut self.naming {
             name.paste(&line_ends(text));
@@ -335,7 +334,7 @@ impl FormView {
         }
         let text = self.field.text().to_owned();
         self.written.insert(self.at.clone());
-        self.typing_in(&text);
+        self.change_text(&text);
         FormEvent::Changed
     }
 
@@ -346,7 +345,7 @@ impl FormView {
         let longer = format!("{}{one}", self.ahead);
         let found = [longer, one].into_iter().find_map(|start| options.iter().position(|o| o.starts_with(&start)).map(|at| (start, at)));
         let Some((start, index)) = found else { return FormEvent::None };
-        self.changing(|form, at| form.pick(at, index));
+        self.change(|form, at| form.pick(at, index));
         self.ahead = start;
         FormEvent::Changed
     }
@@ -359,7 +358,7 @@ impl FormView {
                 let key = name.text().to_owned();
                 self.naming = None;
                 let object = self.open_object().unwrap_or_else(|| self.at.clone());
-                if let Some(path) = self.changing(|form, _| form.add_member(&object, &key)) {
+                if let Some(path) = self.change(|form, _| form.add_member(&object, &key)) {
                     self.go(path);
                     self.edit();
                 }
@@ -369,17 +368,17 @@ impl FormView {
         FormEvent::None
     }
 
-    /// Sends the arguments if they fit, else goes to the first place that is wrong.
+    /// Submits the arguments if they are valid, else goes to the first invalid field.
     pub fn submit(&mut self) -> FormEvent {
         self.tried = true;
         if self.form.valid() {
             return FormEvent::Submit;
         }
-        let wrong = |path: &Path| self.form.node(path).is_some_and(|node| node.error.is_some() || node.missing);
+        let invalid = |path: &Path| self.form.node(path).is_some_and(|node| node.error.is_some() || node.missing);
         let rows = self.form.rows();
-        // Where one is already counts as the first when it is wrong itself.
-        if !wrong(&self.at) || rows.is_empty() {
-            let first = rows.iter().map(|row| &row.path).find(|path| wrong(path)).cloned().or_else(|| self.hidden_wrong());
+        // The cursor stays when its own field is invalid.
+        if !invalid(&self.at) || rows.is_empty() {
+            let first = rows.iter().map(|row| &row.path).find(|path| invalid(path)).cloned().or_else(|| self.unfold_invalid());
             if let Some(path) = first {
                 self.go(path);
                 self.typing = true;
@@ -388,20 +387,20 @@ impl FormView {
         FormEvent::Refused
     }
 
-    /// Unfolds the row that hides something wrong; gives its path.
-    fn hidden_wrong(&mut self) -> Option<Path> {
+    /// Unfolds the row that hides an invalid field. Returns its path.
+    fn unfold_invalid(&mut self) -> Option<Path> {
         let rows = self.form.rows();
         let row = rows.into_iter().find(|row| self.form.node(&row.path).is_some_and(|node| node.folded && !node.is_valid()))?;
         self.form.fold(&row.path, false);
         Some(row.path)
     }
 
-    /// To the next row; from the last one out.
+    /// Goes to the next row, or out of the form from the last one.
     pub fn next_field(&mut self) -> FormEvent {
         self.step(1)
     }
 
-    /// To the row before; from the first one out.
+    /// Goes to the previous row, or out of the form from the first one.
     pub fn prev_field(&mut self) -> FormEvent {
         self.step(-1)
     }
@@ -428,18 +427,18 @@ impl FormView {
         FormEvent::None
     }
 
-    /// Begins typing into the field under the cursor.
+    /// Starts typing into the field under the cursor.
     pub fn edit(&mut self) {
         self.typing = true;
         self.sync();
     }
 
-    /// Ends typing: letters are keys again.
+    /// Ends typing mode.
     pub fn stop_editing(&mut self) {
         (self.typing, self.naming, self.picker) = (false, None, None);
     }
 
-    /// Switches a boolean, takes the next of few choices or lists many, folds or unfolds.
+    /// Switches a boolean, steps through few choices, opens the list of many choices, or folds.
     pub fn toggle(&mut self) -> FormEvent {
         if self.open_list() {
             return FormEvent::None;
@@ -456,9 +455,9 @@ impl FormView {
         }
     }
 
-    /// The next (or with a negative `step` previous) value of a boolean, a choice or an alternative.
+    /// Sets the next value, or with a negative `step` the previous one, of a boolean, a choice or a union.
     pub fn cycle(&mut self, step: isize) -> FormEvent {
-        self.changing(|form, at| form.cycle(at, step));
+        self.change(|form, at| form.cycle(at, step));
         self.ahead.clear();
         FormEvent::Changed
     }
@@ -484,45 +483,45 @@ impl FormView {
         parent.is_some_and(|node| matches!(node.kind, Kind::Array { .. }))
     }
 
-    /// Adds an item to the array under the cursor or after the item under it; asks for the name of a
-    /// new member of the object under it.
+    /// Adds an item to the array under the cursor or after the item under it. On an object with additional members, asks for
+    /// the name of a new member instead.
     pub fn add_item(&mut self) -> FormEvent {
-        self.add(false)
+        // An item that is an open object takes a member. The list takes items from its own row and by Alt+Enter.
+        if self.open_object().is_some() {
+            self.naming = Some(TextField::default());
+            return FormEvent::None;
+        }
+        self.add_next_item()
     }
 
-    /// The place of the object that takes members of any name and that the cursor is on: a row of its own, the alternative
-    /// that was chosen of a union, or the whole when it is nothing but that.
+    /// Returns the path of the object under the cursor that takes additional members: a row, the chosen alternative of a
+    /// union, or the root.
     fn open_object(&self) -> Option<Path> {
         let mut path = self.at.clone();
         loop {
             match &self.form.node(&path)?.kind {
                 Kind::Object { extra: Some(_), .. } => return Some(path),
                 Kind::Union { .. } => path.push(0),
-                // Where the whole is open, its members are added from any row that adds nothing itself.
+                // Members of an open root are added from any row that adds nothing itself.
                 kind => return (path.len() == 1 && self.form.open() && !matches!(kind, Kind::Array { .. })).then(Vec::new),
             }
         }
     }
 
-    fn add(&mut self, next_item: bool) -> FormEvent {
-        // An item that is an open object takes a member; the list is added to from its own row, and by Alt-Enter.
-        if self.open_object().is_some() && !next_item {
-            self.naming = Some(TextField::default());
-            return FormEvent::None;
-        }
-        let Some(path) = self.changing(|form, at| form.add_item(at)) else { return FormEvent::None };
-        // An item of fields is entered at its first field.
+    fn add_next_item(&mut self) -> FormEvent {
+        let Some(path) = self.change(|form, at| form.add_item(at)) else { return FormEvent::None };
+        // The cursor goes to the first field of an object.
         let inner = self.form.rows().into_iter().find(|row| row.path.len() > path.len() && row.path.starts_with(&path));
         self.go(inner.map_or(path, |row| row.path));
         self.typing = true;
         FormEvent::Changed
     }
 
-    /// Removes the item, or the undeclared member, that the cursor is in.
+    /// Removes the item or the additional member under the cursor.
     pub fn remove_item(&mut self) -> FormEvent {
         for depth in (1..=self.at.len()).rev() {
             let path = self.at[..depth].to_vec();
-            if !self.changing(|form, _| form.remove(&path)) {
+            if !self.change(|form, _| form.remove(&path)) {
                 continue;
             }
             let (last, parent) = (path[depth - 1], path[..depth - 1].to_vec());
@@ -537,7 +536,7 @@ impl FormView {
         FormEvent::None
     }
 
-    /// Moves the item that the cursor is in.
+    /// Moves the item under the cursor.
     pub fn move_item(&mut self, step: isize) -> FormEvent {
         for depth in (1..=self.at.len()).rev() {
             let path = self.at[..depth].to_vec();
@@ -545,7 +544,7 @@ impl FormView {
             if !matches!(parent.kind, Kind::Array { .. }) {
                 continue;
             }
-            let Some(moved) = self.changing(|form, _| form.shift(&path, step)) else { return FormEvent::None };
+            let Some(moved) = self.change(|form, _| form.shift(&path, step)) else { return FormEvent::None };
             let rest = self.at[depth..].to_vec();
             self.go([moved, rest].concat());
             return FormEvent::Changed;
@@ -553,32 +552,32 @@ impl FormView {
         FormEvent::None
     }
 
-    /// Empties the field under the cursor, so that it is left out.
+    /// Unsets the field under the cursor, so that it is not sent.
     pub fn clear(&mut self) -> FormEvent {
-        self.changing(|form, at| form.clear(at));
+        self.change(|form, at| form.clear(at));
         self.go(self.at.clone());
         FormEvent::Changed
     }
 
-    /// Sets the field under the cursor to `null` where it may be.
+    /// Sets the field under the cursor to `null` if its schema allows it.
     pub fn set_null(&mut self) -> FormEvent {
-        if !self.changing(|form, at| form.set_null(at)) {
+        if !self.change(|form, at| form.set_null(at)) {
             return FormEvent::None;
         }
         self.go(self.at.clone());
         FormEvent::Changed
     }
 
-    /// Sets the text under the cursor to an empty one that is sent, and so an object or a list without anything in it.
+    /// Sets the field under the cursor to an empty text, object or list that is sent.
     pub fn set_empty(&mut self) -> FormEvent {
         let mut path = self.at.clone();
-        // The fields of an alternative stand right under the choice: its row is the choice's.
+        // An object alternative has no row of its own: its fields follow the union's row.
         if let Some(Kind::Union { inner, .. }) = self.kind()
             && matches!(inner.kind, Kind::Object { .. })
         {
             path.push(0);
         }
-        self.changing(|form, _| form.set_empty(&path));
+        self.change(|form, _| form.set_empty(&path));
         self.go(self.at.clone());
         FormEvent::Changed
     }

@@ -1,6 +1,6 @@
-//! A graph in a window: boxes and edges where the domain's layout put them, and the way from box to box by keys.
+//! The graph widget: draws the boxes and edges of a domain layout in a window, and moves the selection by keys.
 //!
-//! Only what the window shows is looked at. What a box says of its state comes from whoever draws.
+//! Only the visible part is drawn. The caller provides the style and the labels of the boxes.
 
 use ratatui::{
     buffer::Buffer,
@@ -18,23 +18,23 @@ use crate::{
     tui::{action::Action, theme::Theme},
 };
 
-/// How a box looks.
-pub struct BoxLook {
-    /// The style of its frame and of what stands in it.
+/// The style and the labels of a box.
+pub struct BoxDecoration {
+    /// The style of the frame and its labels.
     pub style: Style,
-    /// What stands in the upper border: how it is.
+    /// The label in the upper border: the state.
     pub above: String,
-    /// What stands in the lower border: items, attempts.
+    /// The label in the lower border: items, attempts.
     pub below: String,
 }
 
-/// Ways out of a cell.
+/// The directions in which lines leave a cell, as bits.
 const UP: u8 = 1;
 const DOWN: u8 = 2;
 const LEFT: u8 = 4;
 const RIGHT: u8 = 8;
 
-/// A window into a layout: where its upper left corner is.
+/// The upper left corner of the window in the layout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scroll {
     /// The first column.
@@ -44,10 +44,10 @@ pub struct Scroll {
 }
 
 impl Scroll {
-    /// Moves the window so that it shows no room beyond the graph, and the whole of a box if there is one.
-    pub fn fit(&mut self, layout: &Layout, shown: Option<&Node>, area: Rect) {
+    /// Moves the window into the graph, and over the whole box `target`.
+    pub fn fit(&mut self, layout: &Layout, target: Option<&Node>, area: Rect) {
         let (width, height) = (usize::from(area.width), usize::from(area.height));
-        if let Some(node) = shown {
+        if let Some(node) = target {
             self.x = into(self.x, node.x, node.width, width);
             self.y = into(self.y, node.y, node.height, height);
         }
@@ -55,13 +55,13 @@ impl Scroll {
         self.y = self.y.min(layout.height.saturating_sub(height));
     }
 
-    /// Where the window's corner is on the screen, the graph in the middle where there is room to spare.
+    /// Returns the position of the layout's corner on the screen. A graph narrower than the window is centred.
     fn origin(self, layout: &Layout, area: Rect) -> (i64, i64) {
         let spare = usize::from(area.width).saturating_sub(layout.width) / 2;
         (i64::from(area.x) + spare as i64 - self.x as i64, i64::from(area.y) - self.y as i64)
     }
 
-    /// The box at a cell of the screen.
+    /// Returns the step whose box is at a cell of the screen.
     pub fn at(self, layout: &Layout, area: Rect, x: u16, y: u16) -> Option<usize> {
         let (left, top) = self.origin(layout, area);
         let (x, y) = (usize::try_from(i64::from(x) - left).ok()?, usize::try_from(i64::from(y) - top).ok()?);
@@ -70,19 +70,19 @@ impl Scroll {
     }
 }
 
-/// The new start of a window of `room` that shows `len` from `at` on.
+/// Returns the start of a window of `room` cells that shows `len` cells from `at`.
 fn into(start: usize, at: usize, len: usize, room: usize) -> usize {
     let least = (at + len + 1).saturating_sub(room);
     start.max(least).min(at.saturating_sub(usize::from(room > len)))
 }
 
-/// The box that a move leads to from `from`: along an edge up and down, to the neighbour of the layer left and right.
+/// Returns the step that a move from `from` leads to: up and down along an edge, left and right within the layer.
 pub fn step(layout: &Layout, from: Option<usize>, action: Action) -> Option<usize> {
     let Some(from) = from else { return layout.layers.first()?.first().copied() };
     let centre = |step: usize| layout.boxes.get(step).map_or(0, |node| node.x + node.width / 2);
     let nearest = |steps: &mut dyn Iterator<Item = usize>| steps.min_by_key(|step| (centre(*step).abs_diff(centre(from)), *step));
     let rank = layout.layers.iter().position(|layer| layer.contains(&from))?;
-    let beside = |by: isize| {
+    let neighbour = |by: isize| {
         let layer = &layout.layers[rank];
         let at = layer.iter().position(|step| *step == from)?;
         layer.get(at.checked_add_signed(by)?).copied()
@@ -91,19 +91,20 @@ pub fn step(layout: &Layout, from: Option<usize>, action: Action) -> Option<usiz
     match action {
         Action::Up => nearest(&mut layout.edges.iter().filter(|edge| edge.to == from).map(|edge| edge.from)).or_else(|| layer(-1)),
         Action::Down => nearest(&mut layout.edges.iter().filter(|edge| edge.from == from).map(|edge| edge.to)).or_else(|| layer(1)),
-        Action::Left => beside(-1),
-        Action::Right => beside(1),
+        Action::Left => neighbour(-1),
+        Action::Right => neighbour(1),
         Action::Top => layout.layers.first()?.first().copied(),
         Action::Bottom => layout.layers.last()?.last().copied(),
         _ => None,
     }
 }
 
-/// Draws what the window shows, and which box is selected. `look` says how the box of a step looks, `edge` the style of an edge from a step.
+/// Draws the visible part of the graph and the selection. `decorate` returns the decoration of a step's box, `edge` the style
+/// of the edges that leave a step.
 pub fn draw(
     layout: &Layout,
     (scroll, selected): (Scroll, Option<usize>),
-    look: &mut dyn FnMut(usize) -> BoxLook,
+    decorate: &mut dyn FnMut(usize) -> BoxDecoration,
     edge: &dyn Fn(usize) -> Style,
     theme: &Theme,
     area: Rect,
@@ -113,8 +114,8 @@ pub fn draw(
     edges(layout, edge, theme, &mut canvas);
     for node in &layout.boxes {
         if canvas.shows(node) {
-            let shown = look(node.step);
-            draw_box(node, &shown, selected == Some(node.step), theme, &mut canvas);
+            let decoration = decorate(node.step);
+            draw_box(node, &decoration, selected == Some(node.step), theme, &mut canvas);
         }
     }
 }
@@ -127,7 +128,7 @@ struct Canvas<'b> {
 }
 
 impl Canvas<'_> {
-    /// The cell of the window for a place of the layout.
+    /// Returns the cell of the screen for a position of the layout, if it is visible.
     fn cell(&self, x: i64, y: i64) -> Option<(u16, u16)> {
         let x = u16::try_from(x + self.origin.0).ok()?;
         let y = u16::try_from(y + self.origin.1).ok()?;
@@ -135,7 +136,7 @@ impl Canvas<'_> {
         area.contains((x, y).into()).then_some((x, y))
     }
 
-    /// The columns and rows of the layout that the window shows.
+    /// Returns the visible columns and rows of the layout.
     fn range(&self) -> (std::ops::Range<i64>, std::ops::Range<i64>) {
         let (left, top) = (i64::from(self.area.x) - self.origin.0, i64::from(self.area.y) - self.origin.1);
         (left..left + i64::from(self.area.width), top..top + i64::from(self.area.height))
@@ -147,7 +148,7 @@ impl Canvas<'_> {
         meets(&columns, node.x, node.width) && meets(&rows, node.y, node.height)
     }
 
-    /// Writes text from a column on, at most `room` cells; gives the cells that it took.
+    /// Writes text in at most `room` cells. Returns the cells that it took.
     fn text(&mut self, x: i64, y: i64, text: &str, room: usize, style: Style) -> usize {
         let mut used = 0;
         for grapheme in visible(text).graphemes(true) {
@@ -165,25 +166,25 @@ impl Canvas<'_> {
     }
 }
 
-fn draw_box(node: &Node, look: &BoxLook, selected: bool, theme: &Theme, canvas: &mut Canvas) {
-    // A heavier frame, so that monochrome shows the selection too.
+fn draw_box(node: &Node, decoration: &BoxDecoration, selected: bool, theme: &Theme, canvas: &mut Canvas) {
+    // A heavier frame shows the selection in monochrome too.
     let signs = if selected { ["┏", "┓", "┗", "┛", "━", "┃"] } else { ["╭", "╮", "╰", "╯", "─", "│"] };
-    let frame = if selected { theme.focus } else { look.style };
+    let frame = if selected { theme.focus } else { decoration.style };
     let (x, y, inside) = (node.x as i64, node.y as i64, node.width.saturating_sub(2));
     let border = |y: i64, left: &str, right: &str, label: &str, canvas: &mut Canvas| {
         canvas.text(x, y, left, 1, frame);
         canvas.text(x + 1, y, &signs[4].repeat(inside), inside, frame);
         canvas.text(x + 1 + inside as i64, y, right, 1, frame);
         let label = format!(" {label} ");
-        // Whole, or its first word, or nothing.
+        // The full label, or its first word, or nothing.
         let short = label.split_whitespace().next().map(|word| format!(" {word} ")).unwrap_or_default();
         let fits = [label, short].into_iter().find(|label| label.width() + 2 <= inside && !label.trim().is_empty());
         if let Some(label) = fits {
-            canvas.text(x + 2, y, &label, inside.saturating_sub(1), look.style.add_modifier(Modifier::BOLD));
+            canvas.text(x + 2, y, &label, inside.saturating_sub(1), decoration.style.add_modifier(Modifier::BOLD));
         }
     };
-    border(y, signs[0], signs[1], &look.above, canvas);
-    border(y + node.height as i64 - 1, signs[2], signs[3], &look.below, canvas);
+    border(y, signs[0], signs[1], &decoration.above, canvas);
+    border(y + node.height as i64 - 1, signs[2], signs[3], &decoration.below, canvas);
     for (row, text, style) in [(1, &node.name, theme.text.add_modifier(Modifier::BOLD)), (2, &node.subject, theme.muted)] {
         canvas.text(x, y + row, signs[5], 1, frame);
         canvas.text(x + 1, y + row, &" ".repeat(inside), inside, theme.text);
@@ -195,18 +196,18 @@ fn draw_box(node: &Node, look: &BoxLook, selected: bool, theme: &Theme, canvas: 
 fn edges(layout: &Layout, edge: &dyn Fn(usize) -> Style, theme: &Theme, canvas: &mut Canvas) {
     let (columns, rows) = canvas.range();
     let wide = usize::from(canvas.area.width);
-    let mut ways = vec![(0u8, theme.border); wide * usize::from(canvas.area.height)];
-    let mut mark = |x: i64, y: i64, way: u8, style: Style| {
+    let mut directions = vec![(0u8, theme.border); wide * usize::from(canvas.area.height)];
+    let mut mark = |x: i64, y: i64, direction: u8, style: Style| {
         if columns.contains(&x)
             && rows.contains(&y)
-            && let Some(cell) = ways.get_mut((y - rows.start) as usize * wide + (x - columns.start) as usize)
+            && let Some(cell) = directions.get_mut((y - rows.start) as usize * wide + (x - columns.start) as usize)
         {
-            *cell = (cell.0 | way, style);
+            *cell = (cell.0 | direction, style);
         }
     };
-    for one in &layout.edges {
-        let style = edge(one.from);
-        for pair in one.points.windows(2) {
+    for line in &layout.edges {
+        let style = edge(line.from);
+        for pair in line.points.windows(2) {
             let ((x, y), (u, v)) = ((pair[0].0 as i64, pair[0].1 as i64), (pair[1].0 as i64, pair[1].1 as i64));
             if y == v {
                 let (low, high) = (x.min(u), x.max(u));
@@ -220,25 +221,26 @@ fn edges(layout: &Layout, edge: &dyn Fn(usize) -> Style, theme: &Theme, canvas: 
                 }
             }
         }
-        if let (Some(first), Some(last)) = (one.points.first(), one.points.last()) {
+        if let (Some(first), Some(last)) = (line.points.first(), line.points.last()) {
             mark(first.0 as i64, first.1 as i64, UP, style);
             mark(last.0 as i64, last.1 as i64, DOWN, style);
         }
     }
-    for (index, (way, style)) in ways.iter().enumerate().filter(|(_, (way, _))| *way != 0) {
+    for (index, (bits, style)) in directions.iter().enumerate().filter(|(_, (bits, _))| *bits != 0) {
         let (x, y) = (columns.start + (index % wide) as i64, rows.start + (index / wide) as i64);
-        canvas.text(x, y, line(*way), 1, *style);
+        canvas.text(x, y, line_sign(*bits), 1, *style);
     }
-    for one in &layout.edges {
-        if let Some(last) = one.points.last() {
-            canvas.text(last.0 as i64, last.1 as i64, "▼", 1, edge(one.from));
+    for line in &layout.edges {
+        if let Some(last) = line.points.last() {
+            canvas.text(last.0 as i64, last.1 as i64, "▼", 1, edge(line.from));
         }
     }
 }
 
-fn line(ways: u8) -> &'static str {
+/// Returns the box-drawing character that leaves a cell in these directions.
+fn line_sign(directions: u8) -> &'static str {
     const SIGNS: [&str; 16] = [" ", "│", "│", "│", "─", "╯", "╮", "┤", "─", "╰", "╭", "├", "─", "┴", "┬", "┼"];
-    SIGNS[usize::from(ways & 15)]
+    SIGNS[usize::from(directions & 15)]
 }
 
 #[cfg(test)]
@@ -253,14 +255,14 @@ mod tests {
         layout(&Graph::new(steps, [(0, 1), (0, 2), (1, 3), (2, 3)]))
     }
 
-    fn plain(_: usize) -> BoxLook {
-        BoxLook { style: Style::new(), above: "✓ 3.1 ms".into(), below: String::new() }
+    fn decoration(_: usize) -> BoxDecoration {
+        BoxDecoration { style: Style::new(), above: "✓ 3.1 ms".into(), below: String::new() }
     }
 
     fn screen(layout: &Layout, scroll: Scroll, width: u16, height: u16) -> String {
         let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
         let area = buf.area;
-        draw(layout, (scroll, Some(0)), &mut plain, &|_| Style::new(), &Theme::ansi(), area, &mut buf);
+        draw(layout, (scroll, Some(0)), &mut decoration, &|_| Style::new(), &Theme::ansi(), area, &mut buf);
         let row = |y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
         (0..height).map(row).collect::<Vec<_>>().join("\n")
     }

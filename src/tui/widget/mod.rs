@@ -1,7 +1,7 @@
-//! Small drawing parts that know no model.
+//! Widgets that do not depend on the read model.
 //!
-//! Each is a plain struct that owns its cursor and scroll; it takes keys, says what came of them and
-//! draws itself into a buffer. Used by panes and overlays.
+//! Each is a plain struct that owns its cursor and scroll, handles keys and returns their outcome, and draws itself into a
+//! buffer. Used by panes and overlays.
 
 pub mod editor;
 pub mod field;
@@ -16,4 +16,4 @@ pub mod undo_clear;
 pub mod window;
 
 #[cfg(test)]
-mod test;
+mod test_screen;

@@ -1,4 +1,4 @@
-//! Writing text into cells: clipped, and harmless whatever it holds. Named by everything that draws.
+//! Writes text into cells: clipped and escaped, so that hostile text is harmless. Used by everything that draws.
 
 use ratatui::{
     buffer::Buffer,
@@ -17,7 +17,7 @@ use crate::{
 /// A piece of text and its style.
 pub type Piece<'a> = (&'a str, Style);
 
-/// Writes one row from left to right, and from its right end leftwards, never beyond it.
+/// Writes a row from left to right, and pieces at its right end, never beyond the row.
 pub struct Pen<'b> {
     buf: &'b mut Buffer,
     x: u16,
@@ -27,31 +27,31 @@ pub struct Pen<'b> {
 }
 
 impl<'b> Pen<'b> {
-    /// A pen at the start of row `row` of `area`; one outside of it writes nothing.
+    /// Creates a pen at the start of row `row` of `area`. A pen outside the area writes nothing.
     pub fn new(buf: &'b mut Buffer, area: Rect, row: u16) -> Pen<'b> {
         let area = area.intersection(buf.area);
         let drawable = row < area.height && area.width > 0;
         Pen { buf, x: area.x, end: area.right(), y: area.y.saturating_add(row), drawable }
     }
 
-    /// How many cells are left.
+    /// Returns how many cells are left.
     pub fn left(&self) -> u16 {
         if self.drawable { self.end.saturating_sub(self.x) } else { 0 }
     }
 
-    /// Moves on without writing.
+    /// Skips cells.
     pub fn skip(&mut self, cells: u16) -> &mut Self {
         self.x = self.x.saturating_add(cells).min(self.end);
         self
     }
 
-    /// Moves to a column of the row, counted from where the pen began is not kept: absolute cells.
+    /// Moves forward to an absolute column of the buffer.
     pub fn to(&mut self, x: u16) -> &mut Self {
         self.x = x.clamp(self.x.min(self.end), self.end);
         self
     }
 
-    /// Where the pen stands.
+    /// Returns the pen's column.
     pub fn x(&self) -> u16 {
         self.x
     }
@@ -72,7 +72,7 @@ impl<'b> Pen<'b> {
         self.put(&short, style)
     }
 
-    /// Writes text with the characters at these places (counted in characters) in another style.
+    /// Writes text with the characters at these indexes in another style.
     pub fn put_marked(&mut self, text: &str, marked: &[u32], style: Style, mark: Style) -> &mut Self {
         for (place, c) in text.chars().enumerate() {
             let place = u32::try_from(place).unwrap_or(u32::MAX);
@@ -82,8 +82,7 @@ impl<'b> Pen<'b> {
         self
     }
 
-    /// Writes pieces so that they end at the right end of the row, which moves there. Nothing is
-    /// written when they do not all fit.
+    /// Writes pieces at the right end of the row and moves that end to their left. Writes nothing when they do not all fit.
     pub fn right(&mut self, pieces: &[Piece]) -> &mut Self {
         let width: usize = pieces.iter().map(|(text, _)| visible(text).width()).sum();
         let Ok(width) = u16::try_from(width) else { return self };
@@ -98,32 +97,32 @@ impl<'b> Pen<'b> {
         self
     }
 
-    /// How many cells are left, for sums.
+    /// Returns how many cells are left, as `usize`.
     pub fn room(&self) -> usize {
         usize::from(self.left())
     }
 
-    /// The cells that are left.
+    /// Returns the area of the cells that are left.
     pub fn rest(&self) -> Rect {
         Rect { x: self.x, y: self.y, width: self.left(), height: 1 }.intersection(self.buf.area)
     }
 
-    /// Moves on by so many cells without writing.
+    /// Skips cells, as `usize`.
     pub fn pass(&mut self, cells: usize) -> &mut Self {
         self.skip(u16::try_from(cells).unwrap_or(u16::MAX))
     }
 
-    /// Keeps so many cells at the end free.
+    /// Reserves cells at the end of the row.
     pub fn reserve(&mut self, cells: usize) {
         self.end = self.end.saturating_sub(u16::try_from(cells).unwrap_or(u16::MAX)).max(self.x);
     }
 
-    /// Gives back so many cells that were kept free.
+    /// Releases reserved cells.
     pub fn widen(&mut self, cells: usize) {
         self.end = self.end.saturating_add(u16::try_from(cells).unwrap_or(u16::MAX));
     }
 
-    /// Writes text that begins so many cells before the right edge of `area`, unless the pen is there already.
+    /// Writes text that starts `cells` before the right edge of `area`, unless the pen has passed that column.
     pub fn at_end(&mut self, area: Rect, cells: usize, text: &str, style: Style) {
         let x = area.right().saturating_sub(u16::try_from(cells).unwrap_or(u16::MAX)).max(area.x);
         if self.drawable && x > self.x && x < self.end {
@@ -131,7 +130,7 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// Writes text; when it does not fit, its end is cut and marked with `…`.
+    /// Writes text. Text that does not fit is cut and marked with `…`.
     pub fn cut(&mut self, text: &str, style: Style) {
         let text = visible(text);
         if text.width() <= self.room() {
@@ -141,7 +140,7 @@ impl<'b> Pen<'b> {
         }
     }
 
-    /// Gives the whole rest of the row this style.
+    /// Sets the style of the rest of the row.
     pub fn fill(&mut self, style: Style) -> &mut Self {
         if self.drawable {
             self.buf.set_style(Rect::new(self.x, self.y, self.end.saturating_sub(self.x), 1), style);
@@ -150,7 +149,7 @@ impl<'b> Pen<'b> {
     }
 }
 
-/// The beginning of harmless text that is at most so many cells wide.
+/// Returns the longest start of escaped text that fits into `cells`.
 pub fn head(text: &str, cells: usize) -> &str {
     if text.len() <= cells {
         return text;
@@ -165,33 +164,33 @@ pub fn head(text: &str, cells: usize) -> &str {
     text
 }
 
-/// The first `most` rows of [`wrap`], without the spaces at their ends.
+/// Returns the first `most` non-empty rows of [`wrap`], without trailing spaces.
 pub fn wrap_some(text: &str, cells: usize, most: usize) -> Vec<String> {
     let rows = wrap(text, u16::try_from(cells).unwrap_or(u16::MAX));
     rows.into_iter().filter(|row| !row.trim().is_empty()).take(most).map(|row| row.trim_end().to_owned()).collect()
 }
 
-/// The cells that text takes, made harmless.
+/// Returns the cells that text takes when escaped.
 pub fn width(text: &str) -> u16 {
     u16::try_from(visible(text).width()).unwrap_or(u16::MAX)
 }
 
-/// Draws a pane's border with a title at its left and pieces at its right; gives the room inside.
+/// Draws a pane's border with a title on the left and pieces on the right. Returns the area inside.
 ///
-/// The pane with focus has a heavier border and a bold title, so that monochrome shows it too.
+/// The focused pane has a heavier border and a bold title, so that monochrome shows it too.
 pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focused: bool, theme: &Theme) -> Rect {
     let area = area.intersection(buf.area);
     if area.width < 2 || area.height < 2 {
         return Rect { width: 0, height: 0, ..area };
     }
     let (kind, style) = if focused { (BorderType::Thick, theme.focus) } else { (BorderType::Rounded, theme.border) };
-    // Bold is for the title: what is written into the border would inherit it.
+    // Only the title is bold: text written into the border would inherit it.
     let style = Style { add_modifier: style.add_modifier.difference(Modifier::BOLD), ..style };
     let block = Block::bordered().border_type(kind).border_style(style);
     let inner = block.inner(area);
     block.render(area, buf);
     let mut pen = Pen::new(buf, Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, y: area.y }, 0);
-    // The title comes first: the right side goes to the lower border when both do not fit, or gives way.
+    // The title takes precedence: the right side moves to the lower border, or is dropped, when both do not fit.
     let pieces = framed(right, style);
     let wide = |pieces: &[Piece]| pieces.iter().map(|(text, _)| width(text)).fold(0, u16::saturating_add);
     if wide(title).saturating_add(wide(&pieces)).saturating_add(6) <= area.width {
@@ -204,7 +203,7 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
     let room = pen.left().saturating_sub(2);
     pen.put(" ", style).put_middle(first, room, *first_style);
     for (text, style) in rest {
-        // What comes after the name is shown whole or not at all.
+        // The pieces after the name are not cut: each is shown in full or dropped.
         if width(text) + 1 > pen.left() {
             break;
         }
@@ -214,7 +213,7 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
     inner
 }
 
-/// Writes pieces into the right of a pane's lower border, if they fit.
+/// Writes pieces into the right end of a pane's lower border if they fit.
 pub fn lower(buf: &mut Buffer, area: Rect, right: &[Piece], border: Style) {
     if area.width > 4 && area.height > 1 {
         let row = Rect { x: area.x + 2, width: area.width - 4, height: 1, y: area.bottom() - 1 };
@@ -232,18 +231,18 @@ fn framed<'a>(pieces: &[Piece<'a>], style: Style) -> Vec<Piece<'a>> {
     framed
 }
 
-/// Clears the room of a dialog in the middle of `area` and draws its border; gives the room inside.
+/// Clears the area of a centred dialog and draws its border. Returns the area inside.
 pub fn dialog(buf: &mut Buffer, area: Rect, wish: (u16, u16), title: &[Piece], right: &[Piece], theme: &Theme) -> Rect {
     let place = centred(area, wish);
     clear(buf, place);
     pane(buf, place, title, right, true, theme)
 }
 
-/// Empties a place for what is drawn over others.
+/// Clears an area for content that is drawn over other content.
 pub fn clear(buf: &mut Buffer, place: Rect) {
     let place = place.intersection(buf.area);
     Clear.render(place, buf);
-    // Half of a wide character that began before it would hide the first column on the terminal.
+    // A wide character that reaches into the area would hide the first column on the terminal.
     for y in place.top()..place.bottom() {
         if let Some(x) = place.x.checked_sub(1).filter(|x| *x >= buf.area.x)
             && buf[(x, y)].symbol().width() > 1
@@ -253,7 +252,7 @@ pub fn clear(buf: &mut Buffer, place: Rect) {
     }
 }
 
-/// The room that [`dialog`] leaves inside its frame.
+/// Returns the area inside the frame that [`dialog`] draws.
 pub fn dialog_room(area: Rect, wish: (u16, u16)) -> Rect {
     let place = centred(area, wish);
     if place.width < 2 || place.height < 2 {
@@ -262,13 +261,13 @@ pub fn dialog_room(area: Rect, wish: (u16, u16)) -> Rect {
     Rect { x: place.x + 1, y: place.y + 1, width: place.width - 2, height: place.height - 2 }
 }
 
-/// A rectangle of at most this size in the middle of `area`.
+/// Returns a centred rectangle of at most this size.
 pub fn centred(area: Rect, (width, height): (u16, u16)) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }
 }
 
-/// Breaks harmless text into rows of at most `width` cells, at spaces where there are some.
+/// Escapes text and breaks it into rows of at most `width` cells, at spaces where possible.
 pub fn wrap(text: &str, width: u16) -> Vec<String> {
     let width = usize::from(width.max(1));
     let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! The last durations of a server as bars, failures as crosses.
+//! The sparkline of a server's latest calls: durations as bars, failures as crosses.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use crate::tui::theme::Theme;
 
 const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
-/// The last `width` durations (microseconds, failed), oldest first, as pieces of one cell each.
+/// Draws the last `width` calls (microseconds, failed), oldest first, as pieces of one cell each.
 ///
 /// The scale is logarithmic and the same for all servers, 0.1 ms to 10 s, so that rows can be compared.
 pub fn spark(recent: &VecDeque<(u64, bool)>, width: usize, theme: &Theme) -> Vec<(&'static str, Style)> {

@@ -1,21 +1,21 @@
-//! Servers as one line of lamps, for screens without room for the tree.
+//! A line of status dots, one per server, for screens without room for the tree.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::paint::{Pen, width};
 
-/// One lamp: glyph, its style, the server's name, calls in flight.
-pub type Lamp<'a> = (&'a str, Style, &'a str, u32);
+/// A status dot: glyph, style, the server's name, calls in flight.
+pub type StatusDot<'a> = (&'a str, Style, &'a str, u32);
 
-/// Draws the lamps in the first row of `area`; what does not fit is counted at the end.
-pub fn draw(buf: &mut Buffer, area: Rect, lamps: &[Lamp], name: Style, muted: Style) {
+/// Draws the dots in the first row of `area`. Servers that do not fit are counted at the end.
+pub fn draw(buf: &mut Buffer, area: Rect, dots: &[StatusDot], name: Style, muted: Style) {
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1);
-    for (done, (glyph, style, server, running)) in lamps.iter().enumerate() {
+    for (done, (glyph, style, server, running)) in dots.iter().enumerate() {
         let busy = if *running > 0 { format!(" {running}▸") } else { String::new() };
         let need = 2 + width(server) + width(&busy) + 2;
-        let more = format!("+{}", lamps.len() - done);
-        let last = done + 1 == lamps.len();
+        let more = format!("+{}", dots.len() - done);
+        let last = done + 1 == dots.len();
         if need + if last { 0 } else { width(&more) } > pen.left() {
             pen.put(&more, muted);
             return;

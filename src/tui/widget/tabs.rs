@@ -1,4 +1,4 @@
-//! The bar of tabs at the top: numbers and names, the current one standing out.
+//! The tab bar at the top: numbers and names, with the current tab highlighted.
 
 use ratatui::style::Modifier;
 
@@ -9,21 +9,21 @@ use super::paint::{Pen, width};
 /// Cells between two tabs.
 const GAP: u16 = 2;
 
-/// Writes the tabs; names of tabs other than the current one give way when there is no room for all.
+/// Writes the tabs. Drops the names of all but the current tab when they do not fit.
 pub fn draw(pen: &mut Pen, tabs: &[(String, &str)], current: usize, room: u16, theme: &Theme) {
     let short = !fits(tabs, room);
     for (index, (key, word)) in tabs.iter().enumerate() {
-        let here = index == current;
-        let style = if here { theme.focus.add_modifier(Modifier::UNDERLINED) } else { theme.muted };
-        pen.put(key, if here { theme.focus } else { theme.key });
-        if here || !short {
+        let is_current = index == current;
+        let style = if is_current { theme.focus.add_modifier(Modifier::UNDERLINED) } else { theme.muted };
+        pen.put(key, if is_current { theme.focus } else { theme.key });
+        if is_current || !short {
             pen.put(" ", theme.text).put(word, style);
         }
         pen.skip(GAP);
     }
 }
 
-/// The tab at a cell, when the bar was written from `x` on in `area`.
+/// Returns the tab at `cell` of a bar that starts at `x`.
 pub fn at(tabs: &[(String, &str)], current: usize, x: u16, room: u16, cell: u16) -> Option<usize> {
     let short = !fits(tabs, room);
     let mut start = x;

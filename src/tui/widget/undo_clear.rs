@@ -1,13 +1,13 @@
-//! What a form and the JSON beside it share: starting again, and taking that and every other change back.
+//! Clear and undo of a form together with its JSON editor.
 
 use super::{editor::JsonEditor, form::FormView};
 use crate::domain::body::Body;
 
-/// JSON that was cleared while it was edited, after the form's that took its place.
+/// JSON text that was cleared in the editor, with the form's JSON at that time.
 #[derive(Default)]
 pub struct Cleared(Option<(String, String)>);
 
-/// An editor for arguments of a schema that holds this text.
+/// Creates an editor with this text for arguments of a schema.
 pub fn editor_of(schema: &Body, text: &str) -> JsonEditor {
     let mut editor = JsonEditor::new(Some(schema));
     editor.set_text(text);
@@ -15,7 +15,7 @@ pub fn editor_of(schema: &Body, text: &str) -> JsonEditor {
 }
 
 impl Cleared {
-    /// Starts again from the defaults. Whether there was anything.
+    /// Resets the form to the defaults and closes the editor. Returns whether anything changed.
     pub fn reset(&mut self, form: &mut FormView, editor: &mut Option<JsonEditor>) -> bool {
         let before = form.json();
         form.reset();
@@ -23,17 +23,17 @@ impl Cleared {
         self.0.is_some() || form.json() != before
     }
 
-    /// Whether there is a change that can be taken back.
+    /// Returns whether there is a change to undo.
     pub fn can_undo(&self, form: Option<&FormView>, editor: Option<&JsonEditor>) -> bool {
         editor.is_some() || self.0.is_some() || form.is_some_and(FormView::can_undo)
     }
 
-    /// Takes the last change of the form or the JSON back.
+    /// Undoes the last change of the form or the JSON.
     pub fn undo(&mut self, form: &mut Option<FormView>, editor: &mut Option<JsonEditor>, schema: &Body) {
         match (&mut *editor, form) {
             (Some(editor), _) => drop(editor.undo()),
             (None, Some(form)) => {
-                // JSON that was cleared is there again as long as nothing was entered since.
+                // Cleared JSON is restored unless the form was changed since.
                 let text = self.0.take().filter(|(json, _)| form.json() == *json).map(|(_, text)| text);
                 form.undo();
                 *editor = text.map(|text| editor_of(schema, &text));

@@ -1,4 +1,4 @@
-//! A cursor in a list of which only the visible rows are drawn.
+//! Cursor and scroll position of a list that draws only its visible rows.
 
 use std::ops::Range;
 
@@ -11,12 +11,28 @@ pub struct Window {
     pub top: usize,
 }
 
-/// A way to move a cursor.
+/// The direction of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the previous one.
+    Backward,
+    /// To the next one.
+    Forward,
+}
+
+impl Direction {
+    /// Returns `Backward` if the condition holds, else `Forward`.
+    pub fn backward_if(condition: bool) -> Direction {
+        if condition { Direction::Backward } else { Direction::Forward }
+    }
+}
+
+/// A cursor movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// Towards the start by so many rows.
+    /// Towards the start by this many rows.
     Back(usize),
-    /// Towards the end by so many rows.
+    /// Towards the end by this many rows.
     On(usize),
     /// To the first row.
     First,
@@ -37,7 +53,7 @@ impl Window {
         .min(last);
     }
 
-    /// Brings cursor and top in order for `len` rows of which `height` are visible.
+    /// Clamps the cursor and scrolls so that it is visible, for `len` rows of which `height` are visible.
     pub fn fit(&mut self, len: usize, height: usize) {
         self.cursor = self.cursor.min(len.saturating_sub(1));
         self.top = self.top.min(len.saturating_sub(height)).min(self.cursor);
@@ -46,13 +62,13 @@ impl Window {
         }
     }
 
-    /// The visible rows of `len`.
+    /// Returns the visible rows of `len`.
     pub fn rows(&self, len: usize, height: usize) -> Range<usize> {
         let top = self.top.min(len);
         top..(top + height).min(len)
     }
 
-    /// Scrolls a list that is only read: the top follows the movement, the cursor is not shown.
+    /// Scrolls a list without a visible cursor.
     pub fn scroll(&mut self, to: Move, len: usize, height: usize) {
         self.cursor = self.top;
         self.go(to, len.saturating_sub(height) + 1);

@@ -121,7 +121,7 @@ fn the_result_of_the_fired_call_is_shown_and_others_go_on() {
     let mut script = fake::Script::after(harness.model.read_model().seq);
     script.queued(8000, 500, spec.operation.clone()).queued(8001, 501, fake::tool_call("email", "ping", "{}"));
     harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(500) });
-    assert!(harness.frame().contains("cancels it"), "{}", harness.frame());
+    assert!(harness.frame().contains("cancel · runs in the background"), "{}", harness.frame());
     let mut script = fake::Script::after(harness.model.read_model().seq);
     script.settled(8000, 3, 500, fake::text_result("one\n\"two\" \u{1b}[2J\u{202e}"));
     harness.send(Msg::Events(script.events));
@@ -195,7 +195,7 @@ fn json_and_form_hold_the_same_arguments() {
     let Operation::Tool { arguments, .. } = harness.submitted_spec().operation else { panic!("no tool") };
     assert_eq!(arguments.value(), Some(serde_json::json!({"filter": "ann"})));
     harness.send(Msg::Edited(Ok("{ \"filter\": ".into())));
-    assert!(harness.frame().contains("Not JSON yet"), "{}", harness.frame());
+    assert!(harness.frame().contains("not valid JSON"), "{}", harness.frame());
     harness.keys("ctrl-s");
     assert_eq!(harness.take(), []);
     harness.send(Msg::Edited(Ok("{\"filter\": \"bob\"}".into()))).keys("ctrl-e ctrl-s");

@@ -97,7 +97,7 @@ fn a_click_beside_the_list_closes_it_and_does_what_it_means_there() {
     assert_eq!((open(&mut harness), form_json(&mut harness).as_str()), (false, "{}"), "nothing was chosen");
     // On its border nothing is meant, on its field to close it, and the other button steps out of it alone.
     let mut harness = configuring(132, 42);
-    let border = harness.place("type to find");
+    let border = harness.place("type to filter");
     harness.send(mouse(PRESS, border));
     assert!(open(&mut harness));
     let field = harness.place("mode ");
@@ -125,11 +125,11 @@ fn lists_of_questions_and_of_workflows_are_drawn_and_clicked_alike() {
 #[test]
 fn a_dialog_lies_over_the_list() {
     let mut harness = configuring(132, 42);
-    assert!(harness.frame().contains("type to find"));
+    assert!(harness.frame().contains("type to filter"));
     harness.model.modals.push(Modal::Notices(Default::default()));
-    assert!(!harness.frame().contains("type to find"), "{}", harness.frame());
+    assert!(!harness.frame().contains("type to filter"), "{}", harness.frame());
     harness.keys("esc");
-    assert!(harness.frame().contains("type to find"));
+    assert!(harness.frame().contains("type to filter"));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_list_is_open_at_every_size() {
             let frame = harness.frame();
             assert!(open(&mut harness), "it closed at {width}x{height}");
             if width >= 24 && height >= 8 {
-                assert!(frame.contains("type to find"), "{width}x{height}:\n{frame}");
+                assert!(frame.contains("type to filter"), "{width}x{height}:\n{frame}");
             }
             if let Some((form, _)) = harness.model.choosing() {
                 let beyond = (0..=height).map(|y| (width, y)).chain((0..=width).map(|x| (x, height)));

@@ -7,7 +7,7 @@ fn the_first_frame_shows_servers_before_any_is_ready() {
     let (mut read_model, events) = fake::shop();
     read_model.apply(&events[0]);
     let frame = Harness::with(120, 40, read_model, Startup::Normal).frame();
-    assert!(frame.contains("database") && frame.contains("starting · program"), "{frame}");
+    assert!(frame.contains("database") && frame.contains("starting · spawn"), "{frame}");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_failed_server_shows_its_report_and_the_key_for_the_next_step() {
     harness.keys("end up");
     let frame = harness.frame();
     for part in
-        ["exited before it answered initialize", "port 70000", r"\x1b[31m", "exited with code 3", "/usr/bin/flaky-server", "R restarts it"]
+        ["exited before it answered initialize", "port 70000", r"\x1b[31m", "exited with code 3", "/usr/bin/flaky-server", "R restart"]
     {
         assert!(frame.contains(part), "{part}: {frame}");
     }

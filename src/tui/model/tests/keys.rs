@@ -62,7 +62,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
 fn offered(harness: &mut Harness) -> Vec<Action> {
     harness.keys("ctrl-p");
     let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!("no palette: {}", harness.frame()) };
-    let actions = palette.entries().iter().filter_map(|entry| match &entry.choice {
+    let actions = palette.rows().iter().filter_map(|entry| match &entry.choice {
         PaletteChoice::Action(action) => Some(*action),
         PaletteChoice::Tool(_) => None,
     });

@@ -227,7 +227,7 @@ fn a_command_is_typed_into_the_welcome() {
     harness.keys("W down down down enter esc esc esc");
     assert!(harness.model.modals.is_empty());
     let frame = harness.frame();
-    assert!(frame.contains("No servers yet") && frame.contains("W shows ways to get some"), "{frame}");
+    assert!(frame.contains("No servers yet") && frame.contains("W to add servers"), "{frame}");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn the_welcome_opens_beside_servers_and_marks_what_is_in_use() {
     insta::assert_snapshot!("welcome_more_120x40", harness.frame());
     // What is here already is shown, and nothing of it is started again.
     harness.keys("enter y");
-    assert!(harness.frame().contains("are among your servers already"), "{}", harness.frame());
+    assert!(harness.frame().contains("are configured already"), "{}", harness.frame());
     assert_eq!(harness.take(), []);
     harness.keys("esc down down enter");
     assert_eq!(harness.take(), [], "the demo runs already");
@@ -257,7 +257,7 @@ fn the_welcome_opens_beside_servers_and_marks_what_is_in_use() {
 #[test]
 fn the_welcome_is_done_by_mouse_alone() {
     let mut harness = Harness::with(120, 40, empty(), Startup::Welcome(offer()));
-    harness.click("Cursor").click("yes, write");
+    harness.click("Cursor").click("write and start");
     assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
     let mut harness = Harness::with(120, 40, empty(), Startup::Welcome(offer()));
     harness.click("The demo");

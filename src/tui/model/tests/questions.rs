@@ -11,7 +11,7 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     // The key that is told is the one that works here.
     harness.keys("f3");
     let frame = harness.frame();
-    assert!(frame.contains("email asks in email_send_email") && frame.contains("Really send it?"), "{frame}");
+    assert!(frame.contains("email, during email_send_email") && frame.contains("Really send it?"), "{frame}");
     harness.text("yes").keys("ctrl-s");
     let [Cmd::Command(Command::Answer { answer: Answer::Accept { content }, .. })] = &harness.take()[..] else { panic!("no answer") };
     assert_eq!(content, &Body::from(r#"{"confirm":"yes"}"#));

@@ -1,4 +1,4 @@
-//! What helps with typing arguments: suggestions of the server, one field by itself, what was typed before.
+//! Help with entering arguments: the server's completions, editing a single field, and recall of earlier arguments.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 use serde_json::{Map, Value, json};
@@ -23,23 +23,23 @@ use crate::{
 
 use super::CallPane;
 
-/// An argument of a prompt or a template as it is being typed.
+/// A completion request for an argument of a prompt or a template.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Typed {
+pub struct CompletionRequest {
     /// The server.
     pub server: ServerId,
     /// The prompt or template.
     pub node: Node,
     /// The argument's name.
     pub argument: String,
-    /// Its value so far.
+    /// The value typed so far.
     pub value: String,
     /// The other arguments.
     pub others: Vec<(String, String)>,
 }
 
-impl Typed {
-    /// The request for suggestions (MCP 2025-11-25, `CompleteRequest`).
+impl CompletionRequest {
+    /// Returns the request to the server (MCP 2025-11-25, `CompleteRequest`).
     pub fn request(&self) -> Operation {
         let reference = match &self.node {
             Node::Prompt(_, name) => json!({"type": "ref/prompt", "name": &**name}),
@@ -56,105 +56,105 @@ impl Typed {
 }
 
 impl CallPane {
-    /// The argument under the cursor, where a server may have suggestions for it.
-    pub fn typed(&self) -> Option<Typed> {
+    /// Returns the completion request for the field under the cursor, if the server may have completions for it.
+    pub fn completion_request(&self) -> Option<CompletionRequest> {
         let node = self.target.as_ref().filter(|n| matches!(n, Node::Prompt(..) | Node::Template(..)))?;
         let form = self.form.as_ref().filter(|f| self.editor.is_none() && f.typing())?;
-        let here = form.form().node(form.path())?;
-        let Kind::Text(value) = &here.kind else { return None };
-        let others = form.form().root().children().iter().filter(|n| n.key != here.key);
+        let field = form.form().node(form.path())?;
+        let Kind::Text(value) = &field.kind else { return None };
+        let others = form.form().root().children().iter().filter(|n| n.key != field.key);
         let others = others.filter_map(|n| match &n.kind {
             Kind::Text(text) if !text.is_empty() => Some((n.key.clone(), text.clone())),
             _ => None,
         });
-        Some(Typed {
+        Some(CompletionRequest {
             server: node.server()?.clone(),
             node: node.clone(),
-            argument: here.key.clone(),
+            argument: field.key.clone(),
             value: value.clone(),
             others: others.collect(),
         })
     }
 
-    /// Lets letters go into the field under the cursor.
+    /// Starts typing into the field under the cursor.
     pub fn begin(&mut self) {
         if let Some(form) = &mut self.form {
             form.edit();
         }
     }
 
-    /// Shows suggestions for the field under the cursor.
+    /// Shows completions for the field under the cursor.
     pub fn suggest(&mut self, values: Vec<String>) {
-        (self.suggested, self.taken) = (values, None);
+        (self.completions, self.inserted) = (values, None);
     }
 
-    /// The suggestions that are shown.
+    /// Returns the completions that are shown.
     pub fn suggestions(&self) -> Option<&[String]> {
-        (!self.suggested.is_empty()).then_some(&*self.suggested)
+        (!self.completions.is_empty()).then_some(&*self.completions)
     }
 
-    /// Takes the next suggestion into the field; whether there was one.
+    /// Inserts the next completion into the field. Returns whether there was one.
     pub fn take_suggestion(&mut self) -> bool {
-        let count = self.suggested.len();
+        let count = self.completions.len();
         if count == 0 {
             return false;
         }
-        let at = self.taken.map_or(0, |at| (at + 1) % count);
+        let at = self.inserted.map_or(0, |at| (at + 1) % count);
         let Some(form) = &mut self.form else { return false };
         let path = form.path().clone();
-        form.set_text(&path, &self.suggested[at]);
-        self.taken = Some(at);
+        form.set_text(&path, &self.completions[at]);
+        self.inserted = Some(at);
         true
     }
 
-    pub(super) fn draw_suggestions(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let key = look.keys.key(&[Context::Text], Action::Complete).unwrap_or_default();
+    pub(super) fn draw_suggestions(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let key = ctx.keys.key(&[Context::Text], Action::Complete).unwrap_or_default();
         let mut pen = Pen::new(buf, area, 0);
         pen.put(&key, theme.key).skip(1);
-        // From the one taken last, so that the row goes along.
-        let start = self.taken.unwrap_or(0);
-        for (index, value) in self.suggested.iter().enumerate().skip(start) {
+        // Starts at the completion inserted last, so that the row scrolls with it.
+        let start = self.inserted.unwrap_or(0);
+        for (index, value) in self.completions.iter().enumerate().skip(start) {
             if pen.left() < width(value).min(12) + 3 {
                 pen.put(" …", theme.muted);
                 return;
             }
             let room = pen.left().min(40);
-            pen.skip(1).put_middle(value, room, if self.taken == Some(index) { theme.found } else { theme.text }).skip(1);
+            pen.skip(1).put_middle(value, room, if self.inserted == Some(index) { theme.found } else { theme.text }).skip(1);
         }
     }
 
-    pub(super) fn draw_subscription(&self, look: DrawContext, server: &ServerId, uri: &str, area: Rect, buf: &mut Buffer) {
-        let Some(view) = look.read_model.server(server) else { return };
+    pub(super) fn draw_subscription(&self, ctx: DrawContext, server: &ServerId, uri: &str, area: Rect, buf: &mut Buffer) {
+        let Some(view) = ctx.read_model.server(server) else { return };
         if !view.info.as_ref().is_some_and(|info| info.declares(&["resources", "subscribe"])) {
             return;
         }
-        let theme = look.theme;
-        let key = look.keys.key(&[Context::Call], Action::Subscribe).unwrap_or_default();
+        let theme = ctx.theme;
+        let key = ctx.keys.key(&[Context::Call], Action::Subscribe).unwrap_or_default();
         match view.subscriptions.get(uri) {
             None => {
-                Pen::new(buf, area, 1).put(&key, theme.key).put(" subscribes: you are told when it changes", theme.muted);
+                Pen::new(buf, area, 1).put(&key, theme.key).put(" subscribe to changes", theme.muted);
             }
             Some((count, last)) => {
-                let told = match last {
-                    None => "subscribed, no change yet".to_owned(),
+                let status = match last {
+                    None => "subscribed, no changes yet".to_owned(),
                     Some(last) => {
                         let times = if *count == 1 { "once".into() } else { format!("{count} times") };
-                        format!("changed {times}, last at {}", &look.read_model.epoch.time_of_day(*last)[..8])
+                        format!("changed {times}, last at {}", &ctx.read_model.epoch.time_of_day(*last)[..8])
                     }
                 };
                 let style = if last.is_some() { theme.warn } else { theme.ok };
                 Pen::new(buf, area, 1)
                     .put("◉ ", style)
-                    .put(&told, style)
+                    .put(&status, style)
                     .put("   ", theme.muted)
                     .put(&key, theme.key)
-                    .put(" ends it", theme.muted);
+                    .put(" unsubscribe", theme.muted);
             }
         }
     }
 
-    /// The text field under the cursor: where it is, its name, what is in it.
+    /// Returns the text field under the cursor: path, name and text.
     pub fn field_text(&self) -> Option<(Path, String, String)> {
         let form = self.form.as_ref().filter(|_| self.editor.is_none())?;
         let path = form.path();
@@ -163,7 +163,7 @@ impl CallPane {
         Some((path.clone(), node.label.clone(), form.form().text(path)?.to_owned()))
     }
 
-    /// The text of a field.
+    /// Returns the text of a field.
     pub fn text_at(&self, path: &[usize]) -> Option<String> {
         Some(self.form.as_ref()?.form().text(path)?.to_owned())
     }
@@ -175,8 +175,8 @@ impl CallPane {
         }
     }
 
-    /// The call as it stands, whether it could be sent or not: for copying and for firing many.
-    pub fn sketch(&self) -> Option<Operation> {
+    /// Returns the call without validating its arguments, for copying and for bursts.
+    pub fn draft(&self) -> Option<Operation> {
         let arguments = match (&self.editor, &self.form) {
             (Some(editor), _) => Body::from(crate::domain::form::Json::parse(&editor.text()).ok()?.text()),
             (None, Some(form)) => form.form().body(),
@@ -194,9 +194,9 @@ impl CallPane {
         })
     }
 
-    /// The arguments as they are to be remembered for another session.
+    /// Returns the arguments to store for later sessions.
     pub fn remember_for_later(&mut self) -> Option<Recalled> {
-        let (server, kind, name) = place(self.target.as_ref()?)?;
+        let (server, kind, name) = recall_key(self.target.as_ref()?)?;
         let arguments = match (&self.editor, &self.form) {
             (Some(editor), _) => Body::from(editor.text()),
             (None, Some(form)) => form.form().body(),
@@ -211,14 +211,14 @@ impl CallPane {
         Some(entry)
     }
 
-    /// What was sent in an earlier session.
+    /// Returns the arguments of an earlier session.
     pub(super) fn recalled(&self, node: &Node) -> Option<String> {
-        let (server, kind, name) = place(node)?;
+        let (server, kind, name) = recall_key(node)?;
         self.recall.find(&server, kind, &name).map(|body| body.text().into_owned())
     }
 }
 
-fn place(node: &Node) -> Option<(ServerId, RecallKind, String)> {
+fn recall_key(node: &Node) -> Option<(ServerId, RecallKind, String)> {
     Some(match node {
         Node::Tool(tool) => (tool.server.clone(), RecallKind::Tool, tool.name.to_string()),
         Node::Prompt(server, name) => (server.clone(), RecallKind::Prompt, name.to_string()),

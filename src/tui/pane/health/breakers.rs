@@ -1,23 +1,23 @@
-//! Every circuit breaker as a panel of its own, side by side where there is room.
+//! The breakers page: a panel per circuit breaker, side by side where there is room.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
     domain::read_model::ConsoleState,
     tui::{
-        pane::{DrawContext, breaker, text_view::Sheet},
+        pane::{DrawContext, breaker, text_view::TextView},
         widget::{
             paint::{Pen, lower, pane},
-            window::{Move, Window},
+            window::{Direction, Move, Window},
         },
     },
 };
 
 use super::Subject;
 
-/// Cells that a panel is given at least.
+/// The minimum width of a panel.
 const PANEL: u16 = 56;
-/// Changes of state on a panel.
+/// State changes on a panel.
 const CHANGES: usize = 3;
 
 /// Cursor and scroll of the page.
@@ -28,34 +28,34 @@ pub struct Breakers {
     window: Window,
     /// The first visible row of panels.
     top: usize,
-    /// Panels side by side.
+    /// How many panels are side by side.
     across: usize,
-    /// Where each panel was drawn last.
-    places: Vec<(usize, Rect)>,
+    /// The area of each panel as drawn last.
+    panel_areas: Vec<(usize, Rect)>,
 }
 
 impl Breakers {
-    /// What the cursor is on.
+    /// Returns the server or tool under the cursor.
     pub fn selected(&self) -> Option<&Subject> {
         self.subjects.get(self.window.cursor)
     }
 
-    /// Moves the cursor: up and down by rows of panels.
+    /// Moves the cursor up or down by rows of panels.
     pub fn go(&mut self, to: Move) {
         let to = match to {
             Move::Back(n) => Move::Back(n.min(3) * self.across.max(1)),
             Move::On(n) => Move::On(n.min(3) * self.across.max(1)),
             ends => ends,
         };
-        self.put(to);
+        self.move_cursor(to);
     }
 
-    /// Moves the cursor to the panel before or after.
-    pub fn sideways(&mut self, back: bool) {
-        self.put(if back { Move::Back(1) } else { Move::On(1) });
+    /// Moves the cursor to the previous or the next panel.
+    pub fn sideways(&mut self, direction: Direction) {
+        self.move_cursor(if direction == Direction::Backward { Move::Back(1) } else { Move::On(1) });
     }
 
-    fn put(&mut self, to: Move) {
+    fn move_cursor(&mut self, to: Move) {
         self.window.go(to, self.subjects.len());
         self.cursor = self.selected().cloned();
     }
@@ -65,16 +65,16 @@ impl Breakers {
         self.cursor = Some(subject.clone());
     }
 
-    /// Puts the cursor on the panel at a cell; whether it stood there already.
+    /// Puts the cursor on the panel at a cell. Returns whether it was there already.
     pub fn click(&mut self, x: u16, y: u16) -> bool {
-        let Some((index, _)) = self.places.iter().find(|(_, place)| place.contains((x, y).into())) else { return false };
-        let again = *index == self.window.cursor;
+        let Some((index, _)) = self.panel_areas.iter().find(|(_, place)| place.contains((x, y).into())) else { return false };
+        let same = *index == self.window.cursor;
         self.window.cursor = *index;
         self.cursor = self.selected().cloned();
-        again
+        same
     }
 
-    /// Brings the panels up to date with the servers that there are.
+    /// Updates the panels from the servers of the read model.
     pub fn fit(&mut self, read_model: &ConsoleState) {
         self.subjects.clear();
         for server in &read_model.servers {
@@ -90,24 +90,24 @@ impl Breakers {
     }
 
     /// Draws the page.
-    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let title = if look.focused { theme.focus } else { theme.text };
-        let right = counts(look);
+    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let title = if ctx.focused { theme.focus } else { theme.text };
+        let right = counts(ctx);
         let right: Vec<(&str, Style)> = right.iter().map(|(t, s)| (t.as_str(), *s)).collect();
-        let inner = pane(buf, area, &[("Breakers", title)], &right, look.focused, theme);
+        let inner = pane(buf, area, &[("Breakers", title)], &right, ctx.focused, theme);
         let legend = breaker::legend(theme);
         let legend: Vec<(&str, Style)> = legend.iter().map(|(t, s)| (t.as_str(), *s)).collect();
-        lower(buf, area, &legend, if look.focused { theme.focus } else { theme.border });
-        self.places.clear();
+        lower(buf, area, &legend, if ctx.focused { theme.focus } else { theme.border });
+        self.panel_areas.clear();
         if self.subjects.is_empty() {
-            Pen::new(buf, inner, 0).skip(1).put("No servers yet: each gets a breaker, drawn here.", theme.muted);
+            Pen::new(buf, inner, 0).skip(1).put("No servers yet", theme.muted);
             return;
         }
         self.across = usize::from((inner.width / PANEL).clamp(1, 3));
         let width = inner.width / self.across as u16;
-        let panels: Vec<Sheet> = self.subjects.iter().map(|subject| panel(subject, look, width.saturating_sub(4))).collect();
-        let heights: Vec<u16> = panels.chunks(self.across).map(|row| row.iter().map(Sheet::len).max().unwrap_or(0) as u16 + 2).collect();
+        let panels: Vec<TextView> = self.subjects.iter().map(|subject| panel(subject, ctx, width.saturating_sub(4))).collect();
+        let heights: Vec<u16> = panels.chunks(self.across).map(|row| row.iter().map(TextView::len).max().unwrap_or(0) as u16 + 2).collect();
         self.scroll(&heights, inner.height);
         let mut y = inner.y;
         for (row, height) in heights.iter().enumerate().skip(self.top) {
@@ -116,16 +116,16 @@ impl Breakers {
             }
             for column in 0..self.across {
                 let index = row * self.across + column;
-                let Some((subject, sheet)) = self.subjects.get(index).zip(panels.get(index)) else { break };
+                let Some((subject, content)) = self.subjects.get(index).zip(panels.get(index)) else { break };
                 let place = Rect { x: inner.x + width * column as u16, y, width, height: (*height).min(inner.bottom() - y) };
-                self.places.push((index, place));
-                draw_panel(subject, sheet, index == self.window.cursor, look, place, buf);
+                self.panel_areas.push((index, place));
+                draw_panel(subject, content, index == self.window.cursor, ctx, place, buf);
             }
             y += height;
         }
     }
 
-    /// Scrolls so that the row of the cursor is visible as a whole.
+    /// Scrolls so that the cursor's row of panels is fully visible.
     fn scroll(&mut self, heights: &[u16], room: u16) {
         let row = self.window.cursor / self.across.max(1);
         self.top = self.top.min(row).min(heights.len().saturating_sub(1));
@@ -135,43 +135,43 @@ impl Breakers {
     }
 }
 
-fn panel<'t>(subject: &Subject, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
-    let mut sheet = Sheet::new(look.theme, width);
-    if let Some(server) = look.read_model.server(&subject.server)
+fn panel<'t>(subject: &Subject, ctx: DrawContext<'t>, width: u16) -> TextView<'t> {
+    let mut out = TextView::new(ctx.theme, width);
+    if let Some(server) = ctx.read_model.server(&subject.server)
         && let Some(view) = breaker::view_of(subject, server)
     {
-        let policy = breaker::policy_of(subject, server, look.read_model);
-        breaker::panel(&mut sheet, view, &policy, CHANGES, look, width);
+        let policy = breaker::policy_of(subject, server, ctx.read_model);
+        breaker::panel(&mut out, view, &policy, CHANGES, ctx, width);
     }
-    sheet
+    out
 }
 
-fn draw_panel(subject: &Subject, sheet: &Sheet, selected: bool, look: DrawContext, area: Rect, buf: &mut Buffer) {
-    let theme = look.theme;
+fn draw_panel(subject: &Subject, content: &TextView, selected: bool, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    let theme = ctx.theme;
     let name = match &subject.tool {
         Some(tool) => format!("{} › {tool}", subject.server),
         None => subject.server.to_string(),
     };
-    let style = if selected && look.focused { theme.focus } else { theme.accent };
-    let faults = look.read_model.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
+    let style = if selected && ctx.focused { theme.focus } else { theme.accent };
+    let faults = ctx.read_model.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
     let fault = faults.map(|fault| format!(" ‼ FAULT {} ", fault.words()));
     let right: Vec<(&str, Style)> =
         fault.iter().map(|words| (words.as_str(), theme.fail.add_modifier(ratatui::style::Modifier::REVERSED))).collect();
-    let inner = pane(buf, area, &[(&name, style)], &right, selected && look.focused, theme);
+    let inner = pane(buf, area, &[(&name, style)], &right, selected && ctx.focused, theme);
     let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-    sheet.draw(buf, inner, Window::default());
+    content.draw(buf, inner, Window::default());
 }
 
-/// `3 closed · 1 open`, with their glyphs.
-fn counts(look: DrawContext) -> Vec<(String, Style)> {
+/// Counts the breakers by state: `3 closed  1 open`, with their glyphs.
+fn counts(ctx: DrawContext) -> Vec<(String, Style)> {
     use crate::domain::policy::breaker::State;
-    let states = look.read_model.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values())).map(|b| b.state);
+    let states = ctx.read_model.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values())).map(|b| b.state);
     let states: Vec<State> = states.collect();
     let mut pieces = vec![];
     for state in [State::Closed, State::HalfOpen, State::Open] {
         let count = states.iter().filter(|s| **s == state).count();
         if count > 0 {
-            let (glyph, style) = breaker::glyph(state, look.theme);
+            let (glyph, style) = breaker::glyph(state, ctx.theme);
             let gap = if pieces.is_empty() { "" } else { "  " };
             pieces.push((format!("{gap}{glyph} {count} {}", state.word()), style));
         }

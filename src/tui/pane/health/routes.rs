@@ -1,4 +1,4 @@
-//! Where calls go: groups with their members, routes, fallbacks, and where the last calls went.
+//! The routes page: groups with their members, routes, fallbacks, and the latest routing decisions.
 
 use ratatui::{
     buffer::Buffer,
@@ -14,7 +14,7 @@ use crate::{
         time::short,
     },
     tui::{
-        pane::{DrawContext, breaker, lamp, outcome_glyph, replicas},
+        pane::{DrawContext, breaker, outcome_glyph, replicas, status_dot},
         widget::{
             paint::{Pen, pane, width, wrap},
             window::{Move, Window},
@@ -24,10 +24,10 @@ use crate::{
 
 use super::Subject;
 
-/// What a row stands for.
+/// What Enter on a row opens.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Target {
-    /// Nothing that could be opened.
+pub enum RouteTarget {
+    /// Nothing.
     #[default]
     Nothing,
     /// A server.
@@ -38,39 +38,39 @@ pub enum Target {
 
 /// A row of the page.
 #[derive(Default)]
-struct Row {
+struct RouteRow {
     pieces: Vec<(String, Style)>,
-    target: Target,
+    target: RouteTarget,
 }
 
 /// Cursor and scroll of the page.
 #[derive(Default)]
 pub struct Routes {
     window: Window,
-    targets: Vec<Target>,
+    targets: Vec<RouteTarget>,
 }
 
 impl Routes {
-    /// What the cursor is on.
-    pub fn target(&self) -> Target {
+    /// Returns the target of the row under the cursor.
+    pub fn target(&self) -> RouteTarget {
         self.targets.get(self.window.cursor).cloned().unwrap_or_default()
     }
 
-    /// The server under the cursor.
+    /// Returns the server under the cursor.
     pub fn selected(&self) -> Option<Subject> {
         match self.target() {
-            Target::Server(server) => Some(Subject { server, tool: None }),
+            RouteTarget::Server(server) => Some(Subject { server, tool: None }),
             _ => None,
         }
     }
 
-    /// Moves the cursor: by rows that stand for something, and to the ends.
+    /// Moves the cursor. Single steps skip rows without a target.
     pub fn go(&mut self, to: Move) {
         let len = self.targets.len();
-        let real = |at: usize| self.targets.get(at).is_some_and(|target| *target != Target::Nothing);
+        let has_target = |at: usize| self.targets.get(at).is_some_and(|target| *target != RouteTarget::Nothing);
         let found = match to {
-            Move::On(1) => (self.window.cursor + 1..len).find(|at| real(*at)),
-            Move::Back(1) => (0..self.window.cursor.min(len)).rev().find(|at| real(*at)),
+            Move::On(1) => (self.window.cursor + 1..len).find(|at| has_target(*at)),
+            Move::Back(1) => (0..self.window.cursor.min(len)).rev().find(|at| has_target(*at)),
             _ => None,
         };
         match found {
@@ -79,25 +79,25 @@ impl Routes {
         }
     }
 
-    /// Puts the cursor on the row at a cell of the page; whether it stood there already.
+    /// Puts the cursor on the row at a cell of the page. Returns whether it was there already.
     pub fn click(&mut self, area: Rect, y: u16) -> bool {
         let Some(row) = y.checked_sub(area.y + 1).map(|y| usize::from(y) + self.window.top).filter(|row| *row < self.targets.len()) else {
             return false;
         };
-        let again = row == self.window.cursor;
+        let same = row == self.window.cursor;
         self.window.cursor = row;
-        again
+        same
     }
 
     /// Draws the page.
-    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let title = if look.focused { theme.focus } else { theme.text };
-        let routing = &look.read_model.rules.routing;
-        let (groups, routes, calls) = (routing.groups.len(), routing.routes.len(), look.read_model.routed.len());
-        let right = format!("{} · {} · {}", counted(groups, "group"), counted(routes, "route"), counted(calls, "decided call"));
-        let inner = pane(buf, area, &[("Routes", title)], &[(&right, theme.muted)], look.focused, theme);
-        let rows = rows(look, inner.width);
+    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let title = if ctx.focused { theme.focus } else { theme.text };
+        let routing = &ctx.read_model.rules.routing;
+        let (groups, routes, calls) = (routing.groups.len(), routing.routes.len(), ctx.read_model.routed.len());
+        let right = format!("{} · {} · {}", counted(groups, "group"), counted(routes, "route"), counted(calls, "routed call"));
+        let inner = pane(buf, area, &[("Routes", title)], &[(&right, theme.muted)], ctx.focused, theme);
+        let rows = rows(ctx, inner.width);
         self.targets = rows.iter().map(|row| row.target.clone()).collect();
         let height = usize::from(inner.height);
         self.window.fit(rows.len(), height);
@@ -109,7 +109,7 @@ impl Routes {
                 pen.cut(text, *style);
             }
             if index == self.window.cursor {
-                buf.set_style(line.intersection(buf.area), look.selection());
+                buf.set_style(line.intersection(buf.area), ctx.selection());
             }
         }
     }
@@ -119,42 +119,42 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-fn rows(look: DrawContext, wide: u16) -> Vec<Row> {
+fn rows(ctx: DrawContext, wide: u16) -> Vec<RouteRow> {
     let mut rows = vec![];
-    for group in &look.read_model.rules.routing.groups {
-        group_rows(&mut rows, group, look, wide);
+    for group in &ctx.read_model.rules.routing.groups {
+        group_rows(&mut rows, group, ctx, wide);
     }
-    route_rows(&mut rows, look);
-    fallback_rows(&mut rows, look);
-    last_rows(&mut rows, look, wide);
+    route_rows(&mut rows, ctx);
+    fallback_rows(&mut rows, ctx);
+    last_rows(&mut rows, ctx, wide);
     if rows.is_empty() {
         for text in [
-            "Every tool is called at the server that offers it: there are no groups of replicas, no routes and no fallbacks.",
+            "No groups, routes or fallbacks: every call goes to the server that provides the tool.",
             "",
-            "A group makes one tool of the same tools of several servers, a route sends the calls of matching tools elsewhere, a",
-            "fallback stands in for a call that failed. config.example.toml shows how each is written.",
+            "A group combines the same tools of several servers. A route sends the calls of matching tools to another server.",
+            "A fallback answers when a call has failed. See config.example.toml for examples.",
         ] {
-            rows.push(Row { pieces: vec![(text.into(), look.theme.muted)], ..Row::default() });
+            rows.push(RouteRow { pieces: vec![(text.into(), ctx.theme.muted)], ..RouteRow::default() });
         }
     }
     rows
 }
 
-fn heading(rows: &mut Vec<Row>, text: &str, more: &str, look: DrawContext) {
+fn heading(rows: &mut Vec<RouteRow>, text: &str, more: &str, ctx: DrawContext) {
     if !rows.is_empty() {
-        rows.push(Row::default());
+        rows.push(RouteRow::default());
     }
-    let pieces = vec![(text.to_owned(), look.theme.accent.add_modifier(Modifier::BOLD)), (format!("  {more}"), look.theme.muted)];
-    rows.push(Row { pieces, ..Row::default() });
+    let pieces = vec![(text.to_owned(), ctx.theme.accent.add_modifier(Modifier::BOLD)), (format!("  {more}"), ctx.theme.muted)];
+    rows.push(RouteRow { pieces, ..RouteRow::default() });
 }
 
-/// Which columns of members there is room for.
+/// The columns of members that fit.
 struct Columns {
     name: usize,
     weight: bool,
     state: usize,
     breaker: usize,
-    figures: bool,
+    stats: bool,
     bar: usize,
 }
 
@@ -163,25 +163,25 @@ impl Columns {
         let name = group.members.iter().map(|m| usize::from(width(m.server.as_str()))).max().unwrap_or(6).clamp(6, 20) + 2;
         let weight = matches!(group.strategy, Strategy::Weighted) && !read_model.servers.is_empty();
         match wide {
-            0..=59 => Columns { name, weight: false, state: 3, breaker: 14, figures: false, bar: 0 },
-            60..=99 => Columns { name, weight, state: 12, breaker: 16, figures: false, bar: 4 },
-            100..=139 => Columns { name, weight, state: 14, breaker: 18, figures: true, bar: 10 },
-            _ => Columns { name, weight, state: 20, breaker: 20, figures: true, bar: 24 },
+            0..=59 => Columns { name, weight: false, state: 3, breaker: 14, stats: false, bar: 0 },
+            60..=99 => Columns { name, weight, state: 12, breaker: 16, stats: false, bar: 4 },
+            100..=139 => Columns { name, weight, state: 14, breaker: 18, stats: true, bar: 10 },
+            _ => Columns { name, weight, state: 20, breaker: 20, stats: true, bar: 24 },
         }
     }
 }
 
-fn group_rows(rows: &mut Vec<Row>, group: &Group, look: DrawContext, wide: u16) {
-    let (theme, read_model) = (look.theme, look.read_model);
+fn group_rows(rows: &mut Vec<RouteRow>, group: &Group, ctx: DrawContext, wide: u16) {
+    let (theme, read_model) = (ctx.theme, ctx.read_model);
     let tools = read_model.group_tools(&group.id);
     let sticky = match &group.strategy {
         Strategy::Sticky { argument } => format!(" by {argument}"),
         _ => String::new(),
     };
-    let hidden = if group.members_listed { "" } else { " · members' own names hidden" };
+    let hidden = if group.members_listed { "" } else { " · members' tools hidden" };
     let more =
         format!("replicas · {}{sticky} · {} as {}_…{hidden}", group.strategy.word(), counted(tools.len(), "tool"), group.namespace());
-    heading(rows, &format!("⊞ {}", group.id), &more, look);
+    heading(rows, &format!("⊞ {}", group.id), &more, ctx);
     let columns = Columns::new(read_model, group, wide);
     let mut head = format!("  {:<w$}", "member", w = columns.name + 2);
     if columns.weight {
@@ -189,38 +189,37 @@ fn group_rows(rows: &mut Vec<Row>, group: &Group, look: DrawContext, wide: u16) 
     }
     let state = if columns.state > 4 { "state" } else { "" };
     head.push_str(&format!("{state:<s$}{:<b$}{:>9} ", "breaker", "in flight", s = columns.state, b = columns.breaker));
-    if columns.figures {
+    if columns.stats {
         head.push_str(&format!("{:>9} {:>9} {:>8} ", "p50", "p95", "failed"));
     }
-    head.push_str("  its last calls");
-    rows.push(Row { pieces: vec![(head, theme.muted)], ..Row::default() });
-    let taken: Vec<&ServerId> =
+    head.push_str("  latest calls");
+    rows.push(RouteRow { pieces: vec![(head, theme.muted)], ..RouteRow::default() });
+    let first_choices: Vec<&ServerId> =
         read_model.routed.iter().filter(|(_, _, d)| d.group.as_ref() == Some(&group.id)).filter_map(|(_, _, d)| d.order.first()).collect();
     for member in &group.members {
-        let count = taken.iter().filter(|id| ***id == member.server).count();
-        rows.push(member_row(&member.server, member.weight, (count, taken.len()), &columns, look));
+        let count = first_choices.iter().filter(|id| ***id == member.server).count();
+        rows.push(member_row(&member.server, member.weight, (count, first_choices.len()), &columns, ctx));
     }
     for (tool, members, differ) in &tools {
         if *differ {
             for text in replicas::conflict(&tool.name, members) {
                 let indent = " ".repeat(2 + text.len() - text.trim_start().len());
                 for row in wrap(text.trim_start(), wide.saturating_sub(6)) {
-                    rows.push(Row { pieces: vec![(format!("{indent}{row}"), theme.warn)], ..Row::default() });
+                    rows.push(RouteRow { pieces: vec![(format!("{indent}{row}"), theme.warn)], ..RouteRow::default() });
                 }
             }
         }
     }
 }
 
-fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns: &Columns, look: DrawContext) -> Row {
-    let theme = look.theme;
-    let target = Target::Server(id.clone());
-    let Some(server) = look.read_model.server(id) else {
-        let pieces =
-            vec![(format!("  ? {:<w$}", id.as_str(), w = columns.name), theme.muted), ("there is no such server".into(), theme.warn)];
-        return Row { pieces, target };
+fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns: &Columns, ctx: DrawContext) -> RouteRow {
+    let theme = ctx.theme;
+    let target = RouteTarget::Server(id.clone());
+    let Some(server) = ctx.read_model.server(id) else {
+        let pieces = vec![(format!("  ? {:<w$}", id.as_str(), w = columns.name), theme.muted), ("unknown server".into(), theme.warn)];
+        return RouteRow { pieces, target };
     };
-    let (glyph, style) = lamp(&server.phase, theme);
+    let (glyph, style) = status_dot(&server.phase, theme);
     let cut = |text: &str, room: usize| crate::domain::text::middle(text, room.saturating_sub(1)).into_owned();
     let pad = |text: String, room: usize| format!("{text}{}", " ".repeat(room.saturating_sub(usize::from(width(&text)))));
     let mut pieces = vec![(format!("  {glyph} "), style), (pad(cut(id.as_str(), columns.name), columns.name), theme.accent)];
@@ -230,11 +229,11 @@ fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns:
     let word = if columns.state > 4 { server.phase.word() } else { "" };
     pieces.push((pad(cut(word, columns.state), columns.state), style));
     let policy = &server.spec.policy.breaker;
-    let (words, style) = breaker::words(&server.breaker, policy, look.now, theme);
+    let (words, style) = breaker::words(&server.breaker, policy, ctx.now, theme);
     pieces.push((pad(cut(&words, columns.breaker), columns.breaker), style));
     let busy = if server.stats.in_flight == 0 { theme.muted } else { theme.running };
     pieces.push((format!("{:>9} ", server.stats.in_flight), busy));
-    if columns.figures {
+    if columns.stats {
         let time = |p| server.stats.percentile(p).map_or_else(|| "·".to_owned(), short);
         pieces.push((format!("{:>9} {:>9} ", time(50.0), time(95.0)), theme.text));
         let style = if server.stats.failed > 0 { theme.fail } else { theme.muted };
@@ -246,25 +245,25 @@ fn member_row(id: &ServerId, weight: u32, (count, all): (usize, usize), columns:
         pieces.push(("░".repeat(columns.bar - full), theme.muted));
         pieces.push((format!(" {count} · {share} %"), theme.text));
     } else {
-        pieces.push(("  none yet".into(), theme.muted));
+        pieces.push(("  no calls yet".into(), theme.muted));
     }
-    Row { pieces, target }
+    RouteRow { pieces, target }
 }
 
-fn route_rows(rows: &mut Vec<Row>, look: DrawContext) {
-    let (theme, read_model) = (look.theme, look.read_model);
+fn route_rows(rows: &mut Vec<RouteRow>, ctx: DrawContext) {
+    let (theme, read_model) = (ctx.theme, ctx.read_model);
     let routes = &read_model.rules.routing.routes;
     if routes.is_empty() {
         return;
     }
-    heading(rows, "Routes", "the first that matches counts", look);
+    heading(rows, "Routes", "first match applies", ctx);
     let wide = routes.iter().map(|route| usize::from(width(route.matches.text()))).max().unwrap_or(0).clamp(8, 40);
     for (index, route) in routes.iter().enumerate() {
-        // A name that an earlier route took is not this one's.
+        // The first matching route takes a tool.
         let first = |name: &str, id: &ServerId| {
             routes.iter().position(|r| r.only.as_ref().is_none_or(|only| only.contains(id)) && r.matches.matches(name))
         };
-        let mine = read_model.names.iter().filter(|(name, tool)| first(name, &tool.server) == Some(index)).count();
+        let matched = read_model.names.iter().filter(|(name, tool)| first(name, &tool.server) == Some(index)).count();
         let group = read_model.group(&route.to).is_some();
         let known = read_model.server(&route.to).is_some() || group;
         let kind = if group { "group" } else { "server" };
@@ -275,22 +274,22 @@ fn route_rows(rows: &mut Vec<Row>, look: DrawContext) {
             (route.to.to_string(), theme.accent),
         ];
         if known {
-            pieces.push((format!("  {kind} · {}", counted(mine, "tool")), theme.muted));
+            pieces.push((format!("  {kind} · {}", counted(matched, "tool")), theme.muted));
         } else {
-            pieces.push(("  there is no such server or group".into(), theme.warn));
+            pieces.push(("  unknown server or group".into(), theme.warn));
         }
-        let target = if known && !group { Target::Server(route.to.clone()) } else { Target::Nothing };
-        rows.push(Row { pieces, target });
+        let target = if known && !group { RouteTarget::Server(route.to.clone()) } else { RouteTarget::Nothing };
+        rows.push(RouteRow { pieces, target });
     }
 }
 
-fn fallback_rows(rows: &mut Vec<Row>, look: DrawContext) {
-    let theme = look.theme;
-    let rules: Vec<_> = look.read_model.rules.tools.iter().filter(|rule| !rule.fallback.is_empty()).collect();
+fn fallback_rows(rows: &mut Vec<RouteRow>, ctx: DrawContext) {
+    let theme = ctx.theme;
+    let rules: Vec<_> = ctx.read_model.rules.tools.iter().filter(|rule| !rule.fallback.is_empty()).collect();
     if rules.is_empty() {
         return;
     }
-    heading(rows, "Fallbacks", "when a call has failed, in this order", look);
+    heading(rows, "Fallbacks", "tried in this order after a failure", ctx);
     let wide = rules.iter().map(|rule| usize::from(width(rule.matches.text()))).max().unwrap_or(0).clamp(8, 40);
     for rule in rules {
         let pattern = rule.matches.text();
@@ -299,17 +298,17 @@ fn fallback_rows(rows: &mut Vec<Row>, look: DrawContext) {
             pieces.push(("  ↳ ".into(), theme.muted));
             pieces.push((fallback.words(), theme.accent));
         }
-        rows.push(Row { pieces, ..Row::default() });
+        rows.push(RouteRow { pieces, ..RouteRow::default() });
     }
 }
 
-/// Where the last calls went, newest first: why, and who answered in the end.
-fn last_rows(rows: &mut Vec<Row>, look: DrawContext, wide: u16) {
-    let (theme, read_model) = (look.theme, look.read_model);
+/// Adds the latest routing decisions, newest first: target, reason and the server that answered.
+fn last_rows(rows: &mut Vec<RouteRow>, ctx: DrawContext, wide: u16) {
+    let (theme, read_model) = (ctx.theme, ctx.read_model);
     if read_model.routed.is_empty() {
         return;
     }
-    heading(rows, "Last calls", "newest first", look);
+    heading(rows, "Latest calls", "newest first", ctx);
     let (name, server) = if wide < 100 { (18, 12) } else { (30, 18) };
     let fixed = |text: &str, room: usize| {
         let text = crate::domain::text::middle(&crate::domain::text::visible(text), room).into_owned();
@@ -333,7 +332,7 @@ fn last_rows(rows: &mut Vec<Row>, look: DrawContext, wide: u16) {
                     pieces.push((format!("by {} ", call.server()), theme.warn));
                 }
             }
-            None if call.is_some() => pieces.push((format!(" {} ", look.spinner()), theme.running)),
+            None if call.is_some() => pieces.push((format!(" {} ", ctx.spinner()), theme.running)),
             None => pieces.push(("   ".into(), theme.muted)),
         }
         let by = match (&decision.group, &decision.rule) {
@@ -343,9 +342,9 @@ fn last_rows(rows: &mut Vec<Row>, look: DrawContext, wide: u16) {
         };
         pieces.push((format!("{by}{}", decision.why), theme.muted));
         for (server, why) in &decision.passed_over {
-            pieces.push((format!(" · not {server}: {why}"), theme.warn));
+            pieces.push((format!(" · skipped {server}: {why}"), theme.warn));
         }
-        let target = if call.is_some() { Target::Call(*id) } else { Target::Nothing };
-        rows.push(Row { pieces, target });
+        let target = if call.is_some() { RouteTarget::Call(*id) } else { RouteTarget::Nothing };
+        rows.push(RouteRow { pieces, target });
     }
 }

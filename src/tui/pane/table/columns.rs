@@ -1,4 +1,4 @@
-//! The columns of the traffic view: which fit, and what a row says in each.
+//! The columns of the traffic view: their widths, headers and cells.
 
 use ratatui::{
     buffer::Buffer,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// The head of a column.
+/// Returns the header of a column.
 pub(super) fn head_word(by: By) -> &'static str {
     match by {
         By::Time => "time",
@@ -31,19 +31,19 @@ pub(super) fn head_word(by: By) -> &'static str {
         By::Outcome => "outcome",
         By::Took => "took",
         By::Sent => "sent",
-        By::Got => "got",
+        By::Got => "recv",
     }
 }
 
-/// The columns at a width, with their widths; a blank cell at the end of each.
+/// The columns that fit, with their widths. Each ends with a blank cell.
 pub(super) struct Columns {
     list: Vec<(By, u16)>,
-    /// Cells of the bar that draws the duration.
+    /// Cells of the duration's bar.
     bar: u16,
 }
 
 impl Columns {
-    /// The columns for this width.
+    /// Returns the columns for a width.
     pub(super) fn for_width(width: u16) -> Columns {
         let (time, server, origin, outcome, bytes, bar) = match width {
             0..=39 => (0, 0, 0, 4, false, 0),
@@ -65,7 +65,7 @@ impl Columns {
         Columns { list, bar }
     }
 
-    /// The column at a cell.
+    /// Returns the column at a cell.
     pub(super) fn at(&self, x: u16) -> Option<By> {
         let mut start = 1;
         for (by, width) in &self.list {
@@ -78,7 +78,7 @@ impl Columns {
         None
     }
 
-    /// Writes the heads; the one that is sorted by has its direction beside it.
+    /// Writes the headers. The sort column is marked with its direction.
     pub(super) fn head(&self, (sorted, down): (By, bool), theme: &Theme, area: Rect, buf: &mut Buffer) {
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1);
@@ -104,13 +104,13 @@ impl Columns {
     }
 
     /// Writes a row.
-    pub(super) fn row(&self, row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let call = row.call().and_then(|id| look.read_model.call(id));
+    pub(super) fn row(&self, row: &Row, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let call = row.call().and_then(|id| ctx.read_model.call(id));
         let name = rows.name(row.key);
         let step = rows.step_of(row);
         let mut pen = Pen::new(buf, area, 0);
-        // What belongs together has a line at its left; what is marked, a mark.
+        // Calls of a run have a line at their left, marked calls a mark.
         match row.call().filter(|id| rows.marked.binary_search(id).is_ok()) {
             Some(_) => drop(pen.put("◆", theme.key)),
             None if step.is_some() => drop(pen.put("│", theme.running)),
@@ -122,11 +122,11 @@ impl Columns {
             let cells = usize::from(room);
             match by {
                 By::Time => {
-                    let time = look.read_model.epoch.time_of_day(row.at);
+                    let time = ctx.read_model.epoch.time_of_day(row.at);
                     pen.put(&time[..cells.min(time.len())], theme.muted);
                 }
                 By::Server => match answered_by(row, call) {
-                    Some(by) => server_and(name.map_or("…", |n| &n.server), by, room, look, &mut pen),
+                    Some(by) => put_servers(name.map_or("…", |n| &n.server), by, room, ctx, &mut pen),
                     None => drop(pen.put_middle(name.map_or("…", |n| &n.server), room, theme.accent)),
                 },
                 By::Tool => {
@@ -150,19 +150,19 @@ impl Columns {
                         None => pen.put(word, style),
                     };
                 }
-                By::Outcome if row.kind() != RowKind::Call => return self.note(row, rows, look, &mut pen),
+                By::Outcome if row.kind() != RowKind::Call => return self.note(row, rows, ctx, &mut pen),
                 By::Outcome => {
-                    let (glyph, words, style) = outcome(row, call, look);
+                    let (glyph, words, style) = outcome(row, call, ctx);
                     let tries = tries(row, call);
                     let left = room.saturating_sub(tries.chars().count() as u16);
                     pen.put_middle(&format!("{glyph} {words}"), left, style).put(&tries, theme.warn);
                 }
                 By::Took => {
-                    let (time, style) = took(row, look);
+                    let (time, style) = took(row, ctx);
                     pen.put(&format!("{time:>cells$}"), style);
                     if self.bar > 0 {
                         pen.to(start + width);
-                        bar(row.end(look.now).since(row.at).as_micros() as u64, self.bar - 1, row, look, &mut pen);
+                        bar(row.end(ctx.now).since(row.at).as_micros() as u64, self.bar - 1, row, ctx, &mut pen);
                     }
                 }
                 By::Sent | By::Got => {
@@ -175,23 +175,23 @@ impl Columns {
         }
     }
 
-    /// What a log message, notification or fault says, in the room that a call's figures take.
-    fn note(&self, row: &Row, rows: &Rows, look: DrawContext, pen: &mut Pen) {
+    /// Writes the text of a log message, notification or anomaly into the columns of a call's outcome and statistics.
+    fn note(&self, row: &Row, rows: &Rows, ctx: DrawContext, pen: &mut Pen) {
         let (text, style) = match rows.note_of(row) {
-            Some(note) => (&*note.text, if row.kind() == RowKind::Anomaly { look.theme.warn } else { look.theme.muted }),
-            None => ("the text is no longer kept", look.theme.muted),
+            Some(note) => (&*note.text, if row.kind() == RowKind::Anomaly { ctx.theme.warn } else { ctx.theme.muted }),
+            None => ("text dropped", ctx.theme.muted),
         };
         pen.put(text, style);
     }
 }
 
-/// `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, undo`.
+/// Formats a workflow step: `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, undo`.
 pub fn place_words(step: &RunStep, rows: &Rows) -> String {
     let workflow = rows.workflow(step.run).map_or("…", |name| name);
     format!("{workflow} · {}", step_words(step))
 }
 
-/// `welcome`, `send #3`, `create_user, undo`.
+/// Formats a step without its workflow: `welcome`, `send #3`, `create_user, undo`.
 fn step_words(step: &RunStep) -> String {
     let item = step.item.map(|item| format!(" #{}", item + 1)).unwrap_or_default();
     let purpose = match step.purpose {
@@ -206,17 +206,17 @@ fn origin_word(row: &Row, theme: &Theme) -> (&'static str, Style) {
     match (row.origin(), row.kind()) {
         (Some(origin), _) => (origin.word(), theme.muted),
         (None, RowKind::Notification) => ("≈ notif", theme.running),
-        (None, RowKind::Request) => ("? asks", theme.accent),
+        (None, RowKind::Request) => ("? request", theme.accent),
         (None, RowKind::Log) => ("≡ log", theme.text),
-        (None, _) => ("! fault", theme.warn),
+        (None, _) => ("! anomaly", theme.warn),
     }
 }
 
-/// Glyph, words and style of a call's state.
-pub fn outcome(row: &Row, call: Option<&CallView>, look: DrawContext) -> (&'static str, String, Style) {
-    let theme = look.theme;
+/// Returns the glyph, the text and the style of a call's state.
+pub fn outcome(row: &Row, call: Option<&CallView>, ctx: DrawContext) -> (&'static str, String, Style) {
+    let theme = ctx.theme;
     match row.state {
-        State::Queued | State::Running => (look.spinner(), call.map_or_else(|| row.state.words().to_owned(), pending_words), theme.running),
+        State::Queued | State::Running => (ctx.spinner(), call.map_or_else(|| row.state.words().to_owned(), pending_words), theme.running),
         State::Ok | State::ToolError if row.marks().cached => {
             let age = call.and_then(|c| c.settled.as_ref()?.cached);
             let words = match age {
@@ -230,11 +230,11 @@ pub fn outcome(row: &Row, call: Option<&CallView>, look: DrawContext) -> (&'stat
         State::ToolError => ("!", "tool error".into(), theme.warn),
         State::Cancelled => ("–", "cancelled".into(), theme.muted),
         State::Failed(kind) => ("✕", kind.words().into(), theme.fail),
-        State::None => ("?", "end not seen".into(), theme.muted),
+        State::None => ("?", "unknown".into(), theme.muted),
     }
 }
 
-/// ` ↻3` of a call that took more than one attempt.
+/// Returns ` ↻3` for a call that took three attempts, and nothing for one.
 fn tries(row: &Row, call: Option<&CallView>) -> String {
     match call.and_then(|call| call.settled.as_ref()).map(|settled| settled.attempts) {
         _ if !row.marks().attempts => String::new(),
@@ -243,22 +243,22 @@ fn tries(row: &Row, call: Option<&CallView>) -> String {
     }
 }
 
-/// The server that answered, when it is another than the one asked; of a call that runs, the one that has it now.
+/// Returns the server that answered, or the current one of a pending call, if it differs from the one that was called.
 fn answered_by<'w>(row: &Row, call: Option<&'w CallView>) -> Option<&'w str> {
     let call = call.filter(|call| row.marks().elsewhere || call.settled.is_none())?;
     Some(call.server().as_str()).filter(|by| *by != call.spec.operation.server().as_str())
 }
 
-/// `flaky→mirror`: which was asked, which answered. The one that answered is whole for as long as it can.
-fn server_and(asked: &str, by: &str, room: u16, look: DrawContext, pen: &mut Pen) {
-    let theme = look.theme;
+/// Writes `flaky→mirror`: the server that was called and the one that answered. Cuts the former first.
+fn put_servers(called: &str, by: &str, room: u16, ctx: DrawContext, pen: &mut Pen) {
+    let theme = ctx.theme;
     let own = width(by).min(room.saturating_sub(4));
-    pen.put_middle(asked, room.saturating_sub(own + 1), theme.muted).put("→", theme.warn).put_middle(by, own, theme.accent);
+    pen.put_middle(called, room.saturating_sub(own + 1), theme.muted).put("→", theme.warn).put_middle(by, own, theme.accent);
 }
 
-fn took(row: &Row, look: DrawContext) -> (String, Style) {
-    let theme = look.theme;
-    let time = row.end(look.now).since(row.at);
+fn took(row: &Row, ctx: DrawContext) -> (String, Style) {
+    let theme = ctx.theme;
+    let time = row.end(ctx.now).since(row.at);
     match row.state {
         State::None => ("·".into(), theme.muted),
         state if state.pending() => (short(time), theme.running.add_modifier(Modifier::BOLD)),
@@ -267,8 +267,8 @@ fn took(row: &Row, look: DrawContext) -> (String, Style) {
     }
 }
 
-/// A duration as a bar: logarithmic, 0.1 ms to 100 s, so that a glance finds what is slow.
-fn bar(us: u64, cells: u16, row: &Row, look: DrawContext, pen: &mut Pen) {
+/// Draws a duration as a logarithmic bar from 0.1 ms to 100 s.
+fn bar(us: u64, cells: u16, row: &Row, ctx: DrawContext, pen: &mut Pen) {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     if row.state == State::None {
         return;
@@ -276,10 +276,10 @@ fn bar(us: u64, cells: u16, row: &Row, look: DrawContext, pen: &mut Pen) {
     let share = ((us.max(1) as f64 / 100.0).log10() / 6.0).clamp(0.0, 1.0);
     let eighths = ((share * f64::from(cells) * 8.0) as usize).max(1);
     let style = match row.state {
-        State::Failed(_) => look.theme.fail,
-        state if state.pending() => look.theme.running,
-        _ if us >= 1_000_000 => look.theme.warn,
-        _ => look.theme.ok,
+        State::Failed(_) => ctx.theme.fail,
+        state if state.pending() => ctx.theme.running,
+        _ if us >= 1_000_000 => ctx.theme.warn,
+        _ => ctx.theme.ok,
     };
     pen.put(&"█".repeat(eighths / 8), style).put(EIGHTHS[eighths % 8], style);
 }

@@ -1,4 +1,4 @@
-//! Drawing of the timeline: axis, lanes, bars, the cursor, the calls under it.
+//! Draws the timeline: axis, lanes, bars, cursor, and the calls at the cursor.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
         action::Action,
         keymap::Context,
         pane::{
-            DrawContext, lamp,
+            DrawContext, status_dot,
             table::{outcome, place_words},
         },
         rows::{Row, Rows, State},
@@ -24,114 +24,114 @@ use crate::{
 
 use super::{
     Timeline,
-    plan::{Bar, rooms},
+    layout::{Bar, areas},
     runs::run_of,
-    shades::LEGENDS,
+    segmented_bar::{LEGENDS, SegmentedBar},
 };
 
-/// What the filter line shows while it is empty.
+/// The hint in the empty filter line.
 const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed origin:… >500ms !not text";
 
 impl Timeline {
     /// Draws the view.
-    pub fn draw(&mut self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let title = if look.focused { theme.focus } else { theme.text };
-        let key = look.keys.key(&[Context::Timeline], Action::Follow).unwrap_or_default();
-        let follow = if self.following() { "following".to_owned() } else { format!("stopped, {key} follows") };
-        let mut stride = if self.plan.stride > 1 { format!("1 of {} calls drawn · ", self.plan.stride) } else { String::new() };
+    pub fn draw(&mut self, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let title = if ctx.focused { theme.focus } else { theme.text };
+        let key = ctx.keys.key(&[Context::Timeline], Action::Follow).unwrap_or_default();
+        let follow = if self.following() { "following".to_owned() } else { format!("paused, {key} to follow") };
+        let mut stride = if self.layout.stride > 1 { format!("1 of {} calls drawn · ", self.layout.stride) } else { String::new() };
         if self.index.working(rows) {
-            stride = format!("{:.0} % looked at · {stride}", self.index.progress(rows) * 100.0);
+            stride = format!("{:.0} % scanned · {stride}", self.index.progress(rows) * 100.0);
         }
-        let right = format!("{stride}{} a cell · {follow}", short(Duration::from_nanos(self.scale.cell())));
-        let inner = pane(buf, area, &[("Timeline", title)], &[(&right, theme.muted)], look.focused, theme);
+        let right = format!("{stride}{}/column · {follow}", short(Duration::from_nanos(self.scale.cell())));
+        let inner = pane(buf, area, &[("Timeline", title)], &[(&right, theme.muted)], ctx.focused, theme);
         let head = self.head(area);
         if head > 0 {
-            self.query.draw(EXAMPLE, look, Rect { height: inner.height.min(head), ..inner }, buf);
+            self.query.draw(EXAMPLE, ctx, Rect { height: inner.height.min(head), ..inner }, buf);
         }
-        let (labels, chart) = rooms(area, head, &self.plan);
-        self.axis(look, Rect { y: chart.y.saturating_sub(1), height: chart.height.min(1), ..chart }, buf);
-        self.names(look, labels, buf);
-        let lanes = self.plan.lines().saturating_sub(self.top).min(usize::from(chart.height)) as u16;
+        let (labels, chart) = areas(area, head, &self.layout);
+        self.axis(ctx, Rect { y: chart.y.saturating_sub(1), height: chart.height.min(1), ..chart }, buf);
+        self.names(ctx, labels, buf);
+        let lanes = self.layout.lines().saturating_sub(self.top).min(usize::from(chart.height)) as u16;
         let under = Rect { y: chart.y + lanes, height: chart.height - lanes, x: labels.x, width: labels.width + chart.width };
         let chart = Rect { height: lanes, ..chart };
-        self.rules(look, chart, buf);
-        for bar in &self.plan.bars {
+        self.rules(ctx, chart, buf);
+        for bar in &self.layout.bars {
             let Some(row) = rows.get(bar.id) else { continue };
-            let lane = &self.plan.lanes[bar.lane];
+            let lane = &self.layout.lanes[bar.lane];
             let Some(y) = (lane.first + bar.line).checked_sub(self.top).filter(|y| *y < usize::from(chart.height)) else { continue };
-            self.bar(bar, row, rows, look, Rect { y: chart.y + y as u16, height: 1, ..chart }, buf);
+            self.bar(bar, row, rows, ctx, Rect { y: chart.y + y as u16, height: 1, ..chart }, buf);
         }
-        self.brackets(rows, look, chart, buf);
+        self.brackets(rows, ctx, chart, buf);
         self.same_run(rows, chart, buf);
-        self.cursor_line(rows, look, chart, buf);
-        self.list(rows, look, under, buf);
+        self.cursor_line(rows, ctx, chart, buf);
+        self.list(rows, ctx, under, buf);
         if area.height >= 6 {
             let foot = Rect { x: area.x + 2, y: area.bottom() - 2, width: area.width.saturating_sub(4), height: 1 };
-            self.foot(rows, look, foot, buf);
+            self.foot(rows, ctx, foot, buf);
         }
-        self.query.draw_offers(look, inner, buf);
+        self.query.draw_completions(ctx, inner, buf);
     }
 
-    /// The times over the lanes.
-    fn axis(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
+    /// Draws the times above the lanes.
+    fn axis(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let step = tick(self.scale.cell());
         let mut free = area.x;
-        for (x, at) in ticks(self.scale.start, self.scale.cell(), look.read_model.epoch, step, area.width) {
+        for (x, at) in ticks(self.scale.start, self.scale.cell(), ctx.read_model.epoch, step, area.width) {
             let place = area.x + x;
-            let text = tick_words(look.read_model.epoch, at, step);
+            let text = tick_words(ctx.read_model.epoch, at, step);
             if place >= free && place + width(&text) + 2 <= area.right() {
                 Pen::new(buf, Rect { x: place, width: area.right() - place, ..area }, 0)
-                    .put("╷", look.theme.border)
-                    .put(&text, look.theme.muted);
+                    .put("╷", ctx.theme.border)
+                    .put(&text, ctx.theme.muted);
                 free = place + width(&text) + 3;
             }
         }
     }
 
-    fn names(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        for (index, lane) in self.plan.lanes.iter().enumerate() {
+    fn names(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        for (index, lane) in self.layout.lanes.iter().enumerate() {
             let Some(y) = lane.first.checked_sub(self.top).filter(|y| *y < usize::from(area.height)) else { continue };
             let mut pen = Pen::new(buf, area, y as u16);
-            let mine = index == self.lane;
-            pen.put(if mine { "▸" } else { " " }, theme.key);
-            match look.read_model.servers.get(index) {
+            let current = index == self.lane;
+            pen.put(if current { "▸" } else { " " }, theme.key);
+            match ctx.read_model.servers.get(index) {
                 Some(server) => {
-                    let (glyph, style) = lamp(&server.phase, theme);
+                    let (glyph, style) = status_dot(&server.phase, theme);
                     pen.put(glyph, style).skip(1);
                 }
                 None if lane.run.is_some() => drop(pen.put("⇶ ", theme.muted)),
                 None => drop(pen.put("⊞ ", theme.accent)),
             }
             let room = pen.left().saturating_sub(1);
-            pen.put_middle(&lane.server, room, if mine { theme.accent.add_modifier(Modifier::BOLD) } else { theme.accent });
+            pen.put_middle(&lane.server, room, if current { theme.accent.add_modifier(Modifier::BOLD) } else { theme.accent });
             if lane.hidden > 0 && lane.lines > 1 && y + 1 < usize::from(area.height) {
                 Pen::new(buf, area, y as u16 + 1).skip(3).put(&format!("{} overlap", lane.hidden), theme.muted);
             }
         }
     }
 
-    /// Faint lines under the ticks, so that a bar can be followed up to its time.
-    fn rules(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
+    /// Draws faint grid lines below the ticks.
+    fn rules(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let step = tick(self.scale.cell());
-        let epoch = (look.read_model.epoch.unix_ms % 86_400_000) * 1_000_000;
+        let epoch = (ctx.read_model.epoch.unix_ms % 86_400_000) * 1_000_000;
         for x in 0..area.width {
             let wall = self.scale.start.0 + u64::from(x) * self.scale.cell() + epoch;
             if wall / step != wall.saturating_sub(self.scale.cell()) / step {
                 for y in 0..area.height {
-                    Pen::new(buf, Rect { x: area.x + x, width: 1, ..area }, y).put("┊", look.theme.border);
+                    Pen::new(buf, Rect { x: area.x + x, width: 1, ..area }, y).put("┊", ctx.theme.border);
                 }
             }
         }
     }
 
-    fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let call = row.call().and_then(|id| look.read_model.call(id));
+    fn bar(&self, bar: &Bar, row: &Row, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let call = row.call().and_then(|id| ctx.read_model.call(id));
         if let Some(call) = call.filter(|call| call.has_trace()) {
             let name = rows.name(row.key).map(|n| n.tool.clone()).unwrap_or_default();
-            return self.shaded(bar, row, call, &name, look, area, buf);
+            return self.draw_segmented(&SegmentedBar { bar, row, call, label: &name }, ctx, area, buf);
         }
         let style = match row.state {
             State::Failed(_) => theme.fail,
@@ -146,7 +146,7 @@ impl Timeline {
         };
         let visible = bar.from.max(0)..=bar.to.min(i64::from(area.width) - 1);
         let mut waiting = 0;
-        // Cell by cell: twenty thousand bars are drawn in a frame, and nearly all of them are short.
+        // Cell by cell without a pen: a frame may draw 20 000 bars, nearly all of them short.
         for x in visible.clone() {
             let (glyph, style) = match row.state {
                 State::Failed(_) if x == bar.to => ("✕", style),
@@ -170,7 +170,7 @@ impl Timeline {
         }
         let place =
             Rect { x: area.x.saturating_add(*visible.start() as u16), width: area.width.saturating_sub(*visible.start() as u16), ..area };
-        // A long bar carries its name, when nothing follows close by.
+        // A long bar is labelled with its tool.
         let name = rows.name(row.key).map(|n| n.tool.clone()).unwrap_or_default();
         if long >= width(&name) + 6 {
             let inside = Rect { x: place.x + 1 + waiting.min(2), width: width(&name) + 2, ..place };
@@ -178,13 +178,13 @@ impl Timeline {
         }
     }
 
-    /// The other calls of the run that the selected one belongs to stand out.
+    /// Highlights the other calls of the selected call's run.
     fn same_run(&self, rows: &Rows, chart: Rect, buf: &mut Buffer) {
         let selected = self.selected(rows).filter(|_| !self.following());
-        let bar = selected.and_then(|id| self.plan.bars.iter().find(|bar| bar.id == id));
+        let bar = selected.and_then(|id| self.layout.bars.iter().find(|bar| bar.id == id));
         let Some(run) = self.run_here().or_else(|| run_of(bar?, rows)) else { return };
-        for bar in self.plan.bars.iter().filter(|bar| run_of(bar, rows) == Some(run)) {
-            let Some(y) = self.plan.lanes.get(bar.lane).and_then(|lane| (lane.first + bar.line).checked_sub(self.top)) else { continue };
+        for bar in self.layout.bars.iter().filter(|bar| run_of(bar, rows) == Some(run)) {
+            let Some(y) = self.layout.lanes.get(bar.lane).and_then(|lane| (lane.first + bar.line).checked_sub(self.top)) else { continue };
             if y < usize::from(chart.height) {
                 let from = bar.from.clamp(0, i64::from(chart.width)) as u16;
                 let to = (bar.to + 1).clamp(0, i64::from(chart.width)) as u16;
@@ -194,9 +194,9 @@ impl Timeline {
         }
     }
 
-    fn cursor_line(&self, rows: &Rows, look: DrawContext, chart: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
+    fn cursor_line(&self, rows: &Rows, ctx: DrawContext, chart: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let x = self.cursor.map_or_else(|| self.scale.column(ctx.now), |at| self.scale.column(at));
         let Some(x) = u16::try_from(x).ok().filter(|x| *x < chart.width) else { return };
         for y in 0..chart.height {
             let place = (chart.x + x, chart.y + y);
@@ -212,41 +212,42 @@ impl Timeline {
                 }
             }
         }
-        // The selected bar is the one that Enter opens.
+        // Enter opens the selected bar.
         let Some(id) = self.selected(rows).filter(|_| !self.following()) else { return };
-        if let Some(bar) = self.plan.bars.iter().find(|b| b.id == id) {
-            let lane = &self.plan.lanes[bar.lane];
+        if let Some(bar) = self.layout.bars.iter().find(|b| b.id == id) {
+            let lane = &self.layout.lanes[bar.lane];
             if let Some(y) = (lane.first + bar.line).checked_sub(self.top).filter(|y| *y < usize::from(chart.height)) {
                 let from = bar.from.clamp(0, i64::from(chart.width)) as u16;
                 let to = (bar.to + 1).clamp(0, i64::from(chart.width)) as u16;
                 let place = Rect { x: chart.x + from, y: chart.y + y as u16, width: to.saturating_sub(from), height: 1 };
-                buf.set_style(place.intersection(buf.area), look.selection());
+                buf.set_style(place.intersection(buf.area), ctx.selection());
             }
         }
     }
-    /// In the room under the lanes: the calls that ran at the cursor, or the last ones while it follows.
-    fn list(&self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+
+    /// Draws the list below the lanes: the calls at the cursor, or the latest ones while the window follows.
+    fn list(&self, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         if area.height < 4 {
             return;
         }
-        let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
-        let here = self.plan.lanes.get(self.lane).and_then(|lane| Some((&lane.server, lane.run?)));
-        let mine = |bar: &&Bar| match here {
+        let x = self.cursor.map_or_else(|| self.scale.column(ctx.now), |at| self.scale.column(at));
+        let run_lane = self.layout.lanes.get(self.lane).and_then(|lane| Some((&lane.server, lane.run?)));
+        let listed = |bar: &&Bar| match run_lane {
             Some((_, run)) => run_of(bar, rows) == Some(run),
             None => self.following() || (bar.from..=bar.to).contains(&x),
         };
-        let mut bars: Vec<&Bar> = self.plan.bars.iter().filter(mine).collect();
-        // A run is read from its beginning.
-        bars.sort_by_key(|bar| if here.is_some() { bar.id } else { u64::MAX - bar.id });
-        let at = look.read_model.epoch.time_of_day(self.cursor.unwrap_or(look.now));
+        let mut bars: Vec<&Bar> = self.layout.bars.iter().filter(listed).collect();
+        // The calls of a run are listed oldest first.
+        bars.sort_by_key(|bar| if run_lane.is_some() { bar.id } else { u64::MAX - bar.id });
+        let at = ctx.read_model.epoch.time_of_day(self.cursor.unwrap_or(ctx.now));
         let head = match (self.following(), bars.len()) {
-            (_, n) if let Some((name, run)) = here => {
-                format!(" {n} {} of {name} in sight, run {} ", if n == 1 { "call" } else { "calls" }, run.short())
+            (_, n) if let Some((name, run)) = run_lane => {
+                format!(" {n} {} of {name}, run {} ", if n == 1 { "call" } else { "calls" }, run.short())
             }
-            (true, _) => " The last calls ".to_owned(),
-            (false, 0) => format!(" Nothing ran at {at} "),
-            (false, n) => format!(" {n} ran at {at} "),
+            (true, _) => " Latest calls ".to_owned(),
+            (false, 0) => format!(" Idle at {at} "),
+            (false, n) => format!(" {n} running at {at} "),
         };
         let mut pen = Pen::new(buf, area, 1);
         pen.put("──", theme.border).put(&head, theme.muted);
@@ -254,14 +255,14 @@ impl Timeline {
         for (y, bar) in bars.iter().take(usize::from(area.height - 2)).enumerate() {
             let Some(row) = rows.get(bar.id) else { continue };
             let name = rows.name(row.key);
-            let call = row.call().and_then(|id| look.read_model.call(id));
-            let (glyph, words, style) = outcome(row, call, look);
+            let call = row.call().and_then(|id| ctx.read_model.call(id));
+            let (glyph, words, style) = outcome(row, call, ctx);
             let mut pen = Pen::new(buf, area, y as u16 + 2);
             let start = pen.x();
-            pen.skip(1).put(&look.read_model.epoch.time_of_day(row.at), theme.muted).skip(1);
+            pen.skip(1).put(&ctx.read_model.epoch.time_of_day(row.at), theme.muted).skip(1);
             pen.put_middle(name.map_or("…", |n| &n.server), 14, theme.accent).to(start + 29);
             pen.put_middle(name.map_or("…", |n| &n.tool), 30, theme.text).to(start + 60);
-            pen.put(&format!("{:>9}  ", short(row.end(look.now).since(row.at))), theme.text);
+            pen.put(&format!("{:>9}  ", short(row.end(ctx.now).since(row.at))), theme.text);
             pen.put(&format!("{glyph} {words}"), style);
             if let Some(step) = rows.step_of(row) {
                 pen.skip(3).put(&place_words(step, rows), theme.muted);
@@ -269,42 +270,38 @@ impl Timeline {
         }
     }
 
-    /// The time under the cursor and what ran then.
-    fn foot(&self, rows: &Rows, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let at = self.cursor.unwrap_or(look.now);
+    /// Draws the time under the cursor and the calls that ran then.
+    fn foot(&self, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let at = self.cursor.unwrap_or(ctx.now);
         let mut pen = Pen::new(buf, area, 0);
-        pen.put(&look.read_model.epoch.time_of_day(at), theme.focus).put("  ", theme.text);
+        pen.put(&ctx.read_model.epoch.time_of_day(at), theme.focus).put("  ", theme.text);
         if let Some(id) = self.selected(rows)
             && let Some(row) = rows.get(id).filter(|_| !self.following())
         {
-            let call = row.call().and_then(|id| look.read_model.call(id));
-            let (glyph, words, style) = outcome(row, call, look);
+            let call = row.call().and_then(|id| ctx.read_model.call(id));
+            let (glyph, words, style) = outcome(row, call, ctx);
             let name = rows.name(row.key).map_or_else(String::new, |n| format!("{} {}", n.server, n.tool));
             pen.put(&name, theme.accent).put(&format!("  {glyph} {words}"), style);
             if let Some(step) = rows.step_of(row) {
                 pen.put(&format!("  {}", place_words(step, rows)), theme.muted);
             }
-            pen.put(&format!("  {}   ", short(row.end(look.now).since(row.at))), theme.text);
+            pen.put(&format!("  {}   ", short(row.end(ctx.now).since(row.at))), theme.text);
         }
-        let x = self.cursor.map_or_else(|| self.scale.column(look.now), |at| self.scale.column(at));
-        let running = self.plan.bars.iter().filter(|bar| (bar.from..=bar.to).contains(&x)).count();
-        let then = if self.following() { "now" } else { "then" };
+        let x = self.cursor.map_or_else(|| self.scale.column(ctx.now), |at| self.scale.column(at));
+        let running = self.layout.bars.iter().filter(|bar| (bar.from..=bar.to).contains(&x)).count();
         let words = match running {
-            0 => format!("nothing ran {then}"),
-            n => format!("{n} ran {then}"),
+            0 => "idle".to_owned(),
+            n => format!("{n} running"),
         };
-        pen.put(
-            &if self.following() { words.replace("ran", "running").replace("nothing running", "nothing runs") } else { words },
-            theme.muted,
-        );
+        pen.put(&words, theme.muted);
         if let Some(legend) = LEGENDS.iter().find(|legend| width(legend) <= pen.left()) {
             pen.right(&[(legend, theme.muted)]);
         }
     }
 }
 
-/// The time between two labels of the axis: a round time that is at least 14 cells long.
+/// Returns the time between two labels of the axis: a round time that takes at least 14 columns.
 fn tick(cell: u64) -> u64 {
     const STEPS: [u64; 26] = [
         100_000,
@@ -337,19 +334,19 @@ fn tick(cell: u64) -> u64 {
     STEPS.into_iter().find(|step| *step >= cell * 14).unwrap_or(7_200_000_000_000)
 }
 
-/// The cells of an axis in which a whole step of the wall clock falls, and when that is. A step from before
-/// Switchboard began, which the first cell of an axis from its very beginning may hold, is none.
+/// Returns the columns that contain a whole step of the wall clock, and its time. Skips a step from before the start of
+/// the engine's clock, which the first column of the axis may contain.
 fn ticks(start: Stamp, cell: u64, epoch: Epoch, step: u64, cells: u16) -> impl Iterator<Item = (u16, Stamp)> {
     let day = epoch.unix_ms % 86_400_000 * 1_000_000;
     (0..cells).filter_map(move |x| {
         let wall = start.0 + u64::from(x) * cell + day;
-        let whole = wall / step * step;
-        let at = whole.checked_sub(day)?;
-        (whole > wall.saturating_sub(cell)).then_some((x, Stamp(at)))
+        let step_start = wall / step * step;
+        let at = step_start.checked_sub(day)?;
+        (step_start > wall.saturating_sub(cell)).then_some((x, Stamp(at)))
     })
 }
 
-/// A label of the axis, as exact as the ticks need it.
+/// Formats a label of the axis, as precise as the step requires.
 fn tick_words(epoch: Epoch, at: Stamp, step: u64) -> String {
     let time = epoch.time_of_day(at);
     match step {
@@ -370,7 +367,7 @@ mod tests {
 
     #[test]
     fn an_axis_begins_with_the_first_whole_step_after_the_start() {
-        // Begun 300 ms after a whole second: the whole second before is in the first cell, but before time began.
+        // Started 300 ms after a whole second: that second is in the first column, but before the clock's start.
         assert_eq!(at(1_000_300, 0, 50_000_000, 1_000_000_000)[0], (14, 700_000_000));
         assert_eq!(at(1_000_020, 0, 50_000_000, 1_000_000_000)[0], (20, 980_000_000));
         assert_eq!(at(1_000_000, 0, 50_000_000, 1_000_000_000)[0], (0, 0));

@@ -1,5 +1,5 @@
-//! Runs of workflows under the lanes of the servers: a bracket from the beginning of each to its end, with how it
-//! ended; the cursor on one brings out its calls wherever they ran.
+//! The lanes of workflow runs, below those of the servers: a bracket from start to end of each run, with its outcome. The
+//! cursor on a run highlights its calls in all lanes.
 
 use ratatui::{
     buffer::Buffer,
@@ -18,20 +18,20 @@ use crate::{
 
 use super::{
     Timeline,
-    plan::{Bar, Lane, Plan},
+    layout::{Bar, Lane, TimelineLayout},
 };
 
-/// Runs that have a lane at once, the newest of those that the window shows; fewer where there is little room.
+/// The most run lanes: the newest runs of the window, fewer on a low screen.
 const MOST: usize = 6;
 
-/// The run that the call of a bar belongs to.
+/// Returns the run of a bar's call.
 pub(super) fn run_of(bar: &Bar, rows: &Rows) -> Option<RunId> {
     let row = rows.get(bar.id).filter(|row| row.origin() == Some(Origin::Workflow))?;
     rows.step_of(row).map(|step| step.run)
 }
 
-impl Plan {
-    /// Lanes for the runs whose calls are shown, under all others, so that none of those moves.
+impl TimelineLayout {
+    /// Adds lanes for the runs whose calls are shown, below all others, so that the others do not move.
     pub fn add_runs(&mut self, rows: &Rows, height: usize) {
         let mut runs: Vec<RunId> = vec![];
         for bar in &self.bars {
@@ -51,33 +51,33 @@ impl Plan {
 }
 
 impl Timeline {
-    /// The run whose lane the cursor is on.
+    /// Returns the run whose lane the cursor is on.
     pub(super) fn run_here(&self) -> Option<RunId> {
-        self.plan.lanes.get(self.lane)?.run
+        self.layout.lanes.get(self.lane)?.run
     }
 
     /// Draws the brackets.
-    pub(super) fn brackets(&self, rows: &Rows, look: DrawContext, chart: Rect, buf: &mut Buffer) {
-        for lane in &self.plan.lanes {
+    pub(super) fn brackets(&self, rows: &Rows, ctx: DrawContext, chart: Rect, buf: &mut Buffer) {
+        for lane in &self.layout.lanes {
             let (Some(run), Some(y)) = (lane.run, lane.first.checked_sub(self.top)) else { continue };
             if y < usize::from(chart.height) {
-                self.bracket(lane, run, rows, look, Rect { y: chart.y + y as u16, height: 1, ..chart }, buf);
+                self.bracket(lane, run, rows, ctx, Rect { y: chart.y + y as u16, height: 1, ..chart }, buf);
             }
         }
     }
 
-    fn bracket(&self, lane: &Lane, run: RunId, rows: &Rows, look: DrawContext, line: Rect, buf: &mut Buffer) {
-        let view = look.read_model.runs.get(run);
-        let bars = || self.plan.bars.iter().filter(|bar| run_of(bar, rows) == Some(run));
+    fn bracket(&self, lane: &Lane, run: RunId, rows: &Rows, ctx: DrawContext, line: Rect, buf: &mut Buffer) {
+        let view = ctx.read_model.runs.get(run);
+        let bars = || self.layout.bars.iter().filter(|bar| run_of(bar, rows) == Some(run));
         let (from, to, running) = match view {
             Some(view) => {
-                let end = view.report.as_ref().map_or(look.now, |report| report.ended);
+                let end = view.report.as_ref().map_or(ctx.now, |report| report.ended);
                 (self.scale.column(view.started), self.scale.column(end), view.report.is_none())
             }
-            // Of a run that is no longer kept, its calls say where it was.
+            // The extent of a dropped run is that of its calls.
             None => (bars().map(|bar| bar.from).min().unwrap_or(0), bars().map(|bar| bar.to).max().unwrap_or(0), false),
         };
-        let (glyph, words, style) = view.map_or(("", "no longer kept", look.theme.muted), |view| of_run(view, look));
+        let (glyph, words, style) = view.map_or(("", "dropped", ctx.theme.muted), |view| of_run(view, ctx));
         let style = if self.run_here() == Some(run) { style.add_modifier(Modifier::BOLD) } else { style };
         let last = i64::from(line.width) - 1;
         for x in from.max(0)..=to.min(last) {
@@ -90,19 +90,19 @@ impl Timeline {
             };
             set(buf, line, x, sign, style);
         }
-        let took = view.map(|view| short(view.report.as_ref().map_or(look.now, |report| report.ended).since(view.started)));
+        let took = view.map(|view| short(view.report.as_ref().map_or(ctx.now, |report| report.ended).since(view.started)));
         let texts = match &took {
             Some(took) => {
                 [format!("{} {glyph} {words} · {took}", lane.server), format!("{glyph} {words} · {took}"), format!("{glyph} {took}")]
             }
             None => [format!("{} {words}", lane.server), words.to_owned(), String::new()],
         };
-        tell(&texts, (from, to), style, line, buf);
+        write_label(&texts, (from, to), style, line, buf);
     }
 }
 
-/// Writes the first of the texts that there is room for: behind the bracket, before it, or within.
-fn tell(texts: &[String], (from, to): (i64, i64), style: Style, line: Rect, buf: &mut Buffer) {
+/// Writes the first of the texts that fits after, before or within the bracket.
+fn write_label(texts: &[String], (from, to): (i64, i64), style: Style, line: Rect, buf: &mut Buffer) {
     let cells = i64::from(line.width);
     for text in texts {
         let long = i64::from(width(text));

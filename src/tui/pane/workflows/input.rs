@@ -1,4 +1,4 @@
-//! The input of a workflow: a form from its schema, or JSON. What was entered stays for the session.
+//! The input pane of a workflow: a form from its schema, or JSON. Remembers the entered input for the session.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     tui::{
         action::Action,
         keymap::Context,
-        pane::{DrawContext, call::Outcome},
+        pane::{DrawContext, call::KeyOutcome},
         widget::{
             editor::{EditorEvent, JsonEditor},
             form::{FormEvent, FormView, Leave},
@@ -33,13 +33,13 @@ pub struct InputPane {
     form: Option<FormView>,
     editor: Option<JsonEditor>,
     complaints: Vec<String>,
-    /// JSON that was cleared while it was edited, after the form's that took its place.
+    /// JSON text that was cleared in the editor, for undo.
     cleared: Cleared,
     memory: HashMap<Arc<str>, String>,
 }
 
 impl InputPane {
-    /// Turns to a workflow, with the input that it had before.
+    /// Shows a workflow with its remembered input.
     pub(super) fn show(&mut self, name: Option<&Arc<str>>, plan: Option<&Arc<Plan>>) {
         let schema = plan.map(|plan| plan.input.clone()).unwrap_or_default();
         if self.name.as_ref() == name && self.schema == schema {
@@ -53,10 +53,10 @@ impl InputPane {
         self.complaints.clear();
         self.form = plan.map(|_| {
             let mut form = FormView::new(&schema);
-            if let Some(kept) = name.and_then(|name| self.memory.get(name)) {
-                // It came from a form, so it is JSON.
-                let _ = form.set_json(kept);
-                form.forget_past();
+            if let Some(input) = name.and_then(|name| self.memory.get(name)) {
+                // The text came from a form, so it is valid JSON.
+                let _ = form.set_json(input);
+                form.clear_undo();
             }
             form
         });
@@ -71,59 +71,59 @@ impl InputPane {
         }
     }
 
-    /// Whether there is nothing to enter.
+    /// Returns whether the workflow takes no input.
     pub fn is_empty(&self) -> bool {
         self.form.as_ref().is_none_or(|form| form.form().rows().is_empty())
     }
 
-    /// Whether letters go into a field.
+    /// Returns whether letters go into a field.
     pub fn wants_text(&self) -> bool {
         self.editor.is_some() || self.form.as_ref().is_some_and(FormView::wants_text)
     }
 
-    /// Whether the input is edited as JSON.
+    /// Returns whether the input is edited as JSON.
     pub fn editing_json(&self) -> bool {
         self.editor.is_some()
     }
 
-    /// Begins to type into the form.
+    /// Starts typing into the form.
     pub fn begin(&mut self) {
         if let Some(form) = &mut self.form {
             form.edit();
         }
     }
 
-    /// Gives a key to the form or the editor.
-    pub fn key(&mut self, key: KeyEvent) -> Outcome {
+    /// Passes a key to the form or the editor.
+    pub fn key(&mut self, key: KeyEvent) -> KeyOutcome {
         self.complaints.clear();
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => match editor.handle(key) {
-                EditorEvent::Submit => Outcome::Fire,
-                EditorEvent::Leave => Outcome::Leave,
-                _ => Outcome::Stay,
+                EditorEvent::Submit => KeyOutcome::Fire,
+                EditorEvent::Leave => KeyOutcome::Leave,
+                _ => KeyOutcome::Stay,
             },
             (None, Some(form)) => match form.handle(key) {
-                FormEvent::Submit => Outcome::Fire,
-                FormEvent::Leave(Leave::Out) => Outcome::Leave,
-                FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => Outcome::Next,
-                FormEvent::Leave(Leave::Before) if key.code == KeyCode::BackTab => Outcome::Previous,
-                _ => Outcome::Stay,
+                FormEvent::Submit => KeyOutcome::Fire,
+                FormEvent::Leave(Leave::Out) => KeyOutcome::Leave,
+                FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => KeyOutcome::Next,
+                FormEvent::Leave(Leave::Before) if key.code == KeyCode::BackTab => KeyOutcome::Previous,
+                _ => KeyOutcome::Stay,
             },
-            (None, None) => Outcome::Stay,
+            (None, None) => KeyOutcome::Stay,
         }
     }
 
-    /// Puts the cursor on the field at this row of the screen; whether there is one.
+    /// Puts the cursor on the field at this row of the screen. Returns whether there is one.
     pub fn click(&mut self, y: u16) -> bool {
         self.editor.is_none() && self.form.as_mut().is_some_and(|form| form.click(y))
     }
 
-    /// The form, unless JSON is edited.
+    /// Returns the form, unless JSON is edited.
     pub fn form_mut(&mut self) -> Option<&mut FormView> {
         self.form.as_mut().filter(|_| self.editor.is_none())
     }
 
-    /// Inserts pasted text where the cursor is.
+    /// Inserts pasted text at the cursor.
     pub fn paste(&mut self, text: &str) {
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => drop(editor.paste(text)),
@@ -132,18 +132,18 @@ impl InputPane {
         }
     }
 
-    /// Starts again from the defaults; [`InputPane::undo`] brings back what was there. Whether there was anything.
+    /// Resets the input to the defaults; [`InputPane::undo`] restores it. Returns whether anything changed.
     pub fn reset(&mut self) -> bool {
         let Some(form) = &mut self.form else { return false };
         self.cleared.reset(form, &mut self.editor)
     }
 
-    /// Whether there is a change that can be taken back.
+    /// Returns whether there is a change to undo.
     pub fn can_undo(&self) -> bool {
         self.cleared.can_undo(self.form.as_ref(), self.editor.as_ref())
     }
 
-    /// Takes the last change of the form or the JSON back.
+    /// Undoes the last change of the form or the JSON.
     pub fn undo(&mut self) {
         self.complaints.clear();
         self.cleared.undo(&mut self.form, &mut self.editor, &self.schema);
@@ -153,7 +153,7 @@ impl InputPane {
         self.editor = Some(editor_of(&self.schema, text));
     }
 
-    /// Goes from the form to JSON or back; JSON that cannot be read stays in the editor.
+    /// Switches between the form and JSON. Invalid JSON stays in the editor.
     pub fn toggle_json(&mut self) {
         self.complaints.clear();
         match (&mut self.editor, &mut self.form) {
@@ -161,7 +161,7 @@ impl InputPane {
                 Ok(()) => self.editor = None,
                 Err(error) => {
                     editor.to_problem();
-                    self.complaints.push(format!("Not JSON yet: {error}"));
+                    self.complaints.push(format!("not valid JSON: {error}"));
                 }
             },
             (None, Some(form)) => {
@@ -172,7 +172,7 @@ impl InputPane {
         }
     }
 
-    /// The input as it stands, however incomplete: for a dry run.
+    /// Returns the input without validation, for a dry run.
     pub fn draft(&self) -> Body {
         match (&self.editor, &self.form) {
             (Some(editor), _) => Body::from(editor.text()),
@@ -181,12 +181,12 @@ impl InputPane {
         }
     }
 
-    /// The input if it can be sent; what is wrong is shown in the pane.
-    pub fn ready(&mut self) -> Option<Body> {
+    /// Returns the input if it is valid. Otherwise the pane shows the problems.
+    pub fn validated(&mut self) -> Option<Body> {
         let made = match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => match (editor.submit(), Json::parse(&editor.text())) {
                 (EditorEvent::Submit, Ok(json @ Json::Object(_))) => Ok(Body::from(json.text())),
-                (EditorEvent::Submit, Ok(_)) => Err(vec!["The input is a JSON object: { … }".into()]),
+                (EditorEvent::Submit, Ok(_)) => Err(vec!["the input must be a JSON object: { … }".into()]),
                 _ => Err(vec![]),
             },
             (None, Some(form)) => match form.submit() {
@@ -204,7 +204,7 @@ impl InputPane {
         }
     }
 
-    /// The rows that the pane would like, its border included.
+    /// Returns the preferred height of the pane, its border included.
     pub fn rows_wanted(&self) -> u16 {
         let fields = match (&self.editor, &self.form) {
             (Some(editor), _) => editor.text().lines().count() + 3,
@@ -215,17 +215,17 @@ impl InputPane {
     }
 
     /// Draws the pane.
-    pub fn draw(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let title = if look.focused { theme.focus } else { theme.text };
+    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let title = if ctx.focused { theme.focus } else { theme.text };
         let contexts = [if self.wants_text() { Context::InputText } else { Context::Input }];
-        let key = |action| look.keys.key(&contexts, action).unwrap_or_default();
-        let right = format!("{} runs it · {} dry run", key(Action::RunWorkflow), key(Action::DryRun));
+        let key = |action| ctx.keys.key(&contexts, action).unwrap_or_default();
+        let right = format!("{} run · {} dry run", key(Action::RunWorkflow), key(Action::DryRun));
         let right = if self.form.is_some() { right } else { String::new() };
-        let inner = pane(buf, area, &[("Input", title)], &[(&right, theme.muted)], look.focused, theme);
+        let inner = pane(buf, area, &[("Input", title)], &[(&right, theme.muted)], ctx.focused, theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         if self.form.is_none() {
-            Pen::new(buf, inner, 0).put("There is no sound file of this workflow, so it cannot be run.", theme.muted);
+            Pen::new(buf, inner, 0).put("The workflow file is missing or has errors, so it cannot run", theme.muted);
             return;
         }
         let mut y = 0;
@@ -237,12 +237,12 @@ impl InputPane {
         let below = (self.complaints.len() as u16).min(inner.height.saturating_sub(y + 1)).min(3);
         let body = Rect { y: inner.y + y.min(inner.height), height: inner.height.saturating_sub(y + below), ..inner };
         match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => editor.draw(body, buf, theme, look.focused),
+            (Some(editor), _) => editor.draw(body, buf, theme, ctx.focused),
             (None, Some(form)) if !form.form().rows().is_empty() => {
-                form.show_keys(look.keys);
-                form.draw(body, buf, theme, look.focused);
+                form.show_keys(ctx.keys);
+                form.draw(body, buf, theme, ctx.focused);
             }
-            _ => drop(Pen::new(buf, body, 0).put("It takes no input.", theme.muted)),
+            _ => drop(Pen::new(buf, body, 0).put("No input", theme.muted)),
         }
         for (index, complaint) in self.complaints.iter().take(usize::from(below)).enumerate() {
             let row = Rect { y: inner.bottom().saturating_sub(below), height: below, ..inner };

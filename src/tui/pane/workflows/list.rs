@@ -1,4 +1,4 @@
-//! The list of workflows: name, how it went last, when, how long it took.
+//! The list of workflows: name, outcome, time and duration of the latest run.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,22 +16,22 @@ use crate::{
 };
 
 use super::{
-    Flows, Row,
+    ListRow, WorkflowsPane,
     state::{of_outcome, of_run},
 };
 
-impl Flows {
+impl WorkflowsPane {
     /// Draws the list.
-    pub fn draw_list(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let title = if look.focused { theme.focus } else { theme.text };
+    pub fn draw_list(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let title = if ctx.focused { theme.focus } else { theme.text };
         let count = self.list.len();
-        let running = look.read_model.runs.running;
+        let running = ctx.read_model.runs.running;
         let right = if running > 0 { format!("{running} running") } else { String::new() };
         let pieces = [(right.as_str(), theme.running)];
-        let inner = pane(buf, area, &[("Workflows", title)], if running > 0 { &pieces } else { &[] }, look.focused, theme);
+        let inner = pane(buf, area, &[("Workflows", title)], if running > 0 { &pieces } else { &[] }, ctx.focused, theme);
         if self.rows.is_empty() {
-            self.draw_empty(look, inner, buf);
+            self.draw_empty(ctx, inner, buf);
             return;
         }
         let broken = self.list.iter().filter(|flow| flow.plan.is_err()).count();
@@ -40,40 +40,40 @@ impl Flows {
             summary.push_str(&format!(" · {broken} broken"));
         }
         if !self.troubles.is_empty() {
-            summary.push_str(&format!(" · {} not read", self.troubles.len()));
+            summary.push_str(&format!(" · {} unreadable", self.troubles.len()));
         }
         let style = if broken > 0 || !self.troubles.is_empty() { theme.fail } else { theme.muted };
         lower(buf, area, &[(&summary, style)], theme.border);
         for (y, index) in self.window.rows(self.rows.len(), usize::from(inner.height)).enumerate() {
             let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
-            let here = index == self.window.cursor;
+            let selected = index == self.window.cursor;
             match &self.rows[index] {
-                Row::Flow(name) => self.draw_flow(name, here, look, place, buf),
-                Row::Run(run) => {
-                    if let Some(run) = look.read_model.runs.get(*run) {
-                        draw_run(run, look, place, buf);
+                ListRow::Flow(name) => self.draw_flow(name, selected, ctx, place, buf),
+                ListRow::Run(run) => {
+                    if let Some(run) = ctx.read_model.runs.get(*run) {
+                        draw_run(run, ctx, place, buf);
                     }
                 }
             }
-            if here {
-                buf.set_style(place.intersection(buf.area), look.selection());
+            if selected {
+                buf.set_style(place.intersection(buf.area), ctx.selection());
             }
         }
     }
 
-    fn draw_flow(&self, name: &Arc<str>, here: bool, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+    fn draw_flow(&self, name: &Arc<str>, selected: bool, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let flow = self.list.iter().find(|flow| flow.name == *name);
-        let run = look.read_model.runs.last_of(name);
+        let run = ctx.read_model.runs.last_of(name);
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1);
         let (glyph, style) = match (flow.map(|flow| &flow.plan), run) {
             (Some(Err(_)), _) => ("✕", theme.fail),
             (_, Some(run)) => {
-                let (glyph, _, style) = of_run(run, look);
+                let (glyph, _, style) = of_run(run, ctx);
                 (glyph, style)
             }
-            (_, None) => match self.past(name, look.read_model).map(|run| run.outcome.as_deref()) {
+            (_, None) => match self.past(name, ctx.read_model).map(|run| run.outcome.as_deref()) {
                 Some(Some(outcome)) => RunOutcome::from_key(outcome).map_or(("·", theme.muted), |outcome| of_outcome(outcome, theme)),
                 Some(None) => ("?", theme.warn),
                 None => ("·", theme.muted),
@@ -83,24 +83,24 @@ impl Flows {
         let (words, style) = match (flow, run) {
             (Some(Flow { plan: Err(problems), .. }), _) => (count(problems.len(), "problem"), theme.fail),
             (_, Some(run)) => {
-                let took = run.report.as_ref().map_or_else(|| look.now.since(run.started), |report| report.took());
-                let (_, _, style) = of_run(run, look);
-                let when = &look.read_model.epoch.time_of_day(run.started)[..5];
+                let took = run.report.as_ref().map_or_else(|| ctx.now.since(run.started), |report| report.took());
+                let (_, _, style) = of_run(run, ctx);
+                let when = &ctx.read_model.epoch.time_of_day(run.started)[..5];
                 let when = if area.width >= 36 { format!("  {when}") } else { String::new() };
                 (format!("{}{when}", short(took)), if run.report.is_none() { style } else { theme.muted })
             }
-            (Some(Flow { plan: Ok(_), .. }), None) if self.past(name, look.read_model).is_some() => {
-                let past = self.past(name, look.read_model);
+            (Some(Flow { plan: Ok(_), .. }), None) if self.past(name, ctx.read_model).is_some() => {
+                let past = self.past(name, ctx.read_model);
                 match past.and_then(|run| run.took_ms) {
                     Some(took) => {
-                        let now = look.read_model.epoch.unix_ms(look.now);
+                        let now = ctx.read_model.epoch.unix_ms(ctx.now);
                         let ago = past.map(|run| now.saturating_sub(run.started_ms)).map(ago).unwrap_or_default();
                         let ago = if area.width >= 36 { format!("  {ago}") } else { String::new() };
                         (format!("{}{ago}", short(Duration::from_millis(took))), theme.muted)
                     }
                     None => {
-                        let key = look.keys.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default();
-                        (format!("interrupted, {key} goes on"), theme.warn)
+                        let key = ctx.keys.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default();
+                        (format!("interrupted · {key} resume"), theme.warn)
                     }
                 }
             }
@@ -109,14 +109,14 @@ impl Flows {
         };
         pen.right(&[(" ", theme.text), (&words, style), (" ", theme.text)]);
         let room = pen.left();
-        pen.put_middle(name, room, if here { theme.accent } else { theme.text });
+        pen.put_middle(name, room, if selected { theme.accent } else { theme.text });
     }
 
-    fn draw_empty(&self, look: DrawContext, inner: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let place = self.folder.as_ref().map_or_else(|| "a folder named workflows beside your configuration".to_owned(), String::clone);
+    fn draw_empty(&self, ctx: DrawContext, inner: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let place = self.folder.as_ref().map_or_else(|| "the workflows folder next to your configuration".to_owned(), String::clone);
         let text = format!(
-            "No workflow yet. A file per workflow in {place} shows up here; `switchboard workflow new NAME` writes one, and w on a call keeps that call as one."
+            "No workflows yet. Put one file per workflow into {place}, run `switchboard workflow new NAME`, or press w on a call to save it as a workflow."
         );
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         for (y, row) in wrap(&text, room.width).iter().enumerate() {
@@ -125,18 +125,18 @@ impl Flows {
     }
 }
 
-fn draw_run(run: &RunView, look: DrawContext, area: Rect, buf: &mut Buffer) {
-    let theme = look.theme;
-    let (glyph, words, style) = of_run(run, look);
-    let took = run.report.as_ref().map_or_else(|| look.now.since(run.started), |report| report.took());
-    let when = &look.read_model.epoch.time_of_day(run.started)[..8];
+fn draw_run(run: &RunView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    let theme = ctx.theme;
+    let (glyph, words, style) = of_run(run, ctx);
+    let took = run.report.as_ref().map_or_else(|| ctx.now.since(run.started), |report| report.took());
+    let when = &ctx.read_model.epoch.time_of_day(run.started)[..8];
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(3).put(glyph, style).skip(1);
     pen.right(&[(" ", theme.text), (&short(took), theme.muted), (" ", theme.text)]);
     pen.put(when, theme.muted).skip(1).put(words, style);
 }
 
-/// How long ago, in the largest unit that fits.
+/// Formats an age in the largest unit that fits.
 fn ago(ms: u64) -> String {
     let minutes = ms / 60_000;
     match minutes {

@@ -1,7 +1,7 @@
-//! The workflows view: which there are and how they went, the graph, the input, the steps of a run.
+//! The workflows view: the list of workflows with their latest runs, the graph, the input and the steps of a run.
 //!
-//! `list` is the left column, `chart` the graph, `input` the form, `steps` the waterfall, `step` what one step was
-//! given and gave. All show the workflow, or the run, under the list's cursor, and share which step is selected.
+//! `list` is the left column, `chart` the graph, `input` the form, `steps` the waterfall, `step` the arguments and the
+//! result of a step. All panes show the workflow or run under the list's cursor and share the selected step.
 
 pub mod chart;
 pub mod input;
@@ -32,46 +32,46 @@ use self::{chart::Chart, input::InputPane, step::StepPane, steps::Steps};
 
 /// A row of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Row {
-    /// A workflow, by its name; of its runs the last is shown.
+pub enum ListRow {
+    /// A workflow by name. The other panes show its latest run.
     Flow(Arc<str>),
-    /// An earlier run of the workflow above.
+    /// An earlier run of the workflow in the row above.
     Run(RunId),
 }
 
-/// Earlier runs that are listed under the workflow of the cursor.
+/// The most earlier runs below the selected workflow.
 const EARLIER: usize = 8;
 
-/// What there is to be shown of the workflow under the cursor.
+/// Which panes the selected workflow needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Shape {
-    /// A graph, and a form.
+enum PaneSet {
+    /// Graph and input form: it has not run.
     #[default]
-    New,
-    /// A run.
-    Ran,
-    /// What is wrong with its file.
-    Broken,
+    Form,
+    /// Graph, waterfall and step: it has a run.
+    Run,
+    /// The problems of its file.
+    Problems,
 }
 
-/// Everything that the view keeps.
+/// The state of the view.
 #[derive(Default)]
-pub struct Flows {
+pub struct WorkflowsPane {
     /// The workflow files.
     pub list: Vec<Flow>,
-    /// Where new ones are put.
+    /// The folder of new workflow files.
     pub folder: Option<String>,
     /// Files that could not be read.
     pub troubles: Vec<String>,
     /// Runs of earlier sessions, newest first.
     pub past: Vec<RunHeader>,
-    rows: Vec<Row>,
-    cursor: Option<Row>,
+    rows: Vec<ListRow>,
+    cursor: Option<ListRow>,
     window: Window,
-    shape: Shape,
-    /// The path of the selected step; `None` selects the run as a whole.
+    pane_set: PaneSet,
+    /// The path of the selected step; `None` selects the whole run.
     step: Option<Arc<str>>,
-    /// The run that was started here last: its workings are followed until the user looks elsewhere.
+    /// The run that was started last. The selection follows its active step until the user selects another.
     follows: Option<RunId>,
     /// The graph.
     pub chart: Chart,
@@ -83,66 +83,66 @@ pub struct Flows {
     pub detail: StepPane,
 }
 
-impl Flows {
-    /// Takes over the files as they are now.
+impl WorkflowsPane {
+    /// Sets the workflow files.
     pub fn set(&mut self, shelf: &Shelf) {
         self.list = flows(shelf);
         self.folder.clone_from(&shelf.folder);
         self.troubles.clone_from(&shelf.problems);
     }
 
-    /// The name of the workflow under the cursor.
+    /// Returns the name of the workflow under the cursor.
     pub fn name(&self, read_model: &ConsoleState) -> Option<Arc<str>> {
         match self.cursor.as_ref()? {
-            Row::Flow(name) => Some(name.clone()),
-            Row::Run(run) => read_model.runs.get(*run).map(|run| run.plan.name.clone()),
+            ListRow::Flow(name) => Some(name.clone()),
+            ListRow::Run(run) => read_model.runs.get(*run).map(|run| run.plan.name.clone()),
         }
     }
 
-    /// The workflow under the cursor, if there is a file of it.
+    /// Returns the workflow under the cursor, if it has a file.
     pub fn flow(&self, read_model: &ConsoleState) -> Option<&Flow> {
         let name = self.name(read_model)?;
         self.list.iter().find(|flow| flow.name == name)
     }
 
-    /// The run that is shown: the one under the cursor, or the workflow's last.
+    /// Returns the run that is shown: the one under the cursor, or the workflow's latest.
     pub fn run<'w>(&self, read_model: &'w ConsoleState) -> Option<&'w Arc<RunView>> {
         match self.cursor.as_ref()? {
-            Row::Flow(name) => read_model.runs.last_of(name),
-            Row::Run(run) => read_model.runs.get(*run),
+            ListRow::Flow(name) => read_model.runs.last_of(name),
+            ListRow::Run(run) => read_model.runs.get(*run),
         }
     }
 
-    /// The last run of a workflow in an earlier session, when there is none of it in this one.
+    /// Returns a workflow's latest run of an earlier session, if it has not run in this one.
     pub fn past(&self, name: &str, read_model: &ConsoleState) -> Option<&RunHeader> {
         self.past.iter().find(|run| run.workflow == name).filter(|_| read_model.runs.last_of(name).is_none())
     }
 
-    /// The run of the workflow under the cursor that was interrupted and can go on.
+    /// Returns the interrupted run of the workflow under the cursor, which can be resumed.
     pub fn interrupted(&self, read_model: &ConsoleState) -> Option<RunId> {
         self.past(&self.name(read_model)?, read_model).filter(|run| run.outcome.is_none()).map(|run| run.run)
     }
 
-    /// Whether the cursor is on an earlier run.
+    /// Returns whether the cursor is on an earlier run.
     pub fn on_earlier(&self) -> bool {
-        matches!(self.cursor, Some(Row::Run(_)))
+        matches!(self.cursor, Some(ListRow::Run(_)))
     }
 
-    /// Whether the workflow under the cursor is broken and there is no run of it to be shown.
+    /// Returns whether the file of the workflow under the cursor has errors, unless an earlier run is selected.
     pub fn broken(&self, read_model: &ConsoleState) -> bool {
         !self.on_earlier() && self.flow(read_model).is_some_and(|flow| flow.plan.is_err())
     }
 
-    /// The parts of the view, in the order of Tab.
+    /// Returns the parts of the view in Tab order.
     pub fn order(&self, part: Part) -> &'static [Part] {
-        match (self.shape, part) {
-            (Shape::Broken, _) => &[Part::Main, Part::Graph],
-            (Shape::New, _) | (Shape::Ran, Part::Input) => &[Part::Main, Part::Graph, Part::Input],
-            (Shape::Ran, _) => &[Part::Main, Part::Graph, Part::Steps, Part::Step],
+        match (self.pane_set, part) {
+            (PaneSet::Problems, _) => &[Part::Main, Part::Graph],
+            (PaneSet::Form, _) | (PaneSet::Run, Part::Input) => &[Part::Main, Part::Graph, Part::Input],
+            (PaneSet::Run, _) => &[Part::Main, Part::Graph, Part::Steps, Part::Step],
         }
     }
 
-    /// Where the parts stand.
+    /// Returns the areas of the parts.
     pub fn places(&self, part: Part, body: Rect) -> Vec<(Part, Rect)> {
         if body.width < 90 || body.height < 18 {
             return vec![(part, body)];
@@ -150,10 +150,10 @@ impl Flows {
         let left = (body.width * 28 / 100).clamp(28, 46);
         let list = Rect { width: left, ..body };
         let right = Rect { x: body.x + left, width: body.width - left, ..body };
-        if self.shape == Shape::Broken {
+        if self.pane_set == PaneSet::Problems {
             return vec![(Part::Main, list), (Part::Graph, right)];
         }
-        let form = self.shape == Shape::New || part == Part::Input;
+        let form = self.pane_set == PaneSet::Form || part == Part::Input;
         let below = if form { self.input.rows_wanted().clamp(7, right.height / 2) } else { (right.height * 9 / 20).clamp(9, 24) };
         let graph = Rect { height: right.height - below, ..right };
         let low = Rect { y: graph.bottom(), height: below, ..right };
@@ -170,29 +170,29 @@ impl Flows {
         places
     }
 
-    /// The path of the selected step.
+    /// Returns the path of the selected step.
     pub fn selected(&self) -> Option<&Arc<str>> {
         self.step.as_ref()
     }
 
-    /// Selects a step, or the run as a whole; from now on it stays selected.
+    /// Selects a step or the whole run, and stops following the active step.
     pub fn select(&mut self, step: Option<Arc<str>>) {
         self.step = step;
         self.follows = None;
     }
 
-    /// Shows a run that begins, and follows it.
+    /// Shows a new run and follows it.
     pub fn begin(&mut self, run: RunId, name: &str) {
-        self.cursor = Some(Row::Flow(name.into()));
+        self.cursor = Some(ListRow::Flow(name.into()));
         (self.step, self.follows) = (None, Some(run));
     }
 
     /// Goes to a workflow.
     pub fn reveal(&mut self, name: &str) {
-        self.put(Row::Flow(name.into()));
+        self.move_to(ListRow::Flow(name.into()));
     }
 
-    fn put(&mut self, row: Row) {
+    fn move_to(&mut self, row: ListRow) {
         if self.cursor.as_ref() != Some(&row) {
             self.cursor = Some(row);
             (self.step, self.follows) = (None, None);
@@ -203,22 +203,22 @@ impl Flows {
     pub fn go(&mut self, to: Move) {
         self.window.go(to, self.rows.len());
         if let Some(row) = self.rows.get(self.window.cursor) {
-            self.put(row.clone());
+            self.move_to(row.clone());
         }
     }
 
-    /// Puts the cursor on the row at this line of the screen; whether it was there already.
+    /// Puts the cursor on the row at this row of the screen. Returns whether it was there already.
     pub fn click(&mut self, area: Rect, y: u16) -> Option<bool> {
         let inside = usize::from(y.checked_sub(area.y + 1)?);
         let row = self.rows.get(self.window.top + inside)?.clone();
-        let again = self.cursor.as_ref() == Some(&row);
-        self.put(row);
-        Some(again)
+        let same = self.cursor.as_ref() == Some(&row);
+        self.move_to(row);
+        Some(same)
     }
 
-    /// Brings the list, the selection and the panes in order.
+    /// Updates the list, the selection and the panes.
     pub fn fit(&mut self, read_model: &ConsoleState, list: Option<Rect>, graph: Option<Rect>) {
-        self.fill(read_model);
+        self.rebuild_rows(read_model);
         self.follow(read_model);
         let height = list.map_or(0, |place| usize::from(place.height.saturating_sub(2)));
         let at = self.rows.iter().position(|row| Some(row) == self.cursor.as_ref());
@@ -230,10 +230,10 @@ impl Flows {
         self.window.fit(self.rows.len(), height);
         let plan = self.flow(read_model).and_then(|flow| flow.plan.as_ref().ok()).cloned();
         let run = self.run(read_model).cloned();
-        self.shape = match (self.broken(read_model), &run) {
-            (true, _) => Shape::Broken,
-            (false, Some(_)) => Shape::Ran,
-            (false, None) => Shape::New,
+        self.pane_set = match (self.broken(read_model), &run) {
+            (true, _) => PaneSet::Problems,
+            (false, Some(_)) => PaneSet::Run,
+            (false, None) => PaneSet::Form,
         };
         let room = graph.map_or(80, |place| place.width.saturating_sub(2));
         self.chart.show(plan.as_ref().filter(|_| !self.on_earlier()), run.as_ref(), room);
@@ -243,9 +243,9 @@ impl Flows {
         self.detail.show(run.as_ref(), self.step.as_ref());
     }
 
-    /// The rows: every workflow, and under the one of the cursor its earlier runs.
-    fn fill(&mut self, read_model: &ConsoleState) {
-        let here = self.name(read_model);
+    /// Rebuilds the rows: every workflow, and below the selected one its earlier runs.
+    fn rebuild_rows(&mut self, read_model: &ConsoleState) {
+        let selected = self.name(read_model);
         let mut names: Vec<Arc<str>> = self.list.iter().map(|flow| flow.name.clone()).collect();
         for run in read_model.runs.iter() {
             if !names.contains(&run.plan.name) {
@@ -254,15 +254,15 @@ impl Flows {
         }
         self.rows.clear();
         for name in names {
-            self.rows.push(Row::Flow(name.clone()));
-            if here.as_ref() == Some(&name) {
+            self.rows.push(ListRow::Flow(name.clone()));
+            if selected.as_ref() == Some(&name) {
                 let earlier = read_model.runs.iter().rev().filter(|run| run.plan.name == name).skip(1).take(EARLIER);
-                self.rows.extend(earlier.map(|run| Row::Run(run.id)));
+                self.rows.extend(earlier.map(|run| ListRow::Run(run.id)));
             }
         }
     }
 
-    /// While a run is followed, what it does last is selected; in the end what failed, or all of it.
+    /// Selects the active step of the followed run; after its end the failed step, or else the whole run.
     fn follow(&mut self, read_model: &ConsoleState) {
         let Some(run) = self.follows.and_then(|id| read_model.runs.get(id)) else { return };
         let mut steps = run.plan.steps.iter().zip(&run.steps);

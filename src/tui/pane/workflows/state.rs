@@ -1,4 +1,4 @@
-//! How states of steps and runs are shown: glyph, words, style. Never colour alone.
+//! The glyph, text and style of step and run states. No state is shown by colour alone.
 
 use ratatui::style::Style;
 
@@ -11,55 +11,55 @@ use crate::{
     tui::{pane::DrawContext, theme::Theme},
 };
 
-/// A step's glyph and style.
-pub fn of_step(view: &StepView, look: DrawContext) -> (&'static str, Style) {
-    let theme = look.theme;
+/// Returns a step's glyph and style.
+pub fn of_step(view: &StepView, ctx: DrawContext) -> (&'static str, Style) {
+    let theme = ctx.theme;
     match &view.state {
         StepState::Pending => ("·", theme.muted),
         StepState::Waiting { .. } => ("◔", theme.warn),
-        StepState::Running => (look.spinner(), theme.running),
+        StepState::Running => (ctx.spinner(), theme.running),
         StepState::Ok if view.fallback.is_some() => ("▞", theme.warn),
         StepState::Ok if view.items.is_some_and(|items| items.failed > 0) => ("!", theme.warn),
         StepState::Ok => ("✓", theme.ok),
         StepState::Skipped { .. } => ("↷", theme.muted),
         StepState::Failed { .. } => ("✕", theme.fail),
         StepState::Cancelled { .. } => ("–", theme.muted),
-        StepState::Compensating => (look.spinner(), theme.warn),
+        StepState::Compensating => (ctx.spinner(), theme.warn),
         StepState::Compensated => ("↶", theme.warn),
         StepState::CompensationFailed { .. } => ("‼", theme.fail),
     }
 }
 
-/// A step's state in words.
+/// Describes a step's state.
 pub fn words(view: &StepView) -> String {
     match &view.state {
-        StepState::Ok if view.from_before() => "from before".into(),
+        StepState::Ok if view.from_before() => "restored".into(),
         StepState::Ok if view.fallback.is_some() => "ok by fallback".into(),
-        StepState::Compensating => "being undone".into(),
+        StepState::Compensating => "undoing".into(),
         StepState::Compensated => "undone".into(),
         StepState::CompensationFailed { .. } => "not undone".into(),
         state => state.word().into(),
     }
 }
 
-/// What stands in the upper border of a step's box: state and time.
-pub fn above(view: &StepView, look: DrawContext) -> String {
-    let (glyph, _) = of_step(view, look);
+/// Returns the text in the upper border of a step's box: state and time.
+pub fn above(view: &StepView, ctx: DrawContext) -> String {
+    let (glyph, _) = of_step(view, ctx);
     match &view.state {
         StepState::Pending => String::new(),
         StepState::Skipped { .. } | StepState::Cancelled { .. } | StepState::Compensating | StepState::CompensationFailed { .. } => {
             format!("{glyph} {}", words(view))
         }
-        StepState::Waiting { .. } => format!("{glyph} waits"),
+        StepState::Waiting { .. } => format!("{glyph} waiting"),
         StepState::Compensated => format!("{glyph} undone"),
-        _ => match view.took(look.now) {
+        _ => match view.took(ctx.now) {
             Some(took) => format!("{glyph} {}", short(took)),
             None => format!("{glyph} {}", words(view)),
         },
     }
 }
 
-/// What stands in the lower border: items, attempts, what answered.
+/// Returns the text in the lower border: items, attempts, fallback.
 pub fn below(view: &StepView) -> String {
     match (view.items, view.attempts, &view.fallback) {
         (Some(items), ..) if items.failed > 0 => format!("{}/{} ✕{}", items.done, items.total, items.failed),
@@ -71,21 +71,21 @@ pub fn below(view: &StepView) -> String {
     }
 }
 
-/// A run's glyph, words and style.
-pub fn of_run(run: &RunView, look: DrawContext) -> (&'static str, &'static str, Style) {
-    let theme = look.theme;
+/// Returns a run's glyph, text and style.
+pub fn of_run(run: &RunView, ctx: DrawContext) -> (&'static str, &'static str, Style) {
+    let theme = ctx.theme;
     match &run.report {
         Some(report) => {
             let (glyph, style) = of_outcome(report.outcome, theme);
             (glyph, report.outcome.words(), style)
         }
-        None if run.steps.iter().any(|step| matches!(step.state, StepState::Compensating)) => (look.spinner(), "undoing", theme.warn),
-        None if run.steps.iter().any(|step| matches!(step.state, StepState::Waiting { .. })) => (look.spinner(), "waiting", theme.warn),
-        None => (look.spinner(), "running", theme.running),
+        None if run.steps.iter().any(|step| matches!(step.state, StepState::Compensating)) => (ctx.spinner(), "undoing", theme.warn),
+        None if run.steps.iter().any(|step| matches!(step.state, StepState::Waiting { .. })) => (ctx.spinner(), "waiting", theme.warn),
+        None => (ctx.spinner(), "running", theme.running),
     }
 }
 
-/// An outcome's glyph and style.
+/// Returns an outcome's glyph and style.
 pub fn of_outcome(outcome: RunOutcome, theme: &Theme) -> (&'static str, Style) {
     match outcome {
         RunOutcome::Ok => ("✓", theme.ok),

@@ -1,5 +1,5 @@
-//! What the selected step was given and what it gave, side by side where there is room; of a run as a whole its
-//! input, its output, what failed and what was undone.
+//! The step pane: the arguments and the result of the selected step, side by side where there is room. For the whole run:
+//! input, output, failures and compensation.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     },
     tui::{
         action::Action,
-        pane::{DrawContext, text_view::Sheet},
+        pane::{DrawContext, text_view::TextView},
         widget::{
             json::JsonView,
             paint::{Pen, pane},
@@ -27,41 +27,41 @@ use crate::{
     },
 };
 
-use super::{Flows, state};
+use super::{WorkflowsPane, state};
 
-/// From this width on both sides stand beside each other.
-const BESIDE: u16 = 64;
+/// The pane width from which on both sides are shown.
+const BOTH_SIDES: u16 = 64;
 
 /// A side of the pane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Side {
-    /// What was given.
+    /// The arguments of a step or the input of a run.
     #[default]
-    Given,
-    /// What came of it.
-    Came,
+    Input,
+    /// The result of a step or the output of a run.
+    Output,
 }
 
-/// What is shown of which step.
+/// The values of the selected step or run.
 #[derive(Default)]
 pub struct StepPane {
     run: Option<RunId>,
     path: Option<Arc<str>>,
-    given: (Body, Option<JsonView>),
-    came: (Body, Option<JsonView>),
+    input: (Body, Option<JsonView>),
+    output: (Body, Option<JsonView>),
     side: Side,
 }
 
 impl StepPane {
-    /// Turns to a step of a run, or to the run as a whole; what is read in stays where it is while it is the same.
+    /// Shows a step of a run or the whole run. Unchanged values keep their cursor and folds.
     pub(super) fn show(&mut self, run: Option<&Arc<RunView>>, path: Option<&Arc<str>>) {
         let id = run.map(|run| run.id);
         let fresh = self.run != id || self.path.as_ref() != path;
         if fresh {
             *self = StepPane { run: id, path: path.cloned(), ..StepPane::default() };
         }
-        let had = self.came.1.is_some();
-        let (given, came) = match (run, path) {
+        let had = self.output.1.is_some();
+        let (input, output) = match (run, path) {
             (Some(run), Some(path)) => match run.step(path) {
                 Some(view) => (view.arguments.clone(), view.result.clone()),
                 None => (None, None),
@@ -69,121 +69,121 @@ impl StepPane {
             (Some(run), None) => (Some(run.input.clone()), run.report.as_ref().and_then(|report| report.output.clone())),
             (None, _) => (None, None),
         };
-        for (slot, body) in [(&mut self.given, given), (&mut self.came, came)] {
+        for (slot, body) in [(&mut self.input, input), (&mut self.output, output)] {
             let body = body.unwrap_or_default();
             if slot.0 != body {
                 let view = (!body.is_empty()).then(|| JsonView::json(body.clone()));
                 *slot = (body, view);
             }
         }
-        // Where only one side has room, what came of it is the one to see.
-        if self.came.1.is_some() && (fresh || !had) {
-            self.side = Side::Came;
+        // Where only one side fits, a new output is shown.
+        if self.output.1.is_some() && (fresh || !had) {
+            self.side = Side::Output;
         }
     }
 
-    /// The other side.
-    pub fn turn(&mut self) {
-        self.side = if self.side == Side::Given { Side::Came } else { Side::Given };
+    /// Switches to the other side.
+    pub fn switch_side(&mut self) {
+        self.side = if self.side == Side::Input { Side::Output } else { Side::Input };
     }
 
     fn view(&mut self) -> Option<&mut JsonView> {
         match self.side {
-            Side::Given => self.given.1.as_mut(),
-            Side::Came => self.came.1.as_mut(),
+            Side::Input => self.input.1.as_mut(),
+            Side::Output => self.output.1.as_mut(),
         }
     }
 
-    /// Does what an action means in a value.
+    /// Passes an action to the value.
     pub fn act(&mut self, action: Action) {
         if let Some(view) = self.view() {
             view.act(action);
         }
     }
 
-    /// Whether there is a value to be folded.
+    /// Returns whether a foldable value is shown.
     pub fn can_fold(&self) -> bool {
-        let view = if self.side == Side::Given { &self.given.1 } else { &self.came.1 };
+        let view = if self.side == Side::Input { &self.input.1 } else { &self.output.1 };
         view.as_ref().is_some_and(JsonView::is_tree)
     }
 
-    /// What can be copied: the value under the cursor.
+    /// Returns the value under the cursor for copying.
     pub fn copy(&mut self) -> Option<Body> {
         self.view().map(|view| view.copy_value())
     }
 }
 
-impl Flows {
+impl WorkflowsPane {
     /// Draws the selected step.
-    pub fn draw_step(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let run = self.run(look.read_model).cloned();
-        let title = if look.focused { theme.focus } else { theme.text };
+    pub fn draw_step(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let run = self.run(ctx.read_model).cloned();
+        let title = if ctx.focused { theme.focus } else { theme.text };
         let Some(run) = run else {
-            let inner = pane(buf, area, &[("Step", title)], &[], look.focused, theme);
-            Pen::new(buf, inner, 0).skip(1).put("Nothing has run yet.", theme.muted);
+            let inner = pane(buf, area, &[("Step", title)], &[], ctx.focused, theme);
+            Pen::new(buf, inner, 0).skip(1).put("No run yet", theme.muted);
             return;
         };
         let view = self.step.as_ref().map(|path| run.step(path).cloned().unwrap_or_default());
         let (name, (glyph, style), words) = match (&self.step, &view) {
-            (Some(path), Some(view)) => (path.to_string(), state::of_step(view, look), step_words(view, look)),
+            (Some(path), Some(view)) => (path.to_string(), state::of_step(view, ctx), step_words(view, ctx)),
             _ => {
-                let (glyph, words, style) = state::of_run(&run, look);
+                let (glyph, words, style) = state::of_run(&run, ctx);
                 (format!("run {}", run.id.short()), (glyph, style), words.to_owned())
             }
         };
-        let inner = pane(buf, area, &[(&name, title)], &[(glyph, style), (" ", style), (&words, style)], look.focused, theme);
+        let inner = pane(buf, area, &[(&name, title)], &[(glyph, style), (" ", style), (&words, style)], ctx.focused, theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-        let told = match &view {
-            Some(view) => step_sheet(view, &run, self.step.as_deref(), look, inner.width),
-            None => run_sheet(&run, look, inner.width),
+        let text = match &view {
+            Some(view) => step_text(view, &run, self.step.as_deref(), ctx, inner.width),
+            None => run_text(&run, ctx, inner.width),
         };
-        let high = (told.len() as u16).min(inner.height * 3 / 5);
-        told.draw(buf, Rect { height: high, ..inner }, Window::default());
+        let high = (text.len() as u16).min(inner.height * 3 / 5);
+        text.draw(buf, Rect { height: high, ..inner }, Window::default());
         let rest = Rect { y: inner.y + high, height: inner.height - high, ..inner };
         let names = if view.is_some() { ["arguments", "result"] } else { ["input", "output"] };
-        self.detail.draw_sides(names, look, rest, buf);
+        self.detail.draw_sides(names, ctx, rest, buf);
     }
 }
 
 impl StepPane {
-    fn draw_sides(&mut self, names: [&str; 2], look: DrawContext, area: Rect, buf: &mut Buffer) {
+    fn draw_sides(&mut self, names: [&str; 2], ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let half = area.width / 2;
-        let beside = area.width >= BESIDE;
-        let sides = [(Side::Given, names[0]), (Side::Came, names[1])];
+        let both = area.width >= BOTH_SIDES;
+        let sides = [(Side::Input, names[0]), (Side::Output, names[1])];
         for (index, (side, name)) in sides.into_iter().enumerate() {
-            if !beside && side != self.side {
+            if !both && side != self.side {
                 continue;
             }
-            let place = match (beside, index) {
+            let place = match (both, index) {
                 (false, _) => area,
                 (true, 0) => Rect { width: half.saturating_sub(1), ..area },
                 (true, _) => Rect { x: area.x + half, width: area.width - half, ..area },
             };
-            let here = side == self.side;
-            let heads: Vec<(&str, bool)> = if beside { vec![(name, here)] } else { sides.map(|(s, name)| (name, s == self.side)).to_vec() };
+            let active = side == self.side;
+            let heads: Vec<(&str, bool)> = if both { vec![(name, active)] } else { sides.map(|(s, name)| (name, s == self.side)).to_vec() };
             let mut pen = Pen::new(buf, place, 0);
-            for (index, (name, here)) in heads.iter().enumerate() {
-                let style = match (here, look.focused) {
-                    (true, true) => look.theme.focus.add_modifier(Modifier::UNDERLINED),
-                    (true, false) => look.theme.text.add_modifier(Modifier::BOLD),
-                    _ => look.theme.muted,
+            for (index, (name, active)) in heads.iter().enumerate() {
+                let style = match (active, ctx.focused) {
+                    (true, true) => ctx.theme.focus.add_modifier(Modifier::UNDERLINED),
+                    (true, false) => ctx.theme.text.add_modifier(Modifier::BOLD),
+                    _ => ctx.theme.muted,
                 };
-                pen.put(if index > 0 { "  " } else { "" }, look.theme.muted).put(name, style);
+                pen.put(if index > 0 { "  " } else { "" }, ctx.theme.muted).put(name, style);
             }
             let body = Rect { y: place.y + 1.min(place.height), height: place.height.saturating_sub(1), ..place };
-            let view = if side == Side::Given { &mut self.given.1 } else { &mut self.came.1 };
+            let view = if side == Side::Input { &mut self.input.1 } else { &mut self.output.1 };
             match view {
-                Some(view) => view.draw(body, buf, look.theme, look.focused && here),
-                None => drop(Pen::new(buf, body, 0).put("nothing", look.theme.muted)),
+                Some(view) => view.draw(body, buf, ctx.theme, ctx.focused && active),
+                None => drop(Pen::new(buf, body, 0).put("none", ctx.theme.muted)),
             }
         }
     }
 }
 
-fn step_words(view: &StepView, look: DrawContext) -> String {
+fn step_words(view: &StepView, ctx: DrawContext) -> String {
     let mut words = state::words(view);
-    if let Some(took) = view.took(look.now).filter(|_| !matches!(view.state, StepState::Pending)) {
+    if let Some(took) = view.took(ctx.now).filter(|_| !matches!(view.state, StepState::Pending)) {
         words.push_str(&format!(" · {}", short(took)));
     }
     if let Some(items) = view.items {
@@ -197,59 +197,59 @@ fn step_words(view: &StepView, look: DrawContext) -> String {
     words
 }
 
-/// Why a step stands as it does.
-fn step_sheet<'t>(view: &StepView, run: &RunView, path: Option<&str>, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
-    let theme = look.theme;
-    let mut sheet = Sheet::new(theme, width);
+/// Lays out a step's call, reason or error.
+fn step_text<'t>(view: &StepView, run: &RunView, path: Option<&str>, ctx: DrawContext<'t>, width: u16) -> TextView<'t> {
+    let theme = ctx.theme;
+    let mut out = TextView::new(theme, width);
     if let Some(step) = run.plan.steps.iter().find(|step| Some(&*step.id) == path) {
-        sheet.field("does", &step.what, theme.accent);
+        out.field("call", &step.what, theme.accent);
     }
     match &view.state {
-        StepState::Failed { error } | StepState::CompensationFailed { error } => error_rows(error, theme.fail, &mut sheet),
+        StepState::Failed { error } | StepState::CompensationFailed { error } => error_rows(error, theme.fail, &mut out),
         state => {
             if let Some(why) = state.why() {
-                sheet.field("why", why, theme.text);
+                out.field("why", why, theme.text);
             }
         }
     }
     if let Some(what) = &view.fallback {
-        sheet.field("answered by", what, theme.warn);
+        out.field("answered by", what, theme.warn);
     }
     if view.cut {
-        sheet.field("", "what is shown here is cut: it is very long", theme.muted);
+        out.field("", "cut: the value is too long to show", theme.muted);
     }
-    sheet
+    out
 }
 
-fn error_rows(error: &StepError, style: Style, sheet: &mut Sheet) {
-    sheet.field("error", &error.message, style);
+fn error_rows(error: &StepError, style: Style, out: &mut TextView) {
+    out.field("error", &error.message, style);
     for line in &error.detail {
-        sheet.field("", &line.to_string(), style);
+        out.field("", &line.to_string(), style);
     }
     if error.may_have_run {
-        sheet.field("", "It may have had an effect all the same.", style);
+        out.field("", "It may still have taken effect.", style);
     }
 }
 
-/// How a run ended.
-fn run_sheet<'t>(run: &RunView, look: DrawContext<'t>, width: u16) -> Sheet<'t> {
-    let theme = look.theme;
-    let mut sheet = Sheet::new(theme, width);
-    sheet.field("began", &look.read_model.epoch.time_of_day(run.started), theme.text);
-    let Some(report) = &run.report else { return sheet };
+/// Lays out a run's start and outcome.
+fn run_text<'t>(run: &RunView, ctx: DrawContext<'t>, width: u16) -> TextView<'t> {
+    let theme = ctx.theme;
+    let mut out = TextView::new(theme, width);
+    out.field("started", &ctx.read_model.epoch.time_of_day(run.started), theme.text);
+    let Some(report) = &run.report else { return out };
     let (_, style) = state::of_outcome(report.outcome, theme);
-    sheet.field("ended", &format!("{} after {}", report.outcome.words(), short(report.took())), style);
+    out.field("ended", &format!("{} after {}", report.outcome.words(), short(report.took())), style);
     if let Some(why) = &report.why {
-        sheet.field("why", why, theme.fail);
+        out.field("why", why, theme.fail);
     }
     for line in &report.detail {
-        sheet.field("", line, theme.text);
+        out.field("", line, theme.text);
     }
     if !report.compensated.is_empty() {
-        sheet.field("undone", &report.compensated.join(", "), theme.warn);
+        out.field("undone", &report.compensated.join(", "), theme.warn);
     }
     for (step, why) in &report.not_compensated {
-        sheet.field("not undone", &format!("{step}: {why}"), theme.fail);
+        out.field("not undone", &format!("{step}: {why}"), theme.fail);
     }
-    sheet
+    out
 }

@@ -1,4 +1,5 @@
-//! The waterfall of a run: a line for all of it, one for each step, and the calls of the selected one and those that undo.
+//! The waterfall of a run: a line for the run, one per step, and lines for the selected step's calls, fallbacks and
+//! compensation calls.
 
 use std::sync::Arc;
 
@@ -25,30 +26,30 @@ use crate::{
     },
 };
 
-use super::{Flows, state};
+use super::{WorkflowsPane, state};
 
-/// Calls of one step that get a line of their own.
+/// The most call lines of a step.
 const CALLS: usize = 8;
 
-/// The lines, and which is selected.
+/// The lines and the selection.
 #[derive(Default)]
 pub struct Steps {
-    /// The path of each line; the first is the run as a whole.
+    /// The path of each line; `None` is the whole run.
     lines: Vec<Option<Arc<str>>>,
     window: Window,
-    /// The line of each row of the screen.
+    /// The line of each drawn row.
     drawn: Vec<usize>,
 }
 
-/// A row to be drawn.
-enum Row<'r> {
-    Whole,
+/// A row of the waterfall.
+enum WaterfallRow<'r> {
+    Run,
     Step(usize, &'r Arc<str>, &'r StepView),
     Call(usize, usize, &'r CallView),
 }
 
 impl Steps {
-    /// Takes over the steps of a run.
+    /// Shows the steps of a run.
     pub(super) fn show(&mut self, run: Option<&Arc<RunView>>, selected: Option<&Arc<str>>) {
         self.lines.clear();
         let Some(run) = run else { return };
@@ -64,83 +65,83 @@ impl Steps {
         self.window.cursor = self.lines.iter().position(|line| line.as_ref() == selected).unwrap_or(0);
     }
 
-    /// The path that a move leads to.
+    /// Returns the path that a move leads to.
     pub fn step(&self, to: Move) -> Option<Arc<str>> {
         let mut window = self.window;
         window.go(to, self.lines.len());
         self.lines.get(window.cursor).cloned().flatten()
     }
 
-    /// The path at a line of the screen; `None` when there is no line.
+    /// Returns the path at this row of the screen; `None` when the row has no line.
     pub fn at(&self, area: Rect, y: u16) -> Option<Option<Arc<str>>> {
         let line = self.drawn.get(usize::from(y.checked_sub(area.y + 1)?))?;
         self.lines.get(*line).cloned()
     }
 }
 
-impl Flows {
+impl WorkflowsPane {
     /// Draws the waterfall.
-    pub fn draw_steps(&mut self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let title = if look.focused { theme.focus } else { theme.text };
-        let run = self.run(look.read_model).cloned();
+    pub fn draw_steps(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let title = if ctx.focused { theme.focus } else { theme.text };
+        let run = self.run(ctx.read_model).cloned();
         let Some(run) = run else {
-            let inner = pane(buf, area, &[("Steps", title)], &[], look.focused, theme);
-            Pen::new(buf, inner, 0).skip(1).put("A run shows its steps here as they go.", theme.muted);
+            let inner = pane(buf, area, &[("Steps", title)], &[], ctx.focused, theme);
+            Pen::new(buf, inner, 0).skip(1).put("The steps of a run will appear here", theme.muted);
             return;
         };
-        let end = run.report.as_ref().map_or(look.now, |report| report.ended);
+        let end = run.report.as_ref().map_or(ctx.now, |report| report.ended);
         let done = run.steps.iter().filter(|step| !matches!(step.state, StepState::Pending) && !step.state.active()).count();
         let right = format!("{done} of {} done", run.steps.len());
-        let inner = pane(buf, area, &[("Steps", title)], &[(&right, theme.muted)], look.focused, theme);
-        let mut rows: Vec<Row> = vec![];
+        let inner = pane(buf, area, &[("Steps", title)], &[(&right, theme.muted)], ctx.focused, theme);
+        let mut rows: Vec<WaterfallRow> = vec![];
         let mut selected = 0;
         let empty = StepView::default();
         for (line, path) in self.steps.lines.iter().enumerate() {
-            let here = line == self.steps.window.cursor;
-            if here {
+            let current = line == self.steps.window.cursor;
+            if current {
                 selected = rows.len();
             }
             let Some(path) = path else {
-                rows.push(Row::Whole);
+                rows.push(WaterfallRow::Run);
                 continue;
             };
             let view = run.step(path).map_or(&empty, |view| &**view);
-            rows.push(Row::Step(line, path, view));
-            let calls = view.calls.iter().filter_map(|id| look.read_model.call(*id));
+            rows.push(WaterfallRow::Step(line, path, view));
+            let calls = view.calls.iter().filter_map(|id| ctx.read_model.call(*id));
             let own =
-                |call: &CallView| here && view.calls.len() > 1 || call.spec.run.as_ref().is_some_and(|run| run.purpose != Purpose::Step);
+                |call: &CallView| current && view.calls.len() > 1 || call.spec.run.as_ref().is_some_and(|run| run.purpose != Purpose::Step);
             let shown: Vec<(usize, &CallView)> = calls.enumerate().filter(|(_, call)| own(call)).collect();
             let last = shown.len().saturating_sub(CALLS);
-            rows.extend(shown.iter().skip(last).map(|(at, call)| Row::Call(line, at + 1, call)));
+            rows.extend(shown.iter().skip(last).map(|(at, call)| WaterfallRow::Call(line, at + 1, call)));
         }
         let mut window = Window { cursor: selected, top: self.steps.window.top };
         window.fit(rows.len(), usize::from(inner.height));
         self.steps.window.top = window.top;
         self.steps.drawn.clear();
-        let scale = Scale::new(run.started, end, inner.width);
+        let scale = WaterfallScale::new(run.started, end, inner.width);
         for (y, index) in window.rows(rows.len(), usize::from(inner.height)).enumerate() {
             let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
             match &rows[index] {
-                Row::Whole => scale.whole(&run, look, place, buf),
-                Row::Step(_, path, view) => scale.step(path, view, look, place, buf),
-                Row::Call(_, number, call) => scale.call(call, *number, look, place, buf),
+                WaterfallRow::Run => scale.run(&run, ctx, place, buf),
+                WaterfallRow::Step(_, path, view) => scale.step(path, view, ctx, place, buf),
+                WaterfallRow::Call(_, number, call) => scale.call(call, *number, ctx, place, buf),
             }
             self.steps.drawn.push(match &rows[index] {
-                Row::Whole => 0,
-                Row::Step(line, ..) | Row::Call(line, ..) => *line,
+                WaterfallRow::Run => 0,
+                WaterfallRow::Step(line, ..) | WaterfallRow::Call(line, ..) => *line,
             });
             if index == selected {
-                buf.set_style(Rect { width: scale.name.min(place.width), ..place }.intersection(buf.area), look.selection());
+                buf.set_style(Rect { width: scale.name.min(place.width), ..place }.intersection(buf.area), ctx.selection());
             }
         }
     }
 }
 
-/// Where the columns are, and which time is where.
-struct Scale {
+/// The columns and the time scale.
+struct WaterfallScale {
     start: Stamp,
-    /// Nanoseconds of the whole.
+    /// Nanoseconds of the run.
     span: u64,
     /// Cells of the name, its glyph included.
     name: u16,
@@ -149,13 +150,13 @@ struct Scale {
 }
 
 /// Cells of the time.
-const TIME: u16 = 10;
+const TIME_WIDTH: u16 = 10;
 
-impl Scale {
-    fn new(start: Stamp, end: Stamp, width: u16) -> Scale {
+impl WaterfallScale {
+    fn new(start: Stamp, end: Stamp, width: u16) -> WaterfallScale {
         let name = (width * 9 / 20).clamp(8, 34).min(width);
-        let cells = width.saturating_sub(name + TIME + 2);
-        Scale { start, span: (end.since(start).as_nanos() as u64).max(1_000), name, cells }
+        let cells = width.saturating_sub(name + TIME_WIDTH + 2);
+        WaterfallScale { start, span: (end.since(start).as_nanos() as u64).max(1_000), name, cells }
     }
 
     fn column(&self, at: Stamp) -> u16 {
@@ -163,11 +164,11 @@ impl Scale {
         ((share * f64::from(self.cells)) as u16).min(self.cells.saturating_sub(1))
     }
 
-    /// Writes a glyph and a name; gives the place of the bar.
+    /// Writes glyph, name and time. Returns the area of the bar.
     fn head(
         &self,
         (glyph, style): (&str, Style),
-        (indent, name, plain): (u16, &str, Style),
+        (indent, name, name_style): (u16, &str, Style),
         time: &str,
         area: Rect,
         buf: &mut Buffer,
@@ -175,9 +176,9 @@ impl Scale {
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1 + indent).put(glyph, style).skip(1);
         let room = (area.x + self.name).saturating_sub(pen.x() + 1);
-        pen.put_middle(name, room, plain).to(area.x + self.name);
-        pen.put(&format!("{time:>width$} ", width = usize::from(TIME - 1)), plain);
-        Rect { x: area.x + (self.name + TIME + 1).min(area.width), width: self.cells.min(area.width), ..area }
+        pen.put_middle(name, room, name_style).to(area.x + self.name);
+        pen.put(&format!("{time:>width$} ", width = usize::from(TIME_WIDTH - 1)), name_style);
+        Rect { x: area.x + (self.name + TIME_WIDTH + 1).min(area.width), width: self.cells.min(area.width), ..area }
     }
 
     fn fill(&self, from: Stamp, to: Stamp, glyph: char, style: Style, place: Rect, buf: &mut Buffer) {
@@ -189,66 +190,66 @@ impl Scale {
         Pen::new(buf, Rect { x: place.x + from, width: place.width.saturating_sub(from), ..place }, 0).put(&text, style);
     }
 
-    fn whole(&self, run: &RunView, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let (glyph, _, style) = state::of_run(run, look);
-        let end = run.report.as_ref().map_or(look.now, |report| report.ended);
-        let bold = look.theme.text.add_modifier(Modifier::BOLD);
+    fn run(&self, run: &RunView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let (glyph, _, style) = state::of_run(run, ctx);
+        let end = run.report.as_ref().map_or(ctx.now, |report| report.ended);
+        let bold = ctx.theme.text.add_modifier(Modifier::BOLD);
         let place = self.head((glyph, style), (0, &run.plan.name, bold), &short(end.since(run.started)), area, buf);
         self.fill(run.started, end, '━', style, place, buf);
     }
 
-    fn step(&self, path: &str, view: &StepView, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+    fn step(&self, path: &str, view: &StepView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let depth = path.matches('/').count() as u16;
         let shown = path.rsplit('/').next().unwrap_or(path);
-        let time = match (&view.state, view.took(look.now)) {
+        let time = match (&view.state, view.took(ctx.now)) {
             (StepState::Pending, _) | (_, None) => String::new(),
             (_, Some(took)) => short(took),
         };
-        let plain = if matches!(view.state, StepState::Pending | StepState::Skipped { .. }) { theme.muted } else { theme.text };
-        let place = self.head(state::of_step(view, look), (1 + depth, shown, plain), &time, area, buf);
+        let name_style = if matches!(view.state, StepState::Pending | StepState::Skipped { .. }) { theme.muted } else { theme.text };
+        let place = self.head(state::of_step(view, ctx), (1 + depth, shown, name_style), &time, area, buf);
         let Some(started) = view.started else {
             let words = if matches!(view.state, StepState::Pending) { String::new() } else { state::words(view) };
             Pen::new(buf, place, 0).put(&words, theme.muted);
             return;
         };
-        let ended = view.ended.unwrap_or(look.now).max(started);
-        let calls: Vec<&CallView> = view.calls.iter().filter_map(|id| look.read_model.call(*id)).collect();
+        let ended = view.ended.unwrap_or(ctx.now).max(started);
+        let calls: Vec<&CallView> = view.calls.iter().filter_map(|id| ctx.read_model.call(*id)).collect();
         let ground = if calls.is_empty() { '━' } else { '·' };
-        self.fill(started, ended, ground, state::of_step(view, look).1, place, buf);
+        self.fill(started, ended, ground, state::of_step(view, ctx).1, place, buf);
         for call in calls.iter().filter(|call| call.spec.run.as_ref().is_none_or(|run| run.purpose == Purpose::Step)) {
-            self.bar(call, look, place, buf);
+            self.bar(call, ctx, place, buf);
         }
         if view.ended.is_none() && view.state.active() {
             self.fill(ended, ended, '▸', theme.running, place, buf);
         }
     }
 
-    /// A call: which attempt or item, or what for.
-    fn call(&self, call: &CallView, number: usize, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+    /// Draws a call: its attempt, item or purpose.
+    fn call(&self, call: &CallView, number: usize, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let step = call.spec.run.as_ref();
-        let name = look.read_model.call_name(&call.spec.operation);
+        let name = ctx.read_model.call_name(&call.spec.operation);
         let name = match step.map(|step| (step.purpose, step.item)) {
             Some((Purpose::Compensation, _)) => format!("undo {name}"),
-            Some((Purpose::Fallback, _)) => format!("else {name}"),
+            Some((Purpose::Fallback, _)) => format!("fallback {name}"),
             Some((_, Some(item))) => format!("#{}", item + 1),
-            _ => format!("try {number}"),
+            _ => format!("attempt {number}"),
         };
         let (glyph, style) = match &call.settled {
             Some(settled) => outcome_glyph(&settled.outcome, theme),
-            None => (look.spinner(), theme.running),
+            None => (ctx.spinner(), theme.running),
         };
-        let took = call.settled.as_ref().map_or_else(|| look.now.since(call.queued), |settled| settled.timings.total());
+        let took = call.settled.as_ref().map_or_else(|| ctx.now.since(call.queued), |settled| settled.timings.total());
         let place = self.head((glyph, style), (3, &name, theme.muted), &short(took), area, buf);
-        self.bar(call, look, place, buf);
+        self.bar(call, ctx, place, buf);
     }
 
-    fn bar(&self, call: &CallView, look: DrawContext, place: Rect, buf: &mut Buffer) {
-        for segment in segments(call, look.now) {
-            self.fill(segment.from, segment.to, segment.kind.glyph(), segment_style(&segment, call, look.theme), place, buf);
+    fn bar(&self, call: &CallView, ctx: DrawContext, place: Rect, buf: &mut Buffer) {
+        for segment in segments(call, ctx.now) {
+            self.fill(segment.from, segment.to, segment.kind.glyph(), segment_style(&segment, call, ctx.theme), place, buf);
             if segment.kind.failed() {
-                self.fill(segment.to, segment.to, '✕', look.theme.fail, place, buf);
+                self.fill(segment.to, segment.to, '✕', ctx.theme.fail, place, buf);
             }
         }
     }

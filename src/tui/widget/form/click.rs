@@ -1,11 +1,11 @@
-//! A form under the pointer.
+//! Mouse clicks on a form.
 
 use super::{FormEvent, FormView};
 use crate::{domain::form::Kind, tui::theme::Theme};
 
 impl FormView {
-    /// Puts the cursor on the field at a row of the screen, as the form was drawn last; whether there is
-    /// one. Switches, and what folds, turn at once; texts are ready for typing.
+    /// Puts the cursor on the field at a row of the screen, as the form was drawn last, and starts typing. Toggles booleans,
+    /// choices and folds. Returns whether there is a field.
     pub fn click(&mut self, y: u16) -> bool {
         let Some(inside) = y.checked_sub(self.place.y).filter(|inside| *inside < self.place.height) else { return false };
         let wanted = self.top + usize::from(inside);
@@ -19,11 +19,11 @@ impl FormView {
             (self.naming, self.picker) = (None, None);
             self.go(row.path);
             self.edit();
-            let turns = matches!(
+            let toggles = matches!(
                 self.kind(),
                 Some(Kind::Bool(_) | Kind::Choice { .. } | Kind::Union { .. } | Kind::Object { .. } | Kind::Array { .. })
             );
-            if turns && wanted == line {
+            if toggles && wanted == line {
                 let _: FormEvent = self.toggle();
             }
             return true;

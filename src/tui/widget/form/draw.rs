@@ -18,28 +18,38 @@ use crate::{
     },
 };
 
-/// The narrowest form that has a column for types.
+/// The minimum width of a form with a type column.
 const WITH_HINTS: u16 = 48;
 
-/// How wide the columns are.
+/// The widths of the columns.
 struct Columns {
     label: usize,
     hint: usize,
 }
 
+/// How a row is drawn.
+#[derive(Clone, Copy)]
+struct RowState<'a> {
+    columns: &'a Columns,
+    /// Whether the cursor is on the row.
+    current: bool,
+    /// Whether the cursor is on the row and the form has focus.
+    active: bool,
+}
+
 impl FormView {
-    /// Draws the form, scrolled so that the row of the cursor is seen with what is wrong with it.
-    /// [`FormView::draw_list`] is for after all that may lie under the list.
+    /// Draws the form, scrolled so that the row of the cursor is visible with its messages. [`FormView::draw_list`] draws an
+    /// open list after everything that the list may cover.
     pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
         let area = area.intersection(buf.area);
-        let pin = |y| focused.then_some(Rect { y, height: 1, ..area });
-        self.pin_list(pin(area.y));
+        let list_row = |y| focused.then_some(Rect { y, height: 1, ..area });
+        self.note_list_row(list_row(area.y));
         if area.is_empty() {
             return;
         }
         let rows = self.form.rows();
         if rows.is_empty() {
-            Pen::new(buf, area, 0).cut("  Takes no arguments.", theme.muted);
+            Pen::new(buf, area, 0).cut("  No arguments", theme.muted);
             return;
         }
         let (body, foot) = split(area, u16::try_from(rows.len()).unwrap_or(u16::MAX));
@@ -52,7 +62,8 @@ impl FormView {
         for (row, messages) in rows.iter().zip(&messages) {
             let current = row.path == self.at;
             if let Some(y) = on_screen(line, self.top, body) {
-                self.draw_row(row, Rect { y, height: 1, ..body }, buf, &columns, theme, focused && current, current);
+                let state = RowState { columns: &columns, current, active: focused && current };
+                self.draw_row(row, state, Rect { y, height: 1, ..body }, buf, theme);
             }
             line += 1;
             for (text, style) in messages {
@@ -67,7 +78,7 @@ impl FormView {
         self.draw_foot(foot, buf, theme);
         let before = rows.iter().zip(&messages).take_while(|(row, _)| row.path != self.at).map(|(_, messages)| 1 + messages.len()).sum();
         if let Some(y) = on_screen(before, self.top, body) {
-            self.pin_list(pin(y));
+            self.note_list_row(list_row(y));
         }
     }
 
@@ -86,7 +97,7 @@ impl FormView {
         if area.width < 40 { 2 } else { 4 }
     }
 
-    /// What is told under a row.
+    /// Returns the messages below a row.
     pub(super) fn messages(&self, row: &Row, area: Rect, theme: &Theme) -> Vec<(String, Style)> {
         let Some(node) = self.form.node(&row.path) else { return vec![] };
         let (text, style) = match (&node.error, &node.note) {
@@ -111,7 +122,8 @@ impl FormView {
         self.top = self.top.max(end.saturating_sub(height)).min(start).min(line.saturating_sub(height));
     }
 
-    fn draw_row(&mut self, row: &Row, area: Rect, buf: &mut Buffer, columns: &Columns, theme: &Theme, active: bool, current: bool) {
+    fn draw_row(&mut self, row: &Row, state: RowState, area: Rect, buf: &mut Buffer, theme: &Theme) {
+        let RowState { columns, current, active } = state;
         let Some(node) = self.form.node(&row.path) else { return };
         let typing = active && self.typing && matches!(node.kind, Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_));
         let mut pen = Pen::new(buf, area, 0);
@@ -149,7 +161,7 @@ impl FormView {
         }
     }
 
-    /// The type at the right edge. What is left for the value ends before it.
+    /// Draws the type at the right edge and reserves its column.
     fn draw_hint(&self, node: &Node, pen: &mut Pen, columns: &Columns, area: Rect, theme: &Theme) {
         if columns.hint == 0 {
             return;
@@ -174,7 +186,7 @@ impl FormView {
         }
         let Some(node) = self.form.node(&self.at) else { return };
         let lines = wrap_some(
-            &visible(start(&node.description, 1024)),
+            &visible(prefix(&node.description, 1024)),
             usize::from(area.width).saturating_sub(3).max(1),
             usize::from(area.height) + 1,
         );
@@ -189,8 +201,7 @@ impl FormView {
     }
 }
 
-/// The room of the form's `rows`, and below it that of the lines about the field under the cursor, which take what
-/// the rows leave.
+/// Splits the area into the form's `rows` and the foot, which describes the field under the cursor and takes the rest.
 fn split(area: Rect, rows: u16) -> (Rect, Rect) {
     let foot = match area.height {
         0..5 => 0,
@@ -205,8 +216,8 @@ fn split(area: Rect, rows: u16) -> (Rect, Rect) {
     (body, Rect { y: body.bottom(), height: foot, ..area })
 }
 
-/// As much of a text as may be needed for `cells` cells: it may be very long.
-fn start(text: &str, cells: usize) -> &str {
+/// Returns the start of a possibly very long text, enough for `cells` cells.
+fn prefix(text: &str, cells: usize) -> &str {
     let mut end = text.len().min(cells * 4 + 64);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -231,7 +242,7 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, hints: &I
     match &node.kind {
         Kind::Text(text) if text.is_empty() && node.state == State::Set => pen.cut("\"\"", theme.muted),
         Kind::Text(text) | Kind::Number { text, .. } | Kind::Raw(text) => {
-            pen.cut(&visible(start(text, pen.room())), set);
+            pen.cut(&visible(prefix(text, pen.room())), set);
         }
         Kind::Bool(value) => choice(pen, node, if *value { "true" } else { "false" }, theme, active),
         Kind::Choice { options, picked } => {
@@ -271,10 +282,10 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, hints: &I
         }
     }
     if node.key.is_empty() && is_number(&node.label) {
-        let all = [(hints.add.as_str(), "add"), (hints.remove.as_str(), "remove"), (hints.shift.as_str(), "move")];
-        // An item that is an open object takes members by that key, not further items.
-        let open = matches!(node.kind, Kind::Object { extra: Some(_), .. });
-        hints.show(pen, active, if open { &all[1..] } else { &all }, theme);
+        let all = [(hints.add.as_str(), "add"), (hints.remove.as_str(), "remove"), (hints.move_item.as_str(), "move")];
+        // In an item that is an open object, the key adds members, not items.
+        let takes_members = matches!(node.kind, Kind::Object { extra: Some(_), .. });
+        hints.show(pen, active, if takes_members { &all[1..] } else { &all }, theme);
     }
 }
 
@@ -292,7 +303,7 @@ fn arrows(pen: &mut Pen, label: &str, style: Style, theme: &Theme, active: bool)
     pen.put(" ›", arrow);
 }
 
-/// All choices, muted, where there is room for them.
+/// Lists all choices where there is room.
 fn others<'a>(pen: &mut Pen, labels: impl Iterator<Item = &'a str>, theme: &Theme) {
     if pen.room() < 16 {
         return;
@@ -303,7 +314,7 @@ fn others<'a>(pen: &mut Pen, labels: impl Iterator<Item = &'a str>, theme: &Them
 }
 
 impl InlineKeys {
-    /// Shows keys in the row of the cursor, where there is room for them.
+    /// Shows keys in the row of the cursor where there is room.
     fn show(&self, pen: &mut Pen, active: bool, keys: &[(&str, &str)], theme: &Theme) {
         let needed: usize = keys.iter().map(|(key, word)| usize::from(width(key)) + usize::from(width(word)) + 4).sum();
         if !active || pen.room() < needed {

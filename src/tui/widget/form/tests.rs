@@ -1,4 +1,4 @@
-//! What a form shows and what keys do in it.
+//! Tests of the drawing and the keys of a form.
 
 use proptest::prelude::*;
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -28,7 +28,7 @@ fn screen(view: &mut FormView, width: u16, height: u16) -> String {
     let mut buf = Buffer::empty(area);
     view.draw(area, &mut buf, &Theme::mono(), true);
     view.draw_list(area, &mut buf, &Theme::mono());
-    crate::tui::widget::test::plain(&buf)
+    crate::tui::widget::test_screen::text_of(&buf)
 }
 
 fn code(view: &mut FormView, code: KeyCode) -> FormEvent {
@@ -72,9 +72,9 @@ fn text_and_enter_are_enough_for_one_string() {
 }
 
 #[test]
-fn what_is_wrong_is_told_and_gone_to() {
+fn errors_are_shown_and_focused() {
     let mut view = view(USER);
-    write(&mut view, "nobody");
+    write(&mut view, "invalid");
     code(&mut view, KeyCode::Tab);
     write(&mut view, "A");
     code(&mut view, KeyCode::Up);
@@ -82,11 +82,11 @@ fn what_is_wrong_is_told_and_gone_to() {
     assert_eq!(view.path(), &[1]);
     insta::assert_snapshot!(screen(&mut view, 80, 12));
     write(&mut view, "nn");
-    assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::Submit, "an odd format is remarked upon, not refused");
+    assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::Submit, "an unusual format is a warning, not an error");
 }
 
 #[test]
-fn nothing_is_refused_silently() {
+fn a_refusal_shows_its_reason() {
     let mut view = view(USER);
     assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::Refused);
     assert!(screen(&mut view, 80, 20).contains("✕ required"));
@@ -126,7 +126,7 @@ fn many_choices_are_listed_and_found_by_typing() {
     assert!(shown.contains("1 of 5") && shown.contains("New York") && !shown.contains("Asia/Tokyo  "), "{shown}");
     code(&mut view, KeyCode::Enter);
     assert_eq!(view.json(), r#"{"zone":"America/New York"}"#);
-    // Escape changes nothing, arrows move, Tab takes too.
+    // Escape changes nothing, arrows move, Tab picks as well.
     code(&mut view, KeyCode::Char(' '));
     code(&mut view, KeyCode::Down);
     code(&mut view, KeyCode::Esc);
@@ -137,10 +137,10 @@ fn many_choices_are_listed_and_found_by_typing() {
     assert_eq!(view.json(), r#"{"zone":"Asia/Tokyo"}"#);
     code(&mut view, KeyCode::Char(' '));
     write(&mut view, "nowhere");
-    assert!(screen(&mut view, 60, 12).contains("Nothing is called like this"));
+    assert!(screen(&mut view, 60, 12).contains("No matches"));
     assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::None, "nothing is chosen, and nothing sent");
     code(&mut view, KeyCode::Esc);
-    // Alternatives too; few choices are stepped through as before.
+    // Unions open a list as well. Few choices are stepped through.
     view.go(vec![1]);
     code(&mut view, KeyCode::Char(' '));
     write(&mut view, "tok");
@@ -149,7 +149,7 @@ fn many_choices_are_listed_and_found_by_typing() {
     view.go(vec![2]);
     code(&mut view, KeyCode::Char(' '));
     assert!(view.json().contains(r#""n":1"#), "{}", view.json());
-    // At any size, wherever the field is.
+    // At any size and position of the field.
     view.go(vec![0]);
     code(&mut view, KeyCode::Char(' '));
     for width in 1..40 {
@@ -160,12 +160,12 @@ fn many_choices_are_listed_and_found_by_typing() {
 }
 
 #[test]
-fn changes_are_taken_back_one_by_one() {
+fn changes_are_undone_one_by_one() {
     let mut view = filled();
-    view.forget_past();
+    view.clear_undo();
     let before = view.json();
     assert!(!view.can_undo());
-    // What changes nothing is nothing to take back.
+    // A key that changes nothing adds no undo step.
     view.go(vec![0]);
     code(&mut view, KeyCode::Esc);
     code(&mut view, KeyCode::Char('d'));
@@ -179,7 +179,7 @@ fn changes_are_taken_back_one_by_one() {
     assert_ne!(view.json(), before);
     view.undo();
     assert_eq!(view.json(), before);
-    // Letters of one go are one change.
+    // Letters typed into a field in one visit are one undo step.
     view.go(vec![1]);
     view.edit();
     write(&mut view, "abel");
@@ -262,7 +262,7 @@ fn the_ends_of_the_form_lead_out() {
 #[test]
 fn a_tool_without_arguments_fires() {
     let mut view = view(r#"{"type":"object"}"#);
-    assert!(screen(&mut view, 40, 3).contains("no arguments"));
+    assert!(screen(&mut view, 40, 3).contains("No arguments"));
     assert!(!view.wants_text());
     assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::Submit);
     assert_eq!(code(&mut view, KeyCode::Tab), FormEvent::Leave(Leave::After));

@@ -1,35 +1,35 @@
-//! Where the values of a JSON document begin, found in one pass over its bytes.
+//! The index of a JSON document: the offsets of its values, found in one pass over its bytes, and the folds.
 //!
-//! Four bytes a value and twenty a container that is not empty. A value is a *node*, numbered in the
-//! order of the text. Which nodes are shown follows from the folded containers: only the outermost
-//! folded ones are kept as ranges, so that what a fold costs does not grow with what it hides.
+//! The index takes 4 bytes per value and 20 per non-empty container. A value is a *node*, numbered in document order. The
+//! hidden nodes are stored as one range per outermost folded container, so that the cost of a fold does not depend on the
+//! number of nodes that it hides.
 
 use std::ops::Range;
 
-/// How deep a document may be nested to be shown as a tree.
+/// The maximum nesting depth of a tree.
 const DEPTH: usize = 2_000;
 
-/// A container with something in it.
+/// A non-empty container.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Container {
-    /// Its node.
+    /// The node of the container.
     pub node: u32,
-    /// The node after everything in it.
+    /// The node after its last descendant.
     pub end: u32,
-    /// The container around it, as an index; its own for the root.
+    /// The index of the parent container; for the root, its own index.
     pub parent: u32,
-    /// How many values stand directly in it.
+    /// The number of its direct children.
     pub count: u32,
-    /// Which value of its parent it is, from 0.
+    /// Its position among its parent's children, from 0.
     pub index: u32,
 }
 
-/// Why a document is no JSON.
+/// Why a document is not valid JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// The byte, from 0.
+pub struct SyntaxProblem {
+    /// The byte offset.
     pub at: usize,
-    /// What is wrong there.
+    /// What was expected there.
     pub why: &'static str,
 }
 
@@ -38,7 +38,7 @@ pub struct Broken {
 struct Hidden {
     from: u32,
     to: u32,
-    /// How many nodes the ranges before hide.
+    /// How many nodes the preceding ranges hide.
     before: u32,
 }
 
@@ -52,11 +52,11 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads a document.
-    pub fn new(bytes: &[u8]) -> Result<Index, Broken> {
+    /// Indexes a document.
+    pub fn new(bytes: &[u8]) -> Result<Index, SyntaxProblem> {
         let mut reader = Reader { bytes, at: 0, index: Index::default(), open: vec![] };
         if bytes.len() >= u32::MAX as usize {
-            return Err(Broken { at: u32::MAX as usize, why: "is more than can be shown as a tree" });
+            return Err(SyntaxProblem { at: u32::MAX as usize, why: "too large to show as a tree" });
         }
         reader.document()?;
         let mut index = reader.index;
@@ -66,38 +66,38 @@ impl Index {
         Ok(index)
     }
 
-    /// How many values there are.
+    /// Returns the number of nodes.
     pub fn nodes(&self) -> u32 {
         self.starts.len() as u32
     }
 
-    /// Bytes of memory taken.
+    /// Returns the memory of the index in bytes.
     #[cfg(test)]
     pub fn memory(&self) -> usize {
         self.starts.len() * 4 + self.containers.len() * size_of::<Container>() + self.folded.len() * 8
     }
 
-    /// The byte where a node begins: at its key, when it has one.
+    /// Returns the byte offset of a node: of its key, if it has one.
     pub fn start(&self, node: u32) -> usize {
         self.starts.get(node as usize).map_or(0, |at| *at as usize)
     }
 
-    /// The node around a byte.
+    /// Returns the node that contains a byte.
     pub fn node_at(&self, byte: usize) -> u32 {
         (self.starts.partition_point(|start| *start as usize <= byte) as u32).saturating_sub(1)
     }
 
-    /// The container that a node is, as an index.
+    /// Returns the container index of a node, if it is a container.
     pub fn container(&self, node: u32) -> Option<usize> {
         self.containers.binary_search_by_key(&node, |c| c.node).ok()
     }
 
-    /// A container by its index.
+    /// Returns a container by its index.
     pub fn at(&self, container: usize) -> Container {
         self.containers[container]
     }
 
-    /// The container around a node, as an index; `None` for the root.
+    /// Returns the index of a node's parent container; `None` for the root.
     pub fn parent(&self, node: u32) -> Option<usize> {
         let mut at = self.containers.partition_point(|c| c.node < node).checked_sub(1)?;
         while self.containers[at].end <= node {
@@ -110,12 +110,12 @@ impl Index {
         Some(at)
     }
 
-    /// Which value of its parent a node is, from 0.
+    /// Returns a node's position among its parent's children, from 0.
     pub fn ordinal(&self, node: u32, parent: usize) -> u32 {
         if let Some(own) = self.container(node) {
             return self.containers[own].index;
         }
-        // The last container before it on the same level, if there is one.
+        // The last container before the node on the same level, if there is one.
         let mut at = self.containers.partition_point(|c| c.node < node) - 1;
         while at != parent {
             let c = self.containers[at];
@@ -127,7 +127,7 @@ impl Index {
         node - self.containers[parent].node - 1
     }
 
-    /// How deep a node stands; the root is at 0.
+    /// Returns the depth of a node; the root has depth 0.
     pub fn depth(&self, node: u32) -> usize {
         let mut depth = 0;
         let mut at = self.parent(node);
@@ -139,19 +139,19 @@ impl Index {
         depth
     }
 
-    /// Whether a container is folded.
+    /// Returns whether a container is folded.
     pub fn is_folded(&self, container: usize) -> bool {
         self.folded[container / 64] & (1 << (container % 64)) != 0
     }
 
     /// Folds or unfolds a container.
-    pub fn fold(&mut self, container: usize, folded: bool) {
+    pub fn set_folded(&mut self, container: usize, folded: bool) {
         if self.is_folded(container) == folded {
             return;
         }
         self.folded[container / 64] ^= 1 << (container % 64);
         let c = self.containers[container];
-        // Inside something folded nothing changes on the screen.
+        // Inside a folded container nothing changes on the screen.
         if self.range_of(c.node).is_some() {
             return;
         }
@@ -183,13 +183,13 @@ impl Index {
     pub fn reveal(&mut self, node: u32) {
         let mut at = self.parent(node);
         while let Some(container) = at {
-            self.fold(container, false);
+            self.set_folded(container, false);
             let parent = self.containers[container].parent as usize;
             at = (parent != container).then_some(parent);
         }
     }
 
-    /// The outermost ranges that folded containers from `first` hide, before node `end`.
+    /// Returns the outermost hidden ranges of the folded containers from `first`, before node `end`.
     fn ranges(&self, first: usize, end: u32) -> Vec<Hidden> {
         let (mut out, mut at) = (vec![], first);
         while let Some(next) = self.next_folded(at) {
@@ -203,7 +203,7 @@ impl Index {
         out
     }
 
-    /// The container after everything in a container. Most hold little: the step grows only as needed.
+    /// Returns the first container after a container's descendants. Gallops, because most containers are small.
     fn after(&self, container: usize) -> usize {
         let end = self.containers[container].end;
         let rest = &self.containers[container + 1..];
@@ -238,32 +238,32 @@ impl Index {
         (node < hidden.to).then_some(hidden)
     }
 
-    /// How many nodes are shown.
-    pub fn shown(&self) -> u32 {
+    /// Returns the number of visible nodes.
+    pub fn visible_count(&self) -> u32 {
         self.nodes() - self.hidden.last().map_or(0, |h| h.before + h.to - h.from)
     }
 
-    /// The node itself, or the folded one that hides it.
+    /// Returns the node, or the folded container that hides it.
     pub fn visible(&self, node: u32) -> u32 {
         self.range_of(node).map_or(node, |h| h.from - 1)
     }
 
-    /// Which shown node this is, from 0.
+    /// Returns the position of a node among the visible ones, from 0.
     pub fn rank(&self, node: u32) -> u32 {
         let node = self.visible(node);
         let at = self.hidden.partition_point(|h| h.from <= node);
         node - at.checked_sub(1).map_or(0, |at| self.hidden[at].before + self.hidden[at].to - self.hidden[at].from)
     }
 
-    /// The shown node of that number; the last one for larger numbers.
+    /// Returns the visible node at a position, or the last one.
     pub fn by_rank(&self, rank: u32) -> u32 {
-        let rank = rank.min(self.shown().saturating_sub(1));
+        let rank = rank.min(self.visible_count().saturating_sub(1));
         let at = self.hidden.partition_point(|h| h.from - h.before <= rank);
         rank + at.checked_sub(1).map_or(0, |at| self.hidden[at].before + self.hidden[at].to - self.hidden[at].from)
     }
 }
 
-/// The bytes of a node's key (with its quotes), if it has one, and where its value begins.
+/// Returns the byte range of a member's key with its quotes, and the byte offset of the value.
 pub(super) fn split(bytes: &[u8], start: usize, member: bool) -> (Option<Range<usize>>, usize) {
     if !member {
         return (None, start);
@@ -276,7 +276,7 @@ pub(super) fn split(bytes: &[u8], start: usize, member: bool) -> (Option<Range<u
     (Some(start..end), at)
 }
 
-/// Where the string that begins at `start` ends.
+/// Returns the end of the string that starts at `start`.
 pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(next) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
@@ -288,7 +288,7 @@ pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// Where the container that begins at `start` ends.
+/// Returns the end of the container that starts at `start`.
 pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
     let (mut at, mut depth) = (start, 0usize);
     while at < bytes.len() {
@@ -311,24 +311,24 @@ pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// One pass over a document, without recursion.
+/// A non-recursive JSON parser that fills the index.
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     index: Index,
-    open: Vec<Open>,
+    open: Vec<OpenContainer>,
 }
 
-/// A container being read.
-struct Open {
+/// A container that is being parsed.
+struct OpenContainer {
     container: u32,
     count: u32,
     object: bool,
 }
 
 impl Reader<'_> {
-    fn broken<T>(&self, why: &'static str) -> Result<T, Broken> {
-        Err(Broken { at: self.at, why })
+    fn problem<T>(&self, why: &'static str) -> Result<T, SyntaxProblem> {
+        Err(SyntaxProblem { at: self.at, why })
     }
 
     fn peek(&mut self) -> Option<u8> {
@@ -338,7 +338,7 @@ impl Reader<'_> {
         self.bytes.get(self.at).copied()
     }
 
-    fn document(&mut self) -> Result<(), Broken> {
+    fn document(&mut self) -> Result<(), SyntaxProblem> {
         self.peek();
         let start = self.at;
         self.value(start)?;
@@ -356,13 +356,13 @@ impl Reader<'_> {
                     self.element(object)?;
                 }
                 Some(_) if first => self.element(object)?,
-                None => return self.broken("the document ends before it is complete"),
-                Some(_) => return self.broken("a comma or a closing bracket should be here"),
+                None => return self.problem("the document is incomplete"),
+                Some(_) => return self.problem("expected a comma or a closing bracket"),
             }
         }
         match self.peek() {
             None => Ok(()),
-            Some(_) => self.broken("there is more after the end of the document"),
+            Some(_) => self.problem("unexpected text after the end of the document"),
         }
     }
 
@@ -373,16 +373,16 @@ impl Reader<'_> {
         (container.end, container.count) = (end, open.count);
     }
 
-    fn element(&mut self, object: bool) -> Result<(), Broken> {
+    fn element(&mut self, object: bool) -> Result<(), SyntaxProblem> {
         self.peek();
         let start = self.at;
         if object {
             if self.bytes.get(self.at) != Some(&b'"') {
-                return self.broken("a key in double quotes should be here");
+                return self.problem("expected a key in double quotes");
             }
             self.string()?;
             if self.peek() != Some(b':') {
-                return self.broken("a colon should follow the key");
+                return self.problem("expected a colon after the key");
             }
             self.at += 1;
             self.peek();
@@ -391,7 +391,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn value(&mut self, start: usize) -> Result<(), Broken> {
+    fn value(&mut self, start: usize) -> Result<(), SyntaxProblem> {
         let node = self.index.starts.len() as u32;
         self.index.starts.push(start as u32);
         let ordinal = self.open.last_mut().map_or(0, |open| {
@@ -405,12 +405,12 @@ impl Reader<'_> {
             Some(b'f') => self.word(b"false"),
             Some(b'n') => self.word(b"null"),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(_) => self.broken("this is no JSON value"),
-            None => self.broken("the document ends where a value should be"),
+            Some(_) => self.problem("not a JSON value"),
+            None => self.problem("expected a value, but the document ends"),
         }
     }
 
-    fn open(&mut self, node: u32, index: u32, object: bool) -> Result<(), Broken> {
+    fn open(&mut self, node: u32, index: u32, object: bool) -> Result<(), SyntaxProblem> {
         self.at += 1;
         let close = if object { b'}' } else { b']' };
         if self.peek() == Some(close) {
@@ -418,30 +418,30 @@ impl Reader<'_> {
             return Ok(());
         }
         if self.open.len() >= DEPTH {
-            return self.broken("nested more than 2000 deep");
+            return self.problem("nested more than 2000 levels deep");
         }
         let container = self.index.containers.len() as u32;
         let parent = self.open.last().map_or(container, |open| open.container);
         self.index.containers.push(Container { node, end: 0, parent, count: 0, index });
-        self.open.push(Open { container, count: 0, object });
+        self.open.push(OpenContainer { container, count: 0, object });
         Ok(())
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), Broken> {
+    fn word(&mut self, word: &[u8]) -> Result<(), SyntaxProblem> {
         if !self.bytes[self.at..].starts_with(word) {
-            return self.broken("this is no JSON value");
+            return self.problem("not a JSON value");
         }
         self.at += word.len();
         Ok(())
     }
 
-    /// Control characters inside are let through: they are shown as what they are.
-    fn string(&mut self) -> Result<(), Broken> {
+    /// Parses a string. Accepts control characters, which RFC 8259 forbids, because the viewer shows them escaped.
+    fn string(&mut self) -> Result<(), SyntaxProblem> {
         let open = self.at;
         self.at += 1;
         loop {
             let Some(next) = memchr::memchr2(b'"', b'\\', &self.bytes[self.at..]) else {
-                return Err(Broken { at: open, why: "this string is not closed" });
+                return Err(SyntaxProblem { at: open, why: "unterminated string" });
             };
             self.at += next + 1;
             if self.bytes[self.at - 1] == b'"' {
@@ -452,19 +452,19 @@ impl Reader<'_> {
                 Some(b'u') if self.bytes.get(self.at + 1..self.at + 5).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)) => self.at += 5,
                 _ => {
                     self.at -= 1;
-                    return self.broken("no such escape");
+                    return self.problem("invalid escape");
                 }
             }
         }
     }
 
-    fn number(&mut self) -> Result<(), Broken> {
+    fn number(&mut self) -> Result<(), SyntaxProblem> {
         let digits = |reader: &mut Self| {
             let start = reader.at;
             while reader.bytes.get(reader.at).is_some_and(u8::is_ascii_digit) {
                 reader.at += 1;
             }
-            if reader.at == start { reader.broken("a digit should be here") } else { Ok(()) }
+            if reader.at == start { reader.problem("expected a digit") } else { Ok(()) }
         };
         self.at += usize::from(self.bytes[self.at] == b'-');
         if self.bytes.get(self.at) == Some(&b'0') {
@@ -494,12 +494,12 @@ mod tests {
         Index::new(text.as_bytes()).unwrap()
     }
 
-    fn shown(index: &Index) -> Vec<u32> {
-        (0..index.shown()).map(|rank| index.by_rank(rank)).collect()
+    fn visible_nodes(index: &Index) -> Vec<u32> {
+        (0..index.visible_count()).map(|rank| index.by_rank(rank)).collect()
     }
 
     #[test]
-    fn a_broken_document_says_where() {
+    fn a_syntax_problem_has_its_position() {
         for (text, at) in
             [("", 0), ("[1,]", 3), ("{\"a\" 1}", 5), ("[1 2]", 3), ("{} x", 3), ("[\"a", 1), ("[1.]", 3), ("[\"\\x\"]", 2), ("{,}", 1)]
         {
@@ -509,22 +509,22 @@ mod tests {
     }
 
     #[test]
-    fn folds_hide_what_is_inside() {
+    fn folds_hide_descendants() {
         let mut index = index(r#"{"a":[1,2,{"b":3}],"c":{"d":[4]},"e":5}"#);
         assert_eq!(index.nodes(), 10);
         let (a, c) = (index.container(1).unwrap(), index.container(6).unwrap());
-        index.fold(c, true);
-        index.fold(a, true);
-        assert_eq!(shown(&index), [0, 1, 6, 9]);
+        index.set_folded(c, true);
+        index.set_folded(a, true);
+        assert_eq!(visible_nodes(&index), [0, 1, 6, 9]);
         assert_eq!((index.visible(5), index.rank(9)), (1, 3));
-        index.fold(0, true);
-        assert_eq!(shown(&index), [0]);
-        index.fold(0, false);
-        assert_eq!(shown(&index), [0, 1, 6, 9]);
+        index.set_folded(0, true);
+        assert_eq!(visible_nodes(&index), [0]);
+        index.set_folded(0, false);
+        assert_eq!(visible_nodes(&index), [0, 1, 6, 9]);
         index.reveal(8);
-        assert_eq!(shown(&index), [0, 1, 6, 7, 8, 9]);
+        assert_eq!(visible_nodes(&index), [0, 1, 6, 7, 8, 9]);
         index.fold_from(2);
-        assert_eq!(shown(&index), [0, 1, 2, 3, 4, 6, 7, 9]);
+        assert_eq!(visible_nodes(&index), [0, 1, 2, 3, 4, 6, 7, 9]);
     }
 
     #[test]
@@ -535,7 +535,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_same_judgement_as_serde_json(text in "[\\[\\]{}\",:0-9eE+.tfnul \\\\-]{0,12}") {
+        fn validity_agrees_with_serde_json(text in "[\\[\\]{}\",:0-9eE+.tfnul \\\\-]{0,12}") {
             let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
             prop_assert_eq!(Index::new(text.as_bytes()).is_ok(), theirs, "{}", text);
         }
@@ -544,7 +544,7 @@ mod tests {
         fn ranks_parents_and_ordinals_agree(text in "(\\[(1|\\[\\]|\\[2,\\[3\\],4\\]|\\{\"a\":[0-9],\"b\":\\[5,6\\]\\})(,(1|\\[2,\\[3\\],4\\]|\\[7\\])){0,5}\\])", folds in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..12)) {
             let mut index = index(&text);
             for (pick, folded) in folds {
-                index.fold(pick.index(index.containers.len()), folded);
+                index.set_folded(pick.index(index.containers.len()), folded);
                 let mut expected = vec![];
                 let mut node = 0;
                 while node < index.nodes() {
@@ -554,7 +554,7 @@ mod tests {
                         _ => node + 1,
                     };
                 }
-                prop_assert_eq!(shown(&index), expected.clone());
+                prop_assert_eq!(visible_nodes(&index), expected.clone());
                 for (rank, node) in expected.into_iter().enumerate() {
                     prop_assert_eq!(index.rank(node), rank as u32);
                 }

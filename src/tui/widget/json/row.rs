@@ -1,10 +1,10 @@
-//! Draws the rows of a [`JsonView`] that are on the screen.
+//! Draws the visible rows of a [`JsonView`].
 
 use std::collections::HashMap;
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::{JsonView, Pos, text::decode};
+use super::{JsonView, Position, text::decode};
 use crate::{
     domain::text::{middle, visible},
     tui::{
@@ -13,22 +13,22 @@ use crate::{
     },
 };
 
-/// The widest column of keys; longer ones push their value aside.
+/// The maximum width of the key column. Longer keys shift their value to the right.
 const KEYS: usize = 24;
-/// How many values of a container are looked at to align it.
+/// How many values of a container determine its key column.
 const SAMPLE: usize = 64;
 
 impl JsonView {
-    /// Draws what is on the screen, scrolled so that the cursor is seen.
+    /// Draws the view, scrolled so that the cursor is visible.
     pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
         let mut area = area.intersection(buf.area);
         if area.is_empty() {
             return;
         }
-        if let Some(broken) = &self.broken {
+        if let Some(problem) = &self.problem {
             let mut pen = Pen::new(buf, area, 0);
             pen.put("✕ ", theme.fail);
-            pen.cut(&format!("no JSON at byte {}: {}", broken.at, broken.why), theme.fail);
+            pen.cut(&format!("invalid JSON at byte {}: {}", problem.at, problem.why), theme.fail);
             area = Rect { y: area.y + 1, height: area.height - 1, ..area };
         }
         (self.width, self.height) = (usize::from(area.width), usize::from(area.height));
@@ -47,8 +47,8 @@ impl JsonView {
         }
     }
 
-    /// The positions on the screen. Keeps the cursor on it, and no row empty that could be filled.
-    fn scroll(&mut self) -> Vec<Pos> {
+    /// Returns the visible positions. Keeps the cursor visible and fills the screen where possible.
+    fn scroll(&mut self) -> Vec<Position> {
         self.cursor = self.valid(self.cursor);
         self.top = self.valid(self.top).min(self.cursor);
         let mut rows = self.rows_from(self.top);
@@ -63,29 +63,29 @@ impl JsonView {
         rows
     }
 
-    /// The position itself where there is one, else one near it.
-    fn valid(&self, at: Pos) -> Pos {
+    /// Returns the position if it is valid and visible, else one near it.
+    fn valid(&self, at: Position) -> Position {
         let Some(tree) = &self.tree else { return self.valid_text(at) };
         let node = tree.visible(at.node.max(self.first().node));
-        if node != at.node { Pos { node, ..Pos::default() } } else { self.valid_text(at) }
+        if node != at.node { Position { node, ..Position::default() } } else { self.valid_text(at) }
     }
 
-    fn valid_text(&self, at: Pos) -> Pos {
+    fn valid_text(&self, at: Position) -> Position {
         match self.texts.get(&at.node) {
             Some(text) if at.line > 0 => {
                 let line = at.line.min(text.lines());
                 let last = text.rows(line - 1, self.text_width(at.node)) - 1;
-                Pos { line, sub: at.sub.min(last), ..at }
+                Position { line, sub: at.sub.min(last), ..at }
             }
-            _ => Pos { node: at.node, ..Pos::default() },
+            _ => Position { node: at.node, ..Position::default() },
         }
     }
 
-    fn rows_from(&self, top: Pos) -> Vec<Pos> {
+    fn rows_from(&self, top: Position) -> Vec<Position> {
         std::iter::successors(Some(top), |at| self.after(*at)).take(self.height).collect()
     }
 
-    fn back(&self, mut at: Pos, rows: usize) -> Pos {
+    fn back(&self, mut at: Position, rows: usize) -> Position {
         for _ in 0..rows {
             let Some(before) = self.before(at) else { break };
             at = before;
@@ -93,7 +93,7 @@ impl JsonView {
         at
     }
 
-    fn draw_text(&self, at: Pos, pen: &mut Pen, theme: &Theme) {
+    fn draw_text(&self, at: Position, pen: &mut Pen, theme: &Theme) {
         let Some(text) = self.texts.get(&at.node) else { return };
         if let Some(tree) = &self.tree {
             pen.pass(self.indent(tree.depth(at.node)) + 2);
@@ -136,7 +136,7 @@ impl JsonView {
         }
     }
 
-    fn draw_value(&self, value: &Peek, opened: bool, pen: &mut Pen, theme: &Theme) {
+    fn draw_value(&self, value: &ValuePreview, opened: bool, pen: &mut Pen, theme: &Theme) {
         let style = match value.first {
             b'"' => theme.json_string,
             b'-' | b'0'..=b'9' => theme.json_number,
@@ -165,7 +165,7 @@ impl JsonView {
         }
     }
 
-    /// A folded container: how much is in it and how it begins.
+    /// Draws a folded container: its size and a preview.
     fn draw_folded(&self, node: u32, pen: &mut Pen, theme: &Theme) {
         let Some(tree) = &self.tree else { return };
         let Some(at) = tree.container(node) else { return };
@@ -213,7 +213,7 @@ impl JsonView {
         pen.put(&count, theme.muted);
     }
 
-    /// The width of the column of keys in a container, from its first values.
+    /// Returns the width of a container's key column, from its first values.
     fn column(&self, parent: usize) -> usize {
         let Some(tree) = &self.tree else { return 0 };
         let container = tree.at(parent);
@@ -242,20 +242,20 @@ impl JsonView {
         let token = &self.body.bytes()[key];
         let (key, _) = decode(&token[..token.len().min(1024)], 0);
         let shown = visible(&key).into_owned();
-        // A key that could be taken for something else keeps its quotes.
-        let odd = key.is_empty() || shown != key || key.starts_with([' ', '"']) || key.ends_with(' ') || token.contains(&b'\\');
-        if odd {
+        // A key that could be misread keeps its quotes.
+        let quoted = key.is_empty() || shown != key || key.starts_with([' ', '"']) || key.ends_with(' ') || token.contains(&b'\\');
+        if quoted {
             return visible(&String::from_utf8_lossy(&token[..token.len().min(1024)])).into_owned();
         }
         shown
     }
 
-    /// The beginning of a value, as much of it as `cells` cells can show.
-    fn peek(&self, node: u32, cells: usize) -> Peek {
+    /// Returns the preview of a value for `cells` cells.
+    fn peek(&self, node: u32, cells: usize) -> ValuePreview {
         let bytes = self.body.bytes();
-        let Some(tree) = &self.tree else { return Peek::default() };
+        let Some(tree) = &self.tree else { return ValuePreview::default() };
         if tree.container(node).is_some() {
-            return Peek::default();
+            return ValuePreview::default();
         }
         let value = self.value(node);
         let most = cells * 4 + 16;
@@ -263,21 +263,21 @@ impl JsonView {
         let mut shown = String::new();
         for chunk in bytes[value.start..value.end.min(value.start + most)].utf8_chunks() {
             shown.push_str(&visible(chunk.valid()));
-            // The bytes of a character cut in half at the end are no fault of the text.
-            if !cut || !is_tail(chunk.invalid()) {
+            // A character cut in half at the end is not invalid.
+            if !cut || !is_partial_char(chunk.invalid()) {
                 chunk.invalid().iter().for_each(|byte| shown.push_str(&format!("\\x{byte:02x}")));
             }
         }
         let string = bytes.get(value.start) == Some(&b'"');
         let room = cells.saturating_sub(8);
         let long = string && (cut || usize::from(width(&shown)) > room || shown.contains("\\n"));
-        Peek { first: bytes.get(value.start).copied().unwrap_or(b' '), shown, size: value.len(), cut, long }
+        ValuePreview { first: bytes.get(value.start).copied().unwrap_or(b' '), shown, size: value.len(), cut, long }
     }
 
-    /// Writes harmless text with the matches of the search marked.
+    /// Writes escaped text with the matches of the search highlighted.
     fn put(&self, pen: &mut Pen, text: &str, style: Style, theme: &Theme) {
         let mut from = 0;
-        for place in self.search.iter().flat_map(|search| search.places(text)) {
+        for place in self.search.iter().flat_map(|search| search.ranges_in(text)) {
             pen.put(&text[from..place.start], style);
             pen.put(&text[place.clone()], style.patch(theme.found));
             from = place.end;
@@ -286,8 +286,7 @@ impl JsonView {
     }
 }
 
-/// Marks the row of the cursor. Its colours give way, since a patchwork of backgrounds is hard to
-/// read; a match of the search keeps its own.
+/// Highlights the cursor's row in one foreground colour, which is easier to read on the selection. Search matches keep theirs.
 fn select(line: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
     let style = if focused { theme.selection } else { theme.selection_idle };
     for x in line.left()..line.right() {
@@ -300,25 +299,25 @@ fn select(line: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
     }
 }
 
-/// The beginning of a value.
+/// The preview of a value.
 #[derive(Default)]
-struct Peek {
+struct ValuePreview {
     first: u8,
     shown: String,
-    /// Bytes of the whole value.
+    /// The size of the whole value in bytes.
     size: usize,
-    /// Whether there is more than `shown`.
+    /// Whether `shown` is cut.
     cut: bool,
-    /// Whether it is worth opening.
+    /// Whether the value is a string that does not fit on the row.
     long: bool,
 }
 
-/// Whether these bytes are the beginning of a character.
-fn is_tail(bytes: &[u8]) -> bool {
+/// Returns whether these bytes are the start of a character.
+fn is_partial_char(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|lead| *lead >= 0xc2) && bytes[1..].iter().all(|b| b & 0xc0 == 0x80)
 }
 
-/// A size for people.
+/// Formats a size in bytes.
 fn size(bytes: usize) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),

@@ -1,20 +1,20 @@
-//! Finds text in a document a piece at a time, so that no frame waits for a long one.
+//! Incremental text search in a document, so that a long document does not block a frame.
 
 use memchr::{memchr2_iter, memmem};
 
-/// How many matches are kept.
+/// The most matches.
 const MOST: usize = 500_000;
 
-/// How far a search has come.
+/// The progress of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing is searched for, or everything has been looked at: how many matches there are.
+    /// The search is complete, or nothing is searched for: the number of matches.
     Done(usize),
-    /// There is more to look at: matches so far.
+    /// The search continues: the number of matches so far.
     More(usize),
 }
 
-/// A search. Small letters in what is searched for match capitals too.
+/// A search. Case-insensitive unless the search text has a capital.
 #[derive(Clone, Debug)]
 pub(super) struct Search {
     needle: String,
@@ -42,14 +42,14 @@ impl Search {
         if self.done { Progress::Done(self.matches.len()) } else { Progress::More(self.matches.len()) }
     }
 
-    /// Looks at up to `budget` more bytes.
+    /// Searches up to `budget` more bytes.
     pub fn step(&mut self, bytes: &[u8], budget: usize) -> Progress {
         if self.done {
             return self.progress();
         }
         let needle = self.needle.as_bytes();
         let end = bytes.len().min(self.at.saturating_add(budget.max(1)));
-        // A match may begin in this piece and end in the next one.
+        // A match may start in this piece and end in the next one.
         let piece = &bytes[self.at.min(end)..bytes.len().min(end + needle.len() - 1)];
         let at = self.at;
         let room = MOST.saturating_sub(self.matches.len());
@@ -66,8 +66,8 @@ impl Search {
         self.progress()
     }
 
-    /// The places of matches in shown text, as byte ranges.
-    pub fn places(&self, shown: &str) -> Vec<std::ops::Range<usize>> {
+    /// Returns the byte ranges of the matches in shown text.
+    pub fn ranges_in(&self, shown: &str) -> Vec<std::ops::Range<usize>> {
         let needle = self.needle.as_bytes();
         let (mut out, mut at) = (vec![], 0);
         while !needle.is_empty() && at + needle.len() <= shown.len() {
@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_find_what_one_look_finds(text in "[abA]{0,60}", needle in "[abA]{1,3}", budget in 1usize..9) {
+        fn a_search_in_pieces_finds_the_same_matches(text in "[abA]{0,60}", needle in "[abA]{1,3}", budget in 1usize..9) {
             let mut search = Search::new(&needle);
             let mut steps = 0;
             while let Progress::More(_) = search.step(text.as_bytes(), budget) {
@@ -101,7 +101,7 @@ mod tests {
             let fold = |s: &str| if needle.contains('A') { s.to_owned() } else { s.to_lowercase() };
             let (text, needle) = (fold(&text), fold(&needle));
             let all: Vec<u32> = (0..text.len()).filter(|at| text[*at..].starts_with(&needle)).map(|at| at as u32).collect();
-            // Overlapping matches may be told as one.
+            // Overlapping matches may count as one.
             prop_assert_eq!(search.matches().is_empty(), all.is_empty());
             prop_assert!(search.matches().iter().all(|hit| all.contains(hit)));
             prop_assert!(search.matches().windows(2).all(|pair| pair[0] < pair[1]));

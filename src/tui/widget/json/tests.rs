@@ -1,4 +1,4 @@
-//! What a [`JsonView`] shows and how it moves.
+//! Tests of the drawing and the navigation of a [`JsonView`].
 
 use proptest::prelude::*;
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -12,17 +12,17 @@ fn screen(view: &mut JsonView, width: u16, height: u16) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
     view.draw(area, &mut buf, &Theme::mono(), true);
-    crate::tui::widget::test::plain(&buf)
+    crate::tui::widget::test_screen::text_of(&buf)
 }
 
 fn press(view: &mut JsonView, keys: &str) {
     for c in keys.chars() {
-        view.act(meant(c));
+        view.act(action_of(c));
     }
 }
 
-/// What a letter means in the tests here.
-fn meant(c: char) -> Action {
+/// Returns the action of a letter in these tests.
+fn action_of(c: char) -> Action {
     match c {
         'j' => Action::Down,
         'k' => Action::Up,
@@ -69,17 +69,17 @@ fn a_string_opens_as_text() {
 }
 
 #[test]
-fn what_is_no_json_is_shown_as_text() {
+fn invalid_json_is_shown_as_text() {
     let mut view = JsonView::json(Body::new(&b"{\"a\": 1,\n oops \xff\x1b[2J}"[..]));
     insta::assert_snapshot!(screen(&mut view, 50, 4), @r#"
-    ✕ no JSON at byte 10: a key in double quotes shou…
+    ✕ invalid JSON at byte 10: expected a key in doub…
     {"a": 1,
      oops \xff\x1b[2J}
     "#);
 }
 
 #[test]
-fn bytes_that_are_no_text_are_seen() {
+fn invalid_utf8_is_shown_escaped() {
     let mut view = JsonView::json(Body::new(&b"{\"a\xff\":\"x\xfe\x1b[31m\xe2\x80\xae\"}"[..]));
     insta::assert_snapshot!(screen(&mut view, 50, 1), @r#"  a\xff  "x\xfe\x1b[31m\u{202e}""#);
 }
@@ -199,7 +199,7 @@ proptest! {
         let keys = "jkgGhl +-nNjjkkh l";
         for (key, width, height) in steps {
             let action = match keys.chars().nth(key) {
-                Some(c) => meant(c),
+                Some(c) => action_of(c),
                 None => [Action::PageDown, Action::PageUp, Action::Open, Action::Bottom][key % 4],
             };
             if key == 9 {
@@ -219,7 +219,7 @@ proptest! {
 }
 
 impl JsonView {
-    fn rows_on_screen(&self) -> Vec<Pos> {
+    fn rows_on_screen(&self) -> Vec<Position> {
         std::iter::successors(Some(self.top), |at| self.after(*at)).take(self.height).collect()
     }
 }

@@ -1,7 +1,7 @@
-//! Long text as lines that can be drawn from anywhere.
+//! Long text as wrapped lines that can be drawn from any position, and the decoder of JSON strings.
 //!
-//! Lines are found once; a line of more than [`PIECE`] bytes is broken into pieces, so that nothing
-//! ever needs to look at more than one piece to draw or scroll.
+//! Line starts are indexed once. A line of more than [`PIECE`] bytes is split into pieces, so that drawing and scrolling never
+//! read more than one piece per row.
 
 use std::{cell::RefCell, ops::Range, sync::Arc};
 
@@ -13,37 +13,37 @@ use crate::domain::{body::Body, text::visible};
 /// The longest piece of a line, in bytes.
 const PIECE: usize = 4096;
 
-/// Text and where its lines begin.
+/// Text with the offsets of its lines.
 #[derive(Clone, Debug)]
-pub(super) struct Text {
+pub(super) struct WrappedText {
     body: Body,
     starts: Vec<u32>,
-    /// The rows of the line that was looked at last: a screen often shows many rows of one line.
-    last: RefCell<Option<Broken>>,
+    /// The rows of the line that was wrapped last. A screen often shows many rows of one line.
+    last: RefCell<Option<LastWrapped>>,
 }
 
-/// A line, the cells it was broken for, and its rows.
-type Broken = (u32, usize, Arc<[Wrapped]>);
+/// A line, the width it was wrapped for, and its rows.
+type LastWrapped = (u32, usize, Arc<[Wrapped]>);
 
-/// A row of cells: harmless text, and the bytes that it stands for.
+/// A wrapped row: escaped text and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrapped {
-    /// What is shown.
+    /// The escaped text.
     pub text: String,
-    /// The byte of the whole text where it begins.
+    /// The byte offset in the whole text.
     pub start: usize,
 }
 
-impl Text {
-    /// Finds the lines. Text of 4 GiB and more is cut.
-    pub fn new(body: Body) -> Text {
+impl WrappedText {
+    /// Indexes the lines. Text of 4 GiB and more is cut.
+    pub fn new(body: Body) -> WrappedText {
         let len = body.len().min(u32::MAX as usize - 1);
         let bytes = &body.bytes()[..len];
         let mut starts = vec![0u32];
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', bytes).map(|n| n + 1).chain([len]) {
             while end - start > PIECE {
-                start += piece(&bytes[start..start + PIECE]);
+                start += piece_len(&bytes[start..start + PIECE]);
                 starts.push(start as u32);
             }
             if end < len {
@@ -52,20 +52,20 @@ impl Text {
             start = end;
         }
         starts.shrink_to_fit();
-        Text { body, starts, last: RefCell::default() }
+        WrappedText { body, starts, last: RefCell::default() }
     }
 
-    /// How many lines there are, at least one.
+    /// Returns the number of lines, at least one.
     pub fn lines(&self) -> u32 {
         self.starts.len() as u32
     }
 
-    /// The line around a byte.
+    /// Returns the line that contains a byte.
     pub fn line_at(&self, byte: usize) -> u32 {
         self.starts.partition_point(|start| *start as usize <= byte) as u32 - 1
     }
 
-    /// The byte where a line begins.
+    /// Returns the byte offset of a line.
     pub fn start(&self, line: u32) -> usize {
         self.starts.get(line as usize).map_or(self.body.len(), |start| *start as usize)
     }
@@ -81,25 +81,25 @@ impl Text {
         start..end
     }
 
-    /// How many rows a line takes.
+    /// Returns how many rows a line takes.
     pub fn rows(&self, line: u32, cells: usize) -> u16 {
         self.wrap(line, cells).len() as u16
     }
 
-    /// The rows of a line, at least one; each at most `cells` wide unless one character is wider.
+    /// Returns the rows of a line, at least one, each at most `cells` wide unless a single character is wider.
     pub fn wrap(&self, line: u32, cells: usize) -> Arc<[Wrapped]> {
         let mut last = self.last.borrow_mut();
         match &*last {
             Some((for_line, for_cells, rows)) if (*for_line, *for_cells) == (line, cells) => rows.clone(),
             _ => {
-                let rows: Arc<[Wrapped]> = self.broken(line, cells).into();
+                let rows: Arc<[Wrapped]> = self.wrap_line(line, cells).into();
                 *last = Some((line, cells, rows.clone()));
                 rows
             }
         }
     }
 
-    fn broken(&self, line: u32, cells: usize) -> Vec<Wrapped> {
+    fn wrap_line(&self, line: u32, cells: usize) -> Vec<Wrapped> {
         let range = self.range(line);
         let (mut rows, mut row, mut used) = (vec![], Wrapped { text: String::new(), start: range.start }, 0);
         let mut at = range.start;
@@ -122,7 +122,7 @@ impl Text {
 fn push(rows: &mut Vec<Wrapped>, row: &mut Wrapped, used: &mut usize, shown: &str, at: usize, cells: usize) {
     let wide = shown.width();
     if wide > cells && shown.chars().nth(1).is_some() {
-        // A character that became an escape, or a heap of marks.
+        // An escaped character, or one with many combining marks.
         return shown.chars().for_each(|c| push(rows, row, used, c.encode_utf8(&mut [0; 4]), at, cells));
     }
     if *used + wide > cells && !row.text.is_empty() {
@@ -133,19 +133,19 @@ fn push(rows: &mut Vec<Wrapped>, row: &mut Wrapped, used: &mut usize, shown: &st
     *used += wide;
 }
 
-/// How much of a long line to take: up to the last space in it, else up to the last whole character.
-fn piece(bytes: &[u8]) -> usize {
+/// Returns the length of a piece of a long line: up to the last space, else up to the last whole character.
+fn piece_len(bytes: &[u8]) -> usize {
     if let Some(space) = memchr::memrchr(b' ', bytes).filter(|at| *at > bytes.len() / 2) {
         return space + 1;
     }
     let back = bytes.iter().rev().take(3).position(|b| b & 0xc0 != 0x80).unwrap_or(0);
-    // A character may begin in the last bytes and end after them.
+    // A character may start in the last bytes and end after them.
     let lead = bytes.len() - 1 - back;
     if bytes[lead] < 0x80 { bytes.len() } else { lead.max(1) }
 }
 
-/// The text that a JSON string stands for. What has no text (lone surrogates, bytes that are no
-/// UTF-8) stays visible as `\ud800` and `\xff`. With `until`, also how long it is up to that byte.
+/// Decodes a JSON string. Lone surrogates and invalid UTF-8 become visible as `\ud800` and `\xff`. Also returns the length of
+/// the decoded text up to byte `until` of the token.
 pub(super) fn decode(token: &[u8], until: usize) -> (String, usize) {
     let inner = token.strip_prefix(b"\"").unwrap_or(token);
     let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
@@ -155,13 +155,13 @@ pub(super) fn decode(token: &[u8], until: usize) -> (String, usize) {
         if mark.is_none() && at >= until {
             mark = Some(out.len());
         }
-        let plain = memchr::memchr(b'\\', &inner[at..]).map_or(inner.len(), |next| at + next);
-        if plain > at {
-            if mark.is_none() && until < plain {
+        let unescaped = memchr::memchr(b'\\', &inner[at..]).map_or(inner.len(), |next| at + next);
+        if unescaped > at {
+            if mark.is_none() && until < unescaped {
                 mark = Some(out.len() + (until - at));
             }
-            push_lossless(&mut out, &inner[at..plain]);
-            at = plain;
+            push_lossless(&mut out, &inner[at..unescaped]);
+            at = unescaped;
             continue;
         }
         at += escape(&inner[at..], &mut out);
@@ -179,7 +179,7 @@ fn push_lossless(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Decodes one escape; gives how many bytes it takes.
+/// Decodes one escape. Returns how many bytes it takes.
 fn escape(bytes: &[u8], out: &mut String) -> usize {
     let simple = match bytes.get(1) {
         Some(b'n') => '\n',
@@ -236,7 +236,7 @@ mod tests {
         #[test]
         fn pieces_and_rows_hold_the_whole_text(parts in prop::collection::vec("[a日\u{301}é \n]{0,40}", 0..200), cells in 1usize..30) {
             let source = parts.concat();
-            let text = Text::new(Body::from(source.as_str()));
+            let text = WrappedText::new(Body::from(source.as_str()));
             let mut all = String::new();
             for line in 0..text.lines() {
                 let range = text.range(line);

@@ -1,4 +1,4 @@
-//! The bar of a call that was more than sent and answered: each stretch in its own glyph and style.
+//! The bar of a call with several segments (waits, attempts, backoff, cache): each in its own glyph and style.
 
 use ratatui::{
     buffer::Buffer,
@@ -17,17 +17,17 @@ use crate::{
     },
 };
 
-use super::{Timeline, plan::Bar};
+use super::{Timeline, layout::Bar};
 
-/// What the glyphs mean, the longest that fits is shown.
+/// Legends of the glyphs. The longest one that fits is shown.
 pub(super) const LEGENDS: [&str; 3] = [
-    "  ░ waits  ▓ wire  ▒ hedge  ▞ fallback  · back-off  ◇ probe  ◆ cached  ✕ failed  ▸ running",
-    "  ░ waits  ▓ wire  ▒ hedge  ▞ fallback  · pause  ◇ probe  ◆ cached",
-    "  ░ waits  ▓ wire  ✕ failed  ▸ running",
+    "  ░ queued  ▓ wire  ▒ hedge  ▞ fallback  · backoff  ◇ probe  ◆ cached  ✕ failed  ▸ running",
+    "  ░ queued  ▓ wire  ▒ hedge  ▞ fallback  · backoff  ◇ probe  ◆ cached",
+    "  ░ queued  ▓ wire  ✕ failed  ▸ running",
 ];
 
-/// How telling a stretch is: of several in one cell, the most telling is shown.
-fn rank(kind: &Kind) -> u8 {
+/// Returns the drawing priority of a segment: of several in one cell, the highest is shown.
+fn priority(kind: &Kind) -> u8 {
     match kind {
         Kind::Queued => 0,
         Kind::BackOff => 1,
@@ -38,12 +38,25 @@ fn rank(kind: &Kind) -> u8 {
     }
 }
 
+/// A call with several segments, and where it is drawn.
+pub(super) struct SegmentedBar<'a> {
+    /// The place of the bar on the timeline.
+    pub bar: &'a Bar,
+    /// The call's row.
+    pub row: &'a Row,
+    /// The call.
+    pub call: &'a CallView,
+    /// The name that is written into the longest attempt where there is room.
+    pub label: &'a str,
+}
+
 impl Timeline {
-    /// Draws a call stretch by stretch; `label` goes into the longest where there is room.
-    pub(super) fn shaded(&self, bar: &Bar, row: &Row, call: &CallView, label: &str, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let mut cut = segments(call, look.now);
-        cut.sort_by_key(|segment| rank(&segment.kind));
+    /// Draws a call segment by segment.
+    pub(super) fn draw_segmented(&self, segmented: &SegmentedBar, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let SegmentedBar { bar, row, call, label } = *segmented;
+        let mut cut = segments(call, ctx.now);
+        cut.sort_by_key(|segment| priority(&segment.kind));
         let last = i64::from(area.width) - 1;
         let mut put = |x: i64, text: &str, style: Style| {
             if (0..=last).contains(&x) {
@@ -51,7 +64,7 @@ impl Timeline {
                 Pen::new(buf, place, 0).put(text, style);
             }
         };
-        // Between attempts of which nothing is told, the call is still here.
+        // Gaps between the known segments count as waiting.
         for x in bar.from.max(0)..=bar.to.min(last) {
             put(x, "░", theme.muted);
         }
@@ -72,20 +85,20 @@ impl Timeline {
         for segment in cut.iter().filter(|segment| segment.kind.failed()) {
             put(self.cells(segment).1, "✕", theme.fail);
         }
-        if let Some((glyph, style)) = end(row, theme) {
+        if let Some((glyph, style)) = outcome_sign(row, theme) {
             put(bar.to, glyph, style);
         }
     }
 
-    /// The cells of a stretch. The last one is shared with what follows, unless it has the cell to itself.
+    /// Returns the first and the last cell of a segment. Consecutive segments may share a cell.
     fn cells(&self, segment: &Segment) -> (i64, i64) {
         let (from, to) = (self.scale.column(segment.from), self.scale.column(segment.to));
         (from, to.max(from))
     }
 }
 
-/// How a call ended, at its end.
-fn end(row: &Row, theme: &Theme) -> Option<(&'static str, Style)> {
+/// Returns the glyph of the outcome, for the end of the bar.
+fn outcome_sign(row: &Row, theme: &Theme) -> Option<(&'static str, Style)> {
     match row.state {
         State::Failed(_) => Some(("✕", theme.fail)),
         State::ToolError => Some(("!", theme.warn)),

@@ -1,4 +1,4 @@
-//! A field's text in many lines.
+//! The long text editor: edits a field's text in several lines.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{
@@ -25,14 +25,14 @@ use super::key_row;
 
 /// The editor over the form.
 pub struct LongText {
-    /// The field that it came from.
+    /// The field that is edited.
     pub path: Path,
     name: String,
     area: TextArea<'static>,
 }
 
 impl LongText {
-    /// An editor for the text of a field, the cursor at its end.
+    /// Creates an editor for the text of a field, with the cursor at the end.
     pub fn new(path: Path, name: impl Into<String>, text: &str) -> LongText {
         let mut area = TextArea::new(text.split('\n').map(str::to_owned).collect());
         area.move_cursor(tui_textarea::CursorMove::Bottom);
@@ -41,12 +41,12 @@ impl LongText {
         LongText { path, name: name.into(), area }
     }
 
-    /// The text as it stands.
+    /// Returns the text.
     pub fn text(&self) -> String {
         self.area.lines().join("\n")
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) {
         if key.code == KeyCode::Enter && key.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::CONTROL) {
             self.area.insert_newline();
@@ -63,21 +63,21 @@ impl LongText {
     /// Draws the editor.
     pub fn draw(&mut self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
         let hidden = self.area.lines().iter().flat_map(|l| l.chars()).filter(|c| is_hidden(*c) && *c != '\t').count();
-        let told = match hidden {
+        let status = match hidden {
             0 => format!("{} lines", self.area.lines().len()),
-            1 => "1 character that cannot be shown".into(),
-            many => format!("{many} characters that cannot be shown"),
+            1 => "1 invisible character".into(),
+            many => format!("{many} invisible characters"),
         };
         let style = if hidden > 0 { theme.warn } else { theme.muted };
         let wish = (100, (self.area.lines().len() as u16).saturating_add(6).max(12));
-        let inner = dialog(buf, area, wish, &[(&self.name, theme.focus)], &[(&told, style)], theme);
+        let inner = dialog(buf, area, wish, &[(&self.name, theme.focus)], &[(&status, style)], theme);
         let body = Rect { height: inner.height.saturating_sub(1), ..inner }.intersection(buf.area);
         self.area.set_style(theme.text);
         self.area.set_cursor_line_style(Style::new());
         self.area.set_selection_style(theme.selection);
         self.area.set_cursor_style(Style::new().add_modifier(Modifier::REVERSED));
         (&self.area).render(body, buf);
-        // What a terminal would hide or obey is kept in the text, but never reaches the screen.
+        // Control and invisible characters stay in the text but are never written to the terminal.
         for y in body.top()..body.bottom() {
             for x in body.left()..body.right() {
                 if let Some(cell) = buf.cell_mut((x, y)).filter(|cell| visible(cell.symbol()) != cell.symbol()) {

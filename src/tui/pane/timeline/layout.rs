@@ -1,9 +1,10 @@
-//! What the timeline shows: the scale of time, and the bars of the window on their lanes and lines.
+//! The layout of the timeline: the time scale, and the bars of the visible window on their lanes and lines.
 
 use std::{collections::HashMap, sync::Arc};
 
 use ratatui::layout::Rect;
 
+use super::Zoom;
 use crate::{
     domain::{read_model::ConsoleState, run::RunId, time::Stamp},
     tui::{
@@ -13,9 +14,9 @@ use crate::{
     },
 };
 
-/// Rows looked at in one frame; of more, every second, third … is drawn.
+/// The most rows in one frame. Of more rows, only every second, third, … is drawn.
 const MOST: usize = 20_000;
-/// Nanoseconds of one cell, by step of the zoom: 1, 2, 5 from 10 µs to 100 s.
+/// Nanoseconds of a column by zoom step: 1, 2, 5 from 10 µs to 100 s.
 const CELLS: [u64; 22] = [
     10_000,
     20_000,
@@ -40,52 +41,55 @@ const CELLS: [u64; 22] = [
     50_000_000_000,
     100_000_000_000,
 ];
-/// The zoom to begin with: 200 ms a cell, 20 s on 100 cells.
+/// The initial zoom step: 200 ms per column, 20 s on 100 columns.
 const START: usize = 13;
 
-/// Which stretch of time the window shows, in cells of equal length.
+/// The time window, in columns of equal length.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scale {
+pub(super) struct TimeScale {
     zoom: usize,
     /// The left edge.
     pub start: Stamp,
-    /// Cells of the window.
+    /// The columns of the window.
     pub cells: u16,
 }
 
-impl Default for Scale {
+impl Default for TimeScale {
     fn default() -> Self {
-        Scale { zoom: START, start: Stamp::default(), cells: 0 }
+        TimeScale { zoom: START, start: Stamp::default(), cells: 0 }
     }
 }
 
-impl Scale {
-    /// Nanoseconds of a cell.
+impl TimeScale {
+    /// Returns the nanoseconds of a column.
     pub fn cell(&self) -> u64 {
         CELLS[self.zoom.min(CELLS.len() - 1)]
     }
 
-    /// Nanoseconds of the window.
+    /// Returns the nanoseconds of the window.
     pub fn span(&self) -> u64 {
         self.cell() * u64::from(self.cells.max(1))
     }
 
-    /// Makes cells shorter or longer.
-    pub fn zoom(&mut self, closer: bool) {
-        self.zoom = if closer { self.zoom.saturating_sub(1) } else { (self.zoom + 1).min(CELLS.len() - 1) };
+    /// Changes the zoom by one step.
+    pub fn zoom(&mut self, zoom: Zoom) {
+        self.zoom = match zoom {
+            Zoom::In => self.zoom.saturating_sub(1),
+            Zoom::Out => (self.zoom + 1).min(CELLS.len() - 1),
+        };
     }
 
-    /// The beginning of the cell that a time falls into.
+    /// Returns the start of the column that contains a time.
     pub fn snap(&self, at: Stamp) -> Stamp {
         Stamp(at.0 / self.cell() * self.cell())
     }
 
-    /// The cell of a time, from 0 at the left edge.
+    /// Returns the column of a time, from 0 at the left edge.
     pub fn column(&self, at: Stamp) -> i64 {
         (self.snap(at).0 as i64 - self.snap(self.start).0 as i64) / self.cell() as i64
     }
 
-    /// The time at the left of a cell.
+    /// Returns the time at the left of a column.
     pub fn at(&self, cell: u16) -> Stamp {
         Stamp(self.start.0 + u64::from(cell) * self.cell())
     }
@@ -101,29 +105,29 @@ pub(super) struct Bar {
     pub to: i64,
 }
 
-/// The room of a server, a group or a run.
+/// The lane of a server, a group or a run.
 pub(super) struct Lane {
-    /// Its key; of a run, its workflow.
+    /// The name of the server or group, or the workflow of a run.
     pub server: Arc<str>,
-    /// The run, if it is the lane of one.
+    /// The run of a run lane.
     pub run: Option<RunId>,
     pub first: usize,
     pub lines: usize,
-    /// Calls that found no line of their own.
+    /// Calls that share a line with others because the lane is full.
     pub hidden: usize,
 }
 
 /// Lanes, lines and bars of the window.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct TimelineLayout {
     pub lanes: Vec<Lane>,
     pub bars: Vec<Bar>,
-    /// Of how many calls one is drawn.
+    /// One of this many calls is drawn.
     pub stride: usize,
 }
 
-impl Plan {
-    /// Empty lanes, one a server, and one a group of replicas.
+impl TimelineLayout {
+    /// Resets to empty lanes, one per server and one per group of replicas.
     pub fn clear(&mut self, read_model: &ConsoleState) {
         let groups = read_model.rules.routing.groups.iter().map(|group| &group.id);
         let ids = read_model.servers.iter().map(|s| s.id()).chain(groups);
@@ -131,13 +135,13 @@ impl Plan {
         self.bars.clear();
     }
 
-    /// Lines that the lanes take.
+    /// Returns the lines that the lanes take.
     pub fn lines(&self) -> usize {
         self.lanes.last().map_or(0, |l| l.first + l.lines)
     }
 
-    /// Finds the calls of the filter that the window shows.
-    pub fn collect(&mut self, scale: &Scale, rows: &Rows, index: &Index, now: Stamp) {
+    /// Collects the calls that pass the filter and overlap the window.
+    pub fn collect(&mut self, scale: &TimeScale, rows: &Rows, index: &Index, now: Stamp) {
         let end = Stamp(scale.start.0 + scale.cell() * u64::from(scale.cells));
         let lanes: HashMap<Arc<str>, usize> = self.lanes.iter().enumerate().map(|(i, l)| (l.server.clone(), i)).collect();
         let by_key: Vec<Option<usize>> = rows.names().iter().map(|n| lanes.get(&n.server).copied()).collect();
@@ -145,7 +149,7 @@ impl Plan {
         let (first, last) = (rows.from(begin), rows.from(Stamp(end.0.saturating_add(1))));
         let (low, high) = (index.before(rows, first), index.before(rows, last));
         self.stride = ((high - low) / MOST).max(1);
-        // What began long before the window and reaches into it is found by its length.
+        // Calls that started long before the window are found by their duration.
         let pending = rows.pending().filter(|id| *id < first);
         let early = pending.chain(rows.long_before(scale.start)).filter(|id| index.holds(rows, *id)).take(MOST);
         let inside = (low..high).step_by(self.stride).filter_map(|place| index.at(rows, place));
@@ -158,7 +162,7 @@ impl Plan {
         self.bars.sort_unstable_by_key(|bar| bar.id);
     }
 
-    /// Gives overlapping bars lines of their own, as far as there is room.
+    /// Places overlapping bars on separate lines as far as there is room.
     pub fn spread(&mut self, height: usize) {
         let count = self.lanes.len().max(1);
         let most = (height / count).clamp(1, 8);
@@ -184,7 +188,7 @@ impl Plan {
             (lane.first, lane.lines) = (first, ends.len().max(1));
             first += lane.lines;
         }
-        // Room that is left keeps lanes apart.
+        // Spare lines separate the lanes.
         let spare = height.saturating_sub(first) / count;
         if spare > 0 {
             let mut first = 0;
@@ -196,10 +200,10 @@ impl Plan {
     }
 }
 
-/// The rooms of the lanes' names and of the bars: inside the border, under `head` rows and the axis, over the foot.
-pub(super) fn rooms(area: Rect, head: u16, plan: &Plan) -> (Rect, Rect) {
-    // The names of runs make no room: they come and go, and the axis stands still.
-    let names = plan.lanes.iter().filter(|l| l.run.is_none()).map(|l| width(&l.server)).max().unwrap_or(0) + 5;
+/// Returns the areas of the lane names and of the bars: inside the border, below `head` rows and the axis, above the foot.
+pub(super) fn areas(area: Rect, head: u16, layout: &TimelineLayout) -> (Rect, Rect) {
+    // Names of runs do not widen the column, because runs come and go and the axis must not move.
+    let names = layout.lanes.iter().filter(|l| l.run.is_none()).map(|l| width(&l.server)).max().unwrap_or(0) + 5;
     let names = if area.width < 40 { 4 } else { names.clamp(8, area.width / 4) };
     let foot = if area.height >= 6 { 4 } else { 3 };
     let inner = Rect {

@@ -1,9 +1,9 @@
-//! What tests of several widgets need.
+//! Test support: reads the text of a drawn buffer.
 
 use ratatui::buffer::Buffer;
 
-/// The text of a screen, white space at the ends of rows and empty rows at the end left out.
-pub fn plain(buf: &Buffer) -> String {
+/// Returns the text of a buffer without trailing white space and trailing empty rows.
+pub fn text_of(buf: &Buffer) -> String {
     let row = |y| {
         let mut text = String::new();
         let mut x = buf.area.left();

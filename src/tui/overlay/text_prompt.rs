@@ -1,4 +1,4 @@
-//! A line or two that Switchboard asks for: what to search for, a path, how many calls.
+//! The text prompt: a dialog with one or two text fields, such as a search text, a path or a number of calls.
 
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -14,52 +14,51 @@ use crate::tui::{
 
 use super::key_row;
 
-/// The dialog.
+/// A text prompt.
 #[derive(Clone, Debug, Default)]
-pub struct Entry {
-    /// What it is about.
+pub struct TextPrompt {
+    /// The dialog's title.
     pub title: String,
-    /// What to know before typing.
+    /// The text above the fields.
     pub note: String,
-    /// What is wrong with what was typed.
+    /// Why the entered text was rejected.
     pub error: Option<String>,
     fields: Vec<(String, TextField)>,
     at: usize,
     history: History,
 }
 
-/// Earlier texts of a dialog with one field.
+/// Earlier texts of a prompt with one field.
 #[derive(Clone, Debug, Default)]
 struct History {
-    /// The newest last.
+    /// The texts, newest last.
     texts: Vec<String>,
-    /// The one that is shown.
+    /// The text that is shown.
     at: Option<usize>,
-    /// What was typed before one was shown.
+    /// What was typed before an earlier text was shown.
     typed: String,
 }
 
-impl Entry {
-    /// A dialog with fields: their labels and the texts that are proposed. A proposed text is selected, so that typing
-    /// replaces it.
-    pub fn new(title: impl Into<String>, note: impl Into<String>, fields: &[(&str, &str)]) -> Entry {
+impl TextPrompt {
+    /// Creates a prompt with fields, each a label and a proposed text. A proposed text is selected, so that typing replaces it.
+    pub fn new(title: impl Into<String>, note: impl Into<String>, fields: &[(&str, &str)]) -> TextPrompt {
         let fields = fields.iter().map(|(label, text)| ((*label).to_owned(), TextField::proposed(*text))).collect();
-        Entry { title: title.into(), note: note.into(), fields, ..Entry::default() }
+        TextPrompt { title: title.into(), note: note.into(), fields, ..TextPrompt::default() }
     }
 
-    /// Offers earlier texts, the newest last, to the keys Up and Down.
+    /// Adds earlier texts, newest last, for the keys Up and Down.
     #[must_use]
-    pub fn with_history(mut self, texts: &[String]) -> Entry {
+    pub fn with_history(mut self, texts: &[String]) -> TextPrompt {
         self.history.texts = texts.to_vec();
         self
     }
 
-    /// What stands in a field.
+    /// Returns the text of a field.
     pub fn text(&self, field: usize) -> &str {
         self.fields.get(field).map_or("", |(_, field)| field.text())
     }
 
-    /// Takes a key; whether a text changed.
+    /// Handles a key. Returns whether a text changed.
     pub fn key(&mut self, key: KeyEvent) -> bool {
         let count = self.fields.len().max(1);
         match key.code {
@@ -80,7 +79,7 @@ impl Entry {
         false
     }
 
-    /// Shows the earlier text before or after the one that is shown; whether the text changed.
+    /// Shows the previous or the next earlier text. Returns whether the text changed.
     fn recall(&mut self, back: bool) -> bool {
         let Some((_, field)) = self.fields.get_mut(self.at) else { return false };
         field.deselect();
@@ -101,7 +100,7 @@ impl Entry {
         true
     }
 
-    /// Inserts a pasted line; whether a text changed.
+    /// Inserts a pasted line. Returns whether a text changed.
     pub fn paste(&mut self, line: &str) -> bool {
         let Some((_, field)) = self.fields.get_mut(self.at) else { return false };
         let changed = field.paste(line) == FieldEvent::Changed;
@@ -121,7 +120,7 @@ impl Entry {
         let inner = dialog(buf, area, (wide, height), &[(&self.title, theme.focus)], &[], theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         let mut y = 0;
-        // On a low screen the fields come first: one types into them.
+        // On a low screen the fields take precedence over the note.
         let spare = usize::from(inner.height).saturating_sub(self.fields.len() + 1);
         for row in note.iter().take(spare) {
             Pen::new(buf, inner, y).put(row, theme.muted);
@@ -129,15 +128,15 @@ impl Entry {
         }
         let label = self.fields.iter().map(|(l, _)| width(l)).max().unwrap_or(0) + 1;
         for (index, (name, field)) in self.fields.iter_mut().enumerate() {
-            let here = index == self.at;
-            Pen::new(buf, inner, y).put(name, if here { theme.accent } else { theme.muted });
+            let current = index == self.at;
+            Pen::new(buf, inner, y).put(name, if current { theme.accent } else { theme.muted });
             let place = Rect {
                 x: inner.x + label.min(inner.width),
                 y: inner.y + y.min(inner.height),
                 width: inner.width.saturating_sub(label),
                 height: u16::from(y < inner.height),
             };
-            field.draw(place, buf, theme.text, theme, here);
+            field.draw(place, buf, theme.text, theme, current);
             y += 1;
         }
         for row in &error {

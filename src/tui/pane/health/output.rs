@@ -1,4 +1,4 @@
-//! What a server writes: its stderr and its log messages, followed, scrolled or filtered.
+//! The output of a server: its stderr and its log messages, with follow, scroll and filter.
 
 use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Which of the two is shown.
+/// The source of the lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Source {
     #[default]
@@ -31,19 +31,19 @@ enum Source {
     Log,
 }
 
-/// Source, filter and scroll.
+/// The pane's source, filter and scroll.
 #[derive(Default)]
-pub struct Lines {
+pub struct ServerOutput {
     source: Source,
-    /// The first visible line while it does not follow.
+    /// The first visible line; `None` follows.
     top: Option<usize>,
     field: TextField,
     editing: bool,
 }
 
-impl Lines {
-    /// Shows the other source.
-    pub fn turn(&mut self) {
+impl ServerOutput {
+    /// Switches between stderr and log.
+    pub fn switch_source(&mut self) {
         self.source = if self.source == Source::Stderr { Source::Log } else { Source::Stderr };
         self.top = None;
     }
@@ -53,52 +53,55 @@ impl Lines {
         self.top = None;
     }
 
-    /// Whether the newest line is kept in view.
+    /// Returns whether the view follows the newest line.
     pub fn following(&self) -> bool {
         self.top.is_none()
     }
 
-    /// Whether the filter is being written.
+    /// Returns whether the filter is being edited.
     pub fn editing(&self) -> bool {
         self.editing
     }
 
-    /// Begins to write the filter.
+    /// Starts editing the filter.
     pub fn edit(&mut self) {
         self.editing = true;
         self.field.select_all();
     }
 
-    /// Ends it; without `keep` the filter is taken away.
-    pub fn end_edit(&mut self, keep: bool) {
+    /// Ends editing and keeps the filter.
+    pub fn finish_edit(&mut self) {
         self.editing = false;
         self.field.deselect();
-        if !keep {
-            self.field.set("");
-        }
     }
 
-    /// Takes the filter away; whether there was one.
-    pub fn clear(&mut self) -> bool {
-        let was = !self.field.is_empty();
+    /// Ends editing and clears the filter.
+    pub fn cancel_edit(&mut self) {
+        self.finish_edit();
         self.field.set("");
-        was
     }
 
-    /// Takes a key into the filter.
+    /// Clears the filter. Returns whether there was one.
+    pub fn clear(&mut self) -> bool {
+        let filtered = !self.field.is_empty();
+        self.field.set("");
+        filtered
+    }
+
+    /// Passes a key to the filter.
     pub fn key(&mut self, key: KeyEvent) {
         if self.field.handle(key) == FieldEvent::Changed {
             self.top = None;
         }
     }
 
-    /// Takes pasted text into the filter.
+    /// Inserts pasted text into the filter.
     pub fn paste(&mut self, text: &str) {
         let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         self.field.paste(&line);
     }
 
-    /// Scrolls; reaching the end follows again.
+    /// Scrolls. Reaching the end follows again.
     pub fn go(&mut self, to: Move, server: Option<&ServerId>, read_model: &ConsoleState, area: Rect) {
         let len = server.and_then(|id| read_model.server(id)).map_or(0, |s| self.count(s));
         let height = rows_height(area);
@@ -112,12 +115,12 @@ impl Lines {
         match (self.source, self.field.is_empty()) {
             (Source::Stderr, true) => server.stderr.len(),
             (Source::Log, true) => server.logs.len(),
-            _ => self.found(server).len(),
+            _ => self.matching(server).len(),
         }
     }
 
-    /// Places of the lines that pass the filter.
-    fn found(&self, server: &ServerView) -> Vec<usize> {
+    /// Returns the indexes of the lines that match the filter.
+    fn matching(&self, server: &ServerView) -> Vec<usize> {
         let needle = self.field.text().to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&needle);
         match self.source {
@@ -133,63 +136,63 @@ impl Lines {
     }
 
     /// Draws the pane.
-    pub fn draw(&mut self, server: Option<&ServerId>, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
-        let style = if look.focused { theme.focus } else { theme.text };
-        let server = server.and_then(|id| look.read_model.server(id));
+    pub fn draw(&mut self, server: Option<&ServerId>, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let style = if ctx.focused { theme.focus } else { theme.text };
+        let server = server.and_then(|id| ctx.read_model.server(id));
         let title = match (self.source, server) {
             (Source::Stderr, Some(server)) => format!("stderr of {}", server.id()),
             (Source::Log, Some(server)) => format!("log of {}", server.id()),
             _ => "Output".into(),
         };
-        let key = look.keys.key(&[Context::Lines], Action::Follow).unwrap_or_default();
-        let right = if self.following() { "following".to_owned() } else { format!("stopped, {key} follows") };
-        let inner = pane(buf, area, &[(&title, style)], &[(&right, theme.muted)], look.focused, theme);
-        self.tabs(look, area, buf);
+        let key = ctx.keys.key(&[Context::Lines], Action::Follow).unwrap_or_default();
+        let right = if self.following() { "following".to_owned() } else { format!("paused, {key} to follow") };
+        let inner = pane(buf, area, &[(&title, style)], &[(&right, theme.muted)], ctx.focused, theme);
+        self.tabs(ctx, area, buf);
         let Some(server) = server else { return };
-        let shown = (!self.field.is_empty()).then(|| self.found(server));
+        let shown = (!self.field.is_empty()).then(|| self.matching(server));
         let len = shown.as_ref().map_or_else(|| self.count(server), Vec::len);
         let mut list = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         if self.editing || !self.field.is_empty() {
-            let key = look.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
+            let key = ctx.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
             Pen::new(buf, list, 0).put(&key, theme.key);
             let field = Rect { x: list.x + 2, width: list.width.saturating_sub(2), height: list.height.min(1), ..list };
-            self.field.draw(field, buf, theme.text, theme, self.editing && look.focused);
+            self.field.draw(field, buf, theme.text, theme, self.editing && ctx.focused);
             list = Rect { y: list.y.saturating_add(1), height: list.height.saturating_sub(1), ..list };
         }
         if len == 0 {
-            Pen::new(buf, list, 0).put(self.nothing(server), theme.muted);
+            Pen::new(buf, list, 0).put(self.empty_text(server), theme.muted);
             return;
         }
         let height = usize::from(list.height);
         let top = self.top.unwrap_or(len).min(len.saturating_sub(height));
         for (y, place) in (top..(top + height).min(len)).enumerate() {
             let index = shown.as_ref().map_or(place, |found| found[place]);
-            self.line(server, index, look, Rect { y: list.y + y as u16, height: 1, ..list }, buf);
+            self.line(server, index, ctx, Rect { y: list.y + y as u16, height: 1, ..list }, buf);
         }
     }
 
-    fn nothing(&self, server: &ServerView) -> &'static str {
+    fn empty_text(&self, server: &ServerView) -> &'static str {
         match (self.source, self.field.is_empty()) {
-            (_, false) => "No line passes the filter.",
-            (Source::Stderr, _) if matches!(server.spec.launch, Transport::Http { .. }) => "A server reached over HTTP has no stderr here.",
-            (Source::Stderr, _) => "It wrote nothing to stderr.",
-            (Source::Log, _) => "It sent no log messages; the palette has \"debug logs\", which asks for them.",
+            (_, false) => "No lines match. Esc clears the filter.",
+            (Source::Stderr, _) if matches!(server.spec.launch, Transport::Http { .. }) => "An HTTP server has no stderr",
+            (Source::Stderr, _) => "No output on stderr",
+            (Source::Log, _) => "No log messages. Run \"debug logs\" in the palette to request them.",
         }
     }
 
-    fn line(&self, server: &ServerView, index: usize, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+    fn line(&self, server: &ServerView, index: usize, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let mut pen = Pen::new(buf, area, 0);
         match self.source {
             Source::Stderr => {
                 if let Some(line) = server.stderr.get(index) {
-                    pen.put(line, tone(line, theme));
+                    pen.put(line, severity_style(line, theme));
                 }
             }
             Source::Log => {
                 if let Some((at, log)) = server.logs.get(index) {
-                    pen.put(&look.read_model.epoch.time_of_day(*at)[..8], theme.muted).skip(1);
+                    pen.put(&ctx.read_model.epoch.time_of_day(*at)[..8], theme.muted).skip(1);
                     pen.put(&format!("{:<9}", log.level), level_style(&log.level, theme));
                     if let Some(logger) = &log.logger {
                         pen.put(logger, theme.accent).skip(1);
@@ -200,12 +203,12 @@ impl Lines {
         }
     }
 
-    fn tabs(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = look.theme;
+    fn tabs(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let style = |source| if self.source == source { theme.focus } else { theme.muted };
         let word = |source, word: &str| if self.source == source && theme.mono { format!("[{word}]") } else { word.to_owned() };
         let (stderr, log) = (word(Source::Stderr, "stderr"), word(Source::Log, "log"));
-        let border = if look.focused { theme.focus } else { theme.border };
+        let border = if ctx.focused { theme.focus } else { theme.border };
         lower(buf, area, &[(&stderr, style(Source::Stderr)), (" │ ", theme.border), (&log, style(Source::Log))], border);
     }
 }
@@ -214,8 +217,8 @@ fn rows_height(area: Rect) -> usize {
     usize::from(area.height.saturating_sub(2))
 }
 
-/// Lines that speak of errors stand out.
-fn tone(line: &str, theme: &Theme) -> Style {
+/// Returns the style of a stderr line, by the severity words in it.
+fn severity_style(line: &str, theme: &Theme) -> Style {
     let has = |words: &[&str]| words.iter().any(|w| line.contains(w));
     if has(&["error", "Error", "ERROR", "panic", "fatal", "FATAL", "Traceback"]) {
         theme.fail

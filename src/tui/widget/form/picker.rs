@@ -1,7 +1,7 @@
-//! The list of a field with many choices: opened at its field over whatever lies there, narrowed by typing.
+//! The picker of a field with many choices: a list over the other panes, filtered by typing.
 //!
-//! A form may have a single row on the screen, and a list needs some. So the form only notes where the field stands, and
-//! whoever draws the screen has the list drawn after all panes, anywhere on it; the pointer asks it first for the same reason.
+//! A form may have a single row on the screen, and a list needs more. So the form only records the row of its field, and the
+//! screen draws the list after all panes. For the same reason the mouse asks the list first.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -21,45 +21,45 @@ use crate::{
     },
 };
 
-/// A field with more choices than this opens a list of them; with so many at most, they are stepped through.
+/// Fields with at most this many choices are stepped through; others open a list.
 const STEPPED: usize = 3;
-/// Rows of the list that are shown at once.
+/// The most visible rows of the list.
 const ROWS: u16 = 10;
-/// The rows of a list that shows one choice, its border included.
+/// The height of a list with one choice, its border included.
 const LEAST: u16 = 3;
 
-/// The list as it is open.
+/// The open list.
 #[derive(Default)]
 pub(super) struct Picker {
     filter: String,
-    /// Cursor and scroll among what passes the filter.
+    /// The cursor and scroll among the matches.
     window: Window,
-    /// The row of its field, from the drawing of the form to that of the list.
-    pinned: Option<Rect>,
-    /// Where it was drawn last, if it was.
-    seen: Option<Seen>,
+    /// The row of the field, set when the form is drawn and taken when the list is drawn.
+    field_row: Option<Rect>,
+    /// The areas of the list as drawn last.
+    drawn: Option<DrawnList>,
 }
 
-/// Where a list stands on the screen.
+/// The areas of a drawn list.
 #[derive(Clone, Copy)]
-struct Seen {
-    /// The row of its field.
+struct DrawnList {
+    /// The row of the field.
     field: Rect,
     /// The list with its border.
     frame: Rect,
-    /// Its rows.
+    /// The rows of the list.
     rows: Rect,
 }
 
-/// The places of the labels that have every word of the filter in them.
-fn passing(labels: &[String], filter: &str) -> Vec<usize> {
+/// Returns the indexes of the labels that contain every word of the filter.
+fn matching(labels: &[String], filter: &str) -> Vec<usize> {
     let words: Vec<String> = filter.split_whitespace().map(str::to_lowercase).collect();
     let passes = |label: &String| words.iter().all(|word| label.to_lowercase().contains(word));
     (0..labels.len()).filter(|at| passes(&labels[*at])).collect()
 }
 
 impl FormView {
-    /// What can be chosen in the field under the cursor, and which of it is.
+    /// Returns the choices of the field under the cursor, and which one is picked.
     fn choices(&self) -> Option<(Vec<String>, Option<usize>)> {
         let shown = |labels: Vec<&String>| labels.into_iter().map(|label| visible(label).into_owned()).collect();
         let set = self.form.node(&self.at).is_some_and(|node| !matches!(node.state, State::Unset | State::Null));
@@ -70,7 +70,7 @@ impl FormView {
         }
     }
 
-    /// Opens the list of choices where there are many; whether it did.
+    /// Opens the list of a field with many choices. Returns whether it opened.
     pub(super) fn open_list(&mut self) -> bool {
         let Some((labels, picked)) = self.choices().filter(|(labels, _)| labels.len() > STEPPED) else { return false };
         let mut picker = Picker::default();
@@ -79,14 +79,14 @@ impl FormView {
         true
     }
 
-    /// Takes a key into the list.
-    pub(super) fn pick_key(&mut self, key: KeyEvent) -> FormEvent {
+    /// Handles a key in the list.
+    pub(super) fn picker_key(&mut self, key: KeyEvent) -> FormEvent {
         let (Some((labels, _)), Some(picker)) = (self.choices(), &mut self.picker) else {
             self.picker = None;
             return FormEvent::None;
         };
-        let found = passing(&labels, &picker.filter);
-        let plain = !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+        let found = matching(&labels, &picker.filter);
+        let no_modifier = !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
         let to = match key.code {
             KeyCode::Up => Move::Back(1),
             KeyCode::Down => Move::On(1),
@@ -101,7 +101,7 @@ impl FormView {
             KeyCode::Enter | KeyCode::Tab => {
                 let Some(index) = found.get(picker.window.cursor).copied() else { return FormEvent::None };
                 self.picker = None;
-                self.changing(|form, at| form.pick(at, index));
+                self.change(|form, at| form.pick(at, index));
                 return FormEvent::Changed;
             }
             KeyCode::Backspace => {
@@ -109,7 +109,7 @@ impl FormView {
                 picker.window = Window::default();
                 return FormEvent::None;
             }
-            KeyCode::Char(c) if plain => {
+            KeyCode::Char(c) if no_modifier => {
                 picker.filter.push(c);
                 picker.window = Window::default();
                 return FormEvent::None;
@@ -120,35 +120,35 @@ impl FormView {
         FormEvent::None
     }
 
-    /// Whether the list of choices is open.
+    /// Returns whether the list is open.
     pub fn listing(&self) -> bool {
         self.picker.is_some()
     }
 
-    /// Closes the list of choices; nothing is chosen.
+    /// Closes the list without a choice.
     pub fn close_list(&mut self) {
         self.picker = None;
     }
 
-    /// Whether the list of choices is drawn at a cell of the screen.
+    /// Returns whether the list covers a cell of the screen.
     pub fn list_at(&self, x: u16, y: u16) -> bool {
-        self.seen().is_some_and(|seen| seen.frame.contains((x, y).into()))
+        self.drawn().is_some_and(|drawn| drawn.frame.contains((x, y).into()))
     }
 
-    /// Takes the choice at a cell of the screen. A click beside the list closes it, and only that when it is on its field;
-    /// whether the click has done all that it means.
+    /// Handles a click while the list is open: picks the choice at the cell, or closes the list on a click outside. Returns
+    /// whether the click is consumed; a click outside of list and field is not.
     pub fn click_list(&mut self, x: u16, y: u16) -> bool {
-        let (Some(seen), Some((labels, _)), Some(picker)) = (self.seen(), self.choices(), &self.picker) else { return false };
+        let (Some(drawn), Some((labels, _)), Some(picker)) = (self.drawn(), self.choices(), &self.picker) else { return false };
         let cell = (x, y).into();
-        if !seen.frame.contains(cell) {
+        if !drawn.frame.contains(cell) {
             self.picker = None;
-            return seen.field.contains(cell);
+            return drawn.field.contains(cell);
         }
-        if seen.rows.contains(cell) {
-            let row = picker.window.top + usize::from(y - seen.rows.y);
-            if let Some(index) = passing(&labels, &picker.filter).get(row).copied() {
+        if drawn.rows.contains(cell) {
+            let row = picker.window.top + usize::from(y - drawn.rows.y);
+            if let Some(index) = matching(&labels, &picker.filter).get(row).copied() {
                 self.picker = None;
-                self.changing(|form, at| form.pick(at, index));
+                self.change(|form, at| form.pick(at, index));
             }
         }
         true
@@ -157,34 +157,34 @@ impl FormView {
     /// Moves the cursor of the list.
     pub fn move_list(&mut self, to: Move) {
         let (Some((labels, _)), Some(picker)) = (self.choices(), &mut self.picker) else { return };
-        picker.window.go(to, passing(&labels, &picker.filter).len());
+        picker.window.go(to, matching(&labels, &picker.filter).len());
     }
 
-    fn seen(&self) -> Option<Seen> {
-        self.picker.as_ref()?.seen
+    fn drawn(&self) -> Option<DrawnList> {
+        self.picker.as_ref()?.drawn
     }
 
-    /// Notes the row of the field under the cursor for the list; none when the list is not to be drawn.
-    pub(super) fn pin_list(&mut self, field: Option<Rect>) {
+    /// Records the row of the list's field; `None` hides the list.
+    pub(super) fn note_list_row(&mut self, field: Option<Rect>) {
         if let Some(picker) = &mut self.picker {
-            (picker.pinned, picker.seen) = (field, None);
+            (picker.field_row, picker.drawn) = (field, None);
         }
     }
 
-    /// Draws the list that is open, after everything else on `screen`, if the form was drawn with the focus: under its
-    /// field, or over it where there is no room.
+    /// Draws the open list over everything else on `screen` if the form was drawn with focus: below its field, or above it
+    /// where there is no room.
     pub fn draw_list(&mut self, screen: Rect, buf: &mut Buffer, theme: &Theme) {
         let (Some((labels, picked)), Some(picker)) = (self.choices(), &mut self.picker) else { return };
         let screen = screen.intersection(buf.area);
-        let Some(field) = picker.pinned.take().filter(|_| !screen.is_empty()) else { return };
-        let found = passing(&labels, &picker.filter);
+        let Some(field) = picker.field_row.take().filter(|_| !screen.is_empty()) else { return };
+        let found = matching(&labels, &picker.filter);
         let long = labels.iter().map(|label| width(label)).max().unwrap_or(0).saturating_add(6);
         let frame = place(field, screen, (long.max(32), (found.len() as u16).clamp(1, ROWS) + 2));
         clear(buf, frame);
-        let filter = if picker.filter.is_empty() { "type to find".to_owned() } else { format!("{}▏", picker.filter) };
+        let filter = if picker.filter.is_empty() { "type to filter".to_owned() } else { format!("{}▏", picker.filter) };
         let count = format!("{} of {}", found.len(), labels.len());
         let rows = pane(buf, frame, &[(&filter, theme.focus)], &[(&count, theme.muted)], true, theme);
-        picker.seen = Some(Seen { field, frame, rows });
+        picker.drawn = Some(DrawnList { field, frame, rows });
         picker.window.fit(found.len(), usize::from(rows.height));
         for (row, index) in picker.window.rows(found.len(), usize::from(rows.height)).enumerate() {
             let line = Rect { y: rows.y + row as u16, height: 1, ..rows };
@@ -197,18 +197,18 @@ impl FormView {
             }
         }
         if found.is_empty() {
-            Pen::new(buf, rows, 0).put(" Nothing is called like this.", theme.muted);
+            Pen::new(buf, rows, 0).put(" No matches", theme.muted);
         }
     }
 }
 
-/// Where a list that would like to be so wide and high stands on a screen.
+/// Returns the area of a list with this preferred size on a screen.
 fn place(field: Rect, screen: Rect, wish: (u16, u16)) -> Rect {
     let y = field.y.clamp(screen.y, screen.bottom() - 1);
     let (over, under) = (y - screen.y, screen.bottom() - y - 1);
     let (width, mut height) = (wish.0.min(screen.width), wish.1.min(over.max(under)));
     let top = if height < LEAST {
-        // Better over its field than without a row.
+        // Covers its field rather than having no row.
         height = wish.1.min(screen.height);
         y.min(screen.bottom() - height)
     } else if under >= height {

@@ -1,8 +1,8 @@
-//! Every schema of the corpus, entered with nothing but keys: what a person can do at the form is enough for every
-//! valid instance, and Enter sends nothing that is wrong.
+//! Enters instances of every schema of the corpus with the keyboard only: every valid instance can be entered, and Enter sends
+//! no invalid one.
 //!
-//! The form's own methods are tried in the domain (`domain::form::entering`); these hands see rows, move the cursor and
-//! press keys. Only characters that no keyboard has are pasted.
+//! The methods of the form are tested in the domain. These tests read the rows, move the cursor and press keys. Only
+//! characters that no keyboard has are pasted.
 
 use serde_json::Value;
 
@@ -13,30 +13,30 @@ use crate::domain::form::{
     tests::corpus,
 };
 
-/// Instances of each schema that are entered.
+/// How many instances of each schema are entered.
 const EACH: usize = 4;
 
-/// How many there are in all. Dice fall alike each time, so only another corpus, or what is left out, changes it.
+/// How many instances are entered in total. The generator is seeded, so only the corpus and the exceptions change it.
 const IN_ALL: usize = 2_175;
 
-/// A text longer than this is pasted after its beginning: every letter has the whole form judged again.
+/// The most characters of a text that are typed; the rest is pasted, because every letter validates the whole form.
 const TYPED: usize = 12;
 
-/// Schemas with places whose type the form can only guess: other values are entered as JSON, in place of the form.
+/// Schemas with fields whose type the form can only guess. Their instances may be entered as JSON.
 const GUESSED: [&str; 4] = ["untyped_text", "untyped_number", "untyped_object", "untyped_array"];
 
-/// The schema that nothing fits: each value of it has another one of its kind inside.
+/// The schema without finite instances: each value contains another one.
 const NOTHING_FITS: &str = "recursive_required";
 
-struct Hands<'v> {
+struct Keyboard<'v> {
     view: &'v mut FormView,
-    /// Arguments that the schema neither declares nor forbids, which no row adds.
+    /// Additional arguments that no row of the form can add.
     in_json: Vec<String>,
 }
 
-type Entered = Result<(), String>;
+type EntryResult = Result<(), String>;
 
-impl Hands<'_> {
+impl Keyboard<'_> {
     fn press(&mut self, code: KeyCode) -> FormEvent {
         self.view.handle(KeyEvent::new(code, KeyModifiers::NONE))
     }
@@ -45,7 +45,7 @@ impl Hands<'_> {
         self.press(KeyCode::Char(c))
     }
 
-    /// Types a text, or what of it a keyboard has.
+    /// Types a text, and pastes what a keyboard cannot type.
     fn write(&mut self, text: &str) {
         let mut rest = text;
         for (count, c) in text.chars().enumerate() {
@@ -53,7 +53,7 @@ impl Hands<'_> {
                 break;
             }
             match c {
-                // In a list, Alt-Enter is the next item: a line end is pasted there, or written in many lines.
+                // In a list, Alt+Enter adds an item, so the line end is pasted.
                 '\n' if self.view.naming.is_none() && !self.view.in_array() => {
                     self.view.handle(KeyEvent::new(KeyCode::Enter, KeyModifiers::ALT));
                 }
@@ -77,7 +77,7 @@ impl Hands<'_> {
         self.view.form.node(path).and_then(Node::value).is_some_and(|value| value.same(wanted))
     }
 
-    /// The row that stands for a field: its own, or that of the choice whose alternative it is.
+    /// Returns the row of a field: its own, or that of the union whose alternative it is.
     fn row(&self, path: &[usize]) -> Option<Path> {
         let rows = self.view.form.rows();
         let own = |path: &[usize]| rows.iter().any(|row| row.path == path);
@@ -92,8 +92,8 @@ impl Hands<'_> {
         Some(path)
     }
 
-    /// Moves the cursor to the row of a field by the shorter way, letters being keys.
-    fn to(&mut self, path: &[usize]) -> Entered {
+    /// Moves the cursor to the row of a field, in command mode.
+    fn to(&mut self, path: &[usize]) -> EntryResult {
         let row = self.row(path).ok_or_else(|| format!("no row for {path:?}"))?;
         if self.view.typing {
             self.press(KeyCode::Esc);
@@ -112,7 +112,7 @@ impl Hands<'_> {
         if self.view.at == row { Ok(()) } else { Err(format!("{row:?} is not reached")) }
     }
 
-    fn enter(&mut self, path: &[usize], value: &Value) -> Entered {
+    fn enter(&mut self, path: &[usize], value: &Value) -> EntryResult {
         let kind = self.node(path)?.kind.clone();
         let wanted = Json::parse(&value.to_string()).map_err(|e| e.to_string())?;
         match (kind, value) {
@@ -136,7 +136,7 @@ impl Hands<'_> {
         }
     }
 
-    fn text(&mut self, path: &[usize], text: &str) -> Entered {
+    fn text(&mut self, path: &[usize], text: &str) -> EntryResult {
         self.to(path)?;
         self.letter('i');
         self.press(KeyCode::End);
@@ -148,8 +148,8 @@ impl Hands<'_> {
         }
     }
 
-    /// Takes the choice of this number out of the list that Space opens.
-    fn take(&mut self, index: usize) {
+    /// Picks a choice from the list that Space opens.
+    fn pick_from_list(&mut self, index: usize) {
         self.letter(' ');
         self.press(KeyCode::Home);
         for _ in 0..index {
@@ -158,16 +158,16 @@ impl Hands<'_> {
         self.press(KeyCode::Enter);
     }
 
-    fn pick(&mut self, path: &[usize], wanted: &Json) -> Entered {
+    fn pick(&mut self, path: &[usize], wanted: &Json) -> EntryResult {
         self.to(path)?;
-        let there = |hands: &Self| hands.has(path, wanted) && hands.node(path).is_ok_and(|node| node.state != State::Default);
+        let there = |keyboard: &Self| keyboard.has(path, wanted) && keyboard.node(path).is_ok_and(|node| node.state != State::Default);
         let options = match &self.node(path)?.kind {
             Kind::Choice { options, .. } => options.iter().map(|(_, value)| value.clone()).collect(),
             _ => vec![],
         };
         if options.len() > 3 {
             if let Some(index) = options.iter().position(|value| value.same(wanted)) {
-                self.take(index);
+                self.pick_from_list(index);
             }
         } else {
             for _ in 0..options.len() + 4 {
@@ -183,8 +183,8 @@ impl Hands<'_> {
         if self.has(path, wanted) { Ok(()) } else { Err(format!("{} cannot be picked", wanted.text())) }
     }
 
-    /// Tries the alternatives until one takes the value.
-    fn choose(&mut self, path: &[usize], value: &Value, count: usize) -> Entered {
+    /// Tries the alternatives until one accepts the value.
+    fn choose(&mut self, path: &[usize], value: &Value, count: usize) -> EntryResult {
         let wanted = Json::parse(&value.to_string()).map_err(|e| e.to_string())?;
         let inner = [path, &[0]].concat();
         let before = self.view.form.root().clone();
@@ -192,11 +192,12 @@ impl Hands<'_> {
         for index in 0..count {
             self.view.form.restore(before.clone());
             self.to(path)?;
-            let picked = |hands: &Self| matches!(hands.node(path).map(|n| &n.kind), Ok(Kind::Union { picked, .. }) if *picked == index);
+            let picked =
+                |keyboard: &Self| matches!(keyboard.node(path).map(|n| &n.kind), Ok(Kind::Union { picked, .. }) if *picked == index);
             if count > 3 {
-                self.take(index);
+                self.pick_from_list(index);
             } else {
-                // Also where it is chosen already: what was in it before is not what is wanted.
+                // Even if it is chosen already, to discard its old value.
                 for _ in 0..count {
                     self.press(KeyCode::Right);
                     if picked(self) {
@@ -226,7 +227,7 @@ impl Hands<'_> {
         Err(format!("no alternative for {value}: [{}]", why.join("; ")))
     }
 
-    fn items(&mut self, path: &[usize], items: &[Value]) -> Entered {
+    fn items(&mut self, path: &[usize], items: &[Value]) -> EntryResult {
         self.unfold(path)?;
         while let Some(count) = Some(self.node(path)?.children().len()).filter(|count| *count > 0) {
             self.to(&[path, &[0]].concat())?;
@@ -249,7 +250,7 @@ impl Hands<'_> {
         Ok(())
     }
 
-    fn unfold(&mut self, path: &[usize]) -> Entered {
+    fn unfold(&mut self, path: &[usize]) -> EntryResult {
         if self.row(path).as_deref() == Some(path) {
             self.to(path)?;
             if self.node(path)?.folded {
@@ -259,7 +260,7 @@ impl Hands<'_> {
         Ok(())
     }
 
-    fn members(&mut self, path: &[usize], members: &serde_json::Map<String, Value>) -> Entered {
+    fn members(&mut self, path: &[usize], members: &serde_json::Map<String, Value>) -> EntryResult {
         self.unfold(path)?;
         if members.is_empty() && self.row(path).is_some() {
             self.to(path)?;
@@ -270,7 +271,7 @@ impl Hands<'_> {
             let field = [path, &[index]].concat();
             match members.get(key) {
                 Some(value) => self.enter(&field, value).map_err(|why| format!("{key}: {why}"))?,
-                // A default that is not wanted is left out.
+                // An unwanted default is removed.
                 None if self.node(&field)?.value().is_some() => {
                     self.to(&field)?;
                     self.press(KeyCode::Backspace);
@@ -279,12 +280,12 @@ impl Hands<'_> {
             }
         }
         for (key, value) in members.iter().filter(|(key, _)| !fields.contains(key)) {
-            // A tool that does not ask for further arguments is given them in JSON only.
+            // Additional arguments of a closed form can only be entered as JSON.
             if path.is_empty() && !self.view.form.open() {
                 self.in_json.push(key.clone());
                 continue;
             }
-            self.name(path, key)?;
+            self.add_member(path, key)?;
             let at =
                 self.node(path)?.children().iter().position(|node| node.key == *key).ok_or_else(|| format!("{key} cannot be added"))?;
             self.enter(&[path, &[at]].concat(), value).map_err(|why| format!("{key}: {why}"))?;
@@ -292,8 +293,8 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Adds a member that is not declared: from a row whose key adds one to this object.
-    fn name(&mut self, path: &[usize], key: &str) -> Entered {
+    /// Adds an additional member, from a row whose key adds one to this object.
+    fn add_member(&mut self, path: &[usize], key: &str) -> EntryResult {
         let rows: Vec<Path> = self.view.form.rows().into_iter().map(|row| row.path).collect();
         let own = self.row(path);
         for row in own.into_iter().chain(rows) {
@@ -315,14 +316,14 @@ impl Hands<'_> {
     }
 }
 
-/// Enters a value by keys from a fresh form; whether Enter then sends it.
-fn entered(schema: &str, value: &Value) -> (Entered, FormView, FormEvent) {
+/// Enters a value by keys into a new form. Returns the outcome of Enter as well.
+fn enter_by_keys(schema: &str, value: &Value) -> (EntryResult, FormView, FormEvent) {
     let mut view = FormView::new(&Body::from(schema));
-    let mut hands = Hands { view: &mut view, in_json: vec![] };
-    let done = hands.enter(&[], value);
-    let in_json = std::mem::take(&mut hands.in_json);
+    let mut keyboard = Keyboard { view: &mut view, in_json: vec![] };
+    let done = keyboard.enter(&[], value);
+    let in_json = std::mem::take(&mut keyboard.in_json);
     if done.is_ok() && !in_json.is_empty() {
-        // The arguments as JSON, as Ctrl-E shows them, with the others written into it.
+        // Adds the additional arguments in the JSON of the form.
         let mut all: serde_json::Map<String, Value> = serde_json::from_str(&view.json()).unwrap();
         all.extend(in_json.into_iter().map(|key| (key.clone(), value[&key].clone())));
         view.set_json(&Value::Object(all).to_string()).unwrap();
@@ -331,24 +332,24 @@ fn entered(schema: &str, value: &Value) -> (Entered, FormView, FormEvent) {
     (done, view, sent)
 }
 
-/// The same with nothing but JSON.
-fn in_json(schema: &str, value: &Value) -> (Entered, FormView, FormEvent) {
+/// Enters a value as JSON. Returns the outcome of Enter as well.
+fn enter_as_json(schema: &str, value: &Value) -> (EntryResult, FormView, FormEvent) {
     let mut view = FormView::new(&Body::from(schema));
     let done = view.set_json(&value.to_string()).map_err(|error| error.to_string());
     let sent = view.handle(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE));
     (done, view, sent)
 }
 
-fn whole(view: &FormView) -> Value {
+fn value_of(view: &FormView) -> Value {
     serde_json::from_str(&view.json()).unwrap()
 }
 
-/// What goes wrong with one schema of the corpus, and the sizes of its instances that were entered and sent, in bytes.
-fn look((name, schema): &(String, String)) -> (Vec<String>, Vec<usize>) {
+/// Enters instances of one schema of the corpus. Returns the failures, and the sizes in bytes of the instances that were sent.
+fn enter_instances((name, schema): &(String, String)) -> (Vec<String>, Vec<usize>) {
     let value: Value = serde_json::from_str(schema).unwrap();
     let judge = jsonschema::options().build(&value).unwrap();
     let instances = Instances::of(&value);
-    let (mut wrong, mut seen, mut sizes) = (vec![], vec![], vec![]);
+    let (mut failures, mut seen, mut sizes) = (vec![], vec![], vec![]);
     for seed in 0..EACH as u64 * 3 {
         let mut dice = Dice::new(seed);
         let found = (0..60).find_map(|_| {
@@ -356,23 +357,23 @@ fn look((name, schema): &(String, String)) -> (Vec<String>, Vec<usize>) {
             (made.is_object() && judge.is_valid(&made)).then_some(made)
         });
         let Some(instance) = found.filter(|found| !seen.contains(found)) else { continue };
-        let (done, view, sent) = match entered(schema, &instance) {
-            (Err(_), ..) if GUESSED.contains(&name.as_str()) => in_json(schema, &instance),
+        let (done, view, sent) = match enter_by_keys(schema, &instance) {
+            (Err(_), ..) if GUESSED.contains(&name.as_str()) => enter_as_json(schema, &instance),
             made => made,
         };
         match done {
-            Err(why) => wrong.push(format!("{name}: {instance} is not entered: {why}")),
-            Ok(()) if whole(&view) != instance => wrong.push(format!("{name}: {instance} was entered, {} is there", view.json())),
+            Err(why) => failures.push(format!("{name}: {instance} is not entered: {why}")),
+            Ok(()) if value_of(&view) != instance => failures.push(format!("{name}: {instance} was entered, {} is there", view.json())),
             Ok(()) if sent != FormEvent::Submit => {
-                wrong.push(format!("{name}: {instance} is valid and was not sent: {:?}", view.form.problems))
+                failures.push(format!("{name}: {instance} is valid and was not sent: {:?}", view.form.problems))
             }
             Ok(()) => sizes.push(instance.to_string().len()),
         }
-        let odd = mutated(&instance, &mut dice);
-        if !judge.is_valid(&odd) {
-            let (done, view, sent) = entered(schema, &odd);
-            if done.is_ok() && whole(&view) == odd && sent == FormEvent::Submit {
-                wrong.push(format!("{name}: {odd} is wrong and was sent"));
+        let mutation = mutated(&instance, &mut dice);
+        if !judge.is_valid(&mutation) {
+            let (done, view, sent) = enter_by_keys(schema, &mutation);
+            if done.is_ok() && value_of(&view) == mutation && sent == FormEvent::Submit {
+                failures.push(format!("{name}: {mutation} is wrong and was sent"));
             }
         }
         seen.push(instance);
@@ -381,29 +382,29 @@ fn look((name, schema): &(String, String)) -> (Vec<String>, Vec<usize>) {
         }
     }
     if sizes.is_empty() && name != NOTHING_FITS {
-        wrong.push(format!("{name}: nothing was entered"));
+        failures.push(format!("{name}: nothing was entered"));
     }
-    (wrong, sizes)
+    (failures, sizes)
 }
 
 #[test]
 fn every_schema_of_the_corpus_is_entered_by_keys() {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let work = || {
-        let (mut wrong, mut sizes) = (vec![], vec![]);
+        let (mut failures, mut sizes) = (vec![], vec![]);
         while let Some(line) = corpus().get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            let (found, entered) = look(line);
-            wrong.extend(found);
+            let (found, entered) = enter_instances(line);
+            failures.extend(found);
             sizes.extend(entered);
         }
-        (wrong, sizes)
+        (failures, sizes)
     };
     let done: Vec<(Vec<String>, Vec<usize>)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let (wrong, sizes): (Vec<Vec<String>>, Vec<Vec<usize>>) = done.into_iter().unzip();
-    let (wrong, sizes) = (wrong.concat(), sizes.concat());
-    assert!(wrong.is_empty(), "{} of {} schemas wrong:\n{}", wrong.len(), corpus().len(), wrong.join("\n"));
+    let (failures, sizes): (Vec<Vec<String>>, Vec<Vec<usize>>) = done.into_iter().unzip();
+    let (failures, sizes) = (failures.concat(), sizes.concat());
+    assert!(failures.is_empty(), "{} of {} schemas wrong:\n{}", failures.len(), corpus().len(), failures.join("\n"));
     assert_eq!(sizes.len(), IN_ALL, "instances of {} schemas, the longest of {:?} bytes", corpus().len(), sizes.iter().max());
 }
