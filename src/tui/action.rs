@@ -1,8 +1,8 @@
-//! Everything that a key or the palette can do: one table.
+//! The action table: every action that a key, the footer, the help or the palette can run.
 //!
-//! Help, footer, palette and the keymap's names all come from here. Named by every part of the console.
+//! Help, footer, palette and the action names of the keymap all come from this table. Used by every part of the console.
 
-/// Where an action stands in help and palette.
+/// The section of help and palette that an action belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
     /// Works everywhere.
@@ -42,7 +42,7 @@ impl Group {
 
 macro_rules! actions {
     ($($variant:ident $name:literal $label:literal $group:ident $palette:literal $help:literal;)*) => {
-        /// Something that the user can do.
+        /// An action that the user can run.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Action {
             $(#[doc = $help] $variant,)*
@@ -52,32 +52,32 @@ macro_rules! actions {
             /// Every action, in the order of the table.
             pub const ALL: &[Action] = &[$(Action::$variant,)*];
 
-            /// Its name in keymaps.
+            /// Returns its name in keymaps.
             pub fn name(self) -> &'static str {
                 match self { $(Action::$variant => $name,)* }
             }
 
-            /// Its word in the footer.
+            /// Returns its label in the footer.
             pub fn label(self) -> &'static str {
                 match self { $(Action::$variant => $label,)* }
             }
 
-            /// Where it stands in help.
+            /// Returns its section in help.
             pub fn group(self) -> Group {
                 match self { $(Action::$variant => Group::$group,)* }
             }
 
-            /// Whether the palette always offers it. Others it offers where they do something.
+            /// Returns whether the palette always lists it. Other actions are listed where they are enabled.
             pub fn in_palette(self) -> bool {
                 match self { $(Action::$variant => $palette,)* }
             }
 
-            /// What it does, in one line.
+            /// Returns its description: an imperative of at most 60 characters without a full stop.
             pub fn help(self) -> &'static str {
                 match self { $(Action::$variant => $help,)* }
             }
 
-            /// The action of this name.
+            /// Returns the action with this name.
             pub fn from_name(name: &str) -> Option<Action> {
                 match name { $($name => Some(Action::$variant),)* _ => None }
             }

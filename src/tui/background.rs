@@ -1,5 +1,5 @@
-//! Work on large results that no frame may wait for. Panes ask for it, the loop does it on threads of its own, and
-//! what came of it goes back as a message. Small work is done at once. Pure.
+//! Background jobs on large results, so that no frame waits for them. Panes create a [`Job`], the loop runs it on a
+//! separate thread, and the result comes back as a message. Small jobs run immediately. Pure.
 
 use std::{ops::Range, sync::Arc};
 
@@ -18,12 +18,12 @@ use super::{
     widget::json::JsonView,
 };
 
-/// What has to do with more bytes than this is not done while the screen waits.
+/// Jobs that read more bytes than this run in the background.
 const AT_ONCE: usize = 128 << 10;
-/// Results longer than this are not checked against their schema, in bytes: as values they would take many times that.
+/// Results longer than this, in bytes, are not checked against their schema: as values they take many times that.
 const CHECKED: usize = 32 << 20;
 
-/// Whose work it is. Nobody waits for it any more when the other half is gone.
+/// The owner of a job. The job is unwanted when the other handle is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct JobHandle(Arc<()>);
 
@@ -34,59 +34,59 @@ impl PartialEq for JobHandle {
 }
 
 impl JobHandle {
-    /// Whether somebody still waits.
+    /// Returns whether the owner still waits for the job.
     pub fn wanted(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 }
 
-/// Work to be done.
+/// A background job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Whose it is.
+    /// Its owner.
     pub ticket: JobHandle,
-    /// What is to be done.
+    /// What it does.
     pub job: JobKind,
 }
 
-/// What is to be done.
+/// What a job does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobKind {
-    /// Find out how a result is shown best, and what is in it.
+    /// Find the best presentation of a result, and the parts in it.
     Present(Body),
-    /// Make a tree of JSON.
+    /// Build a tree of JSON.
     Json(Body),
-    /// Make a tree of a frame, or lines where it is no JSON.
+    /// Build a tree of a frame, or lines if the frame is not JSON.
     Frame(Body),
-    /// Make lines of what a result says.
+    /// Build lines of the text of a result.
     Text(Body),
-    /// Make lines of bytes.
+    /// Build lines of bytes.
     Raw(Body),
-    /// Find what a JSONPath selects.
+    /// Evaluate a JSONPath.
     Path {
-        /// Where.
+        /// The document.
         tree: Body,
-        /// The path; it can be read.
+        /// The path, already validated.
         path: String,
     },
-    /// Hold a result's structured content against the schema that its tool promised.
+    /// Check the structured content of a result against the output schema of its tool.
     Judge {
         /// The result.
         result: Body,
         /// The schema.
         schema: Body,
     },
-    /// Make a text for the clipboard.
+    /// Prepare a text for the clipboard.
     Copy(CopyKind, Material),
-    /// Give back the memory of a view that nobody looks at any more.
+    /// Free the memory of a view that is closed.
     Discard(Old),
 }
 
-/// A view that nobody looks at any more. Two are the same only if they are one.
+/// A view that is closed. Two are equal only if they are the same view.
 #[derive(Clone, Debug)]
 pub struct Old {
     view: Box<JsonView>,
-    /// Somebody who waits, so that it is not given up as unwanted while the screen waits.
+    /// A second handle to the owner, so that the job does not count as unwanted while it is queued.
     wanted: JobHandle,
 }
 
@@ -96,38 +96,38 @@ impl PartialEq for Old {
     }
 }
 
-/// What is to be copied.
+/// Material to copy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Material {
-    /// The pieces, a line each.
+    /// The pieces, one per line.
     pub pieces: Vec<Body>,
-    /// Whether a JSON string is wanted without quotes and escapes.
+    /// Whether a JSON string is copied without quotes and escapes.
     pub decode: bool,
 }
 
-/// What came of it.
+/// The result of a job.
 #[derive(Clone, Debug)]
 pub enum Done {
-    /// How the result is shown, and the images, sounds and links in it.
+    /// The presentation of the result, and the images, sounds and links in it.
     Presented(Presented, Vec<(usize, Range<usize>, Part)>),
-    /// What is shown.
+    /// The view to show.
     View(Box<JsonView>),
-    /// How many places the path selects, and what there is; or what is wrong.
+    /// The number of nodes that the path selects, and the nodes; or the error.
     Found(Result<(usize, Body, Box<JsonView>), String>),
-    /// What is wrong with the structured content, or why that was not found out.
+    /// The violations in the structured content, or why it was not checked.
     Judged(Result<Vec<String>, String>),
     /// Text for the clipboard.
     Copied(CopyKind, Copied),
-    /// Nothing.
+    /// No result.
     Gone,
 }
 
-/// Work that is done. Two are equal when they are the same.
+/// A finished job. Two are equal if they are the same job.
 #[derive(Clone, Debug)]
 pub struct Worked {
-    /// Whose it is.
+    /// The owner of the job.
     pub ticket: JobHandle,
-    /// What came of it.
+    /// Its result.
     pub done: Done,
 }
 
@@ -138,7 +138,7 @@ impl PartialEq for Worked {
 }
 
 impl Job {
-    /// Does it, unless nobody waits for it any more.
+    /// Runs the job, unless its owner has stopped waiting.
     pub fn run(self) -> Option<Worked> {
         let Job { ticket, job } = self;
         let done = ticket.wanted().then(|| job.run())?;
@@ -147,8 +147,8 @@ impl Job {
     }
 }
 
-/// Gives up what was shown: elsewhere when it is large, since with the tree of 20 MB of JSON the allocator gives
-/// hundreds of megabytes back to the system, which takes longer than a frame may.
+/// Drops a view: in the background if it is large, because for the tree of 20 MB of JSON the allocator returns
+/// hundreds of megabytes to the system, which takes longer than a frame may.
 pub fn discard(view: Option<JsonView>, tasks: &mut Vec<Job>) {
     if let Some(view) = view.filter(|view| view.body().len() > AT_ONCE) {
         let ticket = JobHandle::default();
@@ -157,19 +157,19 @@ pub fn discard(view: Option<JsonView>, tasks: &mut Vec<Job>) {
     }
 }
 
-/// Lets the allocator put together what was freed in small pieces, here and not within a frame: glibc does it
-/// when the next piece of more than 64 KiB is freed, whoever frees it. After a document of 20 MB was a
+/// Makes the allocator consolidate small freed chunks now and not within a frame: glibc does so on the next
+/// `free` of more than 64 KiB, in any thread. After a document of 20 MB was a
 /// `Value`, that takes 50 ms.
 fn tidy() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(100 << 10)));
 }
 
 impl JobKind {
-    /// Does it at once when it is small; else makes a task of it for `tasks`.
+    /// Runs a small job immediately; otherwise pushes it to `tasks`.
     pub fn ask(self, tasks: &mut Vec<Job>) -> Result<Done, JobHandle> {
         if self.size() <= AT_ONCE {
             match &self {
-                // A schema can make a small result much work.
+                // A schema can make a small result expensive to check.
                 JobKind::Judge { result, schema } => match judge(result, &Checker::quick(schema), Checker::glance) {
                     Err(NotChecked::TooDear(_)) => {}
                     judged => return Ok(Done::Judged(judged.map_err(|why| why.to_string()))),
@@ -182,7 +182,7 @@ impl JobKind {
         Err(ticket)
     }
 
-    /// The bytes that it has to do with.
+    /// Returns the number of bytes that the job reads.
     pub fn size(&self) -> usize {
         match self {
             JobKind::Present(body) | JobKind::Json(body) | JobKind::Frame(body) | JobKind::Text(body) | JobKind::Raw(body) => body.len(),
@@ -217,7 +217,7 @@ fn view(view: JsonView) -> Done {
     Done::View(Box::new(view))
 }
 
-/// What a JSONPath (RFC 9535) selects, written anew: numbers may lose digits.
+/// Returns what a JSONPath (RFC 9535) selects, re-serialized: numbers may lose digits.
 fn select(tree: &Body, path: &str) -> Result<(usize, Body, Box<JsonView>), String> {
     let query = JsonPath::parse(path).map_err(|e| e.to_string())?;
     let value = tree.value().ok_or("The result is no JSON that can be read.")?;

@@ -1,7 +1,7 @@
-//! A call cut into stretches of time: waiting, probing, attempts, pauses, what stood in for it. Pure.
+//! Splits a call into time segments: waiting, probing, attempts, pauses, fallbacks. Pure.
 //!
-//! Made from the stages that the engine tells ([`CallView::stages`]); a call that had none is cut by its stations. The
-//! detail draws them as a waterfall, the timeline as shades of a bar.
+//! Built from the call events that the engine reports ([`CallView::stages`]); a call without events is split by its
+//! timestamps. The call detail draws the segments as a waterfall, the timeline as shades of a bar.
 
 use std::sync::Arc;
 
@@ -16,54 +16,54 @@ use crate::domain::{
     time::Stamp,
 };
 
-/// A stretch of a call.
+/// A time segment of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
     /// When it began.
     pub from: Stamp,
     /// When it ended, or now.
     pub to: Stamp,
-    /// What went on.
+    /// What happened in it.
     pub kind: Kind,
-    /// Whether it still goes on.
+    /// Whether it is still open.
     pub open: bool,
 }
 
-/// What goes on in a stretch of a call.
+/// What happens in a segment of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    /// It was asked for and not begun.
+    /// The call is queued and has not started.
     Queued,
-    /// It waits for something of a server.
+    /// The call waits for a limit of a server.
     Waiting(Wait, ServerId),
-    /// A breaker has it ask for a sign of life.
+    /// The breaker sends a probe.
     Probe(ServerId),
     /// An attempt.
     Attempt {
         /// Its number, from 1.
         number: u32,
-        /// Whose tool.
+        /// The server of the tool.
         server: ServerId,
-        /// The tool, or what is read.
+        /// The tool name or the resource URI.
         subject: Arc<str>,
-        /// Why there is it.
+        /// Why the attempt was made.
         cause: Cause,
-        /// How it ended; `None` while it runs, and when another answer made it needless.
+        /// How it ended; `None` while it runs, and if another response made it unnecessary.
         ended: Option<(String, Verdict)>,
     },
     /// A pause before the next attempt.
     BackOff,
-    /// An equal call's answer is waited for.
+    /// The call waits for the response to an equal call (single flight).
     Shared,
-    /// An answer was taken from the cache.
+    /// A cached response was used.
     Hit {
-        /// Whether it was past its time.
+        /// Whether it was stale.
         stale: bool,
     },
 }
 
 impl Kind {
-    /// The glyph that fills its room.
+    /// Returns the glyph that fills it on a bar.
     pub fn glyph(&self) -> char {
         match self {
             Kind::Queued | Kind::Waiting(..) | Kind::Shared => '░',
@@ -76,13 +76,13 @@ impl Kind {
         }
     }
 
-    /// Whether it is an attempt that the server failed.
+    /// Returns whether it is an attempt that failed on the server.
     pub fn failed(&self) -> bool {
         matches!(self, Kind::Attempt { ended: Some((how, _)), .. } if how != "ok" && how != "tool error" && !how.starts_with("cancelled"))
     }
 }
 
-/// The word for why there is an attempt.
+/// Returns the label of the cause of an attempt.
 pub fn cause_word(cause: Cause) -> &'static str {
     match cause {
         Cause::First => "first",
@@ -93,7 +93,7 @@ pub fn cause_word(cause: Cause) -> &'static str {
     }
 }
 
-/// The stretches of a call, by when they began.
+/// Returns the segments of a call in the order of their start.
 pub fn segments(call: &CallView, now: Stamp) -> Vec<Segment> {
     let end = call.settled.as_ref().map_or(now.max(call.queued), |settled| settled.timings.settled);
     if !call.storied() {
@@ -114,15 +114,15 @@ pub fn segments(call: &CallView, now: Stamp) -> Vec<Segment> {
 
 struct Cut {
     segments: Vec<Segment>,
-    /// What goes on beside attempts, since when.
+    /// The open segment that is not an attempt, and its start.
     waits: Option<(Stamp, Kind)>,
-    /// Whether attempts from here on stand in for the call.
+    /// Whether attempts from here on are fallbacks.
     stands_in: bool,
 }
 
 impl Cut {
     fn take(&mut self, at: Stamp, stage: &CallEvent) {
-        // What is only told takes no time.
+        // These events are instants: they have no duration.
         if matches!(
             stage,
             CallEvent::Routed { .. }
@@ -165,7 +165,7 @@ impl Cut {
         }
     }
 
-    /// Ends what goes on beside attempts.
+    /// Closes the open segment that is not an attempt.
     fn close(&mut self, at: Stamp, open: bool) {
         if let Some((from, kind)) = self.waits.take()
             && (at > from || open || !matches!(kind, Kind::Queued))
@@ -175,7 +175,7 @@ impl Cut {
     }
 }
 
-/// A call of which nothing is told but its stations: waiting, then one attempt.
+/// Splits a call of which only the timestamps are known: waiting, then one attempt.
 fn by_stations(call: &CallView, end: Stamp) -> Vec<Segment> {
     let running = call.settled.is_none();
     let sent = call.settled.as_ref().map_or(call.sent, |settled| settled.timings.sent);

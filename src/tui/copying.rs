@@ -1,7 +1,7 @@
-//! What is copied: a call as a command line, as curl, as a configuration entry. Pure.
+//! Clipboard text: a call as a command line, as curl, as a configuration entry. Pure.
 //!
-//! Nothing made here holds a secret: variables are written as variables, literal secrets become
-//! variables, and arguments that look like secrets are left out (and that is said).
+//! No text made here contains a secret: variables are written as variables, literal secrets become
+//! variables, and arguments that look like secrets are left out (with a note).
 
 use serde_json::{Map, Value, json};
 
@@ -26,7 +26,7 @@ use super::{background::Material, widget::json::decoded};
 pub struct Invocation {
     /// Options: `--demo`, `--config FILE`.
     pub flags: Vec<String>,
-    /// The server of the command line, as it stands after `--`.
+    /// The command line of the server, as written after `--`.
     pub target: Option<String>,
 }
 
@@ -48,7 +48,7 @@ pub enum CopyKind {
 }
 
 impl CopyKind {
-    /// What it is called once it is copied.
+    /// Returns its name in the message after copying.
     pub fn word(self) -> &'static str {
         match self {
             CopyKind::Value => "value",
@@ -61,7 +61,7 @@ impl CopyKind {
     }
 }
 
-/// Makes text for the clipboard of what came over the wire, and says what was changed for it.
+/// Prepares text that was received from a server for the clipboard, with notes about the changes.
 pub fn prepared(kind: CopyKind, material: &Material) -> Copied {
     let text = match material.pieces.as_slice() {
         [one] if material.decode => decoded(one).text().into_owned(),
@@ -82,7 +82,7 @@ pub fn prepared(kind: CopyKind, material: &Material) -> Copied {
     }
 }
 
-/// Text without anything hidden in it.
+/// Returns text with control and hidden characters escaped.
 pub fn plain(text: &str) -> Copied {
     let shown = visible_lines(text);
     let changed = shown != text;
@@ -90,7 +90,7 @@ pub fn plain(text: &str) -> Copied {
     Copied { text: shown.into_owned(), notes }
 }
 
-/// Text to be copied, and what has to be said about it.
+/// Text for the clipboard with notes about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Copied {
     /// The text.
@@ -105,7 +105,7 @@ impl Copied {
     }
 }
 
-/// JSON with hidden and control characters as escapes, which mean the same; whether there were any.
+/// Escapes hidden and control characters in JSON without changing its value; returns whether there were any.
 pub fn harmless_json(text: &str) -> (String, bool) {
     let odd = |c: char| is_hidden(c) && c != '\n' && c != '\t';
     if !text.contains(odd) {
@@ -118,7 +118,7 @@ pub fn harmless_json(text: &str) -> (String, bool) {
     (out, true)
 }
 
-/// The arguments of a call without what looks secret.
+/// Returns the arguments of a call without those that look secret.
 fn arguments_of(operation: &Operation, read_model: &ConsoleState) -> (Body, bool) {
     match operation {
         Operation::Tool { tool, arguments } => {
@@ -130,7 +130,7 @@ fn arguments_of(operation: &Operation, read_model: &ConsoleState) -> (Body, bool
     }
 }
 
-/// `switchboard call …`, `read …` or `prompt …`, ready for a shell.
+/// Returns `switchboard call …`, `read …` or `prompt …`, quoted for a shell.
 pub fn call_line(operation: &Operation, read_model: &ConsoleState, invocation: &Invocation) -> Option<Copied> {
     let (arguments, left_out) = arguments_of(operation, read_model);
     let mut words: Vec<String> = vec!["switchboard".into()];
@@ -159,7 +159,7 @@ pub fn call_line(operation: &Operation, read_model: &ConsoleState, invocation: &
     Some(Copied::new(words.join(" "), left_out))
 }
 
-/// The call as curl, for servers on the network.
+/// Returns the call as a curl command, for servers with an HTTP URL.
 pub fn curl(operation: &Operation, read_model: &ConsoleState) -> Option<Copied> {
     let view = read_model.server(operation.server())?;
     let Transport::Http { url, headers, socket } = &view.spec.launch else { return None };
@@ -213,7 +213,7 @@ pub fn curl(operation: &Operation, read_model: &ConsoleState) -> Option<Copied> 
     Some(copied)
 }
 
-/// The server as an entry of the `mcpServers` JSON that other clients read.
+/// Returns the server as an entry of the `mcpServers` JSON that other clients read.
 pub fn mcp_servers(spec: &ServerSpec) -> Copied {
     let mut entry = Map::new();
     match &spec.launch {
@@ -241,18 +241,18 @@ pub fn mcp_servers(spec: &ServerSpec) -> Copied {
     Copied { text: serde_json::to_string_pretty(&whole).unwrap_or_default(), notes: vec![] }
 }
 
-/// An environment variable's value as it is written; a literal secret becomes the variable itself.
+/// Returns the value of an environment variable as configured; a literal secret becomes the variable itself.
 fn env_value(name: &str, value: &Secret) -> String {
     let literal = !value.interpolated() && rule::masks(name, value.expose());
     if literal { format!("${{{name}}}") } else { plain_variables(value.written()) }
 }
 
-/// A header's value as it is written; a literal one becomes a variable, since headers carry credentials.
+/// Returns the value of a header as configured; a literal value becomes a variable, since headers carry credentials.
 fn written(name: &str, value: &Secret) -> String {
     if value.interpolated() { plain_variables(value.written()) } else { format!("${{{}}}", variable(name)) }
 }
 
-/// `${env:X}` and `${X:-default}` as `${X}`: the default may be the secret.
+/// Rewrites `${env:X}` and `${X:-default}` as `${X}`: the default may be the secret.
 fn plain_variables(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("${") {
@@ -274,7 +274,7 @@ fn spec_written(spec: &ServerSpec, key: &str) -> Option<String> {
     spec.origin.written.iter().find(|(k, _)| k == key).map(|(_, text)| plain_variables(text))
 }
 
-/// The address as it is written, without credentials.
+/// Returns the URL as configured, without credentials.
 fn url_of(spec: &ServerSpec, url: &str) -> String {
     let written = spec_written(spec, "url");
     let url = written.as_deref().unwrap_or(url);
@@ -285,12 +285,12 @@ fn url_of(spec: &ServerSpec, url: &str) -> String {
     })
 }
 
-/// Text of a server for a shell's double quotes: nothing in it is a variable.
+/// Escapes text of a server for double quotes of a shell, without variables.
 fn literal(text: &str) -> String {
     text.replace("${", "$ {")
 }
 
-/// In double quotes for a shell: only `${NAME}` is replaced there.
+/// Wraps a text in double quotes for a shell: only `${NAME}` is replaced there.
 fn double_quoted(text: &str) -> String {
     let mut out = String::from("\"");
     let mut chars = text.chars().peekable();

@@ -1,4 +1,4 @@
-//! Files that the user asks for: results saved, answers read; and the desktop's clipboard. Named by the loop only.
+//! Files that the user asks for: results saved, answers read; and the desktop clipboard. Used by the loop only.
 
 use std::{
     fs::{self, OpenOptions},
@@ -12,21 +12,21 @@ use std::{
 use super::msg::Content;
 use crate::files;
 
-/// Longer files are not taken as an answer, in bytes.
+/// Longer files are not accepted as an answer, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// What came of saving.
+/// The result of saving a file.
 #[derive(Debug)]
 pub enum Saving {
-    /// It is there.
+    /// The file was written.
     Saved(PathBuf),
-    /// There is something of that name already.
+    /// A file of that name exists.
     Exists,
-    /// It did not work.
+    /// Writing failed.
     Failed(String),
 }
 
-/// A path as people type it: `~/` is the home folder.
+/// Expands `~/` at the start of a path to the home folder.
 pub fn expand(path: &str) -> PathBuf {
     match path.strip_prefix("~/").zip(std::env::var_os("HOME")) {
         Some((rest, home)) => Path::new(&home).join(rest),
@@ -34,7 +34,7 @@ pub fn expand(path: &str) -> PathBuf {
     }
 }
 
-/// Writes a file of mode 0600. One that is there is replaced only with `overwrite`; a link never is.
+/// Writes a file with mode 0600. An existing file is replaced only with `overwrite`; a symbolic link never is.
 pub fn save(path: &str, content: &Content, overwrite: bool) -> Saving {
     let Some(body) = content.bytes() else { return Saving::Failed("What the server sent is no base64; nothing was written.".into()) };
     let path = expand(path.trim());
@@ -52,8 +52,8 @@ pub fn save(path: &str, content: &Content, overwrite: bool) -> Saving {
     }
 }
 
-/// Writes a file of ours into `folder` (made with mode 0700) and opens it in another program, by
-/// argument list only. `name` is of our making, never a server's.
+/// Writes a file into `folder` (created with mode 0700) and opens it in another program, by
+/// argument list only. `name` is chosen by the console, never by a server.
 pub fn open(folder: &Path, name: &str, content: &Content) -> Result<PathBuf, String> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     if fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_symlink()) {
@@ -92,15 +92,15 @@ pub fn read(path: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| told(&"it is not UTF-8"))
 }
 
-/// The desktop's clipboard, beside the terminal's. A thread of its own, since a desktop may be slow to
-/// answer and, on X11, the text lives only as long as the one who offers it.
+/// The desktop clipboard, used in addition to the terminal's. It has its own thread, because a desktop may respond
+/// slowly and, on X11, the text is available only as long as its owner lives.
 #[derive(Default)]
 pub struct Clipboard {
     texts: Option<SyncSender<String>>,
 }
 
 impl Clipboard {
-    /// Offers text to the desktop; whether there is one. Where there is none, the terminal may have it too.
+    /// Offers text to the desktop; returns whether there is one. Without one, the terminal may still take the text.
     pub fn set(&mut self, text: &str) -> bool {
         let desktop = cfg!(target_os = "macos") || std::env::var_os("DISPLAY").is_some_and(|d| !d.is_empty());
         if !desktop {
@@ -125,7 +125,7 @@ impl Clipboard {
     }
 }
 
-/// The extension for a MIME type; what is not known is `bin`, and is not opened.
+/// Returns the file extension of a MIME type; an unknown type gets `bin`, which is not opened.
 pub fn extension(mime: &str) -> &'static str {
     match mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "image/png" => "png",
@@ -149,7 +149,7 @@ pub fn extension(mime: &str) -> &'static str {
     }
 }
 
-/// Whether files of this extension are handed to another program: pictures, sounds, films, papers.
+/// Returns whether files with this extension are opened in another program: images, audio, video, documents.
 pub fn opens(extension: &str) -> bool {
     !matches!(extension, "bin" | "gz" | "zip" | "json" | "txt")
 }

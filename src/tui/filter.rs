@@ -1,9 +1,9 @@
 //! The filter language of the traffic view: `server:db outcome:failed tool:create* >500ms !origin:demo text`.
 //!
-//! Words stand for "all of these". `field:value` looks at a field (`a|b` is either, `*` any letters, else a part of
-//! the name is enough), `>500ms` and `<2s` at the duration, `>10kB` at the larger of the two sizes, `!` before a
-//! word turns it around, anything else is looked for in names, outcomes, the beginnings of arguments, what went wrong,
-//! and messages. Pure; letters' case never counts.
+//! All terms must match. `field:value` tests a field (`a|b` is either, `*` any characters, otherwise a part of
+//! the name is enough), `>500ms` and `<2s` the duration, `>10kB` the larger of the two sizes, `!` before a
+//! term negates it, and any other word is searched in names, outcomes, the first bytes of arguments, errors
+//! and messages. Pure; matching is case-insensitive.
 
 use std::fmt;
 
@@ -11,46 +11,46 @@ use crate::domain::call::{FailureKind, Origin};
 
 use super::rows::{Row, RowId, RowKind, Rows, State};
 
-/// A filter: all of its terms hold.
+/// A filter: all terms must match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// The terms, in the order in which they were written.
     pub terms: Vec<Term>,
 }
 
-/// One word of a filter.
+/// A term of a filter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
-    /// Whether it must not hold.
+    /// Whether it is negated.
     pub not: bool,
-    /// What is looked at.
+    /// The test.
     pub test: Test,
 }
 
-/// What a word looks at.
+/// The test of a term.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
-    /// The server's name, any of these patterns.
+    /// The server name matches any of these patterns.
     Server(Vec<String>),
-    /// The tool's name, any of these patterns.
+    /// The tool name matches any of these patterns.
     Tool(Vec<String>),
-    /// How a call stands.
+    /// The outcome of the call.
     Outcome(Vec<Which>),
-    /// Who asked.
+    /// The origin of the call.
     Origin(Vec<Origin>),
-    /// What the row is.
+    /// The kind of the row.
     Kind(Vec<RowKind>),
-    /// The run of a workflow: its id, the workflow's name or the step's, any of these patterns.
+    /// The run of a workflow: its id, the workflow name or the step name matches any of these patterns.
     Run(Vec<String>),
-    /// Took longer, in microseconds.
+    /// Longer than this, in microseconds.
     Longer(u64),
-    /// Took less, in microseconds.
+    /// Shorter than this, in microseconds.
     Shorter(u64),
     /// More bytes than this.
     Bigger(u64),
     /// Fewer bytes than this.
     Smaller(u64),
-    /// This text somewhere, in small letters.
+    /// Contains this text; lower case.
     Text(String),
 }
 
@@ -59,18 +59,18 @@ pub enum Test {
 pub enum Which {
     /// Exactly this state.
     Is(State),
-    /// Failed, whatever the kind.
+    /// Failed, of any kind.
     Failed,
-    /// Not ended.
+    /// In progress.
     Pending,
 }
 
-/// A word that cannot be understood.
+/// A term that cannot be parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mistake {
-    /// The word as it was written.
+    /// The term as written.
     pub word: String,
-    /// Why, and what would be understood.
+    /// The reason, and the accepted form.
     pub why: String,
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// How a filter is written, for people: an example and what it means.
+/// The help of the filter language: an example and its meaning.
 pub const LANGUAGE: [(&str, &str); 10] = [
     ("server:db|mail", "of a server whose name has this in it, or that"),
     ("tool:create*", "of a tool by its name; * stands for any letters"),
@@ -124,7 +124,7 @@ fn outcomes() -> impl Iterator<Item = (&'static str, Which)> {
 }
 
 impl Filter {
-    /// Reads a filter. What cannot be understood is told word by word; the rest of the filter is still there.
+    /// Parses a filter. Every term that cannot be parsed is reported; the rest of the filter still applies.
     pub fn parse(text: &str) -> (Filter, Vec<Mistake>) {
         let (mut filter, mut mistakes) = (Filter::default(), Vec::new());
         for Word { not, text, quoted } in words(text) {
@@ -136,21 +136,21 @@ impl Filter {
         (filter, mistakes)
     }
 
-    /// Whether everything passes.
+    /// Returns whether every row passes.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
 }
 
-/// A word of a filter.
+/// A word of the filter text.
 struct Word {
-    /// Whether a `!` stood before it, outside of its quotes.
+    /// Whether it starts with a `!` outside of quotes.
     not: bool,
     text: String,
     quoted: bool,
 }
 
-/// Splits at spaces outside of quotes. A word that begins with a quote, perhaps after `!`, is text whatever it holds.
+/// Splits at spaces outside of quotes. A word that starts with a quote, or with `!` and a quote, is always text.
 fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut chars = text.chars().peekable();
@@ -176,7 +176,7 @@ fn words(text: &str) -> Vec<Word> {
 
 fn term(not: bool, word: &str, quoted: bool) -> Result<Term, String> {
     if not && word.is_empty() && !quoted {
-        // A lone exclamation mark is text.
+        // A single exclamation mark is text.
         return Ok(Term { not: false, test: Test::Text("!".into()) });
     }
     let test = if quoted { Test::Text(word.to_lowercase()) } else { test(word)? };
@@ -196,7 +196,7 @@ fn test(word: &str) -> Result<Test, String> {
             Measure::Bytes(bytes) => Test::Smaller(bytes),
         });
     }
-    // What looks like no field is text: an address, a time, a piece of JSON.
+    // A prefix that is not a field name makes it text: a URL, a time, a piece of JSON.
     let Some((field, value)) = word.split_once(':').filter(|(f, _)| !f.is_empty() && f.bytes().all(|b| b.is_ascii_alphabetic())) else {
         return Ok(Test::Text(word.to_lowercase()));
     };
@@ -282,7 +282,7 @@ impl fmt::Display for Term {
     }
 }
 
-/// Whether a text is read as one word without quotes.
+/// Returns whether a text is parsed as one word without quotes.
 fn plain(text: &str) -> bool {
     !text.is_empty() && !text.starts_with(['"', '!']) && !text.contains(char::is_whitespace)
 }
@@ -307,7 +307,7 @@ fn size_words(bytes: u64) -> String {
     }
 }
 
-/// What the word before the cursor could become: whole words, the most likely first. Empty when nothing fits.
+/// Returns completions of the word before the cursor: whole words, the most likely first. Empty if nothing matches.
 pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
     let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
     let word = &text[start..];
@@ -339,7 +339,7 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
     values.into_iter().map(|v| format!("{not}{field}:{before}{v}")).collect()
 }
 
-/// A filter made quick: what depends on names only is worked out once for each name.
+/// A compiled filter: tests that depend on names only are evaluated once per name.
 #[derive(Clone, Debug, Default)]
 pub struct Matcher {
     filter: Filter,
@@ -348,22 +348,22 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// A matcher for a filter.
+    /// Compiles a filter.
     pub fn new(filter: Filter) -> Matcher {
         Matcher { filter, names: vec![] }
     }
 
-    /// The filter.
+    /// Returns the filter.
     pub fn filter(&self) -> &Filter {
         &self.filter
     }
 
-    /// How many terms look into texts, which takes longer than all else.
+    /// Returns how many terms search texts, which takes longer than all other tests.
     pub fn texts(&self) -> usize {
         self.filter.terms.iter().filter(|term| matches!(term.test, Test::Text(_))).count()
     }
 
-    /// Whether a row that is still there passes.
+    /// Returns whether a row in the ring passes.
     pub fn passes(&mut self, id: RowId, rows: &Rows) -> bool {
         let Some(row) = rows.get(id) else { return false };
         while self.names.len() < rows.names().len() {
@@ -385,7 +385,7 @@ impl Matcher {
     }
 }
 
-/// Whether a test holds for a row, names aside.
+/// Returns whether a test matches a row, apart from names.
 fn holds(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
     match test {
         Test::Server(_) | Test::Tool(_) => false,
@@ -413,12 +413,12 @@ fn holds(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
     }
 }
 
-/// Only calls that ended have a duration.
+/// Returns whether the row is a call that ended: only those have a duration.
 fn ended(row: &Row) -> bool {
     !row.state.pending() && row.state != State::None
 }
 
-/// Whether a pattern in small letters fits a name in small letters.
+/// Returns whether a lower-case pattern matches a lower-case name.
 fn fits(pattern: &str, name: &str) -> bool {
     if !pattern.contains('*') {
         return name.contains(pattern);

@@ -1,6 +1,6 @@
-//! The workflows that the console knows: their files as plans or as problems, and what can be told of one without running it.
+//! The console's workflow library: workflow files as plans or problems, and their dry-run preview.
 //!
-//! Pure. The composition root finds the files and says when they change; the model keeps this.
+//! Pure. The composition root finds the files and reports changes; the model owns the library.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ use crate::domain::{
     },
 };
 
-/// The workflow files as they were found.
+/// The workflow files as found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shelf {
-    /// Names, places and texts of the user's.
+    /// Names, paths and texts of the user's files.
     pub files: Vec<WorkflowText>,
-    /// Those of the project, if the project may be used; their names without `project/`.
+    /// Those of the project, if it is approved; their names without `project/`.
     pub project: Vec<WorkflowText>,
-    /// Where a new one is put; `None` when there is no place.
+    /// The folder of new files; `None` without a configuration.
     pub folder: Option<String>,
-    /// Files that could not be read, a line each.
+    /// Files that could not be read, one message each.
     pub problems: Vec<String>,
-    /// What was made of the texts already; see [`Shelf::planned`].
+    /// Plans that were parsed already; see [`Shelf::planned`].
     pub plans: Planned,
 }
 
-/// Plans that were made where no frame waits for them. Two are equal, since they follow from the texts.
+/// Plans parsed outside of a frame. Two are equal, since they follow from the texts.
 #[derive(Clone, Default)]
 pub struct Planned(Option<Arc<Vec<Flow>>>);
 
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Planned {
 }
 
 impl Shelf {
-    /// The shelf with its texts made into plans, which takes time.
+    /// Returns the library with its texts parsed into plans, which takes time.
     pub fn planned(mut self) -> Shelf {
         self.plans = Planned(None);
         self.plans = Planned(Some(Arc::new(flows(&self))));
@@ -57,7 +57,7 @@ impl Shelf {
     }
 }
 
-/// What comes before the name of a project's workflow, which is never that of a user's.
+/// The prefix of the name of a project's workflow, which a user's workflow never has.
 const PROJECT: &str = "project/";
 
 /// A workflow file.
@@ -65,20 +65,20 @@ const PROJECT: &str = "project/";
 pub struct Flow {
     /// Its name.
     pub name: Arc<str>,
-    /// Where it is.
+    /// Its path.
     pub file: String,
-    /// Its plan, or everything that is wrong with it.
+    /// Its plan, or all problems of the file.
     pub plan: Result<Arc<Plan>, Vec<Problem>>,
 }
 
 impl Flow {
-    /// What it is called for people, if that is more than its name.
+    /// Returns its title, if that differs from its name.
     pub fn title(&self) -> Option<&str> {
         self.plan.as_ref().ok()?.title.as_deref()
     }
 }
 
-/// Reads every file. A workflow finds those that it runs among all of the user's, a project's among all of the project's.
+/// Parses every file. A user's workflow can run the user's workflows, a project's workflow those of the project.
 pub fn flows(shelf: &Shelf) -> Vec<Flow> {
     if let Planned(Some(flows)) = &shelf.plans {
         return flows.to_vec();
@@ -96,8 +96,8 @@ pub fn flows(shelf: &Shelf) -> Vec<Flow> {
     [read(&shelf.files, ""), read(&shelf.project, PROJECT)].concat()
 }
 
-/// What the engine needs to run a plan: everything that it is made of, so that a journal can keep it. `name` is that of
-/// its runs.
+/// Returns what the engine needs to run a plan, including all its sources, so that a journal can store it. `name` is
+/// the workflow name of its runs.
 pub fn spec(name: &str, plan: &Plan, input: Body, from: Option<RunFrom>) -> RunSpec {
     let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
     let children = plan.children();
@@ -115,28 +115,28 @@ pub fn spec(name: &str, plan: &Plan, input: Body, from: Option<RunFrom>) -> RunS
     }
 }
 
-/// What a step, or an item of it, would do, as far as it is known before a run.
+/// What a step, or an item of it, would do, as far as that is known before a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preview {
     /// Its path.
     pub step: String,
-    /// What it does, in words.
+    /// The action and its target.
     pub what: String,
-    /// Further words: when, for each of what, what undoes it, what answers in its place.
+    /// Further lines: condition, `for_each`, compensation, fallback.
     pub more: Vec<(&'static str, String)>,
-    /// What it would send, as JSON.
+    /// Its arguments as JSON.
     pub arguments: Option<String>,
-    /// Whether all of that is known; otherwise expressions stand in it as they are written.
+    /// Whether all arguments are known; otherwise unevaluated expressions are shown as written.
     pub known: bool,
-    /// Whether anything that is shown of it is not known.
+    /// Whether any value shown is unknown.
     pub open: bool,
-    /// How many workflows are around it.
+    /// Nesting depth of the workflow.
     pub depth: usize,
 }
 
-/// What each step of a plan would do with this input, in the order in which they can run, each followed by its items
-/// and by the steps of the workflow that it runs. Nothing is called. The environment is read as by `run --dry-run`: what
-/// the workflow lists of it, its secrets masked.
+/// Returns what each step of a plan would do with this input, in the order in which steps can run, each followed by its
+/// items and by the steps of the workflow that it runs. Nothing is called. The environment is read as by `run --dry-run`:
+/// the variables that the workflow lists, secrets masked.
 pub fn preview(plan: &Plan, input: &Body) -> Vec<Preview> {
     preview_with(plan, input, &|name| std::env::var(name).ok())
 }
@@ -209,7 +209,7 @@ fn preview_turn(turn: &Turn, mut row: Preview, rows: &mut Vec<Preview>) {
     turn.within.iter().for_each(|step| preview_step(step, depth, rows));
 }
 
-/// A name for a new workflow that no file has: `base`, `base_2`, …
+/// Returns a name for a new workflow that no file has: `base`, `base_2`, …
 pub fn free_name(base: &str, flows: &[Flow]) -> String {
     let clean: String = base.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let clean = if clean.is_empty() { "workflow".to_owned() } else { clean };
@@ -218,7 +218,7 @@ pub fn free_name(base: &str, flows: &[Flow]) -> String {
     std::iter::once(clean.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// What is wrong with a name for a workflow, if anything.
+/// Returns what is wrong with a workflow name, if anything.
 pub fn name_trouble(name: &str, flows: &[Flow]) -> Option<String> {
     let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     if !fits {

@@ -1,4 +1,4 @@
-//! Which key does what where: contexts of bindings, read from `assets/keymap.toml` and a user's table over it.
+//! The key map: contexts of bindings, read from `assets/keymap.toml` with the user's table on top.
 //!
 //! Pure. The model looks keys up; help, footer and palette ask which key an action has.
 
@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 use super::action::Action;
 
-/// The bindings that come with the program.
+/// The built-in bindings.
 const BUILT_IN: &str = include_str!("../../assets/keymap.toml");
 
 macro_rules! contexts {
     ($($variant:ident $name:literal $doc:literal;)*) => {
-        /// Where a binding holds.
+        /// Where a binding applies.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Context { $(#[doc = $doc] $variant,)* }
 
@@ -23,7 +23,7 @@ macro_rules! contexts {
             /// All contexts.
             pub const ALL: &[Context] = &[$(Context::$variant,)*];
 
-            /// Its name in keymaps.
+            /// Returns its name in keymaps.
             pub fn name(self) -> &'static str {
                 match self { $(Context::$variant => $name,)* }
             }
@@ -68,14 +68,14 @@ contexts! {
     LongText "long-text" "A field's text in many lines.";
 }
 
-/// What a key, or a sequence so far, means.
+/// The meaning of a key or of a sequence so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// This.
+    /// This action.
     Action(Action),
-    /// The beginning of something.
+    /// The start of a longer sequence.
     Pending,
-    /// Nothing.
+    /// No action.
     Nothing,
 }
 
@@ -100,15 +100,15 @@ struct Entry {
 }
 
 impl Keymap {
-    /// The bindings that come with the program; a test holds that they parse.
+    /// Returns the built-in key map; a test checks that it parses.
     pub fn built_in() -> Keymap {
         Keymap::default().overlay(BUILT_IN).unwrap_or_default()
     }
 
-    /// Lays a user's table (TOML, shaped like `assets/keymap.toml`) over this one.
+    /// Applies a user's table (TOML, shaped like `assets/keymap.toml`) on top of this key map.
     ///
-    /// A key bound there loses its old meaning in that context; `run = "none"` only frees it. Errors
-    /// name the context and the key, all of them at once; conflicts within the result are errors.
+    /// A key bound there loses its previous action in that context; `run = "none"` only frees it. All errors are returned
+    /// together, each with context and key; conflicts within the result are errors.
     pub fn overlay(mut self, toml: &str) -> Result<Keymap, Vec<String>> {
         let tables: HashMap<String, Vec<Entry>> =
             toml::from_str(toml).map_err(|error| vec![format!("the keymap cannot be read: {error}")])?;
@@ -127,8 +127,8 @@ impl Keymap {
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
 
-    /// Gives a key or sequence another meaning in a context; `none` frees it. The names are the user's: an
-    /// error says what is wrong, and what would be right.
+    /// Binds a key or sequence in a context; `none` frees it. The names come from the user: an
+    /// error is a message and a hint.
     pub fn bind(&mut self, context: &str, keys: &str, action: &str) -> Result<(), (String, String)> {
         let list = |names: Vec<&'static str>| names.join(", ");
         let Some(found) = Context::ALL.iter().copied().find(|c| c.name() == context) else {
@@ -151,14 +151,14 @@ impl Keymap {
         let bindings = self.contexts.entry(found).or_default();
         bindings.retain(|b| b.keys != keys);
         if let Some(action) = meaning {
-            // What the user chose is what is shown: before the built-in keys of the same action.
+            // The user's keys are shown first, before the built-in keys of the same action.
             let at = bindings.iter().position(|b| b.action == action).unwrap_or(bindings.len());
             bindings.insert(at, Binding { keys, action });
         }
         Ok(())
     }
 
-    /// Sequences of a context that can never be finished, as sentences.
+    /// Returns a message for each sequence of a context that can never be completed.
     pub fn unreachable(&self) -> Vec<String> {
         self.conflicts()
     }
@@ -181,7 +181,7 @@ impl Keymap {
         }
     }
 
-    /// Sequences that can never be finished, since a shorter one in the same context ends them.
+    /// Returns sequences that can never be completed, because a shorter one in the same context is bound.
     fn conflicts(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (context, bindings) in &self.contexts {
@@ -203,7 +203,7 @@ impl Keymap {
         found
     }
 
-    /// What `keys` mean, looked for in `contexts` in this order.
+    /// Looks `keys` up in `contexts`, in this order.
     pub fn lookup(&self, contexts: &[Context], keys: &[KeyCombination]) -> Lookup {
         for context in contexts {
             let Some(bindings) = self.contexts.get(context) else { continue };
@@ -217,7 +217,7 @@ impl Keymap {
         Lookup::Nothing
     }
 
-    /// The bindings of a context in order: how the first key of each action is shown, and the action.
+    /// Returns the bindings of a context in order: the first key of each action as shown, and the action.
     pub fn hints(&self, context: Context) -> Vec<(String, Action)> {
         let mut hints: Vec<(String, Action)> = Vec::new();
         for binding in self.contexts.get(&context).into_iter().flatten() {
@@ -228,12 +228,12 @@ impl Keymap {
         hints
     }
 
-    /// All keys of an action in a context, as shown.
+    /// Returns all keys of an action in a context, as shown.
     pub fn keys_of(&self, context: Context, action: Action) -> Vec<String> {
         self.contexts.get(&context).into_iter().flatten().filter(|b| b.action == action).map(|b| show(&b.keys)).collect()
     }
 
-    /// The first key of an action in the first of these contexts that has one.
+    /// Returns the first key of an action in the first of these contexts that has one.
     pub fn key(&self, contexts: &[Context], action: Action) -> Option<String> {
         contexts.iter().find_map(|c| self.keys_of(*c, action).into_iter().next())
     }
@@ -244,7 +244,7 @@ fn parse_keys(text: &str) -> Result<Vec<KeyCombination>, String> {
     if keys.is_empty() { Err("it is empty".into()) } else { Ok(keys) }
 }
 
-/// crokey reads `G` as `g`: an upper-case letter says shift here.
+/// Parses a key. crokey reads `G` as `g`: here, an upper-case letter means Shift.
 fn parse_key(text: &str) -> Result<KeyCombination, String> {
     let (modifiers, last) = match text.rfind('-') {
         Some(at) if at + 1 < text.len() => text.split_at(at + 1),
@@ -255,7 +255,7 @@ fn parse_key(text: &str) -> Result<KeyCombination, String> {
     KeyCombination::from_str(&text).map(KeyCombination::normalized).map_err(|e| e.to_string())
 }
 
-/// Shows a key or a sequence: `⏎`, `Ctrl-p`, `G`, `g g`.
+/// Formats a key or a sequence: `⏎`, `Ctrl-p`, `G`, `g g`.
 pub fn show(keys: &[KeyCombination]) -> String {
     let format = KeyCombinationFormat::default().with_implicit_shift();
     keys.iter()
@@ -279,7 +279,7 @@ pub fn show(keys: &[KeyCombination]) -> String {
         .join(" ")
 }
 
-/// The keys that are shown like this: what [`show`] makes, backwards. `None` when it is no key.
+/// Parses keys as [`show`] formats them. `None` if the text is not a key.
 pub fn read_shown(text: &str) -> Option<Vec<KeyCombination>> {
     let key = |word: &str| {
         let name = match word {

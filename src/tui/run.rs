@@ -1,4 +1,4 @@
-//! The loop: input, events, signals and time go to the model; what it wants is done; frames are drawn when due.
+//! The event loop: passes input, events, signals and time to the model, performs its commands, and draws frames when due.
 
 use std::{
     collections::VecDeque,
@@ -35,11 +35,11 @@ use super::{
     view,
 };
 
-/// Tasks that are worked on at once.
+/// The most background jobs that run simultaneously.
 const WORKERS: usize = 2;
-/// Longer texts are not given to the terminal's clipboard, in bytes: terminals refuse them, or stand still.
+/// Longer texts are not sent to the terminal's clipboard, in bytes: terminals refuse them, or freeze.
 const MOST_FOR_TERMINAL: usize = 1 << 20;
-/// Events taken in at most before the next look at input and time.
+/// The most events that are handled before input and time are checked again.
 const BATCH: usize = 1024;
 
 /// Runs the console until the user leaves, the terminal goes away or a signal ends it.
@@ -51,31 +51,31 @@ pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Resu
     let mut console = Console::new(control, options, terminal.size());
     console.reader = Some(Reader::start()?);
     let ended = console.run(&mut terminal, &mut signals).await;
-    // The reader first, so that nothing typed from now on is taken from the shell.
+    // The reader first, so that input typed from now on does not go to the shell.
     drop(console.reader.take());
     drop(terminal);
     match ended {
-        // The terminal is gone, which is an end like any other: there is nobody left to tell.
+        // The terminal is closed, which is an ordinary end: there is no screen for a message.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(Left::HungUp),
         other => other.map(|()| console.left),
     }
 }
 
-/// Why the console was left.
+/// Why the console ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Left {
-    /// The user wanted it.
+    /// The user left.
     #[default]
     Quit,
-    /// SIGINT came from outside.
+    /// SIGINT from outside.
     Interrupted,
     /// SIGTERM came.
     Terminated,
-    /// The terminal went away (SIGHUP).
+    /// The terminal was closed (SIGHUP).
     HungUp,
 }
 
-/// The signals that mean something to the console.
+/// The signals that the console handles.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -119,7 +119,7 @@ impl Signals {
     }
 }
 
-/// The engine's clock as it can be read from here.
+/// The engine's clock, as read from here.
 struct Clock {
     start: Instant,
     offset: Duration,
@@ -131,7 +131,7 @@ impl Clock {
         Clock { start: Instant::now(), offset: unix.saturating_sub(Duration::from_millis(epoch.unix_ms)) }
     }
 
-    /// Since the loop began.
+    /// Returns the time since the loop started.
     fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
@@ -151,14 +151,14 @@ struct Console {
     tail: Option<Tail>,
     reader: Option<Reader>,
     editing: Option<Editing>,
-    /// Work on large results: what waits, and what is being done.
+    /// Background jobs on large results: waiting ones, and running ones.
     tasks: VecDeque<Job>,
     workers: JoinSet<Option<Msg>>,
     /// Files being written and read.
     others: JoinSet<Option<Msg>>,
-    /// What is done whenever nothing has happened for a while.
+    /// Called when the console becomes idle.
     rest: fn(),
-    /// Called when a signal was taken.
+    /// Called when a signal was received.
     heard: Arc<dyn Fn() + Send + Sync>,
     pacer: Pacer,
     clock: Clock,
@@ -264,10 +264,10 @@ impl Console {
         Ok(())
     }
 
-    /// Waits for whatever comes first. Signals go before everything, the editor before input, input
-    /// before events: a flood of events never holds up a key.
+    /// Waits for the first of all sources. Signals go before everything, the editor before input, input
+    /// before events: a flood of events never delays a key.
     async fn wait(&mut self, signals: &mut Signals, panicked: &Notify) -> Woken {
-        // Work goes on between inputs, in steps of a few milliseconds.
+        // Unfinished filters and sorts continue between inputs, in steps of a few milliseconds.
         let pause = if self.model.working() { Some(Duration::ZERO) } else { self.pacer.wait(self.clock.elapsed()) };
         let editing = self.editing.is_some();
         tokio::select! {
@@ -295,7 +295,7 @@ impl Console {
         Ok(())
     }
 
-    /// Gives the model a message and does what it wants.
+    /// Passes a message to the model and performs its commands.
     fn give(&mut self, msg: Msg, cause: Cause, terminal: &mut Terminal) -> io::Result<()> {
         let commands = self.model.update(msg);
         self.pacer.mark(cause, self.clock.elapsed());
@@ -334,7 +334,7 @@ impl Console {
             self.model.resync(read_model, missed);
             self.pacer.mark(Cause::Feed, self.clock.elapsed());
         } else if batch.is_empty() {
-            // The first answer was `None`: the engine is gone. An empty queue never comes first.
+            // The first value was `None`: the engine is gone. An empty queue never comes first.
             self.tail = None;
             self.give(Msg::EngineGone, Cause::Feed, terminal)?;
         } else {
@@ -346,12 +346,12 @@ impl Console {
     fn told(&mut self, told: Told, terminal: &mut Terminal) -> io::Result<()> {
         (self.heard)();
         match told {
-            // Ctrl-C in the editor reaches us too; it is the editor's.
+            // Ctrl-C in the editor reaches this process too; it belongs to the editor.
             Told::Interrupt if self.editing.is_some() => {}
             Told::Interrupt => (self.ended, self.left) = (true, Left::Interrupted),
             Told::End(why) => (self.ended, self.left) = (true, why),
             Told::Stop => self.suspend(terminal)?,
-            // Our own stop ends with this signal too, when everything is in order again already.
+            // Our own suspension ends with this signal too, after everything was restored.
             Told::Resumed if std::mem::take(&mut self.stopped_here) => {}
             Told::Resumed if self.editing.is_none() => {
                 terminal.resume()?;
@@ -373,7 +373,7 @@ impl Console {
         self.stopped_here = true;
         terminal.suspend()?;
         if self.editing.is_some() {
-            // The editor was stopped with us and has the terminal again.
+            // The editor was suspended with us and has the terminal again.
             terminal.pause();
         } else if reading {
             self.reader = Some(Reader::start()?);
@@ -449,12 +449,12 @@ impl Console {
         }
     }
 
-    /// Does something that may take its time on a thread of its own; what comes of it is a message.
+    /// Runs a blocking operation on a separate thread; its result is a message.
     fn aside(&mut self, what: impl FnOnce() -> Msg + Send + 'static) {
         self.others.spawn_blocking(move || Some(what()));
     }
 
-    /// Starts what panes asked for, a little at a time: each may take many times the bytes of a result.
+    /// Starts waiting background jobs, a few at a time: each may take many times the bytes of a result.
     fn work_on(&mut self) {
         self.tasks.retain(|task| task.ticket.wanted());
         while self.workers.len() < WORKERS
@@ -464,7 +464,7 @@ impl Console {
         }
     }
 
-    /// Hands the terminal to the editor; events are taken in meanwhile.
+    /// Hands the terminal to the editor; events are handled meanwhile.
     fn edit(&mut self, terminal: &mut Terminal, start: impl FnOnce() -> Result<Editing, String>) -> io::Result<Option<String>> {
         drop(self.reader.take());
         terminal.pause();

@@ -1,4 +1,4 @@
-//! The console's copy of the read model, updated by events, and which parts of the screen each event changes.
+//! The state mirror: the console's copy of the read model, updated by events, and which parts of the screen each event changes.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -11,12 +11,12 @@ use crate::domain::{
     time::Stamp,
 };
 
-/// What a batch of events changed beyond figures.
+/// What a batch of events changed, apart from figures.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Servers or their lists: the tree's rows have to be made anew.
+    /// Servers or their lists: the tree's rows must be rebuilt.
     pub lists: bool,
-    /// Calls that went on or ended.
+    /// Calls that progressed or ended.
     pub calls: HashSet<CallId>,
     /// Frames of calls, in order.
     pub frames: Vec<Arc<Frame>>,
@@ -26,25 +26,25 @@ pub struct Changes {
     pub closed: Vec<(AskId, String)>,
     /// Resources that changed.
     pub updated: Vec<(ServerId, String)>,
-    /// News for the user.
+    /// Notices for the user.
     pub notices: Vec<Arc<Notice>>,
 }
 
 /// The read model and the number of the last event in it.
 pub struct Feed {
-    /// What is known.
+    /// The read model.
     pub read_model: ConsoleState,
     /// The time of the last event.
     pub last: Stamp,
 }
 
 impl Feed {
-    /// A feed that goes on from a snapshot.
+    /// Creates a mirror that starts from a snapshot.
     pub fn new(read_model: ConsoleState) -> Feed {
         Feed { read_model, last: Stamp::default() }
     }
 
-    /// Takes in events in order; those that the snapshot already held change nothing.
+    /// Applies events in order; those that the snapshot contains already change nothing.
     pub fn apply(&mut self, events: &[Arc<Event>]) -> Changes {
         let mut changes = Changes::default();
         for event in events.iter().filter(|e| e.seq > self.read_model.seq).collect::<Vec<_>>() {

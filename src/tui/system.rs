@@ -1,4 +1,4 @@
-//! What the console does outside of the terminal: the editor and the browser. Named by the loop only.
+//! External programs of the console: the editor and the browser. Used by the loop only.
 
 use std::{
     io::{self, Write},
@@ -8,12 +8,12 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-/// A text that is being edited in `$EDITOR`.
+/// A text or file that is being edited in `$EDITOR`.
 pub struct Editing {
-    /// The editor.
+    /// The editor process.
     pub child: Child,
     path: PathBuf,
-    /// Whether it is the user's own file, which stays.
+    /// Whether it is the user's own file, which is not removed.
     own: bool,
 }
 
@@ -32,7 +32,7 @@ impl Editing {
     fn on(path: PathBuf, own: bool) -> Result<Editing, String> {
         let set = |name| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
         let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into());
-        // The variable may hold arguments (`code --wait`), which a shell takes apart as everywhere else.
+        // The variable may contain arguments (`code --wait`), which a shell splits as usual.
         let child = Command::new("/bin/sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("editor").arg(&path).spawn();
         match child {
             Ok(child) => Ok(Editing { child, path, own }),
@@ -45,12 +45,12 @@ impl Editing {
         }
     }
 
-    /// Whether it is a file of the user's.
+    /// Returns whether it is a file of the user.
     pub fn is_own(&self) -> bool {
         self.own
     }
 
-    /// The text after the editor ended.
+    /// Returns the text after the editor ended.
     pub fn finish(self, status: io::Result<std::process::ExitStatus>) -> Result<String, String> {
         let status = status.map_err(|e| format!("The editor was lost: {e}"))?;
         if !status.success() {
@@ -90,7 +90,7 @@ fn write_private(text: &str) -> io::Result<PathBuf> {
     Err(io::Error::other("no free name in the temporary folder"))
 }
 
-/// Opens an `http` or `https` address in the user's browser, by argument list only; no shell sees it.
+/// Opens an `http` or `https` URL in the user's browser, by argument list only; no shell parses it.
 pub fn open_url(url: &str) -> Result<(), String> {
     let lower = url.to_ascii_lowercase();
     if !(lower.starts_with("http://") || lower.starts_with("https://")) || url.chars().any(|c| c.is_control() || c.is_whitespace()) {

@@ -1,6 +1,6 @@
-//! Colour as a role. Named terminal colours by default, so that the user's palette decides.
+//! Themes: colours by role. Named terminal colours by default, so that the user's palette decides.
 //!
-//! State is never told by colour alone: whoever uses a role puts a glyph or a word beside it.
+//! State is never shown by colour alone: next to the colour there is a glyph or a word.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use serde::Deserialize;
 /// A style for each role.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Theme {
-    /// The ground under everything; the terminal's own when it is [`Color::Reset`].
+    /// The background of the screen; the terminal's own if it is [`Color::Reset`].
     pub background: Color,
     /// Ordinary text.
     pub text: Style,
@@ -23,11 +23,11 @@ pub struct Theme {
     pub accent: Style,
     /// Good outcomes and states.
     pub ok: Style,
-    /// Something to look at.
+    /// Warnings.
     pub warn: Style,
     /// Failures.
     pub fail: Style,
-    /// Things under way.
+    /// Things in progress.
     pub running: Style,
     /// A key that can be pressed, in the footer and in help.
     pub key: Style,
@@ -49,12 +49,12 @@ pub struct Theme {
     pub json_number: Style,
     /// JSON `true`, `false` and `null`.
     pub json_word: Style,
-    /// Whether this theme has no colours, so that modifiers must tell everything.
+    /// Whether this theme has no colours, so that modifiers must distinguish everything.
     pub mono: bool,
 }
 
 impl Theme {
-    /// The default: named colours on the terminal's own background.
+    /// Returns the default: named colours on the terminal's own background.
     pub fn ansi() -> Theme {
         let plain = Style::new();
         Theme {
@@ -81,7 +81,7 @@ impl Theme {
         }
     }
 
-    /// No colours at all (`NO_COLOR`): modifiers only.
+    /// Returns the theme without colours (`NO_COLOR`): modifiers only.
     pub fn mono() -> Theme {
         let plain = Style::new();
         let (bold, dim) = (plain.add_modifier(Modifier::BOLD), plain.add_modifier(Modifier::DIM));
@@ -109,22 +109,22 @@ impl Theme {
         }
     }
 
-    /// White on dark; see `assets/themes/dark.toml`. A test holds that the built-in files can be read.
+    /// Returns light on dark; see `assets/themes/dark.toml`. A test checks that the built-in files parse.
     pub fn dark() -> Theme {
         Theme::parse(DARK).unwrap_or_else(|_| Theme::ansi())
     }
 
-    /// Dark on light; see `assets/themes/light.toml`.
+    /// Returns dark on light; see `assets/themes/light.toml`.
     pub fn light() -> Theme {
         Theme::parse(LIGHT).unwrap_or_else(|_| Theme::ansi())
     }
 
-    /// High contrast; see `assets/themes/contrast.toml`.
+    /// Returns high contrast; see `assets/themes/contrast.toml`.
     pub fn contrast() -> Theme {
         Theme::parse(CONTRAST).unwrap_or_else(|_| Theme::ansi())
     }
 
-    /// Reads a theme from TOML shaped like `assets/themes/dark.toml`. Roles that it leaves out are those
+    /// Parses a theme from TOML shaped like `assets/themes/dark.toml`. Omitted roles are those
     /// of [`Theme::ansi`]. Errors name the line and the role.
     pub fn parse(toml: &str) -> Result<Theme, String> {
         let mut theme = Theme::ansi();
@@ -159,7 +159,7 @@ impl Theme {
         Ok(theme)
     }
 
-    /// Lays the theme's ground and text colour under everything that was drawn without one.
+    /// Fills cells drawn without a colour with the theme's background and text colour.
     pub fn ground(&self, buf: &mut Buffer) {
         let text = self.text.fg.unwrap_or(Color::Reset);
         if self.background == Color::Reset && text == Color::Reset {
@@ -182,7 +182,7 @@ const CONTRAST: &str = include_str!("../../assets/themes/contrast.toml");
 
 type Place = fn(&mut Theme) -> &mut Style;
 
-/// The roles that a theme file can give, by name.
+/// The roles of a theme file, by name.
 const ROLES: [(&str, Place); 17] = [
     ("text", |t| &mut t.text),
     ("muted", |t| &mut t.muted),
@@ -286,7 +286,7 @@ mod tests {
                 let ground = style.bg.unwrap_or(theme.background);
                 let least = match role {
                     "muted" => quiet,
-                    // A line that only parts panes; the focused one is `focus`.
+                    // A line that only separates panes; the focused one is `focus`.
                     "border" => 1.4,
                     _ => text,
                 };

@@ -1,7 +1,7 @@
-//! The live tree's rows: groups, servers, what they offer, folded and filtered. Pure.
+//! The rows of the server tree: groups, servers, their tools, resources and prompts, folded and filtered. Pure.
 //!
-//! Rows are made anew only when lists, folds or the filter change; drawing looks the figures up for the
-//! visible ones. The cursor stays on its node, wherever that moves. Named by the model and the pane.
+//! Rows are rebuilt only when lists, folds or the filter change; drawing looks up the figures of
+//! visible rows. The cursor stays on its node when that moves. Used by the model and the pane.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,15 +21,15 @@ use super::widget::window::{Move, Window};
 /// A server with more tools than this starts folded.
 const OPEN_LIMIT: usize = 12;
 
-/// The place of the server of a row that belongs to a group of replicas.
+/// The server index of a row that belongs to a group of replicas.
 const NO_SERVER: usize = usize::MAX;
 
-/// What a row stands for.
+/// The node of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     /// A folder of servers.
     Group(Arc<str>),
-    /// A group of replicas, whose tools stand for those of its members.
+    /// A group of replicas, whose tools represent those of its members.
     Replicas(ServerId),
     /// A member of such a group: the group, the server.
     Member(ServerId, ServerId),
@@ -59,7 +59,7 @@ pub enum Section {
 }
 
 impl Section {
-    /// The word for people.
+    /// Returns its display name.
     pub fn word(self) -> &'static str {
         match self {
             Section::Resources => "resources",
@@ -70,7 +70,7 @@ impl Section {
 }
 
 impl Node {
-    /// The server that it belongs to; folders belong to none. What belongs to a group of replicas gives that.
+    /// Returns the server that it belongs to; folders have none. For a group of replicas, returns the group's id.
     pub fn server(&self) -> Option<&ServerId> {
         match self {
             Node::Group(_) => None,
@@ -80,7 +80,7 @@ impl Node {
         }
     }
 
-    /// Whether it can be called, read or got.
+    /// Returns whether it can be called, read or fetched.
     pub fn callable(&self) -> bool {
         matches!(self, Node::Tool(_) | Node::Resource(..) | Node::Template(..) | Node::Prompt(..))
     }
@@ -89,15 +89,15 @@ impl Node {
 /// One row of the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// What it stands for.
+    /// Its node.
     pub node: Node,
-    /// How deep it stands.
+    /// Its depth.
     pub depth: u16,
-    /// Whether it is unfolded; `None` when there is nothing to fold.
+    /// Whether it is unfolded; `None` if it cannot be folded.
     pub open: Option<bool>,
     /// Index of its server in the read model.
     pub server: usize,
-    /// Its own place in its server's list.
+    /// Its index in its server's list.
     pub item: usize,
     /// Characters of the exposed name that the filter matched.
     pub marks: Vec<u32>,
@@ -116,27 +116,27 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The rows.
+    /// Returns the rows.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// The node under the cursor.
+    /// Returns the node under the cursor.
     pub fn selected(&self) -> Option<&Node> {
         self.rows.get(self.window.cursor).map(|row| &row.node)
     }
 
-    /// The row under the cursor.
+    /// Returns the row under the cursor.
     pub fn row(&self) -> Option<&Row> {
         self.rows.get(self.window.cursor)
     }
 
-    /// The filter, if one is being typed.
+    /// Returns the filter, if one is being typed.
     pub fn filter(&self) -> Option<&str> {
         self.filter.as_deref()
     }
 
-    /// Sets or ends the filter. Ending it goes back to where the cursor was, unless `keep` stays.
+    /// Sets or ends the filter. Ending it restores the cursor from before, except with [`FilterEnd::Accept`].
     pub fn set_filter(&mut self, filter: Option<String>, keep: bool, read_model: &ConsoleState) {
         let was = std::mem::replace(&mut self.filter, filter);
         if self.filter.is_some() {
@@ -176,13 +176,13 @@ impl Tree {
         self.selected = self.selected().cloned();
     }
 
-    /// Puts the cursor on a row.
+    /// Moves the cursor to a row.
     pub fn put(&mut self, row: usize) {
         self.window.cursor = row.min(self.rows.len().saturating_sub(1));
         self.selected = self.selected().cloned();
     }
 
-    /// Unfolds whatever hides `node` and puts the cursor on it.
+    /// Unfolds the parents of `node` and moves the cursor to it.
     pub fn reveal(&mut self, node: &Node, read_model: &ConsoleState) {
         if let Some(server) = node.server() {
             if read_model.group(server).is_some() {
@@ -209,8 +209,8 @@ impl Tree {
         self.rebuild(read_model);
     }
 
-    /// Folds (`Some(false)`), unfolds or toggles (`None`) what is under the cursor. Folding something
-    /// that cannot be folded goes to what holds it.
+    /// Folds, unfolds or toggles the node under the cursor. Folding a node
+    /// that cannot be folded goes to its parent.
     pub fn fold(&mut self, open: Option<bool>, read_model: &ConsoleState) {
         let Some(row) = self.row().cloned() else { return };
         match (row.open, open) {
@@ -278,7 +278,7 @@ impl Tree {
         rows
     }
 
-    /// A group of replicas: its members first, then the tools that they have together.
+    /// Adds the rows of a group of replicas: its members first, then their common tools.
     fn replica_rows(&self, rows: &mut Vec<Row>, group: &Group, read_model: &ConsoleState) {
         let node = Node::Replicas(group.id.clone());
         let tools = read_model.group_tools(&group.id);
@@ -326,7 +326,7 @@ impl Tree {
     }
 }
 
-/// The tools of all servers that match, best first, then their resources, templates and prompts.
+/// Returns the tools of all servers that match, best first, then their resources, templates and prompts.
 fn filtered(read_model: &ConsoleState, filter: &str) -> Vec<Row> {
     let mut matcher = Matcher::new(Config::DEFAULT);
     let pattern = Pattern::parse(filter, CaseMatching::Smart, Normalization::Smart);
@@ -371,11 +371,11 @@ fn filtered(read_model: &ConsoleState, filter: &str) -> Vec<Row> {
     }
     found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     others.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    // Tools first: they are what is mostly looked for, and a name of theirs must not be pushed down by a resource's.
+    // Tools first: they are the most frequent target, and a resource's name must not push a tool down.
     found.into_iter().chain(others).map(|(_, row)| row).collect()
 }
 
-/// What a resource, template or prompt is called among those of all servers.
+/// Returns the qualified name of a resource, template or prompt.
 pub fn other_name(server: &str, name: &str) -> String {
     format!("{server} {name}")
 }

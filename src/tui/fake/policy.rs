@@ -1,4 +1,4 @@
-//! What policies do to calls, as events by hand: breakers of every state, groups, faults, calls of many stages.
+//! Scripted policy events for tests: breakers in every state, groups, faults, calls with many events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
 }
 
-/// A group of two mail servers, a route, a fallback, a tool with a breaker of its own.
+/// Returns rules with a group of two mail servers, a route, a fallback and a tool with its own breaker.
 pub fn rules() -> Rules {
     let member = |server: &str, weight| Member { server: server.into(), weight };
     let group = Group {
@@ -69,7 +69,7 @@ fn cells(text: &str) -> Vec<Cell> {
         .collect()
 }
 
-/// A breaker that opened after five failures in a row; the next probe comes `probe` after the start.
+/// Returns a breaker that opened after five failures in a row; the next probe comes `probe` after the start.
 pub fn open(since: u64, probe: u64) -> BreakerView {
     let reason = "5 failures in a row, the last: timeout: no answer within 5.00 s";
     BreakerView {
@@ -93,22 +93,22 @@ pub fn open(since: u64, probe: u64) -> BreakerView {
     }
 }
 
-/// A breaker that lets one probe through.
+/// Returns a breaker that admits one probe.
 pub fn half_open(since: u64) -> BreakerView {
     let mut transitions = open(5000, since).transitions;
     transitions.push(change(since, State::Open, State::HalfOpen, "the time is up: one probe is let through"));
     BreakerView { state: State::HalfOpen, since: at(since), next_probe: None, probing: 1, transitions, ..open(5000, since) }
 }
 
-/// A breaker with answers in its window and nothing wrong.
+/// Returns a closed breaker with calls in its window.
 pub fn closed() -> BreakerView {
     BreakerView { cells: cells("oooxoo"), calls: 6, ..BreakerView::default() }
 }
 
-/// A breaker that a person holds.
+/// Returns a breaker with a manual override.
 pub fn held(order: BreakerOverride, since: u64) -> BreakerView {
     let (state, reason) =
-        if order == BreakerOverride::HoldOpen { (State::Open, "held open by hand") } else { (State::Closed, "held closed by hand") };
+        if order == BreakerOverride::HoldOpen { (State::Open, "held open manually") } else { (State::Closed, "held closed manually") };
     let transitions = vec![change(since, State::Closed, state, reason)];
     BreakerView {
         state,
@@ -122,7 +122,7 @@ pub fn held(order: BreakerOverride, since: u64) -> BreakerView {
     }
 }
 
-/// A stage of a call.
+/// Adds an event of a call.
 pub fn stage(script: &mut Script, ms: u64, call: u64, stage: CallEvent) {
     script.push(ms, EventKind::CallStage { call: CallId(call), stage: Arc::new(stage) });
 }
@@ -141,7 +141,7 @@ fn ended(number: u32, how: &str, verdict: Verdict, ms: u64) -> CallEvent {
     }
 }
 
-/// A breaker as it stands.
+/// Adds the state of a breaker.
 pub fn breaker(script: &mut Script, ms: u64, server: &str, tool: Option<&str>, view: BreakerView) {
     script.push(ms, EventKind::Breaker { server: server.into(), tool: tool.map(Into::into), view: Arc::new(view) });
 }
@@ -184,7 +184,7 @@ fn decision(order: &[&str], why: &str) -> Arc<Decision> {
     })
 }
 
-/// Servers, rules, faults, breakers and calls on top of the shop, in the order of time.
+/// Returns servers, rules, faults, breakers and calls on top of the shop, in the order of time.
 pub fn resilient(after: u64) -> Vec<Arc<Event>> {
     let mut s = Script::after(after);
     servers(&mut s);
@@ -211,7 +211,7 @@ fn servers(s: &mut Script) {
     s.server(500, spec("payments", None), Phase::Ready);
     s.push(501, listed("payments", RawLists { tools: vec![tool("charge", "Charge a card.", false, text("card"))], ..Default::default() }));
     s.server(502, spec("email-b", Some("shop")), Phase::Ready);
-    // `send_email` takes `recipient` here, `to` at the other.
+    // The tool `send_email` takes `recipient` here and `to` on the other server.
     let tools =
         vec![tool("send_email", "Send an e-mail.", false, text("recipient")), tool("verify", "Check an address.", true, text("to"))];
     s.push(503, listed("email-b", RawLists { tools, ..Default::default() }));
@@ -234,7 +234,7 @@ fn calls(s: &mut Script) {
     stage(s, 3200, 300, attempt(3, "email-b", "charge", Cause::First));
     stage(s, 3650, 300, ended(3, "ok", Verdict::Success, 450));
     over(s, (1000, 3650), 300, End { outcome: text_result("charged"), attempts: 3, by: Some("email-b".into()), cached: None });
-    // A second attempt beside the first, which wins.
+    // A hedged second attempt, which wins.
     asked(s, 4000, 301, tool_call("database", "query_users", "{}"));
     stage(s, 4000, 301, attempt(1, "database", "query_users", Cause::First));
     stage(s, 4600, 301, attempt(2, "database", "query_users", Cause::Hedge));
@@ -247,11 +247,11 @@ fn calls(s: &mut Script) {
     stage(s, 5200, 302, CallEvent::CacheHit { age: Duration::from_secs(12), key, store: "memory".into(), stale: false });
     over(s, (5200, 5200), 302, End { outcome: text_result("found"), attempts: 0, by: None, cached: Some(Duration::from_secs(12)) });
     routed_calls(s);
-    // Refused at once.
+    // Rejected immediately.
     asked(s, 6200, 306, tool_call("payments", "charge", "{}"));
     let failure = Failure::new(FailureKind::BreakerOpen, "payments is left alone until 11:06:53: 5 failures in a row");
     over(s, (6200, 6200), 306, End { outcome: Outcome::Failed { failure: Arc::new(failure) }, attempts: 0, by: None, cached: None });
-    // Still pausing.
+    // Still in the back-off pause.
     asked(s, 7000, 307, tool_call("analytics", "track_event", "{}"));
     stage(s, 7000, 307, attempt(1, "analytics", "track_event", Cause::First));
     stage(s, 7500, 307, ended(1, "transport: connection refused", Verdict::Failure, 500));

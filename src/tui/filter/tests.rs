@@ -77,7 +77,7 @@ fn patterns_fit_parts_or_the_whole() {
     }
 }
 
-/// The calls whose rows pass.
+/// Returns the calls whose rows pass.
 fn found(text: &str, rows: &Rows) -> Vec<u64> {
     let mut matcher = Matcher::new(read(text));
     rows.ids().filter(|id| matcher.passes(*id, rows)).filter_map(|id| rows.get(id)?.call()).map(|call| call.0).collect()
@@ -128,7 +128,7 @@ fn value() -> impl Strategy<Value = String> {
 fn some_test() -> impl Strategy<Value = Test> {
     let states: Vec<Which> = outcomes().map(|(_, which)| which).collect();
     prop_oneof![
-        // A value that begins with two slashes makes an address, which is text.
+        // A value that starts with two slashes makes a URL, which is text.
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Server),
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Tool),
         proptest::collection::vec(proptest::sample::select(states), 1..4).prop_map(Test::Outcome),
@@ -140,7 +140,7 @@ fn some_test() -> impl Strategy<Value = Test> {
         (0u64..10_000_000_000).prop_map(Test::Smaller),
         ".{0,12}"
             .prop_map(|text| Test::Text(text.to_lowercase()))
-            .prop_filter("small letters", |test| matches!(test, Test::Text(t) if t.to_lowercase() == *t)),
+            .prop_filter("lower case", |test| matches!(test, Test::Text(t) if t.to_lowercase() == *t)),
     ]
 }
 
@@ -149,7 +149,7 @@ proptest! {
     fn any_text_is_read(text in ".{0,60}") {
         let (filter, mistakes) = Filter::parse(&text);
         prop_assert!(filter.terms.len() + mistakes.len() <= text.chars().count());
-        // What was understood reads the same when it is printed.
+        // The parsed filter parses to itself when it is printed.
         let printed = filter.to_string();
         prop_assert_eq!(Filter::parse(&printed), (filter, vec![]), "{}", printed);
     }

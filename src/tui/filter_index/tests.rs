@@ -68,7 +68,7 @@ proptest! {
         let mut rows = some_rows(before, most);
         let mut index = Index::new(Filter::parse(FILTERS[which]).0, &rows);
         for (turn, (new, call, how)) in later.into_iter().enumerate() {
-            // Rows come and change while the index is still looking.
+            // Rows are added and changed while the index is still being built.
             let call = if new { 10_000 + turn as u64 } else { call };
             let changed = if new { rows.push(&queue(call * 1000, 1, "s1", "t2")) } else { rows.push(&settle(call * 1000, 1, outcome(how))) };
             index.update(&rows, changed.as_slice());
@@ -77,13 +77,13 @@ proptest! {
             }
             let all = naive(FILTERS[which], &rows);
             let found = list(&index, &rows);
-            prop_assert!(all.ends_with(&found), "what was looked at is right: {:?} {:?}", all, found);
+            prop_assert!(all.ends_with(&found), "the examined rows are right: {:?} {:?}", all, found);
         }
         let mut steps = 0;
         while index.working(&rows) {
             index.step(&rows, step);
             steps += 1;
-            prop_assert!(steps <= rows.len() / step + 2, "it comes to an end");
+            prop_assert!(steps <= rows.len() / step + 2, "it terminates");
         }
         prop_assert_eq!(list(&index, &rows), naive(FILTERS[which], &rows));
     }

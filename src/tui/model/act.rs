@@ -1,4 +1,4 @@
-//! What actions do: each goes to the dialog, the view or the pane that it is for.
+//! Dispatches actions: each to the dialog, the view or the pane that handles it.
 
 use crate::{
     domain::event::NoticeLevel,
@@ -14,7 +14,7 @@ use crate::{
 use super::{Modal, Model};
 
 impl Model {
-    /// Does what an action says.
+    /// Performs an action.
     pub(super) fn act(&mut self, action: Action) -> Vec<Cmd> {
         if !self.modals.is_empty() {
             return self.modal_act(action);

@@ -1,4 +1,4 @@
-//! The call builder and its result, by keys.
+//! Tests of the call form and its result, by keys.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ fn resource(uri: &str) -> Operation {
     Operation::Resource { server: "database".into(), uri: uri.into() }
 }
 
-/// A console that shows the answer of one call, the cursor in the result.
+/// Returns a console with the response to one call, the cursor in the result.
 fn answered(width: u16, height: u16, result: &str) -> Harness {
     let mut harness = Harness::new(width, height);
     harness.tool("queryu").keys("enter");
@@ -49,10 +49,10 @@ const USERS: &str =
 fn what_was_cleared_comes_back() {
     let mut harness = Harness::new(120, 40);
     harness.tool("createuser").text("ann@example.org").keys("ctrl-r");
-    assert!(!harness.frame().contains("ann@example.org") && harness.frame().contains("brings it back"), "{}", harness.frame());
+    assert!(!harness.frame().contains("ann@example.org") && harness.frame().contains("undoes this"), "{}", harness.frame());
     harness.keys("alt-u");
     assert!(harness.frame().contains("ann@example.org"), "{}", harness.frame());
-    // In JSON too: what was written there, though it is none yet.
+    // In JSON too: the text comes back, though it is not valid yet.
     harness.keys("ctrl-e").text("zz");
     let written = harness.model.call.text();
     harness.keys("ctrl-r");
@@ -61,7 +61,7 @@ fn what_was_cleared_comes_back() {
     assert_eq!(harness.model.call.text(), written);
     harness.text("q").keys("ctrl-u");
     assert_eq!(harness.model.call.text(), written, "and the editor's own undo has a name");
-    // Elsewhere nothing is undone.
+    // Other panes have nothing to undo.
     let mut harness = Harness::new(120, 40);
     harness.keys("ctrl-p").text("undo");
     let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!() };
@@ -117,7 +117,7 @@ fn a_click_on_its_sign_folds_a_value_and_a_second_one_on_its_row_too() {
     click(&mut harness, "▸ users", 0);
     assert!(harness.frame().contains("▾ users"));
     click(&mut harness, "▾ users", 2);
-    assert!(harness.frame().contains("▸ users"), "the cursor was there");
+    assert!(harness.frame().contains("▸ users"), "the cursor is on it");
     // The same in the detail of a row of the traffic.
     harness.keys("2 G enter");
     click(&mut harness, "▾ users", 0);
@@ -143,7 +143,7 @@ fn a_json_path_filters_and_a_wrong_one_says_why() {
     assert!(harness.frame().contains("Bob"), "Esc shows everything again");
 }
 
-/// Does the work that was asked for, as the loop would.
+/// Runs the background jobs, as the loop would.
 fn work(harness: &mut Harness) {
     for command in harness.take() {
         if let Cmd::Work(task) = command
@@ -159,7 +159,7 @@ fn a_large_result_is_taken_apart_elsewhere_while_the_console_goes_on() {
     let users: Vec<String> = (0..20_000).map(|n| format!(r#"{{"name":"user {n}","age":{}}}"#, n % 90)).collect();
     let mut harness = answered(120, 40, &format!(r#"{{"content":[],"structuredContent":{{"users":[{}]}}}}"#, users.join(",")));
     assert!(harness.frame().contains("apart …") && harness.model.moving(), "{}", harness.frame());
-    // Its parts first, then the tree; keys work meanwhile.
+    // Its parts come first, then the tree; keys work meanwhile.
     harness.keys("t").keys("[");
     work(&mut harness);
     work(&mut harness);
@@ -168,13 +168,13 @@ fn a_large_result_is_taken_apart_elsewhere_while_the_console_goes_on() {
     assert!(harness.frame().contains("$..name …"), "{}", harness.frame());
     work(&mut harness);
     assert!(harness.frame().contains("20000 found"), "{}", harness.frame());
-    // One that is given up is not waited for, and nothing of it comes later.
+    // A cancelled job is not waited for, and its result is dropped.
     harness.keys("esc");
     work(&mut harness);
     harness.keys("|").keys("ctrl-u").text("$.users[0]").keys("enter esc");
     work(&mut harness);
     assert!(!harness.frame().contains("$.users[0]") && harness.frame().contains("users"), "{}", harness.frame());
-    // Copying it, too.
+    // Copying runs in the background as well.
     harness.keys("y j");
     let tasks = harness.take();
     assert!(matches!(tasks[..], [Cmd::Work(_)]), "{tasks:?}");

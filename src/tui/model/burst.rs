@@ -1,4 +1,4 @@
-//! Firing a call many times.
+//! Bursts: one call sent many times.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ use crate::{
 use super::{Modal, Model, Pending, Purpose};
 
 impl Model {
-    /// The call that would be fired many times: the one in the form, or the one under the cursor.
+    /// Returns the call that a burst would send: the one in the form, or the one under the cursor.
     pub(super) fn burst_spec(&self) -> Option<CallSpec> {
         let operation = match self.focus {
             _ if self.in_view() => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
@@ -33,7 +33,7 @@ impl Model {
     }
 
     pub(super) fn ask_burst(&mut self) {
-        // What is wrong in the form is told there first.
+        // Errors in the form are shown there first.
         if !self.in_view()
             && matches!(self.focus, Focus::Call | Focus::Servers)
             && self.call.target().is_some()
@@ -55,7 +55,7 @@ impl Model {
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Burst(Box::new(spec))));
     }
 
-    /// The numbers that were entered.
+    /// Parses the numbers of the prompt.
     pub(super) fn burst_numbers(&self, entry: &Entry) -> Result<(u64, usize), String> {
         let number = |field: usize, word: &str, most: u64| {
             let text = entry.text(field).trim().replace(['_', ' ', '\''], "");
@@ -66,7 +66,7 @@ impl Model {
         Ok((total, usize::try_from(at_once).unwrap_or(MOST_AT_ONCE)))
     }
 
-    /// Starts a run, after asking when the tool may destroy something.
+    /// Starts a burst, after a confirmation if the tool may modify data.
     pub(super) fn confirm_burst(&mut self, spec: CallSpec, total: u64, at_once: usize) -> Vec<Cmd> {
         let question = self.destroy_question(&spec.operation, &format!("{total} times"));
         match question {
@@ -96,7 +96,7 @@ impl Model {
         })
     }
 
-    /// Asks for as many calls as may run now.
+    /// Submits as many calls as may run now.
     pub(super) fn burst_more(&mut self) -> Vec<Cmd> {
         let mut token = self.next_token;
         let Some(burst) = self.burst() else { return vec![] };
@@ -111,12 +111,12 @@ impl Model {
         commands
     }
 
-    /// Notes the id of a call of a run; whether it is one.
+    /// Records the id of a call of a burst; returns whether the token belongs to one.
     pub(super) fn burst_submitted(&mut self, token: u64, call: CallId) -> bool {
         self.burst().is_some_and(|burst| burst.submitted(token, call))
     }
 
-    /// Takes in the ends of calls and asks for more.
+    /// Records calls that ended and submits more.
     pub(super) fn burst_events(&mut self, calls: &HashSet<CallId>) -> Vec<Cmd> {
         let now = self.now.max(self.feed.last);
         let read_model = &self.feed.read_model;
@@ -129,18 +129,18 @@ impl Model {
                         burst.settled(id, settled, now);
                     }
                 }
-                // Told of, but its row was dropped already: it must have ended.
+                // Known, but its row was dropped already: it must have ended.
                 None => burst.lost(id, now),
             }
         }
         self.burst_more()
     }
 
-    /// After a new snapshot: calls that ended unseen are counted as far as the read model still holds them.
+    /// Counts calls that ended between two snapshots, as far as the read model still has them.
     pub(super) fn burst_resync(&mut self) {
         let open: HashSet<CallId> = self.burst().map(|burst| burst.open().collect()).unwrap_or_default();
         let commands = self.burst_events(&open);
-        // Nothing can be asked for here; what is still wanted follows with the next event or beat.
+        // Nothing can be submitted here; the rest follows with the next event or tick.
         for command in commands {
             if let Cmd::Submit { token, .. } = command
                 && let Some(burst) = self.burst()
@@ -150,7 +150,7 @@ impl Model {
         }
     }
 
-    /// Stops the run; when it is over, closes it.
+    /// Stops the burst; if it is over, closes the dialog.
     pub(super) fn end_burst(&mut self) -> Vec<Cmd> {
         let now = self.now.max(self.feed.last);
         let Some(burst) = self.burst() else { return vec![] };

@@ -1,4 +1,4 @@
-//! Firing calls, cancelling them, firing them again; answering questions.
+//! Sends calls, cancels them, sends them again; answers questions.
 
 use crate::{
     domain::{
@@ -13,9 +13,9 @@ use crate::{
 use super::{Modal, Model, Pending};
 
 impl Model {
-    /// Sends the call of the call pane, after asking when its tool may destroy something.
+    /// Sends the call of the call pane, after a confirmation if its tool may modify data.
     pub(super) fn fire(&mut self) -> Vec<Cmd> {
-        // What was refused is shown in the pane, beside the fields.
+        // Rejected arguments are shown in the pane, next to the fields.
         let Ok(operation) = self.call.operation() else { return vec![] };
         let target = self.call.target().cloned();
         self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None, run: None }, target)
@@ -34,7 +34,7 @@ impl Model {
         }
         let token = self.next_token;
         self.next_token += 1;
-        // What was sent from the form is remembered for other sessions, but nothing secret. What else may be in the form was not.
+        // Arguments sent from the form are remembered for other sessions, without secrets. Calls from elsewhere are not.
         let sent = target.as_ref().filter(|node| self.call.target() == Some(*node)).and_then(|_| self.call.operation().ok());
         let remember = sent.filter(|operation| *operation == spec.operation).and_then(|_| self.call.remember_for_later());
         let mut commands: Vec<Cmd> = remember.map(|entry| Cmd::Request(ConsoleRequest::Remember(entry))).into_iter().collect();
@@ -62,7 +62,7 @@ impl Model {
             self.focus = Focus::Detail;
             return vec![];
         }
-        // On a narrow screen the result is another screen: go there when the user just fired from the form.
+        // On a narrow screen the result is on another screen: go there if the user just sent the call from the form.
         if self.layout.narrow && self.focus == Focus::Call && !self.in_view() {
             self.focus = Focus::Result;
         }
@@ -85,7 +85,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "There is no call here yet that could be fired again.");
             return vec![];
         };
-        // A person fires it now, whatever run it was of.
+        // This call comes from the user, even if the earlier one was a step of a run.
         let spec = CallSpec { origin: Origin::Console, run: None, ..CallSpec::clone(&call.spec) };
         let target = node_of(&spec.operation);
         if self.in_view() {
@@ -97,7 +97,7 @@ impl Model {
         self.ask_or_submit(spec, target)
     }
 
-    /// Takes the call under the cursor into the form.
+    /// Loads the call under the cursor into the form.
     pub(super) fn edit_again(&mut self) {
         let Some(spec) = self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|c| c.spec.clone()) else { return };
         let Some(node) = node_of(&spec.operation) else {
@@ -106,7 +106,7 @@ impl Model {
         };
         self.go_to(&node);
         if self.tree.selected() != Some(&node) {
-            // It is in no list: a resource that was read through a template, or one that is gone.
+            // Not in any list: a resource that was read through a template, or one that was removed.
             self.toast(NoticeLevel::Info, format!("{} is in no list of {} now.", spec.operation.subject(), spec.operation.server()));
         }
         self.call.show(Some(&node), &self.feed.read_model);
@@ -115,14 +115,14 @@ impl Model {
         }
     }
 
-    /// Sends the answer of the inbox, if it fits what was asked.
+    /// Sends the answer of the inbox, if it is valid.
     pub(super) fn answer(&mut self) -> Vec<Cmd> {
         let Some(Modal::Inbox(inbox)) = self.modals.last_mut() else { return vec![] };
         inbox.answer().map(|(ask, answer)| Cmd::Command(Command::Answer { ask, answer })).into_iter().collect()
     }
 }
 
-/// The node of the tree that makes calls like this one.
+/// Returns the node of the tree whose form makes calls like this one.
 fn node_of(operation: &Operation) -> Option<Node> {
     Some(match operation {
         Operation::Tool { tool, .. } => Node::Tool(tool.clone()),

@@ -1,6 +1,6 @@
-//! The questions before calls and runs that may destroy something, and what the user answered.
+//! Confirmations before calls and runs that may modify data, and the answers of this session.
 //!
-//! An answer holds for the definitions of tools that were seen with it: a server that changes a tool is asked about again.
+//! An answer applies to the tool definitions shown with it: when a server changes a tool, the user is asked again.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,22 +27,22 @@ use crate::{
 
 use super::{Modal, Model, Pending};
 
-/// Tools of a run that its question lists.
+/// The most tools that the confirmation of a run lists.
 const LISTED: usize = 8;
 
-/// What the user said, until the end of the session.
+/// The user's answers, until the end of the session.
 #[derive(Default)]
 pub(super) struct Consent {
-    /// Tools that may be called without asking, as they were defined then.
+    /// Tools that may be called without a confirmation, with their definitions at that time.
     allowed: HashMap<ToolId, Option<Definition>>,
-    /// Servers whose hints are believed, with the definitions of their tools then.
+    /// Servers whose annotations are trusted, with the definitions of their tools at that time.
     believed: HashMap<ServerId, HashMap<Arc<str>, Definition>>,
 }
 
-/// A tool that the user has to be asked about.
+/// A tool that needs a confirmation.
 struct Concern {
     hints: Hints,
-    /// Whether the server's hints decide whether it is asked about.
+    /// Whether the server's annotations decide whether it needs one.
     relied_upon: bool,
     /// Whether the user answered for an earlier definition of it.
     changed: bool,
@@ -52,7 +52,7 @@ fn definition(read_model: &ConsoleState, tool: &ToolId) -> Option<Definition> {
     read_model.tool(tool).map(|tool| tool.definition())
 }
 
-/// The definitions of all tools of a server, or of a group.
+/// Returns the definitions of all tools of a server, or of a group.
 fn definitions(read_model: &ConsoleState, server: &ServerId) -> HashMap<Arc<str>, Definition> {
     let own = read_model.server(server).into_iter().chain(read_model.members(server));
     let names: BTreeSet<Arc<str>> = own.flat_map(|server| server.catalog.tools.iter().map(|tool| tool.name.clone())).collect();
@@ -61,7 +61,7 @@ fn definitions(read_model: &ConsoleState, server: &ServerId) -> HashMap<Arc<str>
 }
 
 impl Model {
-    /// Why the user has to be asked about a tool, by the rule of the configuration; `None` when not.
+    /// Returns why a tool needs a confirmation, by the rule of the configuration; `None` if it does not.
     fn concern(&self, tool: &ToolId) -> Option<Concern> {
         let read_model = &self.feed.read_model;
         let now = definition(read_model, tool);
@@ -80,8 +80,8 @@ impl Model {
         Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !believed) })
     }
 
-    /// The question before a call that may destroy something, if it is to be asked; `times` says how
-    /// often it would be fired, when that is not once.
+    /// Returns the confirmation of a call that may modify data, if one is needed; `times` says how
+    /// often it would be sent, if more than once.
     pub(super) fn destroy_question(&self, operation: &Operation, times: &str) -> Option<Confirm> {
         let Operation::Tool { tool, .. } = operation else { return None };
         let Concern { hints, relied_upon, changed } = self.concern(tool)?;
@@ -108,21 +108,21 @@ impl Model {
         choices.push((Action::No, "do not fire"));
         let mut confirm = Confirm::new(title, format!("{again}This tool may change or destroy something. {claim}"), &choices);
         confirm.about = vec![(tool.clone(), definition(&self.feed.read_model, tool))];
-        // Enter pressed once too often must not destroy what its own server says may be destroyed.
+        // The cursor is on "no": an extra Enter must not start what the server itself calls destructive.
         if hints.may_destroy(true) {
             confirm.window.cursor = choices.len() - 1;
         }
         Some(confirm)
     }
 
-    /// The question before a run that calls tools of which the user would be asked one by one.
+    /// Returns the confirmation of a run whose tools need one.
     fn run_question(&self, name: &str, plan: &Plan) -> Option<Confirm> {
         let read_model = &self.feed.read_model;
         let names: BTreeSet<String> = catalog_lookup::tools_of(plan).into_iter().collect();
         let (mut lines, mut about, mut changed, mut destroys) = (vec![], vec![], false, false);
         for tool in names {
             let Some(target) = catalog_lookup::find(read_model, &tool) else {
-                // Nothing is known of it yet; the run may find it.
+                // Not listed yet; the run may find it.
                 if self.confirm != ConfirmPolicy::Never {
                     lines.push(format!("{tool} (not listed now)"));
                     destroys = true;
@@ -154,14 +154,14 @@ impl Model {
         Some(confirm)
     }
 
-    /// Starts a run, after asking when it calls tools that may destroy something.
+    /// Starts a run, after a confirmation if its tools need one.
     pub(super) fn ask_or_run(&mut self, plan: &Plan, spec: Arc<RunSpec>) -> Vec<Cmd> {
         let Some(confirm) = self.run_question(&spec.workflow, plan) else { return self.begin_run(spec) };
         self.modals.push(Modal::Confirm(confirm, Pending::Run(spec)));
         vec![]
     }
 
-    /// Whether a tool that a question was about is defined otherwise now. Then the answer is for something else.
+    /// Returns whether the definition of a confirmed tool has changed meanwhile. The answer then applies to something else.
     pub(super) fn outdated(&mut self, confirm: &Confirm) -> bool {
         let changed = confirm.about.iter().any(|(tool, then)| definition(&self.feed.read_model, tool) != *then);
         if changed {
@@ -170,7 +170,7 @@ impl Model {
         changed
     }
 
-    /// Remembers until the end of the session what the answer says in addition to yes.
+    /// Remembers the "always" part of an answer until the end of the session.
     pub(super) fn allow(&mut self, answer: Action, confirm: &Confirm) {
         match answer {
             Action::Always => self.consent.allowed.extend(confirm.about.iter().cloned()),

@@ -1,4 +1,4 @@
-//! Copying: a menu of what can be copied here, and what is said about it afterwards.
+//! Copying: the menu of what can be copied here, and the message afterwards.
 
 use crate::{
     domain::{
@@ -25,7 +25,7 @@ use crate::{
 use super::{Choice, Modal, Model};
 
 impl Model {
-    /// Offers what can be copied here.
+    /// Opens the menu of what can be copied here.
     pub(super) fn ask_copy(&mut self) {
         let mut kinds: Vec<(CopyKind, char, &str, String)> = vec![];
         let value = match self.focus {
@@ -56,7 +56,7 @@ impl Model {
         self.modals.push(Modal::Menu(Menu { title: "Copy".into(), rows, ..Menu::default() }, choices));
     }
 
-    /// Copies, and says what was copied and what was changed for it. What is large is made ready elsewhere first.
+    /// Copies, and reports what was copied and what was changed for it. Large material is prepared in the background.
     pub(super) fn copy(&mut self, kind: CopyKind) -> Vec<Cmd> {
         let material = match kind {
             CopyKind::Value => self.value(),
@@ -81,7 +81,7 @@ impl Model {
         }
     }
 
-    /// Puts what was made ready on the clipboard.
+    /// Puts the prepared text on the clipboard.
     pub(super) fn copied(&mut self, kind: CopyKind, mut copied: Copied) -> Vec<Cmd> {
         let secrets: Vec<Secret> = self.feed.read_model.servers.iter().flat_map(|server| server.spec.secrets()).collect();
         let redactor = Redactor::new(&secrets);
@@ -100,7 +100,7 @@ impl Model {
         vec![Cmd::Copy(copied.text)]
     }
 
-    /// What is written anew for the clipboard.
+    /// Returns the text of kinds that are written for the clipboard, not copied as received.
     fn written(&self, kind: CopyKind) -> Option<Copied> {
         let read_model = &self.feed.read_model;
         match kind {
@@ -132,7 +132,7 @@ impl Model {
         text.map(|text| Material { pieces: vec![text.into()], decode: false })
     }
 
-    /// The call whose parts are copied: the one that is read, or the one under the cursor of a list.
+    /// Returns the call whose parts are copied: the open one, or the one under the cursor of a list.
     fn copied_detail(&self) -> Option<Call<'_>> {
         let made = |call: Option<CallId>| {
             let mut detail = Detail::default();
@@ -168,7 +168,7 @@ impl Model {
         Some(Material { pieces, decode: false })
     }
 
-    /// The call that a command line would make: the one shown, or the one in the form.
+    /// Returns the call that a command line would make: the one shown, or the one in the form.
     fn copied_operation(&self) -> Option<Operation> {
         match self.focus {
             Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.call.sketch(),
@@ -187,9 +187,9 @@ impl Model {
 
 /// A call whose parts are copied.
 enum Call<'m> {
-    /// It is on the screen.
+    /// The one on the screen.
     Shown(&'m Detail),
-    /// It is not, and was taken together for this.
+    /// One that is not, built for this.
     Made(Box<Detail>),
 }
 

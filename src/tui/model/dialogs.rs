@@ -1,4 +1,4 @@
-//! What actions do in the dialog on top: its list moves, it is answered, it closes.
+//! Actions in the dialog on top: moving in its list, answering, closing.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Model {
         match (action, self.modals.last()) {
             (Action::Quit, _) => self.quit(),
             (_, Some(Modal::Approval(_) | Modal::Confirm(_, Pending::Overwrite(..)))) if self.guard_left().is_some() => {
-                // A key typed ahead. More of them can be on their way.
+                // A key typed ahead. More of them may follow.
                 self.guard_answers();
                 vec![]
             }
@@ -62,7 +62,7 @@ impl Model {
             (_, Some(Modal::Confirm(confirm, _))) => {
                 let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
                 match chosen.unwrap_or(Action::No) {
-                    // The key of an answer that this question does not have answers nothing.
+                    // A key for an answer that this question does not offer is ignored.
                     Action::Yes | Action::Always | Action::Believe if !self.is_enabled(action) => vec![],
                     answer => self.confirmed(answer),
                 }
@@ -110,13 +110,13 @@ impl Model {
         }
     }
 
-    /// An approval or a confirmation opens that the user did not ask for now: keys on their way to something else must
+    /// Locks the answers of an approval or confirmation that opened unrequested: keys typed for something else must
     /// not answer it.
     pub(super) fn guard_answers(&mut self) {
         self.answers_from = self.now.max(self.feed.last).plus(GUARD);
     }
 
-    /// How long such a dialog takes no answer yet.
+    /// Returns how long the answers of such a dialog are still locked.
     pub fn guard_left(&self) -> Option<Duration> {
         let guarded = matches!(self.modals.last(), Some(Modal::Approval(_) | Modal::Confirm(_, Pending::Overwrite(..))));
         Some(self.answers_from.since(self.now)).filter(|left| guarded && !left.is_zero())
@@ -239,7 +239,7 @@ impl Model {
         }
     }
 
-    /// Shows the question about a rejected project again.
+    /// Shows the approval of a rejected project again.
     pub(super) fn review_project(&mut self) {
         match self.rejected.take() {
             Some(prompt) => self.approval = Some(prompt),

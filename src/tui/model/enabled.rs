@@ -1,11 +1,11 @@
-//! Which actions do something where the user is.
+//! Which actions are enabled where the user is.
 
 use crate::tui::{action::Action, layout::Focus, tree::Node};
 
 use super::{Modal, Model};
 
 impl Model {
-    /// Whether an action would do something now, for the footer.
+    /// Returns whether an action would have an effect now, for the footer.
     pub fn is_enabled(&self, action: Action) -> bool {
         if let Some(sense) = self.policy_makes_sense(action) {
             return sense;

@@ -1,4 +1,4 @@
-//! What events of the engine change: panes take them in, questions open, notices are told.
+//! Handles events of the engine: updates panes, opens questions, shows notices.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Model {
         self.burst_events(&changes.calls)
     }
 
-    /// Goes on from a new snapshot after the feed fell behind by `missed` events.
+    /// Continues from a new snapshot after the console missed `missed` events.
     pub fn resync(&mut self, read_model: ConsoleState, missed: u64) {
         self.feed.read_model = read_model;
         self.views.resync(&self.feed.read_model);
@@ -71,16 +71,16 @@ impl Model {
         self.settle();
     }
 
-    /// A question came: it opens by itself only where it cannot steal letters or cover another dialog.
+    /// Handles a new question: it opens unrequested only where it cannot take letters or cover another dialog.
     ///
-    /// One that a policy answers is no news, and neither is one that is answered already.
+    /// A question that a policy answers, or that was answered already, is not shown.
     pub(super) fn asked(&mut self, ask: &Ask) {
-        // What a policy answers is nobody's business here.
+        // A policy answers it: there is nothing to show.
         let waits = self.feed.read_model.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
         if !waits || !self.feed.read_model.asks.iter().any(|open| open.id == ask.id) {
             return;
         }
-        // Many calls under way take no letters, and would wait for the answer for ever.
+        // A burst takes no letters, and would wait for the answer forever.
         let free = matches!(self.modals.last(), None | Some(Modal::Burst(_)));
         if free && !self.typing() {
             self.open_inbox(Some(ask.id));
@@ -93,7 +93,7 @@ impl Model {
         }
     }
 
-    /// The key that opens the inbox where the user is now.
+    /// Returns the key that opens the inbox in the current context.
     pub fn inbox_key(&self) -> String {
         let here = self.keymap.key(self.contexts(), Action::Inbox);
         here.or_else(|| self.keymap.key(&[Context::Global], Action::Inbox)).unwrap_or_default()
@@ -105,7 +105,7 @@ impl Model {
         self.modals.push(Modal::Inbox(inbox));
     }
 
-    /// Goes on to the next question when the one shown is gone; closes the inbox after the last.
+    /// Goes to the next question when the one shown was closed; closes the inbox after the last.
     pub(super) fn close_answered(&mut self) {
         let read_model = &self.feed.read_model;
         self.modals.retain_mut(|modal| match modal {

@@ -1,14 +1,14 @@
-//! The console's state and what changes it: `update` takes a message and gives commands. Nothing waits here.
+//! The model: the console's state, and `update`, which takes a message and returns commands. Nothing waits here.
 //!
-//! What comes in: `keys`, `mouse`, `paste` and `choices` route input, `events` takes in what the engine tells. `context` says
-//! where the user is, `sense` what does something there.
+//! Input: `keys`, `mouse`, `paste` and `choices` route input, `events` handles the events of the engine. `context` says
+//! where the user is, `enabled` which actions apply there.
 //!
-//! What is done: `act` sends an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
-//! `calls` fires and answers, `consent` asks before what may destroy something, `burst` fires many, `results` asks things of results, `copy` copies, `fields` and `complete`
-//! help with typing, `tell` says something in the corner.
+//! Actions: `act` passes an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
+//! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `results` searches, filters and saves results, `copy` copies, `fields` and `complete`
+//! help with typing, `toasts` shows messages in the corner.
 //!
-//! `setup` makes the first state, `settle` brings it in order after each message, `modal` has the dialogs. Named by the
-//! loop and by `view`, which draws it.
+//! `setup` creates the first state, `reconcile` brings it in order after each message, `modal` has the dialogs. Used by the
+//! loop and by `draw`.
 
 mod act;
 mod burst;
@@ -64,7 +64,7 @@ pub use self::{
     setup::Setup,
 };
 
-/// The panes and dialogs, to be drawn.
+/// The panes and dialogs to draw.
 pub struct Parts<'m> {
     /// The tree.
     pub tree: &'m Tree,
@@ -82,13 +82,13 @@ pub struct Parts<'m> {
     pub modals: &'m mut [Modal],
 }
 
-/// The whole state.
+/// The complete state.
 pub struct Model {
     /// The read model as of the last event.
     pub feed: Feed,
     /// Now, on the engine's clock.
     pub now: Stamp,
-    /// Steps of animation.
+    /// Animation steps so far.
     pub beat: u64,
     /// The colours.
     pub theme: Theme,
@@ -96,7 +96,7 @@ pub struct Model {
     pub keymap: Keymap,
     /// The configuration's name.
     pub title: String,
-    /// The places of everything.
+    /// The layout of the panes.
     pub layout: Layout,
     /// The pane with the focus.
     pub focus: Focus,
@@ -106,9 +106,9 @@ pub struct Model {
     pub call: CallPane,
     /// Its result.
     pub result: Detail,
-    /// A call of the traffic list, when one is open.
+    /// The open call of the traffic list.
     pub detail: Option<Detail>,
-    /// Work left by pages that were closed.
+    /// Background jobs left by pages that were closed.
     left: Vec<Job>,
     /// The server pane's scroll.
     pub info: InfoPane,
@@ -122,7 +122,7 @@ pub struct Model {
     pub modals: Vec<Modal>,
     /// Messages in the corner.
     pub toasts: Vec<Toast>,
-    /// Keys of a sequence that is not finished.
+    /// The keys of an unfinished sequence.
     pub sequence: Vec<KeyCombination>,
     size: (u16, u16),
     zoom: bool,
@@ -131,39 +131,39 @@ pub struct Model {
     /// The border that is being dragged.
     drag: Option<Divider>,
     mouse: bool,
-    /// What the user said of tools and servers, in this session.
+    /// The user's answers about tools and servers in this session.
     consent: Consent,
-    /// What the welcome has to offer.
+    /// The servers that the welcome offers.
     offer: Option<Offer>,
-    /// A project's file that is to be approved as soon as no letter that is typed could be taken for the answer.
+    /// A project's file whose approval opens as soon as no typed letter could be taken for the answer.
     approval: Option<ApprovalPrompt>,
-    /// A project that the user rejected: nothing of it is used, and the question is shown again only on request.
+    /// A project that the user rejected: it is not used, and its approval opens again only on request.
     rejected: Option<ApprovalPrompt>,
-    /// Calls asked for whose ids are not known yet, by token.
+    /// Submitted calls whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
     engine_gone: bool,
     confirm: ConfirmPolicy,
     invocation: Invocation,
-    /// The field whose text is in `$EDITOR`; `None`: all arguments are.
+    /// The field whose text is in `$EDITOR`; `None` for all arguments.
     in_editor: Option<Path>,
-    /// The token of a call whose result is to be shown by itself.
+    /// The token of a call whose result opens unrequested.
     followed: Option<u64>,
-    /// Where the detail was opened from.
+    /// The pane from which the detail was opened.
     came_from: Focus,
     completing: complete::Completing,
-    /// Whether a search has not come to its end.
+    /// Whether a search is still running.
     searching: bool,
-    /// A large text that is made ready for the clipboard.
+    /// A large text that is being prepared for the clipboard.
     copying: Option<JobHandle>,
-    /// What was searched for in results, the newest last.
+    /// Earlier searches in results, the newest last.
     searches: Vec<String>,
-    /// Until then an approval or a confirmation that opened unasked takes no answer.
+    /// Until then the answers of an approval or confirmation that opened unrequested are locked.
     answers_from: Stamp,
 }
 
 impl Model {
-    /// Takes in a message.
+    /// Handles a message.
     pub fn update(&mut self, msg: Msg) -> Vec<Cmd> {
         let mut commands = match msg {
             Msg::Input(input) => self.input(input),
@@ -214,7 +214,7 @@ impl Model {
         commands
     }
 
-    /// The work that panes have come to need.
+    /// Collects the background jobs that panes created.
     fn take_tasks(&mut self) -> Vec<Cmd> {
         let mut tasks = std::mem::take(&mut self.left);
         tasks.extend(self.result.take_tasks());
@@ -228,8 +228,8 @@ impl Model {
         self.left.extend(self.detail.take().iter_mut().flat_map(Detail::give_up));
     }
 
-    /// Gives work that was done to whoever asked for it. What was made is moved there: a copy of a large tree would hold
-    /// up a frame.
+    /// Passes the result of a background job to its owner. It is moved there: a copy of a large tree would
+    /// delay a frame.
     fn worked(&mut self, worked: Worked) -> Vec<Cmd> {
         if let Done::Copied(kind, copied) = worked.done {
             let mine = self.copying.take_if(|ticket| *ticket == worked.ticket).is_some();
@@ -245,22 +245,22 @@ impl Model {
         vec![]
     }
 
-    /// Takes in what the user changed in the configuration.
+    /// Applies a changed configuration.
     fn updated(&mut self, update: ConsoleUpdate) {
         match update {
             ConsoleUpdate::Preferences(taste) => {
                 let Preferences { theme, keymap, confirm } = *taste;
                 (self.theme, self.keymap, self.confirm) = (theme, keymap, confirm);
-                // A sequence that was begun may mean something else now.
+                // An unfinished sequence may have another meaning now.
                 self.sequence.clear();
                 self.toast(NoticeLevel::Info, "Colours, keys and questions are those of the changed configuration.");
             }
             ConsoleUpdate::Workflows(shelf) => self.flows_changed(&shelf),
             ConsoleUpdate::Past(runs) => self.views.flows.past = runs,
             ConsoleUpdate::Approval(prompt) => {
-                // What an open dialog shows is not what would be started now.
+                // The open dialog shows servers that are outdated now.
                 self.modals.retain(|modal| !matches!(modal, Modal::Approval(_)));
-                // Who rejected the project is not asked again because it has changed.
+                // After a rejection, a change of the project does not ask again.
                 (self.rejected, self.approval) = match self.rejected {
                     Some(_) => (prompt, None),
                     None => (None, prompt),
@@ -271,17 +271,17 @@ impl Model {
         }
     }
 
-    /// Notes the time before a message is handled.
+    /// Sets the time before a message is handled.
     pub fn at(&mut self, now: Stamp) {
         self.now = self.now.max(now);
     }
 
-    /// The read model.
+    /// Returns the read model.
     pub fn read_model(&self) -> &ConsoleState {
         &self.feed.read_model
     }
 
-    /// What panes need to draw.
+    /// Returns what panes need to draw.
     pub fn look(&self) -> DrawContext<'_> {
         DrawContext {
             read_model: &self.feed.read_model,
@@ -293,7 +293,7 @@ impl Model {
         }
     }
 
-    /// The same beside the panes themselves: their widgets keep how far they are scrolled while they draw.
+    /// Returns the same with the panes themselves: their widgets update their scroll offset while they draw.
     pub fn parts(&mut self, focused: bool) -> (DrawContext<'_>, Parts<'_>) {
         let look = DrawContext {
             read_model: &self.feed.read_model,

@@ -1,4 +1,4 @@
-//! From pane to pane: onwards, into what is selected, and back.
+//! Navigation between panes: next, into the selection, and back.
 
 use crate::tui::{layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node, views::View};
 
@@ -31,7 +31,7 @@ impl Model {
                 Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(None, &self.feed.read_model),
                 Some(node) if node.callable() => {
                     self.focus = Focus::Call;
-                    // Who opens a tool wants to type, whatever was left in the form before.
+                    // Opening a tool puts the cursor into its first field, whatever the form contained before.
                     self.call.begin();
                 }
                 Some(_) => self.focus = Focus::Info,
@@ -59,7 +59,7 @@ impl Model {
         vec![]
     }
 
-    /// Puts the cursor on a node and goes to its form.
+    /// Selects a node and goes to its form.
     pub(super) fn go_to(&mut self, node: &Node) {
         self.end_detail();
         self.views.show(View::Console);
@@ -70,7 +70,7 @@ impl Model {
         self.focus = Focus::Call;
     }
 
-    /// One step out: of a frame, of the detail, of a pane, of the zoom.
+    /// Goes back one step: out of a frame, the detail, a pane, the zoom.
     pub(super) fn back(&mut self) {
         let inner = match self.focus {
             Focus::Result => self.result.back(),

@@ -1,4 +1,4 @@
-//! Pasted text: it goes into the field under the cursor and never fires or confirms anything.
+//! Pasted text: inserted into the field under the cursor; it never sends or confirms anything.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::{
 
 use super::{Modal, Model, Purpose};
 
-/// The longest paste that a prompt of one line takes, in bytes.
+/// The longest paste into a prompt of one line, in bytes.
 const LINE_LIMIT: usize = 16 << 10;
 
 impl Model {
@@ -69,7 +69,7 @@ impl Model {
         }
     }
 
-    /// Says that a paste had more bytes than any field takes.
+    /// Reports a paste that is too long for any field.
     pub(super) fn paste_refused(&mut self, bytes: usize) -> Vec<Cmd> {
         self.paste_too_long(bytes, PASTE_LIMIT);
         vec![]
@@ -79,7 +79,7 @@ impl Model {
         let (bytes, limit) = (size(bytes as u64), size(limit as u64));
         let text = format!("Nothing was pasted: the text has {bytes}, and at most {limit} can be pasted here.");
         match self.modals.last_mut() {
-            // Toasts wait until the dialog closes.
+            // Toasts are hidden until the dialog closes.
             Some(Modal::Entry(entry, _)) => entry.error = Some(text),
             _ => self.toast(NoticeLevel::Warn, text),
         }

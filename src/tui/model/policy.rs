@@ -1,4 +1,4 @@
-//! Breakers by hand, faults by hand, the cache, and the pages of health that show them.
+//! Manual breaker overrides, fault injection, cache clearing, and the pages of the health view that show them.
 
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ use crate::{
 
 use super::{Modal, Model, Purpose};
 
-/// What the dialog proposes for the first fault.
+/// The default text of the fault prompt.
 const EXAMPLE: &str = "latency=200ms,fail=30%";
 
 impl Model {
-    /// Does what an action about breakers, faults, the cache or the pages of health says; `None` when it is another one.
+    /// Performs an action about breakers, faults, the cache or the pages of the health view; `None` for any other action.
     pub(super) fn policy_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
         Some(match action {
             Action::BreakerTrip => self.breaker_order(BreakerOverride::Trip),
@@ -50,7 +50,7 @@ impl Model {
         })
     }
 
-    /// Whether such an action would do something now.
+    /// Returns whether such an action would have an effect now.
     pub(super) fn policy_makes_sense(&self, action: Action) -> Option<bool> {
         let subject = || self.meant_subject();
         Some(match action {
@@ -79,7 +79,7 @@ impl Model {
         })
     }
 
-    /// The server or tool that is meant: under the cursor of the tree, or of a page of health.
+    /// Returns the selected server or tool: under the cursor of the tree, or of a page of the health view.
     pub(super) fn meant_subject(&self) -> Option<Subject> {
         if self.in_view() {
             return (self.views.current == View::Health).then(|| self.views.health.meant()).flatten();
@@ -126,7 +126,7 @@ impl Model {
         vec![]
     }
 
-    /// What was typed for a fault; the error stays in the dialog.
+    /// Handles the text of the fault prompt; an error is shown in the dialog.
     pub(super) fn fault_entered(&mut self, subject: &Subject, text: &str) -> Result<Vec<Cmd>, String> {
         let fault = if text.trim().is_empty() { None } else { Some(Fault::parse(text)?) };
         let text = match &fault {
@@ -137,7 +137,7 @@ impl Model {
         Ok(vec![inject(subject, fault)])
     }
 
-    /// Ends the fault of what is selected; when it has none, every fault there is.
+    /// Stops the fault of the selected server or tool; if it has none, stops all faults.
     fn end_faults(&mut self) -> Vec<Cmd> {
         let all: Vec<Subject> = self.feed.read_model.servers.iter().flat_map(of_server).collect();
         if all.is_empty() {
@@ -168,7 +168,7 @@ impl Model {
         vec![]
     }
 
-    /// What was typed for a purge; the error stays in the dialog.
+    /// Handles the pattern of the cache prompt; an error is shown in the dialog.
     pub(super) fn purge_entered(&mut self, text: &str) -> Result<Vec<Cmd>, String> {
         let pattern = text.trim();
         if pattern.is_empty() {
@@ -179,7 +179,7 @@ impl Model {
         Ok(vec![Cmd::Command(Command::Purge { pattern: pattern.to_owned() })])
     }
 
-    /// Goes to a page of health, or back from it; the cursor goes along.
+    /// Switches to a page of the health view, or back from it; the cursor stays on its subject.
     fn show_page(&mut self, page: Page) -> Vec<Cmd> {
         let here = self.views.current == View::Health;
         let meant = self.meant_subject();
@@ -190,7 +190,7 @@ impl Model {
         vec![]
     }
 
-    /// Opens what is under the cursor of a page.
+    /// Opens the row under the cursor of a page.
     pub(super) fn page_open(&mut self) {
         match self.views.health.page {
             Page::Figures => self.views.health.fold(None),
@@ -206,7 +206,7 @@ impl Model {
         }
     }
 
-    /// Shows a call in full in the console, with what happened on its way.
+    /// Opens a call in the console, at its attempts.
     fn open_call(&mut self, call: CallId) {
         let mut detail = Detail::default();
         detail.show(Some(call), &self.feed.read_model);
@@ -216,7 +216,7 @@ impl Model {
         (self.detail, self.focus) = (Some(detail), Focus::Detail);
     }
 
-    /// How long until a countdown on the screen shows another number; `None` while none is there.
+    /// Returns the time until a countdown on the screen shows another number; `None` if none is visible.
     pub(super) fn countdown(&self) -> Option<Duration> {
         let shown = match self.views.current {
             View::Console => self.layout.place(Focus::Servers).is_some() || self.layout.place(Focus::Info).is_some(),
@@ -232,7 +232,7 @@ impl Model {
     }
 }
 
-/// A server or a tool in words.
+/// Returns the display name of a server or a tool.
 fn named(subject: &Subject) -> String {
     match &subject.tool {
         Some(tool) => format!("{} › {tool}", subject.server),
@@ -249,7 +249,7 @@ fn inject(subject: &Subject, fault: Option<Fault>) -> Cmd {
     Cmd::Command(Command::Inject { server: subject.server.clone(), tool, fault })
 }
 
-/// A fault as [`Fault::parse`] reads it.
+/// Formats a fault as [`Fault::parse`] reads it.
 fn spelled(fault: &Fault) -> String {
     let mut parts = vec![];
     if !fault.latency.is_zero() {

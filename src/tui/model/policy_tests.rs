@@ -17,7 +17,7 @@ use super::{
     *,
 };
 
-/// The shop with breakers, groups, faults and calls of many stages.
+/// Returns the shop with breakers, groups, faults and calls with many events.
 pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
     let read_model = fake::shop_state();
@@ -87,7 +87,7 @@ fn an_answer_that_came_too_late_stands_in_the_story_of_its_call_and_changes_noth
     assert_eq!((m.read_model().failed_total, m.read_model().stats.percentile(95.0)), (failed, p95));
 }
 
-/// Every cell with its colours, in runs.
+/// Dumps every cell with its colours, in runs.
 fn painted(buf: &Buffer) -> String {
     let mut out = String::new();
     for y in 0..buf.area.height {
@@ -122,7 +122,7 @@ fn states_are_told_without_colours() {
         let shown = frame(&mut m);
         assert!(shown.contains("FAULTS INJECTED: 2"), "{shown}");
         keys(&mut m, "4 b");
-        // Every panel, wherever it is scrolled to.
+        // Every panel, at every scroll position.
         let mut seen = String::new();
         keys(&mut m, "home");
         for _ in 0..8 {
@@ -133,8 +133,8 @@ fn states_are_told_without_colours() {
             "↯ OPEN",
             "◑ HALF-OPEN",
             "○ CLOSED",
-            "held open by hand",
-            "held closed by hand",
+            "held open manually",
+            "held closed manually",
             "□",
             "◪",
             "■",
@@ -221,7 +221,7 @@ fn the_cache_is_purged_by_pattern() {
 #[test]
 fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
     let mut m = resilient(120, 40, Theme::ansi());
-    // Long after the last call: only the countdown is left to move, to a probe at 20.5 s.
+    // Long after the last call: only the countdown to a probe at 20.5 s changes.
     let mut script = fake::Script::after(m.read_model().seq);
     fake::policy::breaker(&mut script, 8100, "payments", None, fake::policy::open(8100, 400_500));
     m.update(Msg::Events(script.events));
@@ -267,7 +267,7 @@ fn a_tool_of_a_group_is_asked_about_unless_every_member_is_trusted() {
 fn a_routed_call_is_opened_from_the_routes() {
     let mut m = resilient(120, 40, Theme::ansi());
     keys(&mut m, "4 v");
-    // The rows are made when they are drawn.
+    // The rows are built when they are drawn.
     frame(&mut m);
     keys(&mut m, "end enter");
     assert_eq!((m.views.current, m.focus), (View::Console, Focus::Detail));

@@ -1,4 +1,4 @@
-//! What follows from the state after each message: places, focus, cursors; and whether anything moves by itself.
+//! Reconciles derived state after each message: layout, focus, cursors; and computes when the screen changes without input.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::tui::{
 use super::{Modal, Model, toasts::TOAST_TIME};
 
 impl Model {
-    /// Brings everything in order after a change: what is selected is what the middle shows, the focus
-    /// is on a pane that exists, cursors are visible, old messages are gone.
+    /// Reconciles the state after a change: the middle pane shows the selection, the focus
+    /// is on a visible pane, cursors are visible, old toasts are removed.
     pub(super) fn settle(&mut self) {
         let now = self.now.max(self.feed.last);
         if self.modals.is_empty() {
             self.toasts.retain(|toast| toast.until > now);
         } else {
-            // They are not drawn under a dialog, so their time begins when it closes.
+            // They are hidden under a dialog, so their time starts when it closes.
             let until = now.plus(TOAST_TIME);
             self.toasts.iter_mut().for_each(|toast| toast.until = toast.until.max(until));
         }
@@ -59,7 +59,7 @@ impl Model {
         self.views.fit(&self.feed.read_model, now, body, self.zoom);
     }
 
-    /// What the middle holds.
+    /// Returns the content of the middle pane.
     pub fn middle(&self) -> Middle {
         if self.detail.is_some() {
             return Middle::Detail;
@@ -70,7 +70,7 @@ impl Model {
         }
     }
 
-    /// Whether something on the screen moves by itself.
+    /// Returns whether something on the screen is animated.
     pub fn moving(&self) -> bool {
         let read_model = &self.feed.read_model;
         read_model.running > 0
@@ -86,7 +86,7 @@ impl Model {
             || read_model.servers.iter().any(|s| s.phase.pending())
     }
 
-    /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
+    /// Returns the time until something on the screen moves by a step without input.
     pub fn next_step(&self) -> Option<Duration> {
         self.strip_step().into_iter().chain(self.countdown()).chain(self.guard_left()).min()
     }

@@ -1,4 +1,4 @@
-//! Asking things of results: search, JSONPath, saving, opening, following links; subscriptions.
+//! Actions on results: search, JSONPath, saving, opening, following links; subscriptions.
 
 use crate::{
     domain::{
@@ -27,11 +27,11 @@ use crate::{
 
 use super::{Choice, Modal, Model, Pending, Purpose};
 
-/// Searches that are kept for the next prompt.
+/// How many earlier searches are remembered.
 const MOST_SEARCHES: usize = 50;
 
 impl Model {
-    /// The call in full that is shown: the one that is open in a view, one of the traffic list, or the result of the form.
+    /// Returns the detail that is shown: the open call of a view, a call of the traffic list, or the result of the form.
     pub(super) fn shown(&self) -> &Detail {
         match &self.views.entry {
             Some(entry) if self.in_view() => &entry.detail,
@@ -63,7 +63,7 @@ impl Model {
         self.ask(entry, Purpose::Search);
     }
 
-    /// Keeps a search for the next prompt, each text once.
+    /// Remembers a search, each text once.
     fn note_search(&mut self, text: String) {
         if text.is_empty() {
             return;
@@ -87,7 +87,7 @@ impl Model {
         );
     }
 
-    /// Asks where to save: at once when there is one thing to save, else what first.
+    /// Asks where to save: directly if there is one thing to save, otherwise after a menu.
     pub(super) fn ask_save(&mut self) {
         let Some((body, ending)) = self.shown().to_save() else {
             self.toast(NoticeLevel::Info, "There is nothing to save here.");
@@ -128,7 +128,7 @@ impl Model {
     fn media_choices(&self, id: &str, make: fn(String, Content) -> Choice) -> Vec<(String, String, Choice)> {
         let named = self.shown().media().into_iter().enumerate().map(|(at, (kind, mime, data))| {
             let content = Content::Base64(Body::from(data));
-            // The name is ours: nothing in it comes from the server.
+            // We choose the name: no part of it comes from the server.
             let name = format!("{kind}-{id}-{}.{}", at + 1, extension(mime));
             let told = format!("{} · {}", if mime.is_empty() { "type unknown" } else { mime }, size(content.len() as u64));
             (format!("{kind} {}", at + 1), told, make(name, content))
@@ -170,7 +170,7 @@ impl Model {
         }
     }
 
-    /// Does what a line was asked for; one that is wrong stays open and says so.
+    /// Submits the prompt; invalid input keeps it open with an error.
     pub(super) fn entered(&mut self) -> Vec<Cmd> {
         let Some(Modal::Entry(mut entry, purpose)) = self.modals.pop() else { return vec![] };
         let text = entry.text(0).to_owned();
@@ -225,18 +225,18 @@ impl Model {
         self.modals.push(Modal::Confirm(confirm, Pending::Overwrite(path, content)));
     }
 
-    /// Reads a resource that a result links to, and shows it by itself.
+    /// Reads a resource that a result links to, and opens it.
     pub(super) fn follow_link(&mut self, uri: String) -> Vec<Cmd> {
         let server = self.shown().call().and_then(|id| self.feed.read_model.call(id)).map(|c| c.spec.operation.server().clone());
         let Some(server) = server else { return vec![] };
-        // It is shown in the console, whatever view the link stands in.
+        // The console shows it, whichever view contains the link.
         self.views.show(View::Console);
         self.followed = Some(self.next_token);
         let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None, run: None };
         self.submit(spec, None)
     }
 
-    /// The resource that is meant: the one under the cursor of the tree.
+    /// Returns the selected resource: the one under the cursor of the tree.
     pub(super) fn meant_resource(&self) -> Option<(ServerId, String)> {
         match self.tree.selected() {
             Some(Node::Resource(server, uri)) => Some((server.clone(), uri.to_string())),
@@ -253,7 +253,7 @@ impl Model {
         vec![Cmd::Command(Command::Subscribe { server, uri, on })]
     }
 
-    /// Tells of changed resources, unless the user has to see it anyway.
+    /// Reports changed resources, except those that are on the screen.
     pub(super) fn updated_resources(&mut self, updated: &[(ServerId, String)]) {
         if let Some((server, uri)) = updated.last() {
             let more = if updated.len() > 1 { format!(" (and {} more)", updated.len() - 1) } else { String::new() };

@@ -1,4 +1,4 @@
-//! What actions do to the server that is meant.
+//! Actions on the selected server.
 
 use crate::{
     domain::{event::NoticeLevel, id::ServerId, server::Phase},

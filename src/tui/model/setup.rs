@@ -1,4 +1,4 @@
-//! How a console is set up, and the state that it begins with.
+//! The setup of a console, and its initial state.
 
 use crate::{
     domain::{argument_history::Recall, catalog::ConfirmPolicy, read_model::ConsoleState, time::Stamp},
@@ -20,7 +20,7 @@ use crate::{
 
 use super::{Modal, Model};
 
-/// How the console was set up.
+/// The setup of a console.
 pub struct Setup {
     /// The colours.
     pub theme: Theme,
@@ -30,9 +30,9 @@ pub struct Setup {
     pub mouse: bool,
     /// The configuration's name.
     pub title: String,
-    /// What to begin with.
+    /// What the console starts with.
     pub startup: Startup,
-    /// Which calls are asked about.
+    /// Which calls are confirmed first.
     pub confirm: ConfirmPolicy,
     /// Arguments of earlier sessions.
     pub recall: Recall,
@@ -43,7 +43,7 @@ pub struct Setup {
 }
 
 impl Model {
-    /// A console over a snapshot.
+    /// Creates a console over a snapshot.
     pub fn new(setup: Setup, read_model: ConsoleState, size: (u16, u16)) -> Model {
         let mut model = Model {
             views: Views::new(&read_model),

@@ -1,4 +1,4 @@
-//! The console without a terminal: messages in, frames out.
+//! Tests of the console without a terminal: messages in, frames out.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -69,7 +69,7 @@ impl Harness {
         self
     }
 
-    /// Presses keys as the keymap writes them, with spaces between.
+    /// Presses keys, written as in the keymap and separated by spaces.
     pub(super) fn keys(&mut self, keys: &str) -> &mut Self {
         for key in keys.split(' ') {
             let upper = key.len() == 1 && key.chars().all(|c| c.is_ascii_uppercase());

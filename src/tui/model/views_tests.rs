@@ -30,7 +30,7 @@ pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
     model
 }
 
-/// Calls of every kind, overlapping ones, and messages of servers.
+/// Returns calls of every kind, overlapping ones, and messages of servers.
 fn lively(after: u64) -> Vec<Arc<Event>> {
     let mut s = fake::Script::after(after);
     s.events = fake::busy(after);
@@ -50,7 +50,7 @@ fn lively(after: u64) -> Vec<Arc<Event>> {
         script.push(7900, EventKind::ServerStderr { server: fake::server("database"), line: line.into() });
     }
     s.events.append(&mut script.events);
-    // As they would come: in the order of time, numbered.
+    // In the order of time, numbered.
     s.events.sort_by_key(|event| event.at);
     let numbered = (after + 1..).zip(&s.events);
     numbered.map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
@@ -151,7 +151,7 @@ fn a_frozen_list_stands_still_while_rows_come() {
     let mut m = model(120, 20, Theme::ansi());
     keys(&mut m, "2 up up");
     let before = m.views.selected();
-    // A running call shows its timer, which moves on.
+    // A running call shows its timer, which advances.
     let list = |m: &mut Model| frame(m).lines().skip(4).take(14).filter(|l| !l.contains("running")).map(str::to_owned).collect::<Vec<_>>();
     let shown = list(&mut m);
     let mut script = fake::Script::after(m.read_model().seq);
@@ -341,11 +341,11 @@ fn the_timeline_has_a_filter_of_its_own() {
     assert!(shown.contains("✕ timeout") && !shown.contains("✓ ok"), "{shown}");
     keys(&mut m, "enter");
     assert!(!m.views.query().unwrap().editing());
-    // Only what passes is gone to, and opened.
+    // Only rows that pass are reached, and opened.
     keys(&mut m, "down down [ enter");
     assert!(frame(&mut m).contains("track_event"), "{}", frame(&mut m));
     keys(&mut m, "esc esc");
-    assert!(m.views.current == View::Timeline && m.views.query().unwrap().text().is_empty(), "escape takes the filter away first");
+    assert!(m.views.current == View::Timeline && m.views.query().unwrap().text().is_empty(), "escape clears the filter first");
     keys(&mut m, "f");
     assert!(frame(&mut m).contains("✓ ok"));
     keys(&mut m, "2");

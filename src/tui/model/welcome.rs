@@ -1,4 +1,4 @@
-//! The welcome: ways to get servers, at the start and later.
+//! The welcome: ways to add servers, at the start and later.
 
 use crate::{
     domain::event::NoticeLevel,
@@ -14,7 +14,7 @@ use crate::{
 use super::{Modal, Model};
 
 impl Model {
-    /// Opens the welcome again; beside servers, when it is known what there is now and what of it runs.
+    /// Opens the welcome again; while servers run, after a search for what there is now and what is in use.
     pub(super) fn welcome(&mut self) -> Vec<Cmd> {
         match &self.offer {
             Some(offer) if self.feed.read_model.servers.is_empty() => {
@@ -25,9 +25,9 @@ impl Model {
         }
     }
 
-    /// Shows what there is on this machine, unless something else was begun meanwhile.
+    /// Shows what was found on this machine, unless another dialog was opened meanwhile.
     pub(super) fn offered(&mut self, offer: Offer) {
-        // A list that is open is not what was found now, and its places mean something else.
+        // A list that is open was not found now: its rows may be outdated.
         self.modals.retain(|modal| !matches!(modal, Modal::Welcome(_)));
         if self.modals.is_empty() && !self.typing() {
             self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));

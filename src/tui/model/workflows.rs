@@ -1,4 +1,4 @@
-//! The workflows view: running, running again, cancelling, editing; making workflows of calls.
+//! The workflows view: running, resuming, cancelling, editing; saving calls as workflows.
 
 use std::sync::Arc;
 
@@ -42,12 +42,12 @@ impl Model {
         self.views.current == View::Workflows
     }
 
-    /// Takes over the workflow files as they are now.
+    /// Applies changed workflow files.
     pub(super) fn flows_changed(&mut self, shelf: &Shelf) {
         self.views.flows.set(shelf);
     }
 
-    /// Contexts of the view's keys.
+    /// Returns the keymap contexts of the view.
     pub(super) fn flow_contexts(&self) -> &'static [Context] {
         match self.views.part {
             Part::Input if self.views.flows.input.wants_text() => &[Context::InputText],
@@ -58,17 +58,17 @@ impl Model {
         }
     }
 
-    /// Whether letters go into a field of the input.
+    /// Returns whether letters go into a field of the input.
     pub(super) fn flow_typing(&self) -> bool {
         self.in_flows() && self.views.part == Part::Input && self.views.flows.input.wants_text()
     }
 
-    /// Whether the form has the focus.
+    /// Returns whether the form has the focus.
     pub(super) fn in_input(&self) -> bool {
         self.in_flows() && self.views.part == Part::Input
     }
 
-    /// The wheel over a part: it scrolls and selects nothing in the graph.
+    /// Handles the wheel over a part: it scrolls, and selects nothing in the graph.
     pub(super) fn flow_wheel(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
         if part == Part::Graph && !self.views.flows.broken(&self.feed.read_model) {
@@ -78,17 +78,17 @@ impl Model {
         }
     }
 
-    /// The plan of the workflow under the cursor.
+    /// Returns the plan of the workflow under the cursor.
     fn flow_plan(&self) -> Option<Arc<Plan>> {
         self.views.flows.flow(&self.feed.read_model)?.plan.as_ref().ok().cloned()
     }
 
-    /// The run that is shown.
+    /// Returns the run that is shown.
     fn flow_run(&self) -> Option<&Arc<RunView>> {
         self.views.flows.run(&self.feed.read_model)
     }
 
-    /// Does what an action says where it is this view's; `None` when it is not.
+    /// Performs an action of this view; `None` if it is not one.
     pub(super) fn flow_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
         match action {
             Action::ViewWorkflows => self.views.show(View::Workflows),
@@ -138,14 +138,14 @@ impl Model {
                     self.open_input();
                 }
             }
-            // What only the console or traffic can do would act on what is not seen here.
+            // Actions of the console or the traffic would change panes that are not visible here.
             Action::Fire | Action::Burst | Action::Subscribe | Action::Follow | Action::Search | Action::JsonPath | Action::Save => {}
             _ => return None,
         }
         Some(vec![])
     }
 
-    /// Whether an action would do something now.
+    /// Returns whether an action would have an effect now.
     pub(super) fn flow_makes_sense(&self, action: Action) -> Option<bool> {
         if matches!(action, Action::Mark | Action::SaveWorkflow) {
             return Some(!self.in_flows() && (!self.views.rows.marked.is_empty() || self.meant_call().is_some()));
@@ -180,7 +180,7 @@ impl Model {
         self.views.flows.input.begin();
     }
 
-    /// From the list to the form, from the form into the run.
+    /// Goes from the list to the form, from the form to the run.
     fn run_workflow(&mut self) -> Vec<Cmd> {
         let Some(plan) = self.flow_plan() else {
             self.toast(NoticeLevel::Warn, "This workflow has no sound file, so it cannot be run.");
@@ -205,7 +205,7 @@ impl Model {
         self.ask_or_run(plan, Arc::new(flows::spec(&name, plan, input, from)))
     }
 
-    /// Starts a run that the user agreed to.
+    /// Starts a run that the user confirmed.
     pub(super) fn begin_run(&mut self, spec: Arc<RunSpec>) -> Vec<Cmd> {
         let unix_ms = self.feed.read_model.epoch.unix_ms(self.now.max(self.feed.last));
         let run = RunId::new(unix_ms, fastrand::u128(..));
@@ -214,7 +214,7 @@ impl Model {
         vec![Cmd::Command(Command::StartRun { run, spec })]
     }
 
-    /// Runs the workflow of the shown run again with the same input, perhaps from a step on.
+    /// Runs the workflow of the shown run again with the same input, optionally from a step on.
     fn run_again(&mut self, from: Option<RunFrom>) -> Vec<Cmd> {
         match (self.flow_plan(), self.flow_run().map(|run| run.input.clone())) {
             (Some(plan), Some(input)) => self.start_run(&plan, input, from),
@@ -243,7 +243,7 @@ impl Model {
         self.run_again(Some(RunFrom { run: run.id, step }))
     }
 
-    /// Goes on with what an earlier session left. What is in doubt is asked about in the inbox.
+    /// Resumes a run of an earlier session. Its in-doubt steps are resolved in the inbox.
     fn resume_run(&mut self) -> Vec<Cmd> {
         let read_model = &self.feed.read_model;
         let (Some(run), Some(name)) = (self.views.flows.interrupted(read_model), self.views.flows.name(read_model)) else {
@@ -298,7 +298,7 @@ impl Model {
         }
     }
 
-    /// The editor that had a workflow file has ended.
+    /// Handles the end of the editor of a workflow file.
     pub(super) fn file_edited(&mut self, edited: Result<(), String>) -> Vec<Cmd> {
         if let Err(why) = edited {
             self.toast(NoticeLevel::Warn, why);
@@ -330,7 +330,7 @@ impl Model {
         }
     }
 
-    /// Moves in a part, whether it has the focus or not.
+    /// Moves the cursor of a part, whether it has the focus or not.
     pub(super) fn flow_move(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
         let page = usize::from(place.height.saturating_sub(3)).max(1);
@@ -383,7 +383,7 @@ impl Model {
         self.copied(CopyKind::Value, prepared(CopyKind::Value, &material))
     }
 
-    /// A key for the form, or one that means nothing to the keymap.
+    /// Handles a key for the form, or one that is not in the keymap.
     pub(super) fn flow_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         match self.views.part {
             Part::Input => match self.views.flows.input.key(key) {
@@ -400,7 +400,7 @@ impl Model {
         }
     }
 
-    /// A click in the view; whether what was clicked was selected already.
+    /// Handles a click in the view; returns whether the clicked row was selected already.
     pub(super) fn flow_click(&mut self, part: Part, was: Part, event: MouseEvent) -> bool {
         let Some(place) = self.views.place(part) else { return false };
         let flows = &mut self.views.flows;
@@ -429,9 +429,9 @@ impl Model {
     }
 }
 
-/// Making workflows of calls.
+/// Saving calls as workflows.
 impl Model {
-    /// Marks the call under the cursor, or no longer.
+    /// Marks the call under the cursor, or unmarks it.
     fn mark(&mut self) {
         let Some(call) = self.meant_call() else {
             self.toast(NoticeLevel::Info, "No call is under the cursor.");
@@ -449,13 +449,13 @@ impl Model {
             1 => self.toast(NoticeLevel::Info, format!("1 call is marked; {key} makes a workflow of it.")),
             n => self.toast(NoticeLevel::Info, format!("{n} calls are marked; {key} makes a workflow of them.")),
         }
-        // On to the next row, as one marks several.
+        // Move to the next row, since users mark several.
         if self.in_view() {
             self.view_act(Action::Down);
         }
     }
 
-    /// Asks for a name for a workflow of the marked calls, else of the call or form that is meant.
+    /// Asks for the name of a workflow of the marked calls, otherwise of the selected call or the form.
     fn ask_workflow(&mut self) {
         let calls: Vec<CallId> =
             if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
@@ -497,7 +497,7 @@ impl Model {
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Workflow(past)));
     }
 
-    /// The name was given: checks it and has the file written.
+    /// Checks the name and requests the file.
     pub(super) fn workflow_named(&mut self, name: &str, calls: &[PastCall]) -> Result<Vec<Cmd>, String> {
         if let Some(trouble) = name_trouble(name, &self.views.flows.list) {
             return Err(trouble);

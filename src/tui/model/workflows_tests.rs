@@ -41,7 +41,7 @@ fn every_state_at_every_size() {
         let shot = |name: &str, harness: &mut Harness| insta::assert_snapshot!(format!("{name}_{width}x{height}"), harness.frame());
         shot("flows_never_run", &mut harness(width, height, false));
         let mut ran = harness(width, height, true);
-        // The one that was undone, and the step that failed.
+        // The one that was compensated, and the step that failed.
         shot("flows_list", ran.keys("tab"));
         shot("flows_undone", ran.keys("down down"));
         shot("flows_steps", ran.keys("tab"));
@@ -81,7 +81,7 @@ fn a_run_is_started_from_its_form_and_followed() {
     assert!(spec.ask && spec.from.is_none());
     assert_eq!(harness.model.views.part, Part::Graph);
     assert!(run.unix_ms() > 0);
-    // The engine's own id is another in this test: the last run of the workflow is shown.
+    // The engine chooses another id in this test: the last run of the workflow is shown.
     let seq = harness.model.read_model().seq;
     harness.send(Msg::Events(runs::compensated(seq, 2, 12_000)));
     let frame = harness.frame();
@@ -153,7 +153,7 @@ fn marked_calls_become_a_workflow() {
     assert!(harness.model.views.rows.marked.is_empty());
     harness.keys("w");
     assert!(harness.frame().contains("becomes a workflow of one step"));
-    // A name that is taken is refused, and can be changed.
+    // A name in use is refused, and can be changed.
     for _ in 0..60 {
         harness.keys("backspace");
     }
@@ -184,14 +184,14 @@ fn a_run_has_a_lane_on_the_timeline() {
     let undone = lane(&frame, "⇶ onbo");
     assert!(undone.contains("┣") && undone.contains("↶ failed and undone · 1.08 s"), "{frame}");
     assert!(lane(&frame, "⇶ noti").contains("▸") && lane(&frame, "⇶ noti").contains("running"), "{frame}");
-    // The cursor on it shows its calls, wherever they ran, and Enter opens one of them.
+    // The cursor on it shows its calls, on any server, and Enter opens one of them.
     harness.keys("j j j j j j");
     let frame = harness.frame();
     assert!(frame.contains("calls of onboard_new_user in sight, run ") && frame.contains("create_user, undo"), "{frame}");
     harness.keys("enter");
     let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.read_model().call(id)).cloned();
     assert!(call.is_some_and(|call| call.spec.run.as_ref().is_some_and(|step| step.run == runs::run(2))));
-    // The filter takes away what does not pass, and with it the lanes of runs that have nothing left.
+    // The filter hides rows that do not pass, and the lanes of runs without rows.
     harness.keys("esc /").text("run:notify*").keys("enter");
     let frame = harness.frame();
     assert!(!frame.contains("⇶ onbo") && frame.contains("⇶ noti"), "{frame}");
@@ -237,7 +237,7 @@ fn a_run_that_was_declined_is_not_started_and_one_that_was_allowed_does_not_ask_
     assert_eq!(harness.take(), [], "the cursor is on no: tools of it may destroy something");
     harness.keys(". a");
     started(&mut harness);
-    // What no server lists has no definition that an answer could hold for.
+    // A tool that no server lists has no definition that an answer could apply to.
     harness.keys(".");
     let frame = harness.frame();
     assert!(frame.contains("database_delete_user (not listed now)") && !frame.contains("email_send_email of"), "{frame}");

@@ -11,7 +11,7 @@ fn a_row_is_small() {
     assert!(size_of::<Row>() <= 32, "{}", size_of::<Row>());
 }
 
-/// Something that happens to a call.
+/// A step in the life of a call.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Queue { server: u8, tool: u8 },
@@ -35,7 +35,7 @@ struct Naive {
     state: State,
 }
 
-/// The outcome that stands for a number.
+/// Returns the outcome for a number.
 pub fn outcome(how: u8) -> Outcome {
     match how {
         0 => fake::text_result("x"),
@@ -45,14 +45,14 @@ pub fn outcome(how: u8) -> Outcome {
     }
 }
 
-/// A settled event of a call.
+/// Returns a settled event of a call.
 pub fn settle(call: u64, seq: u64, outcome: Outcome) -> Event {
     let timings = Timings { queued: Stamp(call), settled: Stamp(call + 5_000_000), ..Timings::default() };
     let settled = Arc::new(Settled { outcome, timings, rounds: 1, sent_bytes: 1, received_bytes: 2, attempts: 1, by: None, cached: None });
     Event { seq, at: Stamp(call + 5_000_000), kind: EventKind::CallSettled { call: CallId(call), settled } }
 }
 
-/// A queued event of a call.
+/// Returns a queued event of a call.
 pub fn queue(call: u64, seq: u64, server: &str, tool: &str) -> Event {
     let spec = CallSpec { operation: fake::tool_call(server, tool, "{}"), origin: Origin::Demo, timeout: None, run: None };
     Event { seq, at: Stamp(call), kind: EventKind::CallQueued { call: CallId(call), spec: Arc::new(spec) } }

@@ -42,7 +42,7 @@ fn call(id: u64, from_ms: u64, end: Option<(u64, u8)>) -> CallView {
     CallView { id: CallId(id), spec, queued, sent: None, round: 0, progress: None, settled, result_dropped: false, track: None }
 }
 
-/// The same picture straight from the list of calls.
+/// Computes the same picture directly from the list of calls.
 fn naive(calls: &[(u64, Option<(u64, u8)>)], cells: u64, now_ms: u64) -> Vec<Mark> {
     let now = now_ms / 100;
     let cell_of = |tenth: u64| tenth * cells / 600;
@@ -53,7 +53,7 @@ fn naive(calls: &[(u64, Option<(u64, u8)>)], cells: u64, now_ms: u64) -> Vec<Mar
             let Some(absolute) = (last + 1 + cell).checked_sub(cells) else { return Mark::Quiet };
             let ended: Vec<u8> =
                 calls.iter().filter_map(ends).filter(|(_, to, _)| cell_of(*to) == absolute).map(|(.., kind)| kind).collect();
-            // A call goes on beyond a tenth of this cell when it began before the cell's end and ends after that tenth.
+            // A call extends beyond a tenth of this cell if it began before the cell's end and ends after that tenth.
             let tenths: Vec<u64> = (0..=now).filter(|t| cell_of(*t) == absolute).collect();
             let long = |bad: bool, t: u64| calls.iter().filter_map(ends).any(|(a, b, kind)| a <= t && t < b && (kind > 1) == bad);
             let before = (0..now).rev().find(|t| cell_of(*t) < absolute);
@@ -85,7 +85,7 @@ proptest! {
         calls.sort_unstable();
         let end = |(from, end): &(u64, Option<(u64, u8)>)| from + end.map_or(0, |(took, _)| took);
         let now = calls.iter().map(end).max().unwrap_or(0) + after;
-        // In the order in which it would be told: beginnings and ends by time.
+        // In the order of the events: starts and ends by time.
         let mut told: Vec<(u64, bool, usize)> = vec![];
         for (index, one) in calls.iter().enumerate() {
             told.push((one.0, false, index));
@@ -104,7 +104,7 @@ proptest! {
         let wanted = naive(&calls, u64::from(cells), now);
         let quiet = wanted.iter().all(|mark| *mark == Mark::Quiet);
         prop_assert_eq!(shown.clone().unwrap_or_else(|| vec![Mark::Quiet; usize::from(cells)]), wanted.clone());
-        // Idle is still, and what moves is told exactly when.
+        // Idle does not move, and the time of the next move is exact.
         let due = strip.due(cells, fake::at(now), |_| false);
         prop_assert_eq!(due.is_none(), quiet);
         if let Some(due) = due {

@@ -1,4 +1,4 @@
-//! Whatever comes: floods, any keys, every size.
+//! Property tests: floods, any keys, every size.
 
 use super::*;
 

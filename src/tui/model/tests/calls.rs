@@ -1,4 +1,4 @@
-//! Calls: fired, refused, asked about, cancelled, fired again.
+//! Tests of calls: sent, rejected, confirmed, cancelled, sent again.
 
 use super::*;
 

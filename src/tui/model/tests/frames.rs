@@ -1,4 +1,4 @@
-//! What the panes show, at the usual sizes and of what went wrong.
+//! Tests of the panes: the usual sizes, and failures.
 
 use super::*;
 

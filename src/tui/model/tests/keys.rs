@@ -1,4 +1,4 @@
-//! Keys, the palette, the footer and the mouse.
+//! Tests of keys, the palette, the footer and the mouse.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
         assert_eq!(palette.chosen(), Some(PaletteChoice::Action(*action)), "{}", action.name());
         harness.keys("esc");
     }
-    // Enter alone does not leave, and a list that changes takes the cursor nowhere else.
+    // Enter alone does not leave, and a list that changes does not move the cursor to another entry.
     harness.keys(":");
     let chosen = |harness: &Harness| match harness.model.modals.last() {
         Some(Modal::Palette(palette)) => palette.chosen(),
@@ -58,7 +58,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
     assert_eq!(chosen(&harness), before);
 }
 
-/// What the palette offers where the harness is; it is closed again.
+/// Returns what the palette offers in the current state; closes the palette again.
 fn offered(harness: &mut Harness) -> Vec<Action> {
     harness.keys("ctrl-p");
     let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!("no palette: {}", harness.frame()) };
@@ -92,14 +92,14 @@ fn the_palette_offers_every_action_where_it_does_something() {
     at(&mut harness, &[Action::CompleteFilter], &[Action::Fold]);
     harness.keys("esc 3");
     at(&mut harness, &[Action::NextCall, Action::PreviousCall, Action::PreviousPane], &[Action::FoldLevel]);
-    // Chosen there, they do it.
+    // Chosen in the palette, they run.
     harness.keys("1 ctrl-p").text("view traffic").keys("enter ctrl-p").text("top").keys("enter ctrl-p").text("open").keys("enter");
     assert!(harness.model.views.entry.is_some(), "{}", harness.frame());
     let prompt = ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![], hash: "one".into() };
     let mut rejected = Harness::with(132, 44, fake::shop_state(), Startup::Approval(prompt));
     rejected.keys("n");
     at(&mut rejected, &[Action::Review], &[]);
-    // A suggestion is there to be taken only while a server makes some; answers of dialogs are given there.
+    // A completion can be accepted only while a server offers some; answers of dialogs are given there.
     let missing: Vec<&Action> = Action::ALL
         .iter()
         .filter(|a| a.group() != crate::tui::action::Group::Dialogs && **a != Action::Complete && !seen.contains(a))

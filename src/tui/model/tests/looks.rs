@@ -1,4 +1,4 @@
-//! Themes, keys, the strip, the welcome and the mouse, as they are seen.
+//! Tests of themes, keys, the activity pane, the welcome and the mouse on the drawn screen.
 
 use super::*;
 use crate::tui::overlay::welcome::{Chosen, FoundConfig, Offer};
@@ -8,7 +8,7 @@ fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Msg {
 }
 
 impl Harness {
-    /// The cell at which a text stands on the screen, the last one of them.
+    /// Returns the cell of a text on the screen, the last one.
     pub(super) fn place(&mut self, text: &str) -> (u16, u16) {
         let buf = self.buffer();
         let found = (0..buf.area.height).rev().find_map(|y| {
@@ -45,7 +45,7 @@ impl Harness {
     }
 }
 
-/// The name of the role that a cell is drawn in.
+/// Returns the name of the role that a cell is drawn in.
 fn role(theme: &Theme, cell: &ratatui::buffer::Cell) -> &'static str {
     let named = [
         ("sel", theme.selection),
@@ -122,14 +122,14 @@ fn the_strip_is_on_the_screen_until_it_is_folded_away_and_is_still_when_nothing_
     assert!(harness.model.next_step().is_some_and(|step| step <= std::time::Duration::from_secs(1)));
     harness.keys("L");
     assert!(!harness.frame().contains("Last 60 s"));
-    assert_eq!(harness.model.next_step(), None, "what is not shown wakes nobody up");
+    assert_eq!(harness.model.next_step(), None, "a hidden pane causes no wake-up");
     harness.keys("L");
     harness.model.at(fake::at(200_000));
     let mut script = fake::Script::after(harness.model.read_model().seq);
     script.settled(7000, 1000, 104, fake::text_result("x"));
     harness.send(Msg::Events(script.events));
     harness.frame();
-    assert_eq!(harness.model.next_step(), None, "a quiet minute: nothing to be moved");
+    assert_eq!(harness.model.next_step(), None, "a quiet minute: nothing moves");
     let mut small = Harness::busy(80, 24);
     let lamps = small.frame().lines().nth(1).unwrap().to_owned();
     assert!(lamps.contains("● database") && lamps.contains("◐ analytics 1▸") && lamps.contains("✕ flaky"), "{lamps}");
@@ -240,7 +240,7 @@ fn the_welcome_opens_beside_servers_and_marks_what_is_in_use() {
     found.found[0].used = found.found[0].servers;
     harness.send(Msg::Update(ConsoleUpdate::Offer(found.clone())));
     insta::assert_snapshot!("welcome_more_120x40", harness.frame());
-    // What is here already is shown, and nothing of it is started again.
+    // Servers in use are listed, and not started again.
     harness.keys("enter y");
     assert!(harness.frame().contains("are among your servers already"), "{}", harness.frame());
     assert_eq!(harness.take(), []);
@@ -248,7 +248,7 @@ fn the_welcome_opens_beside_servers_and_marks_what_is_in_use() {
     assert_eq!(harness.take(), [], "the demo runs already");
     harness.keys("up enter y");
     assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
-    // It comes in nobody's way.
+    // It does not cover another dialog.
     harness.keys("/");
     harness.send(Msg::Update(ConsoleUpdate::Offer(found)));
     assert!(harness.model.modals.is_empty());
@@ -267,7 +267,7 @@ fn the_welcome_is_done_by_mouse_alone() {
 #[test]
 fn a_whole_session_by_mouse_alone() {
     let mut harness = Harness::busy(132, 44);
-    // Find a tool, go to its form, into a field, and fire by the footer's button.
+    // Find a tool, go to its form, into a field, and send by the footer's button.
     let (x, y) = (harness.place("insert_record ").0, harness.place("insert_record ").1 + 1);
     for _ in 0..2 {
         harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
@@ -285,12 +285,12 @@ fn a_whole_session_by_mouse_alone() {
     assert!(harness.frame().contains("tools/call"), "{}", harness.frame());
     harness.click("tree ");
     assert!(harness.frame().contains("users"), "{}", harness.frame());
-    // A call of the list opens by a second click, and the other button steps out.
+    // A call of the list opens by a second click, and the right button goes back.
     harness.click("track_event ").click("track_event ");
     assert_eq!(harness.model.focus, Focus::Detail);
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
     assert_eq!(harness.model.focus, Focus::Traffic);
-    // A running one is cancelled by its button, help and palette by theirs, their rows too.
+    // A running one is cancelled by its button; help and palette open by theirs, and their rows are buttons too.
     harness.click("cancel call");
     assert!(matches!(harness.take()[..], [Cmd::Command(Command::Cancel { call: CallId(104), .. })]), "{}", harness.frame());
     harness.click("? help");
@@ -299,7 +299,7 @@ fn a_whole_session_by_mouse_alone() {
     harness.click(": palette").click(Action::Notices.help());
     assert!(matches!(harness.model.modals.last(), Some(Modal::Notices(_))), "{}", harness.frame());
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
-    // A lane of the strip leads to its server, a sign folds it.
+    // A lane of the activity pane leads to its server, a fold sign folds it.
     harness.click("preferences  ");
     assert!(harness.selected().contains("preferences"), "{}", harness.selected());
     harness.click("▾ ● database").frame();
@@ -352,7 +352,7 @@ fn the_wheel_scrolls_what_is_under_the_pointer() {
     let before = harness.model.traffic.selected(harness.model.read_model()).map(|c| c.id);
     harness.send(mouse(MouseEventKind::ScrollUp, x, y));
     assert_ne!(harness.model.traffic.selected(harness.model.read_model()).map(|c| c.id), before);
-    assert_eq!(harness.model.focus, Focus::Servers, "the wheel takes nobody's focus");
+    assert_eq!(harness.model.focus, Focus::Servers, "the wheel does not move the focus");
 }
 
 proptest! {
@@ -408,7 +408,7 @@ fn views_are_reached_and_left_by_mouse() {
     let (x, y) = harness.place("Timeline");
     harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
     assert!(harness.model.in_view() && harness.frame().contains("Last 60 s"), "the strip is on every view");
-    // A lane of the strip leads back to its server.
+    // A lane of the activity pane leads back to its server.
     harness.click("● email ");
     assert!(!harness.model.in_view() && harness.selected().contains("email"), "{}", harness.selected());
 }
@@ -437,7 +437,7 @@ fn colours_keys_and_questions_follow_the_configuration() {
     assert!(harness.frame().contains("Colours, keys"));
     assert_eq!(harness.model.theme, Theme::light());
     harness.tool("emailping").keys("enter");
-    assert!(matches!(harness.take()[..], [Cmd::Submit { .. }]), "nothing is asked any more");
+    assert!(matches!(harness.take()[..], [Cmd::Submit { .. }]), "nothing is confirmed any more");
     harness.keys("f9");
     assert_eq!(harness.model.layout.panes.len(), 1);
 }

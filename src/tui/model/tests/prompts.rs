@@ -1,4 +1,4 @@
-//! Prompts that come with a value, and text that is pasted into them.
+//! Tests of prompts with a default value, and of pasting into them.
 
 use crate::domain::argument_history::{RecallKind, Recalled};
 
@@ -8,7 +8,7 @@ fn paste(harness: &mut Harness, text: &str) {
     harness.send(Msg::Input(Input::Paste(text.into())));
 }
 
-/// The text of a field of the prompt on top.
+/// Returns the text of a field of the prompt on top.
 fn prompt(harness: &Harness, field: usize) -> String {
     match harness.model.modals.last() {
         Some(Modal::Entry(entry, _)) => entry.text(field).to_owned(),
@@ -21,7 +21,7 @@ fn five_typed_into_the_burst_prompt_are_five_calls() {
     let mut harness = Harness::busy(120, 40);
     harness.tool("queryu").keys("esc F 5");
     assert_eq!(prompt(&harness, 0), "5");
-    // The second field is proposed too, and going there and back replaces nothing that was typed.
+    // The second field has a default too; Tab and back replace nothing that was typed.
     harness.keys("tab 2");
     assert_eq!(prompt(&harness, 1), "2");
     harness.keys("backtab 0");
@@ -34,7 +34,7 @@ fn five_typed_into_the_burst_prompt_are_five_calls() {
 
 #[test]
 fn every_prompt_with_a_value_proposes_it() {
-    // The pane, the keys that lead to a place in it, the key of the prompt, the beginning of its value.
+    // The pane, the keys that lead to a row in it, the key of the prompt, the start of its default value.
     let places = [
         (Focus::Traffic, "home enter", "s", "result-"),
         (Focus::Traffic, "home enter", "|", "$"),
@@ -110,7 +110,7 @@ fn a_remembered_argument_is_replaced_by_what_is_typed() {
     let remembered = || {
         let setup = Setup { recall: recall.clone(), ..Harness::setup(Startup::Normal) };
         let mut harness = Harness::set_up(120, 40, fake::shop_state(), setup);
-        // The cursor begins at the first required field that is empty; this is the one before it.
+        // The cursor starts at the first empty required field; this is the one before it.
         harness.tool("createuser").keys("backtab");
         let selected = harness.model.call.form_mut().unwrap().path().clone();
         assert_eq!(harness.model.call.text_at(&selected).as_deref(), Some("old@example.com"), "{}", harness.frame());
@@ -121,7 +121,7 @@ fn a_remembered_argument_is_replaced_by_what_is_typed() {
         harness.keys(keys);
         assert_eq!(harness.model.call.text_at(&path).as_deref(), Some(value), "{keys}");
     }
-    // What the user wrote is not selected when the cursor comes back to it.
+    // What the user typed is not selected when the cursor comes back to it.
     let (mut harness, path) = remembered();
     harness.keys("a tab backtab b");
     assert_eq!(harness.model.call.text_at(&path).as_deref(), Some("ab"));

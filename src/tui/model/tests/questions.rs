@@ -1,4 +1,4 @@
-//! Questions of servers, and of Switchboard about a file.
+//! Tests of questions of servers, and of the approval of a project.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     harness.tool("queryu").text("an");
     harness.event(fake::ask(1)).text("n");
     assert!(harness.model.modals.is_empty() && harness.frame().contains("F3 opens the inbox"), "{}", harness.frame());
-    // The key that is told is the one that works here.
+    // The key that is named is the one that works here.
     harness.keys("f3");
     let frame = harness.frame();
     assert!(frame.contains("email asks in email_send_email") && frame.contains("Really send it?"), "{frame}");
@@ -18,7 +18,7 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     harness.event(EventKind::AskClosed { ask: AskId(1), how: "accepted".into() });
     assert!(harness.model.modals.is_empty(), "an answered question leaves");
 
-    // The badge that tells it is a button.
+    // The badge is a button.
     let mut typing = Harness::busy(120, 40);
     typing.tool("queryu").text("an").event(fake::ask(1)).click("1 question");
     assert!(matches!(typing.model.modals.last(), Some(Modal::Inbox(_))), "{}", typing.frame());
@@ -26,7 +26,7 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     let mut idle = Harness::busy(120, 40);
     idle.event(fake::ask(1));
     assert!(matches!(idle.model.modals.last(), Some(Modal::Inbox(_))));
-    // A key that was on its way to something else declines nothing.
+    // A key typed for something else declines nothing.
     idle.keys("ctrl-n");
     assert_eq!(idle.take(), []);
     idle.model.at(fake::at(9000));
@@ -46,7 +46,7 @@ fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
     assert!(shown.contains("Ctrl-n decline") && shown.contains("Esc back"), "{shown}");
     harness.event(fake::ask(2));
     assert!(row(&mut harness).contains("Ctrl-t next   Esc back"), "{}", harness.frame());
-    // All of them at once.
+    // Several questions.
     let params = r#"{"messages":[{"role":"user","content":{"type":"text","text":"Sum up."}}],"maxTokens":200}"#;
     let question = Question::Sampling { params: Body::from(params) };
     let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
@@ -112,7 +112,7 @@ fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
     harness.model.at(fake::at(9000));
     assert!(harness.frame().contains("approve"), "{}", harness.frame());
     assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
-    // Approved elsewhere, or taken back.
+    // Approved elsewhere, or withdrawn.
     harness.send(changed("three"));
     harness.send(Msg::Update(ConsoleUpdate::Approval(None)));
     assert!(!harness.frame().contains("run-three"), "{}", harness.frame());
@@ -125,12 +125,12 @@ fn a_rejected_project_is_asked_about_again_only_on_request() {
     assert_eq!(harness.keys("n").take(), [Cmd::Request(ConsoleRequest::Reject)]);
     let frame = harness.frame();
     assert!(frame.contains("The project was not approved; A shows it again") && !frame.contains("run-one"), "{frame}");
-    // It changes, perhaps to be asked about once more.
+    // It changes, perhaps so that the user is asked once more.
     harness.send(Msg::Update(ConsoleUpdate::Approval(Some(prompt("two")))));
     assert!(!harness.frame().contains("run-two"), "{}", harness.frame());
     harness.keys("A");
     assert!(harness.frame().contains("run-two"), "{}", harness.frame());
-    // A dialog takes no key of its first half second.
+    // A dialog ignores keys in its first half second.
     harness.model.at(fake::at(60_000));
     assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
     harness.keys("A");
