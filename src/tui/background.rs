@@ -220,7 +220,7 @@ fn view(view: JsonView) -> Done {
 /// Returns what a JSONPath (RFC 9535) selects, re-serialized: numbers may lose digits.
 fn select(tree: &Body, path: &str) -> Result<(usize, Body, Box<JsonView>), String> {
     let query = JsonPath::parse(path).map_err(|e| e.to_string())?;
-    let value = tree.value().ok_or("The result is no JSON that can be read.")?;
+    let value = tree.value().ok_or("The result is not valid JSON.")?;
     let found = query.query(&value).all();
     let (count, found) = (found.len(), Body::json(&found));
     Ok((count, found.clone(), Box::new(JsonView::json(found))))
@@ -246,7 +246,7 @@ fn judge(result: &Body, checker: &Checker, check: Check) -> Result<Vec<String>, 
     }
     let value = result.value().unwrap_or_default();
     let Some(content) = value.get("structuredContent") else {
-        return Ok(vec!["there is no structuredContent, though the tool promises it".into()]);
+        return Ok(vec!["structuredContent is missing, although the tool declares an output schema".into()]);
     };
     match (&checker.problem, check(checker, content)) {
         (Some(problem), _) => Err(NotChecked::Schema(problem.clone())),
@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_work_is_done_at_once_and_large_work_is_asked_for_while_somebody_waits() {
+    fn small_jobs_run_immediately_and_large_jobs_run_while_they_are_wanted() {
         let mut tasks = vec![];
         assert!(matches!(JobKind::Json(Body::from("[1]")).ask(&mut tasks), Ok(Done::View(_))));
         assert!(tasks.is_empty());
@@ -270,11 +270,11 @@ mod tests {
         assert!(worked.ticket == ticket && matches!(worked.done, Done::Found(Ok((1, ..)))));
         drop((worked, ticket));
         drop(JobKind::Json(large).ask(&mut tasks));
-        assert_eq!(tasks.pop().unwrap().run(), None, "nobody waits for it");
+        assert_eq!(tasks.pop().unwrap().run(), None, "its owner is gone");
     }
 
     #[test]
-    fn large_views_are_given_up_elsewhere_though_nobody_waits_for_it() {
+    fn large_views_are_dropped_in_the_background_without_an_owner() {
         let mut tasks = vec![];
         discard(None, &mut tasks);
         discard(Some(JsonView::json(Body::from("[1]"))), &mut tasks);
@@ -283,23 +283,23 @@ mod tests {
         discard(Some(JsonView::text(body)), &mut tasks);
         let task = tasks.pop().unwrap();
         assert!(task.ticket.wanted() && task.clone() == task && tasks.is_empty());
-        assert_eq!(task.run(), None, "and nothing comes of it");
+        assert_eq!(task.run(), None, "it has no result");
     }
 
     #[test]
-    fn what_is_too_long_to_be_checked_is_said() {
+    fn a_result_too_long_to_check_is_reported() {
         let schema = Body::from(r#"{"type":"object","required":["a"]}"#);
         let judged = |result: &str| judge(&Body::from(result), &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string());
         assert!(judged(r#"{"structuredContent":{"a":1}}"#).unwrap().is_empty());
         assert_eq!(judged(r#"{"structuredContent":{}}"#).unwrap().len(), 1);
-        assert!(judged(r#"{"content":[]}"#).unwrap()[0].contains("no structuredContent"));
+        assert!(judged(r#"{"content":[]}"#).unwrap()[0].contains("structuredContent is missing"));
         assert!(judged(&" ".repeat(CHECKED + 1)).unwrap_err().contains("longer"));
         let broken = judge(&Body::from(r#"{"structuredContent":{}}"#), &Checker::new(&Body::from("{")), Checker::judge);
         assert!(broken.unwrap_err().to_string().contains("schema"));
     }
 
     #[test]
-    fn a_small_result_whose_schema_is_much_work_is_asked_for() {
+    fn a_small_result_with_an_expensive_schema_is_checked_in_the_background() {
         let twice = r##"{"$defs":{"t":{"allOf":[{"properties":{"c":{"$ref":"#/$defs/t"}}},{"properties":{"c":{"$ref":"#/$defs/t"}}}]}},"$ref":"#/$defs/t"}"##;
         let result = format!(r#"{{"structuredContent":{}1{}}}"#, r#"{"c":"#.repeat(100), "}".repeat(100));
         let mut tasks = vec![];

@@ -24,14 +24,14 @@ pub struct Segment {
     /// When it ended, or now.
     pub to: Stamp,
     /// What happened in it.
-    pub kind: Kind,
+    pub kind: SegmentKind,
     /// Whether it is still open.
     pub open: bool,
 }
 
 /// What happens in a segment of a call.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub enum SegmentKind {
     /// The call is queued and has not started.
     Queued,
     /// The call waits for a limit of a server.
@@ -62,23 +62,23 @@ pub enum Kind {
     },
 }
 
-impl Kind {
+impl SegmentKind {
     /// Returns the glyph that fills it on a bar.
     pub fn glyph(&self) -> char {
         match self {
-            Kind::Queued | Kind::Waiting(..) | Kind::Shared => '░',
-            Kind::Probe(_) => '◇',
-            Kind::Attempt { cause: Cause::Hedge, .. } => '▒',
-            Kind::Attempt { cause: Cause::Fallback, .. } => '▞',
-            Kind::Attempt { .. } => '▓',
-            Kind::BackOff => '·',
-            Kind::Hit { .. } => '◆',
+            SegmentKind::Queued | SegmentKind::Waiting(..) | SegmentKind::Shared => '░',
+            SegmentKind::Probe(_) => '◇',
+            SegmentKind::Attempt { cause: Cause::Hedge, .. } => '▒',
+            SegmentKind::Attempt { cause: Cause::Fallback, .. } => '▞',
+            SegmentKind::Attempt { .. } => '▓',
+            SegmentKind::BackOff => '·',
+            SegmentKind::Hit { .. } => '◆',
         }
     }
 
     /// Returns whether it is an attempt that failed on the server.
     pub fn failed(&self) -> bool {
-        matches!(self, Kind::Attempt { ended: Some((how, _)), .. } if how != "ok" && how != "tool error" && !how.starts_with("cancelled"))
+        matches!(self, SegmentKind::Attempt { ended: Some((how, _)), .. } if how != "ok" && how != "tool error" && !how.starts_with("cancelled"))
     }
 }
 
@@ -97,11 +97,11 @@ pub fn cause_word(cause: Cause) -> &'static str {
 pub fn segments(call: &CallView, now: Stamp) -> Vec<Segment> {
     let end = call.settled.as_ref().map_or(now.max(call.queued), |settled| settled.timings.settled);
     if !call.storied() {
-        return by_stations(call, end);
+        return by_timestamps(call, end);
     }
-    let mut cut = Cut { segments: vec![], waits: Some((call.queued, Kind::Queued)), stands_in: false };
+    let mut cut = Cut { segments: vec![], waits: Some((call.queued, SegmentKind::Queued)), stands_in: false };
     for (at, stage) in call.stages() {
-        cut.take(*at, stage);
+        cut.record(*at, stage);
     }
     let running = call.settled.is_none();
     cut.close(end, running);
@@ -115,13 +115,13 @@ pub fn segments(call: &CallView, now: Stamp) -> Vec<Segment> {
 struct Cut {
     segments: Vec<Segment>,
     /// The open segment that is not an attempt, and its start.
-    waits: Option<(Stamp, Kind)>,
+    waits: Option<(Stamp, SegmentKind)>,
     /// Whether attempts from here on are fallbacks.
     stands_in: bool,
 }
 
 impl Cut {
-    fn take(&mut self, at: Stamp, stage: &CallEvent) {
+    fn record(&mut self, at: Stamp, stage: &CallEvent) {
         // These events are instants: they have no duration.
         if matches!(
             stage,
@@ -139,17 +139,17 @@ impl Cut {
         }
         self.close(at, false);
         match stage {
-            CallEvent::Waiting { on, server } => self.waits = Some((at, Kind::Waiting(*on, server.clone()))),
-            CallEvent::Probing { server } => self.waits = Some((at, Kind::Probe(server.clone()))),
-            CallEvent::BackOff { .. } => self.waits = Some((at, Kind::BackOff)),
-            CallEvent::Shared { .. } => self.waits = Some((at, Kind::Shared)),
+            CallEvent::Waiting { on, server } => self.waits = Some((at, SegmentKind::Waiting(*on, server.clone()))),
+            CallEvent::Probing { server } => self.waits = Some((at, SegmentKind::Probe(server.clone()))),
+            CallEvent::BackOff { .. } => self.waits = Some((at, SegmentKind::BackOff)),
+            CallEvent::Shared { .. } => self.waits = Some((at, SegmentKind::Shared)),
             CallEvent::Fallback { .. } => self.stands_in = true,
             CallEvent::CacheHit { stale, .. } => {
-                self.segments.push(Segment { from: at, to: at, kind: Kind::Hit { stale: *stale }, open: false });
+                self.segments.push(Segment { from: at, to: at, kind: SegmentKind::Hit { stale: *stale }, open: false });
             }
             CallEvent::Attempt { attempt, server, subject, cause } => {
                 let cause = if self.stands_in && *cause == Cause::First { Cause::Fallback } else { *cause };
-                let kind = Kind::Attempt { number: *attempt, server: server.clone(), subject: subject.clone(), cause, ended: None };
+                let kind = SegmentKind::Attempt { number: *attempt, server: server.clone(), subject: subject.clone(), cause, ended: None };
                 self.segments.push(Segment { from: at, to: at, kind, open: true });
             }
             _ => {}
@@ -157,10 +157,10 @@ impl Cut {
     }
 
     fn ended(&mut self, at: Stamp, attempt: u32, how: &str, verdict: Verdict) {
-        let mine = |segment: &&mut Segment| matches!(segment.kind, Kind::Attempt { number, .. } if number == attempt);
+        let mine = |segment: &&mut Segment| matches!(segment.kind, SegmentKind::Attempt { number, .. } if number == attempt);
         let Some(segment) = self.segments.iter_mut().rev().find(mine) else { return };
         (segment.to, segment.open) = (at.max(segment.from), false);
-        if let Kind::Attempt { ended, .. } = &mut segment.kind {
+        if let SegmentKind::Attempt { ended, .. } = &mut segment.kind {
             *ended = Some((how.to_owned(), verdict));
         }
     }
@@ -168,7 +168,7 @@ impl Cut {
     /// Closes the open segment that is not an attempt.
     fn close(&mut self, at: Stamp, open: bool) {
         if let Some((from, kind)) = self.waits.take()
-            && (at > from || open || !matches!(kind, Kind::Queued))
+            && (at > from || open || !matches!(kind, SegmentKind::Queued))
         {
             self.segments.push(Segment { from, to: at.max(from), kind, open });
         }
@@ -176,13 +176,13 @@ impl Cut {
 }
 
 /// Splits a call of which only the timestamps are known: waiting, then one attempt.
-fn by_stations(call: &CallView, end: Stamp) -> Vec<Segment> {
+fn by_timestamps(call: &CallView, end: Stamp) -> Vec<Segment> {
     let running = call.settled.is_none();
     let sent = call.settled.as_ref().map_or(call.sent, |settled| settled.timings.sent);
     let mut segments = vec![];
     let begun = sent.unwrap_or(end);
     if begun > call.queued || sent.is_none() {
-        segments.push(Segment { from: call.queued, to: begun, kind: Kind::Queued, open: running && sent.is_none() });
+        segments.push(Segment { from: call.queued, to: begun, kind: SegmentKind::Queued, open: running && sent.is_none() });
     }
     if let Some(sent) = sent {
         let ended = call.settled.as_ref().map(|settled| match &settled.outcome {
@@ -190,7 +190,7 @@ fn by_stations(call: &CallView, end: Stamp) -> Vec<Segment> {
             outcome => (outcome.words().to_owned(), Verdict::Success),
         });
         let operation = &call.spec.operation;
-        let kind = Kind::Attempt {
+        let kind = SegmentKind::Attempt {
             number: 1,
             server: call.server().clone(),
             subject: operation.subject().into(),

@@ -75,7 +75,7 @@ pub fn prepared(kind: CopyKind, material: &Material) -> Copied {
         }
         CopyKind::Frames => {
             let odd = visible_lines(&text) != text;
-            let notes = odd.then_some("careful: control or hidden characters are in it as they came").into_iter().collect();
+            let notes = odd.then_some("warning: it contains control or hidden characters as received").into_iter().collect();
             Copied { text, notes }
         }
         _ => plain(&text),
@@ -101,7 +101,7 @@ pub struct Copied {
 
 impl Copied {
     fn new(text: String, left_out: bool) -> Copied {
-        Copied { text, notes: left_out.then_some("arguments that look secret were left out").into_iter().collect() }
+        Copied { text, notes: left_out.then_some("arguments that look like secrets are left out").into_iter().collect() }
     }
 }
 
@@ -208,7 +208,7 @@ pub fn curl(operation: &Operation, read_model: &ConsoleState) -> Option<Copied> 
     lines.push(format!("--data {}", quote(&harmless_json(&body).0)));
     let mut copied = Copied::new(lines.join(" \\\n  "), left_out);
     if !modern && info.is_some() {
-        copied.notes.push("MCP_SESSION_ID is what the server answered to `initialize`, if it uses sessions");
+        copied.notes.push("MCP_SESSION_ID is the session id of the response to `initialize`, if the server uses sessions");
     }
     Some(copied)
 }
@@ -237,8 +237,8 @@ pub fn mcp_servers(spec: &ServerSpec) -> Copied {
             }
         }
     }
-    let whole = json!({"mcpServers": {spec.id.as_str(): entry}});
-    Copied { text: serde_json::to_string_pretty(&whole).unwrap_or_default(), notes: vec![] }
+    let document = json!({"mcpServers": {spec.id.as_str(): entry}});
+    Copied { text: serde_json::to_string_pretty(&document).unwrap_or_default(), notes: vec![] }
 }
 
 /// Returns the value of an environment variable as configured; a literal secret becomes the variable itself.
@@ -308,12 +308,12 @@ fn double_quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fake;
+    use crate::tui::test_support;
 
     #[test]
     fn a_command_line_is_quoted_and_holds_no_secret() {
-        let read_model = fake::shop_state();
-        let operation = fake::tool_call("database", "create_user", r#"{"name":"O'Hara $(x)","password":"hunter2"}"#);
+        let read_model = test_support::shop_state();
+        let operation = test_support::tool_call("database", "create_user", r#"{"name":"O'Hara $(x)","password":"hunter2"}"#);
         let invocation = Invocation { flags: vec!["--config".into(), "my shop.toml".into()], target: None };
         let copied = call_line(&operation, &read_model, &invocation).unwrap();
         assert_eq!(copied.text, r#"switchboard --config 'my shop.toml' call database_create_user --args '{"name":"O'\''Hara $(x)"}'"#);
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn curl_writes_variables_and_never_their_values() {
-        let mut read_model = fake::shop_state();
+        let mut read_model = test_support::shop_state();
         let server = read_model.servers.iter_mut().find(|s| s.id().as_str() == "analytics").unwrap();
         let mut spec = ServerSpec::clone(&server.spec);
         spec.launch = Transport::Http {
@@ -336,7 +336,7 @@ mod tests {
             socket: None,
         };
         server.spec = spec.into();
-        let operation = fake::tool_call("analytics", "track_event", r#"{"q":"it's `$HOME`"}"#);
+        let operation = test_support::tool_call("analytics", "track_event", r#"{"q":"it's `$HOME`"}"#);
         let text = curl(&operation, &read_model).unwrap().text;
         assert!(!text.contains("SECRET") && !text.contains("pass"), "{text}");
         for part in [
@@ -349,12 +349,12 @@ mod tests {
         }
         let entry = mcp_servers(&read_model.server(&"analytics".into()).unwrap().spec).text;
         assert!(!entry.contains("SECRET") && entry.contains("Bearer ${TOKEN}"), "{entry}");
-        assert_eq!(curl(&fake::tool_call("database", "query_users", "{}"), &read_model), None, "not on the network");
+        assert_eq!(curl(&test_support::tool_call("database", "query_users", "{}"), &read_model), None, "not an HTTP server");
     }
 
     #[test]
     fn no_part_of_an_address_that_is_secret_is_copied() {
-        let mut read_model = fake::shop_state();
+        let mut read_model = test_support::shop_state();
         let at = read_model.servers.iter().position(|s| s.id().as_str() == "analytics").unwrap();
         let mut spec = ServerSpec::clone(&read_model.servers[at].spec);
         let secrets = ["me:hunter2-pass", "a1b2c3d4e5f6a7b8", "plain-key"];
@@ -369,7 +369,7 @@ mod tests {
             spec.launch = Transport::Http { url, headers: vec![], socket: None };
             spec.origin.written = written.into_iter().map(|text| ("url".to_owned(), text)).collect();
             read_model.servers[at].spec = spec.clone().into();
-            let operation = fake::tool_call("analytics", "track_event", "{}");
+            let operation = test_support::tool_call("analytics", "track_event", "{}");
             for text in [curl(&operation, &read_model).unwrap().text, mcp_servers(&spec).text] {
                 assert!(secrets.iter().all(|secret| !text.contains(secret)) && !text.contains("value-of-v"), "{text}");
                 assert!(text.contains("api_key=${API_KEY}&page=2") && text.contains("/s/${PATH_SEGMENT}/"), "{text}");
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn an_entry_has_the_environment_as_it_is_written() {
-        let mut spec = fake::spec("db", None);
+        let mut spec = test_support::spec("db", None);
         if let Transport::Stdio { env, args, .. } = &mut spec.launch {
             *env = vec![
                 ("TOKEN".into(), Secret::literal("SECRET")),

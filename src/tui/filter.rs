@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::domain::call::{FailureKind, Origin};
 
-use super::rows::{Row, RowId, RowKind, Rows, State};
+use super::rows::{CallState, Row, RowId, RowKind, Rows};
 
 /// A filter: all terms must match.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,7 +35,7 @@ pub enum Test {
     /// The tool name matches any of these patterns.
     Tool(Vec<String>),
     /// The outcome of the call.
-    Outcome(Vec<Which>),
+    Outcome(Vec<OutcomeClass>),
     /// The origin of the call.
     Origin(Vec<Origin>),
     /// The kind of the row.
@@ -56,9 +56,9 @@ pub enum Test {
 
 /// A class of outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum OutcomeClass {
     /// Exactly this state.
-    Is(State),
+    Is(CallState),
     /// Failed, of any kind.
     Failed,
     /// In progress.
@@ -67,14 +67,14 @@ pub enum Which {
 
 /// A term that cannot be parsed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mistake {
+pub struct ParseError {
     /// The term as written.
     pub word: String,
     /// The reason, and the accepted form.
     pub why: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.word, self.why)
     }
@@ -82,16 +82,16 @@ impl fmt::Display for Mistake {
 
 /// The help of the filter language: an example and its meaning.
 pub const LANGUAGE: [(&str, &str); 10] = [
-    ("server:db|mail", "of a server whose name has this in it, or that"),
-    ("tool:create*", "of a tool by its name; * stands for any letters"),
-    ("outcome:failed", "by how it ended: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
-    ("origin:console", "by who asked: console, cli, demo, workflow"),
-    ("kind:log", "calls only, or notifications, requests of servers, logs, anomalies"),
-    ("run:onboard*", "of a workflow's run, by its id, the workflow's or the step's name"),
-    (">500ms  <2s", "took longer, or less"),
-    (">10kB  <1MB", "sent or got more, or less"),
-    ("mailbox", "anywhere: in names, outcomes, messages, arguments and error texts (the first 200 bytes of each, of the last calls)"),
-    ("!outcome:ok", "not this; \"two words\" in quotes are text"),
+    ("server:db|mail", "server name contains db or mail"),
+    ("tool:create*", "tool name; * matches any characters"),
+    ("outcome:failed", "outcome: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
+    ("origin:console", "origin: console, cli, demo, workflow"),
+    ("kind:log", "kind: call, notification, request, log, anomaly"),
+    ("run:onboard*", "workflow run, by its id, workflow name or step name"),
+    (">500ms  <2s", "longer or shorter than"),
+    (">10kB  <1MB", "sent or received more or less than"),
+    ("mailbox", "text in names, outcomes, messages, arguments and errors (the first 200 bytes of each, of the newest calls)"),
+    ("!outcome:ok", "negated; \"two words\" in quotes are text"),
 ];
 
 const FIELDS: [&str; 6] = ["server", "tool", "outcome", "origin", "kind", "run"];
@@ -109,28 +109,28 @@ const FAILURES: [(&str, FailureKind); 11] = [
     ("unauthorized", FailureKind::Unauthorized),
     ("refused", FailureKind::Refused),
 ];
-const OUTCOMES: [(&str, Which); 7] = [
-    ("failed", Which::Failed),
-    ("ok", Which::Is(State::Ok)),
-    ("tool-error", Which::Is(State::ToolError)),
-    ("cancelled", Which::Is(State::Cancelled)),
-    ("pending", Which::Pending),
-    ("running", Which::Is(State::Running)),
-    ("queued", Which::Is(State::Queued)),
+const OUTCOMES: [(&str, OutcomeClass); 7] = [
+    ("failed", OutcomeClass::Failed),
+    ("ok", OutcomeClass::Is(CallState::Ok)),
+    ("tool-error", OutcomeClass::Is(CallState::ToolError)),
+    ("cancelled", OutcomeClass::Is(CallState::Cancelled)),
+    ("pending", OutcomeClass::Pending),
+    ("running", OutcomeClass::Is(CallState::Running)),
+    ("queued", OutcomeClass::Is(CallState::Queued)),
 ];
 
-fn outcomes() -> impl Iterator<Item = (&'static str, Which)> {
-    OUTCOMES.into_iter().chain(FAILURES.into_iter().map(|(word, kind)| (word, Which::Is(State::Failed(kind)))))
+fn outcomes() -> impl Iterator<Item = (&'static str, OutcomeClass)> {
+    OUTCOMES.into_iter().chain(FAILURES.into_iter().map(|(word, kind)| (word, OutcomeClass::Is(CallState::Failed(kind)))))
 }
 
 impl Filter {
     /// Parses a filter. Every term that cannot be parsed is reported; the rest of the filter still applies.
-    pub fn parse(text: &str) -> (Filter, Vec<Mistake>) {
+    pub fn parse(text: &str) -> (Filter, Vec<ParseError>) {
         let (mut filter, mut mistakes) = (Filter::default(), Vec::new());
         for Word { not, text, quoted } in words(text) {
             match term(not, &text, quoted) {
                 Ok(term) => filter.terms.push(term),
-                Err(why) => mistakes.push(Mistake { word: format!("{}{text}", if not { "!" } else { "" }), why }),
+                Err(why) => mistakes.push(ParseError { word: format!("{}{text}", if not { "!" } else { "" }), why }),
             }
         }
         (filter, mistakes)
@@ -142,7 +142,7 @@ impl Filter {
     }
 }
 
-/// A word of the filter text.
+/// One word of the filter text.
 struct Word {
     /// Whether it starts with a `!` outside of quotes.
     not: bool,
@@ -205,24 +205,26 @@ fn test(word: &str) -> Result<Test, String> {
     }
     let values: Vec<String> = value.split('|').filter(|v| !v.is_empty()).map(str::to_lowercase).collect();
     if values.is_empty() {
-        return Err(format!("a value is missing after {field}:"));
+        return Err(format!("the value after {field}: is missing"));
     }
     match field.to_ascii_lowercase().as_str() {
         "server" => Ok(Test::Server(values)),
         "tool" => Ok(Test::Tool(values)),
         "run" => Ok(Test::Run(values)),
         "outcome" => {
-            all(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
+            values_of(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
         }
-        "origin" => all(&values, |v| ORIGINS.into_iter().find(|o| o.word() == v), ORIGINS.iter().map(|o| o.word())).map(Test::Origin),
-        "kind" => all(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind),
-        _ => Err(format!("there is no field {field}; fields are {}. Quotes make it text", FIELDS.join(", "))),
+        "origin" => values_of(&values, |v| ORIGINS.into_iter().find(|o| o.word() == v), ORIGINS.iter().map(|o| o.word())).map(Test::Origin),
+        "kind" => {
+            values_of(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind)
+        }
+        _ => Err(format!("there is no field {field}; fields are {}. Quote it to search for text", FIELDS.join(", "))),
     }
 }
 
-fn all<T>(values: &[String], find: impl Fn(&str) -> Option<T>, known: impl Iterator<Item = &'static str>) -> Result<Vec<T>, String> {
+fn values_of<T>(values: &[String], find: impl Fn(&str) -> Option<T>, known: impl Iterator<Item = &'static str>) -> Result<Vec<T>, String> {
     let found = values.iter().map(|v| find(v).ok_or(v)).collect::<Result<Vec<T>, &String>>();
-    found.map_err(|bad| format!("{bad} is none of {}", known.collect::<Vec<_>>().join(", ")))
+    found.map_err(|bad| format!("{bad} must be one of {}", known.collect::<Vec<_>>().join(", ")))
 }
 
 enum Measure {
@@ -238,13 +240,13 @@ fn measure(text: &str) -> Result<Measure, String> {
     let small = text.to_ascii_lowercase();
     let digits = small.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(small.len());
     let (number, unit) = small.split_at(digits);
-    let bad = || "write a number and a unit, such as >500ms, <2s, >10kB".to_owned();
-    let number: f64 = number.parse().map_err(|_| bad())?;
+    let error = || "write a number and a unit, such as >500ms, <2s, >10kB".to_owned();
+    let number: f64 = number.parse().map_err(|_| error())?;
     let amount = |factor: f64| (number * factor).round().min(9e15) as u64;
     if let Some((_, factor)) = TIMES.iter().find(|(word, _)| *word == unit) {
         return Ok(Measure::Time(amount(*factor)));
     }
-    SIZES.iter().find(|(word, _)| *word == unit).map(|(_, factor)| Measure::Bytes(amount(*factor))).ok_or_else(bad)
+    SIZES.iter().find(|(word, _)| *word == unit).map(|(_, factor)| Measure::Bytes(amount(*factor))).ok_or_else(error)
 }
 
 impl fmt::Display for Filter {
@@ -273,7 +275,8 @@ impl fmt::Display for Term {
             Test::Bigger(bytes) => write!(f, ">{}", size_words(*bytes)),
             Test::Smaller(bytes) => write!(f, "<{}", size_words(*bytes)),
             Test::Text(text)
-                if matches!(term(false, text, false), Ok(Term { not: false, test: Test::Text(t) }) if t == *text) && plain(text) =>
+                if matches!(term(false, text, false), Ok(Term { not: false, test: Test::Text(t) }) if t == *text)
+                    && needs_no_quotes(text) =>
             {
                 f.write_str(text)
             }
@@ -283,7 +286,7 @@ impl fmt::Display for Term {
 }
 
 /// Returns whether a text is parsed as one word without quotes.
-fn plain(text: &str) -> bool {
+fn needs_no_quotes(text: &str) -> bool {
     !text.is_empty() && !text.starts_with(['"', '!']) && !text.contains(char::is_whitespace)
 }
 
@@ -370,8 +373,8 @@ impl Matcher {
             let name = &rows.names()[self.names.len()];
             let (server, tool) = (name.server.to_lowercase(), name.tool.to_lowercase());
             let hits = self.filter.terms.iter().map(|term| match &term.test {
-                Test::Server(patterns) => patterns.iter().any(|p| fits(p, &server)),
-                Test::Tool(patterns) => patterns.iter().any(|p| fits(p, &tool)),
+                Test::Server(patterns) => patterns.iter().any(|p| matches_pattern(p, &server)),
+                Test::Tool(patterns) => patterns.iter().any(|p| matches_pattern(p, &tool)),
                 Test::Text(text) => server.contains(text) || tool.contains(text) || format!("{server}_{tool}").contains(text),
                 _ => false,
             });
@@ -380,33 +383,35 @@ impl Matcher {
         let names = self.names.get(usize::from(row.key));
         self.filter.terms.iter().enumerate().all(|(index, term)| {
             let by_name = names.is_some_and(|hits| hits[index]);
-            term.not != (by_name || holds(&term.test, id, row, rows))
+            term.not != (by_name || test_matches(&term.test, id, row, rows))
         })
     }
 }
 
 /// Returns whether a test matches a row, apart from names.
-fn holds(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
+fn test_matches(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
     match test {
         Test::Server(_) | Test::Tool(_) => false,
         Test::Outcome(which) => which.iter().any(|which| match which {
-            Which::Is(state) => row.state == *state,
-            Which::Failed => matches!(row.state, State::Failed(_)),
-            Which::Pending => row.state.pending(),
+            OutcomeClass::Is(state) => row.state == *state,
+            OutcomeClass::Failed => matches!(row.state, CallState::Failed(_)),
+            OutcomeClass::Pending => row.state.pending(),
         }),
         Test::Origin(origins) => row.origin().is_some_and(|origin| origins.contains(&origin)),
         Test::Kind(kinds) => kinds.contains(&row.kind()),
         Test::Run(patterns) => rows.step_of(row).is_some_and(|step| {
             let name = rows.workflow(step.run).map(|name| name.to_lowercase()).unwrap_or_default();
             let (short, path) = (step.run.short(), step.step.to_lowercase());
-            patterns.iter().any(|p| fits(p, &name) || fits(p, &short) || fits(p, &path) || *p == step.run.to_string())
+            patterns
+                .iter()
+                .any(|p| matches_pattern(p, &name) || matches_pattern(p, &short) || matches_pattern(p, &path) || *p == step.run.to_string())
         }),
         Test::Longer(us) => ended(row) && u64::from(row.took_us) > *us,
         Test::Shorter(us) => ended(row) && u64::from(row.took_us) < *us,
         Test::Bigger(bytes) => u64::from(row.sent.max(row.got)) > *bytes,
         Test::Smaller(bytes) => u64::from(row.sent.max(row.got)) < *bytes,
         Test::Text(text) => {
-            (row.state != State::None && row.state.words().contains(text.as_str()))
+            (row.state != CallState::None && row.state.words().contains(text.as_str()))
                 || rows.note_of(row).is_some_and(|note| note.text.to_lowercase().contains(text))
                 || rows.text_of(id).contains(text)
         }
@@ -415,11 +420,11 @@ fn holds(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
 
 /// Returns whether the row is a call that ended: only those have a duration.
 fn ended(row: &Row) -> bool {
-    !row.state.pending() && row.state != State::None
+    !row.state.pending() && row.state != CallState::None
 }
 
 /// Returns whether a lower-case pattern matches a lower-case name.
-fn fits(pattern: &str, name: &str) -> bool {
+fn matches_pattern(pattern: &str, name: &str) -> bool {
     if !pattern.contains('*') {
         return name.contains(pattern);
     }

@@ -247,15 +247,15 @@ impl Sort {
 }
 
 fn outcome_rank(row: &Row) -> u64 {
-    use super::rows::State;
+    use super::rows::CallState;
     match row.state {
-        State::None => 0,
-        State::Ok => 1,
-        State::Cancelled => 2,
-        State::Queued => 3,
-        State::Running => 4,
-        State::ToolError => 5,
-        State::Failed(kind) => 6 + kind as u64,
+        CallState::None => 0,
+        CallState::Ok => 1,
+        CallState::Cancelled => 2,
+        CallState::Queued => 3,
+        CallState::Running => 4,
+        CallState::ToolError => 5,
+        CallState::Failed(kind) => 6 + kind as u64,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::domain::{
 
 /// The workflow files as found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shelf {
+pub struct WorkflowLibrary {
     /// Names, paths and texts of the user's files.
     pub files: Vec<WorkflowText>,
     /// Those of the project, if it is approved; their names without `project/`.
@@ -28,7 +28,7 @@ pub struct Shelf {
     pub folder: Option<String>,
     /// Files that could not be read, one message each.
     pub problems: Vec<String>,
-    /// Plans that were parsed already; see [`Shelf::planned`].
+    /// Plans that were parsed already; see [`WorkflowLibrary::planned`].
     pub plans: Planned,
 }
 
@@ -48,9 +48,9 @@ impl std::fmt::Debug for Planned {
     }
 }
 
-impl Shelf {
+impl WorkflowLibrary {
     /// Returns the library with its texts parsed into plans, which takes time.
-    pub fn planned(mut self) -> Shelf {
+    pub fn planned(mut self) -> WorkflowLibrary {
         self.plans = Planned(None);
         self.plans = Planned(Some(Arc::new(flows(&self))));
         self
@@ -79,8 +79,8 @@ impl Flow {
 }
 
 /// Parses every file. A user's workflow can run the user's workflows, a project's workflow those of the project.
-pub fn flows(shelf: &Shelf) -> Vec<Flow> {
-    if let Planned(Some(flows)) = &shelf.plans {
+pub fn flows(library: &WorkflowLibrary) -> Vec<Flow> {
+    if let Planned(Some(flows)) = &library.plans {
         return flows.to_vec();
     }
     let source = |text: &WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
@@ -93,7 +93,7 @@ pub fn flows(shelf: &Shelf) -> Vec<Flow> {
         };
         texts.iter().map(flow).collect()
     };
-    [read(&shelf.files, ""), read(&shelf.project, PROJECT)].concat()
+    [read(&library.files, ""), read(&library.project, PROJECT)].concat()
 }
 
 /// Returns what the engine needs to run a plan, including all its sources, so that a journal can store it. `name` is
@@ -199,7 +199,7 @@ fn preview_turn(turn: &Turn, mut row: Preview, rows: &mut Vec<Preview>) {
     row.arguments = turn.sends.as_ref().map(words);
     more.extend(turn.sends.iter().chain(&turn.asks).filter_map(|value| Some(("fails", value.fault.clone()?))));
     if turn.cut {
-        more.push(("within", "too much to be listed".to_owned()));
+        more.push(("within", "too many steps to list".to_owned()));
     }
     row.more.extend(more);
     row.known = turn.sends.as_ref().is_none_or(|sends| sends.known);
@@ -222,9 +222,9 @@ pub fn free_name(base: &str, flows: &[Flow]) -> String {
 pub fn name_trouble(name: &str, flows: &[Flow]) -> Option<String> {
     let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     if !fits {
-        return Some("a name is made of small letters, digits, - and _".into());
+        return Some("a name consists of lower-case letters, digits, - and _".into());
     }
-    flows.iter().any(|flow| &*flow.name == name).then(|| format!("there is a workflow {name} already; choose another name"))
+    flows.iter().any(|flow| &*flow.name == name).then(|| format!("a workflow {name} exists already; choose another name"))
 }
 
 #[cfg(test)]
@@ -232,9 +232,9 @@ mod tests {
     use super::*;
     use crate::domain::workflow::DEMO;
 
-    fn shelf() -> Shelf {
+    fn library() -> WorkflowLibrary {
         let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("{name}.toml"), text: (*text).into() };
-        Shelf { files: DEMO.iter().map(text).collect(), ..Shelf::default() }
+        WorkflowLibrary { files: DEMO.iter().map(text).collect(), ..WorkflowLibrary::default() }
     }
 
     #[test]
@@ -250,12 +250,12 @@ mod tests {
 
     #[test]
     fn the_workflows_of_the_demo_are_read_and_previewed() {
-        let flows = flows(&shelf());
+        let flows = flows(&library());
         assert!(flows.iter().all(|flow| flow.plan.is_ok()));
         let plan = flows[0].plan.as_ref().unwrap();
         let steps = preview(plan, &Body::from(r#"{"email":"a@b.c","name":"Ann","role":"viewer"}"#));
         assert_eq!(steps[0].arguments.as_deref(), Some(r#"{"email":"a@b.c","name":"Ann","role":"viewer"}"#));
-        assert!(steps[0].known && steps[0].open && !steps[1].known, "only what undoes the first is not known");
+        assert!(steps[0].known && steps[0].open && !steps[1].known, "only the compensation of the first is unknown");
         assert!(steps[1].arguments.as_ref().unwrap().contains("{{ steps.create_user.result.email }}"));
         assert!(steps[0].more.contains(&("undone by", r#"database_delete_user {"userId":"{{ result.userId }}"}"#.into())));
         let spec = spec("onboard_new_user", plan, Body::from("{}"), None);
@@ -277,7 +277,7 @@ mod tests {
             [[step]]
             id = "sure"
             when = "input.names | length > 5"
-            approve = "So many?"
+            approve = "All of them?"
             [[step]]
             id = "ask"
             approve = "Greet {{ input.names | join(' and ') }}?"
@@ -294,7 +294,7 @@ mod tests {
             tool = "u"
             arguments = { who = "{{ input.who }}" }
         "#;
-        let flows = flows(&Shelf { files: vec![text("outer", outer), text("inner", inner)], ..Shelf::default() });
+        let flows = flows(&WorkflowLibrary { files: vec![text("outer", outer), text("inner", inner)], ..WorkflowLibrary::default() });
         let plan = flows[0].plan.as_ref().unwrap();
         let rows = preview(plan, &Body::from(r#"{"names":["Ann","Bob"]}"#));
         let paths: Vec<_> = rows.iter().map(|row| (row.step.as_str(), row.depth)).collect();
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn names_for_new_ones_are_free() {
-        let flows = flows(&shelf());
+        let flows = flows(&library());
         assert_eq!(free_name("Notify All", &flows), "notify_all_2");
         assert_eq!(free_name("", &flows), "workflow");
         assert!(name_trouble("notify_all", &flows).unwrap().contains("already"));

@@ -32,13 +32,13 @@ macro_rules! contexts {
 }
 
 contexts! {
-    Global "global" "Everywhere but in fields and dialogs.";
+    Global "global" "Everywhere except in fields and dialogs.";
     List "list" "In every pane with a cursor.";
     Servers "servers" "The tree.";
     Info "info" "The server pane.";
-    Call "call" "The call pane while no field takes letters.";
-    Form "form" "A form while no field takes letters.";
-    Text "text" "A field of the call pane that takes letters.";
+    Call "call" "The call pane while no field is being edited.";
+    Form "form" "A form while no field is being edited.";
+    Text "text" "A field of the call pane that is being edited.";
     Json "json" "The arguments as JSON.";
     Filter "filter" "The filter line of the tree.";
     Result "result" "The result pane and the detail of a call.";
@@ -51,21 +51,21 @@ contexts! {
     Lines "lines" "A server's stderr and log.";
     Workflows "workflows" "The list of workflows.";
     Graph "graph" "The graph, the steps and the selected step of a workflow.";
-    Input "input" "The input of a workflow while no field takes letters.";
-    InputText "input-text" "A field of a workflow's input that takes letters.";
+    Input "input" "The input of a workflow while no field is being edited.";
+    InputText "input-text" "A field of a workflow's input that is being edited.";
     Help "help" "The help overlay.";
     Palette "palette" "The palette.";
-    Confirm "confirm" "A question of Switchboard itself.";
-    Inbox "inbox" "The inbox while no field takes letters.";
-    InboxText "inbox-text" "A field of the inbox that takes letters.";
+    Confirm "confirm" "A confirmation.";
+    Inbox "inbox" "The inbox while no field is being edited.";
+    InboxText "inbox-text" "A field of the inbox that is being edited.";
     Approval "approval" "The approval of a project's file.";
-    Notices "notices" "The list of notices.";
+    Notices "notices" "Past notifications.";
     Welcome "welcome" "The welcome.";
     WelcomeText "welcome-text" "The field of the welcome.";
-    Entry "entry" "A line or two asked for: what to search for, a path, a number.";
+    Entry "entry" "A prompt: a search text, a path, a number.";
     Menu "menu" "A menu.";
-    Burst "burst" "Many calls under way, and their summary.";
-    LongText "long-text" "A field's text in many lines.";
+    Burst "burst" "A running burst, and its summary.";
+    LongText "long-text" "The multi-line editor of a field.";
 }
 
 /// The meaning of a key or of a sequence so far.
@@ -137,16 +137,14 @@ impl Keymap {
         };
         let meaning = Action::from_name(action);
         if meaning.is_none() && action != "none" {
-            let near = Action::ALL.iter().map(|a| a.name()).filter(|name| name.contains(action) || action.starts_with(name));
-            let near: Vec<&str> = near.collect();
-            let hint = match near.as_slice() {
-                [] => format!("none, {}", list(Action::ALL.iter().map(|a| a.name()).collect())),
-                near => format!("perhaps {}", near.join(" or ")),
-            };
+            let hint = did_you_mean(action).unwrap_or_else(|| format!("none, {}", list(Action::ALL.iter().map(|a| a.name()).collect())));
             return Err((format!("there is no action {action:?}"), hint));
         }
         let keys = parse_keys(keys).map_err(|why| {
-            (format!("{keys:?} is no key: {why}"), "write \"ctrl-q\", \"G\", \"f5\", \"alt-enter\", or \"g g\" for a sequence".to_owned())
+            (
+                format!("{keys:?} is not a key: {why}"),
+                "write \"ctrl-q\", \"G\", \"f5\", \"alt-enter\", or \"g g\" for a sequence".to_owned(),
+            )
         })?;
         let bindings = self.contexts.entry(found).or_default();
         bindings.retain(|b| b.keys != keys);
@@ -166,7 +164,8 @@ impl Keymap {
     fn add(&mut self, context: Context, entry: &Entry, problems: &mut Vec<String>) {
         let action = Action::from_name(&entry.run);
         if action.is_none() && entry.run != "none" {
-            problems.push(format!("keymap: [{}] there is no action {:?}", context.name(), entry.run));
+            let hint = did_you_mean(&entry.run).map(|hint| format!("; {hint}")).unwrap_or_default();
+            problems.push(format!("keymap: [{}] there is no action {:?}{hint}", context.name(), entry.run));
             return;
         }
         let bindings = self.contexts.entry(context).or_default();
@@ -176,7 +175,7 @@ impl Keymap {
                     bindings.retain(|b| b.keys != keys);
                     bindings.extend(action.map(|action| Binding { keys, action }));
                 }
-                Err(why) => problems.push(format!("keymap: [{}] {text:?} is no key: {why}", context.name())),
+                Err(why) => problems.push(format!("keymap: [{}] {text:?} is not a key: {why}", context.name())),
             }
         }
     }
@@ -237,6 +236,17 @@ impl Keymap {
     pub fn key(&self, contexts: &[Context], action: Action) -> Option<String> {
         contexts.iter().find_map(|c| self.keys_of(*c, action).into_iter().next())
     }
+}
+
+/// Returns a hint with the names that a user may have meant by the unknown action `name`.
+fn did_you_mean(name: &str) -> Option<String> {
+    let renamed = Action::RENAMED.iter().find(|(old, _)| *old == name).map(|(_, action)| action.name());
+    let near = Action::ALL.iter().map(|action| action.name()).filter(|known| known.contains(name) || name.starts_with(known));
+    let names: Vec<&str> = match renamed {
+        Some(new) => vec![new],
+        None => near.collect(),
+    };
+    (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
 }
 
 fn parse_keys(text: &str) -> Result<Vec<KeyCombination>, String> {
@@ -326,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_read_back() {
+    fn shown_keys_parse_back() {
         for binding in Keymap::built_in().contexts.values().flatten() {
             assert_eq!(read_shown(&show(&binding.keys)).as_ref(), Some(&binding.keys), "{}", show(&binding.keys));
         }
@@ -349,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_table_lies_over_it() {
+    fn a_users_table_overrides_the_built_in_one() {
         let map = Keymap::built_in()
             .overlay("global = [{ keys = [\"q\"], run = \"none\" }, { keys = [\"Q\", \"ctrl-q\"], run = \"quit\" }]")
             .unwrap();
@@ -360,7 +370,16 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_all_at_once() {
+    fn an_old_action_name_is_refused_with_its_new_name() {
+        for (old, action) in Action::RENAMED {
+            assert_eq!(Action::from_name(old), None);
+            let (_, hint) = Keymap::built_in().bind("global", "f9", old).unwrap_err();
+            assert_eq!(hint, format!("did you mean {}?", action.name()));
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_together() {
         let problems = Keymap::built_in()
             .overlay(
                 "nowhere = []\nglobal = [{ keys = [\"warp-x\"], run = \"quit\" }, { keys = [\"g\"], run = \"fly\" }]\nlist = [{ keys = [\"g\"], run = \"up\" }]",

@@ -19,6 +19,23 @@ pub enum Focus {
     Traffic,
 }
 
+/// A step through panes or tabs, which wraps around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cycle {
+    /// To the next one.
+    Next,
+    /// To the previous one.
+    Previous,
+}
+
+impl Cycle {
+    /// Returns the index after the step from `at` among `len` items; 0 if there are none.
+    pub fn index(self, at: usize, len: usize) -> usize {
+        let next = if self == Cycle::Previous { at + len.saturating_sub(1) } else { at + 1 };
+        next % len.max(1)
+    }
+}
+
 /// The content of the middle pane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Middle {
@@ -48,7 +65,7 @@ impl Middle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// Rows of the activity pane, its border included; 0 when it is hidden.
-    pub strip: u16,
+    pub activity: u16,
     /// Columns of the tree, where its divider was moved.
     pub left: Option<u16>,
     /// Rows of the call pane, where its divider was moved.
@@ -91,7 +108,7 @@ pub struct Layout {
     /// The status dots below it, on narrow screens.
     pub lamps: Option<Rect>,
     /// The activity pane above the footer, if it fits.
-    pub strip: Option<Rect>,
+    pub activity: Option<Rect>,
     /// The footer.
     pub footer: Rect,
     /// The visible panes.
@@ -117,18 +134,18 @@ impl Layout {
         if banner.is_some() {
             body = Rect { y: body.y + 1, height: body.height - 1, ..body };
         }
-        let lamps = (narrow && height >= 12 && room.strip > 0).then_some(Rect { height: 1, ..body });
+        let lamps = (narrow && height >= 12 && room.activity > 0).then_some(Rect { height: 1, ..body });
         if lamps.is_some() {
             body = Rect { y: body.y + 1, height: body.height - 1, ..body };
         }
-        let mut strip = None;
-        if !narrow && !zoom && room.strip > 2 && height >= STRIP_FROM {
-            let rows = room.strip.min((height / 5).max(5));
+        let mut activity = None;
+        if !narrow && !zoom && room.activity > 2 && height >= STRIP_FROM {
+            let rows = room.activity.min((height / 5).max(5));
             body.height -= rows;
-            strip = Some(Rect { y: body.bottom(), height: rows, ..body });
+            activity = Some(Rect { y: body.bottom(), height: rows, ..body });
         }
         let panes = if narrow || zoom { vec![(focus, body)] } else { side_by_side(body, middle, room) };
-        Layout { screen, header, banner, lamps, strip, footer, panes, narrow, too_small: false }
+        Layout { screen, header, banner, lamps, activity, footer, panes, narrow, too_small: false }
     }
 
     /// Returns the border at a cell that can be dragged.
@@ -158,8 +175,8 @@ impl Layout {
     /// Returns the area between header and footer without the activity pane.
     pub fn body(&self) -> Rect {
         let top = self.header.height + self.banner.map_or(0, |b| b.height) + self.lamps.map_or(0, |l| l.height);
-        let strip = self.strip.map_or(0, |s| s.height);
-        let height = self.screen.height.saturating_sub(top + self.footer.height + strip);
+        let activity = self.activity.map_or(0, |s| s.height);
+        let height = self.screen.height.saturating_sub(top + self.footer.height + activity);
         if self.too_small { Rect::default() } else { Rect { y: top, height, ..self.screen } }
     }
 
@@ -204,7 +221,7 @@ mod tests {
         for width in 1..=220 {
             for height in 1..=70 {
                 for middle in [Middle::Call { rows: 50 }, Middle::Call { rows: 3 }, Middle::Info, Middle::Detail] {
-                    let dragged = Room { strip: 9, left: Some(width / 2), call: Some(height), below: Some(height / 3), banner: true };
+                    let dragged = Room { activity: 9, left: Some(width / 2), call: Some(height), below: Some(height / 3), banner: true };
                     for (zoom, room) in [
                         (false, Room::default()),
                         (true, dragged),
@@ -218,7 +235,7 @@ mod tests {
                         let lines = 2
                             + u32::from(layout.banner.is_some())
                             + u32::from(layout.lamps.is_some())
-                            + layout.strip.map_or(0, |strip| u32::from(strip.height));
+                            + layout.activity.map_or(0, |activity| u32::from(activity.height));
                         let cells: u32 = layout.panes.iter().map(|(_, r)| r.area()).sum();
                         assert_eq!(cells, u32::from(width) * (u32::from(height) - lines), "{width}x{height} {middle:?}");
                         assert!(layout.panes.iter().all(|(_, r)| r.right() <= width && r.bottom() < height));

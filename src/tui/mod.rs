@@ -5,9 +5,11 @@
 //! `pacer` is due. Called by the composition root.
 
 pub mod action;
+pub mod activity;
 pub mod background;
 pub mod call_segments;
 pub mod copying;
+pub mod draw;
 mod files;
 pub mod filter;
 pub mod filter_index;
@@ -25,20 +27,18 @@ pub mod rows;
 mod run;
 pub mod search_text;
 pub mod state_mirror;
-pub mod strip;
 mod system;
+pub mod tabs;
 pub mod terminal;
 pub mod theme;
 pub mod tree;
 pub mod uri;
-pub mod view;
-pub mod views;
 pub mod widget;
 
 #[cfg(test)]
-pub mod fake;
-#[cfg(test)]
 mod pictures;
+#[cfg(test)]
+pub mod test_support;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -69,7 +69,7 @@ pub struct ConsoleOptions {
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// The workflow files.
-    pub workflows: flows::Shelf,
+    pub workflows: flows::WorkflowLibrary,
     /// How this console was started.
     pub invocation: Invocation,
     /// The folder of files that are opened in other programs.
@@ -106,11 +106,11 @@ pub enum ConsoleUpdate {
     /// The welcome added servers: the command line that reaches the same servers, and the configuration's name.
     Servers(Invocation, String),
     /// The current workflow files.
-    Workflows(flows::Shelf),
+    Workflows(flows::WorkflowLibrary),
     /// Runs of earlier sessions, newest first.
     Past(Vec<RunHeader>),
     /// The current ways to get servers, to be shown.
-    Offer(overlay::welcome::Offer),
+    Welcome(overlay::welcome::WelcomeState),
     /// The project's file changed and needs approval; `None` when it does not.
     Approval(Option<ApprovalPrompt>),
 }
@@ -126,7 +126,7 @@ pub enum Startup {
     /// There are no servers: the tree explains how to add some.
     Empty,
     /// There are no servers: the welcome lists these ways to add some.
-    Welcome(overlay::welcome::Offer),
+    Welcome(overlay::welcome::WelcomeState),
 }
 
 /// A project file to approve.
@@ -148,7 +148,7 @@ pub enum ConsoleRequest {
     /// Do not use it.
     Reject,
     /// Search this machine for servers, for the welcome while servers run.
-    Offer,
+    FindServers,
     /// Start these servers, chosen in the welcome.
     Start(overlay::welcome::Chosen),
     /// Write the file of a new workflow.

@@ -27,7 +27,7 @@ pub enum Msg {
     /// The engine has ended; no event follows.
     EngineGone,
     /// A tick: time passed while something on the screen moves.
-    Beat(Stamp),
+    Tick(Stamp),
     /// The id of the call submitted by [`Cmd::Submit`] with this token.
     Submitted {
         /// The token of the command.

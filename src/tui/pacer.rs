@@ -20,7 +20,7 @@ pub enum Cause {
     /// Input of the user.
     Input,
     /// An event of the engine.
-    Feed,
+    Engine,
 }
 
 /// The deadlines of the next frame and of the next tick. Times are relative to any fixed moment.
@@ -28,7 +28,7 @@ pub enum Cause {
 pub struct Pacer {
     due: Option<Duration>,
     drawn: Option<Duration>,
-    beat: Option<Duration>,
+    tick: Option<Duration>,
     step: Option<Duration>,
     rest: Option<Duration>,
 }
@@ -51,7 +51,7 @@ impl Pacer {
     pub fn mark(&mut self, cause: Cause, now: Duration) {
         let gap = match cause {
             Cause::Input => INPUT_GAP,
-            Cause::Feed => FEED_GAP,
+            Cause::Engine => FEED_GAP,
         };
         let due = self.drawn.map_or(now, |drawn| (drawn + gap).max(now));
         self.due = Some(self.due.map_or(due, |old| old.min(due)));
@@ -59,7 +59,7 @@ impl Pacer {
 
     /// Sets whether something on the screen is animated; only then are there ticks.
     pub fn animate(&mut self, moving: bool, now: Duration) {
-        self.beat = moving.then(|| self.beat.unwrap_or(now + BEAT));
+        self.tick = moving.then(|| self.tick.unwrap_or(now + BEAT));
     }
 
     /// Sets the time until something moves by a step of its own, when there is a tick. `None`: nothing does.
@@ -68,10 +68,10 @@ impl Pacer {
     }
 
     /// Returns whether a tick is due; if so, plans the next one.
-    pub fn take_beat(&mut self, now: Duration) -> bool {
-        let (due, stepped) = (self.beat.is_some_and(|beat| beat <= now), self.step.is_some_and(|step| step <= now));
+    pub fn take_tick(&mut self, now: Duration) -> bool {
+        let (due, stepped) = (self.tick.is_some_and(|tick| tick <= now), self.step.is_some_and(|step| step <= now));
         if due {
-            self.beat = Some(now + BEAT);
+            self.tick = Some(now + BEAT);
         }
         if stepped {
             self.step = None;
@@ -92,7 +92,7 @@ impl Pacer {
 
     /// Returns the longest time to sleep; `None` to sleep until something happens.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
-        let next = [self.due, self.beat, self.step, self.rest].into_iter().flatten().min()?;
+        let next = [self.due, self.tick, self.step, self.rest].into_iter().flatten().min()?;
         Some(next.saturating_sub(now))
     }
 }
@@ -120,11 +120,11 @@ mod tests {
     fn input_is_quicker_than_the_feed_and_the_earliest_wins() {
         let mut pacer = Pacer::default();
         pacer.drawn(ms(100));
-        pacer.mark(Cause::Feed, ms(101));
+        pacer.mark(Cause::Engine, ms(101));
         assert_eq!(pacer.wait(ms(101)), Some(ms(32)));
         pacer.mark(Cause::Input, ms(103));
         assert_eq!(pacer.wait(ms(103)), Some(ms(5)));
-        pacer.mark(Cause::Feed, ms(104));
+        pacer.mark(Cause::Engine, ms(104));
         assert_eq!(pacer.wait(ms(104)), Some(ms(4)), "a later cause never pushes the frame back");
     }
 
@@ -149,7 +149,7 @@ mod tests {
         pacer.animate(true, ms(0));
         pacer.animate(true, ms(50));
         assert_eq!(pacer.wait(ms(50)), Some(ms(50)));
-        assert!(!pacer.take_beat(ms(99)) && pacer.take_beat(ms(100)));
+        assert!(!pacer.take_tick(ms(99)) && pacer.take_tick(ms(100)));
         assert_eq!(pacer.wait(ms(100)), Some(BEAT));
         pacer.animate(false, ms(120));
         assert_eq!(pacer.wait(ms(120)), None);
@@ -160,7 +160,7 @@ mod tests {
         let mut pacer = Pacer::default();
         pacer.step(Some(ms(700)), ms(100));
         assert_eq!(pacer.wait(ms(100)), Some(ms(700)));
-        assert!(!pacer.take_beat(ms(799)) && pacer.take_beat(ms(800)) && !pacer.take_beat(ms(801)));
+        assert!(!pacer.take_tick(ms(799)) && pacer.take_tick(ms(800)) && !pacer.take_tick(ms(801)));
         assert_eq!(pacer.wait(ms(801)), None, "nothing moves any more: no wake-up");
     }
 
@@ -179,7 +179,7 @@ mod tests {
                     pacer.drawn(now);
                 }
                 now = next;
-                let (cause, gap) = if input { (Cause::Input, INPUT_GAP) } else { (Cause::Feed, FEED_GAP) };
+                let (cause, gap) = if input { (Cause::Input, INPUT_GAP) } else { (Cause::Engine, FEED_GAP) };
                 pacer.mark(cause, now);
                 oldest = Some(oldest.map_or((now, gap), |(since, old)| if since + old <= now + gap { (since, old) } else { (now, gap) }));
             }

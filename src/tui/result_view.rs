@@ -110,11 +110,11 @@ impl<'a> Parts<'a> {
     /// Returns whether an item contains text, itself or in the content of a message, or reads better as text than
     /// as JSON: an image reads as its type and size, not its base64.
     fn has_text(&self) -> bool {
-        let told = |parts: &Parts| {
+        let readable = |parts: &Parts| {
             let kind = parts.kind.map_or("", RawValue::get);
             parts.text.is_some() || matches!(kind, r#""image""# | r#""audio""# | r#""resource_link""# | r#""resource""#)
         };
-        told(self) || self.content.is_some_and(|content| told(&Parts::of(content.get().as_bytes())))
+        readable(self) || self.content.is_some_and(|content| readable(&Parts::of(content.get().as_bytes())))
     }
 }
 
@@ -164,8 +164,8 @@ fn json_text(item: &RawValue) -> Option<Body> {
     if !text.trim_start().starts_with(['{', '[']) || !is_json(text.as_bytes()) {
         return None;
     }
-    let whole = Body::from(text);
-    Some(whole.slice_of(whole.bytes().trim_ascii()))
+    let document = Body::from(text);
+    Some(document.slice_of(document.bytes().trim_ascii()))
 }
 
 fn describe(item: &Value) -> String {

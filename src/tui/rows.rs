@@ -78,7 +78,7 @@ impl RowKind {
 
 /// The state of a call, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
+pub enum CallState {
     /// Not sent yet.
     Queued,
     /// Sent, no response yet.
@@ -95,33 +95,33 @@ pub enum State {
     None,
 }
 
-impl State {
+impl CallState {
     /// Returns the state of a call with this outcome.
-    pub fn of(outcome: &Outcome) -> State {
+    pub fn of(outcome: &Outcome) -> CallState {
         match outcome {
-            Outcome::Ok { .. } => State::Ok,
-            Outcome::ToolError { .. } => State::ToolError,
-            Outcome::Failed { failure } => State::Failed(failure.kind),
-            Outcome::Cancelled { .. } => State::Cancelled,
+            Outcome::Ok { .. } => CallState::Ok,
+            Outcome::ToolError { .. } => CallState::ToolError,
+            Outcome::Failed { failure } => CallState::Failed(failure.kind),
+            Outcome::Cancelled { .. } => CallState::Cancelled,
         }
     }
 
     /// Returns its display name.
     pub fn words(self) -> &'static str {
         match self {
-            State::Queued => "queued",
-            State::Running => "running",
-            State::Ok => "ok",
-            State::ToolError => "tool error",
-            State::Cancelled => "cancelled",
-            State::Failed(kind) => kind.words(),
-            State::None => "",
+            CallState::Queued => "queued",
+            CallState::Running => "running",
+            CallState::Ok => "ok",
+            CallState::ToolError => "tool error",
+            CallState::Cancelled => "cancelled",
+            CallState::Failed(kind) => kind.words(),
+            CallState::None => "",
         }
     }
 
     /// Returns whether the call is in progress.
     pub fn pending(self) -> bool {
-        matches!(self, State::Queued | State::Running)
+        matches!(self, CallState::Queued | CallState::Running)
     }
 }
 
@@ -143,7 +143,7 @@ pub struct Row {
     /// Kind and origin.
     kind: KindAndOrigin,
     /// The state of the call.
-    pub state: State,
+    pub state: CallState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,7 +321,7 @@ impl Rows {
             self.pending.keys().copied().filter(|id| read_model.call(*id).is_none_or(|c| c.settled.is_some())).collect();
         for id in gone {
             if let Some(row) = self.pending.remove(&id) {
-                self.change(row, |row| row.state = State::None);
+                self.change(row, |row| row.state = CallState::None);
                 touched.changed.push(row);
             }
         }
@@ -430,8 +430,8 @@ impl Rows {
     fn call(&mut self, id: CallId, spec: &CallSpec, at: Stamp) {
         let key = self.key(spec.operation.server().as_str(), spec.operation.subject());
         let kind = kind_of(RowKind::Call, Some(spec.origin));
-        let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: State::Queued });
-        self.texts.add(row, &search_text::asked(&spec.operation));
+        let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: CallState::Queued });
+        self.texts.add(row, &search_text::arguments_text(&spec.operation));
         self.pending.insert(id, row);
         if let Some(step) = &spec.run {
             self.runs.insert(id.0, step.clone());
@@ -447,15 +447,15 @@ impl Rows {
 
     fn sent(&mut self, call: CallId) -> Option<RowId> {
         let id = *self.pending.get(&call)?;
-        self.change(id, |row| row.state = State::Running).then_some(id)
+        self.change(id, |row| row.state = CallState::Running).then_some(id)
     }
 
     fn settled(&mut self, call: CallId, settled: &Settled) -> Option<RowId> {
         let id = self.pending.remove(&call)?;
-        self.texts.add(id, &search_text::wrong(&settled.outcome));
+        self.texts.add(id, &search_text::error_text(&settled.outcome));
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         self.change(id, |row| {
-            row.state = State::of(&settled.outcome);
+            row.state = CallState::of(&settled.outcome);
             row.took_us = u32::try_from(settled.timings.total().as_micros()).unwrap_or(u32::MAX);
             (row.sent, row.got) = (small(settled.sent_bytes), small(settled.received_bytes));
             for (bit, is) in [(ATTEMPTS, settled.attempts > 1), (CACHED, settled.cached.is_some()), (ELSEWHERE, settled.by.is_some())] {
@@ -481,7 +481,7 @@ impl Rows {
         if method == "notifications/message" {
             return;
         }
-        let text = told(frame);
+        let text = message_text(frame);
         self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
         let size = u32::try_from(frame.size).unwrap_or(u32::MAX);
         if let Some(row) = self.rows.back_mut() {
@@ -516,7 +516,7 @@ impl Rows {
         self.notes.push_back(Note { text: cut.into(), frame });
         // A server can invent any number of methods, and names are never removed.
         let key = self.key(server.as_str(), &name[..bounds::boundary(name, NAME_BYTES)]);
-        self.add(Row { link, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: State::None });
+        self.add(Row { link, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: CallState::None });
     }
 
     fn add(&mut self, mut row: Row) -> RowId {
@@ -567,7 +567,7 @@ impl Rows {
 }
 
 /// Formats a message in one line: its parameters, without the JSON-RPC envelope.
-fn told(frame: &Frame) -> String {
+fn message_text(frame: &Frame) -> String {
     #[derive(serde::Deserialize)]
     struct Message<'a> {
         #[serde(borrow)]
@@ -590,8 +590,8 @@ fn told(frame: &Frame) -> String {
     if frame.method.as_deref() == Some("notifications/progress")
         && let Ok(Step { progress, total, message }) = serde_json::from_str(params)
     {
-        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-        return format!("{progress}{of}{}", message.map(|m| format!(" · {m}")).unwrap_or_default());
+        let of_total = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        return format!("{progress}{of_total}{}", message.map(|m| format!(" · {m}")).unwrap_or_default());
     }
     params.to_owned()
 }

@@ -75,7 +75,7 @@ impl Texts {
 }
 
 /// Returns the start of the bytes as text in lower case.
-fn small(bytes: &[u8]) -> String {
+fn lower_case(bytes: &[u8]) -> String {
     let mut start = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST / 2)]).to_lowercase();
     // A character that was cut in two is dropped.
     if start.ends_with('\u{fffd}') {
@@ -85,17 +85,17 @@ fn small(bytes: &[u8]) -> String {
 }
 
 /// Returns the arguments of a call as sent.
-pub fn asked(operation: &Operation) -> String {
+pub fn arguments_text(operation: &Operation) -> String {
     let given: &Body = match operation {
         Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => arguments,
         Operation::Complete { params, .. } | Operation::Raw { params, .. } => params,
         Operation::Resource { .. } => return String::new(),
     };
-    if given.bytes().as_ref() == b"{}" { String::new() } else { small(given.bytes()) }
+    if given.bytes().as_ref() == b"{}" { String::new() } else { lower_case(given.bytes()) }
 }
 
 /// Returns the error of a call: the failure's message, causes and last lines of stderr, or the text of a tool error.
-pub fn wrong(outcome: &Outcome) -> String {
+pub fn error_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Failed { failure } => {
             let Failure { message, causes, stderr, rpc, .. } = &**failure;
@@ -109,11 +109,11 @@ pub fn wrong(outcome: &Outcome) -> String {
                     break;
                 }
             }
-            small(all.trim_end().as_bytes())
+            lower_case(all.trim_end().as_bytes())
         }
-        Outcome::ToolError { result } if result.bytes().len() <= READ => small(result_view::text(result).bytes()),
-        Outcome::ToolError { result } => small(result.bytes()),
-        Outcome::Cancelled { reason } => small(reason.as_bytes()),
+        Outcome::ToolError { result } if result.bytes().len() <= READ => lower_case(result_view::text(result).bytes()),
+        Outcome::ToolError { result } => lower_case(result.bytes()),
+        Outcome::Cancelled { reason } => lower_case(reason.as_bytes()),
         Outcome::Ok { .. } => String::new(),
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_stay_within_their_room_and_the_youngest_are_kept() {
+    fn texts_stay_within_their_limit_and_the_newest_are_stored() {
         let mut texts = Texts::default();
         let long = "x".repeat(MOST);
         for id in 10..200_010u64 {
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_character_is_left_out() {
+    fn a_cut_character_is_dropped() {
         let text = "é".repeat(MOST);
-        assert!(!small(format!("a{text}").as_bytes()).contains('\u{fffd}'));
+        assert!(!lower_case(format!("a{text}").as_bytes()).contains('\u{fffd}'));
     }
 }

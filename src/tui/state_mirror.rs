@@ -31,17 +31,17 @@ pub struct Changes {
 }
 
 /// The read model and the number of the last event in it.
-pub struct Feed {
+pub struct StateMirror {
     /// The read model.
     pub read_model: ConsoleState,
     /// The time of the last event.
     pub last: Stamp,
 }
 
-impl Feed {
+impl StateMirror {
     /// Creates a mirror that starts from a snapshot.
-    pub fn new(read_model: ConsoleState) -> Feed {
-        Feed { read_model, last: Stamp::default() }
+    pub fn new(read_model: ConsoleState) -> StateMirror {
+        StateMirror { read_model, last: Stamp::default() }
     }
 
     /// Applies events in order; those that the snapshot contains already change nothing.
@@ -82,16 +82,16 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fake;
+    use crate::tui::test_support;
 
     #[test]
     fn known_events_change_nothing() {
-        let (read_model, events) = fake::shop();
-        let mut feed = Feed::new(read_model.clone());
-        let changes = feed.apply(&events);
-        assert!(changes.lists && feed.read_model.servers.len() == 5);
-        let again = feed.apply(&events);
-        assert!(!again.lists && again.calls.is_empty());
-        assert_eq!(feed.read_model.seq, events.last().unwrap().seq);
+        let (read_model, events) = test_support::shop();
+        let mut mirror = StateMirror::new(read_model.clone());
+        let changes = mirror.apply(&events);
+        assert!(changes.lists && mirror.read_model.servers.len() == 5);
+        let repeated = mirror.apply(&events);
+        assert!(!repeated.lists && repeated.calls.is_empty());
+        assert_eq!(mirror.read_model.seq, events.last().unwrap().seq);
     }
 }

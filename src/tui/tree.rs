@@ -47,6 +47,26 @@ pub enum Node {
     Prompt(ServerId, Arc<str>),
 }
 
+/// How the editing of the filter ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterEnd {
+    /// The cursor stays on the node that was found.
+    Accept,
+    /// The cursor goes back to where it was before.
+    Cancel,
+}
+
+/// An operation on the fold of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folding {
+    /// Fold.
+    Fold,
+    /// Unfold.
+    Unfold,
+    /// Fold if unfolded, otherwise unfold.
+    Toggle,
+}
+
 /// Folders of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Section {
@@ -136,20 +156,22 @@ impl Tree {
         self.filter.as_deref()
     }
 
-    /// Sets or ends the filter. Ending it restores the cursor from before, except with [`FilterEnd::Accept`].
-    pub fn set_filter(&mut self, filter: Option<String>, keep: bool, read_model: &ConsoleState) {
-        let was = std::mem::replace(&mut self.filter, filter);
-        if self.filter.is_some() {
-            if was.is_none() {
-                self.before_filter = self.selected.clone();
-            }
-            self.window = Window::default();
-            self.selected = None;
-            return self.rebuild(read_model);
+    /// Sets the filter, and moves the cursor to the first row that matches.
+    pub fn set_filter(&mut self, filter: String, read_model: &ConsoleState) {
+        if self.filter.replace(filter).is_none() {
+            self.before_filter = self.selected.clone();
         }
+        self.window = Window::default();
+        self.selected = None;
+        self.rebuild(read_model);
+    }
+
+    /// Ends the filter.
+    pub fn end_filter(&mut self, end: FilterEnd, read_model: &ConsoleState) {
+        let had_filter = self.filter.take().is_some();
         let before = self.before_filter.take();
-        match self.selected.clone().filter(|_| keep || was.is_none()) {
-            Some(taken) => self.reveal(&taken, read_model),
+        match self.selected.clone().filter(|_| end == FilterEnd::Accept || !had_filter) {
+            Some(found) => self.reveal(&found, read_model),
             None => {
                 self.selected = before;
                 self.rebuild(read_model);
@@ -177,7 +199,7 @@ impl Tree {
     }
 
     /// Moves the cursor to a row.
-    pub fn put(&mut self, row: usize) {
+    pub fn move_to(&mut self, row: usize) {
         self.window.cursor = row.min(self.rows.len().saturating_sub(1));
         self.selected = self.selected().cloned();
     }
@@ -211,23 +233,23 @@ impl Tree {
 
     /// Folds, unfolds or toggles the node under the cursor. Folding a node
     /// that cannot be folded goes to its parent.
-    pub fn fold(&mut self, open: Option<bool>, read_model: &ConsoleState) {
+    pub fn fold(&mut self, folding: Folding, read_model: &ConsoleState) {
         let Some(row) = self.row().cloned() else { return };
-        match (row.open, open) {
-            (Some(is), None) => {
-                self.folds.insert(row.node, !is);
+        match (row.open, folding) {
+            (Some(open), Folding::Toggle) => {
+                self.folds.insert(row.node, !open);
             }
-            (Some(true), Some(false)) | (Some(false), Some(true)) => {
-                self.folds.insert(row.node, open.unwrap_or(true));
+            (Some(true), Folding::Fold) | (Some(false), Folding::Unfold) => {
+                self.folds.insert(row.node, folding == Folding::Unfold);
             }
-            (_, Some(false)) => {
+            (_, Folding::Fold) => {
                 let above = self.rows[..self.window.cursor].iter().rposition(|r| r.depth < row.depth);
                 if let Some(above) = above {
-                    self.put(above);
+                    self.move_to(above);
                 }
                 return;
             }
-            (Some(true), Some(true)) => {
+            (Some(true), Folding::Unfold) => {
                 self.go(Move::On(1));
                 return;
             }
@@ -236,8 +258,17 @@ impl Tree {
         self.rebuild(read_model);
     }
 
-    /// Folds or unfolds every server.
-    pub fn fold_all(&mut self, open: bool, read_model: &ConsoleState) {
+    /// Folds every server.
+    pub fn fold_all(&mut self, read_model: &ConsoleState) {
+        self.set_all_folds(false, read_model);
+    }
+
+    /// Unfolds every server.
+    pub fn unfold_all(&mut self, read_model: &ConsoleState) {
+        self.set_all_folds(true, read_model);
+    }
+
+    fn set_all_folds(&mut self, open: bool, read_model: &ConsoleState) {
         for server in &read_model.servers {
             self.folds.insert(Node::Server(server.id().clone()), open);
         }
@@ -383,7 +414,7 @@ pub fn other_name(server: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fake;
+    use crate::tui::test_support;
 
     fn names(tree: &Tree) -> Vec<String> {
         tree.rows()
@@ -401,37 +432,37 @@ mod tests {
     }
 
     #[test]
-    fn groups_hold_servers_and_the_cursor_stays_on_its_node() {
-        let read_model = fake::shop_state();
+    fn groups_contain_servers_and_the_cursor_stays_on_its_node() {
+        let read_model = test_support::shop_state();
         let mut tree = Tree::default();
         tree.rebuild(&read_model);
         let shown = names(&tree);
         assert_eq!(shown[..3], ["[shop]", "database", ".create_user"], "{shown:?}");
         let email = tree.rows().iter().position(|r| r.node == Node::Server("email".into())).unwrap();
-        tree.put(email);
-        tree.fold(Some(false), &read_model);
-        tree.fold(Some(false), &read_model);
+        tree.move_to(email);
+        tree.fold(Folding::Fold, &read_model);
+        tree.fold(Folding::Fold, &read_model);
         assert_eq!(tree.selected(), Some(&Node::Group("shop".into())), "folding twice goes to the parent");
-        tree.put(email);
-        tree.fold_all(false, &read_model);
+        tree.move_to(email);
+        tree.fold_all(&read_model);
         assert_eq!(tree.selected(), Some(&Node::Server("email".into())));
         assert!(!names(&tree).iter().any(|n| n.starts_with('.')));
     }
 
     #[test]
-    fn the_filter_finds_tools_of_all_servers_and_leaves_no_trace_when_dropped() {
-        let read_model = fake::shop_state();
+    fn the_filter_finds_tools_of_all_servers_and_leaves_no_trace_when_cancelled() {
+        let read_model = test_support::shop_state();
         let mut tree = Tree::default();
         tree.rebuild(&read_model);
-        tree.put(1);
-        tree.set_filter(Some("emsend".into()), false, &read_model);
+        tree.move_to(1);
+        tree.set_filter("emsend".into(), &read_model);
         assert_eq!(names(&tree), [".send_email"]);
         assert_eq!(tree.rows()[0].marks.len(), 6);
-        tree.set_filter(None, false, &read_model);
+        tree.end_filter(FilterEnd::Cancel, &read_model);
         assert_eq!(tree.selected(), Some(&Node::Server("database".into())));
-        tree.fold_all(false, &read_model);
-        tree.set_filter(Some("emsend".into()), false, &read_model);
-        tree.set_filter(None, true, &read_model);
-        assert_eq!(tree.selected(), Some(&Node::Tool(ToolId::new("email".into(), "send_email"))), "taken: it is unfolded");
+        tree.fold_all(&read_model);
+        tree.set_filter("emsend".into(), &read_model);
+        tree.end_filter(FilterEnd::Accept, &read_model);
+        assert_eq!(tree.selected(), Some(&Node::Tool(ToolId::new("email".into(), "send_email"))), "accepted: its server is unfolded");
     }
 }

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_filled_as_the_rfc_says() {
+    fn templates_are_expanded_as_in_rfc_6570() {
         let values: BTreeMap<String, String> =
             [("id", "a b/ü"), ("path", "x/y z"), ("q", "1&2"), ("none", "")].map(|(k, v)| (k.into(), v.into())).into();
         for (template, wanted) in [

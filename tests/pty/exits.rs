@@ -26,14 +26,14 @@ fn slow_call(session: &mut Session) {
 }
 
 #[test]
-fn q_leaves_at_once_when_nothing_runs() {
+fn q_quits_immediately_when_nothing_runs() {
     let mut session = demo();
     session.keys("q");
     session.ended().code(0).restored().nothing_left().no_files();
 }
 
 #[test]
-fn with_a_call_under_way_q_asks_first() {
+fn with_a_running_call_q_asks_first() {
     let mut session = demo();
     slow_call(&mut session);
     session.press("\x1b", "E $EDITOR");
@@ -47,7 +47,7 @@ fn with_a_call_under_way_q_asks_first() {
 }
 
 #[test]
-fn signals_that_end_it_end_it_in_order() {
+fn signals_end_it_cleanly() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
         let mut session = demo();
         slow_call(&mut session);
@@ -89,7 +89,7 @@ fn console_of(session: &Session) -> u32 {
 }
 
 #[test]
-fn a_console_that_a_signal_ends_leaves_a_usable_terminal() {
+fn a_console_that_a_signal_kills_leaves_a_usable_terminal() {
     for signal in [Signal::KILL, Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::QUIT, Signal::ILL] {
         let mut session = demo_in_a_shell();
         let console = console_of(&session);
@@ -158,7 +158,7 @@ fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
 }
 
 #[test]
-fn a_stop_and_a_continue_from_outside_draw_everything_anew() {
+fn a_stop_and_a_continue_from_outside_redraw_everything() {
     let mut session = demo();
     let whole = session.text();
     signal_to(session.pid, Signal::STOP);

@@ -13,7 +13,7 @@ fn a_hostile_description_is_text() {
     session.press("/", "find a tool");
     let screen = session.press("echo\r", r"\x1b]0;owned\x07");
     assert!(screen.contains(r"\x1b[2J\u{202e}evil"), "{screen}");
-    session.press("\r", "Fire badserver_echo?");
+    session.press("\r", "Call badserver_echo?");
     session.press("y", "hello");
     // Escape directly followed by a letter would be Alt and the letter.
     session.keys("\x1b");

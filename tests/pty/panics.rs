@@ -101,9 +101,9 @@ fn a_panic_in_the_loop_gives_the_terminal_back() {
 }
 
 #[test]
-fn a_panic_in_another_task_is_told_and_the_console_goes_on() {
+fn a_panic_in_another_task_is_reported_and_the_console_continues() {
     let mut session = console_with_a_panic_in("task");
-    session.see("broke down");
+    session.see("panicked");
     assert!(session.screen().alternate_screen());
     session.keys("q");
     let ended = session.ended().code(0).restored();

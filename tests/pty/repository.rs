@@ -28,7 +28,7 @@ fn a_rejected_project_gives_nothing_until_it_is_asked_about_again() {
     let mut session = start(|_| ());
     let screen = asked(&mut session);
     assert!(screen.contains("workflow project/deploy") && screen.contains("workflow project/evil"), "{screen}");
-    session.press("n", "was not approved");
+    session.press("n", "Project not approved");
     let screen = session.press("5", "deploy");
     assert!(!screen.contains("evil"), "{screen}");
     session.press("A", "Start what this project asks for?");
@@ -39,7 +39,7 @@ fn a_rejected_project_gives_nothing_until_it_is_asked_about_again() {
     // The approved project changes: its approval is asked for again, and it is not used meanwhile.
     session.write("workflows/evil.toml", &EVIL.replace("NAME", "evil").replace("Evil", "Worse"));
     asked(&mut session);
-    session.press("n", "was not approved");
+    session.press("n", "Project not approved");
     session.until("nothing of the project", |screen| screen.contains("deploy") && !screen.contains("project/evil"));
     session.keys("q");
     session.ended().code(0).restored();

@@ -378,7 +378,7 @@ impl Ended {
     /// Asserts that no process of the session is alive, and that its temporary files are gone.
     pub fn nothing_left(self) -> Ended {
         let folder = self.home.path().display().to_string();
-        assert!(!self.marks.is_empty(), "the servers were never seen");
+        assert!(!self.marks.is_empty(), "no server process was recorded");
         let end = Instant::now() + AFTERLIFE;
         loop {
             let left = alive(&folder, &self.marks);

@@ -105,7 +105,7 @@ pub fn left_behind(bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn streams_are_taken_apart() {
+fn streams_are_parsed() {
     let text = |t: &str| Piece::Text(t.into());
     let got = pieces("ab\x1b[?25l\x1b]0;title\x07c\x1b]2;x\x1b\\\x1b(B\x1bPq\x1b\\\r\u{9b}é\x1b[1".as_bytes());
     let wanted = [

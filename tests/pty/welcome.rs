@@ -16,10 +16,10 @@ fn from_nothing_to_the_first_answer() {
     session.until("the server", |screen| screen.contains("● 1 ") && screen.contains("1 tool"));
     session.note_processes();
     // The message names the next keys: two keys and a name find its tool, Enter sends.
-    session.see("finds a tool");
+    session.see("to find a tool");
     session.press("/", "find a tool");
     session.press("echo\r", "━ bad_echo ━");
-    session.press("\r", "Fire bad_echo?");
+    session.press("\r", "Call bad_echo?");
     let screen = session.press("y", "hello");
     assert!(screen.contains("✓ ok"), "{screen}");
     // While servers run it opens again, and marks those in use.

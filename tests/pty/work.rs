@@ -228,7 +228,7 @@ fn a_whole_session_by_mouse_alone() {
     session.click("query_users");
     session.click("query_users");
     session.until("the form", |screen| screen.contains("━ database_query_users ━"));
-    session.click("⏎ fire");
+    session.click("⏎ send");
     session.see("✓ ok");
     session.click("frames");
     session.see("tools/call");

@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn pastes_come_whole_however_they_are_cut() {
+    fn pastes_arrive_whole_wherever_they_are_split() {
         let bytes = "\x1b[200~one\ntwo \x1b[A日本\x1b[201~x".as_bytes();
         for cut in 0..bytes.len() {
             let (mut parser, mut out) = (Parser::default(), vec![]);
@@ -437,7 +437,7 @@ mod tests {
         for cut in 0..evil.len() {
             let (mut parser, mut out) = (Parser::default(), vec![]);
             parser.advance(&evil[..cut], &mut out);
-            assert_eq!(out, [], "nothing of it is a key, cut at {cut}");
+            assert_eq!(out, [], "none of it is a key, cut at {cut}");
             parser.advance(&evil[cut..], &mut out);
             parser.settle(&mut out);
             assert_eq!(out, [Input::Paste(text.into())], "cut at {cut}");
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn mouse_reports_have_places_from_zero() {
+    fn mouse_reports_have_coordinates_from_zero() {
         let Some(Input::Mouse(event)) = parse(b"\x1b[<0;10;5M").pop() else { panic!("no mouse event") };
         assert_eq!((event.kind, event.column, event.row), (MouseEventKind::Down(MouseButton::Left), 9, 4));
         let Some(Input::Mouse(event)) = parse(b"\x1b[<65;1;1M").pop() else { panic!("no mouse event") };
@@ -485,7 +485,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_are_survived_and_never_pile_up(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20)) {
+        fn any_bytes_in_any_pieces_are_parsed_with_bounded_memory(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20)) {
             let (mut parser, mut out) = (Parser::default(), vec![]);
             for piece in &pieces {
                 parser.advance(piece, &mut out);

@@ -13,7 +13,7 @@ use crate::{
         layout::Focus,
         msg::Cmd,
         overlay::{
-            burst::{Burst, MOST_AT_ONCE, MOST_CALLS},
+            burst::{Burst, MOST_CALLS, MOST_PARALLEL},
             entry::Entry,
         },
     },
@@ -25,9 +25,9 @@ impl Model {
     /// Returns the call that a burst would send: the one in the form, or the one under the cursor.
     pub(super) fn burst_spec(&self) -> Option<CallSpec> {
         let operation = match self.focus {
-            _ if self.in_view() => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
+            _ if self.in_view() => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
             Focus::Call | Focus::Servers | Focus::Info => self.call.sketch(),
-            _ => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
+            _ => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
         };
         operation.map(|operation| CallSpec { operation, origin: Origin::Console, timeout: None, run: None })
     }
@@ -41,7 +41,7 @@ impl Model {
         {
             if self.focus == Focus::Servers {
                 self.focus = Focus::Call;
-                self.toast(NoticeLevel::Info, "Its arguments come first; then it can be fired many times.");
+                self.toast(NoticeLevel::Info, "Fill in the arguments first.");
             }
             return;
         }
@@ -49,9 +49,9 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a call or a tool first.");
             return;
         };
-        let title = format!("Fire {} many times", self.feed.read_model.call_name(&spec.operation));
-        let note = format!("Up to {MOST_CALLS} calls, up to {MOST_AT_ONCE} at once. Esc stops the run.");
-        let entry = Entry::new(title, note, &[("calls", "100"), ("at once", "8")]);
+        let title = format!("Send {} many times", self.mirror.read_model.call_name(&spec.operation));
+        let note = format!("Up to {MOST_CALLS} calls, up to {MOST_PARALLEL} in parallel. Esc stops the burst.");
+        let entry = Entry::new(title, note, &[("calls", "100"), ("in parallel", "8")]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Burst(Box::new(spec))));
     }
 
@@ -59,33 +59,33 @@ impl Model {
     pub(super) fn burst_numbers(&self, entry: &Entry) -> Result<(u64, usize), String> {
         let number = |field: usize, word: &str, most: u64| {
             let text = entry.text(field).trim().replace(['_', ' ', '\''], "");
-            text.parse::<u64>().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| format!("{word} is a number from 1 to {most}."))
+            text.parse::<u64>().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| format!("{word} must be a number from 1 to {most}."))
         };
         let total = number(0, "calls", MOST_CALLS)?;
-        let at_once = number(1, "at once", MOST_AT_ONCE as u64)?;
-        Ok((total, usize::try_from(at_once).unwrap_or(MOST_AT_ONCE)))
+        let parallel = number(1, "in parallel", MOST_PARALLEL as u64)?;
+        Ok((total, usize::try_from(parallel).unwrap_or(MOST_PARALLEL)))
     }
 
     /// Starts a burst, after a confirmation if the tool may modify data.
-    pub(super) fn confirm_burst(&mut self, spec: CallSpec, total: u64, at_once: usize) -> Vec<Cmd> {
+    pub(super) fn confirm_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
         let question = self.destroy_question(&spec.operation, &format!("{total} times"));
         match question {
             Some(confirm) => {
-                self.modals.push(Modal::Confirm(confirm, Pending::Burst(Box::new(spec), total, at_once)));
+                self.modals.push(Modal::Confirm(confirm, Pending::Burst(Box::new(spec), total, parallel)));
                 vec![]
             }
-            None => self.start_burst(spec, total, at_once),
+            None => self.start_burst(spec, total, parallel),
         }
     }
 
-    pub(super) fn start_burst(&mut self, spec: CallSpec, total: u64, at_once: usize) -> Vec<Cmd> {
+    pub(super) fn start_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
         if self.engine_gone {
-            self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more.");
+            self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent.");
             return vec![];
         }
-        let name = self.feed.read_model.call_name(&spec.operation);
-        let now = self.now.max(self.feed.last);
-        self.modals.push(Modal::Burst(Box::new(Burst::new(spec, name, total, at_once, now))));
+        let name = self.mirror.read_model.call_name(&spec.operation);
+        let now = self.now.max(self.mirror.last);
+        self.modals.push(Modal::Burst(Box::new(Burst::new(spec, name, total, parallel, now))));
         self.burst_more()
     }
 
@@ -118,8 +118,8 @@ impl Model {
 
     /// Records calls that ended and submits more.
     pub(super) fn burst_events(&mut self, calls: &HashSet<CallId>) -> Vec<Cmd> {
-        let now = self.now.max(self.feed.last);
-        let read_model = &self.feed.read_model;
+        let now = self.now.max(self.mirror.last);
+        let read_model = &self.mirror.read_model;
         let Some(Modal::Burst(burst)) = self.modals.iter_mut().find(|m| matches!(m, Modal::Burst(_))) else { return vec![] };
         let ended: Vec<CallId> = burst.open().filter(|id| calls.contains(id)).collect();
         for id in ended {
@@ -152,14 +152,14 @@ impl Model {
 
     /// Stops the burst; if it is over, closes the dialog.
     pub(super) fn end_burst(&mut self) -> Vec<Cmd> {
-        let now = self.now.max(self.feed.last);
+        let now = self.now.max(self.mirror.last);
         let Some(burst) = self.burst() else { return vec![] };
         if burst.over() {
             self.modals.retain(|modal| !matches!(modal, Modal::Burst(_)));
             return vec![];
         }
         burst.stop(now);
-        let cancel = |call| Cmd::Command(Command::Cancel { call, reason: "the run was stopped at the console".into() });
+        let cancel = |call| Cmd::Command(Command::Cancel { call, reason: "the burst was stopped in the console".into() });
         burst.open().map(cancel).collect()
     }
 }

@@ -29,7 +29,7 @@ impl Model {
 
     pub(super) fn submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
         if self.engine_gone {
-            self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more.");
+            self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent.");
             return vec![];
         }
         let token = self.next_token;
@@ -56,7 +56,7 @@ impl Model {
                 self.came_from = self.focus;
             }
             let mut detail = Detail::default();
-            detail.show(Some(call), &self.feed.read_model);
+            detail.show(Some(call), &self.mirror.read_model);
             self.end_detail();
             self.detail = Some(detail);
             self.focus = Focus::Detail;
@@ -70,19 +70,19 @@ impl Model {
     }
 
     pub(super) fn cancel(&mut self) -> Vec<Cmd> {
-        let running = |id: &CallId| self.feed.read_model.call(*id).is_some_and(|c| c.settled.is_none());
+        let running = |id: &CallId| self.mirror.read_model.call(*id).is_some_and(|c| c.settled.is_none());
         match self.meant_call().filter(running) {
-            Some(call) => vec![Cmd::Command(Command::Cancel { call, reason: "cancelled at the console".into() })],
+            Some(call) => vec![Cmd::Command(Command::Cancel { call, reason: "cancelled in the console".into() })],
             None => {
-                self.toast(NoticeLevel::Info, "No call is running here. q leaves Switchboard.");
+                self.toast(NoticeLevel::Info, "No call is running here. q quits Switchboard.");
                 vec![]
             }
         }
     }
 
     pub(super) fn refire(&mut self) -> Vec<Cmd> {
-        let Some(call) = self.meant_call().and_then(|id| self.feed.read_model.call(id)) else {
-            self.toast(NoticeLevel::Info, "There is no call here yet that could be fired again.");
+        let Some(call) = self.meant_call().and_then(|id| self.mirror.read_model.call(id)) else {
+            self.toast(NoticeLevel::Info, "No call to send again.");
             return vec![];
         };
         // This call comes from the user, even if the earlier one was a step of a run.
@@ -99,7 +99,7 @@ impl Model {
 
     /// Loads the call under the cursor into the form.
     pub(super) fn edit_again(&mut self) {
-        let Some(spec) = self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|c| c.spec.clone()) else { return };
+        let Some(spec) = self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|c| c.spec.clone()) else { return };
         let Some(node) = node_of(&spec.operation) else {
             self.toast(NoticeLevel::Info, "This kind of request has no form.");
             return;
@@ -107,9 +107,9 @@ impl Model {
         self.go_to(&node);
         if self.tree.selected() != Some(&node) {
             // Not in any list: a resource that was read through a template, or one that was removed.
-            self.toast(NoticeLevel::Info, format!("{} is in no list of {} now.", spec.operation.subject(), spec.operation.server()));
+            self.toast(NoticeLevel::Info, format!("{} does not list {} any more.", spec.operation.server(), spec.operation.subject()));
         }
-        self.call.show(Some(&node), &self.feed.read_model);
+        self.call.show(Some(&node), &self.mirror.read_model);
         if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
             self.call.set_arguments(arguments);
         }

@@ -47,7 +47,7 @@ impl Model {
         let here = self.modals.is_empty() && self.focus == Focus::Call && self.tree.filter().is_none();
         let typed = if here { self.call.typed() } else { None };
         let typed = typed.filter(|typed| {
-            let info = self.feed.read_model.server(&typed.server).and_then(|s| s.info.as_ref());
+            let info = self.mirror.read_model.server(&typed.server).and_then(|s| s.info.as_ref());
             info.is_some_and(|info| info.declares(&["completions"]))
         });
         if typed == self.completing.typed {
@@ -57,7 +57,7 @@ impl Model {
         if !same_place {
             self.call.suggest(vec![]);
         }
-        self.completing.due = typed.as_ref().map(|_| self.now.max(self.feed.last).plus(REST));
+        self.completing.due = typed.as_ref().map(|_| self.now.max(self.mirror.last).plus(REST));
         self.completing.typed = typed;
     }
 
@@ -86,7 +86,7 @@ impl Model {
     /// Shows the completions of the server, unless the user typed on meanwhile.
     pub(super) fn suggestions(&mut self, calls: &HashSet<CallId>) {
         let Some((call, asked)) = self.completing.call.take_if(|(call, _)| calls.contains(call)) else { return };
-        let Some(settled) = self.feed.read_model.call(call).map(|c| c.settled.clone()) else { return };
+        let Some(settled) = self.mirror.read_model.call(call).map(|c| c.settled.clone()) else { return };
         let Some(settled) = settled else {
             self.completing.call = Some((call, asked));
             return;

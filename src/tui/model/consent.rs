@@ -36,7 +36,7 @@ pub(super) struct Consent {
     /// Tools that may be called without a confirmation, with their definitions at that time.
     allowed: HashMap<ToolId, Option<Definition>>,
     /// Servers whose annotations are trusted, with the definitions of their tools at that time.
-    believed: HashMap<ServerId, HashMap<Arc<str>, Definition>>,
+    trusted_for_session: HashMap<ServerId, HashMap<Arc<str>, Definition>>,
 }
 
 /// A tool that needs a confirmation.
@@ -56,28 +56,28 @@ fn definition(read_model: &ConsoleState, tool: &ToolId) -> Option<Definition> {
 fn definitions(read_model: &ConsoleState, server: &ServerId) -> HashMap<Arc<str>, Definition> {
     let own = read_model.server(server).into_iter().chain(read_model.members(server));
     let names: BTreeSet<Arc<str>> = own.flat_map(|server| server.catalog.tools.iter().map(|tool| tool.name.clone())).collect();
-    let of = |name: Arc<str>| Some((name.clone(), definition(read_model, &ToolId::new(server.clone(), name))?));
-    names.into_iter().filter_map(of).collect()
+    let with_definition = |name: Arc<str>| Some((name.clone(), definition(read_model, &ToolId::new(server.clone(), name))?));
+    names.into_iter().filter_map(with_definition).collect()
 }
 
 impl Model {
     /// Returns why a tool needs a confirmation, by the rule of the configuration; `None` if it does not.
     fn concern(&self, tool: &ToolId) -> Option<Concern> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         let now = definition(read_model, tool);
         let allowed = self.consent.allowed.get(tool);
         if allowed.is_some_and(|then| *then == now) {
             return None;
         }
-        let then = self.consent.believed.get(&tool.server).map(|known| known.get(&tool.name).copied());
-        let believed = then.is_some_and(|then| then.is_some() && then == now);
+        let then = self.consent.trusted_for_session.get(&tool.server).map(|known| known.get(&tool.name).copied());
+        let trusted_for_session = then.is_some_and(|then| then.is_some() && then == now);
         let policy = match self.confirm {
-            ConfirmPolicy::Untrusted if believed => ConfirmPolicy::Destructive,
+            ConfirmPolicy::Untrusted if trusted_for_session => ConfirmPolicy::Destructive,
             policy => policy,
         };
         let hints = may_destroy(tool, read_model, policy)?;
         let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, read_model);
-        Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !believed) })
+        Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !trusted_for_session) })
     }
 
     /// Returns the confirmation of a call that may modify data, if one is needed; `times` says how
@@ -86,28 +86,25 @@ impl Model {
         let Operation::Tool { tool, .. } = operation else { return None };
         let Concern { hints, relied_upon, changed } = self.concern(tool)?;
         let claim = if relied_upon {
-            format!("The server says of it: {}.", hints.words())
+            format!("The server calls it {}.", hints.words())
         } else {
-            format!(
-                "Its server is not marked as trusted, so what it says of it ({}) is not relied upon; trusted = true in its table changes that.",
-                hints.words()
-            )
+            format!("The server calls it {}, but you have not marked the server as trusted (`trusted = true`).", hints.words())
         };
-        let again = if changed { "Its server has changed it since you answered for it. " } else { "" };
-        let name = self.feed.read_model.call_name(operation);
+        let changed_note = if changed { "The server has changed it since you answered. " } else { "" };
+        let name = self.mirror.read_model.call_name(operation);
         let (title, once) = if times.is_empty() {
-            (format!("Fire {name}?"), "fire this once".to_owned())
+            (format!("Call {name}?"), "call once".to_owned())
         } else {
-            (format!("Fire {name} {times}?"), format!("fire {times}"))
+            (format!("Call {name} {times}?"), format!("call {times}"))
         };
-        let believe = format!("fire, and believe {} in this session", tool.server);
-        let mut choices = vec![(Action::Yes, once.as_str()), (Action::Always, "fire, and do not ask again for this tool")];
+        let trust = format!("call, and trust {} for this session", tool.server);
+        let mut choices = vec![(Action::Yes, once.as_str()), (Action::Always, "call, and do not ask again for this tool")];
         if !relied_upon {
-            choices.push((Action::Believe, &believe));
+            choices.push((Action::TrustServer, &trust));
         }
-        choices.push((Action::No, "do not fire"));
-        let mut confirm = Confirm::new(title, format!("{again}This tool may change or destroy something. {claim}"), &choices);
-        confirm.about = vec![(tool.clone(), definition(&self.feed.read_model, tool))];
+        choices.push((Action::No, "do not call"));
+        let mut confirm = Confirm::new(title, format!("{changed_note}This tool may modify data. {claim}"), &choices);
+        confirm.about = vec![(tool.clone(), definition(&self.mirror.read_model, tool))];
         // The cursor is on "no": an extra Enter must not start what the server itself calls destructive.
         if hints.may_destroy(true) {
             confirm.window.cursor = choices.len() - 1;
@@ -117,7 +114,7 @@ impl Model {
 
     /// Returns the confirmation of a run whose tools need one.
     fn run_question(&self, name: &str, plan: &Plan) -> Option<Confirm> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         let names: BTreeSet<String> = catalog_lookup::tools_of(plan).into_iter().collect();
         let (mut lines, mut about, mut changed, mut destroys) = (vec![], vec![], false, false);
         for tool in names {
@@ -142,10 +139,10 @@ impl Model {
         let more = lines.len().saturating_sub(LISTED);
         lines.truncate(LISTED);
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        let again = if changed { "A server has changed its tools since you answered for them. " } else { "" };
-        let text = format!("{again}This run may change or destroy something. It may call {}{more}.", lines.join(", "));
+        let changed_note = if changed { "A server has changed its tools since you answered. " } else { "" };
+        let text = format!("{changed_note}This run may modify data. It may call {}{more}.", lines.join(", "));
         let choices =
-            [(Action::Yes, "run this once"), (Action::Always, "run, and do not ask again for these tools"), (Action::No, "do not run")];
+            [(Action::Yes, "run once"), (Action::Always, "run, and do not ask again for these tools"), (Action::No, "do not run")];
         let mut confirm = Confirm::new(format!("Run {name}?"), text, &choices);
         confirm.about = about;
         if destroys {
@@ -163,9 +160,9 @@ impl Model {
 
     /// Returns whether the definition of a confirmed tool has changed meanwhile. The answer then applies to something else.
     pub(super) fn outdated(&mut self, confirm: &Confirm) -> bool {
-        let changed = confirm.about.iter().any(|(tool, then)| definition(&self.feed.read_model, tool) != *then);
+        let changed = confirm.about.iter().any(|(tool, then)| definition(&self.mirror.read_model, tool) != *then);
         if changed {
-            self.toast(NoticeLevel::Warn, "The server changed the tool while the question was open: nothing was sent. Look at it again.");
+            self.toast(NoticeLevel::Warn, "The server changed the tool while the question was open: nothing was sent. Check it again.");
         }
         changed
     }
@@ -174,10 +171,10 @@ impl Model {
     pub(super) fn allow(&mut self, answer: Action, confirm: &Confirm) {
         match answer {
             Action::Always => self.consent.allowed.extend(confirm.about.iter().cloned()),
-            Action::Believe => {
+            Action::TrustServer => {
                 for (tool, _) in &confirm.about {
-                    let known = definitions(&self.feed.read_model, &tool.server);
-                    self.consent.believed.insert(tool.server.clone(), known);
+                    let known = definitions(&self.mirror.read_model, &tool.server);
+                    self.consent.trusted_for_session.insert(tool.server.clone(), known);
                 }
             }
             _ => {}

@@ -68,7 +68,7 @@ impl Model {
             return self.view_call();
         }
         match (self.focus, &self.detail) {
-            (Focus::Traffic, _) => self.traffic.selected(&self.feed.read_model).map(|c| c.id),
+            (Focus::Traffic, _) => self.traffic.selected(&self.mirror.read_model).map(|c| c.id),
             (_, Some(detail)) => detail.call(),
             _ => self.result.call(),
         }

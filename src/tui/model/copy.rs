@@ -17,8 +17,8 @@ use crate::{
         msg::Cmd,
         overlay::menu::{Menu, MenuRow},
         pane::detail::Detail,
+        tabs::View,
         tree::Node,
-        views::View,
     },
 };
 
@@ -29,16 +29,16 @@ impl Model {
     pub(super) fn ask_copy(&mut self) {
         let mut kinds: Vec<(CopyKind, char, &str, String)> = vec![];
         let value = match self.focus {
-            _ if self.in_view() => "result of the call under the cursor",
-            Focus::Servers | Focus::Info => "name, or the report of a failure",
+            _ if self.in_view() => "result of the selected call",
+            Focus::Servers | Focus::Info => "name, or failure report",
             Focus::Call => "arguments",
-            Focus::Traffic => "result of the call under the cursor",
-            Focus::Result | Focus::Detail => "value under the cursor",
+            Focus::Traffic => "result of the selected call",
+            Focus::Result | Focus::Detail => "selected value",
         };
         kinds.push((CopyKind::Value, 'y', "value", value.into()));
         if let Some(operation) = self.copied_operation() {
-            let http = self.feed.read_model.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
-            let json = if self.focus == Focus::Call && !self.in_view() { "the arguments" } else { "the whole result, or the arguments" };
+            let http = self.mirror.read_model.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
+            let json = if self.focus == Focus::Call && !self.in_view() { "arguments" } else { "complete result, or arguments" };
             kinds.push((CopyKind::Json, 'j', "JSON", json.into()));
             kinds.push((CopyKind::CallLine, 'c', "command line", "switchboard call …".into()));
             if http {
@@ -46,7 +46,7 @@ impl Model {
             }
         }
         if self.frames().is_some_and(|frames| !frames.pieces.is_empty()) {
-            kinds.push((CopyKind::Frames, 'f', "raw frames", "exactly as they crossed the wire".into()));
+            kinds.push((CopyKind::Frames, 'f', "raw frames", "exactly as sent and received".into()));
         }
         if let Some(server) = self.copied_server() {
             kinds.push((CopyKind::McpServers, 'm', "mcpServers entry", format!("{server}, for other clients' JSON")));
@@ -75,7 +75,7 @@ impl Model {
             Ok(_) => vec![],
             Err(ticket) => {
                 self.copying = Some(ticket);
-                self.toast(NoticeLevel::Info, format!("Making {} ready for the clipboard …", size(bytes)));
+                self.toast(NoticeLevel::Info, format!("Preparing {} for the clipboard …", size(bytes)));
                 tasks.into_iter().map(Cmd::Work).collect()
             }
         }
@@ -83,14 +83,14 @@ impl Model {
 
     /// Puts the prepared text on the clipboard.
     pub(super) fn copied(&mut self, kind: CopyKind, mut copied: Copied) -> Vec<Cmd> {
-        let secrets: Vec<Secret> = self.feed.read_model.servers.iter().flat_map(|server| server.spec.secrets()).collect();
+        let secrets: Vec<Secret> = self.mirror.read_model.servers.iter().flat_map(|server| server.spec.secrets()).collect();
         let redactor = Redactor::new(&secrets);
         if redactor.finds(copied.text.as_bytes()) {
             redactor.redact_in(&mut copied.text);
             copied.notes.push("configured secrets are masked");
         }
         if copied.text.is_empty() {
-            self.toast(NoticeLevel::Info, "There is nothing to copy here.");
+            self.toast(NoticeLevel::Info, "Nothing to copy here.");
             return vec![];
         }
         let count = size(copied.text.len() as u64);
@@ -102,17 +102,17 @@ impl Model {
 
     /// Returns the text of kinds that are written for the clipboard, not copied as received.
     fn written(&self, kind: CopyKind) -> Option<Copied> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match kind {
             CopyKind::CallLine => call_line(&self.copied_operation()?, read_model, &self.invocation),
             CopyKind::Curl => curl(&self.copied_operation()?, read_model),
             _ => Some(mcp_servers(&read_model.server(&self.copied_server()?.as_str().into())?.spec)),
         }
-        .map(said)
+        .map(escaped)
     }
 
     fn value(&self) -> Option<Material> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         if let Some(detail) = self.copied_detail() {
             return detail.copy(read_model);
         }
@@ -136,12 +136,12 @@ impl Model {
     fn copied_detail(&self) -> Option<Call<'_>> {
         let made = |call: Option<CallId>| {
             let mut detail = Detail::default();
-            detail.show(call, &self.feed.read_model);
+            detail.show(call, &self.mirror.read_model);
             call.map(|_| Call::Made(Box::new(detail)))
         };
         match (self.views.current, self.focus) {
             (View::Console, Focus::Servers | Focus::Info | Focus::Call) => None,
-            (View::Console, Focus::Traffic) => made(self.traffic.selected(&self.feed.read_model).map(|c| c.id)),
+            (View::Console, Focus::Traffic) => made(self.traffic.selected(&self.mirror.read_model).map(|c| c.id)),
             (View::Console, Focus::Result | Focus::Detail) => Some(Call::Shown(self.shown())),
             _ => match &self.views.entry {
                 Some(entry) if entry.call().is_some() => Some(Call::Shown(&entry.detail)),
@@ -172,7 +172,7 @@ impl Model {
     fn copied_operation(&self) -> Option<Operation> {
         match self.focus {
             Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.call.sketch(),
-            _ => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
+            _ => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
         }
     }
 
@@ -204,7 +204,7 @@ impl std::ops::Deref for Call<'_> {
     }
 }
 
-fn said(copied: Copied) -> Copied {
+fn escaped(copied: Copied) -> Copied {
     let mut shown = plain(&copied.text);
     shown.notes.extend(copied.notes);
     shown

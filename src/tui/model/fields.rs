@@ -12,7 +12,7 @@ impl Model {
     pub(super) fn long_text(&mut self) {
         match self.call.field_text() {
             Some((path, name, text)) => self.modals.push(Modal::LongText(Box::new(LongText::new(path, name, &text)))),
-            None => self.toast(NoticeLevel::Info, "This field holds no text."),
+            None => self.toast(NoticeLevel::Info, "This field has no text to edit."),
         }
     }
 
@@ -26,7 +26,7 @@ impl Model {
     /// Opens the field under the cursor in `$EDITOR`.
     pub(super) fn field_editor(&mut self) -> Vec<Cmd> {
         let Some((path, _, text)) = self.call.field_text() else {
-            self.toast(NoticeLevel::Info, "This field holds no text.");
+            self.toast(NoticeLevel::Info, "This field has no text to edit.");
             return vec![];
         };
         self.in_editor = Some(path);
@@ -55,7 +55,7 @@ impl Model {
     pub(super) fn answer_text(&mut self, read: Result<String, String>) {
         let taken = match (read, self.modals.last_mut()) {
             (Ok(text), Some(Modal::Inbox(inbox))) => inbox.set_answer(&text),
-            (Ok(_), _) => Err("The question is gone; the file was not used.".into()),
+            (Ok(_), _) => Err("The question was closed; the file was not used.".into()),
             (Err(why), _) => Err(why),
         };
         if let Err(why) = taken {

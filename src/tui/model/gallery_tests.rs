@@ -41,8 +41,8 @@ fn policies(width: u16, height: u16, theme: Theme, pressed: &str) -> Model {
     m
 }
 
-fn flows(width: u16, height: u16, theme: Theme, told: bool, pressed: &str) -> Model {
-    let mut ran = harness(width, height, told);
+fn flows(width: u16, height: u16, theme: Theme, with_runs: bool, pressed: &str) -> Model {
+    let mut ran = harness(width, height, with_runs);
     ran.model.theme = theme;
     ran.keys(pressed);
     ran.model
@@ -126,7 +126,7 @@ fn resolved(theme: &Theme, style: Style) -> (Color, Color, Modifier) {
     (style.fg.unwrap_or(text), style.bg.unwrap_or(theme.background), style.add_modifier)
 }
 
-fn told((fg, bg, modifier): (Color, Color, Modifier)) -> String {
+fn format_style((fg, bg, modifier): (Color, Color, Modifier)) -> String {
     let bits: Vec<String> = modifier.iter_names().map(|(name, _)| format!("+{}", name.to_lowercase())).collect();
     format!("{fg}/{bg}{}", bits.concat())
 }
@@ -141,7 +141,7 @@ fn role(theme: &Theme, cell: &Cell) -> String {
     }
     let names: Vec<&str> = roles(theme).into_iter().filter(|(_, s)| resolved(theme, *s) == seen).map(|(name, _)| name).collect();
     match names.as_slice() {
-        [] => told(seen),
+        [] => format_style(seen),
         ["text", ..] => "·".into(),
         names => names.join("="),
     }
@@ -176,7 +176,7 @@ fn every_view_in_every_size_and_theme() {
             let theme = theme();
             let mut out = String::from("The theme:\n");
             for (name, style) in roles(&theme) {
-                let _ = writeln!(out, "{name} {}", told(resolved(&theme, style)));
+                let _ = writeln!(out, "{name} {}", format_style(resolved(&theme, style)));
             }
             for scene in SCENES {
                 let mut plain = (scene.made)(width, height, Theme::ansi());

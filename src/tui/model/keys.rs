@@ -10,6 +10,7 @@ use crate::tui::{
     layout::Focus,
     msg::Cmd,
     pane::call::Outcome,
+    tree::{FilterEnd, Folding},
     widget::{form::FormView, window::Move},
 };
 
@@ -87,7 +88,7 @@ impl Model {
         if self.modals.is_empty() && self.in_view() {
             return self.view_key(key);
         }
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 edit(&mut help.search, key);
@@ -133,9 +134,9 @@ impl Model {
         if let Some(filter) = self.tree.filter() {
             let mut filter = filter.to_owned();
             if edit(&mut filter, key) {
-                self.tree.set_filter(Some(filter), false, &self.feed.read_model);
+                self.tree.set_filter(filter, &self.mirror.read_model);
             } else if key.code == KeyCode::Backspace {
-                self.tree.set_filter(None, false, &self.feed.read_model);
+                self.tree.end_filter(FilterEnd::Cancel, &self.mirror.read_model);
             }
             return vec![];
         }
@@ -164,7 +165,7 @@ impl Model {
             Action::Left | Action::Right => return self.sideways(pane, action, page),
             _ => return,
         };
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match pane {
             Focus::Servers => {
                 self.end_detail();
@@ -190,9 +191,9 @@ impl Model {
     }
 
     fn sideways(&mut self, pane: Focus, action: Action, page: usize) {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match pane {
-            Focus::Servers => self.tree.fold(Some(action == Action::Right), read_model),
+            Focus::Servers => self.tree.fold(if action == Action::Right { Folding::Unfold } else { Folding::Fold }, read_model),
             Focus::Result => self.result.act(action, read_model, page),
             Focus::Detail => {
                 if let Some(detail) = &mut self.detail {

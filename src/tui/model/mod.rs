@@ -43,18 +43,18 @@ use crate::domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, read
 
 use super::{
     ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Preferences,
+    activity::Activity,
     background::{Done, Job, JobHandle, Worked},
     copying::Invocation,
     keymap::Keymap,
     layout::{Divider, Focus, Layout, Room},
     msg::{Cmd, Msg},
-    overlay::{toast::Toast, welcome::Offer},
+    overlay::{toast::Toast, welcome::WelcomeState},
     pane::{DrawContext, call::CallPane, detail::Detail, entry::Entry, info::InfoPane, traffic::TrafficPane},
-    state_mirror::Feed,
-    strip::Strip,
+    state_mirror::StateMirror,
+    tabs::Views,
     theme::Theme,
     tree::{Node, Tree},
-    views::Views,
 };
 
 use self::consent::Consent;
@@ -85,11 +85,11 @@ pub struct Parts<'m> {
 /// The complete state.
 pub struct Model {
     /// The read model as of the last event.
-    pub feed: Feed,
+    pub mirror: StateMirror,
     /// Now, on the engine's clock.
     pub now: Stamp,
     /// Animation steps so far.
-    pub beat: u64,
+    pub tick: u64,
     /// The colours.
     pub theme: Theme,
     /// The keys.
@@ -117,7 +117,7 @@ pub struct Model {
     /// Traffic, timeline and health.
     pub views: Views,
     /// The last minute of every server.
-    pub strip: Strip,
+    pub activity: Activity,
     /// Dialogs, the last one on top.
     pub modals: Vec<Modal>,
     /// Messages in the corner.
@@ -126,7 +126,7 @@ pub struct Model {
     pub sequence: Vec<KeyCombination>,
     size: (u16, u16),
     zoom: bool,
-    strip_shown: bool,
+    activity_shown: bool,
     room: Room,
     /// The border that is being dragged.
     drag: Option<Divider>,
@@ -134,7 +134,7 @@ pub struct Model {
     /// The user's answers about tools and servers in this session.
     consent: Consent,
     /// The servers that the welcome offers.
-    offer: Option<Offer>,
+    welcome_state: Option<WelcomeState>,
     /// A project's file whose approval opens as soon as no typed letter could be taken for the answer.
     approval: Option<ApprovalPrompt>,
     /// A project that the user rejected: it is not used, and its approval opens again only on request.
@@ -174,12 +174,12 @@ impl Model {
             Msg::Events(events) => self.events(&events),
             Msg::EngineGone => {
                 self.engine_gone = true;
-                self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more. q leaves.");
+                self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent. q quits.");
                 vec![]
             }
-            Msg::Beat(now) => {
+            Msg::Tick(now) => {
                 self.now = self.now.max(now);
-                self.beat = self.beat.wrapping_add(1);
+                self.tick = self.tick.wrapping_add(1);
                 let mut commands = self.complete();
                 commands.extend(self.burst_more());
                 commands
@@ -209,7 +209,7 @@ impl Model {
                 vec![]
             }
         };
-        self.settle();
+        self.reconcile();
         commands.extend(self.take_tasks());
         commands
     }
@@ -235,7 +235,7 @@ impl Model {
             let mine = self.copying.take_if(|ticket| *ticket == worked.ticket).is_some();
             return if mine { self.copied(kind, copied) } else { vec![] };
         }
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         let details = self.detail.iter_mut().chain([&mut self.result]);
         if let Some(detail) = { details }.find(|detail| detail.wants(&worked.ticket)) {
             detail.worked(worked.done, read_model);
@@ -253,9 +253,9 @@ impl Model {
                 (self.theme, self.keymap, self.confirm) = (theme, keymap, confirm);
                 // An unfinished sequence may have another meaning now.
                 self.sequence.clear();
-                self.toast(NoticeLevel::Info, "Colours, keys and questions are those of the changed configuration.");
+                self.toast(NoticeLevel::Info, "Configuration reloaded: theme, keys and confirmations.");
             }
-            ConsoleUpdate::Workflows(shelf) => self.flows_changed(&shelf),
+            ConsoleUpdate::Workflows(library) => self.flows_changed(&library),
             ConsoleUpdate::Past(runs) => self.views.flows.past = runs,
             ConsoleUpdate::Approval(prompt) => {
                 // The open dialog shows servers that are outdated now.
@@ -266,7 +266,7 @@ impl Model {
                     None => (None, prompt),
                 };
             }
-            ConsoleUpdate::Offer(offer) => self.offered(offer),
+            ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
         }
     }
@@ -278,17 +278,17 @@ impl Model {
 
     /// Returns the read model.
     pub fn read_model(&self) -> &ConsoleState {
-        &self.feed.read_model
+        &self.mirror.read_model
     }
 
     /// Returns what panes need to draw.
     pub fn look(&self) -> DrawContext<'_> {
         DrawContext {
-            read_model: &self.feed.read_model,
+            read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
-            now: self.now.max(self.feed.last),
-            beat: self.beat,
+            now: self.now.max(self.mirror.last),
+            tick: self.tick,
             focused: false,
         }
     }
@@ -296,11 +296,11 @@ impl Model {
     /// Returns the same with the panes themselves: their widgets update their scroll offset while they draw.
     pub fn parts(&mut self, focused: bool) -> (DrawContext<'_>, Parts<'_>) {
         let look = DrawContext {
-            read_model: &self.feed.read_model,
+            read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
-            now: self.now.max(self.feed.last),
-            beat: self.beat,
+            now: self.now.max(self.mirror.last),
+            tick: self.tick,
             focused,
         };
         let parts = Parts {

@@ -11,13 +11,13 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::tui::{
     action::Action,
+    draw,
     keymap::{self, Context},
     layout::Focus,
     msg::Cmd,
-    pane::{servers, strip},
-    tree::Node,
-    view,
-    views::{Part, View},
+    pane::{activity, servers},
+    tabs::{Part, View},
+    tree::{FilterEnd, Node},
     widget::window::Move,
 };
 
@@ -95,8 +95,8 @@ impl Model {
         if y == self.layout.header.y || y == self.layout.footer.y {
             return self.press_key(&picture, x, y).unwrap_or_default();
         }
-        if self.layout.strip.is_some_and(|place| place.contains((x, y).into())) {
-            return self.press_strip(y);
+        if self.layout.activity.is_some_and(|place| place.contains((x, y).into())) {
+            return self.press_activity(y);
         }
         if self.in_view() {
             return match self.views.at(x, y) {
@@ -109,7 +109,7 @@ impl Model {
         // Outside of the tree, a click accepts what the filter found.
         if pane != Focus::Servers && self.tree.filter().is_some() {
             let found = self.tree.selected().is_some();
-            self.tree.set_filter(None, found, &self.feed.read_model);
+            self.tree.end_filter(if found { FilterEnd::Accept } else { FilterEnd::Cancel }, &self.mirror.read_model);
         }
         if matches!(pane, Focus::Servers | Focus::Traffic) {
             return self.press_row(pane, place, y, &picture, x);
@@ -160,7 +160,7 @@ impl Model {
             };
             self.focus = pane;
             let again = was == pane && row == self.tree.window.cursor;
-            self.tree.put(row);
+            self.tree.move_to(row);
             self.end_detail();
             let folds = self.tree.row().is_some_and(|r| r.open.is_some());
             let on_sign = folds && matches!(picture[(x, y)].symbol(), "▾" | "▸");
@@ -173,22 +173,22 @@ impl Model {
             };
         }
         self.focus = pane;
-        let before = self.traffic.selected(&self.feed.read_model).map(|c| c.id);
-        let hit = self.traffic.click(&self.feed.read_model, place, y);
-        let again = hit && was == pane && before == self.traffic.selected(&self.feed.read_model).map(|c| c.id);
+        let before = self.traffic.selected(&self.mirror.read_model).map(|c| c.id);
+        let hit = self.traffic.click(&self.mirror.read_model, place, y);
+        let again = hit && was == pane && before == self.traffic.selected(&self.mirror.read_model).map(|c| c.id);
         if again { self.act(Action::Open) } else { vec![] }
     }
 
     /// Selects the server of the lane that was clicked.
-    fn press_strip(&mut self, y: u16) -> Vec<Cmd> {
-        let Some(place) = self.layout.strip else { return vec![] };
-        if let Some(server) = strip::lane_at(&self.strip, self.look(), place, y) {
+    fn press_activity(&mut self, y: u16) -> Vec<Cmd> {
+        let Some(place) = self.layout.activity else { return vec![] };
+        if let Some(server) = activity::lane_at(&self.activity, self.look(), place, y) {
             if self.tree.filter().is_some() {
-                self.tree.set_filter(None, false, &self.feed.read_model);
+                self.tree.end_filter(FilterEnd::Cancel, &self.mirror.read_model);
             }
             self.end_detail();
             self.views.show(View::Console);
-            self.tree.reveal(&Node::Server(server), &self.feed.read_model);
+            self.tree.reveal(&Node::Server(server), &self.mirror.read_model);
             self.focus = Focus::Servers;
         }
         vec![]
@@ -196,7 +196,7 @@ impl Model {
 
     /// Returns whether a cell of the header belongs to the badge for waiting questions.
     fn on_inbox_badge(&self, picture: &Buffer, x: u16) -> bool {
-        let Some(badge) = view::inbox_badge(self) else { return false };
+        let Some(badge) = draw::inbox_badge(self) else { return false };
         let (area, y) = (self.layout.header, self.layout.header.y);
         let row: Vec<&str> = (area.x..area.right()).map(|x| picture[(x, y)].symbol()).collect();
         let badge: Vec<String> = badge.chars().map(String::from).collect();
@@ -322,7 +322,7 @@ impl Model {
     /// Draws the current screen.
     fn picture(&mut self) -> Buffer {
         let mut picture = Buffer::empty(self.layout.screen);
-        view::draw(self, &mut picture);
+        draw::draw(self, &mut picture);
         picture
     }
 }

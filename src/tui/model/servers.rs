@@ -3,7 +3,7 @@
 use crate::{
     domain::{event::NoticeLevel, id::ServerId, server::Phase},
     engine::control::Command,
-    tui::{action::Action, msg::Cmd, views::View},
+    tui::{action::Action, msg::Cmd, tabs::View},
 };
 
 use super::Model;
@@ -14,7 +14,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a server first.");
             return vec![];
         };
-        let off = self.feed.read_model.server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
+        let off = self.mirror.read_model.server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
         let level = |level: &str| Command::LogLevel { server: server.clone(), level: level.into() };
         let command = match action {
             Action::Restart => Command::Restart { server },

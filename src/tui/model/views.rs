@@ -9,6 +9,7 @@ use crate::{
         background::Material,
         copying::{CopyKind, prepared},
         keymap::Context,
+        layout::Cycle,
         msg::Cmd,
         pane::{
             DrawContext,
@@ -17,7 +18,7 @@ use crate::{
             query::FilterLine,
             table::Clicked,
         },
-        views::{OnQuery, Part, View, Views},
+        tabs::{OnQuery, Part, View, Views},
         widget::{tabs, window::Move},
     },
 };
@@ -41,7 +42,7 @@ impl Model {
     /// Works on it for a few milliseconds.
     pub fn work(&mut self) {
         self.views.work(self.now);
-        self.settle();
+        self.reconcile();
     }
 
     /// Returns whether something in the view is animated.
@@ -49,8 +50,8 @@ impl Model {
         match self.views.current {
             View::Timeline => self.views.timeline.moving(&self.views.rows, self.now),
             // The rates change as the minute passes.
-            View::Health => self.feed.read_model.stats.per_minute(self.now) > 0,
-            View::Workflows => self.feed.read_model.runs.running > 0,
+            View::Health => self.mirror.read_model.stats.per_minute(self.now) > 0,
+            View::Workflows => self.mirror.read_model.runs.running > 0,
             _ => false,
         }
     }
@@ -126,12 +127,12 @@ impl Model {
                 self.view_move(self.views.part, action);
             }
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => match (&mut self.views.entry, self.views.current) {
-                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, &self.feed.read_model, 1),
+                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, &self.mirror.read_model, 1),
                 (_, View::Health) if action == Action::Fold => self.views.health.fold(None),
                 _ => {}
             },
-            Action::NextPane => self.view_turn(false),
-            Action::PreviousPane => self.view_turn(true),
+            Action::NextPane => self.view_go_to_part(Cycle::Next),
+            Action::PreviousPane => self.view_go_to_part(Cycle::Previous),
             Action::Open => return Some(self.view_open()),
             Action::Back => self.view_back(),
             Action::Filter => return self.view_filter(),
@@ -142,14 +143,14 @@ impl Model {
             Action::Follow => self.view_follow(),
             Action::NextTab | Action::PreviousTab => match (self.views.current, &mut self.views.entry) {
                 (View::Health, _) => self.views.health.lines.turn(),
-                (_, Some(entry)) => entry.detail.turn(action == Action::PreviousTab, &self.feed.read_model),
+                (_, Some(entry)) => entry.detail.turn(action == Action::PreviousTab, &self.mirror.read_model),
                 _ => {}
             },
             Action::Copy => return Some(self.view_copy()),
-            Action::Refire | Action::EditAgain | Action::Cancel
-                if self.view_call().and_then(|id| self.feed.read_model.call(id)).is_none() =>
+            Action::SendAgain | Action::EditAgain | Action::Cancel
+                if self.view_call().and_then(|id| self.mirror.read_model.call(id)).is_none() =>
             {
-                let text = if self.view_call().is_some() { "This call is no longer kept." } else { "No call is under the cursor." };
+                let text = if self.view_call().is_some() { "This call was dropped from memory." } else { "Select a call first." };
                 self.toast(NoticeLevel::Info, text);
             }
             _ => return None,
@@ -182,11 +183,10 @@ impl Model {
         }
     }
 
-    fn view_turn(&mut self, back: bool) {
+    fn view_go_to_part(&mut self, cycle: Cycle) {
         let order = self.views.order();
         let at = order.iter().position(|p| *p == self.views.part).unwrap_or(0);
-        let next = if back { at + order.len().saturating_sub(1) } else { at + 1 };
-        self.views.part = order.get(next % order.len().max(1)).copied().unwrap_or_default();
+        self.views.part = order.get(cycle.index(at, order.len())).copied().unwrap_or_default();
     }
 
     fn view_open(&mut self) -> Vec<Cmd> {
@@ -207,13 +207,13 @@ impl Model {
                     _ => self.views.timeline.freeze(self.now),
                 }
                 let mut entry = self.views.entry.take().unwrap_or_default();
-                entry.show(id, &self.views.rows, &self.feed.read_model);
+                entry.show(id, &self.views.rows, &self.mirror.read_model);
                 self.views.entry = Some(entry);
                 self.views.part = Part::Entry;
             }
             (_, Part::Entry) => {
                 if let Some(entry) = &mut self.views.entry {
-                    entry.act(Action::Open, &self.feed.read_model, 1);
+                    entry.act(Action::Open, &self.mirror.read_model, 1);
                 }
             }
             _ => {}
@@ -252,7 +252,7 @@ impl Model {
             (_, Some(entry)) => entry.copy(),
             _ => self.views.selected().and_then(|id| {
                 let mut entry = Entry::default();
-                entry.show(id, &self.views.rows, &self.feed.read_model);
+                entry.show(id, &self.views.rows, &self.mirror.read_model);
                 entry.copy()
             }),
         };
@@ -307,7 +307,7 @@ impl Model {
             },
             (Part::Entry, ..) => {
                 if let Some(entry) = &mut self.views.entry {
-                    entry.act(action, &self.feed.read_model, page);
+                    entry.act(action, &self.mirror.read_model, page);
                 }
             }
             (Part::Facts, _, Some(to)) => {
@@ -319,7 +319,7 @@ impl Model {
             }
             (Part::Lines, _, Some(to)) => {
                 let server = self.views.health.selected().map(|s| s.server.clone());
-                self.views.health.lines.go(to, server.as_ref(), &self.feed.read_model, place);
+                self.views.health.lines.go(to, server.as_ref(), &self.mirror.read_model, place);
             }
             _ => {}
         }
@@ -393,17 +393,17 @@ impl Model {
     }
 
     /// Returns whether an action of the view would have an effect now; `None` if the view does not decide.
-    pub(super) fn view_makes_sense(&self, action: Action) -> Option<bool> {
-        if let Some(sense) = self.flow_makes_sense(action) {
+    pub(super) fn view_enabled(&self, action: Action) -> Option<bool> {
+        if let Some(sense) = self.flow_enabled(action) {
             return Some(sense);
         }
         if !self.in_view() {
             return None;
         }
-        let call = || self.view_call().and_then(|id| self.feed.read_model.call(id));
+        let call = || self.view_call().and_then(|id| self.mirror.read_model.call(id));
         Some(match action {
             Action::Cancel => call().is_some_and(|c| c.settled.is_none()),
-            Action::Refire | Action::EditAgain => call().is_some(),
+            Action::SendAgain | Action::EditAgain => call().is_some(),
             Action::Follow => match self.views.current {
                 View::Traffic => !self.views.traffic.following(),
                 View::Timeline => !self.views.timeline.following(),
@@ -434,11 +434,11 @@ impl Model {
     /// Returns what the views need to draw, and the views.
     pub fn views_parts(&mut self) -> (DrawContext<'_>, &mut Views) {
         let look = DrawContext {
-            read_model: &self.feed.read_model,
+            read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
-            now: self.now.max(self.feed.last),
-            beat: self.beat,
+            now: self.now.max(self.mirror.last),
+            tick: self.tick,
             focused: false,
         };
         (look, &mut self.views)

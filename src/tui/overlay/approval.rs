@@ -10,7 +10,7 @@ use crate::tui::{
     widget::{paint::dialog, window::Window},
 };
 
-use super::{Seen, key_row};
+use super::{LastSize, key_row};
 
 /// The approval dialog.
 pub struct Approval {
@@ -19,7 +19,7 @@ pub struct Approval {
     /// Scroll.
     pub window: Window,
     /// Where its text was drawn last.
-    pub seen: Seen,
+    pub seen: LastSize,
 }
 
 impl Approval {

@@ -24,7 +24,7 @@ use super::key_row;
 /// The most calls of one run.
 pub const MOST_CALLS: u64 = 100_000;
 /// The most calls at once.
-pub const MOST_AT_ONCE: usize = 256;
+pub const MOST_PARALLEL: usize = 256;
 /// Rows of the histogram.
 const ROWS: usize = 12;
 
@@ -57,7 +57,7 @@ impl Burst {
             spec,
             name,
             total,
-            at_once: at_once.clamp(1, MOST_AT_ONCE).min(usize::try_from(total).unwrap_or(MOST_AT_ONCE)),
+            at_once: at_once.clamp(1, MOST_PARALLEL).min(usize::try_from(total).unwrap_or(MOST_PARALLEL)),
             asked: 0,
             tokens: HashSet::new(),
             open: HashSet::new(),

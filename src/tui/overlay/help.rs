@@ -2,7 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::Seen;
+use super::LastSize;
 
 use crate::tui::{
     action::{Action, Group},
@@ -27,7 +27,7 @@ pub struct Help {
     /// Scroll.
     pub window: Window,
     /// Where its text was drawn last.
-    pub seen: Seen,
+    pub seen: LastSize,
 }
 
 impl Help {

@@ -27,15 +27,15 @@ use super::{
 
 /// The room that a dialog's text had when it was drawn last: scrolling ends where the text ends there.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen(Cell<(u16, u16)>);
+pub struct LastSize(Cell<(u16, u16)>);
 
-impl Default for Seen {
+impl Default for LastSize {
     fn default() -> Self {
-        Seen(Cell::new((80, 20)))
+        LastSize(Cell::new((80, 20)))
     }
 }
 
-impl Seen {
+impl LastSize {
     fn note(&self, room: Rect) {
         self.0.set((room.width, room.height));
     }

@@ -2,7 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::Seen;
+use super::LastSize;
 
 use crate::{
     domain::{event::NoticeLevel, read_model::ConsoleState},
@@ -19,7 +19,7 @@ pub struct Notices {
     /// Scroll.
     pub window: Window,
     /// Where its text was drawn last.
-    pub seen: Seen,
+    pub seen: LastSize,
 }
 
 /// The glyph and the style of a level.

@@ -5,7 +5,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::Seen;
+use super::LastSize;
 
 use crate::tui::{
     action::Action,
@@ -37,7 +37,7 @@ pub struct FoundConfig {
 
 /// What can be offered.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Offer {
+pub struct WelcomeState {
     /// Configurations found.
     pub found: Vec<FoundConfig>,
     /// The user's own file, into which a choice is written.
@@ -58,7 +58,7 @@ impl FoundConfig {
 /// What was chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chosen {
-    /// Take over the configuration at this place of [`Offer::found`].
+    /// Take over the configuration at this place of [`WelcomeState::found`].
     Import(usize),
     /// Start the demo.
     Demo,
@@ -76,18 +76,18 @@ enum Page {
 /// The dialog.
 #[derive(Clone, Debug)]
 pub struct Welcome {
-    offer: Offer,
+    offer: WelcomeState,
     cursor: usize,
     page: Page,
     /// Scroll of the lines.
     window: Window,
-    seen: Seen,
+    seen: LastSize,
 }
 
 impl Welcome {
     /// The dialog with this to offer.
-    pub fn new(offer: Offer) -> Welcome {
-        Welcome { offer, cursor: 0, page: Page::List, window: Window::default(), seen: Seen::default() }
+    pub fn new(offer: WelcomeState) -> Welcome {
+        Welcome { offer, cursor: 0, page: Page::List, window: Window::default(), seen: LastSize::default() }
     }
 
     /// Whether letters are text.

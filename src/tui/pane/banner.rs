@@ -37,7 +37,7 @@ pub fn draw(look: DrawContext, area: Rect, buf: &mut Buffer) {
     let count = faults(read_model);
     if count > 0 {
         pen.put(&format!(" ‼ FAULTS INJECTED: {count} "), loud(theme.fail)).skip(1);
-        let key = look.keys.key(&[Context::Servers, Context::Health], Action::EndFaults).unwrap_or_default();
+        let key = look.keys.key(&[Context::Servers, Context::Health], Action::StopFaults).unwrap_or_default();
         let ends = format!(" {key} ends them ");
         // The way out is always told; of the faults themselves as many as fit.
         let keep = width(&ends) + if read_model.cache.trouble.is_some() { 24 } else { 0 };

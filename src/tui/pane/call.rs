@@ -389,7 +389,7 @@ impl CallPane {
     }
 
     fn draw_plain(&self, look: DrawContext, area: Rect, buf: &mut Buffer) {
-        let key = look.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
+        let key = look.keys.key(&[Context::Call], Action::Send).unwrap_or_default();
         let text = match &self.target {
             Some(Node::Resource(server, uri)) => {
                 self.draw_subscription(look, server, uri, area, buf);

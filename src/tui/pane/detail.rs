@@ -418,7 +418,7 @@ impl Detail {
         match call {
             None if self.call.is_some() => note(look, inner, buf, "This call is too long ago: its row was dropped to save memory."),
             None => {
-                let key = look.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
+                let key = look.keys.key(&[Context::Call], Action::Send).unwrap_or_default();
                 note(look, inner, buf, &format!("No call yet. {key} in the form above fires one; its result stands here."));
             }
             Some(call) => self.draw_call(call, look, inner, buf),
@@ -468,7 +468,7 @@ impl Detail {
                 (Outcome::Failed { failure }, _) => {
                     let mut sheet = Sheet::new(look.theme, area.width);
                     sheet.report(&failure.report());
-                    let key = look.keys.key(&[Context::Global], Action::Refire).unwrap_or_default();
+                    let key = look.keys.key(&[Context::Global], Action::SendAgain).unwrap_or_default();
                     sheet.gap().field("next", &format!("{key} fires it again"), look.theme.key);
                     sheet.draw(buf, area, self.scroll);
                 }

@@ -1,5 +1,6 @@
 //! The panes: plain structs that own cursor and scroll, and draw what they are given. They know no engine.
 
+pub mod activity;
 pub mod attempts;
 pub mod banner;
 pub mod breaker;
@@ -12,7 +13,6 @@ pub mod info;
 pub mod query;
 pub mod replicas;
 pub mod servers;
-pub mod strip;
 pub mod table;
 pub mod text_view;
 pub mod timeline;
@@ -42,7 +42,7 @@ pub struct DrawContext<'a> {
     /// Now, on the engine's clock.
     pub now: Stamp,
     /// Counts up while something moves.
-    pub beat: u64,
+    pub tick: u64,
     /// Whether the pane has the focus.
     pub focused: bool,
 }
@@ -56,7 +56,7 @@ impl DrawContext<'_> {
     /// The spinner as it stands.
     pub fn spinner(&self) -> &'static str {
         const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-        FRAMES[(self.beat % 10) as usize]
+        FRAMES[(self.tick % 10) as usize]
     }
 }
 

@@ -6,7 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
     action::Action,
-    filter::{self, Filter, Mistake},
+    filter::{self, Filter, ParseError},
     keymap::Context,
     rows::Rows,
     widget::{
@@ -30,7 +30,7 @@ pub struct FilterLine {
     editing: bool,
     /// What the filter was before it was edited.
     before: String,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<ParseError>,
     offers: Vec<String>,
     /// The offer that Tab took last; the next Tab takes the next one.
     taken: Option<usize>,
@@ -58,7 +58,7 @@ impl FilterLine {
     }
 
     /// What of it cannot be understood.
-    pub fn mistakes(&self) -> &[Mistake] {
+    pub fn mistakes(&self) -> &[ParseError] {
         &self.mistakes
     }
 

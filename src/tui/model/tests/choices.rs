@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::catalog::{RawLists, ServerCatalog},
-    tui::{model::workflows_tests, views::Part},
+    tui::{model::workflows_tests, tabs::Part},
 };
 
 const PRESS: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
@@ -28,7 +28,7 @@ fn configuring(width: u16, height: u16) -> Harness {
 fn asked(width: u16, height: u16) -> Harness {
     let schema = r#"{"type":"object","properties":{"zone":{"enum":["Berlin","Lima","Paris","Tokyo","Quito"]}},"required":["zone"]}"#;
     let question = Question::Form { message: "Where are you?".into(), schema: Body::from(schema) };
-    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
     let mut harness = Harness::busy(width, height);
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) }).keys("space");
     harness
@@ -89,7 +89,7 @@ fn the_wheel_moves_in_the_list_that_it_is_over() {
 }
 
 #[test]
-fn a_click_beside_the_list_closes_it_and_does_what_it_means_there() {
+fn a_click_outside_of_the_list_closes_it_and_has_its_usual_effect() {
     let mut harness = configuring(132, 42);
     harness.send(mouse(PRESS, (5, 5)));
     assert_eq!((open(&mut harness), harness.model.focus), (false, Focus::Servers));

@@ -35,12 +35,12 @@ const DIALOGS: [Dialog; 13] = [
     ("approval", |w, h| {
         let lines = vec!["files: npx -y @modelcontextprotocol/server-filesystem /srv".into(), "    with TOKEN=…".into()];
         let prompt = ApprovalPrompt { path: ".mcp.json".into(), lines, hash: "5f0c".repeat(16) };
-        Harness::with(w, h, fake::shop_state(), Startup::Approval(prompt))
+        Harness::with(w, h, test_support::shop_state(), Startup::Approval(prompt))
     }),
-    ("welcome", |w, h| Harness::with(w, h, fake::shop().0, Startup::Welcome(offer()))),
+    ("welcome", |w, h| Harness::with(w, h, test_support::shop().0, Startup::Welcome(offer()))),
     ("inbox_form", |w, h| {
         let mut harness = Harness::busy(w, h);
-        harness.event(fake::ask(1));
+        harness.event(test_support::ask(1));
         harness
     }),
     ("inbox_url", |w, h| {
@@ -63,7 +63,7 @@ fn pressed(width: u16, height: u16, keys: &str) -> Harness {
 /// Returns a console in which a server asks a question, whatever its policy is.
 fn asked(width: u16, height: u16, question: Question) -> Harness {
     let mut harness = Harness::busy(width, height);
-    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
     if harness.model.modals.is_empty() {
         harness.keys("i");

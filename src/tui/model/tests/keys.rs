@@ -47,7 +47,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
     assert_ne!(chosen(&harness), Some(PaletteChoice::Action(Action::Quit)));
     harness.keys("down down down");
     let before = chosen(&harness);
-    let mut script = fake::Script::after(harness.model.read_model().seq);
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
     let lists = crate::domain::catalog::RawLists {
         tools: vec![Body::from(r#"{"name":"fresh","inputSchema":{"type":"object"}}"#)],
         ..Default::default()
@@ -96,7 +96,7 @@ fn the_palette_offers_every_action_where_it_does_something() {
     harness.keys("1 ctrl-p").text("view traffic").keys("enter ctrl-p").text("top").keys("enter ctrl-p").text("open").keys("enter");
     assert!(harness.model.views.entry.is_some(), "{}", harness.frame());
     let prompt = ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![], hash: "one".into() };
-    let mut rejected = Harness::with(132, 44, fake::shop_state(), Startup::Approval(prompt));
+    let mut rejected = Harness::with(132, 44, test_support::shop_state(), Startup::Approval(prompt));
     rejected.keys("n");
     at(&mut rejected, &[Action::Review], &[]);
     // A completion can be accepted only while a server offers some; answers of dialogs are given there.
@@ -135,9 +135,9 @@ fn the_cursor_stays_on_its_tool_while_lists_change() {
     let mut harness = Harness::new(120, 40);
     harness.tool("track").keys("esc");
     let before = harness.selected();
-    let mut script = fake::Script::after(harness.model.read_model().seq);
-    script.server(9000, fake::spec("another", None), Phase::Ready);
-    script.push(9001, EventKind::ServerRemoved { server: fake::server("database") });
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    script.server(9000, test_support::spec("another", None), Phase::Ready);
+    script.push(9001, EventKind::ServerRemoved { server: test_support::server("database") });
     harness.send(Msg::Events(script.events));
     assert_eq!(harness.selected(), before);
 }
@@ -164,14 +164,14 @@ fn footer_help_and_palette_come_from_the_tables() {
     let footer = |h: &mut Harness| h.frame().lines().last().unwrap().to_owned();
     assert!(footer(&mut harness).contains("? help"));
     harness.tool("createuser");
-    assert!(footer(&mut harness).starts_with(" ⏎ fire   Ctrl-e as JSON"), "{}", footer(&mut harness));
+    assert!(footer(&mut harness).starts_with(" ⏎ send   Ctrl-e as JSON"), "{}", footer(&mut harness));
     harness.keys("esc : ctrl-u").text("fold every");
     assert!(harness.frame().contains(Action::FoldAll.help()));
     harness.keys("enter");
     assert!(!harness.frame().contains("create_user "), "{}", harness.frame());
     harness.keys(":").text("trackev").keys("enter");
     assert!(harness.selected().contains("track_event"));
-    harness.keys("esc ?").text("clipboard");
+    harness.keys("esc ?").text("command line");
     let frame = harness.frame();
     assert!(frame.contains(Action::Copy.help()) && !frame.contains(Action::Quit.help()));
 }

@@ -93,7 +93,7 @@ fn sheet<'t>(subject: Option<&Subject>, look: DrawContext<'t>, width: u16) -> Sh
 /// Faults that are made by hand here.
 fn made_faults(sheet: &mut Sheet, subject: &Subject, server: &ServerView, look: DrawContext) {
     let theme = look.theme;
-    let key = look.keys.key(&[Context::Health], Action::EndFaults).unwrap_or_default();
+    let key = look.keys.key(&[Context::Health], Action::StopFaults).unwrap_or_default();
     for (tool, fault) in server.faults.iter().filter(|(tool, _)| subject.tool.is_none() || **tool == subject.tool) {
         let of = tool.as_ref().map_or(String::new(), |tool| format!("{tool}: "));
         sheet.row(vec![

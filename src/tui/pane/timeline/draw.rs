@@ -17,7 +17,7 @@ use crate::{
             DrawContext, lamp,
             table::{outcome, place_words},
         },
-        rows::{Row, Rows, State},
+        rows::{CallState, Row, Rows},
         widget::paint::{Pen, pane, width},
     },
 };
@@ -134,14 +134,14 @@ impl Timeline {
             return self.shaded(bar, row, call, &name, look, area, buf);
         }
         let style = match row.state {
-            State::Failed(_) => theme.fail,
-            State::ToolError => theme.warn,
-            State::Cancelled | State::None => theme.muted,
+            CallState::Failed(_) => theme.fail,
+            CallState::ToolError => theme.warn,
+            CallState::Cancelled | CallState::None => theme.muted,
             state if state.pending() => theme.running,
             _ => theme.ok,
         };
         let sent = match row.state {
-            State::Queued => bar.to + 1,
+            CallState::Queued => bar.to + 1,
             _ => call.and_then(|c| c.sent).map_or(bar.from, |at| self.scale.column(at)),
         };
         let visible = bar.from.max(0)..=bar.to.min(i64::from(area.width) - 1);
@@ -149,9 +149,9 @@ impl Timeline {
         // Cell by cell: twenty thousand bars are drawn in a frame, and nearly all of them are short.
         for x in visible.clone() {
             let glyph = match row.state {
-                State::Failed(_) if x == bar.to => "✕",
-                State::ToolError if x == bar.to => "!",
-                State::Cancelled if x == bar.to => "–",
+                CallState::Failed(_) if x == bar.to => "✕",
+                CallState::ToolError if x == bar.to => "!",
+                CallState::Cancelled if x == bar.to => "–",
                 state if state.pending() && x == bar.to => "▸",
                 _ if x < sent => {
                     waiting += 1;

@@ -22,8 +22,8 @@ use crate::{
         run::{RunId, StepState},
     },
     tui::{
-        flows::{Flow, Shelf, flows},
-        views::Part,
+        flows::{Flow, WorkflowLibrary, flows},
+        tabs::Part,
         widget::window::{Move, Window},
     },
 };
@@ -85,10 +85,10 @@ pub struct Flows {
 
 impl Flows {
     /// Takes over the files as they are now.
-    pub fn set(&mut self, shelf: &Shelf) {
-        self.list = flows(shelf);
-        self.folder.clone_from(&shelf.folder);
-        self.troubles.clone_from(&shelf.problems);
+    pub fn set(&mut self, library: &WorkflowLibrary) {
+        self.list = flows(library);
+        self.folder.clone_from(&library.folder);
+        self.troubles.clone_from(&library.problems);
     }
 
     /// The name of the workflow under the cursor.

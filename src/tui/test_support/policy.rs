@@ -106,7 +106,7 @@ pub fn closed() -> BreakerView {
 }
 
 /// Returns a breaker with a manual override.
-pub fn held(order: BreakerOverride, since: u64) -> BreakerView {
+pub fn overridden(order: BreakerOverride, since: u64) -> BreakerView {
     let (state, reason) =
         if order == BreakerOverride::HoldOpen { (State::Open, "held open manually") } else { (State::Closed, "held closed manually") };
     let transitions = vec![change(since, State::Closed, state, reason)];
@@ -146,7 +146,7 @@ pub fn breaker(script: &mut Script, ms: u64, server: &str, tool: Option<&str>, v
     script.push(ms, EventKind::Breaker { server: server.into(), tool: tool.map(Into::into), view: Arc::new(view) });
 }
 
-fn asked(script: &mut Script, ms: u64, call: u64, operation: Operation) {
+fn queued(script: &mut Script, ms: u64, call: u64, operation: Operation) {
     let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
     script.push(ms, EventKind::CallQueued { call: CallId(call), spec });
 }
@@ -158,7 +158,7 @@ struct End {
     cached: Option<Duration>,
 }
 
-fn over(script: &mut Script, (from, to): (u64, u64), call: u64, end: End) {
+fn settled(script: &mut Script, (from, to): (u64, u64), call: u64, end: End) {
     let timings = Timings { queued: at(from), sent: Some(at(from + 1)), first_byte: None, last_byte: Some(at(to)), settled: at(to) };
     let settled = Settled {
         outcome: end.outcome,
@@ -200,8 +200,8 @@ pub fn resilient(after: u64) -> Vec<Arc<Event>> {
     breaker(&mut s, 7000, "payments", None, open(5500, 20_500));
     breaker(&mut s, 7001, "email-b", None, half_open(6900));
     breaker(&mut s, 7002, "database", None, closed());
-    breaker(&mut s, 7003, "database", Some("create_user"), held(BreakerOverride::HoldOpen, 6000));
-    breaker(&mut s, 7004, "analytics", None, held(BreakerOverride::HoldClosed, 6500));
+    breaker(&mut s, 7003, "database", Some("create_user"), overridden(BreakerOverride::HoldOpen, 6000));
+    breaker(&mut s, 7004, "analytics", None, overridden(BreakerOverride::HoldClosed, 6500));
     s.events.sort_by_key(|event| event.at);
     (after + 1..).zip(&s.events).map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
 }
@@ -219,7 +219,7 @@ fn servers(s: &mut Script) {
 
 fn calls(s: &mut Script) {
     // Waits, fails, pauses, fails again, falls back.
-    asked(s, 1000, 300, tool_call("payments", "charge", r#"{"card":"4242"}"#));
+    queued(s, 1000, 300, tool_call("payments", "charge", r#"{"card":"4242"}"#));
     stage(s, 1000, 300, CallEvent::CacheMiss { key: "payments/charge/3b1f".into() });
     stage(s, 1000, 300, CallEvent::Waiting { on: Wait::Place, server: "payments".into() });
     stage(s, 1180, 300, attempt(1, "payments", "charge", Cause::First));
@@ -233,26 +233,26 @@ fn calls(s: &mut Script) {
     stage(s, 3001, 300, CallEvent::Probing { server: "email-b".into() });
     stage(s, 3200, 300, attempt(3, "email-b", "charge", Cause::First));
     stage(s, 3650, 300, ended(3, "ok", Verdict::Success, 450));
-    over(s, (1000, 3650), 300, End { outcome: text_result("charged"), attempts: 3, by: Some("email-b".into()), cached: None });
+    settled(s, (1000, 3650), 300, End { outcome: text_result("charged"), attempts: 3, by: Some("email-b".into()), cached: None });
     // A hedged second attempt, which wins.
-    asked(s, 4000, 301, tool_call("database", "query_users", "{}"));
+    queued(s, 4000, 301, tool_call("database", "query_users", "{}"));
     stage(s, 4000, 301, attempt(1, "database", "query_users", Cause::First));
     stage(s, 4600, 301, attempt(2, "database", "query_users", Cause::Hedge));
     stage(s, 4601, 301, CallEvent::Injected { what: "+200 ms".into() });
     stage(s, 5000, 301, ended(2, "ok", Verdict::Success, 400));
-    over(s, (4000, 5000), 301, End { outcome: text_result("found"), attempts: 2, by: None, cached: None });
+    settled(s, (4000, 5000), 301, End { outcome: text_result("found"), attempts: 2, by: None, cached: None });
     // From the cache.
-    asked(s, 5200, 302, tool_call("database", "query_users", "{}"));
+    queued(s, 5200, 302, tool_call("database", "query_users", "{}"));
     let key = "database/query_users/44136fa355b3678a".to_owned();
     stage(s, 5200, 302, CallEvent::CacheHit { age: Duration::from_secs(12), key, store: "memory".into(), stale: false });
-    over(s, (5200, 5200), 302, End { outcome: text_result("found"), attempts: 0, by: None, cached: Some(Duration::from_secs(12)) });
+    settled(s, (5200, 5200), 302, End { outcome: text_result("found"), attempts: 0, by: None, cached: Some(Duration::from_secs(12)) });
     routed_calls(s);
     // Rejected immediately.
-    asked(s, 6200, 306, tool_call("payments", "charge", "{}"));
+    queued(s, 6200, 306, tool_call("payments", "charge", "{}"));
     let failure = Failure::new(FailureKind::BreakerOpen, "payments is left alone until 11:06:53: 5 failures in a row");
-    over(s, (6200, 6200), 306, End { outcome: Outcome::Failed { failure: Arc::new(failure) }, attempts: 0, by: None, cached: None });
+    settled(s, (6200, 6200), 306, End { outcome: Outcome::Failed { failure: Arc::new(failure) }, attempts: 0, by: None, cached: None });
     // Still in the back-off pause.
-    asked(s, 7000, 307, tool_call("analytics", "track_event", "{}"));
+    queued(s, 7000, 307, tool_call("analytics", "track_event", "{}"));
     stage(s, 7000, 307, attempt(1, "analytics", "track_event", Cause::First));
     stage(s, 7500, 307, ended(1, "transport: connection refused", Verdict::Failure, 500));
     stage(s, 7500, 307, CallEvent::BackOff { pause: Duration::from_secs(2), why: "analytics asked for it (Retry-After)".into() });
@@ -265,7 +265,7 @@ fn calls(s: &mut Script) {
 fn routed_calls(s: &mut Script) {
     for (n, (first, rest)) in [("email", "email-b"), ("email-b", "email"), ("email", "email-b")].into_iter().enumerate() {
         let (call, ms) = (303 + n as u64, 5400 + n as u64 * 200);
-        asked(s, ms, call, tool_call("mail", "send_email", r#"{"to":"ann@example.org"}"#));
+        queued(s, ms, call, tool_call("mail", "send_email", r#"{"to":"ann@example.org"}"#));
         let mut decided = Decision::clone(&decision(&[first, rest], "by chance, weight 3 of 4"));
         if n == 2 {
             decided = Decision { order: vec![first.into()], passed_over: vec![(rest.into(), "breaker open".into())], ..decided };
@@ -282,6 +282,6 @@ fn routed_calls(s: &mut Script) {
             first
         };
         let attempts = if n == 1 { 2 } else { 1 };
-        over(s, (ms, ms + 60), call, End { outcome: text_result("sent"), attempts, by: Some(by.into()), cached: None });
+        settled(s, (ms, ms + 60), call, End { outcome: text_result("sent"), attempts, by: Some(by.into()), cached: None });
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A lane is a ring of tenths of a second, so its size and the cost of a frame do not depend on the number of
 //! calls, and adding a call costs no more than the tenths that it lasted. Cells are aligned
-//! to absolute time: a picture moves left by whole cells only, and [`Strip::due`] returns when the next
+//! to absolute time: a picture moves left by whole cells only, and [`Activity::due`] returns when the next
 //! step is. Updated by the model, drawn by `pane::activity`.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -200,16 +200,16 @@ fn lane_of(call: &CallView) -> &ServerId {
 
 /// The lanes of all servers that were called.
 #[derive(Clone, Debug, Default)]
-pub struct Strip {
+pub struct Activity {
     lanes: BTreeMap<ServerId, Box<Lane>>,
 }
 
-impl Strip {
+impl Activity {
     /// Returns the activity of all calls in a read model.
-    pub fn of(read_model: &ConsoleState) -> Strip {
-        let mut strip = Strip::default();
-        read_model.calls.iter().for_each(|call| strip.note(call));
-        strip
+    pub fn of(read_model: &ConsoleState) -> Activity {
+        let mut activity = Activity::default();
+        read_model.calls.iter().for_each(|call| activity.note(call));
+        activity
     }
 
     /// Records the state of a call. The end of a call is recorded once.
@@ -235,7 +235,7 @@ impl Strip {
         }
     }
 
-    /// Removes servers that no longer exist.
+    /// Removes the lanes of servers that were removed.
     pub fn retain(&mut self, read_model: &ConsoleState) {
         self.lanes.retain(|id, _| read_model.server(id).is_some());
     }

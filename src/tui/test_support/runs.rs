@@ -14,22 +14,22 @@ use crate::{
         },
         workflow::{DEMO, plan::Plan},
     },
-    tui::flows::{Flow, Shelf, flows},
+    tui::flows::{Flow, WorkflowLibrary, flows},
 };
 
 /// Returns the demo's workflows, and one with a broken file.
-pub fn shelf() -> Shelf {
+pub fn library() -> WorkflowLibrary {
     let text =
         |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("workflows/{name}.toml"), text: (*text).into() };
     let broken = "name = \"refund\"\n\n[[step]]\nid = \"book\"\ntool = \"database_insert_record\"\narguments = { of = \"{{ steps.charge.result.id }}\" }\nretries = 3\n";
     let mut files: Vec<WorkflowText> = DEMO.iter().map(text).collect();
     files.push(WorkflowText { name: "refund".into(), file: "workflows/refund.toml".into(), text: broken.into() });
-    Shelf { files, folder: Some("workflows".into()), ..Shelf::default() }
+    WorkflowLibrary { files, folder: Some("workflows".into()), ..WorkflowLibrary::default() }
 }
 
 /// Returns the plan of one of the demo's workflows.
 pub fn plan(name: &str) -> Arc<Plan> {
-    let found = flows(&shelf()).into_iter().find(|flow: &Flow| &*flow.name == name);
+    let found = flows(&library()).into_iter().find(|flow: &Flow| &*flow.name == name);
     found.and_then(|flow| flow.plan.ok()).expect("a valid workflow of the demo")
 }
 

@@ -126,7 +126,7 @@ pub fn crash() -> ConnectFailure {
         found: Some("/usr/bin/flaky-server".into()),
         exit: Some(Exit::Code(3)),
         stderr: vec!["reading config".into(), "error: port 70000 is out of range \u{1b}[31m".into()],
-        hints: vec!["look at the last lines of stderr".into()],
+        hints: vec!["check the last lines of stderr".into()],
         ..ConnectFailure::new(Step::Initialize, "the server exited before it answered initialize")
     }
 }
@@ -221,7 +221,7 @@ pub fn shop() -> (ConsoleState, Vec<Arc<Event>>) {
     s.server(
         3,
         ServerSpec { group: Some("shop".into()), ..ServerSpec::new("analytics", http) },
-        Phase::Degraded { reason: "slow answers".into() },
+        Phase::Degraded { reason: "slow responses".into() },
     );
     s.push(
         61,
@@ -262,7 +262,7 @@ pub fn busy(after: u64) -> Vec<Arc<Event>> {
     failure.stderr = vec!["queue is full".into()];
     s.settled(1500, 5000, 102, Outcome::Failed { failure: Arc::new(failure) });
     s.queued(6600, 103, tool_call("email", "ping", "{}"));
-    s.settled(6600, 40, 103, Outcome::Cancelled { reason: "cancelled at the console".into() });
+    s.settled(6600, 40, 103, Outcome::Cancelled { reason: "cancelled in the console".into() });
     s.queued(7000, 104, tool_call("analytics", "track_event", r#"{"name":"signup"}"#));
     s.push(
         7400,

@@ -13,7 +13,7 @@ use crate::{
         server::Phase,
     },
     tui::{
-        strip::{Grid, Mark, Strip},
+        activity::{Activity, Grid, Mark},
         theme::Theme,
         widget::paint::{self, Pen, pane},
     },
@@ -26,7 +26,7 @@ fn label(read_model: &ConsoleState) -> u16 {
     4 + read_model.servers.iter().map(|s| paint::width(s.id().as_str())).max().unwrap_or(0).clamp(6, 16)
 }
 
-/// The cells of a lane in a strip of this width.
+/// The cells of a lane in an activity pane of this width.
 pub fn cells(read_model: &ConsoleState, area: Rect) -> u16 {
     area.width.saturating_sub(3 + label(read_model))
 }
@@ -41,13 +41,13 @@ pub fn moves(read_model: &ConsoleState, grid: Grid) -> bool {
 }
 
 /// The servers that have a lane in so many rows: all, or those with something to tell first.
-fn lanes(strip: &Strip, read_model: &ConsoleState, grid: Grid, rows: usize) -> Vec<usize> {
+fn lanes(activity: &Activity, read_model: &ConsoleState, grid: Grid, rows: usize) -> Vec<usize> {
     let mut places: Vec<usize> = (0..read_model.servers.len()).collect();
     if places.len() > rows {
         let telling = |at: &usize| {
             let server = &read_model.servers[*at];
             let moved = grid.cell(server.phase_since).is_some();
-            !(server.stats.in_flight > 0 || moved || strip.shows(server.id(), grid))
+            !(server.stats.in_flight > 0 || moved || activity.shows(server.id(), grid))
         };
         places.sort_by_cached_key(telling);
         places.truncate(rows);
@@ -56,21 +56,21 @@ fn lanes(strip: &Strip, read_model: &ConsoleState, grid: Grid, rows: usize) -> V
     places
 }
 
-/// The server whose lane is at a row of the strip.
-pub fn lane_at(strip: &Strip, look: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
+/// The server whose lane is at a row of the activity pane.
+pub fn lane_at(activity: &Activity, look: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
     let row = usize::from(y.checked_sub(area.y + 1)?);
     let rows = usize::from(area.height.saturating_sub(2));
     let grid = Grid::new(cells(look.read_model, area), look.now);
-    let at = *lanes(strip, look.read_model, grid, rows).get(row)?;
+    let at = *lanes(activity, look.read_model, grid, rows).get(row)?;
     look.read_model.servers.get(at).map(|s| s.id().clone())
 }
 
-/// Draws the strip.
-pub fn draw(strip: &Strip, look: DrawContext, area: Rect, buf: &mut Buffer) {
+/// Draws the activity pane.
+pub fn draw(activity: &Activity, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let (theme, read_model) = (look.theme, look.read_model);
     let grid = Grid::new(cells(read_model, area), look.now);
     let rows = usize::from(area.height.saturating_sub(2));
-    let shown = lanes(strip, read_model, grid, rows);
+    let shown = lanes(activity, read_model, grid, rows);
     let hidden = read_model.servers.len() - shown.len();
     let more = format!("  {hidden} more, quiet");
     let legend: [(&str, Style); 9] = [
@@ -88,11 +88,11 @@ pub fn draw(strip: &Strip, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let inner = pane(buf, area, &[("Last 60 s", theme.text)], legend, false, theme);
     for (y, at) in shown.into_iter().enumerate() {
         let Some(server) = read_model.servers.get(at) else { continue };
-        lane(strip, server, grid, look, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
+        lane(activity, server, grid, look, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
     }
 }
 
-fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: DrawContext, area: Rect, buf: &mut Buffer) {
+fn lane(activity: &Activity, server: &ServerView, grid: Grid, look: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = look.theme;
     let mut pen = Pen::new(buf, area, 0);
     let (glyph, style) = lamp(&server.phase, theme);
@@ -102,7 +102,7 @@ fn lane(strip: &Strip, server: &ServerView, grid: Grid, look: DrawContext, area:
     let row = Rect { x: start, width: (grid.cells as u16).min(area.right().saturating_sub(start)), ..area };
     away(server, grid, theme, row, buf);
     left_alone(server, grid, theme, row, buf);
-    for (x, mark) in strip.marks(server.id(), grid).unwrap_or_default().into_iter().enumerate() {
+    for (x, mark) in activity.marks(server.id(), grid).unwrap_or_default().into_iter().enumerate() {
         if let (Some((symbol, style)), true) = (glyph_of(mark, theme), (x as u16) < row.width) {
             // Signs of our own, each a cell wide: nothing has to be measured.
             if let Some(cell) = buf.cell_mut((row.x + x as u16, row.y)) {

@@ -14,7 +14,7 @@ use super::{
     layout::Focus,
     model::{Modal, Model},
     overlay::toast,
-    pane::{banner, breaker, servers, strip},
+    pane::{activity, banner, breaker, servers},
     tree::Node,
     widget::{
         paint::{Pen, width},
@@ -37,8 +37,8 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     if let Some(place) = layout.lamps {
         lamp_row(model, place, buf);
     }
-    if let Some(place) = layout.strip {
-        strip::draw(&model.strip, model.look(), place, buf);
+    if let Some(place) = layout.activity {
+        activity::draw(&model.activity, model.look(), place, buf);
     }
     if model.in_view() {
         let dialog = !model.modals.is_empty();
@@ -305,7 +305,7 @@ fn hints(model: &Model) -> Vec<Hint> {
             Action::NextPane,
             Action::Welcome,
             Action::Filter,
-            Action::Refire,
+            Action::SendAgain,
             Action::Palette,
             Action::Help,
             Action::Zoom,
