@@ -60,7 +60,7 @@ impl Index {
         Index { matcher: Matcher::new(filter), ids: VecDeque::new(), low: end, seen: end }
     }
 
-    /// The filter.
+    /// Returns the filter.
     pub fn filter(&self) -> &Filter {
         self.matcher.filter()
     }
