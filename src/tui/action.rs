@@ -11,7 +11,7 @@ pub enum Group {
     Move,
     /// Concerns servers.
     Servers,
-    /// Builds and fires a call.
+    /// Builds and sends a call.
     Call,
     /// Shows results and calls.
     Results,

@@ -248,8 +248,8 @@ impl Model {
     /// Applies a changed configuration.
     fn updated(&mut self, update: ConsoleUpdate) {
         match update {
-            ConsoleUpdate::Preferences(taste) => {
-                let Preferences { theme, keymap, confirm } = *taste;
+            ConsoleUpdate::Preferences(preferences) => {
+                let Preferences { theme, keymap, confirm } = *preferences;
                 (self.theme, self.keymap, self.confirm) = (theme, keymap, confirm);
                 // An unfinished sequence may have another meaning now.
                 self.sequence.clear();

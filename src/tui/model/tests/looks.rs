@@ -437,8 +437,8 @@ fn theme_keys_and_confirmations_follow_the_configuration() {
     let mut harness = Harness::busy(120, 40);
     let mut keymap = Keymap::built_in();
     keymap.bind("global", "f9", "zoom").unwrap();
-    let taste = Preferences { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
-    harness.send(Msg::Update(ConsoleUpdate::Preferences(Box::new(taste))));
+    let preferences = Preferences { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
+    harness.send(Msg::Update(ConsoleUpdate::Preferences(Box::new(preferences))));
     assert!(harness.frame().contains("Colours, keys"));
     assert_eq!(harness.model.theme, Theme::light());
     harness.tool("emailping").keys("enter");
