@@ -52,7 +52,7 @@ impl Scene {
             bare.push(pipe.call(self.tool));
             let mut terminal = Terminal::start(words);
             terminal.when("parrot", 0);
-            // The strip of the last minute moves for a minute after every call, and then nothing is ever at rest.
+            // The activity of the last minute moves for a minute after every call, and then nothing is ever at rest.
             terminal.keys("L");
             process::idle(terminal.pid());
             for keys in ["/", self.tool, "\r"] {

@@ -37,14 +37,13 @@ use switchboard::{
     },
     engine::control::{Lagged, Tail, TailSender},
     tui::{
-        Startup,
+        Startup, draw,
         input::Input,
         keymap::Keymap,
         model::{Model, Setup},
         msg::Msg,
         pacer::{Cause, Pacer},
         theme::Theme,
-        view,
     },
 };
 use tokio::sync::mpsc;
@@ -252,7 +251,7 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
         pacer.animate(model.moving(), elapsed());
         if pacer.frame_due(elapsed()) {
             let began = Instant::now();
-            terminal.draw(|frame| view::draw(&mut model, frame.buffer_mut())).expect("memory");
+            terminal.draw(|frame| draw::draw(&mut model, frame.buffer_mut())).expect("memory");
             let ended = Instant::now();
             seen.frames.push(ended - began);
             seen.keys.extend(waiting.drain(..).map(|pressed| ended - pressed));
@@ -284,12 +283,12 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
                         seen.resyncs.push(began.elapsed());
                     }
                 }
-                pacer.mark(Cause::Feed, elapsed());
+                pacer.mark(Cause::Engine, elapsed());
             }
         }
-        if pacer.take_beat(elapsed()) {
-            model.update(Msg::Beat(log.now()));
-            pacer.mark(Cause::Feed, elapsed());
+        if pacer.take_tick(elapsed()) {
+            model.update(Msg::Tick(log.now()));
+            pacer.mark(Cause::Engine, elapsed());
         }
     }
 }

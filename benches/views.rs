@@ -37,13 +37,12 @@ use switchboard::{
         time::{Epoch, Stamp},
     },
     tui::{
-        Startup,
+        Startup, draw,
         input::Input,
         keymap::Keymap,
         model::{Model, Setup},
         msg::Msg,
         theme::Theme,
-        view,
     },
 };
 
@@ -183,7 +182,7 @@ fn times(count: usize, mut work: impl FnMut()) -> Vec<Duration> {
 fn frames(model: &mut Model) -> Vec<Duration> {
     times(200, || {
         let mut buf = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
-        view::draw(model, &mut buf);
+        draw::draw(model, &mut buf);
     })
 }
 
@@ -209,7 +208,7 @@ fn main() -> io::Result<ExitCode> {
     key(&mut small, KeyCode::Char('4'));
     report.line("health, a frame", frames(&mut small), ms(2))?;
     key(&mut small, KeyCode::Char('2'));
-    // Over the minute that the strip shows, so that there is as much to draw as over the last one of very many calls.
+    // Over the minute that the activity shows, so that there is as much to draw as over the last one of very many calls.
     let mut minute = model_of(1_000, 200, 60);
     key(&mut minute, KeyCode::Char('2'));
     let thousand = report.line("traffic over 1 000 calls, a frame", frames(&mut minute), ms(4))?;

@@ -17,7 +17,7 @@ use switchboard::{
         id::CallId,
         time::Stamp,
     },
-    tui::{background::Worked, input::Input, model::Model, msg::Cmd, msg::Msg, view},
+    tui::{background::Worked, draw, input::Input, model::Model, msg::Cmd, msg::Msg},
 };
 
 use super::{SIZE, key_of};
@@ -43,7 +43,7 @@ impl Desk {
         let start = Instant::now();
         let commands = self.model.update(msg);
         let mut buf = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
-        view::draw(&mut self.model, &mut buf);
+        draw::draw(&mut self.model, &mut buf);
         self.frames.push(start.elapsed());
         for command in commands {
             match command {
@@ -65,11 +65,11 @@ impl Desk {
 
     pub fn text(&mut self, text: &str) -> Buffer {
         text.chars().for_each(|c| drop(self.key(KeyCode::Char(c))));
-        self.beat()
+        self.tick()
     }
 
-    fn beat(&mut self) -> Buffer {
-        self.give(Msg::Beat(Stamp(0)))
+    fn tick(&mut self) -> Buffer {
+        self.give(Msg::Tick(Stamp(0)))
     }
 
     /// Frame after frame, until nothing is being worked on or searched any more.
@@ -80,10 +80,10 @@ impl Desk {
                     self.working -= 1;
                     match worked {
                         Some(worked) => self.give(Msg::Worked(Box::new(worked))),
-                        None => self.beat(),
+                        None => self.tick(),
                     }
                 }
-                Err(_) => self.beat(),
+                Err(_) => self.tick(),
             };
             if self.working == 0 && !self.model.moving() {
                 return frame;
@@ -138,7 +138,7 @@ pub fn small_result(model: Model, seq: u64) -> Vec<Duration> {
     desk.answer(seq, result(4_000));
     assert!(shows(&desk.rest(), FIRST), "the result is on the screen");
     desk.taken();
-    (0..200).for_each(|_| drop(desk.beat()));
+    (0..200).for_each(|_| drop(desk.tick()));
     desk.taken()
 }
 

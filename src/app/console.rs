@@ -32,7 +32,7 @@ use crate::{
     store::Store,
     tui::{
         self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Left, Preferences, Startup,
-        overlay::welcome::{Chosen, Offer},
+        overlay::welcome::{Chosen, WelcomeState},
         terminal::TerminalGuard,
     },
 };
@@ -172,7 +172,7 @@ fn console_options(
     loaded: &Loaded,
     demo: bool,
     taste: Preferences,
-    offer: Offer,
+    offer: WelcomeState,
     (requests, updates): (mpsc::Sender<ConsoleRequest>, mpsc::Receiver<ConsoleUpdate>),
 ) -> ConsoleOptions {
     let startup = match &loaded.pending {
@@ -258,7 +258,7 @@ async fn follow(
                         Err(errors) => Reload::Broken(errors),
                     }
                 }
-                (Some(ConsoleRequest::Offer), _) => {
+                (Some(ConsoleRequest::FindServers), _) => {
                     let load = setup.load.clone();
                     // May read many files of other clients.
                     let Ok((again, mut offer)) = tokio::task::spawn_blocking(move || welcome::offer(&load)).await else { continue };
@@ -267,7 +267,7 @@ async fn follow(
                         offer.demo = demo.is_some();
                     }
                     found = again;
-                    let _ = updates.send(ConsoleUpdate::Offer(offer)).await;
+                    let _ = updates.send(ConsoleUpdate::Welcome(offer)).await;
                     continue;
                 }
                 (Some(ConsoleRequest::Start(chosen)), _) => {
@@ -319,12 +319,6 @@ async fn follow(
                         Ok(path) => Notice::new(NoticeLevel::Info, format!("workflow written: {}", path.display())),
                         Err(why) => Notice::new(NoticeLevel::Error, format!("the workflow could not be written: {why}")),
                     });
-                    continue;
-                }
-                (Some(ConsoleRequest::Reject), Some(waiting)) => {
-                    let text = format!("{} was not approved, so nothing of the project is used", waiting.file.display());
-                    let way = "review it with review-project in the palette".to_owned();
-                    engine.notice(Notice { detail: vec![way], ..Notice::new(NoticeLevel::Warn, text) });
                     continue;
                 }
                 (Some(_), _) => continue,

@@ -11,7 +11,7 @@ use crate::{
     config::{self, LoadOptions, Loaded},
     demo::Demo,
     domain::{run::WorkflowText, workflow::DEMO},
-    tui::flows::Shelf,
+    tui::flows::WorkflowLibrary,
 };
 
 /// Watcher of the workflow files.
@@ -19,19 +19,19 @@ pub struct LibraryWatcher {
     load: LoadOptions,
     demo: Arc<Mutex<Option<Demo>>>,
     /// The last reported library.
-    last: Shelf,
+    last: WorkflowLibrary,
     watched: Vec<PathBuf>,
     changes: Option<mpsc::Receiver<()>>,
 }
 
 impl LibraryWatcher {
     /// Returns a watcher; `first` is the library that the caller has. Must be called within a runtime.
-    pub fn new(load: LoadOptions, demo: Arc<Mutex<Option<Demo>>>, first: Shelf) -> LibraryWatcher {
+    pub fn new(load: LoadOptions, demo: Arc<Mutex<Option<Demo>>>, first: WorkflowLibrary) -> LibraryWatcher {
         LibraryWatcher { load, demo, last: first, watched: vec![], changes: None }
     }
 
     /// Reads the files; returns the library if it differs from the last one.
-    pub async fn reload(&mut self, loaded: &Loaded) -> Option<Shelf> {
+    pub async fn reload(&mut self, loaded: &Loaded) -> Option<WorkflowLibrary> {
         let folder = self.demo.lock().ok().and_then(|demo| demo.as_ref().map(|demo| demo.dir().join("workflows")));
         let (load, loaded) = (self.load.clone(), loaded.clone());
         // Reading and planning happen on a blocking thread, so that no frame waits for them.
@@ -71,7 +71,7 @@ impl LibraryWatcher {
 
 /// Returns the workflow library and its folders. The demo's workflows are in the demo's folder, so that they can be edited;
 /// they are removed with it.
-pub fn read_library(load: &LoadOptions, loaded: &Loaded, demo: Option<&Path>) -> (Shelf, Vec<PathBuf>) {
+pub fn read_library(load: &LoadOptions, loaded: &Loaded, demo: Option<&Path>) -> (WorkflowLibrary, Vec<PathBuf>) {
     let found = config::workflow_files(load, loaded);
     let mut folders = found.folders;
     let mut problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
@@ -90,12 +90,12 @@ pub fn read_library(load: &LoadOptions, loaded: &Loaded, demo: Option<&Path>) ->
     let parents = files.iter().filter_map(|file| file.path.parent().map(Path::to_owned)).collect::<Vec<_>>();
     let project = found.project.map(|project| project.files).unwrap_or_default();
     let new_in = demo.map(Path::to_owned).or(found.new_in);
-    let shelf = Shelf {
+    let shelf = WorkflowLibrary {
         files: files.into_iter().map(text).collect(),
         project: project.into_iter().map(text).collect(),
         folder: new_in.map(|folder| folder.display().to_string()),
         problems,
-        ..Shelf::default()
+        ..WorkflowLibrary::default()
     };
     folders.extend(parents);
     folders.sort();
@@ -140,7 +140,7 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("workflows")).unwrap();
         let load = LoadOptions { user_dir: Some(dir.path().to_owned()), cwd: dir.path().to_owned(), ..LoadOptions::default() };
         let loaded = config::load(&load).unwrap();
-        let mut library = LibraryWatcher::new(load, Arc::default(), Shelf::default());
+        let mut library = LibraryWatcher::new(load, Arc::default(), WorkflowLibrary::default());
         assert!(library.reload(&loaded).await.is_some(), "the folder");
         library.save(&loaded, "new", "name = \"new\"\n").unwrap();
         library.changed().await;

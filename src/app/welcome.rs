@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::{
     config::{self, ConfigError, FoundImport, LoadOptions, Loaded},
     domain::server::ServerSpec,
-    tui::overlay::welcome::{FoundConfig, Offer},
+    tui::overlay::welcome::{FoundConfig, WelcomeState},
 };
 
 /// Returns the configurations of other clients on this machine, and the state of the dialog.
-pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, Offer) {
+pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, WelcomeState) {
     let home = load.home.clone().unwrap_or_default();
     let mut found = load.home.as_ref().map(|home| config::find_imports(home, &load.cwd, &load.env)).unwrap_or_default();
     found.retain(|import| !import.servers.is_empty());
@@ -25,11 +25,11 @@ pub fn offer(load: &LoadOptions) -> (Vec<FoundImport>, Offer) {
         })
         .collect();
     let target = load.user_file().map(|file| short(&file, &home)).unwrap_or_default();
-    (found, Offer { found: shown, target, ..Offer::default() })
+    (found, WelcomeState { found: shown, target, ..WelcomeState::default() })
 }
 
 /// Marks the servers of an offer that are already in `servers`: with the same transport, under any name.
-pub fn mark(offer: &mut Offer, found: &[FoundImport], servers: &[ServerSpec]) {
+pub fn mark(offer: &mut WelcomeState, found: &[FoundImport], servers: &[ServerSpec]) {
     let used = |spec: &&ServerSpec| servers.iter().any(|have| have.launch == spec.launch);
     for (shown, import) in offer.found.iter_mut().zip(found) {
         shown.used = import.servers.iter().filter(used).count();

@@ -1,8 +1,8 @@
-//! Everything that a key or the palette can do: one table.
+//! The action table: every action that a key, the footer, the help or the palette can run.
 //!
-//! Help, footer, palette and the keymap's names all come from here. Named by every part of the console.
+//! Help, footer, palette and the action names of the keymap all come from this table. Used by every part of the console.
 
-/// Where an action stands in help and palette.
+/// The section of help and palette that an action belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
     /// Works everywhere.
@@ -11,9 +11,9 @@ pub enum Group {
     Move,
     /// Concerns servers.
     Servers,
-    /// Builds and fires a call.
+    /// Builds and sends a call.
     Call,
-    /// Looks at results and calls.
+    /// Shows results and calls.
     Results,
     /// Runs workflows.
     Workflows,
@@ -26,7 +26,7 @@ impl Group {
     pub const ALL: [Group; 7] =
         [Group::General, Group::Move, Group::Servers, Group::Call, Group::Results, Group::Workflows, Group::Dialogs];
 
-    /// The heading.
+    /// Returns the heading.
     pub fn title(self) -> &'static str {
         match self {
             Group::General => "Everywhere",
@@ -42,7 +42,7 @@ impl Group {
 
 macro_rules! actions {
     ($($variant:ident $name:literal $label:literal $group:ident $palette:literal $help:literal;)*) => {
-        /// Something that the user can do.
+        /// An action that the user can run.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Action {
             $(#[doc = $help] $variant,)*
@@ -52,32 +52,32 @@ macro_rules! actions {
             /// Every action, in the order of the table.
             pub const ALL: &[Action] = &[$(Action::$variant,)*];
 
-            /// Its name in keymaps.
+            /// Returns its name in keymaps.
             pub fn name(self) -> &'static str {
                 match self { $(Action::$variant => $name,)* }
             }
 
-            /// Its word in the footer.
+            /// Returns its label in the footer.
             pub fn label(self) -> &'static str {
                 match self { $(Action::$variant => $label,)* }
             }
 
-            /// Where it stands in help.
+            /// Returns its section in help.
             pub fn group(self) -> Group {
                 match self { $(Action::$variant => Group::$group,)* }
             }
 
-            /// Whether the palette always offers it. Others it offers where they do something.
+            /// Returns whether the palette always lists it. Other actions are listed where they are enabled.
             pub fn in_palette(self) -> bool {
                 match self { $(Action::$variant => $palette,)* }
             }
 
-            /// What it does, in one line.
+            /// Returns its description: an imperative of at most 60 characters without a full stop.
             pub fn help(self) -> &'static str {
                 match self { $(Action::$variant => $help,)* }
             }
 
-            /// The action of this name.
+            /// Returns the action with this name.
             pub fn from_name(name: &str) -> Option<Action> {
                 match name { $($name => Some(Action::$variant),)* _ => None }
             }
@@ -88,120 +88,134 @@ macro_rules! actions {
 actions! {
     Quit "quit" "quit" General true "Leave Switchboard; asks while calls are running";
     Help "help" "help" General true "Show every key";
-    Palette "palette" "palette" General true "Do anything by name, jump to any tool";
-    Back "back" "back" General false "Step out of what you are in; never quits";
+    Palette "palette" "palette" General true "Run any command by name, jump to any tool";
+    Back "back" "back" General false "Go back (never quits)";
     NextPane "next-pane" "next pane" General false "Go to the next pane";
-    PreviousPane "previous-pane" "previous pane" General false "Go to the pane before";
+    PreviousPane "previous-pane" "previous pane" General false "Go to the previous pane";
     ViewConsole "view-console" "console" General true "Go to the console: servers, calls, results";
     ViewTraffic "view-traffic" "traffic" General true "Go to the traffic: every call and message as it happens";
     ViewTimeline "view-timeline" "timeline" General true "Go to the timeline: calls as bars on a shared time axis";
-    ViewHealth "view-health" "health" General true "Go to the health of servers and tools: rates, percentiles, failures, breakers, routes, stderr";
-    ViewWorkflows "view-workflows" "workflows" General true "Go to the workflows: flows over several servers, drawn as graphs, run and watched";
+    ViewHealth "view-health" "health" General true "Go to the health of servers and tools: figures and breakers";
+    ViewWorkflows "view-workflows" "workflows" General true "Go to the workflows: run them and watch their graphs";
     Filter "filter" "filter" General true "Find a tool of any server";
-    Welcome "welcome" "get servers" General true "Get servers: configurations on this machine, the demo, a file, an address or a command";
-    Review "review-project" "review project" General false "Show again what the project asks for, after it was rejected";
-    Strip "strip" "strip" General true "Show the last minute of all servers, or hide it";
-    Zoom "zoom" "zoom" General true "Give the pane the whole screen, or give it back";
-    Inbox "inbox" "inbox" General true "Open the questions that servers ask";
-    Notices "notices" "notices" General true "List what Switchboard had to say";
-    Copy "copy" "copy" General true "Copy to the clipboard: value, JSON, command, curl, frames";
-    ToggleMouse "toggle-mouse" "mouse" General true "Use the mouse here, or leave it to the terminal";
-    Redraw "redraw" "redraw" General true "Draw the screen anew";
-    Suspend "suspend" "suspend" General true "Stop Switchboard and go back to the shell; fg resumes it";
+    Welcome "welcome" "add servers" General true "Add servers: from this machine, a file, a URL or a command";
+    Review "review-project" "review project" General false "Show the approval of the rejected project again";
+    Activity "activity" "activity" General true "Show or hide the activity of the last minute";
+    Zoom "zoom" "zoom" General true "Maximise or restore the pane";
+    Inbox "inbox" "inbox" General true "Open the questions of servers";
+    Notices "notices" "notifications" General true "Show past notifications";
+    Copy "copy" "copy" General true "Copy a value, JSON, a command line, curl or frames";
+    ToggleMouse "toggle-mouse" "mouse" General true "Capture the mouse, or release it to the terminal";
+    Redraw "redraw" "redraw" General true "Redraw";
+    Suspend "suspend" "suspend" General true "Suspend Switchboard; fg resumes it";
 
-    Up "up" "up" Move false "Up";
-    Down "down" "down" Move false "Down";
-    Left "left" "fold" Move false "Left, or fold";
-    Right "right" "unfold" Move false "Right, or unfold";
-    PageUp "page-up" "page up" Move false "A page up";
-    PageDown "page-down" "page down" Move false "A page down";
-    Top "top" "top" Move false "To the first";
-    Bottom "bottom" "bottom" Move false "To the last";
-    Open "open" "open" Move false "Open what is under the cursor";
+    Up "up" "up" Move false "Move up";
+    Down "down" "down" Move false "Move down";
+    Left "left" "fold" Move false "Move left, or fold";
+    Right "right" "unfold" Move false "Move right, or unfold";
+    PageUp "page-up" "page up" Move false "Move up by a page";
+    PageDown "page-down" "page down" Move false "Move down by a page";
+    Top "top" "top" Move false "Go to the first row";
+    Bottom "bottom" "bottom" Move false "Go to the last row";
+    Open "open" "open" Move false "Open the selected row";
 
-    Restart "restart" "restart" Servers true "Start the server anew, whatever state it is in";
-    Disable "disable" "disable" Servers true "Disconnect the server and leave it alone, or start it again";
-    Refresh "refresh" "refresh lists" Servers true "Read the server's tools, resources and prompts again";
-    LogDebug "log-debug" "debug logs" Servers true "Ask the server for its debug log messages";
-    LogInfo "log-info" "info logs" Servers true "Ask the server for log messages of level info and above";
-    Breakers "breakers" "breakers" Servers true "Show the circuit breaker of every server, or go back to the figures";
-    Routes "routes" "routes" Servers true "Show groups of replicas, routes, fallbacks and where the last calls went, or go back";
-    BreakerTrip "breaker-trip" "trip" Servers true "Open the breaker of the server or tool now; it closes again as after failures";
-    BreakerHoldOpen "breaker-hold-open" "hold open" Servers true "Keep the breaker open until it is reset: nothing is called there";
-    BreakerHoldClosed "breaker-hold-closed" "hold closed" Servers true "Keep the breaker closed until it is reset, whatever fails";
-    BreakerReset "breaker-reset" "reset" Servers true "Close the breaker, let go of what is held, forget what was counted";
-    Inject "inject" "inject fault" Servers true "Make a fault on purpose at the server or tool: latency, failures, cut or damaged answers";
-    EndFaults "end-faults" "end faults" Servers true "End the fault of the selected server or tool, or all faults made by hand";
-    PurgeCache "purge-cache" "purge cache" Servers true "Forget kept answers of servers or tools that match a pattern";
-    Fold "fold" "fold" Servers false "Fold or unfold what is under the cursor: a server, a group, a value";
+    Restart "restart" "restart" Servers true "Restart the server";
+    Disable "disable" "disable" Servers true "Disconnect the server, or start it again";
+    Refresh "refresh" "reload lists" Servers true "Reload tools, resources and prompts";
+    LogDebug "log-debug" "debug logs" Servers true "Request log messages of level debug and above";
+    LogInfo "log-info" "info logs" Servers true "Request log messages of level info and above";
+    Breakers "breakers" "breakers" Servers true "Show circuit breakers, or go back to the figures";
+    Routes "routes" "routes" Servers true "Show replicas, routes and fallbacks, or go back";
+    BreakerTrip "breaker-trip" "open breaker" Servers true "Open the breaker; it recovers as after failures";
+    BreakerHoldOpen "breaker-hold-open" "hold open" Servers true "Hold the breaker open until it is reset";
+    BreakerHoldClosed "breaker-hold-closed" "hold closed" Servers true "Hold the breaker closed until it is reset";
+    BreakerReset "breaker-reset" "reset" Servers true "Close the breaker, clear its override and its window";
+    Inject "inject" "inject fault" Servers true "Inject a fault: latency, failures, cut or corrupt responses";
+    StopFaults "stop-faults" "stop faults" Servers true "Stop the selected fault, or all injected faults";
+    ClearCache "clear-cache" "clear cache" Servers true "Clear cached results that match a pattern";
+    Fold "fold" "fold" Servers false "Fold or unfold the selected server, group or value";
     FoldAll "fold-all" "fold all" Servers true "Fold every server";
     UnfoldAll "unfold-all" "unfold all" Servers true "Unfold every server";
 
-    Fire "fire" "fire" Call true "Send the call with the arguments of the form";
-    EditField "edit-field" "type" Call true "Type into the field under the cursor";
-    AddItem "add-item" "add" Call true "Add an item to the list under the cursor, or a member to the object";
-    RemoveItem "remove-item" "remove" Call true "Remove the item or the added member that the cursor is in";
-    MoveItemUp "move-item-up" "move up" Call true "Move the item that the cursor is in up";
-    MoveItemDown "move-item-down" "move down" Call true "Move the item that the cursor is in down";
-    LeaveOut "leave-out" "leave out" Call true "Empty the field, so that it is not sent";
-    SetNull "set-null" "null" Call true "Send null for the field, where it may be";
-    SetEmpty "set-empty" "empty text" Call true "Send an empty text, or an object or list with nothing in it";
-    ToggleJson "toggle-json" "as JSON" Call true "Edit the arguments as JSON, or in the form again";
+    Send "send" "send" Call true "Send the call with the arguments of the form";
+    EditField "edit-field" "type" Call true "Edit the selected field";
+    AddItem "add-item" "add" Call true "Add an item to the list, or a member to the object";
+    RemoveItem "remove-item" "remove" Call true "Remove the item or the added member";
+    MoveItemUp "move-item-up" "move up" Call true "Move the item up";
+    MoveItemDown "move-item-down" "move down" Call true "Move the item down";
+    UnsetField "unset-field" "unset" Call true "Unset the field, so that it is not sent";
+    SetNull "set-null" "null" Call true "Set the field to null, if it is nullable";
+    SetEmpty "set-empty" "empty text" Call true "Set the field to an empty text, object or list";
+    ToggleJson "toggle-json" "as JSON" Call true "Edit the arguments as JSON, or in the form";
     Editor "editor" "$EDITOR" Call true "Edit the arguments in $EDITOR";
-    Undo "undo" "undo" Call false "Take the last change of the form or of its JSON back";
-    Reset "reset" "clear" Call true "Forget the arguments and start from the defaults";
-    LongText "long-text" "long text" Call false "Edit the field's text in many lines";
-    FieldEditor "field-editor" "field in $EDITOR" Call true "Edit the field under the cursor in $EDITOR";
-    Complete "complete" "take suggestion" Call false "Take the server's suggestion into the field, then the next one";
-    Burst "burst" "fire many" Call true "Fire the call many times, several at once";
-    Subscribe "subscribe" "subscribe" Call true "Be told when the resource changes, or no longer";
-    Cancel "cancel" "cancel call" Call true "Give up the running call";
+    Undo "undo" "undo" Call false "Undo the last change";
+    Reset "reset" "clear" Call true "Reset the arguments to the defaults";
+    LongText "long-text" "long text" Call false "Edit the field in a multi-line editor";
+    FieldEditor "field-editor" "field in $EDITOR" Call true "Edit the field in $EDITOR";
+    Complete "complete" "complete" Call false "Insert the server's completion, then the next one";
+    Burst "burst" "send many" Call true "Send the call many times, several in parallel";
+    Subscribe "subscribe" "subscribe" Call true "Subscribe to or unsubscribe from changes";
+    Cancel "cancel" "cancel call" Call true "Cancel the call";
 
-    NextTab "next-tab" "next tab" Results false "Next view of the result";
-    PreviousTab "previous-tab" "previous tab" Results false "Previous view of the result";
+    NextTab "next-tab" "next tab" Results false "Show the next tab";
+    PreviousTab "previous-tab" "previous tab" Results false "Show the previous tab";
     Search "search" "search" Results true "Search in the result";
-    NextMatch "next-match" "next match" Results false "To the next match of the search";
-    PreviousMatch "previous-match" "match before" Results false "To the match before";
+    NextMatch "next-match" "next match" Results false "Go to the next match";
+    PreviousMatch "previous-match" "previous match" Results false "Go to the previous match";
     FoldLevel "fold-level" "fold a level" Results false "Fold one more level everywhere in the value";
     UnfoldLevel "unfold-level" "unfold" Results false "Unfold one more level everywhere in the value";
-    JsonPath "json-path" "JSONPath" Results true "Show what a JSONPath (RFC 9535) selects of the result";
-    Save "save" "save" Results true "Save the result, an image or sound of it, to a file";
-    OpenMedia "open-media" "open outside" Results true "Open an image or sound of the result in another program";
-    Refire "refire" "fire again" Results true "Fire the same call again";
-    EditAgain "edit-again" "edit, fire again" Results true "Take the call's arguments into the form";
-    Follow "follow" "follow" Results true "Keep the newest call in view";
+    JsonPath "json-path" "JSONPath" Results true "Filter the result by a JSONPath (RFC 9535)";
+    Save "save" "save" Results true "Save the result, or an image or audio clip of it";
+    OpenMedia "open-media" "open outside" Results true "Open an image or audio clip in another program";
+    SendAgain "send-again" "send again" Results true "Send the same call again";
+    EditAgain "edit-again" "edit and resend" Results true "Edit the call's arguments in the form";
+    Follow "follow" "follow" Results true "Follow the newest call";
     Sort "sort" "sort" Results true "Sort the traffic by the next column";
-    ReverseSort "reverse-sort" "turn order" Results true "Turn the order of the traffic around";
+    ReverseSort "reverse-sort" "reverse" Results true "Reverse the order";
     CompleteFilter "complete-filter" "complete" Results false "Complete the word of the filter";
-    ZoomIn "zoom-in" "closer" Results true "Show less time in the timeline, in more detail";
-    ZoomOut "zoom-out" "wider" Results true "Show more time in the timeline";
-    NextCall "next-call" "next call" Results false "To the next call of the lane";
-    PreviousCall "previous-call" "call before" Results false "To the call of the lane before";
+    ZoomIn "zoom-in" "zoom in" Results true "Zoom in: less time, more detail";
+    ZoomOut "zoom-out" "zoom out" Results true "Zoom out: more time";
+    NextCall "next-call" "next call" Results false "Go to the next call of the lane";
+    PreviousCall "previous-call" "previous call" Results false "Go to the previous call of the lane";
 
     RunWorkflow "run-workflow" "run" Workflows true "Run the workflow; asks for its input first";
-    DryRun "dry-run" "dry run" Workflows true "Show every call that the workflow would make with this input, as far as it is known; makes none";
-    RunAgain "run-again" "run again" Workflows true "Run the workflow again with the input of the run that is shown";
-    RunFrom "run-from" "from here" Workflows true "Run again from the selected step, with the earlier results of those before it";
-    ResumeRun "resume-run" "go on" Workflows true "Go on with a run of an earlier session that was interrupted; asks about what is in doubt";
-    CancelStep "cancel-step" "cancel step" Workflows true "Give up the selected step; the run goes on as the step's on_error says";
-    EditWorkflow "edit-workflow" "edit" Workflows true "Open the workflow's file in $EDITOR; it is read and checked again when saved";
-    Mark "mark" "mark" Workflows true "Mark the call under the cursor for a workflow, or no longer";
-    SaveWorkflow "save-workflow" "as workflow" Workflows true "Keep the call, the form or the marked calls as a workflow, by name";
+    DryRun "dry-run" "dry run" Workflows true "Show the calls that a run would make; makes none";
+    RunAgain "run-again" "run again" Workflows true "Run the workflow again with the same input";
+    RunFrom "run-from" "from here" Workflows true "Run again from the selected step with the earlier results";
+    ResumeRun "resume-run" "resume" Workflows true "Resume an interrupted run; asks about in-doubt steps";
+    CancelStep "cancel-step" "cancel step" Workflows true "Cancel the step; the run continues as on_error says";
+    EditWorkflow "edit-workflow" "edit" Workflows true "Edit the workflow file in $EDITOR";
+    Mark "mark" "mark" Workflows true "Mark or unmark the call for a workflow";
+    SaveWorkflow "save-workflow" "as workflow" Workflows true "Save the call, form or marked calls as a workflow";
 
-    Choose "choose" "choose" Dialogs false "Take what is under the cursor";
+    Choose "choose" "select" Dialogs false "Select the row under the cursor";
     Answer "answer" "answer" Dialogs false "Send the answer";
-    Decline "decline" "decline" Dialogs false "Say no";
-    Withdraw "withdraw" "neither" Dialogs false "Answer that you did not choose (cancel)";
-    AnswerFile "answer-file" "from a file" Dialogs false "Take the answer's text from a file";
-    NextQuestion "next-question" "next" Dialogs false "Next question";
-    OpenUrl "open-url" "open in browser" Dialogs false "Open the address in the browser";
-    CopyUrl "copy-url" "copy address" Dialogs false "Copy the address";
-    Yes "yes" "yes" Dialogs false "Yes, this once";
-    Always "always" "yes, always" Dialogs false "Yes, and do not ask again for this tool in this session";
-    Believe "believe" "believe the server" Dialogs false "Yes, and believe in this session what the server says of its tools: those that it calls harmless are not asked about";
-    No "no" "no" Dialogs false "No";
-    Approve "approve" "approve" Dialogs false "Approve the project's file as it is now";
-    Reject "reject" "leave it" Dialogs false "Start without the project's file";
+    Decline "decline" "decline" Dialogs false "Decline the question";
+    CancelQuestion "cancel-question" "cancel (no answer)" Dialogs false "Cancel the question without an answer";
+    AnswerFile "answer-file" "from a file" Dialogs false "Read the answer from a file";
+    NextQuestion "next-question" "next" Dialogs false "Go to the next question";
+    OpenUrl "open-url" "open in browser" Dialogs false "Open the URL in the browser";
+    CopyUrl "copy-url" "copy URL" Dialogs false "Copy the URL";
+    Yes "yes" "yes" Dialogs false "Answer yes, this once";
+    Always "always" "yes, always" Dialogs false "Answer yes, and do not ask again for this tool";
+    TrustServer "trust-server" "trust server" Dialogs false "Answer yes, and trust the server for this session";
+    No "no" "no" Dialogs false "Answer no";
+    Approve "approve" "approve" Dialogs false "Approve the project's file in its current state";
+    Reject "reject" "reject" Dialogs false "Start without the project's file";
+}
+
+impl Action {
+    /// Names from before the first release and their actions: a keymap with one gets a hint with the new name.
+    pub const RENAMED: [(&str, Action); 8] = [
+        ("activity", Action::Activity),
+        ("believe", Action::TrustServer),
+        ("withdraw", Action::CancelQuestion),
+        ("leave-out", Action::UnsetField),
+        ("purge-cache", Action::ClearCache),
+        ("end-faults", Action::StopFaults),
+        ("fire", Action::Send),
+        ("refire", Action::SendAgain),
+    ];
 }
 
 #[cfg(test)]
@@ -209,10 +223,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_found_back() {
+    fn names_are_unique_and_help_is_short() {
         for action in Action::ALL {
             assert_eq!(Action::from_name(action.name()), Some(*action));
             assert!(!action.help().is_empty() && !action.label().is_empty());
+            let length = action.help().chars().count();
+            assert!(length <= 60 && !action.help().ends_with('.'), "{length} characters: {}", action.help());
         }
         assert_eq!(Action::from_name("no such thing"), None);
     }

@@ -1,5 +1,5 @@
-//! Work on large results that no frame may wait for. Panes ask for it, the loop does it on threads of its own, and
-//! what came of it goes back as a message. Small work is done at once. Pure.
+//! Background jobs on large results, so that no frame waits for them. Panes create a [`Job`], the loop runs it on a
+//! separate thread, and the result comes back as a message. Small jobs run immediately. Pure.
 
 use std::{ops::Range, sync::Arc};
 
@@ -18,12 +18,12 @@ use super::{
     widget::json::JsonView,
 };
 
-/// What has to do with more bytes than this is not done while the screen waits.
+/// Jobs that read more bytes than this run in the background.
 const AT_ONCE: usize = 128 << 10;
-/// Results longer than this are not checked against their schema, in bytes: as values they would take many times that.
+/// Results longer than this, in bytes, are not checked against their schema: as values they take many times that.
 const CHECKED: usize = 32 << 20;
 
-/// Whose work it is. Nobody waits for it any more when the other half is gone.
+/// The owner of a job. The job is unwanted when the other handle is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct JobHandle(Arc<()>);
 
@@ -34,59 +34,59 @@ impl PartialEq for JobHandle {
 }
 
 impl JobHandle {
-    /// Whether somebody still waits.
+    /// Returns whether the owner still waits for the job.
     pub fn wanted(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 }
 
-/// Work to be done.
+/// A background job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Whose it is.
+    /// Its owner.
     pub ticket: JobHandle,
-    /// What is to be done.
+    /// What it does.
     pub job: JobKind,
 }
 
-/// What is to be done.
+/// What a job does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobKind {
-    /// Find out how a result is shown best, and what is in it.
+    /// Find the best presentation of a result, and the parts in it.
     Present(Body),
-    /// Make a tree of JSON.
+    /// Build a tree of JSON.
     Json(Body),
-    /// Make a tree of a frame, or lines where it is no JSON.
+    /// Build a tree of a frame, or lines if the frame is not JSON.
     Frame(Body),
-    /// Make lines of what a result says.
+    /// Build lines of the text of a result.
     Text(Body),
-    /// Make lines of bytes.
+    /// Build lines of bytes.
     Raw(Body),
-    /// Find what a JSONPath selects.
+    /// Evaluate a JSONPath.
     Path {
-        /// Where.
+        /// The document.
         tree: Body,
-        /// The path; it can be read.
+        /// The path, already validated.
         path: String,
     },
-    /// Hold a result's structured content against the schema that its tool promised.
+    /// Check the structured content of a result against the output schema of its tool.
     Judge {
         /// The result.
         result: Body,
         /// The schema.
         schema: Body,
     },
-    /// Make a text for the clipboard.
+    /// Prepare a text for the clipboard.
     Copy(CopyKind, Material),
-    /// Give back the memory of a view that nobody looks at any more.
+    /// Free the memory of a view that is closed.
     Discard(Old),
 }
 
-/// A view that nobody looks at any more. Two are the same only if they are one.
+/// A view that is closed. Two are equal only if they are the same view.
 #[derive(Clone, Debug)]
 pub struct Old {
     view: Box<JsonView>,
-    /// Somebody who waits, so that it is not given up as unwanted while the screen waits.
+    /// A second handle to the owner, so that the job does not count as unwanted while it is queued.
     wanted: JobHandle,
 }
 
@@ -96,38 +96,38 @@ impl PartialEq for Old {
     }
 }
 
-/// What is to be copied.
+/// Material to copy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Material {
-    /// The pieces, a line each.
+    /// The pieces, one per line.
     pub pieces: Vec<Body>,
-    /// Whether a JSON string is wanted without quotes and escapes.
+    /// Whether a JSON string is copied without quotes and escapes.
     pub decode: bool,
 }
 
-/// What came of it.
+/// The result of a job.
 #[derive(Clone, Debug)]
 pub enum Done {
-    /// How the result is shown, and the images, sounds and links in it.
+    /// The presentation of the result, and the images, sounds and links in it.
     Presented(Presented, Vec<(usize, Range<usize>, Part)>),
-    /// What is shown.
+    /// The view to show.
     View(Box<JsonView>),
-    /// How many places the path selects, and what there is; or what is wrong.
+    /// The number of nodes that the path selects, and the nodes; or the error.
     Found(Result<(usize, Body, Box<JsonView>), String>),
-    /// What is wrong with the structured content, or why that was not found out.
+    /// The violations in the structured content, or why it was not checked.
     Judged(Result<Vec<String>, String>),
     /// Text for the clipboard.
     Copied(CopyKind, Copied),
-    /// Nothing.
+    /// No result.
     Gone,
 }
 
-/// Work that is done. Two are equal when they are the same.
+/// A finished job. Two are equal if they are the same job.
 #[derive(Clone, Debug)]
 pub struct Worked {
-    /// Whose it is.
+    /// The owner of the job.
     pub ticket: JobHandle,
-    /// What came of it.
+    /// Its result.
     pub done: Done,
 }
 
@@ -138,7 +138,7 @@ impl PartialEq for Worked {
 }
 
 impl Job {
-    /// Does it, unless nobody waits for it any more.
+    /// Runs the job, unless its owner has stopped waiting.
     pub fn run(self) -> Option<Worked> {
         let Job { ticket, job } = self;
         let done = ticket.wanted().then(|| job.run())?;
@@ -147,8 +147,8 @@ impl Job {
     }
 }
 
-/// Gives up what was shown: elsewhere when it is large, since with the tree of 20 MB of JSON the allocator gives
-/// hundreds of megabytes back to the system, which takes longer than a frame may.
+/// Drops a view: in the background if it is large, because for the tree of 20 MB of JSON the allocator returns
+/// hundreds of megabytes to the system, which takes longer than a frame may.
 pub fn discard(view: Option<JsonView>, tasks: &mut Vec<Job>) {
     if let Some(view) = view.filter(|view| view.body().len() > AT_ONCE) {
         let ticket = JobHandle::default();
@@ -157,19 +157,19 @@ pub fn discard(view: Option<JsonView>, tasks: &mut Vec<Job>) {
     }
 }
 
-/// Lets the allocator put together what was freed in small pieces, here and not within a frame: glibc does it
-/// when the next piece of more than 64 KiB is freed, whoever frees it. After a document of 20 MB was a
+/// Makes the allocator consolidate small freed chunks now and not within a frame: glibc does so on the next
+/// `free` of more than 64 KiB, in any thread. After a document of 20 MB was a
 /// `Value`, that takes 50 ms.
 fn tidy() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(100 << 10)));
 }
 
 impl JobKind {
-    /// Does it at once when it is small; else makes a task of it for `tasks`.
+    /// Runs a small job immediately; otherwise pushes it to `tasks`.
     pub fn ask(self, tasks: &mut Vec<Job>) -> Result<Done, JobHandle> {
         if self.size() <= AT_ONCE {
             match &self {
-                // A schema can make a small result much work.
+                // A schema can make a small result expensive to check.
                 JobKind::Judge { result, schema } => match judge(result, &Checker::quick(schema), Checker::glance) {
                     Err(NotChecked::TooDear(_)) => {}
                     judged => return Ok(Done::Judged(judged.map_err(|why| why.to_string()))),
@@ -182,7 +182,7 @@ impl JobKind {
         Err(ticket)
     }
 
-    /// The bytes that it has to do with.
+    /// Returns the number of bytes that the job reads.
     pub fn size(&self) -> usize {
         match self {
             JobKind::Present(body) | JobKind::Json(body) | JobKind::Frame(body) | JobKind::Text(body) | JobKind::Raw(body) => body.len(),
@@ -217,10 +217,10 @@ fn view(view: JsonView) -> Done {
     Done::View(Box::new(view))
 }
 
-/// What a JSONPath (RFC 9535) selects, written anew: numbers may lose digits.
+/// Returns what a JSONPath (RFC 9535) selects, re-serialized: numbers may lose digits.
 fn select(tree: &Body, path: &str) -> Result<(usize, Body, Box<JsonView>), String> {
     let query = JsonPath::parse(path).map_err(|e| e.to_string())?;
-    let value = tree.value().ok_or("The result is no JSON that can be read.")?;
+    let value = tree.value().ok_or("The result is not valid JSON.")?;
     let found = query.query(&value).all();
     let (count, found) = (found.len(), Body::json(&found));
     Ok((count, found.clone(), Box::new(JsonView::json(found))))
@@ -246,7 +246,7 @@ fn judge(result: &Body, checker: &Checker, check: Check) -> Result<Vec<String>, 
     }
     let value = result.value().unwrap_or_default();
     let Some(content) = value.get("structuredContent") else {
-        return Ok(vec!["there is no structuredContent, though the tool promises it".into()]);
+        return Ok(vec!["structuredContent is missing, although the tool declares an output schema".into()]);
     };
     match (&checker.problem, check(checker, content)) {
         (Some(problem), _) => Err(NotChecked::Schema(problem.clone())),
@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_work_is_done_at_once_and_large_work_is_asked_for_while_somebody_waits() {
+    fn small_jobs_run_immediately_and_large_jobs_run_while_they_are_wanted() {
         let mut tasks = vec![];
         assert!(matches!(JobKind::Json(Body::from("[1]")).ask(&mut tasks), Ok(Done::View(_))));
         assert!(tasks.is_empty());
@@ -270,11 +270,11 @@ mod tests {
         assert!(worked.ticket == ticket && matches!(worked.done, Done::Found(Ok((1, ..)))));
         drop((worked, ticket));
         drop(JobKind::Json(large).ask(&mut tasks));
-        assert_eq!(tasks.pop().unwrap().run(), None, "nobody waits for it");
+        assert_eq!(tasks.pop().unwrap().run(), None, "its owner is gone");
     }
 
     #[test]
-    fn large_views_are_given_up_elsewhere_though_nobody_waits_for_it() {
+    fn large_views_are_dropped_in_the_background_without_an_owner() {
         let mut tasks = vec![];
         discard(None, &mut tasks);
         discard(Some(JsonView::json(Body::from("[1]"))), &mut tasks);
@@ -283,23 +283,23 @@ mod tests {
         discard(Some(JsonView::text(body)), &mut tasks);
         let task = tasks.pop().unwrap();
         assert!(task.ticket.wanted() && task.clone() == task && tasks.is_empty());
-        assert_eq!(task.run(), None, "and nothing comes of it");
+        assert_eq!(task.run(), None, "it has no result");
     }
 
     #[test]
-    fn what_is_too_long_to_be_checked_is_said() {
+    fn a_result_too_long_to_check_is_reported() {
         let schema = Body::from(r#"{"type":"object","required":["a"]}"#);
         let judged = |result: &str| judge(&Body::from(result), &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string());
         assert!(judged(r#"{"structuredContent":{"a":1}}"#).unwrap().is_empty());
         assert_eq!(judged(r#"{"structuredContent":{}}"#).unwrap().len(), 1);
-        assert!(judged(r#"{"content":[]}"#).unwrap()[0].contains("no structuredContent"));
+        assert!(judged(r#"{"content":[]}"#).unwrap()[0].contains("structuredContent is missing"));
         assert!(judged(&" ".repeat(CHECKED + 1)).unwrap_err().contains("longer"));
         let broken = judge(&Body::from(r#"{"structuredContent":{}}"#), &Checker::new(&Body::from("{")), Checker::judge);
         assert!(broken.unwrap_err().to_string().contains("schema"));
     }
 
     #[test]
-    fn a_small_result_whose_schema_is_much_work_is_asked_for() {
+    fn a_small_result_with_an_expensive_schema_is_checked_in_the_background() {
         let twice = r##"{"$defs":{"t":{"allOf":[{"properties":{"c":{"$ref":"#/$defs/t"}}},{"properties":{"c":{"$ref":"#/$defs/t"}}}]}},"$ref":"#/$defs/t"}"##;
         let result = format!(r#"{{"structuredContent":{}1{}}}"#, r#"{"c":"#.repeat(100), "}".repeat(100));
         let mut tasks = vec![];

@@ -1,7 +1,7 @@
-//! A call cut into stretches of time: waiting, probing, attempts, pauses, what stood in for it. Pure.
+//! Splits a call into time segments: waiting, probing, attempts, pauses, fallbacks. Pure.
 //!
-//! Made from the stages that the engine tells ([`CallView::stages`]); a call that had none is cut by its stations. The
-//! detail draws them as a waterfall, the timeline as shades of a bar.
+//! Built from the call events that the engine reports ([`CallView::stages`]); a call without events is split by its
+//! timestamps. The call detail draws the segments as a waterfall, the timeline as shades of a bar.
 
 use std::sync::Arc;
 
@@ -16,73 +16,73 @@ use crate::domain::{
     time::Stamp,
 };
 
-/// A stretch of a call.
+/// A time segment of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
     /// When it began.
     pub from: Stamp,
     /// When it ended, or now.
     pub to: Stamp,
-    /// What went on.
-    pub kind: Kind,
-    /// Whether it still goes on.
+    /// What happened in it.
+    pub kind: SegmentKind,
+    /// Whether it is still open.
     pub open: bool,
 }
 
-/// What goes on in a stretch of a call.
+/// What happens in a segment of a call.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// It was asked for and not begun.
+pub enum SegmentKind {
+    /// The call is queued and has not started.
     Queued,
-    /// It waits for something of a server.
+    /// The call waits for a limit of a server.
     Waiting(Wait, ServerId),
-    /// A breaker has it ask for a sign of life.
+    /// The breaker sends a probe.
     Probe(ServerId),
     /// An attempt.
     Attempt {
         /// Its number, from 1.
         number: u32,
-        /// Whose tool.
+        /// The server of the tool.
         server: ServerId,
-        /// The tool, or what is read.
+        /// The tool name or the resource URI.
         subject: Arc<str>,
-        /// Why there is it.
+        /// Why the attempt was made.
         cause: Cause,
-        /// How it ended; `None` while it runs, and when another answer made it needless.
+        /// How it ended; `None` while it runs, and if another response made it unnecessary.
         ended: Option<(AttemptEnd, Verdict)>,
     },
     /// A pause before the next attempt.
     BackOff,
-    /// An equal call's answer is waited for.
+    /// The call waits for the response to an equal call (single flight).
     Shared,
-    /// An answer was taken from the cache.
+    /// A cached response was used.
     Hit {
-        /// Whether it was past its time.
+        /// Whether it was stale.
         stale: bool,
     },
 }
 
-impl Kind {
-    /// The glyph that fills its room.
+impl SegmentKind {
+    /// Returns the glyph that fills it on a bar.
     pub fn glyph(&self) -> char {
         match self {
-            Kind::Queued | Kind::Waiting(..) | Kind::Shared => '░',
-            Kind::Probe(_) => '◇',
-            Kind::Attempt { cause: Cause::Hedge, .. } => '▒',
-            Kind::Attempt { cause: Cause::Fallback, .. } => '▞',
-            Kind::Attempt { .. } => '▓',
-            Kind::BackOff => '·',
-            Kind::Hit { .. } => '◆',
+            SegmentKind::Queued | SegmentKind::Waiting(..) | SegmentKind::Shared => '░',
+            SegmentKind::Probe(_) => '◇',
+            SegmentKind::Attempt { cause: Cause::Hedge, .. } => '▒',
+            SegmentKind::Attempt { cause: Cause::Fallback, .. } => '▞',
+            SegmentKind::Attempt { .. } => '▓',
+            SegmentKind::BackOff => '·',
+            SegmentKind::Hit { .. } => '◆',
         }
     }
 
-    /// Whether it is an attempt that the server failed.
+    /// Returns whether it is an attempt that failed on the server.
     pub fn failed(&self) -> bool {
-        matches!(self, Kind::Attempt { ended: Some((AttemptEnd::Failed { .. }, _)), .. })
+        matches!(self, SegmentKind::Attempt { ended: Some((AttemptEnd::Failed { .. }, _)), .. })
     }
 }
 
-/// The word for why there is an attempt.
+/// Returns the label of the cause of an attempt.
 pub fn cause_word(cause: Cause) -> &'static str {
     match cause {
         Cause::First => "first",
@@ -93,15 +93,15 @@ pub fn cause_word(cause: Cause) -> &'static str {
     }
 }
 
-/// The stretches of a call, by when they began.
+/// Returns the segments of a call in the order of their start.
 pub fn segments(call: &CallView, now: Stamp) -> Vec<Segment> {
     let end = call.settled.as_ref().map_or(now.max(call.queued), |settled| settled.timings.settled);
     if !call.has_trace() {
-        return by_stations(call, end);
+        return by_timestamps(call, end);
     }
-    let mut cut = Cut { segments: vec![], waits: Some((call.queued, Kind::Queued)), usable_on_error: false };
+    let mut cut = Cut { segments: vec![], waits: Some((call.queued, SegmentKind::Queued)), in_fallback: false };
     for (at, stage) in call.stages() {
-        cut.take(*at, stage);
+        cut.record(*at, stage);
     }
     let running = call.settled.is_none();
     cut.close(end, running);
@@ -114,15 +114,15 @@ pub fn segments(call: &CallView, now: Stamp) -> Vec<Segment> {
 
 struct Cut {
     segments: Vec<Segment>,
-    /// What goes on beside attempts, since when.
-    waits: Option<(Stamp, Kind)>,
-    /// Whether attempts from here on stand in for the call.
-    usable_on_error: bool,
+    /// The open segment that is not an attempt, and its start.
+    waits: Option<(Stamp, SegmentKind)>,
+    /// Whether attempts from here on are fallbacks.
+    in_fallback: bool,
 }
 
 impl Cut {
-    fn take(&mut self, at: Stamp, stage: &CallEvent) {
-        // What is only told takes no time.
+    fn record(&mut self, at: Stamp, stage: &CallEvent) {
+        // These events are instants: they have no duration.
         if matches!(
             stage,
             CallEvent::Routed { .. }
@@ -139,17 +139,17 @@ impl Cut {
         }
         self.close(at, false);
         match stage {
-            CallEvent::Waiting { on, server } => self.waits = Some((at, Kind::Waiting(*on, server.clone()))),
-            CallEvent::Probing { server } => self.waits = Some((at, Kind::Probe(server.clone()))),
-            CallEvent::BackOff { .. } => self.waits = Some((at, Kind::BackOff)),
-            CallEvent::Shared { .. } => self.waits = Some((at, Kind::Shared)),
-            CallEvent::Fallback { .. } => self.usable_on_error = true,
+            CallEvent::Waiting { on, server } => self.waits = Some((at, SegmentKind::Waiting(*on, server.clone()))),
+            CallEvent::Probing { server } => self.waits = Some((at, SegmentKind::Probe(server.clone()))),
+            CallEvent::BackOff { .. } => self.waits = Some((at, SegmentKind::BackOff)),
+            CallEvent::Shared { .. } => self.waits = Some((at, SegmentKind::Shared)),
+            CallEvent::Fallback { .. } => self.in_fallback = true,
             CallEvent::CacheHit { stale, .. } => {
-                self.segments.push(Segment { from: at, to: at, kind: Kind::Hit { stale: *stale }, open: false });
+                self.segments.push(Segment { from: at, to: at, kind: SegmentKind::Hit { stale: *stale }, open: false });
             }
             CallEvent::Attempt { attempt, server, subject, cause } => {
-                let cause = if self.usable_on_error && *cause == Cause::First { Cause::Fallback } else { *cause };
-                let kind = Kind::Attempt { number: *attempt, server: server.clone(), subject: subject.clone(), cause, ended: None };
+                let cause = if self.in_fallback && *cause == Cause::First { Cause::Fallback } else { *cause };
+                let kind = SegmentKind::Attempt { number: *attempt, server: server.clone(), subject: subject.clone(), cause, ended: None };
                 self.segments.push(Segment { from: at, to: at, kind, open: true });
             }
             _ => {}
@@ -157,32 +157,32 @@ impl Cut {
     }
 
     fn ended(&mut self, at: Stamp, attempt: u32, end: &AttemptEnd, verdict: Verdict) {
-        let mine = |segment: &&mut Segment| matches!(segment.kind, Kind::Attempt { number, .. } if number == attempt);
+        let mine = |segment: &&mut Segment| matches!(segment.kind, SegmentKind::Attempt { number, .. } if number == attempt);
         let Some(segment) = self.segments.iter_mut().rev().find(mine) else { return };
         (segment.to, segment.open) = (at.max(segment.from), false);
-        if let Kind::Attempt { ended, .. } = &mut segment.kind {
+        if let SegmentKind::Attempt { ended, .. } = &mut segment.kind {
             *ended = Some((end.clone(), verdict));
         }
     }
 
-    /// Ends what goes on beside attempts.
+    /// Closes the open segment that is not an attempt.
     fn close(&mut self, at: Stamp, open: bool) {
         if let Some((from, kind)) = self.waits.take()
-            && (at > from || open || !matches!(kind, Kind::Queued))
+            && (at > from || open || !matches!(kind, SegmentKind::Queued))
         {
             self.segments.push(Segment { from, to: at.max(from), kind, open });
         }
     }
 }
 
-/// A call of which nothing is told but its stations: waiting, then one attempt.
-fn by_stations(call: &CallView, end: Stamp) -> Vec<Segment> {
+/// Splits a call of which only the timestamps are known: waiting, then one attempt.
+fn by_timestamps(call: &CallView, end: Stamp) -> Vec<Segment> {
     let running = call.settled.is_none();
     let sent = call.settled.as_ref().map_or(call.sent, |settled| settled.timings.sent);
     let mut segments = vec![];
     let begun = sent.unwrap_or(end);
     if begun > call.queued || sent.is_none() {
-        segments.push(Segment { from: call.queued, to: begun, kind: Kind::Queued, open: running && sent.is_none() });
+        segments.push(Segment { from: call.queued, to: begun, kind: SegmentKind::Queued, open: running && sent.is_none() });
     }
     if let Some(sent) = sent {
         let ended = call.settled.as_ref().map(|settled| match &settled.outcome {
@@ -193,7 +193,7 @@ fn by_stations(call: &CallView, end: Stamp) -> Vec<Segment> {
             Outcome::ToolError { .. } => (AttemptEnd::ToolError, Verdict::Success),
         });
         let operation = &call.spec.operation;
-        let kind = Kind::Attempt {
+        let kind = SegmentKind::Attempt {
             number: 1,
             server: call.server().clone(),
             subject: operation.subject().into(),

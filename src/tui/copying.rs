@@ -1,7 +1,7 @@
-//! What is copied: a call as a command line, as curl, as a configuration entry. Pure.
+//! Clipboard text: a call as a command line, as curl, as a configuration entry. Pure.
 //!
-//! Nothing made here holds a secret: variables are written as variables, literal secrets become
-//! variables, and arguments that look like secrets are left out (and that is said).
+//! No text made here contains a secret: variables are written as variables, literal secrets become
+//! variables, and arguments that look like secrets are left out (with a note).
 
 use serde_json::{Map, Value, json};
 
@@ -26,7 +26,7 @@ use super::{background::Material, widget::json::decoded};
 pub struct Invocation {
     /// Options: `--demo`, `--config FILE`.
     pub flags: Vec<String>,
-    /// The server of the command line, as it stands after `--`.
+    /// The command line of the server, as written after `--`.
     pub target: Option<String>,
 }
 
@@ -48,7 +48,7 @@ pub enum CopyKind {
 }
 
 impl CopyKind {
-    /// What it is called once it is copied.
+    /// Returns its name in the message after copying.
     pub fn word(self) -> &'static str {
         match self {
             CopyKind::Value => "value",
@@ -61,7 +61,7 @@ impl CopyKind {
     }
 }
 
-/// Makes text for the clipboard of what came over the wire, and says what was changed for it.
+/// Prepares text that was received from a server for the clipboard, with notes about the changes.
 pub fn prepared(kind: CopyKind, material: &Material) -> Copied {
     let text = match material.pieces.as_slice() {
         [one] if material.decode => decoded(one).text().into_owned(),
@@ -75,14 +75,14 @@ pub fn prepared(kind: CopyKind, material: &Material) -> Copied {
         }
         CopyKind::Frames => {
             let odd = visible_lines(&text) != text;
-            let notes = odd.then_some("careful: control or hidden characters are in it as they came").into_iter().collect();
+            let notes = odd.then_some("warning: it contains control or hidden characters as received").into_iter().collect();
             Copied { text, notes }
         }
         _ => plain(&text),
     }
 }
 
-/// Text without anything hidden in it.
+/// Returns text with control and hidden characters escaped.
 pub fn plain(text: &str) -> Copied {
     let shown = visible_lines(text);
     let changed = shown != text;
@@ -90,7 +90,7 @@ pub fn plain(text: &str) -> Copied {
     Copied { text: shown.into_owned(), notes }
 }
 
-/// Text to be copied, and what has to be said about it.
+/// Text for the clipboard with notes about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Copied {
     /// The text.
@@ -101,11 +101,11 @@ pub struct Copied {
 
 impl Copied {
     fn new(text: String, left_out: bool) -> Copied {
-        Copied { text, notes: left_out.then_some("arguments that look secret were left out").into_iter().collect() }
+        Copied { text, notes: left_out.then_some("arguments that look like secrets are left out").into_iter().collect() }
     }
 }
 
-/// JSON with hidden and control characters as escapes, which mean the same; whether there were any.
+/// Escapes hidden and control characters in JSON without changing its value; returns whether there were any.
 pub fn harmless_json(text: &str) -> (String, bool) {
     let odd = |c: char| is_hidden(c) && c != '\n' && c != '\t';
     if !text.contains(odd) {
@@ -118,7 +118,7 @@ pub fn harmless_json(text: &str) -> (String, bool) {
     (out, true)
 }
 
-/// The arguments of a call without what looks secret.
+/// Returns the arguments of a call without those that look secret.
 fn arguments_of(operation: &Operation, read_model: &ConsoleState) -> (Body, bool) {
     match operation {
         Operation::Tool { tool, arguments } => {
@@ -130,7 +130,7 @@ fn arguments_of(operation: &Operation, read_model: &ConsoleState) -> (Body, bool
     }
 }
 
-/// `switchboard call …`, `read …` or `prompt …`, ready for a shell.
+/// Returns `switchboard call …`, `read …` or `prompt …`, quoted for a shell.
 pub fn call_line(operation: &Operation, read_model: &ConsoleState, invocation: &Invocation) -> Option<Copied> {
     let (arguments, left_out) = arguments_of(operation, read_model);
     let mut words: Vec<String> = vec!["switchboard".into()];
@@ -159,7 +159,7 @@ pub fn call_line(operation: &Operation, read_model: &ConsoleState, invocation: &
     Some(Copied::new(words.join(" "), left_out))
 }
 
-/// The call as curl, for servers on the network.
+/// Returns the call as a curl command, for servers with an HTTP URL.
 pub fn curl(operation: &Operation, read_model: &ConsoleState) -> Option<Copied> {
     let view = read_model.server(operation.server())?;
     let Transport::Http { url, headers, socket } = &view.spec.launch else { return None };
@@ -208,12 +208,12 @@ pub fn curl(operation: &Operation, read_model: &ConsoleState) -> Option<Copied> 
     lines.push(format!("--data {}", quote(&harmless_json(&body).0)));
     let mut copied = Copied::new(lines.join(" \\\n  "), left_out);
     if !modern && info.is_some() {
-        copied.notes.push("MCP_SESSION_ID is what the server answered to `initialize`, if it uses sessions");
+        copied.notes.push("MCP_SESSION_ID is the session id of the response to `initialize`, if the server uses sessions");
     }
     Some(copied)
 }
 
-/// The server as an entry of the `mcpServers` JSON that other clients read.
+/// Returns the server as an entry of the `mcpServers` JSON that other clients read.
 pub fn mcp_servers(spec: &ServerSpec) -> Copied {
     let mut entry = Map::new();
     match &spec.launch {
@@ -237,22 +237,22 @@ pub fn mcp_servers(spec: &ServerSpec) -> Copied {
             }
         }
     }
-    let whole = json!({"mcpServers": {spec.id.as_str(): entry}});
-    Copied { text: serde_json::to_string_pretty(&whole).unwrap_or_default(), notes: vec![] }
+    let document = json!({"mcpServers": {spec.id.as_str(): entry}});
+    Copied { text: serde_json::to_string_pretty(&document).unwrap_or_default(), notes: vec![] }
 }
 
-/// An environment variable's value as it is written; a literal secret becomes the variable itself.
+/// Returns the value of an environment variable as configured; a literal secret becomes the variable itself.
 fn env_value(name: &str, value: &Secret) -> String {
     let literal = !value.interpolated() && rule::masks(name, value.expose());
     if literal { format!("${{{name}}}") } else { plain_variables(value.written()) }
 }
 
-/// A header's value as it is written; a literal one becomes a variable, since headers carry credentials.
+/// Returns the value of a header as configured; a literal value becomes a variable, since headers carry credentials.
 fn written(name: &str, value: &Secret) -> String {
     if value.interpolated() { plain_variables(value.written()) } else { format!("${{{}}}", variable(name)) }
 }
 
-/// `${env:X}` and `${X:-default}` as `${X}`: the default may be the secret.
+/// Rewrites `${env:X}` and `${X:-default}` as `${X}`: the default may be the secret.
 fn plain_variables(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("${") {
@@ -274,7 +274,7 @@ fn spec_written(spec: &ServerSpec, key: &str) -> Option<String> {
     spec.origin.written.iter().find(|(k, _)| k == key).map(|(_, text)| plain_variables(text))
 }
 
-/// The address as it is written, without credentials.
+/// Returns the URL as configured, without credentials.
 fn url_of(spec: &ServerSpec, url: &str) -> String {
     let written = spec_written(spec, "url");
     let url = written.as_deref().unwrap_or(url);
@@ -285,12 +285,12 @@ fn url_of(spec: &ServerSpec, url: &str) -> String {
     })
 }
 
-/// Text of a server for a shell's double quotes: nothing in it is a variable.
+/// Escapes text of a server for double quotes of a shell, without variables.
 fn literal(text: &str) -> String {
     text.replace("${", "$ {")
 }
 
-/// In double quotes for a shell: only `${NAME}` is replaced there.
+/// Wraps a text in double quotes for a shell: only `${NAME}` is replaced there.
 fn double_quoted(text: &str) -> String {
     let mut out = String::from("\"");
     let mut chars = text.chars().peekable();
@@ -308,12 +308,12 @@ fn double_quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fake;
+    use crate::tui::test_support;
 
     #[test]
     fn a_command_line_is_quoted_and_holds_no_secret() {
-        let read_model = fake::shop_state();
-        let operation = fake::tool_call("database", "create_user", r#"{"name":"O'Hara $(x)","password":"hunter2"}"#);
+        let read_model = test_support::shop_state();
+        let operation = test_support::tool_call("database", "create_user", r#"{"name":"O'Hara $(x)","password":"hunter2"}"#);
         let invocation = Invocation { flags: vec!["--config".into(), "my shop.toml".into()], target: None };
         let copied = call_line(&operation, &read_model, &invocation).unwrap();
         assert_eq!(copied.text, r#"switchboard --config 'my shop.toml' call database_create_user --args '{"name":"O'\''Hara $(x)"}'"#);
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn curl_writes_variables_and_never_their_values() {
-        let mut read_model = fake::shop_state();
+        let mut read_model = test_support::shop_state();
         let server = read_model.servers.iter_mut().find(|s| s.id().as_str() == "analytics").unwrap();
         let mut spec = ServerSpec::clone(&server.spec);
         spec.launch = Transport::Http {
@@ -336,7 +336,7 @@ mod tests {
             socket: None,
         };
         server.spec = spec.into();
-        let operation = fake::tool_call("analytics", "track_event", r#"{"q":"it's `$HOME`"}"#);
+        let operation = test_support::tool_call("analytics", "track_event", r#"{"q":"it's `$HOME`"}"#);
         let text = curl(&operation, &read_model).unwrap().text;
         assert!(!text.contains("SECRET") && !text.contains("pass"), "{text}");
         for part in [
@@ -349,12 +349,12 @@ mod tests {
         }
         let entry = mcp_servers(&read_model.server(&"analytics".into()).unwrap().spec).text;
         assert!(!entry.contains("SECRET") && entry.contains("Bearer ${TOKEN}"), "{entry}");
-        assert_eq!(curl(&fake::tool_call("database", "query_users", "{}"), &read_model), None, "not on the network");
+        assert_eq!(curl(&test_support::tool_call("database", "query_users", "{}"), &read_model), None, "not an HTTP server");
     }
 
     #[test]
     fn no_part_of_an_address_that_is_secret_is_copied() {
-        let mut read_model = fake::shop_state();
+        let mut read_model = test_support::shop_state();
         let at = read_model.servers.iter().position(|s| s.id().as_str() == "analytics").unwrap();
         let mut spec = ServerSpec::clone(&read_model.servers[at].spec);
         let secrets = ["me:hunter2-pass", "a1b2c3d4e5f6a7b8", "plain-key"];
@@ -369,7 +369,7 @@ mod tests {
             spec.launch = Transport::Http { url, headers: vec![], socket: None };
             spec.origin.written = written.into_iter().map(|text| ("url".to_owned(), text)).collect();
             read_model.servers[at].spec = spec.clone().into();
-            let operation = fake::tool_call("analytics", "track_event", "{}");
+            let operation = test_support::tool_call("analytics", "track_event", "{}");
             for text in [curl(&operation, &read_model).unwrap().text, mcp_servers(&spec).text] {
                 assert!(secrets.iter().all(|secret| !text.contains(secret)) && !text.contains("value-of-v"), "{text}");
                 assert!(text.contains("api_key=${API_KEY}&page=2") && text.contains("/s/${PATH_SEGMENT}/"), "{text}");
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn an_entry_has_the_environment_as_it_is_written() {
-        let mut spec = fake::spec("db", None);
+        let mut spec = test_support::spec("db", None);
         if let Transport::Stdio { env, args, .. } = &mut spec.launch {
             *env = vec![
                 ("TOKEN".into(), Secret::literal("SECRET")),

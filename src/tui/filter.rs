@@ -1,97 +1,97 @@
 //! The filter language of the traffic view: `server:db outcome:failed tool:create* >500ms !origin:demo text`.
 //!
-//! Words stand for "all of these". `field:value` looks at a field (`a|b` is either, `*` any letters, else a part of
-//! the name is enough), `>500ms` and `<2s` at the duration, `>10kB` at the larger of the two sizes, `!` before a
-//! word turns it around, anything else is looked for in names, outcomes, the beginnings of arguments, what went wrong,
-//! and messages. Pure; letters' case never counts.
+//! All terms must match. `field:value` tests a field (`a|b` is either, `*` any characters, otherwise a part of
+//! the name is enough), `>500ms` and `<2s` the duration, `>10kB` the larger of the two sizes, `!` before a
+//! term negates it, and any other word is searched in names, outcomes, the first bytes of arguments, errors
+//! and messages. Pure; matching is case-insensitive.
 
 use std::fmt;
 
 use crate::domain::call::{FailureKind, Origin};
 
-use super::rows::{Row, RowId, RowKind, Rows, State};
+use super::rows::{CallState, Row, RowId, RowKind, Rows};
 
-/// A filter: all of its terms hold.
+/// A filter: all terms must match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// The terms, in the order in which they were written.
     pub terms: Vec<Term>,
 }
 
-/// One word of a filter.
+/// A term of a filter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
-    /// Whether it must not hold.
+    /// Whether it is negated.
     pub not: bool,
-    /// What is looked at.
+    /// The test.
     pub test: Test,
 }
 
-/// What a word looks at.
+/// The test of a term.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
-    /// The server's name, any of these patterns.
+    /// The server name matches any of these patterns.
     Server(Vec<String>),
-    /// The tool's name, any of these patterns.
+    /// The tool name matches any of these patterns.
     Tool(Vec<String>),
-    /// How a call stands.
-    Outcome(Vec<Which>),
-    /// Who asked.
+    /// The outcome of the call.
+    Outcome(Vec<OutcomeClass>),
+    /// The origin of the call.
     Origin(Vec<Origin>),
-    /// What the row is.
+    /// The kind of the row.
     Kind(Vec<RowKind>),
-    /// The run of a workflow: its id, the workflow's name or the step's, any of these patterns.
+    /// The run of a workflow: its id, the workflow name or the step name matches any of these patterns.
     Run(Vec<String>),
-    /// Took longer, in microseconds.
+    /// Longer than this, in microseconds.
     Longer(u64),
-    /// Took less, in microseconds.
+    /// Shorter than this, in microseconds.
     Shorter(u64),
     /// More bytes than this.
     Bigger(u64),
     /// Fewer bytes than this.
     Smaller(u64),
-    /// This text somewhere, in small letters.
+    /// Contains this text; lower case.
     Text(String),
 }
 
 /// A class of outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum OutcomeClass {
     /// Exactly this state.
-    Is(State),
-    /// Failed, whatever the kind.
+    Is(CallState),
+    /// Failed, of any kind.
     Failed,
-    /// Not ended.
+    /// In progress.
     Pending,
 }
 
-/// A word that cannot be understood.
+/// A term that cannot be parsed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mistake {
-    /// The word as it was written.
+pub struct ParseError {
+    /// The term as written.
     pub word: String,
-    /// Why, and what would be understood.
+    /// The reason, and the accepted form.
     pub why: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.word, self.why)
     }
 }
 
-/// How a filter is written, for people: an example and what it means.
+/// The help of the filter language: an example and its meaning.
 pub const LANGUAGE: [(&str, &str); 10] = [
-    ("server:db|mail", "of a server whose name has this in it, or that"),
-    ("tool:create*", "of a tool by its name; * stands for any letters"),
-    ("outcome:failed", "by how it ended: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
-    ("origin:console", "by who asked: console, cli, demo, workflow"),
-    ("kind:log", "calls only, or notifications, requests of servers, logs, anomalies"),
-    ("run:onboard*", "of a workflow's run, by its id, the workflow's or the step's name"),
-    (">500ms  <2s", "took longer, or less"),
-    (">10kB  <1MB", "sent or got more, or less"),
-    ("mailbox", "anywhere: in names, outcomes, messages, arguments and error texts (the first 200 bytes of each, of the last calls)"),
-    ("!outcome:ok", "not this; \"two words\" in quotes are text"),
+    ("server:db|mail", "server name contains db or mail"),
+    ("tool:create*", "tool name; * matches any characters"),
+    ("outcome:failed", "outcome: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
+    ("origin:console", "origin: console, cli, demo, workflow"),
+    ("kind:log", "kind: call, notification, request, log, anomaly"),
+    ("run:onboard*", "workflow run, by its id, workflow name or step name"),
+    (">500ms  <2s", "longer or shorter than"),
+    (">10kB  <1MB", "sent or received more or less than"),
+    ("mailbox", "text in names, outcomes, messages, arguments and errors (the first 200 bytes of each, of the newest calls)"),
+    ("!outcome:ok", "negated; \"two words\" in quotes are text"),
 ];
 
 const FIELDS: [&str; 6] = ["server", "tool", "outcome", "origin", "kind", "run"];
@@ -109,48 +109,48 @@ const FAILURES: [(&str, FailureKind); 11] = [
     ("unauthorized", FailureKind::Unauthorized),
     ("refused", FailureKind::Refused),
 ];
-const OUTCOMES: [(&str, Which); 7] = [
-    ("failed", Which::Failed),
-    ("ok", Which::Is(State::Ok)),
-    ("tool-error", Which::Is(State::ToolError)),
-    ("cancelled", Which::Is(State::Cancelled)),
-    ("pending", Which::Pending),
-    ("running", Which::Is(State::Running)),
-    ("queued", Which::Is(State::Queued)),
+const OUTCOMES: [(&str, OutcomeClass); 7] = [
+    ("failed", OutcomeClass::Failed),
+    ("ok", OutcomeClass::Is(CallState::Ok)),
+    ("tool-error", OutcomeClass::Is(CallState::ToolError)),
+    ("cancelled", OutcomeClass::Is(CallState::Cancelled)),
+    ("pending", OutcomeClass::Pending),
+    ("running", OutcomeClass::Is(CallState::Running)),
+    ("queued", OutcomeClass::Is(CallState::Queued)),
 ];
 
-fn outcomes() -> impl Iterator<Item = (&'static str, Which)> {
-    OUTCOMES.into_iter().chain(FAILURES.into_iter().map(|(word, kind)| (word, Which::Is(State::Failed(kind)))))
+fn outcomes() -> impl Iterator<Item = (&'static str, OutcomeClass)> {
+    OUTCOMES.into_iter().chain(FAILURES.into_iter().map(|(word, kind)| (word, OutcomeClass::Is(CallState::Failed(kind)))))
 }
 
 impl Filter {
-    /// Reads a filter. What cannot be understood is told word by word; the rest of the filter is still there.
-    pub fn parse(text: &str) -> (Filter, Vec<Mistake>) {
+    /// Parses a filter. Every term that cannot be parsed is reported; the rest of the filter still applies.
+    pub fn parse(text: &str) -> (Filter, Vec<ParseError>) {
         let (mut filter, mut mistakes) = (Filter::default(), Vec::new());
         for Word { not, text, quoted } in words(text) {
             match term(not, &text, quoted) {
                 Ok(term) => filter.terms.push(term),
-                Err(why) => mistakes.push(Mistake { word: format!("{}{text}", if not { "!" } else { "" }), why }),
+                Err(why) => mistakes.push(ParseError { word: format!("{}{text}", if not { "!" } else { "" }), why }),
             }
         }
         (filter, mistakes)
     }
 
-    /// Whether everything passes.
+    /// Returns whether every row passes.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
 }
 
-/// A word of a filter.
+/// One word of the filter text.
 struct Word {
-    /// Whether a `!` stood before it, outside of its quotes.
+    /// Whether it starts with a `!` outside of quotes.
     not: bool,
     text: String,
     quoted: bool,
 }
 
-/// Splits at spaces outside of quotes. A word that begins with a quote, perhaps after `!`, is text whatever it holds.
+/// Splits at spaces outside of quotes. A word that starts with a quote, or with `!` and a quote, is always text.
 fn words(text: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut chars = text.chars().peekable();
@@ -176,7 +176,7 @@ fn words(text: &str) -> Vec<Word> {
 
 fn term(not: bool, word: &str, quoted: bool) -> Result<Term, String> {
     if not && word.is_empty() && !quoted {
-        // A lone exclamation mark is text.
+        // A single exclamation mark is text.
         return Ok(Term { not: false, test: Test::Text("!".into()) });
     }
     let test = if quoted { Test::Text(word.to_lowercase()) } else { test(word)? };
@@ -196,7 +196,7 @@ fn test(word: &str) -> Result<Test, String> {
             Measure::Bytes(bytes) => Test::Smaller(bytes),
         });
     }
-    // What looks like no field is text: an address, a time, a piece of JSON.
+    // A prefix that is not a field name makes it text: a URL, a time, a piece of JSON.
     let Some((field, value)) = word.split_once(':').filter(|(f, _)| !f.is_empty() && f.bytes().all(|b| b.is_ascii_alphabetic())) else {
         return Ok(Test::Text(word.to_lowercase()));
     };
@@ -205,24 +205,26 @@ fn test(word: &str) -> Result<Test, String> {
     }
     let values: Vec<String> = value.split('|').filter(|v| !v.is_empty()).map(str::to_lowercase).collect();
     if values.is_empty() {
-        return Err(format!("a value is missing after {field}:"));
+        return Err(format!("the value after {field}: is missing"));
     }
     match field.to_ascii_lowercase().as_str() {
         "server" => Ok(Test::Server(values)),
         "tool" => Ok(Test::Tool(values)),
         "run" => Ok(Test::Run(values)),
         "outcome" => {
-            all(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
+            values_of(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
         }
-        "origin" => all(&values, |v| ORIGINS.into_iter().find(|o| o.word() == v), ORIGINS.iter().map(|o| o.word())).map(Test::Origin),
-        "kind" => all(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind),
-        _ => Err(format!("there is no field {field}; fields are {}. Quotes make it text", FIELDS.join(", "))),
+        "origin" => values_of(&values, |v| ORIGINS.into_iter().find(|o| o.word() == v), ORIGINS.iter().map(|o| o.word())).map(Test::Origin),
+        "kind" => {
+            values_of(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind)
+        }
+        _ => Err(format!("there is no field {field}; fields are {}. Quote it to search for text", FIELDS.join(", "))),
     }
 }
 
-fn all<T>(values: &[String], find: impl Fn(&str) -> Option<T>, known: impl Iterator<Item = &'static str>) -> Result<Vec<T>, String> {
+fn values_of<T>(values: &[String], find: impl Fn(&str) -> Option<T>, known: impl Iterator<Item = &'static str>) -> Result<Vec<T>, String> {
     let found = values.iter().map(|v| find(v).ok_or(v)).collect::<Result<Vec<T>, &String>>();
-    found.map_err(|bad| format!("{bad} is none of {}", known.collect::<Vec<_>>().join(", ")))
+    found.map_err(|bad| format!("{bad} must be one of {}", known.collect::<Vec<_>>().join(", ")))
 }
 
 enum Measure {
@@ -238,13 +240,13 @@ fn measure(text: &str) -> Result<Measure, String> {
     let small = text.to_ascii_lowercase();
     let digits = small.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(small.len());
     let (number, unit) = small.split_at(digits);
-    let bad = || "write a number and a unit, such as >500ms, <2s, >10kB".to_owned();
-    let number: f64 = number.parse().map_err(|_| bad())?;
+    let error = || "write a number and a unit, such as >500ms, <2s, >10kB".to_owned();
+    let number: f64 = number.parse().map_err(|_| error())?;
     let amount = |factor: f64| (number * factor).round().min(9e15) as u64;
     if let Some((_, factor)) = TIMES.iter().find(|(word, _)| *word == unit) {
         return Ok(Measure::Time(amount(*factor)));
     }
-    SIZES.iter().find(|(word, _)| *word == unit).map(|(_, factor)| Measure::Bytes(amount(*factor))).ok_or_else(bad)
+    SIZES.iter().find(|(word, _)| *word == unit).map(|(_, factor)| Measure::Bytes(amount(*factor))).ok_or_else(error)
 }
 
 impl fmt::Display for Filter {
@@ -273,7 +275,8 @@ impl fmt::Display for Term {
             Test::Bigger(bytes) => write!(f, ">{}", size_words(*bytes)),
             Test::Smaller(bytes) => write!(f, "<{}", size_words(*bytes)),
             Test::Text(text)
-                if matches!(term(false, text, false), Ok(Term { not: false, test: Test::Text(t) }) if t == *text) && plain(text) =>
+                if matches!(term(false, text, false), Ok(Term { not: false, test: Test::Text(t) }) if t == *text)
+                    && needs_no_quotes(text) =>
             {
                 f.write_str(text)
             }
@@ -282,8 +285,8 @@ impl fmt::Display for Term {
     }
 }
 
-/// Whether a text is read as one word without quotes.
-fn plain(text: &str) -> bool {
+/// Returns whether a text is parsed as one word without quotes.
+fn needs_no_quotes(text: &str) -> bool {
     !text.is_empty() && !text.starts_with(['"', '!']) && !text.contains(char::is_whitespace)
 }
 
@@ -307,7 +310,7 @@ fn size_words(bytes: u64) -> String {
     }
 }
 
-/// What the word before the cursor could become: whole words, the most likely first. Empty when nothing fits.
+/// Returns completions of the word before the cursor: whole words, the most likely first. Empty if nothing matches.
 pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
     let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
     let word = &text[start..];
@@ -339,7 +342,7 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
     values.into_iter().map(|v| format!("{not}{field}:{before}{v}")).collect()
 }
 
-/// A filter made quick: what depends on names only is worked out once for each name.
+/// A compiled filter: tests that depend on names only are evaluated once per name.
 #[derive(Clone, Debug, Default)]
 pub struct Matcher {
     filter: Filter,
@@ -348,30 +351,30 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// A matcher for a filter.
+    /// Compiles a filter.
     pub fn new(filter: Filter) -> Matcher {
         Matcher { filter, names: vec![] }
     }
 
-    /// The filter.
+    /// Returns the filter.
     pub fn filter(&self) -> &Filter {
         &self.filter
     }
 
-    /// How many terms look into texts, which takes longer than all else.
+    /// Returns how many terms search texts, which takes longer than all other tests.
     pub fn texts(&self) -> usize {
         self.filter.terms.iter().filter(|term| matches!(term.test, Test::Text(_))).count()
     }
 
-    /// Whether a row that is still there passes.
+    /// Returns whether a row in the ring passes.
     pub fn passes(&mut self, id: RowId, rows: &Rows) -> bool {
         let Some(row) = rows.get(id) else { return false };
         while self.names.len() < rows.names().len() {
             let name = &rows.names()[self.names.len()];
             let (server, tool) = (name.server.to_lowercase(), name.tool.to_lowercase());
             let hits = self.filter.terms.iter().map(|term| match &term.test {
-                Test::Server(patterns) => patterns.iter().any(|p| fits(p, &server)),
-                Test::Tool(patterns) => patterns.iter().any(|p| fits(p, &tool)),
+                Test::Server(patterns) => patterns.iter().any(|p| matches_pattern(p, &server)),
+                Test::Tool(patterns) => patterns.iter().any(|p| matches_pattern(p, &tool)),
                 Test::Text(text) => server.contains(text) || tool.contains(text) || format!("{server}_{tool}").contains(text),
                 _ => false,
             });
@@ -380,46 +383,48 @@ impl Matcher {
         let names = self.names.get(usize::from(row.key));
         self.filter.terms.iter().enumerate().all(|(index, term)| {
             let by_name = names.is_some_and(|hits| hits[index]);
-            term.not != (by_name || holds(&term.test, id, row, rows))
+            term.not != (by_name || test_matches(&term.test, id, row, rows))
         })
     }
 }
 
-/// Whether a test holds for a row, names aside.
-fn holds(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
+/// Returns whether a test matches a row, apart from names.
+fn test_matches(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
     match test {
         Test::Server(_) | Test::Tool(_) => false,
         Test::Outcome(which) => which.iter().any(|which| match which {
-            Which::Is(state) => row.state == *state,
-            Which::Failed => matches!(row.state, State::Failed(_)),
-            Which::Pending => row.state.pending(),
+            OutcomeClass::Is(state) => row.state == *state,
+            OutcomeClass::Failed => matches!(row.state, CallState::Failed(_)),
+            OutcomeClass::Pending => row.state.pending(),
         }),
         Test::Origin(origins) => row.origin().is_some_and(|origin| origins.contains(&origin)),
         Test::Kind(kinds) => kinds.contains(&row.kind()),
         Test::Run(patterns) => rows.step_of(row).is_some_and(|step| {
             let name = rows.workflow(step.run).map(|name| name.to_lowercase()).unwrap_or_default();
             let (short, path) = (step.run.short(), step.step.to_lowercase());
-            patterns.iter().any(|p| fits(p, &name) || fits(p, &short) || fits(p, &path) || *p == step.run.to_string())
+            patterns
+                .iter()
+                .any(|p| matches_pattern(p, &name) || matches_pattern(p, &short) || matches_pattern(p, &path) || *p == step.run.to_string())
         }),
         Test::Longer(us) => ended(row) && u64::from(row.took_us) > *us,
         Test::Shorter(us) => ended(row) && u64::from(row.took_us) < *us,
         Test::Bigger(bytes) => u64::from(row.sent.max(row.got)) > *bytes,
         Test::Smaller(bytes) => u64::from(row.sent.max(row.got)) < *bytes,
         Test::Text(text) => {
-            (row.state != State::None && row.state.words().contains(text.as_str()))
+            (row.state != CallState::None && row.state.words().contains(text.as_str()))
                 || rows.note_of(row).is_some_and(|note| note.text.to_lowercase().contains(text))
                 || rows.text_of(id).contains(text)
         }
     }
 }
 
-/// Only calls that ended have a duration.
+/// Returns whether the row is a call that ended: only those have a duration.
 fn ended(row: &Row) -> bool {
-    !row.state.pending() && row.state != State::None
+    !row.state.pending() && row.state != CallState::None
 }
 
-/// Whether a pattern in small letters fits a name in small letters.
-fn fits(pattern: &str, name: &str) -> bool {
+/// Returns whether a lower-case pattern matches a lower-case name.
+fn matches_pattern(pattern: &str, name: &str) -> bool {
     if !pattern.contains('*') {
         return name.contains(pattern);
     }

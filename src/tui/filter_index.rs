@@ -1,7 +1,7 @@
-//! Which rows a filter lets through, and in which order: kept up to date row by row, made anew in small steps.
+//! The filter index: which rows pass a filter, and their sort order. Updated row by row, rebuilt in small steps.
 //!
-//! A new filter looks at the youngest rows first, so that the screen is right at once; a sort merges runs. No step
-//! takes longer than a few milliseconds, so that a key never waits. Pure. Named by the traffic view.
+//! A new filter examines the newest rows first, so that the screen is right immediately; a sort merges runs. No step
+//! takes longer than a few milliseconds, so that a key never waits. Pure. Used by the traffic view.
 
 use std::collections::VecDeque;
 
@@ -10,17 +10,17 @@ use super::{
     rows::{Row, RowId, Rows},
 };
 
-/// Rows looked at in one step of a filter.
+/// Rows examined in one step of a filter.
 pub const FILTER_STEP: usize = 32_768;
 /// Bytes of text read in one step of a filter.
 const TEXT_STEP: usize = 4 << 20;
 /// Rows moved in one step of a sort.
 pub const SORT_STEP: usize = 16_384;
 
-/// What rows can be sorted by.
+/// A sort column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum By {
-    /// When they began.
+    /// When the row began.
     #[default]
     Time,
     /// The server's name.
@@ -44,28 +44,28 @@ impl By {
     pub const ALL: [By; 8] = [By::Time, By::Server, By::Tool, By::Origin, By::Outcome, By::Took, By::Sent, By::Got];
 }
 
-/// The rows that a filter lets through, oldest first.
+/// The rows that pass a filter, oldest first.
 pub struct Index {
     matcher: Matcher,
     ids: VecDeque<RowId>,
-    /// Rows from here up to `seen` were looked at.
+    /// Rows from here up to `seen` were examined.
     low: RowId,
     seen: RowId,
 }
 
 impl Index {
-    /// An index that has looked at nothing yet.
+    /// Creates an index that has examined no row yet.
     pub fn new(filter: Filter, rows: &Rows) -> Index {
         let end = rows.ids().end;
         Index { matcher: Matcher::new(filter), ids: VecDeque::new(), low: end, seen: end }
     }
 
-    /// The filter.
+    /// Returns the filter.
     pub fn filter(&self) -> &Filter {
         self.matcher.filter()
     }
 
-    /// Takes in rows that were added and rows that changed.
+    /// Adds new rows and updates changed rows.
     pub fn update(&mut self, rows: &Rows, changed: &[RowId]) {
         let ids = rows.ids();
         while self.ids.front().is_some_and(|id| *id < ids.start) {
@@ -93,19 +93,19 @@ impl Index {
         }
     }
 
-    /// Whether rows are left to be looked at.
+    /// Returns whether rows are left to examine.
     pub fn working(&self, rows: &Rows) -> bool {
         !self.filter().is_empty() && self.low > rows.ids().start
     }
 
-    /// How much is done, 0 to 1.
+    /// Returns the progress, 0 to 1.
     pub fn progress(&self, rows: &Rows) -> f64 {
         let ids = rows.ids();
         let all = (ids.end - ids.start).max(1) as f64;
         1.0 - (self.low.saturating_sub(ids.start)) as f64 / all
     }
 
-    /// Looks at the next `most` older rows; at fewer where there is much text to be read.
+    /// Examines the next `most` older rows; fewer if they have long texts.
     pub fn step(&mut self, rows: &Rows, most: usize) {
         let from = self.low.saturating_sub(most as u64).max(rows.ids().start);
         let (texts, mut room) = (self.matcher.texts(), TEXT_STEP);
@@ -118,17 +118,17 @@ impl Index {
         }
     }
 
-    /// How many rows pass, as far as they were looked at.
+    /// Returns how many of the examined rows pass.
     pub fn len(&self, rows: &Rows) -> usize {
         if self.filter().is_empty() { rows.len() } else { self.ids.len() }
     }
 
-    /// Whether none does.
+    /// Returns whether no examined row passes.
     pub fn is_empty(&self, rows: &Rows) -> bool {
         self.len(rows) == 0
     }
 
-    /// The id of the row at a place, oldest first.
+    /// Returns the id of the row at a position, oldest first.
     pub fn at(&self, rows: &Rows, place: usize) -> Option<RowId> {
         if self.filter().is_empty() {
             let ids = rows.ids();
@@ -137,7 +137,7 @@ impl Index {
         self.ids.get(place).copied()
     }
 
-    /// How many of the rows before `id` pass.
+    /// Returns how many of the rows before `id` pass.
     pub fn before(&self, rows: &Rows, id: RowId) -> usize {
         if self.filter().is_empty() {
             return usize::try_from(id.saturating_sub(rows.ids().start)).unwrap_or(0).min(rows.len());
@@ -145,12 +145,12 @@ impl Index {
         self.ids.partition_point(|other| *other < id)
     }
 
-    /// Whether a row is known to pass.
+    /// Returns whether a row was examined and passes.
     pub fn holds(&self, rows: &Rows, id: RowId) -> bool {
         if self.filter().is_empty() { rows.ids().contains(&id) } else { self.ids.binary_search(&id).is_ok() }
     }
 
-    /// The place of a row, or of the next younger one that passes.
+    /// Returns the position of a row, or of the next newer one that passes.
     pub fn place(&self, rows: &Rows, id: RowId) -> usize {
         if self.filter().is_empty() {
             return usize::try_from(id.saturating_sub(rows.ids().start)).unwrap_or(0).min(rows.len().saturating_sub(1));
@@ -159,24 +159,24 @@ impl Index {
     }
 }
 
-/// A sort under way: keys are read and sorted in runs, then runs are merged, all of it in steps.
+/// A sort in progress: keys are read and sorted in runs, then runs are merged, all in small steps.
 pub struct Sort {
     by: By,
-    /// Place of each name in the order of names.
+    /// Rank of each name in the sort order.
     order: Vec<u32>,
     read: usize,
     len: usize,
-    /// Rows of one run, as they are read.
+    /// The rows of the run that is being read.
     chunk: usize,
     pairs: Vec<(u64, RowId)>,
     other: Vec<(u64, RowId)>,
     run: usize,
-    /// Start of the two runs being merged, and how far each is done.
+    /// Start of the two runs being merged, and the progress in each.
     merge: (usize, usize, usize),
 }
 
 impl Sort {
-    /// A sort of the rows that an index lets through now, read in runs of `chunk` rows.
+    /// Creates a sort of the rows that an index contains now, read in runs of `chunk` rows.
     pub fn new(by: By, index: &Index, rows: &Rows, chunk: usize) -> Sort {
         let order = match by {
             By::Server => name_order(rows, |key| rows.names()[key].server.to_lowercase()),
@@ -187,13 +187,13 @@ impl Sort {
         Sort { by, order, read: 0, len: index.len(rows), chunk, pairs: vec![], other: vec![], run: chunk, merge: (0, 0, 0) }
     }
 
-    /// Goes on by about `most` rows; gives the ids in order when it is done.
+    /// Advances by about `most` rows; returns the sorted ids at the end.
     pub fn step(&mut self, index: &Index, rows: &Rows, most: usize) -> Option<Vec<RowId>> {
         if self.read < self.len {
             let end = (self.read + self.chunk).min(self.len);
             let start = self.pairs.len();
             for id in (self.read..end).filter_map(|place| index.at(rows, place)) {
-                // A row that was dropped meanwhile keeps its place: runs have to stay as long as they are.
+                // A row that was dropped meanwhile stays in its run: the lengths of runs are fixed.
                 self.pairs.push((rows.get(id).map_or(0, |row| self.key(row)), id));
             }
             self.pairs[start..].sort_unstable();
@@ -237,7 +237,7 @@ impl Sort {
             By::Server | By::Tool => u64::from(self.order.get(usize::from(row.key)).copied().unwrap_or(u32::MAX)),
             By::Origin => row.origin().map_or(9, |o| o as u64),
             By::Outcome => outcome_rank(row),
-            // What runs still is longest of all.
+            // A running call sorts as the longest.
             By::Took if row.state.pending() => u64::MAX,
             By::Took => u64::from(row.took_us),
             By::Sent => u64::from(row.sent),
@@ -247,15 +247,15 @@ impl Sort {
 }
 
 fn outcome_rank(row: &Row) -> u64 {
-    use super::rows::State;
+    use super::rows::CallState;
     match row.state {
-        State::None => 0,
-        State::Ok => 1,
-        State::Cancelled => 2,
-        State::Queued => 3,
-        State::Running => 4,
-        State::ToolError => 5,
-        State::Failed(kind) => 6 + kind as u64,
+        CallState::None => 0,
+        CallState::Ok => 1,
+        CallState::Cancelled => 2,
+        CallState::Queued => 3,
+        CallState::Running => 4,
+        CallState::ToolError => 5,
+        CallState::Failed(kind) => 6 + kind as u64,
     }
 }
 

@@ -1,6 +1,6 @@
-//! The workflows that the console knows: their files as plans or as problems, and what can be told of one without running it.
+//! The console's workflow library: workflow files as plans or problems, and their dry-run preview.
 //!
-//! Pure. The composition root finds the files and says when they change; the model keeps this.
+//! Pure. The composition root finds the files and reports changes; the model owns the library.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ use crate::domain::{
     },
 };
 
-/// The workflow files as they were found.
+/// The workflow files as found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shelf {
-    /// Names, places and texts of the user's.
+pub struct WorkflowLibrary {
+    /// Names, paths and texts of the user's files.
     pub files: Vec<WorkflowText>,
-    /// Those of the project, if the project may be used; their names without `project/`.
+    /// Those of the project, if it is approved; their names without `project/`.
     pub project: Vec<WorkflowText>,
-    /// Where a new one is put; `None` when there is no place.
+    /// The folder of new files; `None` without a configuration.
     pub folder: Option<String>,
-    /// Files that could not be read, a line each.
+    /// Files that could not be read, one message each.
     pub problems: Vec<String>,
-    /// What was made of the texts already; see [`Shelf::planned`].
+    /// Plans that were parsed already; see [`WorkflowLibrary::planned`].
     pub plans: Planned,
 }
 
-/// Plans that were made where no frame waits for them. Two are equal, since they follow from the texts.
+/// Plans parsed outside of a frame. Two are equal, since they follow from the texts.
 #[derive(Clone, Default)]
 pub struct Planned(Option<Arc<Vec<Flow>>>);
 
@@ -48,16 +48,16 @@ impl std::fmt::Debug for Planned {
     }
 }
 
-impl Shelf {
-    /// The shelf with its texts made into plans, which takes time.
-    pub fn planned(mut self) -> Shelf {
+impl WorkflowLibrary {
+    /// Returns the library with its texts parsed into plans, which takes time.
+    pub fn planned(mut self) -> WorkflowLibrary {
         self.plans = Planned(None);
         self.plans = Planned(Some(Arc::new(flows(&self))));
         self
     }
 }
 
-/// What comes before the name of a project's workflow, which is never that of a user's.
+/// The prefix of the name of a project's workflow, which a user's workflow never has.
 const PROJECT: &str = "project/";
 
 /// A workflow file.
@@ -65,22 +65,22 @@ const PROJECT: &str = "project/";
 pub struct Flow {
     /// Its name.
     pub name: Arc<str>,
-    /// Where it is.
+    /// Its path.
     pub file: String,
-    /// Its plan, or everything that is wrong with it.
+    /// Its plan, or all problems of the file.
     pub plan: Result<Arc<Plan>, Vec<Problem>>,
 }
 
 impl Flow {
-    /// What it is called for people, if that is more than its name.
+    /// Returns its title, if that differs from its name.
     pub fn title(&self) -> Option<&str> {
         self.plan.as_ref().ok()?.title.as_deref()
     }
 }
 
-/// Reads every file. A workflow finds those that it runs among all of the user's, a project's among all of the project's.
-pub fn flows(shelf: &Shelf) -> Vec<Flow> {
-    if let Planned(Some(flows)) = &shelf.plans {
+/// Parses every file. A user's workflow can run the user's workflows, a project's workflow those of the project.
+pub fn flows(library: &WorkflowLibrary) -> Vec<Flow> {
+    if let Planned(Some(flows)) = &library.plans {
         return flows.to_vec();
     }
     let source = |text: &WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
@@ -93,11 +93,11 @@ pub fn flows(shelf: &Shelf) -> Vec<Flow> {
         };
         texts.iter().map(flow).collect()
     };
-    [read(&shelf.files, ""), read(&shelf.project, PROJECT)].concat()
+    [read(&library.files, ""), read(&library.project, PROJECT)].concat()
 }
 
-/// What the engine needs to run a plan: everything that it is made of, so that a journal can keep it. `name` is that of
-/// its runs.
+/// Returns what the engine needs to run a plan, including all its sources, so that a journal can store it. `name` is
+/// the workflow name of its runs.
 pub fn spec(name: &str, plan: &Plan, input: Body, from: Option<RunFrom>) -> RunSpec {
     let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
     let children = plan.children();
@@ -115,30 +115,30 @@ pub fn spec(name: &str, plan: &Plan, input: Body, from: Option<RunFrom>) -> RunS
     }
 }
 
-/// What a step, or an item of it, would do, as far as it is known before a run.
+/// What a step, or an item of it, would do, as far as that is known before a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preview {
     /// Its path.
     pub step: String,
-    /// What it does, in words.
+    /// The action and its target.
     pub what: String,
-    /// Further words: when, for each of what, what undoes it, what answers in its place.
+    /// Further lines: condition, `for_each`, compensation, fallback.
     pub more: Vec<(&'static str, String)>,
-    /// The same of what is called in its place, or to undo it.
+    /// Fields of the fallbacks and the compensation.
     pub later: Vec<(&'static str, String)>,
-    /// What it would send, as JSON.
+    /// Its arguments as JSON.
     pub arguments: Option<String>,
-    /// Whether all of that is known; otherwise expressions stand in it as they are written.
+    /// Whether all arguments are known; otherwise unevaluated expressions are shown as written.
     pub known: bool,
-    /// Whether anything that is shown of it is not known.
+    /// Whether any value shown is unknown.
     pub open: bool,
-    /// How many workflows are around it.
+    /// Nesting depth of the workflow.
     pub depth: usize,
 }
 
-/// What each step of a plan would do with this input, in the order in which they can run, each followed by its items
-/// and by the steps of the workflow that it runs. Nothing is called. The environment is read as by `run --dry-run`: what
-/// the workflow lists of it, its secrets masked.
+/// Returns what each step of a plan would do with this input, in the order in which steps can run, each followed by its
+/// items and by the steps of the workflow that it runs. Nothing is called. The environment is read as by `run --dry-run`:
+/// the variables that the workflow lists, secrets masked.
 pub fn preview(plan: &Plan, input: &Body) -> Vec<Preview> {
     preview_with(plan, input, &|name| std::env::var(name).ok())
 }
@@ -204,7 +204,7 @@ fn preview_turn(turn: &Execution, mut row: Preview, rows: &mut Vec<Preview>) {
     row.arguments = turn.sends.as_ref().map(words);
     more.extend(turn.sends.iter().chain(&turn.asks).filter_map(|value| Some(("fails", value.error.clone()?))));
     if turn.truncated {
-        more.push(("within", "too much to be listed".to_owned()));
+        more.push(("within", "too many steps to list".to_owned()));
     }
     row.more.extend(more);
     row.later = later;
@@ -215,7 +215,7 @@ fn preview_turn(turn: &Execution, mut row: Preview, rows: &mut Vec<Preview>) {
     turn.nested.iter().for_each(|step| preview_step(step, depth, rows));
 }
 
-/// A name for a new workflow that no file has: `base`, `base_2`, …
+/// Returns a name for a new workflow that no file has: `base`, `base_2`, …
 pub fn free_name(base: &str, flows: &[Flow]) -> String {
     let clean: String = base.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let clean = if clean.is_empty() { "workflow".to_owned() } else { clean };
@@ -224,13 +224,13 @@ pub fn free_name(base: &str, flows: &[Flow]) -> String {
     std::iter::once(clean.clone()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// What is wrong with a name for a workflow, if anything.
+/// Returns what is wrong with a workflow name, if anything.
 pub fn name_trouble(name: &str, flows: &[Flow]) -> Option<String> {
     let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     if !fits {
-        return Some("a name is made of small letters, digits, - and _".into());
+        return Some("a name consists of lower-case letters, digits, - and _".into());
     }
-    flows.iter().any(|flow| &*flow.name == name).then(|| format!("there is a workflow {name} already; choose another name"))
+    flows.iter().any(|flow| &*flow.name == name).then(|| format!("a workflow {name} exists already; choose another name"))
 }
 
 #[cfg(test)]
@@ -238,9 +238,9 @@ mod tests {
     use super::*;
     use crate::domain::workflow::DEMO;
 
-    fn shelf() -> Shelf {
+    fn library() -> WorkflowLibrary {
         let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("{name}.toml"), text: (*text).into() };
-        Shelf { files: DEMO.iter().map(text).collect(), ..Shelf::default() }
+        WorkflowLibrary { files: DEMO.iter().map(text).collect(), ..WorkflowLibrary::default() }
     }
 
     #[test]
@@ -256,12 +256,12 @@ mod tests {
 
     #[test]
     fn the_workflows_of_the_demo_are_read_and_previewed() {
-        let flows = flows(&shelf());
+        let flows = flows(&library());
         assert!(flows.iter().all(|flow| flow.plan.is_ok()));
         let plan = flows[0].plan.as_ref().unwrap();
         let steps = preview(plan, &Body::from(r#"{"email":"a@b.c","name":"Ann","role":"viewer"}"#));
         assert_eq!(steps[0].arguments.as_deref(), Some(r#"{"email":"a@b.c","name":"Ann","role":"viewer"}"#));
-        assert!(steps[0].known && steps[0].open && !steps[1].known, "only what undoes the first is not known");
+        assert!(steps[0].known && steps[0].open && !steps[1].known, "only the compensation of the first is unknown");
         assert!(steps[1].arguments.as_ref().unwrap().contains("{{ steps.create_user.result.email }}"));
         assert!(steps[0].later.contains(&("undone by", r#"database_delete_user {"userId":"{{ result.userId }}"}"#.into())));
         let spec = spec("onboard_new_user", plan, Body::from("{}"), None);
@@ -283,7 +283,7 @@ mod tests {
             [[step]]
             id = "sure"
             when = "input.names | length > 5"
-            approve = "So many?"
+            approve = "All of them?"
             [[step]]
             id = "ask"
             approve = "Greet {{ input.names | join(' and ') }}?"
@@ -300,7 +300,7 @@ mod tests {
             tool = "u"
             arguments = { who = "{{ input.who }}" }
         "#;
-        let flows = flows(&Shelf { files: vec![text("outer", outer), text("inner", inner)], ..Shelf::default() });
+        let flows = flows(&WorkflowLibrary { files: vec![text("outer", outer), text("inner", inner)], ..WorkflowLibrary::default() });
         let plan = flows[0].plan.as_ref().unwrap();
         let rows = preview(plan, &Body::from(r#"{"names":["Ann","Bob"]}"#));
         let paths: Vec<_> = rows.iter().map(|row| (row.step.as_str(), row.depth)).collect();
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn names_for_new_ones_are_free() {
-        let flows = flows(&shelf());
+        let flows = flows(&library());
         assert_eq!(free_name("Notify All", &flows), "notify_all_2");
         assert_eq!(free_name("", &flows), "workflow");
         assert!(name_trouble("notify_all", &flows).unwrap().contains("already"));

@@ -1,4 +1,4 @@
-//! Which key does what where: contexts of bindings, read from `assets/keymap.toml` and a user's table over it.
+//! The key map: contexts of bindings, read from `assets/keymap.toml` with the user's table on top.
 //!
 //! Pure. The model looks keys up; help, footer and palette ask which key an action has.
 
@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 use super::action::Action;
 
-/// The bindings that come with the program.
+/// The built-in bindings.
 const BUILT_IN: &str = include_str!("../../assets/keymap.toml");
 
 macro_rules! contexts {
     ($($variant:ident $name:literal $doc:literal;)*) => {
-        /// Where a binding holds.
+        /// Where a binding applies.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Context { $(#[doc = $doc] $variant,)* }
 
@@ -23,7 +23,7 @@ macro_rules! contexts {
             /// All contexts.
             pub const ALL: &[Context] = &[$(Context::$variant,)*];
 
-            /// Its name in keymaps.
+            /// Returns its name in keymaps.
             pub fn name(self) -> &'static str {
                 match self { $(Context::$variant => $name,)* }
             }
@@ -32,13 +32,13 @@ macro_rules! contexts {
 }
 
 contexts! {
-    Global "global" "Everywhere but in fields and dialogs.";
+    Global "global" "Everywhere except in fields and dialogs.";
     List "list" "In every pane with a cursor.";
     Servers "servers" "The tree.";
     Info "info" "The server pane.";
-    Call "call" "The call pane while no field takes letters.";
-    Form "form" "A form while no field takes letters.";
-    Text "text" "A field of the call pane that takes letters.";
+    Call "call" "The call pane while no field is being edited.";
+    Form "form" "A form while no field is being edited.";
+    Text "text" "A field of the call pane that is being edited.";
     Json "json" "The arguments as JSON.";
     Filter "filter" "The filter line of the tree.";
     Result "result" "The result pane and the detail of a call.";
@@ -51,31 +51,31 @@ contexts! {
     Lines "lines" "A server's stderr and log.";
     Workflows "workflows" "The list of workflows.";
     Graph "graph" "The graph, the steps and the selected step of a workflow.";
-    Input "input" "The input of a workflow while no field takes letters.";
-    InputText "input-text" "A field of a workflow's input that takes letters.";
+    Input "input" "The input of a workflow while no field is being edited.";
+    InputText "input-text" "A field of a workflow's input that is being edited.";
     Help "help" "The help overlay.";
     Palette "palette" "The palette.";
-    Confirm "confirm" "A question of Switchboard itself.";
-    Inbox "inbox" "The inbox while no field takes letters.";
-    InboxText "inbox-text" "A field of the inbox that takes letters.";
+    Confirm "confirm" "A confirmation.";
+    Inbox "inbox" "The inbox while no field is being edited.";
+    InboxText "inbox-text" "A field of the inbox that is being edited.";
     Approval "approval" "The approval of a project's file.";
-    Notices "notices" "The list of notices.";
+    Notices "notices" "Past notifications.";
     Welcome "welcome" "The welcome.";
     WelcomeText "welcome-text" "The field of the welcome.";
-    Entry "entry" "A line or two asked for: what to search for, a path, a number.";
+    Entry "entry" "A prompt: a search text, a path, a number.";
     Menu "menu" "A menu.";
-    Burst "burst" "Many calls under way, and their summary.";
-    LongText "long-text" "A field's text in many lines.";
+    Burst "burst" "A running burst, and its summary.";
+    LongText "long-text" "The multi-line editor of a field.";
 }
 
-/// What a key, or a sequence so far, means.
+/// The meaning of a key or of a sequence so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// This.
+    /// This action.
     Action(Action),
-    /// The beginning of something.
+    /// The start of a longer sequence.
     Pending,
-    /// Nothing.
+    /// No action.
     Nothing,
 }
 
@@ -100,15 +100,15 @@ struct Entry {
 }
 
 impl Keymap {
-    /// The bindings that come with the program; a test holds that they parse.
+    /// Returns the built-in key map; a test checks that it parses.
     pub fn built_in() -> Keymap {
         Keymap::default().overlay(BUILT_IN).unwrap_or_default()
     }
 
-    /// Lays a user's table (TOML, shaped like `assets/keymap.toml`) over this one.
+    /// Applies a user's table (TOML, shaped like `assets/keymap.toml`) on top of this key map.
     ///
-    /// A key bound there loses its old meaning in that context; `run = "none"` only frees it. Errors
-    /// name the context and the key, all of them at once; conflicts within the result are errors.
+    /// A key bound there loses its previous action in that context; `run = "none"` only frees it. All errors are returned
+    /// together, each with context and key; conflicts within the result are errors.
     pub fn overlay(mut self, toml: &str) -> Result<Keymap, Vec<String>> {
         let tables: HashMap<String, Vec<Entry>> =
             toml::from_str(toml).map_err(|error| vec![format!("the keymap cannot be read: {error}")])?;
@@ -127,8 +127,8 @@ impl Keymap {
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
 
-    /// Gives a key or sequence another meaning in a context; `none` frees it. The names are the user's: an
-    /// error says what is wrong, and what would be right.
+    /// Binds a key or sequence in a context; `none` frees it. The names come from the user: an
+    /// error is a message and a hint.
     pub fn bind(&mut self, context: &str, keys: &str, action: &str) -> Result<(), (String, String)> {
         let list = |names: Vec<&'static str>| names.join(", ");
         let Some(found) = Context::ALL.iter().copied().find(|c| c.name() == context) else {
@@ -137,28 +137,26 @@ impl Keymap {
         };
         let meaning = Action::from_name(action);
         if meaning.is_none() && action != "none" {
-            let near = Action::ALL.iter().map(|a| a.name()).filter(|name| name.contains(action) || action.starts_with(name));
-            let near: Vec<&str> = near.collect();
-            let hint = match near.as_slice() {
-                [] => format!("none, {}", list(Action::ALL.iter().map(|a| a.name()).collect())),
-                near => format!("perhaps {}", near.join(" or ")),
-            };
+            let hint = did_you_mean(action).unwrap_or_else(|| format!("none, {}", list(Action::ALL.iter().map(|a| a.name()).collect())));
             return Err((format!("there is no action {action:?}"), hint));
         }
         let keys = parse_keys(keys).map_err(|why| {
-            (format!("{keys:?} is no key: {why}"), "write \"ctrl-q\", \"G\", \"f5\", \"alt-enter\", or \"g g\" for a sequence".to_owned())
+            (
+                format!("{keys:?} is not a key: {why}"),
+                "write \"ctrl-q\", \"G\", \"f5\", \"alt-enter\", or \"g g\" for a sequence".to_owned(),
+            )
         })?;
         let bindings = self.contexts.entry(found).or_default();
         bindings.retain(|b| b.keys != keys);
         if let Some(action) = meaning {
-            // What the user chose is what is shown: before the built-in keys of the same action.
+            // The user's keys are shown first, before the built-in keys of the same action.
             let at = bindings.iter().position(|b| b.action == action).unwrap_or(bindings.len());
             bindings.insert(at, Binding { keys, action });
         }
         Ok(())
     }
 
-    /// Sequences of a context that can never be finished, as sentences.
+    /// Returns a message for each sequence of a context that can never be completed.
     pub fn unreachable(&self) -> Vec<String> {
         self.conflicts()
     }
@@ -166,7 +164,8 @@ impl Keymap {
     fn add(&mut self, context: Context, entry: &Entry, problems: &mut Vec<String>) {
         let action = Action::from_name(&entry.run);
         if action.is_none() && entry.run != "none" {
-            problems.push(format!("keymap: [{}] there is no action {:?}", context.name(), entry.run));
+            let hint = did_you_mean(&entry.run).map(|hint| format!("; {hint}")).unwrap_or_default();
+            problems.push(format!("keymap: [{}] there is no action {:?}{hint}", context.name(), entry.run));
             return;
         }
         let bindings = self.contexts.entry(context).or_default();
@@ -176,12 +175,12 @@ impl Keymap {
                     bindings.retain(|b| b.keys != keys);
                     bindings.extend(action.map(|action| Binding { keys, action }));
                 }
-                Err(why) => problems.push(format!("keymap: [{}] {text:?} is no key: {why}", context.name())),
+                Err(why) => problems.push(format!("keymap: [{}] {text:?} is not a key: {why}", context.name())),
             }
         }
     }
 
-    /// Sequences that can never be finished, since a shorter one in the same context ends them.
+    /// Returns sequences that can never be completed, because a shorter one in the same context is bound.
     fn conflicts(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (context, bindings) in &self.contexts {
@@ -203,7 +202,7 @@ impl Keymap {
         found
     }
 
-    /// What `keys` mean, looked for in `contexts` in this order.
+    /// Looks `keys` up in `contexts`, in this order.
     pub fn lookup(&self, contexts: &[Context], keys: &[KeyCombination]) -> Lookup {
         for context in contexts {
             let Some(bindings) = self.contexts.get(context) else { continue };
@@ -217,7 +216,7 @@ impl Keymap {
         Lookup::Nothing
     }
 
-    /// The bindings of a context in order: how the first key of each action is shown, and the action.
+    /// Returns the bindings of a context in order: the first key of each action as shown, and the action.
     pub fn hints(&self, context: Context) -> Vec<(String, Action)> {
         let mut hints: Vec<(String, Action)> = Vec::new();
         for binding in self.contexts.get(&context).into_iter().flatten() {
@@ -228,15 +227,26 @@ impl Keymap {
         hints
     }
 
-    /// All keys of an action in a context, as shown.
+    /// Returns all keys of an action in a context, as shown.
     pub fn keys_of(&self, context: Context, action: Action) -> Vec<String> {
         self.contexts.get(&context).into_iter().flatten().filter(|b| b.action == action).map(|b| show(&b.keys)).collect()
     }
 
-    /// The first key of an action in the first of these contexts that has one.
+    /// Returns the first key of an action in the first of these contexts that has one.
     pub fn key(&self, contexts: &[Context], action: Action) -> Option<String> {
         contexts.iter().find_map(|c| self.keys_of(*c, action).into_iter().next())
     }
+}
+
+/// Returns a hint with the names that a user may have meant by the unknown action `name`.
+fn did_you_mean(name: &str) -> Option<String> {
+    let renamed = Action::RENAMED.iter().find(|(old, _)| *old == name).map(|(_, action)| action.name());
+    let near = Action::ALL.iter().map(|action| action.name()).filter(|known| known.contains(name) || name.starts_with(known));
+    let names: Vec<&str> = match renamed {
+        Some(new) => vec![new],
+        None => near.collect(),
+    };
+    (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
 }
 
 fn parse_keys(text: &str) -> Result<Vec<KeyCombination>, String> {
@@ -244,7 +254,7 @@ fn parse_keys(text: &str) -> Result<Vec<KeyCombination>, String> {
     if keys.is_empty() { Err("it is empty".into()) } else { Ok(keys) }
 }
 
-/// crokey reads `G` as `g`: an upper-case letter says shift here.
+/// Parses a key. crokey reads `G` as `g`: here, an upper-case letter means Shift.
 fn parse_key(text: &str) -> Result<KeyCombination, String> {
     let (modifiers, last) = match text.rfind('-') {
         Some(at) if at + 1 < text.len() => text.split_at(at + 1),
@@ -255,7 +265,7 @@ fn parse_key(text: &str) -> Result<KeyCombination, String> {
     KeyCombination::from_str(&text).map(KeyCombination::normalized).map_err(|e| e.to_string())
 }
 
-/// Shows a key or a sequence: `⏎`, `Ctrl-p`, `G`, `g g`.
+/// Formats a key or a sequence: `⏎`, `Ctrl-p`, `G`, `g g`.
 pub fn show(keys: &[KeyCombination]) -> String {
     let format = KeyCombinationFormat::default().with_implicit_shift();
     keys.iter()
@@ -279,7 +289,7 @@ pub fn show(keys: &[KeyCombination]) -> String {
         .join(" ")
 }
 
-/// The keys that are shown like this: what [`show`] makes, backwards. `None` when it is no key.
+/// Parses keys as [`show`] formats them. `None` if the text is not a key.
 pub fn read_shown(text: &str) -> Option<Vec<KeyCombination>> {
     let key = |word: &str| {
         let name = match word {
@@ -326,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_can_be_read_back() {
+    fn shown_keys_parse_back() {
         for binding in Keymap::built_in().contexts.values().flatten() {
             assert_eq!(read_shown(&show(&binding.keys)).as_ref(), Some(&binding.keys), "{}", show(&binding.keys));
         }
@@ -349,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_table_lies_over_it() {
+    fn a_users_table_overrides_the_built_in_one() {
         let map = Keymap::built_in()
             .overlay("global = [{ keys = [\"q\"], run = \"none\" }, { keys = [\"Q\", \"ctrl-q\"], run = \"quit\" }]")
             .unwrap();
@@ -360,7 +370,16 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_all_at_once() {
+    fn an_old_action_name_is_refused_with_its_new_name() {
+        for (old, action) in Action::RENAMED {
+            assert_eq!(Action::from_name(old), None);
+            let (_, hint) = Keymap::built_in().bind("global", "f9", old).unwrap_err();
+            assert_eq!(hint, format!("did you mean {}?", action.name()));
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_together() {
         let problems = Keymap::built_in()
             .overlay(
                 "nowhere = []\nglobal = [{ keys = [\"warp-x\"], run = \"quit\" }, { keys = [\"g\"], run = \"fly\" }]\nlist = [{ keys = [\"g\"], run = \"up\" }]",

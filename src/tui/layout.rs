@@ -1,8 +1,8 @@
-//! Where everything stands at a size. Pure.
+//! The layout: the rectangle of every pane at a screen size. Pure.
 
 use ratatui::layout::Rect;
 
-/// Something that can have the focus.
+/// A pane that can have the focus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Focus {
     /// The tree.
@@ -11,7 +11,7 @@ pub enum Focus {
     Call,
     /// The result of the selected tool's last call.
     Result,
-    /// What is known of the selected server.
+    /// The state of the selected server.
     Info,
     /// Any call in full.
     Detail,
@@ -19,12 +19,29 @@ pub enum Focus {
     Traffic,
 }
 
-/// What the middle holds.
+/// A step through panes or tabs, which wraps around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cycle {
+    /// To the next one.
+    Next,
+    /// To the previous one.
+    Previous,
+}
+
+impl Cycle {
+    /// Returns the index after the step from `at` among `len` items; 0 if there are none.
+    pub fn index(self, at: usize, len: usize) -> usize {
+        let next = if self == Cycle::Previous { at + len.saturating_sub(1) } else { at + 1 };
+        next % len.max(1)
+    }
+}
+
+/// The content of the middle pane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Middle {
     /// A call and its result.
     Call {
-        /// The rows that the call would like, its border included.
+        /// The rows that the call asks for, its border included.
         rows: u16,
     },
     /// A server.
@@ -34,7 +51,7 @@ pub enum Middle {
 }
 
 impl Middle {
-    /// The panes in the order of Tab.
+    /// Returns the panes in the order of Tab.
     pub fn order(self) -> &'static [Focus] {
         match self {
             Middle::Call { .. } => &[Focus::Servers, Focus::Call, Focus::Result, Focus::Traffic],
@@ -44,66 +61,66 @@ impl Middle {
     }
 }
 
-/// What the user made of the room; kept for the session. Whatever does not fit gives way.
+/// The sizes that the user chose, for this session. A size that does not fit is reduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// Rows that the strip would like, its border included; 0 when it is folded away.
-    pub strip: u16,
+    /// Rows of the activity pane, its border included; 0 when it is hidden.
+    pub activity: u16,
     /// Columns of the tree, where its divider was moved.
     pub left: Option<u16>,
     /// Rows of the call pane, where its divider was moved.
     pub call: Option<u16>,
     /// Rows of the traffic pane, where its divider was moved.
     pub below: Option<u16>,
-    /// Whether there is something to say under the header.
+    /// Whether the header has a banner.
     pub banner: bool,
 }
 
 /// A border that can be dragged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Divider {
-    /// Between the tree and what is at its right.
+    /// Between the tree and the panes to its right.
     Left,
     /// Under the call pane.
     Call,
-    /// Over the traffic pane.
+    /// Above the traffic pane.
     Below,
 }
 
-/// Under this height the strip is left out: panes need the rows.
+/// Below this height the activity pane is hidden: panes need the rows.
 const STRIP_FROM: u16 = 26;
-/// Under this height the banner gives its row to the panes; the header says it in short.
+/// Below this height the banner is hidden; the header shows it in short.
 const BANNER_FROM: u16 = 10;
-/// From this width and height on, panes stand side by side.
+/// From this width and height on, panes are side by side.
 const WIDE: (u16, u16) = (96, 20);
-/// Below this, there is no room for anything.
+/// Below this size only a message is shown.
 const LEAST: (u16, u16) = (16, 4);
 
-/// The places of everything.
+/// The rectangles of all panes and bars.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     /// The whole screen.
     pub screen: Rect,
-    /// The line at the top.
+    /// The header.
     pub header: Rect,
-    /// The line under it, while something is wrong that concerns everything.
+    /// The banner below it, for a condition that affects everything.
     pub banner: Option<Rect>,
-    /// The lamps under it, on narrow screens.
+    /// The status dots below it, on narrow screens.
     pub lamps: Option<Rect>,
-    /// The strip over the footer, where there is room for it.
-    pub strip: Option<Rect>,
-    /// The line at the bottom.
+    /// The activity pane above the footer, if it fits.
+    pub activity: Option<Rect>,
+    /// The footer.
     pub footer: Rect,
     /// The visible panes.
     pub panes: Vec<(Focus, Rect)>,
     /// Whether one pane is shown at a time.
     pub narrow: bool,
-    /// Whether there is no room for anything.
+    /// Whether the screen is too small for any pane.
     pub too_small: bool,
 }
 
 impl Layout {
-    /// Lays the screen out.
+    /// Computes the layout.
     pub fn new((width, height): (u16, u16), middle: Middle, focus: Focus, zoom: bool, room: Room) -> Layout {
         let screen = Rect::new(0, 0, width, height);
         if width < LEAST.0 || height < LEAST.1 {
@@ -117,26 +134,26 @@ impl Layout {
         if banner.is_some() {
             body = Rect { y: body.y + 1, height: body.height - 1, ..body };
         }
-        let lamps = (narrow && height >= 12 && room.strip > 0).then_some(Rect { height: 1, ..body });
+        let lamps = (narrow && height >= 12 && room.activity > 0).then_some(Rect { height: 1, ..body });
         if lamps.is_some() {
             body = Rect { y: body.y + 1, height: body.height - 1, ..body };
         }
-        let mut strip = None;
-        if !narrow && !zoom && room.strip > 2 && height >= STRIP_FROM {
-            let rows = room.strip.min((height / 5).max(5));
+        let mut activity = None;
+        if !narrow && !zoom && room.activity > 2 && height >= STRIP_FROM {
+            let rows = room.activity.min((height / 5).max(5));
             body.height -= rows;
-            strip = Some(Rect { y: body.bottom(), height: rows, ..body });
+            activity = Some(Rect { y: body.bottom(), height: rows, ..body });
         }
         let panes = if narrow || zoom { vec![(focus, body)] } else { side_by_side(body, middle, room) };
-        Layout { screen, header, banner, lamps, strip, footer, panes, narrow, too_small: false }
+        Layout { screen, header, banner, lamps, activity, footer, panes, narrow, too_small: false }
     }
 
-    /// The border at a cell that can be dragged, if there is one.
+    /// Returns the border at a cell that can be dragged.
     pub fn divider(&self, x: u16, y: u16) -> Option<Divider> {
         let tree = self.place(Focus::Servers).filter(|_| self.panes.len() > 1)?;
         let on = |place: Rect| place.x <= x && x < place.right() && y + 1 == place.bottom();
         if tree.y <= y && y < tree.bottom() && (x + 1 == tree.right() || x == tree.right()) {
-            // The top of the pane at the right holds its title, and tabs.
+            // The top border of the pane at the right holds its title and tabs.
             return (x < tree.right() || y > tree.y).then_some(Divider::Left);
         }
         if let (Some(call), Some(_)) = (self.place(Focus::Call).filter(|p| on(*p)), self.place(Focus::Result)) {
@@ -146,7 +163,7 @@ impl Layout {
         self.place(Focus::Traffic).filter(|place| y + 1 == place.y).map(|_| Divider::Below)
     }
 
-    /// The room after a border was dragged to a cell.
+    /// Returns the sizes after a border was dragged to a cell.
     pub fn drag(&self, divider: Divider, x: u16, y: u16, room: Room) -> Room {
         match divider {
             Divider::Left => Room { left: Some(x + 1), ..room },
@@ -155,20 +172,20 @@ impl Layout {
         }
     }
 
-    /// The room between header and footer that the strip leaves.
+    /// Returns the area between header and footer without the activity pane.
     pub fn body(&self) -> Rect {
         let top = self.header.height + self.banner.map_or(0, |b| b.height) + self.lamps.map_or(0, |l| l.height);
-        let strip = self.strip.map_or(0, |s| s.height);
-        let height = self.screen.height.saturating_sub(top + self.footer.height + strip);
+        let activity = self.activity.map_or(0, |s| s.height);
+        let height = self.screen.height.saturating_sub(top + self.footer.height + activity);
         if self.too_small { Rect::default() } else { Rect { y: top, height, ..self.screen } }
     }
 
-    /// The place of a pane, if it is visible.
+    /// Returns the area of a pane, if it is visible.
     pub fn place(&self, pane: Focus) -> Option<Rect> {
         self.panes.iter().find(|(p, _)| *p == pane).map(|(_, place)| *place)
     }
 
-    /// The pane at a cell.
+    /// Returns the pane at a cell.
     pub fn at(&self, x: u16, y: u16) -> Option<(Focus, Rect)> {
         self.panes.iter().find(|(_, place)| place.contains((x, y).into())).copied()
     }
@@ -204,7 +221,7 @@ mod tests {
         for width in 1..=220 {
             for height in 1..=70 {
                 for middle in [Middle::Call { rows: 50 }, Middle::Call { rows: 3 }, Middle::Info, Middle::Detail] {
-                    let dragged = Room { strip: 9, left: Some(width / 2), call: Some(height), below: Some(height / 3), banner: true };
+                    let dragged = Room { activity: 9, left: Some(width / 2), call: Some(height), below: Some(height / 3), banner: true };
                     for (zoom, room) in [
                         (false, Room::default()),
                         (true, dragged),
@@ -218,7 +235,7 @@ mod tests {
                         let lines = 2
                             + u32::from(layout.banner.is_some())
                             + u32::from(layout.lamps.is_some())
-                            + layout.strip.map_or(0, |strip| u32::from(strip.height));
+                            + layout.activity.map_or(0, |activity| u32::from(activity.height));
                         let cells: u32 = layout.panes.iter().map(|(_, r)| r.area()).sum();
                         assert_eq!(cells, u32::from(width) * (u32::from(height) - lines), "{width}x{height} {middle:?}");
                         assert!(layout.panes.iter().all(|(_, r)| r.right() <= width && r.bottom() < height));

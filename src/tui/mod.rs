@@ -1,13 +1,15 @@
-//! The console: an operator's view of all servers, and the place to fire calls by hand.
+//! The console: an operator's view of all servers, and a client to call their tools interactively.
 //!
-//! Speaks to the engine through [`Control`](crate::engine::control::Control) only. The loop here takes input, events and time, gives
-//! them to the model (`model`, which never waits), does what it wants done, and draws (`view`) when the
-//! `pacer` says so. Called by the composition root.
+//! Uses the engine through [`Control`](crate::engine::control::Control) only. The loop takes input, events and time, passes
+//! them to the model (`model`, which never waits), performs its commands, and draws (`draw`) when the
+//! `pacer` is due. Called by the composition root.
 
 pub mod action;
+pub mod activity;
 pub mod background;
 pub mod call_segments;
 pub mod copying;
+pub mod draw;
 mod files;
 pub mod filter;
 pub mod filter_index;
@@ -25,20 +27,18 @@ pub mod rows;
 mod run;
 pub mod search_text;
 pub mod state_mirror;
-pub mod strip;
 mod system;
+pub mod tabs;
 pub mod terminal;
 pub mod theme;
 pub mod tree;
 pub mod uri;
-pub mod view;
-pub mod views;
 pub mod widget;
 
 #[cfg(test)]
-pub mod fake;
-#[cfg(test)]
 mod pictures;
+#[cfg(test)]
+pub mod test_support;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -56,110 +56,110 @@ use crate::domain::{
     journal::RunHeader,
 };
 
-/// How the console looks and what it begins with.
+/// How the console looks and starts.
 pub struct ConsoleOptions {
-    /// Colours, keys, questions.
+    /// Theme, keys and confirmations.
     pub taste: Preferences,
     /// Whether the mouse is used.
     pub mouse: bool,
     /// The configuration's name, shown at the lower right.
     pub title: String,
-    /// What to begin with.
+    /// What the console starts with.
     pub startup: Startup,
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// The workflow files.
-    pub workflows: flows::Shelf,
+    pub workflows: flows::WorkflowLibrary,
     /// How this console was started.
     pub invocation: Invocation,
-    /// Where files go that are opened in other programs.
+    /// The folder of files that are opened in other programs.
     pub exports: PathBuf,
-    /// Called on a thread of its own whenever nothing has happened for half a second after something did.
+    /// Called on its own thread when the console becomes idle, half a second after the last activity.
     pub rest: fn(),
-    /// Called when a signal was taken.
+    /// Called when a signal was received.
     pub heard: Arc<dyn Fn() + Send + Sync>,
-    /// What restores the terminal if this process ends without doing so.
+    /// Restores the terminal if this process dies without doing so.
     pub guard: Option<Arc<dyn terminal::TerminalGuard>>,
-    /// Where the console tells the composition root what only it can do. Bounded; a full channel is
-    /// told to the user.
+    /// Requests to the composition root. Bounded; the user gets a message when the channel is
+    /// full.
     pub requests: mpsc::Sender<ConsoleRequest>,
-    /// What changes while the console runs. It may end.
+    /// Updates while the console runs. The channel may close.
     pub updates: mpsc::Receiver<ConsoleUpdate>,
 }
 
-/// What of the console is a matter of the user's configuration, and taken in anew when that changes.
+/// The part of the configuration that concerns the console; applied again when the configuration changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preferences {
     /// The colours; [`Theme::mono`] where `NO_COLOR` is set.
     pub theme: Theme,
     /// The keys.
     pub keymap: keymap::Keymap,
-    /// Which calls are asked about.
+    /// Which calls are confirmed first.
     pub confirm: ConfirmPolicy,
 }
 
-/// What the composition root tells the console.
+/// An update from the composition root.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConsoleUpdate {
-    /// The user changed colours, keys or questions.
+    /// The user changed theme, keys or confirmations.
     Preferences(Box<Preferences>),
-    /// The welcome added servers: how the same ones are reached from a command line, and what they are called.
+    /// The welcome added servers: the command line that reaches the same servers, and the configuration's name.
     Servers(Invocation, String),
-    /// The workflow files as they are now.
-    Workflows(flows::Shelf),
+    /// The current workflow files.
+    Workflows(flows::WorkflowLibrary),
     /// Runs of earlier sessions, newest first.
     Past(Vec<RunHeader>),
-    /// The ways to get servers as they are now, to be shown.
-    Offer(overlay::welcome::Offer),
-    /// The project's file has changed and has to be approved; `None` when nothing waits for that any more.
+    /// The current ways to get servers, to be shown.
+    Welcome(overlay::welcome::WelcomeState),
+    /// The project's file changed and needs approval; `None` when it does not.
     Approval(Option<ApprovalPrompt>),
 }
 
-/// What the console begins with.
+/// What the console starts with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Startup {
     /// The servers of the configuration.
     #[default]
     Normal,
-    /// A project's file has to be approved before its servers are started.
+    /// A project's file needs approval before its servers start.
     Approval(ApprovalPrompt),
-    /// There are no servers: the tree says how to get some.
+    /// There are no servers: the tree explains how to add some.
     Empty,
-    /// There are no servers: these are ways to get some.
-    Welcome(overlay::welcome::Offer),
+    /// There are no servers: the welcome lists these ways to add some.
+    Welcome(overlay::welcome::WelcomeState),
 }
 
-/// A file that came with a project, to be approved.
+/// A project file to approve.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApprovalPrompt {
     /// The file.
     pub path: String,
-    /// What it would start, a line each.
+    /// What it would start, one line each.
     pub lines: Vec<String>,
-    /// SHA-256 of the file as it was read; the approval holds for this only.
+    /// SHA-256 of the file as read; the approval applies to this content only.
     pub hash: String,
 }
 
-/// What the console asks of the composition root.
+/// A request of the console to the composition root.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConsoleRequest {
-    /// The project's file with this hash may be used.
+    /// Use the project's file with this hash.
     Approve(String),
-    /// It may not.
+    /// Do not use it.
     Reject,
-    /// Look what there is on this machine, for the welcome beside servers that run.
-    Offer,
-    /// Start these servers, as the welcome says.
+    /// Search this machine for servers, for the welcome while servers run.
+    FindServers,
+    /// Start these servers, chosen in the welcome.
     Start(overlay::welcome::Chosen),
-    /// This is to become the file of a new workflow.
+    /// Write the file of a new workflow.
     SaveWorkflow {
-        /// Its name, which no other has.
+        /// Its name, which is unique.
         name: String,
         /// Its text.
         text: String,
     },
-    /// The workflow files may have changed.
+    /// Read the workflow files again.
     ReadWorkflows,
-    /// These arguments are to be remembered for other sessions; nothing secret is in them.
+    /// Remember these arguments for other sessions; they contain no secret.
     Remember(Recalled),
 }

@@ -1,4 +1,4 @@
-//! What goes into the model and what it wants done: plain data that can be compared.
+//! Messages to the model and its commands: plain data that can be compared.
 
 use std::sync::Arc;
 
@@ -15,60 +15,60 @@ use super::{
     input::Input,
 };
 
-/// Something that happened to the console.
+/// A message to the model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Msg {
-    /// The user did something.
+    /// Input of the user.
     Input(Input),
-    /// The terminal has this size now, columns first.
+    /// The new size of the terminal, columns first.
     Resize(u16, u16),
-    /// The engine told this, in order.
+    /// Events of the engine, in order.
     Events(Vec<Arc<Event>>),
-    /// The engine is gone; no event follows.
+    /// The engine has ended; no event follows.
     EngineGone,
-    /// Time has passed, while something on the screen moves.
-    Beat(Stamp),
-    /// The call asked for by [`Cmd::Submit`] with this token has this id.
+    /// A tick: time passed while something on the screen moves.
+    Tick(Stamp),
+    /// The id of the call submitted by [`Cmd::Submit`] with this token.
     Submitted {
         /// The token of the command.
         token: u64,
         /// The call.
         call: CallId,
     },
-    /// The editor ended; the text, or why there is none.
+    /// The editor ended: the text, or an error.
     Edited(Result<String, String>),
-    /// The editor that a file was opened in ended, or could not be started.
+    /// The editor of a file ended, or could not start.
     FileEdited(Result<(), String>),
-    /// A file was written, or why not.
+    /// A file was written, or an error.
     Saved(Result<String, String>),
-    /// A file that should be written is there already.
+    /// The file to write exists already.
     Exists {
-        /// Where.
+        /// Its path.
         path: String,
-        /// What should be written.
+        /// The content to write.
         content: Content,
     },
-    /// Work was done that was asked for.
+    /// A background job finished.
     Worked(Box<Worked>),
-    /// The file for an answer was read, or why not.
+    /// The file of an answer was read, or an error.
     FileRead(Result<String, String>),
-    /// Something that the console tried did not work.
+    /// An operation of the console failed.
     Trouble(String),
-    /// The composition root told this.
+    /// An update from the composition root.
     Update(ConsoleUpdate),
 }
 
-/// What is written to a file.
+/// The content of a file to write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// These bytes.
     Bytes(Body),
-    /// What this base64 stands for.
+    /// These bytes, in base64.
     Base64(Body),
 }
 
 impl Content {
-    /// Its bytes, about, without decoding it.
+    /// Returns its approximate length in bytes, without decoding it.
     pub fn len(&self) -> usize {
         match self {
             Content::Bytes(body) => body.len(),
@@ -79,12 +79,12 @@ impl Content {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The bytes; `None` when it is no base64. Line ends in base64 do no harm.
+    /// Returns the bytes; `None` if the base64 is invalid. Line ends in base64 are ignored.
     pub fn bytes(&self) -> Option<Body> {
         match self {
             Content::Bytes(body) => Some(body.clone()),
@@ -99,53 +99,53 @@ impl Content {
     }
 }
 
-/// Something that the model wants done.
+/// A command of the model to the loop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cmd {
-    /// Start a call; its id comes back with the token.
+    /// Submit a call; its id is returned with the token.
     Submit {
         /// Chosen by the model.
         token: u64,
         /// The call.
         spec: CallSpec,
     },
-    /// Give the engine a command.
+    /// Send the engine a command.
     Command(Command),
-    /// Tell the composition root.
+    /// Send the composition root a request.
     Request(ConsoleRequest),
     /// Put text on the clipboard.
     Copy(String),
     /// Write a file.
     Save {
-        /// Where, as the user typed it.
+        /// The path, as typed by the user.
         path: String,
-        /// What.
+        /// The content.
         content: Content,
-        /// Whether one that is there is replaced.
+        /// Whether an existing file is replaced.
         overwrite: bool,
     },
-    /// Write a file of our own naming and open it in another program.
+    /// Write a file with a name of our own and open it in another program.
     OpenFile {
-        /// Its name, without folder; never a server's.
+        /// Its name, without folder; never from a server.
         name: String,
-        /// What is in it.
+        /// The content.
         content: Content,
     },
-    /// Do this, but not while the screen waits.
+    /// Run this job in the background.
     Work(Job),
     /// Read a file for an answer.
     ReadFile(String),
-    /// Open an address in the browser; only `http` and `https`.
+    /// Open a URL in the browser; only `http` and `https`.
     OpenUrl(String),
-    /// Let the user edit this text in `$EDITOR`.
+    /// Open this text in `$EDITOR`.
     Edit(String),
-    /// Let the user edit this file in `$EDITOR`.
+    /// Open this file in `$EDITOR`.
     EditFile(String),
-    /// Use the mouse, or leave it to the terminal.
+    /// Capture the mouse, or release it to the terminal.
     Mouse(bool),
-    /// Draw everything anew.
+    /// Redraw the complete screen.
     Redraw,
-    /// Stop until resumed by the shell.
+    /// Suspend until resumed by the shell.
     Suspend,
     /// End the console.
     Quit,

@@ -1,45 +1,45 @@
-//! When to draw: by deadline, never per event. Pure; the loop passes the time.
+//! The frame pacer: frames are drawn by deadline, never per event. Pure; the loop passes the time.
 //!
-//! Whatever changed is on the screen within its gap, also the last change of a burst (the trailing
-//! frame); when nothing changed there is no deadline at all, so an idle console does not wake up.
+//! Every change is on the screen within its deadline, including the last change of a burst (the trailing
+//! frame); without a change there is no deadline, so an idle console does not wake up.
 
 use std::time::Duration;
 
 /// Longest time from an input to its frame.
 pub const INPUT_GAP: Duration = Duration::from_millis(8);
-/// Longest time from an event of the feed to its frame.
+/// Longest time from an event of the engine to its frame.
 pub const FEED_GAP: Duration = Duration::from_millis(33);
 /// Time between two steps of an animation.
 pub const BEAT: Duration = Duration::from_millis(100);
-/// Time without input and events after which the console is at rest.
+/// Time without input and events after which the console is idle.
 pub const QUIET: Duration = Duration::from_millis(500);
 
-/// What made the screen out of date.
+/// Why the screen is out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The user did something.
+    /// Input of the user.
     Input,
-    /// The engine told something.
-    Feed,
+    /// An event of the engine.
+    Engine,
 }
 
-/// The deadlines of the next frame and of the next beat. Times are since any fixed moment.
+/// The deadlines of the next frame and of the next tick. Times are relative to any fixed moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pacer {
     due: Option<Duration>,
     drawn: Option<Duration>,
-    beat: Option<Duration>,
+    tick: Option<Duration>,
     step: Option<Duration>,
     rest: Option<Duration>,
 }
 
 impl Pacer {
-    /// Notes that something other than time happened at `now`.
+    /// Notes activity other than a tick at `now`.
     pub fn stir(&mut self, now: Duration) {
         self.rest = Some(now + QUIET);
     }
 
-    /// Whether rest begins, which it does once after whatever happened, and not while something runs.
+    /// Returns whether the console becomes idle: once after each activity, and not while something runs.
     pub fn take_rest(&mut self, moving: bool, now: Duration) -> bool {
         if moving && self.rest.is_some() {
             self.stir(now);
@@ -51,27 +51,27 @@ impl Pacer {
     pub fn mark(&mut self, cause: Cause, now: Duration) {
         let gap = match cause {
             Cause::Input => INPUT_GAP,
-            Cause::Feed => FEED_GAP,
+            Cause::Engine => FEED_GAP,
         };
         let due = self.drawn.map_or(now, |drawn| (drawn + gap).max(now));
         self.due = Some(self.due.map_or(due, |old| old.min(due)));
     }
 
-    /// Says whether something on the screen moves by itself; only then are there beats.
+    /// Sets whether something on the screen is animated; only then are there ticks.
     pub fn animate(&mut self, moving: bool, now: Duration) {
-        self.beat = moving.then(|| self.beat.unwrap_or(now + BEAT));
+        self.tick = moving.then(|| self.tick.unwrap_or(now + BEAT));
     }
 
-    /// Says how long until something moves by a step of its own; there is a beat then. `None`: nothing does.
+    /// Sets the time until something moves by a step of its own, when there is a tick. `None`: nothing does.
     pub fn step(&mut self, after: Option<Duration>, now: Duration) {
         self.step = after.map(|after| now + after);
     }
 
-    /// Whether a beat is due; if so, the next one is planned.
-    pub fn take_beat(&mut self, now: Duration) -> bool {
-        let (due, stepped) = (self.beat.is_some_and(|beat| beat <= now), self.step.is_some_and(|step| step <= now));
+    /// Returns whether a tick is due; if so, plans the next one.
+    pub fn take_tick(&mut self, now: Duration) -> bool {
+        let (due, stepped) = (self.tick.is_some_and(|tick| tick <= now), self.step.is_some_and(|step| step <= now));
         if due {
-            self.beat = Some(now + BEAT);
+            self.tick = Some(now + BEAT);
         }
         if stepped {
             self.step = None;
@@ -79,7 +79,7 @@ impl Pacer {
         due || stepped
     }
 
-    /// Whether a frame is due.
+    /// Returns whether a frame is due.
     pub fn frame_due(&self, now: Duration) -> bool {
         self.due.is_some_and(|due| due <= now)
     }
@@ -90,9 +90,9 @@ impl Pacer {
         self.drawn = Some(now);
     }
 
-    /// How long to sleep at most; `None` when nothing is to be done until something happens.
+    /// Returns the longest time to sleep; `None` to sleep until something happens.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
-        let next = [self.due, self.beat, self.step, self.rest].into_iter().flatten().min()?;
+        let next = [self.due, self.tick, self.step, self.rest].into_iter().flatten().min()?;
         Some(next.saturating_sub(now))
     }
 }
@@ -111,7 +111,7 @@ mod tests {
         let mut pacer = Pacer::default();
         assert_eq!(pacer.wait(ms(5)), None);
         pacer.mark(Cause::Input, ms(5));
-        assert!(pacer.frame_due(ms(5)), "the first frame comes at once");
+        assert!(pacer.frame_due(ms(5)), "the first frame comes immediately");
         pacer.drawn(ms(5));
         assert_eq!(pacer.wait(ms(6)), None);
     }
@@ -120,11 +120,11 @@ mod tests {
     fn input_is_quicker_than_the_feed_and_the_earliest_wins() {
         let mut pacer = Pacer::default();
         pacer.drawn(ms(100));
-        pacer.mark(Cause::Feed, ms(101));
+        pacer.mark(Cause::Engine, ms(101));
         assert_eq!(pacer.wait(ms(101)), Some(ms(32)));
         pacer.mark(Cause::Input, ms(103));
         assert_eq!(pacer.wait(ms(103)), Some(ms(5)));
-        pacer.mark(Cause::Feed, ms(104));
+        pacer.mark(Cause::Engine, ms(104));
         assert_eq!(pacer.wait(ms(104)), Some(ms(4)), "a later cause never pushes the frame back");
     }
 
@@ -149,7 +149,7 @@ mod tests {
         pacer.animate(true, ms(0));
         pacer.animate(true, ms(50));
         assert_eq!(pacer.wait(ms(50)), Some(ms(50)));
-        assert!(!pacer.take_beat(ms(99)) && pacer.take_beat(ms(100)));
+        assert!(!pacer.take_tick(ms(99)) && pacer.take_tick(ms(100)));
         assert_eq!(pacer.wait(ms(100)), Some(BEAT));
         pacer.animate(false, ms(120));
         assert_eq!(pacer.wait(ms(120)), None);
@@ -160,7 +160,7 @@ mod tests {
         let mut pacer = Pacer::default();
         pacer.step(Some(ms(700)), ms(100));
         assert_eq!(pacer.wait(ms(100)), Some(ms(700)));
-        assert!(!pacer.take_beat(ms(799)) && pacer.take_beat(ms(800)) && !pacer.take_beat(ms(801)));
+        assert!(!pacer.take_tick(ms(799)) && pacer.take_tick(ms(800)) && !pacer.take_tick(ms(801)));
         assert_eq!(pacer.wait(ms(801)), None, "nothing moves any more: no wake-up");
     }
 
@@ -179,7 +179,7 @@ mod tests {
                     pacer.drawn(now);
                 }
                 now = next;
-                let (cause, gap) = if input { (Cause::Input, INPUT_GAP) } else { (Cause::Feed, FEED_GAP) };
+                let (cause, gap) = if input { (Cause::Input, INPUT_GAP) } else { (Cause::Engine, FEED_GAP) };
                 pacer.mark(cause, now);
                 oldest = Some(oldest.map_or((now, gap), |(since, old)| if since + old <= now + gap { (since, old) } else { (now, gap) }));
             }

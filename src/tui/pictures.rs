@@ -16,13 +16,13 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Startup,
     action::{Action, Group},
-    fake,
+    draw,
     input::Input,
     keymap::{Context, Keymap},
     model::{Model, Setup},
     msg::Msg,
+    test_support,
     theme::Theme,
-    view,
 };
 
 /// Whether files are to be made anew.
@@ -183,8 +183,8 @@ fn busy(theme: Theme) -> Model {
         workflows: Default::default(),
         invocation: Default::default(),
     };
-    let mut model = Model::new(setup, fake::shop_state(), (132, 40));
-    let mut script = fake::Script::after(model.read_model().seq);
+    let mut model = Model::new(setup, test_support::shop_state(), (132, 40));
+    let mut script = test_support::Script::after(model.read_model().seq);
     let users = r#"{"users":[{"id":"u_1042","email":"ann@example.org","role":"developer","active":true},{"id":"u_1043","email":"ben@example.org","role":"viewer","active":false}],"total":2}"#;
     for n in 0..46u64 {
         let at = 10_000 + n * 1_270 + n * n % 7 * 90;
@@ -195,7 +195,7 @@ fn busy(theme: Theme) -> Model {
             8 => ("email", "ping", 1),
             _ => ("database", "insert_record", 4 + n % 3),
         };
-        script.queued(at, 100 + n, fake::tool_call(server, tool, r#"{"filter":"ann"}"#));
+        script.queued(at, 100 + n, test_support::tool_call(server, tool, r#"{"filter":"ann"}"#));
         let outcome = match n {
             16 | 34 => {
                 crate::domain::call::Outcome::ToolError { result: crate::domain::body::Body::from(r#"{"isError":true,"content":[]}"#) }
@@ -204,12 +204,12 @@ fn busy(theme: Theme) -> Model {
                 let failure = crate::domain::call::Failure::after_send(crate::domain::call::FailureKind::Timeout, "no answer within 5 s");
                 crate::domain::call::Outcome::Failed { failure: std::sync::Arc::new(failure) }
             }
-            _ => fake::text_result(users),
+            _ => test_support::text_result(users),
         };
         script.settled(at, took, 100 + n, outcome);
     }
-    script.queued(68_100, 190, fake::tool_call("analytics", "track_event", r#"{"name":"signup"}"#));
-    model.at(fake::at(69_500));
+    script.queued(68_100, 190, test_support::tool_call("analytics", "track_event", r#"{"name":"signup"}"#));
+    model.at(test_support::at(69_500));
     model.update(Msg::Events(script.events));
     model
 }
@@ -220,7 +220,7 @@ fn press(model: &mut Model, code: crossterm::event::KeyCode) -> Vec<super::msg::
 
 fn picture(model: &mut Model, title: &str) -> String {
     let mut buf = Buffer::empty(Rect::new(0, 0, 132, 40));
-    view::draw(model, &mut buf);
+    draw::draw(model, &mut buf);
     svg(&buf, &model.theme.clone(), title)
 }
 
@@ -276,16 +276,16 @@ fn pictures_of_a_breaker_are_what_the_program_shows() {
             workflows: Default::default(),
             invocation: Default::default(),
         };
-        let mut model = Model::new(setup, fake::shop_state(), (132, 40));
+        let mut model = Model::new(setup, test_support::shop_state(), (132, 40));
         let events = breaker::Story::after(model.read_model().seq).told(until);
-        model.at(fake::at(until));
+        model.at(test_support::at(until));
         model.update(Msg::Events(events));
         for key in keys.chars() {
             let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
             press(&mut model, code);
         }
         let shown = picture(&mut model, "switchboard");
-        assert_eq!(model.read_model().server(&fake::server("flaky")).map(|s| s.breaker.state), Some(state), "{name}");
+        assert_eq!(model.read_model().server(&test_support::server("flaky")).map(|s| s.breaker.state), Some(state), "{name}");
         hold(&format!("assets/screens/{name}.svg"), &shown);
     }
 }

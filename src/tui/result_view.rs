@@ -1,42 +1,42 @@
-//! A result as people want to read it: text unescaped, JSON inside of text as JSON, media by type and size. Pure.
+//! The presentation of a result: text unescaped, JSON inside of text as JSON, media by type and size. Pure.
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::domain::{body::Body, time::size};
 
-/// How one result is shown.
+/// The presentation of one result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Presented {
-    /// What the tree shows.
+    /// The JSON for the tree.
     pub tree: Body,
-    /// Whether the text ([`text`]) says it better than the tree.
+    /// Whether the text ([`text`]) is a better first view than the tree.
     pub text_first: bool,
 }
 
-/// Something in a result that is more than text.
+/// A part of a result that is more than text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    /// An image, a sound or another file.
+    /// An image, an audio clip or another file.
     Media {
         /// `image`, `audio` or `file`.
         kind: &'static str,
-        /// Its type, as the server says.
+        /// Its MIME type, as declared by the server.
         mime: String,
         /// Its bytes in base64.
         data: String,
     },
-    /// A resource that can be read.
+    /// A resource link.
     Link(
         /// Its URI.
         String,
     ),
 }
 
-/// The parts of a `result`: the number of the item, its first line in the text view, the lines it
-/// has there, and what it is.
+/// Returns the parts of a `result`: the number of the item, its first line in the text view, the number of lines
+/// there, and the part.
 pub fn parts(result: &Body) -> Vec<(usize, std::ops::Range<usize>, Part)> {
-    // Large results are mostly text, which has no parts: they are not worth taking apart.
+    // Large results are mostly text, which has no parts: they are not parsed.
     if Parts::of(result.bytes()).items().is_none_or(|items| items.iter().all(|item| Parts::of(item.get().as_bytes()).text.is_some())) {
         return vec![];
     }
@@ -68,7 +68,7 @@ fn part(item: &Value, outer: &Value) -> Option<Part> {
     link.then(|| text("uri").map(|uri| Part::Link(uri.to_owned()))).flatten()
 }
 
-/// The items of a result, whatever they are called.
+/// Returns the items of a result, under any of their names.
 fn items(value: &Value) -> Vec<&Value> {
     ["content", "contents", "messages"]
         .iter()
@@ -77,8 +77,8 @@ fn items(value: &Value) -> Vec<&Value> {
         .unwrap_or_default()
 }
 
-/// The parts of a result that matter here, as they came: parsing large ones into values would cost
-/// many times their size, and change numbers.
+/// The members of a result that matter here, unparsed: parsing large ones into values would take many
+/// times their size, and change numbers.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Parts<'a> {
@@ -98,7 +98,7 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(json: &'a [u8]) -> Parts<'a> {
-        // What is no object, or names something twice, has no parts that could be told.
+        // A result that is not an object, or that repeats a key, has no usable members.
         serde_json::from_slice(json).unwrap_or_default()
     }
 
@@ -107,25 +107,25 @@ impl<'a> Parts<'a> {
         lists.into_iter().flatten().find_map(|list| serde_json::from_str(list.get()).ok())
     }
 
-    /// Whether an item says something in words, by itself or in the content of a message, or is told better in words than
-    /// as JSON: an image is its type and size to a reader, not its base64.
+    /// Returns whether an item contains text, itself or in the content of a message, or reads better as text than
+    /// as JSON: an image reads as its type and size, not its base64.
     fn has_text(&self) -> bool {
-        let told = |parts: &Parts| {
+        let readable = |parts: &Parts| {
             let kind = parts.kind.map_or("", RawValue::get);
             parts.text.is_some() || matches!(kind, r#""image""# | r#""audio""# | r#""resource_link""# | r#""resource""#)
         };
-        told(self) || self.content.is_some_and(|content| told(&Parts::of(content.get().as_bytes())))
+        readable(self) || self.content.is_some_and(|content| readable(&Parts::of(content.get().as_bytes())))
     }
 }
 
-/// Finds what to show of the `result` of any request (MCP 2025-11-25: `CallToolResult`, `ReadResourceResult`,
-/// `GetPromptResult`); anything else is shown as it is.
+/// Finds the presentation of the `result` of any request (MCP 2025-11-25: `CallToolResult`, `ReadResourceResult`,
+/// `GetPromptResult`); any other value is shown as received.
 pub fn present(result: &Body) -> Presented {
     let parts = Parts::of(result.bytes());
     let Some(items) = parts.items() else {
         return Presented { tree: result.clone(), text_first: !is_json(result.bytes()) };
     };
-    // A result that says one thing as JSON is shown as that thing.
+    // A result with one JSON text is shown as that JSON.
     let inner = parts.structured.map(|value| result.slice_of(value.get().as_bytes())).or_else(|| match items.as_slice() {
         [one] => json_text(one),
         _ => None,
@@ -134,7 +134,7 @@ pub fn present(result: &Body) -> Presented {
     Presented { tree: inner.unwrap_or_else(|| result.clone()), text_first }
 }
 
-/// What the text view of a result shows; several lines, not yet made harmless.
+/// Returns the lines of the text view of a result; not yet escaped.
 pub fn text(result: &Body) -> Body {
     let Some(items) = Parts::of(result.bytes()).items() else {
         return match result.value() {
@@ -158,14 +158,14 @@ fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// The JSON document in a text item, if its text is one.
+/// Returns the JSON document in a text item, if its text is one.
 fn json_text(item: &RawValue) -> Option<Body> {
     let text: String = serde_json::from_str(Parts::of(item.get().as_bytes()).text?.get()).ok()?;
     if !text.trim_start().starts_with(['{', '[']) || !is_json(text.as_bytes()) {
         return None;
     }
-    let whole = Body::from(text);
-    Some(whole.slice_of(whole.bytes().trim_ascii()))
+    let document = Body::from(text);
+    Some(document.slice_of(document.bytes().trim_ascii()))
 }
 
 fn describe(item: &Value) -> String {

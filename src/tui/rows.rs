@@ -1,7 +1,7 @@
-//! The rows of the traffic view: every call, notification, log message and protocol fault in 32 bytes each.
+//! The rows of the traffic view: every call, notification, log message and protocol anomaly in 32 bytes each.
 //!
-//! A ring: the oldest rows are dropped. Rows have ids that ascend without gaps, so that a view can hold on to
-//! one while others come and go. Texts are made for visible rows only. Named by the model and the panes.
+//! A ring: the oldest rows are dropped. Row ids ascend without gaps, so that a view can refer to
+//! one while others come and go. Text is formatted for visible rows only. Used by the model and the panes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -21,30 +21,30 @@ use crate::domain::{
     time::Stamp,
 };
 
-/// Most rows that are kept.
+/// Most rows in the ring.
 pub const MOST: usize = 1_000_000;
-/// Most texts of log messages and faults that are kept.
+/// Most texts of log messages and anomalies in memory.
 const MOST_NOTES: usize = 20_000;
-/// Most runs whose workflows are known by name.
+/// Most runs with a workflow name.
 const MOST_RUNS: usize = 10_000;
-/// Bytes of a text that are kept; the pane with the detail has the whole while the read model holds it.
+/// Stored bytes of a text; the detail pane has all of it while the read model does.
 const NOTE_BYTES: usize = 400;
 /// Longest method or name of a logger, in bytes.
 const NAME_BYTES: usize = 64;
-/// Messages longer than this are not read to find what they say, in bytes.
+/// Longer messages are not parsed for their text, in bytes.
 const READ: usize = 16 << 10;
-/// The key of everything that came after the table of names was full.
+/// The key of every name after the name table is full.
 const OTHERS: u16 = u16::MAX;
 
-/// Calls that took at least this long are found by their length: a window of time looks back no further for others.
+/// Calls that took at least this long are indexed by their length: a time window looks back no further for other calls.
 pub const LONG: Duration = Duration::from_secs(10);
-/// Classes of such calls, each of twice the length of the one before; a row's time ends after 72 minutes.
+/// Length classes of such calls, each of twice the length of the one before; a row's time saturates after 72 minutes.
 const CLASSES: usize = 9;
 
-/// The place of a row since the console started; ascends by one.
+/// The id of a row since the console started; ascends by one.
 pub type RowId = u64;
 
-/// What a row is about.
+/// The kind of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum RowKind {
@@ -52,11 +52,11 @@ pub enum RowKind {
     Call,
     /// A notification, in either direction.
     Notification,
-    /// A request of the server to us.
+    /// A request of the server to the client.
     Request,
     /// A log message.
     Log,
-    /// Something against the protocol.
+    /// A protocol anomaly.
     Anomaly,
 }
 
@@ -64,7 +64,7 @@ impl RowKind {
     /// Every kind.
     pub const ALL: [RowKind; 5] = [RowKind::Call, RowKind::Notification, RowKind::Request, RowKind::Log, RowKind::Anomaly];
 
-    /// The word in filters.
+    /// Returns its name in filters.
     pub fn word(self) -> &'static str {
         match self {
             RowKind::Call => "call",
@@ -76,52 +76,52 @@ impl RowKind {
     }
 }
 
-/// How a call stands, in a byte.
+/// The state of a call, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
+pub enum CallState {
     /// Not sent yet.
     Queued,
-    /// Sent, no answer yet.
+    /// Sent, no response yet.
     Running,
-    /// Answered.
+    /// Succeeded.
     Ok,
-    /// Answered by the tool with an error.
+    /// Tool error.
     ToolError,
     /// Cancelled.
     Cancelled,
-    /// Not answered.
+    /// Failed.
     Failed(FailureKind),
-    /// No call.
+    /// The row is not a call.
     None,
 }
 
-impl State {
-    /// The state of a call with this outcome.
-    pub fn of(outcome: &Outcome) -> State {
+impl CallState {
+    /// Returns the state of a call with this outcome.
+    pub fn of(outcome: &Outcome) -> CallState {
         match outcome {
-            Outcome::Ok { .. } => State::Ok,
-            Outcome::ToolError { .. } => State::ToolError,
-            Outcome::Failed { failure } => State::Failed(failure.kind),
-            Outcome::Cancelled { .. } => State::Cancelled,
+            Outcome::Ok { .. } => CallState::Ok,
+            Outcome::ToolError { .. } => CallState::ToolError,
+            Outcome::Failed { failure } => CallState::Failed(failure.kind),
+            Outcome::Cancelled { .. } => CallState::Cancelled,
         }
     }
 
-    /// The words for people.
+    /// Returns its display name.
     pub fn words(self) -> &'static str {
         match self {
-            State::Queued => "queued",
-            State::Running => "running",
-            State::Ok => "ok",
-            State::ToolError => "tool error",
-            State::Cancelled => "cancelled",
-            State::Failed(kind) => kind.words(),
-            State::None => "",
+            CallState::Queued => "queued",
+            CallState::Running => "running",
+            CallState::Ok => "ok",
+            CallState::ToolError => "tool error",
+            CallState::Cancelled => "cancelled",
+            CallState::Failed(kind) => kind.words(),
+            CallState::None => "",
         }
     }
 
-    /// Whether the call has not ended.
+    /// Returns whether the call is in progress.
     pub fn pending(self) -> bool {
-        matches!(self, State::Queued | State::Running)
+        matches!(self, CallState::Queued | CallState::Running)
     }
 }
 
@@ -132,70 +132,70 @@ pub struct Row {
     pub link: u64,
     /// When it began.
     pub at: Stamp,
-    /// How long it took in microseconds; 0 while it is pending.
+    /// Its duration in microseconds; 0 while it is in progress.
     pub took_us: u32,
     /// Bytes sent.
     pub sent: u32,
     /// Bytes received.
     pub got: u32,
-    /// Server and tool: a place in [`Rows::name`].
+    /// Server and tool: an index for [`Rows::name`].
     pub key: u16,
-    /// What it is, and who asked for it.
+    /// Kind and origin.
     kind: KindAndOrigin,
-    /// How it stands.
-    pub state: State,
+    /// The state of the call.
+    pub state: CallState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct KindAndOrigin(u8);
 
 impl Row {
-    /// What the row is about.
+    /// Returns the kind of the row.
     pub fn kind(&self) -> RowKind {
         let kind = usize::from(self.kind.0 & KIND);
         if kind >= RowKind::ALL.len() { RowKind::Call } else { RowKind::ALL[kind] }
     }
 
-    /// Who asked for the call; `None` for other rows.
+    /// Returns the origin of the call; `None` for other rows.
     pub fn origin(&self) -> Option<Origin> {
         let place = usize::from(self.kind.0 & KIND).checked_sub(RowKind::ALL.len())?;
         ORIGINS.get(place).copied()
     }
 
-    /// Whether more than one attempt was made, its answer came from the cache, or from another server than the one asked.
+    /// Returns whether there was more than one attempt, a cached response, or a response of another server.
     pub fn marks(&self) -> Marks {
         let has = |bit: u8| self.kind.0 & bit != 0;
         Marks { attempts: has(ATTEMPTS), cached: has(CACHED), elsewhere: has(ELSEWHERE) }
     }
 
-    /// The call, if it is one.
+    /// Returns the call id, if it is a call.
     pub fn call(&self) -> Option<CallId> {
         (self.kind() == RowKind::Call).then_some(CallId(self.link))
     }
 
-    /// When it ended, or `now` while it is pending.
+    /// Returns when it ended, or `now` while it is in progress.
     pub fn end(&self, now: Stamp) -> Stamp {
         if self.state.pending() { now.max(self.at) } else { Stamp(self.at.0 + u64::from(self.took_us) * 1000) }
     }
 }
 
-/// Bits of the kind; a call whose origin is known has a number behind all kinds.
+/// Bits of the kind; a call with a known origin has a number after all kinds.
 const KIND: u8 = 15;
 /// Origins in the order of those numbers.
 const ORIGINS: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
-/// Bits beside kind and origin: what is out of the ordinary about an answer.
+/// Bits above kind and origin: marks of the response.
 const ATTEMPTS: u8 = 1 << 5;
 const CACHED: u8 = 1 << 6;
 const ELSEWHERE: u8 = 1 << 7;
 
-/// What is out of the ordinary about how a call was answered.
+/// What is unusual about the response to a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// More than one attempt was made.
     pub attempts: bool,
-    /// The answer came from the cache, or is that of an equal call.
+    /// The response came from the cache, or is that of an equal call.
     pub cached: bool,
-    /// Another server answered than the one that was asked.
+    /// Another server responded than the one that was called.
     pub elsewhere: bool,
 }
 
@@ -204,7 +204,7 @@ fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
     KindAndOrigin(place.map_or(kind as u8, |place| (RowKind::ALL.len() + place) as u8))
 }
 
-/// Server and tool of a key.
+/// The server and tool of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Name {
     /// The server.
@@ -213,19 +213,19 @@ pub struct Name {
     pub tool: Arc<str>,
 }
 
-/// A text of a row that is no call.
+/// The text of a row that is not a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Note {
-    /// The text, perhaps cut.
+    /// The text, perhaps truncated.
     pub text: Box<str>,
-    /// The frame that it came in, if known.
+    /// The frame that it arrived in, if known.
     pub frame: Option<u64>,
 }
 
-/// What a batch of events did to the rows.
+/// The effect of a batch of events on the rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Touched {
-    /// Rows that changed after they were added, in the order in which they did.
+    /// Rows that changed after they were added, in the order of change.
     pub changed: Vec<RowId>,
 }
 
@@ -239,17 +239,17 @@ pub struct Rows {
     notes: VecDeque<Note>,
     first_note: u64,
     pending: HashMap<CallId, RowId>,
-    /// Calls that ended and took long, by class of length.
+    /// Long calls that ended, by length class.
     long: [BTreeSet<RowId>; CLASSES],
-    /// The place in a run of every call that is a step's.
+    /// The run and step of every call of a workflow.
     runs: HashMap<u64, RunStep>,
-    /// The workflows of the last runs.
+    /// The workflow names of the last runs.
     workflows: BTreeMap<RunId, Arc<str>>,
-    /// Arguments and errors of the youngest calls.
+    /// Arguments and errors of the newest calls.
     texts: Texts,
     /// Calls that are marked for a workflow, ascending.
     pub marked: Vec<CallId>,
-    /// Counts up with every change.
+    /// Incremented with every change.
     version: u64,
 }
 
@@ -260,7 +260,7 @@ impl Default for Rows {
 }
 
 impl Rows {
-    /// An empty ring of at most `most` rows.
+    /// Creates an empty ring of at most `most` rows.
     pub fn new(most: usize) -> Rows {
         Rows {
             rows: VecDeque::new(),
@@ -280,8 +280,8 @@ impl Rows {
         }
     }
 
-    /// Adds everything that a snapshot still knows, in the order of time. Rows that are there already stay:
-    /// calls among them are brought up to date, and only younger ones are added.
+    /// Adds everything that a snapshot still contains, in the order of time. Existing rows stay:
+    /// their calls are updated, and only newer ones are added.
     pub fn catch_up(&mut self, read_model: &ConsoleState) -> Touched {
         let mut touched = Touched::default();
         let after = self.rows.back().map(|row| row.at);
@@ -316,19 +316,19 @@ impl Rows {
                 }
             }
         }
-        // What is still pending here and unknown there ended while nobody looked.
+        // A call that is in progress here and unknown there ended between the snapshots.
         let gone: Vec<CallId> =
             self.pending.keys().copied().filter(|id| read_model.call(*id).is_none_or(|c| c.settled.is_some())).collect();
         for id in gone {
             if let Some(row) = self.pending.remove(&id) {
-                self.change(row, |row| row.state = State::None);
+                self.change(row, |row| row.state = CallState::None);
                 touched.changed.push(row);
             }
         }
         touched
     }
 
-    /// Takes in an event; gives the row that changed, if an old one did.
+    /// Applies an event; returns the id of an older row that it changed.
     pub fn push(&mut self, event: &Event) -> Option<RowId> {
         let at = event.at;
         match &event.kind {
@@ -346,54 +346,54 @@ impl Rows {
         None
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The ids of the rows that are there.
+    /// Returns the ids of the rows in the ring.
     pub fn ids(&self) -> std::ops::Range<RowId> {
         self.first..self.first + self.rows.len() as u64
     }
 
-    /// A row that is still there.
+    /// Returns a row, if it is still in the ring.
     pub fn get(&self, id: RowId) -> Option<&Row> {
         self.rows.get(usize::try_from(id.checked_sub(self.first)?).ok()?)
     }
 
-    /// Rows that began at `at` or later start here.
+    /// Returns the first row that began at `at` or later.
     pub fn from(&self, at: Stamp) -> RowId {
         self.first + self.rows.partition_point(|row| row.at < at) as u64
     }
 
-    /// The pending calls.
+    /// Returns the calls in progress.
     pub fn pending(&self) -> impl Iterator<Item = RowId> {
         self.pending.values().copied()
     }
 
-    /// Calls that began [`LONG`] or more before `at`, have ended, and may have ended after it.
+    /// Returns calls that began [`LONG`] or more before `at`, have ended, and may have ended after it.
     pub fn long_before(&self, at: Stamp) -> impl Iterator<Item = RowId> {
         let begin = move |times: u64| self.from(Stamp(at.0.saturating_sub(LONG.as_nanos() as u64 * times)));
         let last = begin(1);
         self.long.iter().enumerate().flat_map(move |(class, ids)| ids.range(begin(2 << class).min(last)..last).copied())
     }
 
-    /// Server and tool of a key.
+    /// Returns server and tool of a key.
     pub fn name(&self, key: u16) -> Option<&Name> {
         self.names.get(usize::from(key))
     }
 
-    /// Every name so far, by key.
+    /// Returns every name so far, by key.
     pub fn names(&self) -> &[Name] {
         &self.names
     }
 
-    /// The text of a row that is no call; `None` when it was dropped.
+    /// Returns the text of a row that is not a call; `None` if it was dropped.
     pub fn note_of(&self, row: &Row) -> Option<&Note> {
         if row.kind() == RowKind::Call {
             return None;
@@ -401,28 +401,28 @@ impl Rows {
         self.notes.get(usize::try_from(row.link.checked_sub(self.first_note)?).ok()?)
     }
 
-    /// The beginnings of a call's arguments and of what went wrong with it, in small letters. Empty for other rows and
-    /// for calls so old that there was no more room for them.
+    /// Returns the first bytes of a call's arguments and errors, in lower case. Empty for other rows and
+    /// for calls whose text was dropped.
     pub fn text_of(&self, id: RowId) -> &str {
         self.texts.of(id).unwrap_or_default()
     }
 
-    /// The place in a run of a call that is a step's.
+    /// Returns run and step of a call of a workflow.
     pub fn step_of(&self, row: &Row) -> Option<&RunStep> {
         self.runs.get(&row.call()?.0)
     }
 
-    /// The name of the workflow of a run.
+    /// Returns the workflow name of a run.
     pub fn workflow(&self, run: RunId) -> Option<&Arc<str>> {
         self.workflows.get(&run)
     }
 
-    /// The runs whose calls may be here, oldest first, with their workflows.
+    /// Returns the runs whose calls may be in the ring, oldest first, with their workflow names.
     pub fn workflows(&self) -> impl Iterator<Item = (&RunId, &Arc<str>)> {
         self.workflows.iter()
     }
 
-    /// Counts up with every change.
+    /// Returns a number that changes with every change.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -430,8 +430,8 @@ impl Rows {
     fn call(&mut self, id: CallId, spec: &CallSpec, at: Stamp) {
         let key = self.key(spec.operation.server().as_str(), spec.operation.subject());
         let kind = kind_of(RowKind::Call, Some(spec.origin));
-        let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: State::Queued });
-        self.texts.add(row, &search_text::asked(&spec.operation));
+        let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: CallState::Queued });
+        self.texts.add(row, &search_text::arguments_text(&spec.operation));
         self.pending.insert(id, row);
         if let Some(step) = &spec.run {
             self.runs.insert(id.0, step.clone());
@@ -447,15 +447,15 @@ impl Rows {
 
     fn sent(&mut self, call: CallId) -> Option<RowId> {
         let id = *self.pending.get(&call)?;
-        self.change(id, |row| row.state = State::Running).then_some(id)
+        self.change(id, |row| row.state = CallState::Running).then_some(id)
     }
 
     fn settled(&mut self, call: CallId, settled: &Settled) -> Option<RowId> {
         let id = self.pending.remove(&call)?;
-        self.texts.add(id, &search_text::wrong(&settled.outcome));
+        self.texts.add(id, &search_text::error_text(&settled.outcome));
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         self.change(id, |row| {
-            row.state = State::of(&settled.outcome);
+            row.state = CallState::of(&settled.outcome);
             row.took_us = u32::try_from(settled.timings.total().as_micros()).unwrap_or(u32::MAX);
             (row.sent, row.got) = (small(settled.sent_bytes), small(settled.received_bytes));
             for (bit, is) in [(ATTEMPTS, settled.attempts > 1), (CACHED, settled.cached.is_some()), (ELSEWHERE, settled.by.is_some())] {
@@ -470,7 +470,7 @@ impl Rows {
         })
     }
 
-    /// Notifications and requests of the server; calls and their answers have rows of their own.
+    /// Adds notifications and requests of the server; calls and their responses have rows of their own.
     fn frame(&mut self, frame: &Frame) {
         let kind = match (frame.kind, frame.direction) {
             (FrameKind::Notification, _) => RowKind::Notification,
@@ -481,7 +481,7 @@ impl Rows {
         if method == "notifications/message" {
             return;
         }
-        let text = told(frame);
+        let text = message_text(frame);
         self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
         let size = u32::try_from(frame.size).unwrap_or(u32::MAX);
         if let Some(row) = self.rows.back_mut() {
@@ -511,9 +511,9 @@ impl Rows {
         }
         let link = self.first_note + self.notes.len() as u64;
         self.notes.push_back(Note { text: cut.into(), frame });
-        // A server can invent any number of methods, and names are never forgotten.
+        // A server can invent any number of methods, and names are never removed.
         let key = self.key(server.as_str(), &name[..bounds::boundary(name, NAME_BYTES)]);
-        self.add(Row { link, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: State::None });
+        self.add(Row { link, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: CallState::None });
     }
 
     fn add(&mut self, mut row: Row) -> RowId {
@@ -527,7 +527,7 @@ impl Rows {
             }
             self.first += 1;
         }
-        // Times ascend, so that a time can be looked up.
+        // Times ascend, so that rows can be found by time.
         row.at = row.at.max(self.rows.back().map_or(row.at, |last| last.at));
         self.rows.push_back(row);
         self.version += 1;
@@ -563,8 +563,8 @@ impl Rows {
     }
 }
 
-/// What a message says, in a line: its parameters, without the envelope that is the same for all.
-fn told(frame: &Frame) -> String {
+/// Formats a message in one line: its parameters, without the JSON-RPC envelope.
+fn message_text(frame: &Frame) -> String {
     #[derive(serde::Deserialize)]
     struct Message<'a> {
         #[serde(borrow)]
@@ -576,7 +576,7 @@ fn told(frame: &Frame) -> String {
         total: Option<f64>,
         message: Option<String>,
     }
-    // A little more than is kept: the rest of a large frame is not looked at.
+    // A little more than is stored: the rest of a large frame is not read.
     let bytes = frame.body.bytes();
     let start = || String::from_utf8_lossy(&bytes[..bytes.len().min(NOTE_BYTES + 8)]).into_owned();
     if bytes.len() > READ {
@@ -587,13 +587,13 @@ fn told(frame: &Frame) -> String {
     if frame.method.as_deref() == Some("notifications/progress")
         && let Ok(Step { progress, total, message }) = serde_json::from_str(params)
     {
-        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-        return format!("{progress}{of}{}", message.map(|m| format!(" · {m}")).unwrap_or_default());
+        let of_total = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        return format!("{progress}{of_total}{}", message.map(|m| format!(" · {m}")).unwrap_or_default());
     }
     params.to_owned()
 }
 
-/// The class of a call that took long.
+/// Returns the length class of a long call.
 fn class(row: &Row) -> Option<usize> {
     let times = u128::from(row.took_us) * 1000 / LONG.as_nanos();
     (times > 0).then(|| (times.ilog2() as usize).min(CLASSES - 1))

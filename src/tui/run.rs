@@ -1,4 +1,4 @@
-//! The loop: input, events, signals and time go to the model; what it wants is done; frames are drawn when due.
+//! The event loop: passes input, events, signals and time to the model, performs its commands, and draws frames when due.
 
 use std::{
     collections::VecDeque,
@@ -25,21 +25,21 @@ use crate::{
 use super::{
     ConsoleOptions, ConsoleRequest, ConsoleUpdate,
     background::Job,
-    files::{self, Clipboard, Saving},
+    draw,
+    files::{self, Clipboard, Existing, Saving},
     input::{Input, Reader},
     model::{Model, Setup},
     msg::{Cmd, Msg},
     pacer::{Cause, Pacer},
     system::{self, Editing},
     terminal::Terminal,
-    view,
 };
 
-/// Tasks that are worked on at once.
+/// The most background jobs that run simultaneously.
 const WORKERS: usize = 2;
-/// Longer texts are not given to the terminal's clipboard, in bytes: terminals refuse them, or stand still.
+/// Longer texts are not sent to the terminal's clipboard, in bytes: terminals refuse them, or freeze.
 const MOST_FOR_TERMINAL: usize = 1 << 20;
-/// Events taken in at most before the next look at input and time.
+/// The most events that are handled before input and time are checked again.
 const BATCH: usize = 1024;
 
 /// Runs the console until the user leaves, the terminal goes away or a signal ends it.
@@ -51,31 +51,31 @@ pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Resu
     let mut console = Console::new(control, options, terminal.size());
     console.reader = Some(Reader::start()?);
     let ended = console.run(&mut terminal, &mut signals).await;
-    // The reader first, so that nothing typed from now on is taken from the shell.
+    // The reader first, so that input typed from now on does not go to the shell.
     drop(console.reader.take());
     drop(terminal);
     match ended {
-        // The terminal is gone, which is an end like any other: there is nobody left to tell.
+        // The terminal is closed, which is an ordinary end: there is no screen for a message.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(Left::HungUp),
         other => other.map(|()| console.left),
     }
 }
 
-/// Why the console was left.
+/// Why the console ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Left {
-    /// The user wanted it.
+    /// The user left.
     #[default]
     Quit,
-    /// SIGINT came from outside.
+    /// SIGINT from outside.
     Interrupted,
     /// SIGTERM came.
     Terminated,
-    /// The terminal went away (SIGHUP).
+    /// The terminal was closed (SIGHUP).
     HungUp,
 }
 
-/// The signals that mean something to the console.
+/// The signals that the console handles.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -85,7 +85,8 @@ struct Signals {
     resized: Signal,
 }
 
-enum Told {
+/// A signal that the console handles.
+enum SignalEvent {
     Interrupt,
     End(Left),
     Stop,
@@ -107,19 +108,19 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self) -> SignalEvent {
         tokio::select! {
-            _ = self.interrupt.recv() => Told::Interrupt,
-            _ = self.terminate.recv() => Told::End(Left::Terminated),
-            _ = self.hang_up.recv() => Told::End(Left::HungUp),
-            _ = self.stop.recv() => Told::Stop,
-            _ = self.resumed.recv() => Told::Resumed,
-            _ = self.resized.recv() => Told::Resized,
+            _ = self.interrupt.recv() => SignalEvent::Interrupt,
+            _ = self.terminate.recv() => SignalEvent::End(Left::Terminated),
+            _ = self.hang_up.recv() => SignalEvent::End(Left::HungUp),
+            _ = self.stop.recv() => SignalEvent::Stop,
+            _ = self.resumed.recv() => SignalEvent::Resumed,
+            _ = self.resized.recv() => SignalEvent::Resized,
         }
     }
 }
 
-/// The engine's clock as it can be read from here.
+/// The engine's clock, as read from here.
 struct Clock {
     start: Instant,
     offset: Duration,
@@ -131,7 +132,7 @@ impl Clock {
         Clock { start: Instant::now(), offset: unix.saturating_sub(Duration::from_millis(epoch.unix_ms)) }
     }
 
-    /// Since the loop began.
+    /// Returns the time since the loop started.
     fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
@@ -151,14 +152,14 @@ struct Console {
     tail: Option<Tail>,
     reader: Option<Reader>,
     editing: Option<Editing>,
-    /// Work on large results: what waits, and what is being done.
+    /// Background jobs on large results: waiting ones, and running ones.
     tasks: VecDeque<Job>,
     workers: JoinSet<Option<Msg>>,
     /// Files being written and read.
     others: JoinSet<Option<Msg>>,
-    /// What is done whenever nothing has happened for a while.
+    /// Called when the console becomes idle.
     rest: fn(),
-    /// Called when a signal was taken.
+    /// Called when a signal was received.
     heard: Arc<dyn Fn() + Send + Sync>,
     pacer: Pacer,
     clock: Clock,
@@ -168,7 +169,7 @@ struct Console {
 }
 
 enum Woken {
-    Signal(Told),
+    Signal(SignalEvent),
     Input(Input),
     Event(Result<Option<Arc<Event>>, Lagged>),
     Edited(io::Result<std::process::ExitStatus>),
@@ -231,31 +232,32 @@ impl Console {
                 self.pacer.stir(self.clock.elapsed());
             }
             for panic in terminal.panics() {
-                let text = "A part of Switchboard broke down. What it did has failed, everything else goes on; what to report is written when you leave.";
-                self.give(Msg::Trouble(text.into()), Cause::Feed, terminal)?;
+                let text =
+                    "A background task panicked. Its operation failed; everything else still works. The report is written when you quit.";
+                self.dispatch(Msg::Trouble(text.into()), Cause::Engine, terminal)?;
                 terminal.report_at_the_end(panic);
             }
             match woken {
-                Woken::Signal(told) => self.told(told, terminal)?,
+                Woken::Signal(signal) => self.signal(signal, terminal)?,
                 Woken::Input(input) => self.inputs(input, terminal)?,
                 Woken::Event(event) => self.events(event, terminal)?,
                 Woken::Edited(status) => self.edited(status, terminal)?,
-                Woken::Update(Some(update)) => self.give(Msg::Update(update), Cause::Feed, terminal)?,
+                Woken::Update(Some(update)) => self.dispatch(Msg::Update(update), Cause::Engine, terminal)?,
                 Woken::Update(None) => self.updates = None,
                 Woken::Done(done) => {
-                    self.work_on();
+                    self.start_jobs();
                     if let Some(msg) = done {
-                        self.give(msg, Cause::Input, terminal)?;
+                        self.dispatch(msg, Cause::Input, terminal)?;
                     }
                 }
                 Woken::Time if self.model.working() => {
                     self.model.work();
-                    self.pacer.mark(Cause::Feed, self.clock.elapsed());
+                    self.pacer.mark(Cause::Engine, self.clock.elapsed());
                 }
                 Woken::Time => {}
             }
-            if self.pacer.take_beat(self.clock.elapsed()) {
-                self.give(Msg::Beat(now), Cause::Feed, terminal)?;
+            if self.pacer.take_tick(self.clock.elapsed()) {
+                self.dispatch(Msg::Tick(now), Cause::Engine, terminal)?;
             }
             if self.pacer.take_rest(self.model.moving(), self.clock.elapsed()) {
                 drop(tokio::task::spawn_blocking(self.rest));
@@ -264,19 +266,19 @@ impl Console {
         Ok(())
     }
 
-    /// Waits for whatever comes first. Signals go before everything, the editor before input, input
-    /// before events: a flood of events never holds up a key.
+    /// Waits for the first of all sources. Signals go before everything, the editor before input, input
+    /// before events: a flood of events never delays a key.
     async fn wait(&mut self, signals: &mut Signals, panicked: &Notify) -> Woken {
-        // Work goes on between inputs, in steps of a few milliseconds.
+        // Unfinished filters and sorts continue between inputs, in steps of a few milliseconds.
         let pause = if self.model.working() { Some(Duration::ZERO) } else { self.pacer.wait(self.clock.elapsed()) };
         let editing = self.editing.is_some();
         tokio::select! {
             biased;
             () = panicked.notified() => Woken::Time,
-            told = signals.next() => Woken::Signal(told),
+            signal = signals.next() => Woken::Signal(signal),
             status = edited(&mut self.editing) => Woken::Edited(status),
             input = read(&mut self.reader) => Woken::Input(input),
-            update = told(&mut self.updates) => Woken::Update(update),
+            update = next_update(&mut self.updates) => Woken::Update(update),
             Some(done) = self.workers.join_next() => Woken::Done(done.ok().flatten()),
             Some(done) = self.others.join_next() => Woken::Done(done.ok().flatten()),
             () = sleep(pause), if !editing => Woken::Time,
@@ -288,15 +290,15 @@ impl Console {
         self.pacer.animate(self.model.moving(), self.clock.elapsed());
         self.pacer.step(self.model.next_step(), self.clock.elapsed());
         if self.editing.is_none() && self.pacer.frame_due(self.clock.elapsed()) {
-            terminal.draw(|frame| view::draw(&mut self.model, frame.buffer_mut()))?;
-            terminal.set_title(&view::window_title(&self.model))?;
+            terminal.draw(|frame| draw::draw(&mut self.model, frame.buffer_mut()))?;
+            terminal.set_title(&draw::window_title(&self.model))?;
             self.pacer.drawn(self.clock.elapsed());
         }
         Ok(())
     }
 
-    /// Gives the model a message and does what it wants.
-    fn give(&mut self, msg: Msg, cause: Cause, terminal: &mut Terminal) -> io::Result<()> {
+    /// Passes a message to the model and performs its commands.
+    fn dispatch(&mut self, msg: Msg, cause: Cause, terminal: &mut Terminal) -> io::Result<()> {
         let commands = self.model.update(msg);
         self.pacer.mark(cause, self.clock.elapsed());
         for command in commands {
@@ -308,7 +310,7 @@ impl Console {
     fn inputs(&mut self, first: Input, terminal: &mut Terminal) -> io::Result<()> {
         let mut next = Some(first);
         while let Some(input) = next {
-            self.give(Msg::Input(input), Cause::Input, terminal)?;
+            self.dispatch(Msg::Input(input), Cause::Input, terminal)?;
             next = if self.ended { None } else { self.reader.as_mut().and_then(Reader::try_next) };
         }
         Ok(())
@@ -332,40 +334,40 @@ impl Console {
             let (read_model, tail) = self.control.watch();
             self.tail = Some(tail);
             self.model.resync(read_model, missed);
-            self.pacer.mark(Cause::Feed, self.clock.elapsed());
+            self.pacer.mark(Cause::Engine, self.clock.elapsed());
         } else if batch.is_empty() {
-            // The first answer was `None`: the engine is gone. An empty queue never comes first.
+            // The first value was `None`: the engine is gone. An empty queue never comes first.
             self.tail = None;
-            self.give(Msg::EngineGone, Cause::Feed, terminal)?;
+            self.dispatch(Msg::EngineGone, Cause::Engine, terminal)?;
         } else {
-            self.give(Msg::Events(batch), Cause::Feed, terminal)?;
+            self.dispatch(Msg::Events(batch), Cause::Engine, terminal)?;
         }
         Ok(())
     }
 
-    fn told(&mut self, told: Told, terminal: &mut Terminal) -> io::Result<()> {
+    fn signal(&mut self, signal: SignalEvent, terminal: &mut Terminal) -> io::Result<()> {
         (self.heard)();
-        match told {
-            // Ctrl-C in the editor reaches us too; it is the editor's.
-            Told::Interrupt if self.editing.is_some() => {}
-            Told::Interrupt => (self.ended, self.left) = (true, Left::Interrupted),
-            Told::End(why) => (self.ended, self.left) = (true, why),
-            Told::Stop => self.suspend(terminal)?,
-            // Our own stop ends with this signal too, when everything is in order again already.
-            Told::Resumed if std::mem::take(&mut self.stopped_here) => {}
-            Told::Resumed if self.editing.is_none() => {
+        match signal {
+            // Ctrl-C in the editor reaches this process too; it belongs to the editor.
+            SignalEvent::Interrupt if self.editing.is_some() => {}
+            SignalEvent::Interrupt => (self.ended, self.left) = (true, Left::Interrupted),
+            SignalEvent::End(why) => (self.ended, self.left) = (true, why),
+            SignalEvent::Stop => self.suspend(terminal)?,
+            // Our own suspension ends with this signal too, after everything was restored.
+            SignalEvent::Resumed if std::mem::take(&mut self.stopped_here) => {}
+            SignalEvent::Resumed if self.editing.is_none() => {
                 terminal.resume()?;
                 self.resized(terminal)?;
             }
-            Told::Resumed => {}
-            Told::Resized => self.resized(terminal)?,
+            SignalEvent::Resumed => {}
+            SignalEvent::Resized => self.resized(terminal)?,
         }
         Ok(())
     }
 
     fn resized(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         let (width, height) = terminal.size();
-        self.give(Msg::Resize(width, height), Cause::Input, terminal)
+        self.dispatch(Msg::Resize(width, height), Cause::Input, terminal)
     }
 
     fn suspend(&mut self, terminal: &mut Terminal) -> io::Result<()> {
@@ -373,7 +375,7 @@ impl Console {
         self.stopped_here = true;
         terminal.suspend()?;
         if self.editing.is_some() {
-            // The editor was stopped with us and has the terminal again.
+            // The editor was suspended with us and has the terminal again.
             terminal.pause();
         } else if reading {
             self.reader = Some(Reader::start()?);
@@ -386,43 +388,45 @@ impl Console {
         let trouble = match command {
             Cmd::Submit { token, spec } => {
                 let call = self.control.submit(spec);
-                return self.give(Msg::Submitted { token, call }, Cause::Input, terminal);
+                return self.dispatch(Msg::Submitted { token, call }, Cause::Input, terminal);
             }
             Cmd::Command(command) => {
                 self.control.command(command);
                 None
             }
             Cmd::Request(request) => {
-                self.requests.try_send(request).err().map(|_| "Switchboard could not take the answer; try again.".to_owned())
+                self.requests.try_send(request).err().map(|_| "Switchboard is busy and did not take the request; try again.".to_owned())
             }
             Cmd::Save { path, content, overwrite } => {
-                self.aside(move || match files::save(&path, &content, overwrite) {
-                    Saving::Saved(path) => Msg::Saved(Ok(path.display().to_string())),
-                    Saving::Exists => Msg::Exists { path, content },
-                    Saving::Failed(why) => Msg::Saved(Err(why)),
+                self.spawn_blocking(move || {
+                    match files::save(&path, &content, if overwrite { Existing::Replace } else { Existing::Keep }) {
+                        Saving::Saved(path) => Msg::Saved(Ok(path.display().to_string())),
+                        Saving::Exists => Msg::Exists { path, content },
+                        Saving::Failed(why) => Msg::Saved(Err(why)),
+                    }
                 });
                 None
             }
             Cmd::OpenFile { name, content } => {
                 let exports = self.exports.clone();
-                self.aside(move || Msg::Saved(files::open(&exports, &name, &content).map(|path| path.display().to_string())));
+                self.spawn_blocking(move || Msg::Saved(files::open(&exports, &name, &content).map(|path| path.display().to_string())));
                 None
             }
             Cmd::ReadFile(path) => {
-                self.aside(move || Msg::FileRead(files::read(&path)));
+                self.spawn_blocking(move || Msg::FileRead(files::read(&path)));
                 None
             }
             Cmd::Work(task) => {
                 self.tasks.push_back(task);
-                self.work_on();
+                self.start_jobs();
                 None
             }
             Cmd::Copy(text) => {
                 let desktop = self.clipboard.set(&text);
                 match text.len() {
-                    ..=MOST_FOR_TERMINAL => terminal.copy(&text).err().map(|e| format!("Copying did not work: {e}")),
+                    ..=MOST_FOR_TERMINAL => terminal.copy(&text).err().map(|e| format!("Copying failed: {e}")),
                     _ if desktop => None,
-                    _ => Some("This is more than a terminal's clipboard takes; it can be saved to a file instead.".to_owned()),
+                    _ => Some("Too long for the terminal's clipboard; save it to a file instead.".to_owned()),
                 }
             }
             Cmd::OpenUrl(url) => system::open_url(&url).err(),
@@ -437,25 +441,25 @@ impl Console {
                 self.suspend(terminal)?;
                 None
             }
-            Cmd::Suspend => Some("There is no shell to go back to; q leaves.".to_owned()),
+            Cmd::Suspend => Some("There is no shell to suspend to; q quits.".to_owned()),
             Cmd::Quit => {
                 self.ended = true;
                 None
             }
         };
         match trouble {
-            Some(text) => self.give(Msg::Trouble(text), Cause::Input, terminal),
+            Some(text) => self.dispatch(Msg::Trouble(text), Cause::Input, terminal),
             None => Ok(()),
         }
     }
 
-    /// Does something that may take its time on a thread of its own; what comes of it is a message.
-    fn aside(&mut self, what: impl FnOnce() -> Msg + Send + 'static) {
-        self.others.spawn_blocking(move || Some(what()));
+    /// Runs a blocking operation on a separate thread; its result is a message.
+    fn spawn_blocking(&mut self, operation: impl FnOnce() -> Msg + Send + 'static) {
+        self.others.spawn_blocking(move || Some(operation()));
     }
 
-    /// Starts what panes asked for, a little at a time: each may take many times the bytes of a result.
-    fn work_on(&mut self) {
+    /// Starts waiting background jobs, a few at a time: each may take many times the bytes of a result.
+    fn start_jobs(&mut self) {
         self.tasks.retain(|task| task.ticket.wanted());
         while self.workers.len() < WORKERS
             && let Some(task) = self.tasks.pop_front()
@@ -464,7 +468,7 @@ impl Console {
         }
     }
 
-    /// Hands the terminal to the editor; events are taken in meanwhile.
+    /// Hands the terminal to the editor; events are handled meanwhile.
     fn edit(&mut self, terminal: &mut Terminal, start: impl FnOnce() -> Result<Editing, String>) -> io::Result<Option<String>> {
         drop(self.reader.take());
         terminal.pause();
@@ -474,7 +478,7 @@ impl Console {
                 Ok(None)
             }
             Err(why) => {
-                self.take_back(terminal)?;
+                self.resume_terminal(terminal)?;
                 Ok(Some(why))
             }
         }
@@ -484,12 +488,12 @@ impl Console {
         let Some(editing) = self.editing.take() else { return Ok(()) };
         let own = editing.is_own();
         let text = editing.finish(status);
-        self.take_back(terminal)?;
+        self.resume_terminal(terminal)?;
         let msg = if own { Msg::FileEdited(text.map(drop)) } else { Msg::Edited(text) };
-        self.give(msg, Cause::Input, terminal)
+        self.dispatch(msg, Cause::Input, terminal)
     }
 
-    fn take_back(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+    fn resume_terminal(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         terminal.resume()?;
         self.reader = Some(Reader::start()?);
         self.resized(terminal)
@@ -503,7 +507,7 @@ async fn edited(editing: &mut Option<Editing>) -> io::Result<std::process::ExitS
     }
 }
 
-async fn told(updates: &mut Option<mpsc::Receiver<ConsoleUpdate>>) -> Option<ConsoleUpdate> {
+async fn next_update(updates: &mut Option<mpsc::Receiver<ConsoleUpdate>>) -> Option<ConsoleUpdate> {
     match updates {
         Some(updates) => updates.recv().await,
         None => std::future::pending().await,

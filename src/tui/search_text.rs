@@ -1,5 +1,5 @@
-//! What calls were asked with and why they failed, as far as free words of a filter look for it: the beginnings, in
-//! small letters, of the youngest calls that there is room for. Pure. Named by the rows.
+//! The search texts of calls: the first bytes of their arguments and errors, in lower case, for the newest calls that
+//! fit into memory. Used by the free words of a filter. Pure. Used by the rows.
 
 use std::collections::VecDeque;
 
@@ -11,16 +11,16 @@ use crate::{
     tui::result_view,
 };
 
-/// Bytes that all texts may take with what keeping them costs: some hundred thousand calls of the usual length.
+/// Bytes of all texts including their overhead: some hundred thousand calls of the usual length.
 pub const ROOM: usize = 64 << 20;
-/// Bytes of one call that are kept: half for what was asked, half for what went wrong.
+/// Bytes stored per call: half for the arguments, half for the error.
 pub const MOST: usize = 400;
-/// Bytes that keeping a text costs besides its own.
+/// Overhead per text in bytes.
 const COST: usize = 32;
-/// Results longer than this are not read to find what a tool says, in bytes.
+/// Longer results are not parsed for a tool error, in bytes.
 const READ: usize = 16 << 10;
 
-/// One text a row, for the youngest rows.
+/// One text per row, for the newest rows.
 #[derive(Default)]
 pub struct Texts {
     /// The row of the first text.
@@ -30,7 +30,7 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Adds the text of the row `id`, which follows the last one; an empty one costs next to nothing.
+    /// Adds the text of the row `id`, which follows the last one; an empty one costs almost nothing.
     pub fn push(&mut self, id: u64, text: &str) {
         if self.texts.is_empty() {
             self.first = id;
@@ -40,19 +40,19 @@ impl Texts {
         self.set(id, text.into());
     }
 
-    /// Adds to the text of a row, if that is still kept.
+    /// Appends to the text of a row, if that is still stored.
     pub fn add(&mut self, id: u64, text: &str) {
         let Some(old) = self.of(id).filter(|_| !text.is_empty()) else { return };
         let both = if old.is_empty() { text.to_owned() } else { format!("{old}\n{text}") };
         self.set(id, both.into());
     }
 
-    /// The text of a row, in small letters; empty when there is none, `None` when it is not kept.
+    /// Returns the text of a row, in lower case; empty if there is none, `None` if it was dropped.
     pub fn of(&self, id: u64) -> Option<&str> {
         self.texts.get(usize::try_from(id.checked_sub(self.first)?).ok()?).map(|text| &**text)
     }
 
-    /// Forgets the texts of rows before this one.
+    /// Drops the texts of rows before this one.
     pub fn forget_before(&mut self, id: u64) {
         while self.first < id && self.pop() {}
     }
@@ -74,28 +74,28 @@ impl Texts {
     }
 }
 
-/// The beginning of bytes as text in small letters.
-fn small(bytes: &[u8]) -> String {
+/// Returns the start of the bytes as text in lower case.
+fn lower_case(bytes: &[u8]) -> String {
     let mut start = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST / 2)]).to_lowercase();
-    // A character that was cut in two says nothing.
+    // A character that was cut in two is dropped.
     if start.ends_with('\u{fffd}') {
         start.pop();
     }
     start
 }
 
-/// What a call was asked with: its arguments as they are sent.
-pub fn asked(operation: &Operation) -> String {
+/// Returns the arguments of a call as sent.
+pub fn arguments_text(operation: &Operation) -> String {
     let given: &Body = match operation {
         Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => arguments,
         Operation::Complete { params, .. } | Operation::Raw { params, .. } => params,
         Operation::Resource { .. } => return String::new(),
     };
-    if given.bytes().as_ref() == b"{}" { String::new() } else { small(given.bytes()) }
+    if given.bytes().as_ref() == b"{}" { String::new() } else { lower_case(given.bytes()) }
 }
 
-/// What went wrong with a call: the failure's message, causes and last lines of stderr, or what its tool said.
-pub fn wrong(outcome: &Outcome) -> String {
+/// Returns the error of a call: the failure's message, causes and last lines of stderr, or the text of a tool error.
+pub fn error_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Failed { failure } => {
             let Failure { message, causes, stderr, rpc, .. } = &**failure;
@@ -109,11 +109,11 @@ pub fn wrong(outcome: &Outcome) -> String {
                     break;
                 }
             }
-            small(all.trim_end().as_bytes())
+            lower_case(all.trim_end().as_bytes())
         }
-        Outcome::ToolError { result } if result.bytes().len() <= READ => small(result_view::text(result).bytes()),
-        Outcome::ToolError { result } => small(result.bytes()),
-        Outcome::Cancelled { reason } => small(reason.as_bytes()),
+        Outcome::ToolError { result } if result.bytes().len() <= READ => lower_case(result_view::text(result).bytes()),
+        Outcome::ToolError { result } => lower_case(result.bytes()),
+        Outcome::Cancelled { reason } => lower_case(reason.as_bytes()),
         Outcome::Ok { .. } => String::new(),
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_stay_within_their_room_and_the_youngest_are_kept() {
+    fn texts_stay_within_their_limit_and_the_newest_are_stored() {
         let mut texts = Texts::default();
         let long = "x".repeat(MOST);
         for id in 10..200_010u64 {
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_character_is_left_out() {
+    fn a_cut_character_is_dropped() {
         let text = "é".repeat(MOST);
-        assert!(!small(format!("a{text}").as_bytes()).contains('\u{fffd}'));
+        assert!(!lower_case(format!("a{text}").as_bytes()).contains('\u{fffd}'));
     }
 }

@@ -1,4 +1,4 @@
-//! The console's copy of the read model, updated by events, and which parts of the screen each event changes.
+//! The state mirror: the console's copy of the read model, updated by events, and which parts of the screen each event changes.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -11,12 +11,12 @@ use crate::domain::{
     time::Stamp,
 };
 
-/// What a batch of events changed beyond figures.
+/// What a batch of events changed, apart from figures.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Servers or their lists: the tree's rows have to be made anew.
+    /// Servers or their lists: the tree's rows must be rebuilt.
     pub lists: bool,
-    /// Calls that went on or ended.
+    /// Calls that progressed or ended.
     pub calls: HashSet<CallId>,
     /// Frames of calls, in order.
     pub frames: Vec<Arc<Frame>>,
@@ -26,25 +26,25 @@ pub struct Changes {
     pub closed: Vec<(AskId, AskEnd)>,
     /// Resources that changed.
     pub updated: Vec<(ServerId, String)>,
-    /// News for the user.
+    /// Notices for the user.
     pub notices: Vec<Arc<Notice>>,
 }
 
 /// The read model and the number of the last event in it.
-pub struct Feed {
-    /// What is known.
+pub struct StateMirror {
+    /// The read model.
     pub read_model: ConsoleState,
     /// The time of the last event.
     pub last: Stamp,
 }
 
-impl Feed {
-    /// A feed that goes on from a snapshot.
-    pub fn new(read_model: ConsoleState) -> Feed {
-        Feed { read_model, last: Stamp::default() }
+impl StateMirror {
+    /// Creates a mirror that starts from a snapshot.
+    pub fn new(read_model: ConsoleState) -> StateMirror {
+        StateMirror { read_model, last: Stamp::default() }
     }
 
-    /// Takes in events in order; those that the snapshot already held change nothing.
+    /// Applies events in order; those that the snapshot contains already change nothing.
     pub fn apply(&mut self, events: &[Arc<Event>]) -> Changes {
         let mut changes = Changes::default();
         for event in events.iter().filter(|e| e.seq > self.read_model.seq).collect::<Vec<_>>() {
@@ -82,16 +82,16 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fake;
+    use crate::tui::test_support;
 
     #[test]
     fn known_events_change_nothing() {
-        let (read_model, events) = fake::shop();
-        let mut feed = Feed::new(read_model.clone());
-        let changes = feed.apply(&events);
-        assert!(changes.lists && feed.read_model.servers.len() == 5);
-        let again = feed.apply(&events);
-        assert!(!again.lists && again.calls.is_empty());
-        assert_eq!(feed.read_model.seq, events.last().unwrap().seq);
+        let (read_model, events) = test_support::shop();
+        let mut mirror = StateMirror::new(read_model.clone());
+        let changes = mirror.apply(&events);
+        assert!(changes.lists && mirror.read_model.servers.len() == 5);
+        let repeated = mirror.apply(&events);
+        assert!(!repeated.lists && repeated.calls.is_empty());
+        assert_eq!(mirror.read_model.seq, events.last().unwrap().seq);
     }
 }

@@ -1,4 +1,4 @@
-//! What the console does outside of the terminal: the editor and the browser. Named by the loop only.
+//! External programs of the console: the editor and the browser. Used by the loop only.
 
 use std::{
     io::{self, Write},
@@ -8,36 +8,45 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-/// A text that is being edited in `$EDITOR`.
+/// Who owns a file in the editor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// The console, for a text: the file is temporary.
+    Console,
+    /// The user.
+    User,
+}
+
+/// A text or file that is being edited in `$EDITOR`.
 pub struct Editing {
-    /// The editor.
+    /// The editor process.
     pub child: Child,
     path: PathBuf,
-    /// Whether it is the user's own file, which stays.
-    own: bool,
+    /// The user's own file is not removed.
+    owner: Owner,
 }
 
 impl Editing {
     /// Starts `$VISUAL`, `$EDITOR` or `vi` on a private temporary file with this text.
     pub fn start(text: &str) -> Result<Editing, String> {
         let path = write_private(text).map_err(|e| format!("The text could not be written for the editor: {e}"))?;
-        Editing::on(path, false)
+        Editing::launch(path, Owner::Console)
     }
 
     /// Starts the editor on a file.
     pub fn open(path: &str) -> Result<Editing, String> {
-        Editing::on(PathBuf::from(path), true)
+        Editing::launch(PathBuf::from(path), Owner::User)
     }
 
-    fn on(path: PathBuf, own: bool) -> Result<Editing, String> {
+    fn launch(path: PathBuf, owner: Owner) -> Result<Editing, String> {
         let set = |name| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
         let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into());
-        // The variable may hold arguments (`code --wait`), which a shell takes apart as everywhere else.
+        // The variable may contain arguments (`code --wait`), which a shell splits as usual.
         let child = Command::new("/bin/sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("editor").arg(&path).spawn();
         match child {
-            Ok(child) => Ok(Editing { child, path, own }),
+            Ok(child) => Ok(Editing { child, path, owner }),
             Err(error) => {
-                if !own {
+                if owner == Owner::Console {
                     let _ = std::fs::remove_file(&path);
                 }
                 Err(format!("The editor {editor:?} could not be started: {error}"))
@@ -45,16 +54,16 @@ impl Editing {
         }
     }
 
-    /// Whether it is a file of the user's.
+    /// Returns whether it is a file of the user.
     pub fn is_own(&self) -> bool {
-        self.own
+        self.owner == Owner::User
     }
 
-    /// The text after the editor ended.
+    /// Returns the text after the editor ended.
     pub fn finish(self, status: io::Result<std::process::ExitStatus>) -> Result<String, String> {
-        let status = status.map_err(|e| format!("The editor was lost: {e}"))?;
+        let status = status.map_err(|e| format!("The editor process failed: {e}"))?;
         if !status.success() {
-            return Err(format!("The editor ended with {status}; the arguments stay as they were."));
+            return Err(format!("The editor ended with {status}; the text is unchanged."));
         }
         read_back(&self.path)
     }
@@ -62,7 +71,7 @@ impl Editing {
 
 impl Drop for Editing {
     fn drop(&mut self) {
-        if !self.own {
+        if self.owner == Owner::Console {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -70,7 +79,7 @@ impl Drop for Editing {
 
 fn read_back(path: &Path) -> Result<String, String> {
     let bytes = std::fs::read(path).map_err(|e| format!("The edited text could not be read: {e}"))?;
-    String::from_utf8(bytes).map_err(|_| "The edited text is not UTF-8; the arguments stay as they were.".into())
+    String::from_utf8(bytes).map_err(|_| "The edited text is not UTF-8; the text is unchanged.".into())
 }
 
 fn write_private(text: &str) -> io::Result<PathBuf> {
@@ -90,11 +99,11 @@ fn write_private(text: &str) -> io::Result<PathBuf> {
     Err(io::Error::other("no free name in the temporary folder"))
 }
 
-/// Opens an `http` or `https` address in the user's browser, by argument list only; no shell sees it.
+/// Opens an `http` or `https` URL in the user's browser, by argument list only; no shell parses it.
 pub fn open_url(url: &str) -> Result<(), String> {
     let lower = url.to_ascii_lowercase();
     if !(lower.starts_with("http://") || lower.starts_with("https://")) || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err("Only http and https addresses are opened; y copies it.".into());
+        return Err("Only http and https URLs are opened; y copies the URL.".into());
     }
     let standard = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let browsers = std::env::var("BROWSER").ok().filter(|b| !b.is_empty()).unwrap_or_else(|| standard.into());
@@ -111,7 +120,7 @@ pub fn open_url(url: &str) -> Result<(), String> {
             Err(error) => last = format!("{program}: {error}"),
         }
     }
-    Err(format!("No browser could be started ({last}); y copies the address."))
+    Err(format!("No browser could be started ({last}); y copies the URL."))
 }
 
 #[cfg(test)]
@@ -119,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pages_are_opened() {
+    fn only_web_pages_are_opened() {
         for url in ["file:///etc/passwd", "javascript:alert(1)", "--help", "http://a b", "https://a\n", ""] {
             assert!(open_url(url).is_err(), "{url:?}");
         }

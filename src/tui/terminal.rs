@@ -1,11 +1,11 @@
-//! The terminal as a place to draw: entered, left and given back in every way out.
+//! The terminal to draw on: entered, left, and restored on every exit path.
 //!
 //! The only module that writes escape sequences. Leaving is idempotent and also done by a panic hook, so that a
-//! panic in the loop leaves a usable terminal and a readable message; one in another task is kept to be told on the
-//! screen. Named by the loop only.
+//! panic in the loop leaves a usable terminal and a readable message; one in another task is stored and shown on the
+//! screen. Used by the loop only.
 //!
-//! A process that a signal ends (SIGSEGV after a stack overflow, SIGABRT, SIGKILL) runs no hook. So another process, the
-//! [`TerminalGuard`], gets a description of the terminal before it is taken, and calls [`restore`] then.
+//! A process that a signal ends (SIGSEGV after a stack overflow, SIGABRT, SIGKILL) runs no hook. Another process, the
+//! [`TerminalGuard`], therefore gets a description of the terminal before it is entered, and calls [`restore`] then.
 
 use std::{
     io::{self, Read, Stdout, Write},
@@ -40,37 +40,37 @@ use tokio::sync::Notify;
 const PUSH_TITLE: &str = "\x1b[22;0t";
 const POP_TITLE: &str = "\x1b[23;0t";
 
-/// Ends a control sequence that was cut in the middle (CAN; ECMA-48, xterm ctlseqs).
+/// Aborts a control sequence that was cut off (CAN; ECMA-48, xterm ctlseqs).
 const CANCEL: &[u8] = b"\x18";
 
-/// How long SIGCONT is waited for, should the process not have been stopped.
+/// How long SIGCONT is waited for, in case the process was not stopped.
 const CONTINUED: Duration = Duration::from_secs(2);
 
-/// Panics that are kept to be told.
+/// The most panics that are stored.
 const MOST_PANICS: usize = 16;
 
 /// The terminal that is drawn on, for [`give_back`].
 static CURRENT: Mutex<Option<Arc<State>>> = Mutex::new(None);
 
-/// Gives the terminal back, whichever thread draws on it and whatever became of that. May wait for a terminal that
-/// takes nothing.
+/// Restores the terminal, on any thread and in any state of the thread that draws. May block on a terminal that
+/// does not read.
 pub fn give_back() {
     let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(state) = current {
-        // Needs no lock that the thread that draws may hold.
+        // Takes no lock that the thread that draws may hold.
         let _ = term::disable_raw_mode();
         leave(&state);
     }
 }
 
-/// What is written into a terminal that was restored from outside.
+/// The message in a terminal that was restored from outside.
 const ENDED: &str = "switchboard ended without restoring the terminal: it crashed or was killed. The terminal was restored.";
 
-/// Another process that restores the terminal if this one ends without doing so.
+/// Another process that restores the terminal if this one dies without doing so.
 pub trait TerminalGuard: Send + Sync {
-    /// The terminal is about to be taken. [`restore`] restores it with `modes`.
+    /// The terminal is about to be entered. [`restore`] restores it with `modes`.
     fn taken(&self, terminal: BorrowedFd<'_>, modes: &str);
-    /// The terminal was given back.
+    /// The terminal was restored.
     fn given_back(&self);
 }
 
@@ -78,13 +78,13 @@ type PanicHook = Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send>;
 
 /// A terminal that is drawn on until this is dropped.
 pub struct Terminal {
-    /// Never dropped: on a dead terminal its `Drop` prints to stderr, which panics when that is dead
-    /// too; what it would do is done by `leave`.
+    /// Never dropped: on a closed terminal its `Drop` prints to stderr, which panics if that is closed
+    /// too; `leave` does what it would do.
     inner: ManuallyDrop<ratatui::Terminal<CrosstermBackend<Stdout>>>,
     state: Arc<State>,
     previous_hook: Arc<PanicHook>,
     title: String,
-    /// What is written when the terminal is given back for good.
+    /// Messages to write when the terminal is finally restored.
     report: Vec<String>,
 }
 
@@ -93,23 +93,23 @@ struct State {
     entered: AtomicBool,
     mouse: AtomicBool,
     panicked: AtomicBool,
-    /// What panicked in other tasks and was not told yet.
+    /// Panics of other tasks that were not shown yet.
     elsewhere: Mutex<Vec<String>>,
     notice: Arc<Notify>,
     guard: Option<Arc<dyn TerminalGuard>>,
 }
 
 impl Terminal {
-    /// Takes the terminal over: raw mode, alternate screen, bracketed paste, the mouse if wanted.
+    /// Enters the terminal: raw mode, alternate screen, bracketed paste, mouse capture if requested.
     ///
-    /// `guard` restores it if this process ends without doing so.
+    /// `guard` restores it if this process dies without doing so.
     pub fn enter(mouse: bool, guard: Option<Arc<dyn TerminalGuard>>) -> io::Result<Terminal> {
         let state = Arc::new(State { mouse: AtomicBool::new(mouse), guard, ..State::default() });
         let previous_hook = Arc::new(panic::take_hook());
         let (in_hook, chained) = (state.clone(), previous_hook.clone());
         let own = std::thread::current().id();
         panic::set_hook(Box::new(move |info| {
-            // What panics in a task elsewhere ends that task and what waits for it; the console is there to tell of it.
+            // A panic in another task ends that task and those that wait for it; the console shows a message.
             if std::thread::current().id() != own {
                 let mut elsewhere = in_hook.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
                 if elsewhere.len() < MOST_PANICS {
@@ -137,27 +137,27 @@ impl Terminal {
         }
     }
 
-    /// Whether the console itself has panicked, so that the terminal was already given back.
+    /// Returns whether the console itself has panicked, so that the terminal was restored already.
     pub fn panicked(&self) -> bool {
         self.state.panicked.load(Ordering::SeqCst)
     }
 
-    /// What panicked in other tasks since this was asked last, each with its place.
+    /// Returns the panics in other tasks since the last call, each with its location.
     pub fn panics(&self) -> Vec<String> {
         std::mem::take(&mut *self.state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Keeps what panicked elsewhere to be written, for a report, when the terminal is given back.
+    /// Stores a panic of another task, to be written as a report when the terminal is restored.
     pub fn report_at_the_end(&mut self, panic: String) {
         self.report.push(panic);
     }
 
-    /// Told when another task has panicked.
+    /// Returns the notification for a panic in another task.
     pub fn panic_notice(&self) -> Arc<Notify> {
         self.state.notice.clone()
     }
 
-    /// Draws one frame as one update, so that no half of it is ever seen.
+    /// Draws one frame in one synchronized update, so that it is never partly visible.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
         if !self.state.entered.load(Ordering::SeqCst) {
             return Ok(());
@@ -167,27 +167,27 @@ impl Terminal {
         execute!(io::stdout(), EndSynchronizedUpdate)
     }
 
-    /// The size in cells, columns first.
+    /// Returns the size in cells, columns first.
     pub fn size(&self) -> (u16, u16) {
         term::size().unwrap_or((80, 24))
     }
 
-    /// Forgets what is on the screen, so that the next frame draws all of it.
+    /// Invalidates the screen, so that the next frame redraws all of it.
     ///
-    /// Not ratatui's `clear`: that asks the terminal for the cursor's place and waits for the answer.
+    /// Not ratatui's `clear`: that requests the cursor position from the terminal and waits for the reply.
     pub fn redraw(&mut self) -> io::Result<()> {
         let (width, height) = self.size();
         self.inner.resize(Rect::new(0, 0, width, height))
     }
 
-    /// Gives the terminal back for a while: to the shell or to an editor.
+    /// Restores the terminal temporarily: for the shell or for an editor.
     pub fn pause(&mut self) {
         leave(&self.state);
     }
 
-    /// Takes the terminal again after [`Terminal::pause`], or after somebody else changed its modes.
+    /// Enters the terminal again after [`Terminal::pause`], or after another program changed its modes.
     pub fn resume(&mut self) -> io::Result<()> {
-        // A shell may have reset the modes behind our back: leave first, so that entering does it all.
+        // A shell may have reset the modes: leave first, so that entering sets all of them.
         leave(&self.state);
         enter(&self.state)?;
         let title = std::mem::take(&mut self.title);
@@ -195,10 +195,10 @@ impl Terminal {
         self.redraw()
     }
 
-    /// Stops this process (and what it was started with) until SIGCONT; returns then.
+    /// Stops this process group until SIGCONT; returns then.
     ///
-    /// The kernel may stop another thread first, and this one runs on for a moment. So it waits for SIGCONT: the terminal
-    /// belongs to the shell until then.
+    /// The kernel may stop another thread first, and this one runs on for a moment. It therefore waits for SIGCONT: the
+    /// terminal belongs to the shell until then.
     pub fn suspend(&mut self) -> io::Result<()> {
         let (wake, mut continued) = UnixStream::pair()?;
         continued.set_read_timeout(Some(CONTINUED))?;
@@ -206,7 +206,7 @@ impl Terminal {
         self.pause();
         let stopped = process::kill_current_process_group(Signal::STOP);
         if stopped.is_ok() {
-            // Fails when the time passed while the process was stopped, which is over then as well.
+            // Times out if the time passed while the process was stopped, which is over then as well.
             let _ = continued.read_exact(&mut [0]);
         }
         signal_hook::low_level::unregister(registered);
@@ -214,17 +214,17 @@ impl Terminal {
         self.resume()
     }
 
-    /// Whether there is a shell to go back to: under job control a job is not its session's first group.
+    /// Returns whether there is a shell to return to: under job control a job is not its session's first group.
     pub fn has_job_control() -> bool {
         process::getsid(None).is_ok_and(|session| session != process::getpgrp())
     }
 
-    /// Puts text on the user's clipboard by way of the terminal (OSC 52), also through ssh.
+    /// Copies text to the user's clipboard through the terminal (OSC 52), also over ssh.
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
     }
 
-    /// Sets the window's title; anything in it that could control the terminal is made visible.
+    /// Sets the window's title; control characters in it are made visible.
     pub fn set_title(&mut self, title: &str) -> io::Result<()> {
         if self.title != title {
             self.title = title.to_owned();
@@ -234,7 +234,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// Takes the mouse, or leaves it to the terminal.
+    /// Captures the mouse, or releases it to the terminal.
     pub fn capture_mouse(&mut self, capture: bool) -> io::Result<()> {
         self.state.mouse.store(capture, Ordering::SeqCst);
         if capture { execute!(io::stdout(), CaptureMouse) } else { execute!(io::stdout(), terminal_event::DisableMouseCapture) }
@@ -245,7 +245,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         leave(&self.state);
         for panic in &self.report {
-            // Nobody is left to tell when this fails too.
+            // If this fails too, there is no way to report it.
             let _ = writeln!(io::stderr(), "{panic}\nPlease report this.");
         }
         if !std::thread::panicking() {
@@ -259,7 +259,7 @@ fn give_hook_back(previous: Arc<PanicHook>) {
     panic::set_hook(Box::new(move |info| previous(info)));
 }
 
-/// Presses, releases and the wheel with SGR places, drags included, without the flood of plain motion.
+/// Enables presses, releases, drags and the wheel with SGR coordinates, without plain motion.
 struct CaptureMouse;
 
 impl Command for CaptureMouse {
@@ -290,7 +290,7 @@ fn leave(state: &State) {
     if !state.entered.swap(false, Ordering::SeqCst) {
         return;
     }
-    // Every step is tried, whatever became of the one before: the terminal may be gone.
+    // Every step is tried, even if the one before failed: the terminal may be closed.
     let _ = leave_screen(&mut io::stdout());
     let _ = term::disable_raw_mode();
     if let Some(guard) = &state.guard {
@@ -304,7 +304,7 @@ fn leave_screen(out: &mut impl Write) -> io::Result<()> {
     out.flush().and(modes).and(screen)
 }
 
-/// The modes of a line discipline as a text: input, output, control and local flags, VMIN and VTIME.
+/// Formats the modes of a line discipline: input, output, control and local flags, VMIN and VTIME.
 fn describe(modes: &Termios) -> String {
     let flags = [modes.input_modes.bits(), modes.output_modes.bits(), modes.control_modes.bits(), modes.local_modes.bits()];
     let [input, output, control, local] = flags.map(u64::from);
@@ -312,7 +312,7 @@ fn describe(modes: &Termios) -> String {
     format!("{input} {output} {control} {local} {least} {time}")
 }
 
-/// Sets the modes that such a text describes.
+/// Sets the modes from such a text.
 fn apply(text: &str, modes: &mut Termios) -> Option<()> {
     let mut numbers = text.split(' ').map(str::parse::<u64>);
     let mut flags = || numbers.next()?.ok()?.try_into().ok();
@@ -326,9 +326,9 @@ fn apply(text: &str, modes: &mut Termios) -> Option<()> {
     Some(())
 }
 
-/// Restores the terminal of a console that is gone, and says so there. Errors have nobody to be reported to.
+/// Restores the terminal of a console that died, and says so there. Errors are ignored: they cannot be reported.
 ///
-/// A shell can have set modes of its own already; only those of the console are replaced.
+/// A shell may have set its own modes already; only those of the console are replaced.
 pub fn restore(modes: &str, terminal: BorrowedFd<'_>) {
     if let Ok(mut now) = termios::tcgetattr(terminal) {
         let raw = !now.local_modes.intersects(LocalModes::ICANON | LocalModes::ISIG) && !now.output_modes.contains(OutputModes::OPOST);

@@ -1,6 +1,6 @@
-//! Colour as a role. Named terminal colours by default, so that the user's palette decides.
+//! Themes: colours by role. Named terminal colours by default, so that the user's palette decides.
 //!
-//! State is never told by colour alone: whoever uses a role puts a glyph or a word beside it.
+//! State is never shown by colour alone: next to the colour there is a glyph or a word.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use serde::Deserialize;
 /// A style for each role.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Theme {
-    /// The ground under everything; the terminal's own when it is [`Color::Reset`].
+    /// The background of the screen; the terminal's own if it is [`Color::Reset`].
     pub background: Color,
     /// Ordinary text.
     pub text: Style,
@@ -23,11 +23,11 @@ pub struct Theme {
     pub accent: Style,
     /// Good outcomes and states.
     pub ok: Style,
-    /// Something to look at.
+    /// Warnings.
     pub warn: Style,
     /// Failures.
     pub fail: Style,
-    /// Things under way.
+    /// Things in progress.
     pub running: Style,
     /// A key that can be pressed, in the footer and in help.
     pub key: Style,
@@ -49,12 +49,12 @@ pub struct Theme {
     pub json_number: Style,
     /// JSON `true`, `false` and `null`.
     pub json_word: Style,
-    /// Whether this theme has no colours, so that modifiers must tell everything.
+    /// Whether this theme has no colours, so that modifiers must distinguish everything.
     pub mono: bool,
 }
 
 impl Theme {
-    /// The default: named colours on the terminal's own background.
+    /// Returns the default: named colours on the terminal's own background.
     pub fn ansi() -> Theme {
         let plain = Style::new();
         Theme {
@@ -81,7 +81,7 @@ impl Theme {
         }
     }
 
-    /// No colours at all (`NO_COLOR`): modifiers only.
+    /// Returns the theme without colours (`NO_COLOR`): modifiers only.
     pub fn mono() -> Theme {
         let plain = Style::new();
         let (bold, dim) = (plain.add_modifier(Modifier::BOLD), plain.add_modifier(Modifier::DIM));
@@ -109,22 +109,22 @@ impl Theme {
         }
     }
 
-    /// White on dark; see `assets/themes/dark.toml`. A test holds that the built-in files can be read.
+    /// Returns light on dark; see `assets/themes/dark.toml`. A test checks that the built-in files parse.
     pub fn dark() -> Theme {
         Theme::parse(DARK).unwrap_or_else(|_| Theme::ansi())
     }
 
-    /// Dark on light; see `assets/themes/light.toml`.
+    /// Returns dark on light; see `assets/themes/light.toml`.
     pub fn light() -> Theme {
         Theme::parse(LIGHT).unwrap_or_else(|_| Theme::ansi())
     }
 
-    /// High contrast; see `assets/themes/contrast.toml`.
+    /// Returns high contrast; see `assets/themes/contrast.toml`.
     pub fn contrast() -> Theme {
         Theme::parse(CONTRAST).unwrap_or_else(|_| Theme::ansi())
     }
 
-    /// Reads a theme from TOML shaped like `assets/themes/dark.toml`. Roles that it leaves out are those
+    /// Parses a theme from TOML shaped like `assets/themes/dark.toml`. Omitted roles are those
     /// of [`Theme::ansi`]. Errors name the line and the role.
     pub fn parse(toml: &str) -> Result<Theme, String> {
         let mut theme = Theme::ansi();
@@ -133,33 +133,33 @@ impl Theme {
             format!("line {line}: {}", error.message())
         })?;
         for (role, value) in table {
-            let wrong = |why: String| format!("`{role}`: {why}");
+            let invalid = |why: String| format!("`{role}`: {why}");
             if role == "background" {
                 theme.background = value
                     .as_str()
-                    .ok_or_else(|| wrong("should be a colour in quotes".into()))
-                    .and_then(|text| colour(text).map_err(wrong))?;
+                    .ok_or_else(|| invalid("should be a colour in quotes".into()))
+                    .and_then(|text| colour(text).map_err(invalid))?;
                 continue;
             }
             let style = match &value {
-                toml::Value::String(text) => Style::new().fg(colour(text).map_err(wrong)?),
+                toml::Value::String(text) => Style::new().fg(colour(text).map_err(invalid)?),
                 other => other
                     .clone()
                     .try_into::<StyleText>()
-                    .map_err(|e| wrong(e.message().to_owned()))
-                    .and_then(|text| text.style().map_err(wrong))?,
+                    .map_err(|e| invalid(e.message().to_owned()))
+                    .and_then(|text| text.style().map_err(invalid))?,
             };
             let known = ROLES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             let (_, place) = ROLES
                 .iter()
                 .find(|(name, _)| *name == role)
-                .ok_or_else(|| wrong(format!("there is no such role; there are background, {known}")))?;
+                .ok_or_else(|| invalid(format!("there is no such role; roles are background, {known}")))?;
             *place(&mut theme) = style;
         }
         Ok(theme)
     }
 
-    /// Lays the theme's ground and text colour under everything that was drawn without one.
+    /// Fills cells drawn without a colour with the theme's background and text colour.
     pub fn ground(&self, buf: &mut Buffer) {
         let text = self.text.fg.unwrap_or(Color::Reset);
         if self.background == Color::Reset && text == Color::Reset {
@@ -180,10 +180,10 @@ const DARK: &str = include_str!("../../assets/themes/dark.toml");
 const LIGHT: &str = include_str!("../../assets/themes/light.toml");
 const CONTRAST: &str = include_str!("../../assets/themes/contrast.toml");
 
-type Place = fn(&mut Theme) -> &mut Style;
+type RoleField = fn(&mut Theme) -> &mut Style;
 
-/// The roles that a theme file can give, by name.
-const ROLES: [(&str, Place); 17] = [
+/// The roles of a theme file, by name.
+const ROLES: [(&str, RoleField); 17] = [
     ("text", |t| &mut t.text),
     ("muted", |t| &mut t.muted),
     ("accent", |t| &mut t.accent),
@@ -236,16 +236,16 @@ impl StyleText {
 }
 
 fn colour(text: &str) -> Result<Color, String> {
-    Color::from_str(text).map_err(|_| format!("{text:?} is no colour; write \"#rrggbb\" or a name such as \"lightblue\""))
+    Color::from_str(text).map_err(|_| format!("{text:?} is not a colour; write \"#rrggbb\" or a name such as \"lightblue\""))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// WCAG 2.1, relative luminance of an sRGB colour.
+    /// Returns the relative luminance of an sRGB colour (WCAG 2.1).
     fn luminance(colour: Color) -> f64 {
-        let Color::Rgb(r, g, b) = colour else { panic!("{colour:?} is no true colour") };
+        let Color::Rgb(r, g, b) = colour else { panic!("{colour:?} is not a true colour") };
         let linear = |c: u8| {
             let c = f64::from(c) / 255.0;
             if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
@@ -253,20 +253,20 @@ mod tests {
         0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
     }
 
-    /// WCAG 2.1, contrast ratio.
+    /// Returns the contrast ratio (WCAG 2.1).
     fn contrast(one: Color, other: Color) -> f64 {
         let (a, b) = (luminance(one), luminance(other));
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
     }
 
     #[test]
-    fn the_ratio_is_the_one_of_the_standard() {
+    fn the_ratio_matches_the_standard() {
         assert!((contrast(Color::Rgb(0, 0, 0), Color::Rgb(255, 255, 255)) - 21.0).abs() < 0.001);
         assert!((contrast(Color::Rgb(0x77, 0x77, 0x77), Color::Rgb(255, 255, 255)) - 4.478).abs() < 0.01);
     }
 
     #[test]
-    fn built_in_themes_can_be_read_and_have_every_role() {
+    fn built_in_themes_parse_and_have_every_role() {
         for text in [DARK, LIGHT, CONTRAST] {
             let table: toml::Table = toml::from_str(text).unwrap();
             Theme::parse(text).unwrap();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn text_can_be_read_on_its_ground() {
+    fn text_is_readable_on_its_background() {
         for (name, mut theme, text, quiet) in
             [("dark", Theme::dark(), 4.5, 4.5), ("light", Theme::light(), 4.5, 4.5), ("contrast", Theme::contrast(), 7.0, 7.0)]
         {
@@ -286,7 +286,7 @@ mod tests {
                 let ground = style.bg.unwrap_or(theme.background);
                 let least = match role {
                     "muted" => quiet,
-                    // A line that only parts panes; the focused one is `focus`.
+                    // A line that only separates panes; the focused one is `focus`.
                     "border" => 1.4,
                     _ => text,
                 };
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn states_are_told_apart_by_more_than_shades() {
+    fn states_differ_by_more_than_shades() {
         for theme in [Theme::dark(), Theme::light(), Theme::contrast()] {
             let states = [theme.ok.fg, theme.warn.fg, theme.fail.fg, theme.running.fg, theme.muted.fg];
             for (i, one) in states.iter().enumerate() {
@@ -307,13 +307,13 @@ mod tests {
     }
 
     #[test]
-    fn a_theme_of_the_users_own_says_what_is_wrong_with_it() {
+    fn a_custom_theme_reports_its_errors() {
         let theme = Theme::parse("fail = { fg = \"#ff0000\", bold = true }\ntext = \"white\"").unwrap();
         assert_eq!(theme.fail, Style::new().fg(Color::Rgb(255, 0, 0)).add_modifier(Modifier::BOLD));
         assert_eq!(theme.ok, Theme::ansi().ok);
         for (text, part) in [
             ("fial = \"red\"", "no such role"),
-            ("ok = \"grean\"", "no colour"),
+            ("ok = \"grean\"", "not a colour"),
             ("ok = 3", "ok"),
             ("\nok = ", "line 2"),
             ("ok = { fog = \"red\" }", "fog"),

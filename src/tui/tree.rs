@@ -1,7 +1,7 @@
-//! The live tree's rows: groups, servers, what they offer, folded and filtered. Pure.
+//! The rows of the server tree: groups, servers, their tools, resources and prompts, folded and filtered. Pure.
 //!
-//! Rows are made anew only when lists, folds or the filter change; drawing looks the figures up for the
-//! visible ones. The cursor stays on its node, wherever that moves. Named by the model and the pane.
+//! Rows are rebuilt only when lists, folds or the filter change; drawing looks up the figures of
+//! visible rows. The cursor stays on its node when that moves. Used by the model and the pane.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,15 +21,15 @@ use super::widget::window::{Move, Window};
 /// A server with more tools than this starts folded.
 const OPEN_LIMIT: usize = 12;
 
-/// The place of the server of a row that belongs to a group of replicas.
+/// The server index of a row that belongs to a group of replicas.
 const NO_SERVER: usize = usize::MAX;
 
-/// What a row stands for.
+/// The node of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     /// A folder of servers.
     Group(Arc<str>),
-    /// A group of replicas, whose tools stand for those of its members.
+    /// A group of replicas, whose tools represent those of its members.
     Replicas(ServerId),
     /// A member of such a group: the group, the server.
     Member(ServerId, ServerId),
@@ -47,6 +47,26 @@ pub enum Node {
     Prompt(ServerId, Arc<str>),
 }
 
+/// How the editing of the filter ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterEnd {
+    /// The cursor stays on the node that was found.
+    Accept,
+    /// The cursor goes back to where it was before.
+    Cancel,
+}
+
+/// An operation on the fold of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folding {
+    /// Fold.
+    Fold,
+    /// Unfold.
+    Unfold,
+    /// Fold if unfolded, otherwise unfold.
+    Toggle,
+}
+
 /// Folders of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Section {
@@ -59,7 +79,7 @@ pub enum Section {
 }
 
 impl Section {
-    /// The word for people.
+    /// Returns its display name.
     pub fn word(self) -> &'static str {
         match self {
             Section::Resources => "resources",
@@ -70,7 +90,7 @@ impl Section {
 }
 
 impl Node {
-    /// The server that it belongs to; folders belong to none. What belongs to a group of replicas gives that.
+    /// Returns the server that it belongs to; folders have none. For a group of replicas, returns the group's id.
     pub fn server(&self) -> Option<&ServerId> {
         match self {
             Node::Group(_) => None,
@@ -80,7 +100,7 @@ impl Node {
         }
     }
 
-    /// Whether it can be called, read or got.
+    /// Returns whether it can be called, read or fetched.
     pub fn callable(&self) -> bool {
         matches!(self, Node::Tool(_) | Node::Resource(..) | Node::Template(..) | Node::Prompt(..))
     }
@@ -89,15 +109,15 @@ impl Node {
 /// One row of the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// What it stands for.
+    /// Its node.
     pub node: Node,
-    /// How deep it stands.
+    /// Its depth.
     pub depth: u16,
-    /// Whether it is unfolded; `None` when there is nothing to fold.
+    /// Whether it is unfolded; `None` if it cannot be folded.
     pub open: Option<bool>,
     /// Index of its server in the read model.
     pub server: usize,
-    /// Its own place in its server's list.
+    /// Its index in its server's list.
     pub item: usize,
     /// Characters of the exposed name that the filter matched.
     pub marks: Vec<u32>,
@@ -116,40 +136,42 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The rows.
+    /// Returns the rows.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// The node under the cursor.
+    /// Returns the node under the cursor.
     pub fn selected(&self) -> Option<&Node> {
         self.rows.get(self.window.cursor).map(|row| &row.node)
     }
 
-    /// The row under the cursor.
+    /// Returns the row under the cursor.
     pub fn row(&self) -> Option<&Row> {
         self.rows.get(self.window.cursor)
     }
 
-    /// The filter, if one is being typed.
+    /// Returns the filter, if one is being typed.
     pub fn filter(&self) -> Option<&str> {
         self.filter.as_deref()
     }
 
-    /// Sets or ends the filter. Ending it goes back to where the cursor was, unless `keep` stays.
-    pub fn set_filter(&mut self, filter: Option<String>, keep: bool, read_model: &ConsoleState) {
-        let was = std::mem::replace(&mut self.filter, filter);
-        if self.filter.is_some() {
-            if was.is_none() {
-                self.before_filter = self.selected.clone();
-            }
-            self.window = Window::default();
-            self.selected = None;
-            return self.rebuild(read_model);
+    /// Sets the filter, and moves the cursor to the first row that matches.
+    pub fn set_filter(&mut self, filter: String, read_model: &ConsoleState) {
+        if self.filter.replace(filter).is_none() {
+            self.before_filter = self.selected.clone();
         }
+        self.window = Window::default();
+        self.selected = None;
+        self.rebuild(read_model);
+    }
+
+    /// Ends the filter.
+    pub fn end_filter(&mut self, end: FilterEnd, read_model: &ConsoleState) {
+        let had_filter = self.filter.take().is_some();
         let before = self.before_filter.take();
-        match self.selected.clone().filter(|_| keep || was.is_none()) {
-            Some(taken) => self.reveal(&taken, read_model),
+        match self.selected.clone().filter(|_| end == FilterEnd::Accept || !had_filter) {
+            Some(found) => self.reveal(&found, read_model),
             None => {
                 self.selected = before;
                 self.rebuild(read_model);
@@ -176,13 +198,13 @@ impl Tree {
         self.selected = self.selected().cloned();
     }
 
-    /// Puts the cursor on a row.
-    pub fn put(&mut self, row: usize) {
+    /// Moves the cursor to a row.
+    pub fn move_to(&mut self, row: usize) {
         self.window.cursor = row.min(self.rows.len().saturating_sub(1));
         self.selected = self.selected().cloned();
     }
 
-    /// Unfolds whatever hides `node` and puts the cursor on it.
+    /// Unfolds the parents of `node` and moves the cursor to it.
     pub fn reveal(&mut self, node: &Node, read_model: &ConsoleState) {
         if let Some(server) = node.server() {
             if read_model.group(server).is_some() {
@@ -209,25 +231,25 @@ impl Tree {
         self.rebuild(read_model);
     }
 
-    /// Folds (`Some(false)`), unfolds or toggles (`None`) what is under the cursor. Folding something
-    /// that cannot be folded goes to what holds it.
-    pub fn fold(&mut self, open: Option<bool>, read_model: &ConsoleState) {
+    /// Folds, unfolds or toggles the node under the cursor. Folding a node
+    /// that cannot be folded goes to its parent.
+    pub fn fold(&mut self, folding: Folding, read_model: &ConsoleState) {
         let Some(row) = self.row().cloned() else { return };
-        match (row.open, open) {
-            (Some(is), None) => {
-                self.folds.insert(row.node, !is);
+        match (row.open, folding) {
+            (Some(open), Folding::Toggle) => {
+                self.folds.insert(row.node, !open);
             }
-            (Some(true), Some(false)) | (Some(false), Some(true)) => {
-                self.folds.insert(row.node, open.unwrap_or(true));
+            (Some(true), Folding::Fold) | (Some(false), Folding::Unfold) => {
+                self.folds.insert(row.node, folding == Folding::Unfold);
             }
-            (_, Some(false)) => {
+            (_, Folding::Fold) => {
                 let above = self.rows[..self.window.cursor].iter().rposition(|r| r.depth < row.depth);
                 if let Some(above) = above {
-                    self.put(above);
+                    self.move_to(above);
                 }
                 return;
             }
-            (Some(true), Some(true)) => {
+            (Some(true), Folding::Unfold) => {
                 self.go(Move::On(1));
                 return;
             }
@@ -236,8 +258,17 @@ impl Tree {
         self.rebuild(read_model);
     }
 
-    /// Folds or unfolds every server.
-    pub fn fold_all(&mut self, open: bool, read_model: &ConsoleState) {
+    /// Folds every server.
+    pub fn fold_all(&mut self, read_model: &ConsoleState) {
+        self.set_all_folds(false, read_model);
+    }
+
+    /// Unfolds every server.
+    pub fn unfold_all(&mut self, read_model: &ConsoleState) {
+        self.set_all_folds(true, read_model);
+    }
+
+    fn set_all_folds(&mut self, open: bool, read_model: &ConsoleState) {
         for server in &read_model.servers {
             self.folds.insert(Node::Server(server.id().clone()), open);
         }
@@ -278,7 +309,7 @@ impl Tree {
         rows
     }
 
-    /// A group of replicas: its members first, then the tools that they have together.
+    /// Adds the rows of a group of replicas: its members first, then their common tools.
     fn replica_rows(&self, rows: &mut Vec<Row>, group: &Group, read_model: &ConsoleState) {
         let node = Node::Replicas(group.id.clone());
         let tools = read_model.group_tools(&group.id);
@@ -326,7 +357,7 @@ impl Tree {
     }
 }
 
-/// The tools of all servers that match, best first, then their resources, templates and prompts.
+/// Returns the tools of all servers that match, best first, then their resources, templates and prompts.
 fn filtered(read_model: &ConsoleState, filter: &str) -> Vec<Row> {
     let mut matcher = Matcher::new(Config::DEFAULT);
     let pattern = Pattern::parse(filter, CaseMatching::Smart, Normalization::Smart);
@@ -371,11 +402,11 @@ fn filtered(read_model: &ConsoleState, filter: &str) -> Vec<Row> {
     }
     found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     others.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    // Tools first: they are what is mostly looked for, and a name of theirs must not be pushed down by a resource's.
+    // Tools first: they are the most frequent target, and a resource's name must not push a tool down.
     found.into_iter().chain(others).map(|(_, row)| row).collect()
 }
 
-/// What a resource, template or prompt is called among those of all servers.
+/// Returns the qualified name of a resource, template or prompt.
 pub fn other_name(server: &str, name: &str) -> String {
     format!("{server} {name}")
 }
@@ -383,7 +414,7 @@ pub fn other_name(server: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fake;
+    use crate::tui::test_support;
 
     fn names(tree: &Tree) -> Vec<String> {
         tree.rows()
@@ -401,37 +432,37 @@ mod tests {
     }
 
     #[test]
-    fn groups_hold_servers_and_the_cursor_stays_on_its_node() {
-        let read_model = fake::shop_state();
+    fn groups_contain_servers_and_the_cursor_stays_on_its_node() {
+        let read_model = test_support::shop_state();
         let mut tree = Tree::default();
         tree.rebuild(&read_model);
         let shown = names(&tree);
         assert_eq!(shown[..3], ["[shop]", "database", ".create_user"], "{shown:?}");
         let email = tree.rows().iter().position(|r| r.node == Node::Server("email".into())).unwrap();
-        tree.put(email);
-        tree.fold(Some(false), &read_model);
-        tree.fold(Some(false), &read_model);
+        tree.move_to(email);
+        tree.fold(Folding::Fold, &read_model);
+        tree.fold(Folding::Fold, &read_model);
         assert_eq!(tree.selected(), Some(&Node::Group("shop".into())), "folding twice goes to the parent");
-        tree.put(email);
-        tree.fold_all(false, &read_model);
+        tree.move_to(email);
+        tree.fold_all(&read_model);
         assert_eq!(tree.selected(), Some(&Node::Server("email".into())));
         assert!(!names(&tree).iter().any(|n| n.starts_with('.')));
     }
 
     #[test]
-    fn the_filter_finds_tools_of_all_servers_and_leaves_no_trace_when_dropped() {
-        let read_model = fake::shop_state();
+    fn the_filter_finds_tools_of_all_servers_and_leaves_no_trace_when_cancelled() {
+        let read_model = test_support::shop_state();
         let mut tree = Tree::default();
         tree.rebuild(&read_model);
-        tree.put(1);
-        tree.set_filter(Some("emsend".into()), false, &read_model);
+        tree.move_to(1);
+        tree.set_filter("emsend".into(), &read_model);
         assert_eq!(names(&tree), [".send_email"]);
         assert_eq!(tree.rows()[0].marks.len(), 6);
-        tree.set_filter(None, false, &read_model);
+        tree.end_filter(FilterEnd::Cancel, &read_model);
         assert_eq!(tree.selected(), Some(&Node::Server("database".into())));
-        tree.fold_all(false, &read_model);
-        tree.set_filter(Some("emsend".into()), false, &read_model);
-        tree.set_filter(None, true, &read_model);
-        assert_eq!(tree.selected(), Some(&Node::Tool(ToolId::new("email".into(), "send_email"))), "taken: it is unfolded");
+        tree.fold_all(&read_model);
+        tree.set_filter("emsend".into(), &read_model);
+        tree.end_filter(FilterEnd::Accept, &read_model);
+        assert_eq!(tree.selected(), Some(&Node::Tool(ToolId::new("email".into(), "send_email"))), "accepted: its server is unfolded");
     }
 }

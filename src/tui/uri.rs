@@ -1,8 +1,8 @@
-//! URI templates of resources (RFC 6570): their variables, and filling them in. Pure.
+//! URI templates of resources (RFC 6570): lists their variables and expands them. Pure.
 
 use std::collections::BTreeMap;
 
-/// The variables of a template in order of appearance, each once.
+/// Returns the variables of a template in order of appearance, each once.
 pub fn variables(template: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for part in parts(template) {
@@ -17,7 +17,7 @@ pub fn variables(template: &str) -> Vec<String> {
     names
 }
 
-/// Fills in the variables; missing and empty ones are left out as the RFC says.
+/// Expands the variables; missing and empty ones are omitted, following RFC 6570.
 pub fn expand(template: &str, values: &BTreeMap<String, String>) -> String {
     let mut out = String::new();
     for part in parts(template) {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_filled_as_the_rfc_says() {
+    fn templates_are_expanded_as_in_rfc_6570() {
         let values: BTreeMap<String, String> =
             [("id", "a b/ü"), ("path", "x/y z"), ("q", "1&2"), ("none", "")].map(|(k, v)| (k.into(), v.into())).into();
         for (template, wanted) in [

@@ -113,7 +113,7 @@ fn a_session_by_keyboard_alone() {
     s.press("Ada\tperson\t", "person");
     s.keys("a");
     s.press("counts", "counts");
-    s.press("\r", "Fire memory_create_entities?");
+    s.press("\r", "Call memory_create_entities?");
     s.press("y", DONE);
     // The result: searched, folded and shown as it went over the wire.
     s.press("\x1b[17~", "━ Result");
@@ -128,14 +128,14 @@ fn a_session_by_keyboard_alone() {
     s.press("e", &format!("━ {ENTITIES} ━"));
     s.keys("\x1b[B\x1b[B\x15Bob");
     s.until("the name changed", |screen| holds(screen, "name *", "Bob"));
-    s.press("\r", "Fire memory_create_entities?");
+    s.press("\r", "Call memory_create_entities?");
     s.keys("y");
     s.until("the second answer", |screen| holds(screen, "name ", "\"Bob\"") || screen.contains("2 calls"));
     s.until("both answered", |screen| screen.contains("2 calls") && screen.contains(DONE));
     s.press("\x1b", "E $EDITOR");
     // A long call, cancelled while it tells how far it is.
     desk.find("longrun", LONG);
-    desk.session.press("\r", "Fire everything_trigger-long");
+    desk.session.press("\r", "Call everything_trigger-long");
     desk.session.keys("b");
     desk.running();
     desk.session.see("notifications/progress");
@@ -177,9 +177,9 @@ fn a_session_by_mouse_alone() {
     s.click("observations *");
     s.click("a add");
     s.until("all entered", |screen| holds(screen, "name *", "Bob") && holds(screen, "entityType *", "cat"));
-    desk.click_last("⏎ fire");
-    desk.session.see("Fire memory_create_entities?");
-    desk.session.click("fire this once");
+    desk.click_last("⏎ send");
+    desk.session.see("Call memory_create_entities?");
+    desk.session.click("call once");
     desk.session.see(DONE);
     // Folded by its mark; its frames by the tab.
     desk.session.click("▾ entities");
@@ -200,8 +200,8 @@ fn a_session_by_mouse_alone() {
     desk.session.click("trigger-long-running");
     desk.session.click("trigger-long-running");
     desk.session.see(&format!("━ {LONG} ━"));
-    desk.click_last("⏎ fire");
-    desk.session.click("fire, and believe");
+    desk.click_last("⏎ send");
+    desk.session.click("call, and trust");
     desk.running();
     desk.session.see("notifications/progress");
     desk.click_last("Ctrl-c cancel");
@@ -213,7 +213,7 @@ fn a_session_by_mouse_alone() {
     desk.session.click("prompt *");
     desk.session.keys("tell me");
     desk.session.until("the prompt", |screen| holds(screen, "prompt *", "tell me"));
-    desk.click_last("⏎ fire");
+    desk.click_last("⏎ send");
     desk.session.see("question");
     desk.click_last("1 question");
     desk.session.see("━ Question");

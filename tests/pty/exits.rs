@@ -1,4 +1,4 @@
-//! Every way out gives the terminal back and takes every process along.
+//! Every exit path restores the terminal and ends every process.
 
 use std::{
     thread,
@@ -9,16 +9,16 @@ use rustix::process::Signal;
 
 use crate::session::{Session, console, program, signal_to, switchboard};
 
-/// The demo, all of its servers up.
+/// Starts the demo and waits for all of its servers.
 fn demo() -> Session {
     let mut session = console(&["demo"]).start();
-    // Four servers and the one behind HTTP, the helper, the program itself.
+    // Four stdio servers and the HTTP server, the helper, the program itself.
     assert_eq!(session.ready(), 7);
     assert!(session.screen().alternate_screen() && session.screen().bracketed_paste() && session.screen().hide_cursor());
     session
 }
 
-/// A call of `analytics_report` that takes a minute, under way.
+/// Starts a call of `analytics_report` that takes a minute.
 fn slow_call(session: &mut Session) {
     session.press("/", "find a tool");
     session.press("report\r", "analytics_report ");
@@ -26,14 +26,14 @@ fn slow_call(session: &mut Session) {
 }
 
 #[test]
-fn q_leaves_at_once_when_nothing_runs() {
+fn q_quits_immediately_when_nothing_runs() {
     let mut session = demo();
     session.keys("q");
     session.ended().code(0).restored().nothing_left().no_files();
 }
 
 #[test]
-fn with_a_call_under_way_q_asks_first() {
+fn with_a_running_call_q_asks_first() {
     let mut session = demo();
     slow_call(&mut session);
     session.press("\x1b", "E $EDITOR");
@@ -47,7 +47,7 @@ fn with_a_call_under_way_q_asks_first() {
 }
 
 #[test]
-fn signals_that_end_it_end_it_in_order() {
+fn signals_end_it_cleanly() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
         let mut session = demo();
         slow_call(&mut session);
@@ -63,7 +63,7 @@ fn a_kill_leaves_no_server_behind() {
     session.ended().nothing_left();
 }
 
-/// A shell that runs the demo, says how it ended, and reads a line.
+/// Starts a shell that runs the demo, prints its exit status, and reads a line.
 fn demo_in_a_shell() -> Session {
     let script = "\"$0\" demo; echo \"ended:$?\"; read line; echo \"got:$line\"";
     let mut session = program(&["/bin/sh", "-c", script, switchboard()]).start();
@@ -82,20 +82,20 @@ fn end_by(pid: u32, signal: Signal) {
     }
 }
 
-/// The console that such a shell runs.
+/// Returns the pid of the console that such a shell runs.
 fn console_of(session: &Session) -> u32 {
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", session.pid)).unwrap();
     children.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 #[test]
-fn a_console_that_a_signal_ends_leaves_a_usable_terminal() {
+fn a_console_that_a_signal_kills_leaves_a_usable_terminal() {
     for signal in [Signal::KILL, Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::QUIT, Signal::ILL] {
         let mut session = demo_in_a_shell();
         let console = console_of(&session);
         // Rust's handler for stack overflows lets the first SIGSEGV or SIGBUS from outside pass.
         end_by(console, signal);
-        session.until_session("the end told", |s| String::from_utf8_lossy(s.stream()).contains("The terminal was restored."));
+        session.until_session("the restore message", |s| String::from_utf8_lossy(s.stream()).contains("The terminal was restored."));
         session.until_session("the shell again", |s| String::from_utf8_lossy(s.stream()).contains("ended:"));
         assert!(!session.screen().alternate_screen() && !session.screen().bracketed_paste() && !session.screen().hide_cursor());
         // In cooked mode a carriage return ends the line, and is echoed.
@@ -125,7 +125,7 @@ fn a_closed_terminal_leaves_nothing_behind() {
 
 #[test]
 fn a_closed_terminal_ends_it_even_where_no_signal_tells() {
-    // The shell leads the session, takes the signal of the terminal's end upon itself, and lives on.
+    // The shell leads the session, ignores the hang-up signal, and survives.
     let script = "trap '' HUP; setsid -w \"$0\" demo </dev/tty; exit 0";
     let mut session = program(&["/bin/sh", "-c", script, switchboard()]).start();
     session.ready();
@@ -141,7 +141,7 @@ fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
     session.press("\x1a", "stopped:");
     let shell = session.screen();
     assert!(!shell.alternate_screen() && !shell.bracketed_paste() && !shell.hide_cursor(), "{}", session.text());
-    // What is typed now is the shell's.
+    // What is typed now goes to the shell.
     session.keys("hello\r");
     session.until_session("the line read", |s| String::from_utf8_lossy(s.stream()).contains("got:hello"));
     session.until("the console again", |screen| screen.contains("Servers") && screen.contains("q quit"));
@@ -158,7 +158,7 @@ fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again() {
 }
 
 #[test]
-fn a_stop_and_a_continue_from_outside_draw_everything_anew() {
+fn a_stop_and_a_continue_from_outside_redraw_everything() {
     let mut session = demo();
     let whole = session.text();
     signal_to(session.pid, Signal::STOP);

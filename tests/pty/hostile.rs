@@ -1,4 +1,4 @@
-//! Nothing that a server says reaches the terminal as anything but text.
+//! Text of a server reaches the terminal as text only.
 
 use crate::{
     session::{bad_server, console},
@@ -13,9 +13,9 @@ fn a_hostile_description_is_text() {
     session.press("/", "find a tool");
     let screen = session.press("echo\r", r"\x1b]0;owned\x07");
     assert!(screen.contains(r"\x1b[2J\u{202e}evil"), "{screen}");
-    session.press("\r", "Fire badserver_echo?");
+    session.press("\r", "Call badserver_echo?");
     session.press("y", "hello");
-    // Escape and a letter at once would be Alt and the letter.
+    // Escape directly followed by a letter would be Alt and the letter.
     session.keys("\x1b");
     session.until("the tree in focus", |screen| screen.contains("┏━ Servers"));
     session.keys("q");
@@ -45,14 +45,14 @@ fn a_hostile_description_is_text() {
     }
 }
 
-/// Schemas that a validator would follow for ever: of a tool, and of a question that nobody asked for.
+/// Schemas that a validator would follow forever: of a tool, and of an unrequested question.
 #[test]
 fn a_hostile_schema_freezes_neither_the_form_nor_the_inbox() {
     let mut session = console(&["--", &bad_server(), "schemas"]).start();
     session.until("the question", |screen| screen.contains("fill in") && screen.contains("the schema expands to more than"));
     session.note_processes();
     session.press("abc", "abc");
-    // For half a second after it opened it takes no answer.
+    // For half a second after it opened it ignores keys.
     session.until("the question, a second old", |screen| {
         screen.split("waiting for ").nth(1).and_then(|rest| rest.split_whitespace().nth(1)) == Some("s")
     });

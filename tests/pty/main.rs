@@ -1,6 +1,6 @@
-//! The real program in a real terminal: what it does with keys, signals and sizes, and what it leaves behind.
+//! The real program in a real terminal: keys, signals, sizes, and the state it leaves behind.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it cannot continue")]
 
 mod exits;
 mod hostile;

@@ -1,7 +1,7 @@
 //! A panic leaves a usable terminal and a readable message.
 //!
-//! The program has no bug to press, so this test binary runs itself in a terminal, as a console on an
-//! engine that panics when it is given a command.
+//! The program has no known panic, so this test binary runs itself in a terminal, as a console on an
+//! engine that panics on a command.
 
 use std::sync::Arc;
 
@@ -99,15 +99,15 @@ fn a_panic_in_the_loop_gives_the_terminal_back() {
     let ended = console_with_a_panic_in("loop").ended().restored();
     let words = ended.last_words();
     assert!(words.contains("out of cheese") && words.contains("tests/pty/panics.rs"), "{words}");
-    // On lines of its own, from the left: the terminal was given back before it was written.
+    // On separate lines, from the left margin: the terminal was restored before the message was written.
     assert!(words.contains("\r\n"), "{words:?}");
     assert_ne!(ended.code, 0);
 }
 
 #[test]
-fn a_panic_in_another_task_is_told_and_the_console_goes_on() {
+fn a_panic_in_another_task_is_reported_and_the_console_continues() {
     let mut session = console_with_a_panic_in("task");
-    session.see("broke down");
+    session.see("panicked");
     assert!(session.screen().alternate_screen());
     session.keys("q");
     let ended = session.ended().code(0).restored();

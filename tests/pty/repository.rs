@@ -1,4 +1,4 @@
-//! A console that is started in a hostile repository: it reaches its first frame, and uses nothing of the project.
+//! A console started in a hostile repository: it reaches its first frame, and uses nothing of the project.
 
 use std::os::unix::fs::symlink;
 
@@ -7,7 +7,7 @@ use crate::session::{Session, console};
 const EVIL: &str = "name = \"NAME\"\n[[step]]\nid = \"a\"\napprove = \"Evil?\"\n";
 const OWN: &str = "name = \"deploy\"\ntitle = \"The user's own\"\n[[step]]\nid = \"a\"\napprove = \"Go?\"\n";
 
-/// A console at home in its folder, which is a project too.
+/// Starts a console with its home in its folder, which is also a project.
 fn start(prepare: impl FnOnce(&std::path::Path)) -> Session {
     let setup = console(&[])
         .file("switchboard.toml", "workflows = [\"more\"]\n")
@@ -18,7 +18,7 @@ fn start(prepare: impl FnOnce(&std::path::Path)) -> Session {
     setup.start_in(prepare, &[("SWITCHBOARD_CONFIG_DIR", "conf"), ("SWITCHBOARD_STATE_DIR", "state")])
 }
 
-/// Waits for the question, and for its keys: they are shown, and taken, half a second later.
+/// Waits for the question and its keys: they are shown, and accepted, half a second later.
 fn asked(session: &mut Session) -> String {
     session.until("the question with its keys", |screen| screen.contains("Start this project") && screen.contains(" approve "))
 }
@@ -28,18 +28,18 @@ fn a_rejected_project_gives_nothing_until_it_is_asked_about_again() {
     let mut session = start(|_| ());
     let screen = asked(&mut session);
     assert!(screen.contains("workflow project/deploy") && screen.contains("workflow project/evil"), "{screen}");
-    session.press("n", "was not approved");
+    session.press("n", "Project not approved");
     let screen = session.press("5", "deploy");
     assert!(!screen.contains("evil"), "{screen}");
     session.press("A", "Start this project's servers?");
     asked(&mut session);
     session.keys("a");
-    // The question names it as well.
+    // The question lists it as well.
     session.until("its workflow", |screen| screen.contains("project/evil") && !screen.contains("Start this project"));
-    // What was approved changes: it is asked about again, and not used meanwhile.
+    // The approved project changes: its approval is asked for again, and it is not used meanwhile.
     session.write("workflows/evil.toml", &EVIL.replace("NAME", "evil").replace("Evil", "Worse"));
     asked(&mut session);
-    session.press("n", "was not approved");
+    session.press("n", "Project not approved");
     session.until("nothing of the project", |screen| screen.contains("deploy") && !screen.contains("project/evil"));
     session.keys("q");
     session.ended().code(0).restored();
@@ -66,7 +66,7 @@ fn the_first_frame_comes_whatever_the_project_holds() {
         huge.set_len(1 << 40).unwrap();
     });
     asked(&mut session);
-    // Approved, what is deeper than the limit is a problem of its file.
+    // After the approval, nesting deeper than the limit is a problem of its file.
     session.keys("a");
     session.until("the question gone", |screen| !screen.contains("Start this project"));
     session.press("5", "project/deep");

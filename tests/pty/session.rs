@@ -1,4 +1,4 @@
-//! The program in a terminal of its own: keys go in, what stands on the screen comes out.
+//! A session: the program in a pseudo terminal, keys in, screen text out.
 
 use std::{
     collections::BTreeSet,
@@ -19,22 +19,22 @@ use tempfile::TempDir;
 
 use crate::stream;
 
-/// Longer than anything may take; only a hang reaches it.
+/// Longer than any wait needs; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long whatever a session started may outlive it.
+/// How long processes started by a session may outlive it.
 const AFTERLIFE: Duration = Duration::from_secs(10);
-/// How often the process table is looked at; there is nothing that tells of its changes.
+/// The poll interval of the process table, which has no notifications.
 const LOOK: Duration = Duration::from_millis(20);
-/// The variable that marks what came of a server (see `mcp::spawn`).
+/// The variable that marks the processes of a server (see `mcp::spawn`).
 const MARK: &str = "SWITCHBOARD_INSTANCE=";
-/// Below this many columns or rows vt100 0.16 cannot be trusted not to panic.
+/// vt100 0.16 may panic below this many columns or rows.
 const LEAST: (u16, u16) = (8, 4);
 
 pub fn switchboard() -> &'static str {
     env!("CARGO_BIN_EXE_switchboard")
 }
 
-/// The server that misbehaves as told.
+/// Returns the path of the test server that misbehaves on request.
 pub fn bad_server() -> String {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -69,7 +69,7 @@ pub struct Session {
     ended: Option<ExitStatus>,
 }
 
-/// What is left of a session when its program has ended.
+/// The remains of a session after its program ended.
 pub struct Ended {
     pub code: u32,
     /// Everything that was written to the terminal.
@@ -86,7 +86,7 @@ pub struct Setup {
     files: Vec<(String, String)>,
 }
 
-/// How to run a program: its words, in an environment that holds nothing of the user's.
+/// Sets up a program: its words, in an environment without any of the user's variables.
 pub fn program(words: &[&str]) -> Setup {
     let mut command = CommandBuilder::new(words[0]);
     command.args(&words[1..]);
@@ -97,7 +97,7 @@ pub fn program(words: &[&str]) -> Setup {
     Setup { command, size: (120, 36), files: vec![] }
 }
 
-/// The console with these arguments.
+/// Sets up the console with these arguments.
 pub fn console(arguments: &[&str]) -> Setup {
     let words: Vec<&str> = [switchboard()].into_iter().chain(arguments.iter().copied()).collect();
     program(&words)
@@ -109,7 +109,7 @@ impl Setup {
         self
     }
 
-    /// A file in the folder that the program starts in.
+    /// Adds a file in the folder that the program starts in.
     pub fn file(mut self, name: &str, text: &str) -> Setup {
         self.files.push((name.into(), text.into()));
         self
@@ -119,7 +119,7 @@ impl Setup {
         self.start_in(|_| (), &[])
     }
 
-    /// Starts when the folder was prepared further; `folders` are variables that hold paths in it.
+    /// Starts the program after `prepare` changed the folder; `folders` are variables that hold paths in it.
     pub fn start_in(mut self, prepare: impl FnOnce(&std::path::Path), folders: &[(&str, &str)]) -> Session {
         let home = tempfile::Builder::new().prefix("switchboard-pty-").tempdir().unwrap();
         for (name, text) in &self.files {
@@ -184,12 +184,12 @@ fn read(mut reader: Box<dyn Read + Send>, tell: Sender<Told>, hang_up: Arc<Atomi
 }
 
 impl Session {
-    /// Everything that was written to the terminal so far.
+    /// Returns everything that was written to the terminal so far.
     pub fn stream(&self) -> &[u8] {
         &self.stream
     }
 
-    /// What stands on the screen now.
+    /// Returns the text on the screen.
     pub fn text(&self) -> String {
         self.screen.as_ref().map(|s| s.screen().contents()).unwrap_or_default()
     }
@@ -204,13 +204,13 @@ impl Session {
         self.writer.flush().unwrap();
     }
 
-    /// Waits until the screen looks as wanted.
+    /// Waits until the screen matches.
     pub fn until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         self.until_session(what, |session| wanted(&session.text()));
         self.text()
     }
 
-    /// Waits until these words stand on the screen.
+    /// Waits until these words are on the screen.
     pub fn see(&mut self, words: &str) -> String {
         self.until(words, |screen| screen.contains(words))
     }
@@ -222,13 +222,13 @@ impl Session {
         self.note_processes()
     }
 
-    /// Whether the program is in the middle of a frame.
+    /// Returns whether the program is in the middle of a frame.
     fn drawing(&self) -> bool {
         let begun = self.stream.windows(8).rposition(|w| w.starts_with(b"\x1b[?2026"));
         begun.is_some_and(|at| self.stream[at + 7] == b'h')
     }
 
-    /// Sends keys and waits until these words stand on the screen.
+    /// Sends keys and waits until these words are on the screen.
     pub fn press(&mut self, keys: &str, words: &str) -> String {
         self.keys(keys);
         self.see(words)
@@ -266,13 +266,13 @@ impl Session {
 
     /// Writes a file in the folder that the program was started in.
     pub fn write(&self, name: &str, text: &str) {
-        // In one step: a file that is seen empty first is two changes.
+        // Atomically: seeing an empty file first would be two changes.
         let written = self.home.path().join("being-written");
         std::fs::write(&written, text).unwrap();
         std::fs::rename(written, self.home.path().join(name)).unwrap();
     }
 
-    /// Presses the left button on the first cell of these words, and lets it go.
+    /// Presses and releases the left button on the first cell of these words.
     pub fn click(&mut self, words: &str) {
         self.see(words);
         let (_, cols) = self.screen().size();
@@ -282,21 +282,21 @@ impl Session {
         self.click_at(x, y);
     }
 
-    /// Presses the left button on this cell, from 0, and lets it go.
+    /// Presses and releases the left button on this cell, from 0.
     pub fn click_at(&mut self, x: usize, y: usize) {
         let at = format!("{};{}", x + 1, y + 1);
         self.keys(&format!("\x1b[<0;{at}M\x1b[<0;{at}m"));
         self.next_frame();
     }
 
-    /// Changes the size. The program draws everything anew, so the picture of it starts anew too.
+    /// Changes the size. The program redraws everything, so the screen is parsed from the start.
     pub fn resize(&mut self, cols: u16, rows: u16) {
         let fits = cols >= LEAST.0 && rows >= LEAST.1;
         self.screen = fits.then(|| vt100::Parser::new(rows, cols, 0));
         self.master.resize(size((cols, rows))).unwrap();
     }
 
-    /// Waits until the program has begun a frame after everything that was seen so far.
+    /// Waits until the program has started a frame after everything that was read so far.
     pub fn next_frame(&mut self) {
         let before = self.stream.len();
         self.until_session("another frame", |s| s.stream[before..].windows(8).any(|w| w == b"\x1b[?2026l"));
@@ -307,7 +307,7 @@ impl Session {
         signal_to(self.pid, signal);
     }
 
-    /// Notes by what the processes of this session's servers can be told, so that none is missed later.
+    /// Records the marks of this session's server processes, so that none is missed later. Returns their number.
     pub fn note_processes(&mut self) -> usize {
         let folder = self.home.path().display().to_string();
         let all = processes();
@@ -318,7 +318,7 @@ impl Session {
         alive(&folder, &self.marks).len()
     }
 
-    /// Waits for the program's end, and until all that it wrote is here.
+    /// Waits for the program's end and for its remaining output.
     pub fn ended(mut self) -> Ended {
         let end = Instant::now() + PATIENCE;
         let mut silent = false;
@@ -335,10 +335,10 @@ impl Session {
         Ended { code, stream: self.stream, modes_before: self.modes, modes_after, home: self.home, marks: self.marks }
     }
 
-    /// Takes the terminal away, as a window that is closed does, and waits for the program's end.
+    /// Closes the terminal, like a window that is closed, and waits for the program's end.
     pub fn hang_up(mut self) -> Ended {
         self.hang_up.store(true, Ordering::SeqCst);
-        // The reader looks at that when it gets something.
+        // The reader checks that when it receives something.
         self.keys("?");
         let Session { master, slave, writer, told, home, modes, marks, mut stream, mut running, .. } = self;
         drop((writer, slave));
@@ -356,7 +356,7 @@ impl Session {
     }
 }
 
-/// A program that is killed if a test fails over it; its helper ends the servers.
+/// Kills the program if a test fails; its helper ends the servers.
 struct Running(Option<u32>);
 
 impl Drop for Running {
@@ -368,17 +368,17 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// The terminal is as it was before.
+    /// Asserts that the terminal is as it was before.
     pub fn restored(self) -> Ended {
         assert_eq!(stream::left_behind(&self.stream), Vec::<String>::new(), "the terminal's modes");
         assert_eq!(self.modes_after, self.modes_before, "the line discipline's modes");
         self
     }
 
-    /// Nothing that came of the session lives on, and its temporary files are gone.
+    /// Asserts that no process of the session is alive, and that its temporary files are gone.
     pub fn nothing_left(self) -> Ended {
         let folder = self.home.path().display().to_string();
-        assert!(!self.marks.is_empty(), "the servers were never seen");
+        assert!(!self.marks.is_empty(), "no server process was recorded");
         let end = Instant::now() + AFTERLIFE;
         loop {
             let left = alive(&folder, &self.marks);
@@ -402,7 +402,7 @@ impl Ended {
         self
     }
 
-    /// What stands after the alternate screen was left for the last time.
+    /// Returns the text after the alternate screen was left for the last time.
     pub fn last_words(&self) -> String {
         let text = String::from_utf8_lossy(&self.stream).into_owned();
         text.rsplit("\x1b[?1049l").next().unwrap_or_default().to_owned()
@@ -434,7 +434,7 @@ fn processes() -> Vec<Process> {
         .collect()
 }
 
-/// Processes that carry the session's folder or a mark of it. The dead that nobody waited for carry nothing.
+/// Returns processes with the session's folder or a mark of it. Zombies have neither.
 fn alive(folder: &str, marks: &BTreeSet<String>) -> Vec<String> {
     let ours = |p: &Process| {
         let all = [&p.words, &p.environment];

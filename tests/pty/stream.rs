@@ -1,11 +1,11 @@
-//! What a program wrote to its terminal, taken apart: text, and every sequence that does something.
+//! Parses the output of a program to its terminal: text, and every control sequence.
 
 use std::collections::BTreeMap;
 
 /// A piece of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Characters to be shown.
+    /// Characters to show.
     Text(String),
     /// A control character other than Escape.
     Control(char),
@@ -19,7 +19,7 @@ pub enum Piece {
     Escape(String),
 }
 
-/// Takes a stream apart. A sequence that is not finished is left out.
+/// Splits a stream into pieces. An unfinished sequence is dropped.
 pub fn pieces(bytes: &[u8]) -> Vec<Piece> {
     let text = String::from_utf8_lossy(bytes);
     let mut chars = text.chars().peekable();
@@ -74,7 +74,7 @@ pub fn pieces(bytes: &[u8]) -> Vec<Piece> {
     out
 }
 
-/// What a stream leaves switched on that was off before it, or off that was on; empty when all is as before.
+/// Returns the modes that a stream leaves on that were off before it, or off that were on; empty if all are restored.
 pub fn left_behind(bytes: &[u8]) -> Vec<String> {
     let mut modes: BTreeMap<String, bool> = BTreeMap::new();
     let (mut keyboard, mut titles, mut attributes) = (0i64, 0i64, false);
@@ -95,7 +95,7 @@ pub fn left_behind(bytes: &[u8]) -> Vec<String> {
             _ => {}
         }
     }
-    // What is on in a fresh terminal: wrapping and the cursor.
+    // On by default in a terminal: wrapping and the cursor.
     let odd = modes.into_iter().filter(|(mode, on)| *on != matches!(mode.as_str(), "7" | "25"));
     let mut left: Vec<String> = odd.map(|(mode, on)| format!("mode {mode} {}", if on { "on" } else { "off" })).collect();
     left.extend((keyboard != 0).then(|| format!("{keyboard} keyboard modes")));
@@ -105,7 +105,7 @@ pub fn left_behind(bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn streams_are_taken_apart() {
+fn streams_are_parsed() {
     let text = |t: &str| Piece::Text(t.into());
     let got = pieces("ab\x1b[?25l\x1b]0;title\x07c\x1b]2;x\x1b\\\x1b(B\x1bPq\x1b\\\r\u{9b}é\x1b[1".as_bytes());
     let wanted = [

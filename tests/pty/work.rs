@@ -1,4 +1,4 @@
-//! A person at the console: finding, filling, firing, cancelling, answering, and a window that changes its size.
+//! A user at the console: finding, filling, sending, cancelling, answering, and resizing the window.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -16,14 +16,14 @@ fn leave(mut session: Session) {
     session.ended().code(0).restored().nothing_left().no_files();
 }
 
-/// From anywhere to the form of a tool: two keys and its name.
+/// Goes to the form of a tool: two keys and its name.
 fn find(session: &mut Session, words: &str, title: &str) {
     session.press("/", "find a tool");
     session.keys(&format!("{words}\r"));
     session.until(title, |screen| screen.contains(&format!("━ {title} ━")));
 }
 
-/// Out of the fields of a form, where letters are keys.
+/// Leaves the fields of a form, so that letters are keys.
 fn to_keys(session: &mut Session) {
     session.press("\x1b", "E $EDITOR");
 }
@@ -62,7 +62,7 @@ fn pasted_lines_go_out_with_line_feeds() {
     session.until("the result in focus", |screen| screen.contains("┏━ Result"));
     session.press("[", "no other events");
     session.press("[", "tools/call");
-    // What was sent, as it went out.
+    // The arguments as sent.
     session.keys("[");
     session.until("the arguments sent", |screen| screen.contains(r#"first\nsecond \"q\"\n\tthird"#));
     leave(session);
@@ -75,7 +75,7 @@ fn pasted_json_is_taken_whatever_its_line_ends() {
     to_keys(&mut session);
     session.press("e", "\"email\"");
     session.keys("\x01\x0b");
-    // Every line of what the editor began with is deleted.
+    // Every line of the editor's initial text is deleted.
     session.keys(&"\x1b[3~".repeat(400));
     session.keys("\x1b[200~{\r  \"email\": \"mary@example.com\",\r  \"name\": \"Mary\"\r}\r\x1b[201~");
     session.see("✓ valid");
@@ -129,7 +129,7 @@ fn a_form_of_the_server_is_answered() {
     session.press(" ", "‹ – ›");
     session.press(" ", "‹ true ›");
     session.keys("\r");
-    // For half a second after it opened by itself it takes no answer.
+    // For half a second after it opened unrequested it ignores keys.
     session.until("the question, a second old", |screen| {
         screen.split("waiting for ").nth(1).and_then(|rest| rest.split_whitespace().nth(1)) == Some("s")
     });
@@ -184,7 +184,7 @@ fn any_size_is_fine_while_traffic_runs() {
 #[test]
 fn a_whole_session_by_keys_alone() {
     let mut session = demo(&[]);
-    // A nested form, fired, to its result.
+    // A nested form, sent, to its result.
     find(&mut session, "create_u", "database_create_user");
     session.press("mary@example.com\t", "mary@example.com");
     session.press("Mary\t\t\t", "› address");
@@ -195,7 +195,7 @@ fn a_whole_session_by_keys_alone() {
     session.until("the result in focus", |screen| screen.contains("┏━ Result"));
     // Searched, filtered, its frames opened.
     session.press("/berlin\r", "/berlin 1 of 1");
-    // Escape and a letter at once would be Alt and the letter.
+    // Escape directly followed by a letter would be Alt and the letter.
     session.keys("\x1b");
     session.until("the search gone", |screen| !screen.contains("/berlin"));
     session.press("|", "Filter by JSONPath");
@@ -228,7 +228,7 @@ fn a_whole_session_by_mouse_alone() {
     session.click("query_users");
     session.click("query_users");
     session.until("the form", |screen| screen.contains("━ database_query_users ━"));
-    session.click("⏎ fire");
+    session.click("⏎ send");
     session.see("✓ ok");
     session.click("frames");
     session.see("tools/call");

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::tui::fake;
+use crate::tui::test_support;
 
 fn read(text: &str) -> Filter {
     let (filter, mistakes) = Filter::parse(text);
@@ -14,14 +14,17 @@ fn one(test: Test) -> Filter {
 }
 
 #[test]
-fn words_mean_what_they_say() {
+fn every_kind_of_word_is_parsed() {
     let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     for (text, test) in [
         ("server:db", Test::Server(words(&["db"]))),
         ("SERVER:Db|mail", Test::Server(words(&["db", "mail"]))),
         ("tool:create*", Test::Tool(words(&["create*"]))),
-        ("outcome:failed", Test::Outcome(vec![Which::Failed])),
-        ("outcome:ok|timeout", Test::Outcome(vec![Which::Is(State::Ok), Which::Is(State::Failed(FailureKind::Timeout))])),
+        ("outcome:failed", Test::Outcome(vec![OutcomeClass::Failed])),
+        (
+            "outcome:ok|timeout",
+            Test::Outcome(vec![OutcomeClass::Is(CallState::Ok), OutcomeClass::Is(CallState::Failed(FailureKind::Timeout))]),
+        ),
         ("origin:cli", Test::Origin(vec![Origin::Cli])),
         ("kind:log|anomaly", Test::Kind(vec![RowKind::Log, RowKind::Anomaly])),
         (">500ms", Test::Longer(500_000)),
@@ -39,18 +42,18 @@ fn words_mean_what_they_say() {
     ] {
         assert_eq!(read(text), one(test), "{text}");
     }
-    assert_eq!(read("!outcome:ok"), Filter { terms: vec![Term { not: true, test: Test::Outcome(vec![Which::Is(State::Ok)]) }] });
+    assert_eq!(read("!outcome:ok"), Filter { terms: vec![Term { not: true, test: Test::Outcome(vec![OutcomeClass::Is(CallState::Ok)]) }] });
     assert_eq!(read("  a   b ").terms.len(), 2);
     assert!(read("").is_empty());
 }
 
 #[test]
-fn what_cannot_be_understood_is_told_and_the_rest_holds() {
+fn a_word_that_cannot_be_parsed_is_reported_and_the_rest_applies() {
     for (text, part) in [
         ("colour:red", "fields are server, tool, outcome, origin, kind"),
-        ("outcome:wonderful", "wonderful is none of failed, ok"),
-        ("origin:", "a value is missing"),
-        ("kind:call|song", "song is none of call"),
+        ("outcome:wonderful", "wonderful must be one of failed, ok"),
+        ("origin:", "value after origin: is missing"),
+        ("kind:call|song", "song must be one of call"),
         (">fast", "a number and a unit"),
         ("<12", "a number and a unit"),
     ] {
@@ -62,7 +65,7 @@ fn what_cannot_be_understood_is_told_and_the_rest_holds() {
 }
 
 #[test]
-fn patterns_fit_parts_or_the_whole() {
+fn patterns_match_parts_or_the_whole_name() {
     for (pattern, name, fit) in [
         ("data", "database", true),
         ("create*", "create_user", true),
@@ -73,44 +76,44 @@ fn patterns_fit_parts_or_the_whole() {
         ("*", "anything", true),
         ("a**b", "ab", true),
     ] {
-        assert_eq!(fits(pattern, name), fit, "{pattern} {name}");
+        assert_eq!(matches_pattern(pattern, name), fit, "{pattern} {name}");
     }
 }
 
-/// The calls whose rows pass.
+/// Returns the calls whose rows pass.
 fn found(text: &str, rows: &Rows) -> Vec<u64> {
     let mut matcher = Matcher::new(read(text));
     rows.ids().filter(|id| matcher.passes(*id, rows)).filter_map(|id| rows.get(id)?.call()).map(|call| call.0).collect()
 }
 
 #[test]
-fn words_are_found_in_arguments_and_in_what_went_wrong() {
+fn words_are_searched_in_arguments_and_errors() {
     let mut rows = Rows::new(100);
-    for event in fake::busy(0) {
+    for event in test_support::busy(0) {
         rows.push(&event);
     }
-    assert_eq!(found("ANN@example.org", &rows), [101], "in arguments, and not in results that are well");
-    assert_eq!(found("\"mailbox full\"", &rows), [101], "what a tool said");
+    assert_eq!(found("ANN@example.org", &rows), [101], "in arguments, and not in successful results");
+    assert_eq!(found("\"mailbox full\"", &rows), [101], "the text of a tool error");
     assert_eq!(found("\"within 5 s\"", &rows), [102], "the message of a failure");
     assert_eq!(found("\"queue is full\"", &rows), [102], "its stderr");
-    assert_eq!(found("signup !outcome:ok", &rows), [104], "of a call that runs");
+    assert_eq!(found("signup !outcome:ok", &rows), [104], "of a running call");
     assert_eq!(found("!ann !full", &rows), [103, 104]);
     assert_eq!(found("iserror", &rows), Vec::<u64>::new(), "not the envelope of a result");
 }
 
 #[test]
-fn the_examples_of_the_help_are_understood() {
+fn the_examples_of_the_help_are_valid() {
     for (example, _) in LANGUAGE {
         assert!(!read(example).is_empty(), "{example}");
     }
-    let told = LANGUAGE.iter().map(|(example, meaning)| format!("{example} {meaning}")).collect::<String>();
-    assert!(FIELDS.iter().all(|field| told.contains(&format!("{field}:"))), "every field is in the help");
+    let help = LANGUAGE.iter().map(|(example, meaning)| format!("{example} {meaning}")).collect::<String>();
+    assert!(FIELDS.iter().all(|field| help.contains(&format!("{field}:"))), "every field is in the help");
 }
 
 #[test]
 fn completion_offers_fields_then_values() {
     let mut rows = Rows::new(100);
-    for event in fake::busy(0) {
+    for event in test_support::busy(0) {
         rows.push(&event);
     }
     assert_eq!(complete("", &rows).len(), 6);
@@ -126,9 +129,9 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 fn some_test() -> impl Strategy<Value = Test> {
-    let states: Vec<Which> = outcomes().map(|(_, which)| which).collect();
+    let states: Vec<OutcomeClass> = outcomes().map(|(_, which)| which).collect();
     prop_oneof![
-        // A value that begins with two slashes makes an address, which is text.
+        // A value that starts with two slashes makes a URL, which is text.
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Server),
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Tool),
         proptest::collection::vec(proptest::sample::select(states), 1..4).prop_map(Test::Outcome),
@@ -140,22 +143,22 @@ fn some_test() -> impl Strategy<Value = Test> {
         (0u64..10_000_000_000).prop_map(Test::Smaller),
         ".{0,12}"
             .prop_map(|text| Test::Text(text.to_lowercase()))
-            .prop_filter("small letters", |test| matches!(test, Test::Text(t) if t.to_lowercase() == *t)),
+            .prop_filter("lower case", |test| matches!(test, Test::Text(t) if t.to_lowercase() == *t)),
     ]
 }
 
 proptest! {
     #[test]
-    fn any_text_is_read(text in ".{0,60}") {
+    fn any_text_is_parsed(text in ".{0,60}") {
         let (filter, mistakes) = Filter::parse(&text);
         prop_assert!(filter.terms.len() + mistakes.len() <= text.chars().count());
-        // What was understood reads the same when it is printed.
+        // The parsed filter parses to itself when it is printed.
         let printed = filter.to_string();
         prop_assert_eq!(Filter::parse(&printed), (filter, vec![]), "{}", printed);
     }
 
     #[test]
-    fn a_printed_filter_reads_as_itself(terms in proptest::collection::vec((any::<bool>(), some_test()), 0..5)) {
+    fn a_printed_filter_parses_to_itself(terms in proptest::collection::vec((any::<bool>(), some_test()), 0..5)) {
         let filter = Filter { terms: terms.into_iter().map(|(not, test)| Term { not, test }).collect() };
         let printed = filter.to_string();
         prop_assert_eq!(Filter::parse(&printed), (filter, vec![]), "{}", printed);

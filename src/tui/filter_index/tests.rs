@@ -11,8 +11,8 @@ use crate::{
         time::Stamp,
     },
     tui::{
-        fake,
         rows::tests::{outcome, queue, settle},
+        test_support,
     },
 };
 
@@ -41,11 +41,11 @@ fn some_rows(n: u64, most: usize) -> Rows {
 }
 
 #[test]
-fn a_step_reads_only_so_much_text() {
+fn a_step_reads_a_limited_amount_of_text() {
     let mut rows = Rows::new(100_000);
     let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(300));
     for n in 0..60_000u64 {
-        let spec = CallSpec { operation: fake::tool_call("db", "put", &long), origin: Origin::Cli, timeout: None, run: None };
+        let spec = CallSpec { operation: test_support::tool_call("db", "put", &long), origin: Origin::Cli, timeout: None, run: None };
         let kind = EventKind::CallQueued { call: CallId(n), spec: Arc::new(spec) };
         rows.push(&Event { seq: n, at: Stamp(n), kind });
     }
@@ -61,14 +61,14 @@ fn a_step_reads_only_so_much_text() {
 
 proptest! {
     #[test]
-    fn steps_find_what_a_whole_look_finds(
+    fn steps_find_the_same_rows_as_a_full_scan(
         which in 0usize..FILTERS.len(), before in 0u64..120, step in 1usize..40, most in 20usize..200,
         later in proptest::collection::vec((any::<bool>(), 0u64..140, 0u8..4), 0..80),
     ) {
         let mut rows = some_rows(before, most);
         let mut index = Index::new(Filter::parse(FILTERS[which]).0, &rows);
         for (turn, (new, call, how)) in later.into_iter().enumerate() {
-            // Rows come and change while the index is still looking.
+            // Rows are added and changed while the index is still being built.
             let call = if new { 10_000 + turn as u64 } else { call };
             let changed = if new { rows.push(&queue(call * 1000, 1, "s1", "t2")) } else { rows.push(&settle(call * 1000, 1, outcome(how))) };
             index.update(&rows, changed.as_slice());
@@ -77,13 +77,13 @@ proptest! {
             }
             let all = naive(FILTERS[which], &rows);
             let found = list(&index, &rows);
-            prop_assert!(all.ends_with(&found), "what was looked at is right: {:?} {:?}", all, found);
+            prop_assert!(all.ends_with(&found), "the examined rows are right: {:?} {:?}", all, found);
         }
         let mut steps = 0;
         while index.working(&rows) {
             index.step(&rows, step);
             steps += 1;
-            prop_assert!(steps <= rows.len() / step + 2, "it comes to an end");
+            prop_assert!(steps <= rows.len() / step + 2, "it terminates");
         }
         prop_assert_eq!(list(&index, &rows), naive(FILTERS[which], &rows));
     }

@@ -1,9 +1,9 @@
-//! The terminal as a source of input: one thread that waits for bytes and sends what they say.
+//! The terminal reader: one thread that waits for bytes and sends the parsed input.
 //!
-//! crossterm's own reader spins for ever on a terminal that is gone (it repeats a read of zero bytes),
-//! and it cannot be told to leave the terminal to an editor. This one waits in `poll` on the terminal
-//! and on a pipe that wakes it, so it costs nothing while idle, ends at once when asked and reports a
-//! dead terminal exactly once. Named by the loop only.
+//! crossterm's own reader loops forever on a closed terminal (it repeats a read of zero bytes),
+//! and it cannot release the terminal to an editor. This reader waits in `poll` on the terminal
+//! and on a wake-up pipe, so it uses no CPU while idle, stops immediately and reports a
+//! closed terminal exactly once. Used by the loop only.
 
 mod parse;
 
@@ -23,26 +23,26 @@ use tokio::sync::mpsc;
 
 pub use parse::{PASTE_LIMIT, Parser};
 
-/// How long an escape may stay alone before it is the Esc key, in milliseconds.
+/// How long a single escape byte waits before it is the Esc key, in milliseconds.
 const ESCAPE_MS: i64 = 25;
-/// How many inputs wait for the loop at most; then the terminal waits.
+/// Capacity of the input queue; when it is full, the terminal waits.
 const QUEUE: usize = 256;
 
-/// Something from the terminal.
+/// Input from the terminal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// A key was pressed or repeats.
+    /// A key press or repeat.
     Key(KeyEvent),
-    /// The mouse did something.
+    /// A mouse event.
     Mouse(MouseEvent),
-    /// Text was pasted; its line ends are line feeds.
+    /// Pasted text, with line feeds as line ends.
     Paste(String),
-    /// A paste had more bytes than [`PASTE_LIMIT`] and was dropped as a whole.
+    /// A paste was longer than [`PASTE_LIMIT`] and was dropped completely.
     PasteRefused {
-        /// How many it had.
+        /// Its length.
         bytes: usize,
     },
-    /// The terminal is gone; nothing follows.
+    /// The terminal is closed; no input follows.
     Gone,
 }
 
@@ -54,23 +54,23 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts reading the terminal: stdin when it is one, else the controlling terminal.
+    /// Starts to read the terminal: stdin if it is one, otherwise the controlling terminal.
     pub fn start() -> io::Result<Reader> {
         let stdin = io::stdin();
-        // Closed on exec, as the pipe below is: a server that is started must not hold the terminal open.
+        // Close on exec, like the pipe below: a child server must not hold the terminal open.
         let terminal = if stdin.is_terminal() { stdin.as_fd().try_clone_to_owned()? } else { File::open("/dev/tty")?.into() };
         Reader::read_from(terminal)
     }
 
     fn read_from(terminal: OwnedFd) -> io::Result<Reader> {
-        // A writing end that a server inherits would never close, and dropping the reader would wait for ever.
+        // A write end that a child server inherits would never close, and dropping the reader would wait forever.
         let (woken, wake) = io::pipe()?;
         let (send, inputs) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new().name("terminal input".into()).spawn(move || read(terminal, &woken, &send))?;
         Ok(Reader { inputs: Some(inputs), wake: Some(wake), thread: Some(thread) })
     }
 
-    /// The next input; never resolves once the terminal was reported gone. Cancel-safe.
+    /// Returns the next input; never resolves after the terminal was reported closed. Cancel-safe.
     pub async fn next(&mut self) -> Input {
         match &mut self.inputs {
             Some(inputs) => match inputs.recv().await {
@@ -81,7 +81,7 @@ impl Reader {
         }
     }
 
-    /// The next input if there is one now.
+    /// Returns the next input if one is queued.
     pub fn try_next(&mut self) -> Option<Input> {
         self.inputs.as_mut()?.try_recv().ok()
     }
@@ -89,7 +89,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // First the queue, in which the thread may wait, then the pipe, on which it may.
+        // First the queue, in which the thread may wait, then the pipe, on which it may wait.
         drop(self.inputs.take());
         drop(self.wake.take());
         if let Some(thread) = self.thread.take() {

@@ -1,7 +1,7 @@
-//! Bytes of a terminal as keys, mouse events and pastes. Pure.
+//! Parses the bytes of a terminal into keys, mouse events and pastes. Pure.
 //!
 //! Follows the xterm control sequences (ctlseqs), with SGR mouse reports (mode 1006) and bracketed
-//! paste (mode 2004). What is not understood is skipped, never shown as text.
+//! paste (mode 2004). Unknown sequences are skipped, never shown as text.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
@@ -10,33 +10,33 @@ use memchr::memmem;
 use super::Input;
 use crate::domain::text::line_ends;
 
-/// The longest paste that is taken in, in bytes. A longer one is refused as a whole: half of a text is wrong data.
+/// The longest accepted paste, in bytes. A longer one is refused completely: half of a text is wrong data.
 pub const PASTE_LIMIT: usize = 4 << 20;
-/// Bytes that are held back after the end of a paste at most.
+/// The most bytes that are held back after the end of a paste.
 const HELD_LIMIT: usize = 256 << 10;
-/// The longest control sequence waited for.
+/// The longest control sequence that is waited for.
 const SEQUENCE_LIMIT: usize = 64;
 const PASTE_START: &[u8] = b"\x1b[200~";
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// Remembers what is unfinished between two reads.
+/// A parser that keeps unfinished input between two reads.
 #[derive(Debug, Default)]
 pub struct Parser {
     pending: Vec<u8>,
     paste: Option<Paste>,
 }
 
-/// A paste that arrives.
+/// A paste in progress.
 ///
 /// Some terminals do not remove the end mark from what they paste, so a copied text can contain it, followed by
-/// keys. So what comes right after an end mark is held back until the terminal is silent for a moment: a
+/// keys. Bytes right after an end mark are therefore held back until the terminal is silent for a moment: a
 /// second end mark shows that the first one was text.
 #[derive(Debug, Default)]
 struct Paste {
     text: Vec<u8>,
-    /// Its bytes so far, those over the limit included.
+    /// Its length so far, including bytes over the limit.
     size: usize,
-    /// Whether an end mark came.
+    /// Whether an end mark was read.
     ended: bool,
 }
 
@@ -56,14 +56,14 @@ impl Paste {
 }
 
 enum Step {
-    /// This many bytes were used, for this.
+    /// This many bytes were parsed into this input.
     Used(usize, Option<Input>),
-    /// More bytes are needed to tell.
+    /// More bytes are needed to decide.
     More,
 }
 
 impl Parser {
-    /// Takes in bytes and gives what they say.
+    /// Parses bytes and appends the input to `out`.
     pub fn advance(&mut self, bytes: &[u8], out: &mut Vec<Input>) {
         self.pending.extend_from_slice(bytes);
         let mut at = 0;
@@ -97,12 +97,12 @@ impl Parser {
         self.pending.drain(..at);
     }
 
-    /// Whether a lone escape, an unfinished sequence or the end of a paste waits for what follows.
+    /// Returns whether a single escape, an unfinished sequence or the end of a paste waits for more bytes.
     pub fn waiting(&self) -> bool {
         self.paste.as_ref().map_or(!self.pending.is_empty(), |paste| paste.ended)
     }
 
-    /// Nothing followed in time: a paste is complete; a lone escape was the Esc key; other beginnings are dropped.
+    /// Handles the timeout: a paste is complete; a single escape is the Esc key; other unfinished input is dropped.
     pub fn settle(&mut self, out: &mut Vec<Input>) {
         if let Some(paste) = self.paste.take_if(|paste| paste.ended) {
             out.push(paste.input());
@@ -120,11 +120,11 @@ impl Parser {
     }
 }
 
-/// What became of bytes of a paste.
+/// What happened to the bytes of a paste.
 enum Taken {
-    /// This many were used.
+    /// This many were consumed.
     Bytes(usize),
-    /// The paste is complete, and these bytes are not of it.
+    /// The paste is complete, and these bytes follow it.
     Whole,
     /// More bytes are needed.
     More,
@@ -144,7 +144,7 @@ fn within(paste: &mut Paste, rest: &[u8]) -> Taken {
     if used > 0 { Taken::Bytes(used) } else { Taken::More }
 }
 
-/// Looks at what follows an end mark: up to another end mark, all of it is text.
+/// Examines the bytes after an end mark: up to another end mark, all of them are text.
 fn after_end(paste: &mut Paste, rest: &[u8]) -> Taken {
     match (memmem::find(rest, PASTE_END), memmem::find(rest, PASTE_START)) {
         (Some(end), start) if start.is_none_or(|start| end < start) => {
@@ -169,7 +169,7 @@ fn step(bytes: &[u8]) -> Step {
     }
 }
 
-/// One character or control byte.
+/// Parses one character or control byte.
 fn character(bytes: &[u8], modifiers: KeyModifiers) -> Step {
     let plain = |code| Step::Used(1, Some(key(code, modifiers)));
     match bytes[0] {
@@ -209,10 +209,10 @@ fn escape(bytes: &[u8]) -> Step {
             None => Step::More,
             Some(c) => Step::Used(3, ss3(*c).map(|code| key(code, KeyModifiers::NONE))),
         },
-        // Strings of the terminal (answers to queries): skipped up to their end.
+        // Strings of the terminal (replies to queries): skipped up to their end.
         Some(b']' | b'P' | b'_' | b'^') => terminal_string(bytes),
         Some(0x1b) => match bytes.get(2) {
-            // Alt with a key that is a sequence itself.
+            // Alt with a key that is itself a sequence.
             Some(b'[' | b'O') => match escape(&bytes[1..]) {
                 Step::Used(used, Some(Input::Key(k))) => {
                     Step::Used(used + 1, Some(Input::Key(KeyEvent::new(k.code, k.modifiers | KeyModifiers::ALT))))
@@ -396,11 +396,11 @@ mod tests {
     #[test]
     fn escape_then_a_key_are_two() {
         assert_eq!(keys(b"\x1b\x1bj").len(), 2);
-        assert_eq!(parse(b"\x1b]11;rgb:00/00/00\x07q").len(), 1, "an answer of the terminal is no typing");
+        assert_eq!(parse(b"\x1b]11;rgb:00/00/00\x07q").len(), 1, "a reply of the terminal is not typing");
     }
 
     #[test]
-    fn pastes_come_whole_however_they_are_cut() {
+    fn pastes_arrive_whole_wherever_they_are_split() {
         let bytes = "\x1b[200~one\ntwo \x1b[A日本\x1b[201~x".as_bytes();
         for cut in 0..bytes.len() {
             let (mut parser, mut out) = (Parser::default(), vec![]);
@@ -437,7 +437,7 @@ mod tests {
         for cut in 0..evil.len() {
             let (mut parser, mut out) = (Parser::default(), vec![]);
             parser.advance(&evil[..cut], &mut out);
-            assert_eq!(out, [], "nothing of it is a key, cut at {cut}");
+            assert_eq!(out, [], "none of it is a key, cut at {cut}");
             parser.advance(&evil[cut..], &mut out);
             parser.settle(&mut out);
             assert_eq!(out, [Input::Paste(text.into())], "cut at {cut}");
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn mouse_reports_have_places_from_zero() {
+    fn mouse_reports_have_coordinates_from_zero() {
         let Some(Input::Mouse(event)) = parse(b"\x1b[<0;10;5M").pop() else { panic!("no mouse event") };
         assert_eq!((event.kind, event.column, event.row), (MouseEventKind::Down(MouseButton::Left), 9, 4));
         let Some(Input::Mouse(event)) = parse(b"\x1b[<65;1;1M").pop() else { panic!("no mouse event") };
@@ -485,7 +485,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_are_survived_and_never_pile_up(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20)) {
+        fn any_bytes_in_any_pieces_are_parsed_with_bounded_memory(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20)) {
             let (mut parser, mut out) = (Parser::default(), vec![]);
             for piece in &pieces {
                 parser.advance(piece, &mut out);

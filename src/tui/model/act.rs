@@ -1,12 +1,13 @@
-//! What actions do: each goes to the dialog, the view or the pane that it is for.
+//! Dispatches actions: each to the dialog, the view or the pane that handles it.
 
 use crate::{
     domain::event::NoticeLevel,
     tui::{
         action::Action,
-        layout::Focus,
+        layout::{Cycle, Focus},
         msg::Cmd,
         overlay::{help::Help, notices::Notices, palette::Palette},
+        tree::{FilterEnd, Folding},
         widget::{
             form::FormView,
             window::{Direction, Move},
@@ -17,7 +18,7 @@ use crate::{
 use super::{Modal, Model};
 
 impl Model {
-    /// Does what an action says.
+    /// Performs an action.
     pub(super) fn act(&mut self, action: Action) -> Vec<Cmd> {
         if !self.modals.is_empty() {
             return self.modal_act(action);
@@ -45,25 +46,29 @@ impl Model {
         match action {
             Action::Quit => return self.quit(),
             Action::Help => self.modals.push(Modal::Help(Help::default())),
-            Action::Palette => self.modals.push(Modal::Palette(Palette::new(self.acting_here(), &self.feed.read_model))),
+            Action::Palette => self.modals.push(Modal::Palette(Palette::new(self.acting_here(), &self.mirror.read_model))),
             Action::Notices => self.modals.push(Modal::Notices(Notices::default())),
             Action::Inbox => self.inbox(),
             Action::Back => self.back(),
-            Action::NextPane => self.turn(1),
-            Action::PreviousPane => self.turn(usize::MAX),
+            Action::NextPane => self.go_to_pane(Cycle::Next),
+            Action::PreviousPane => self.go_to_pane(Cycle::Previous),
             Action::Filter => {
                 self.focus = Focus::Servers;
                 self.end_detail();
-                self.tree.set_filter(Some(String::new()), false, &self.feed.read_model);
+                self.tree.set_filter(String::new(), &self.mirror.read_model);
             }
             Action::Zoom => self.zoom = !self.zoom,
             Action::Welcome => return self.welcome(),
             Action::Review => self.review_project(),
-            Action::Strip => self.strip_shown = !self.strip_shown,
+            Action::Activity => self.activity_shown = !self.activity_shown,
             Action::Copy => self.ask_copy(),
             Action::ToggleMouse => {
                 self.mouse = !self.mouse;
-                let text = if self.mouse { "The mouse works in Switchboard." } else { "The mouse is the terminal's: select text with it." };
+                let text = if self.mouse {
+                    "The mouse is captured: click and scroll in Switchboard."
+                } else {
+                    "The mouse is released: select text in the terminal."
+                };
                 self.toast(NoticeLevel::Info, text);
                 return vec![Cmd::Mouse(self.mouse)];
             }
@@ -75,12 +80,13 @@ impl Model {
             Action::Open => return self.open(),
             Action::Restart | Action::Disable | Action::Refresh | Action::LogDebug | Action::LogInfo => return self.server_act(action),
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.focus, Focus::Result | Focus::Detail) => {
-                self.detail.as_mut().unwrap_or(&mut self.result).act(action, &self.feed.read_model, 1);
+                self.detail.as_mut().unwrap_or(&mut self.result).act(action, &self.mirror.read_model, 1);
             }
-            Action::Fold => self.tree.fold(None, &self.feed.read_model),
+            Action::Fold => self.tree.fold(Folding::Toggle, &self.mirror.read_model),
             Action::FoldLevel | Action::UnfoldLevel => {}
-            Action::FoldAll | Action::UnfoldAll => self.tree.fold_all(action == Action::UnfoldAll, &self.feed.read_model),
-            Action::Fire => return self.fire(),
+            Action::FoldAll => self.tree.fold_all(&self.mirror.read_model),
+            Action::UnfoldAll => self.tree.unfold_all(&self.mirror.read_model),
+            Action::Send => return self.fire(),
             Action::ToggleJson => self.call.toggle_json(),
             Action::Editor => {
                 self.in_editor = None;
@@ -104,8 +110,8 @@ impl Model {
             }
             Action::Undo => self.call.undo(),
             Action::Cancel => return self.cancel(),
-            Action::NextTab | Action::PreviousTab => self.turn_tab(Direction::backward_if(action == Action::PreviousTab)),
-            Action::Refire => return self.refire(),
+            Action::NextTab | Action::PreviousTab => self.go_to_tab(Direction::backward_if(action == Action::PreviousTab)),
+            Action::SendAgain => return self.refire(),
             Action::EditAgain => self.edit_again(),
             Action::Follow => self.traffic.follow(),
             Action::Breakers
@@ -115,8 +121,8 @@ impl Model {
             | Action::BreakerHoldClosed
             | Action::BreakerReset
             | Action::Inject
-            | Action::EndFaults
-            | Action::PurgeCache
+            | Action::StopFaults
+            | Action::ClearCache
             | Action::ViewConsole
             | Action::ViewTraffic
             | Action::ViewTimeline
@@ -133,7 +139,7 @@ impl Model {
             | Action::RemoveItem
             | Action::MoveItemUp
             | Action::MoveItemDown
-            | Action::LeaveOut
+            | Action::UnsetField
             | Action::SetNull
             | Action::SetEmpty
             | Action::EditWorkflow
@@ -149,14 +155,14 @@ impl Model {
             | Action::Choose
             | Action::Answer
             | Action::Decline
-            | Action::Withdraw
+            | Action::CancelQuestion
             | Action::NextQuestion
             | Action::AnswerFile
             | Action::OpenUrl
             | Action::CopyUrl
             | Action::Yes
             | Action::Always
-            | Action::Believe
+            | Action::TrustServer
             | Action::No
             | Action::Approve
             | Action::Reject => {}
@@ -165,20 +171,20 @@ impl Model {
     }
 
     pub(super) fn filter_act(&mut self, action: Action) -> Vec<Cmd> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match action {
             Action::Open => {
                 let found = self.tree.selected().is_some();
-                self.tree.set_filter(None, found, read_model);
+                self.tree.end_filter(if found { FilterEnd::Accept } else { FilterEnd::Cancel }, read_model);
                 if found {
                     self.focus = Focus::Call;
                 }
             }
-            Action::Back => self.tree.set_filter(None, false, read_model),
+            Action::Back => self.tree.end_filter(FilterEnd::Cancel, read_model),
             Action::NextPane | Action::PreviousPane => {
                 let found = self.tree.selected().is_some();
-                self.tree.set_filter(None, found, read_model);
-                self.turn(1);
+                self.tree.end_filter(if found { FilterEnd::Accept } else { FilterEnd::Cancel }, read_model);
+                self.go_to_pane(Cycle::Next);
             }
             Action::Up => self.tree.go(Move::Back(1)),
             Action::Down => self.tree.go(Move::On(1)),

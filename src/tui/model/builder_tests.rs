@@ -1,4 +1,4 @@
-//! The call builder and its result, by keys.
+//! Tests of the call form and its result, by keys.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
         server::{Era, SessionInfo},
     },
     engine::control::Command,
-    tui::{ConsoleRequest, Startup, action::Action, fake},
+    tui::{ConsoleRequest, Startup, action::Action, test_support},
 };
 
 use super::{tests::Harness, *};
@@ -25,12 +25,12 @@ fn resource(uri: &str) -> Operation {
     Operation::Resource { server: "database".into(), uri: uri.into() }
 }
 
-/// A console that shows the answer of one call, the cursor in the result.
+/// Returns a console with the response to one call, the cursor in the result.
 fn answered(width: u16, height: u16, result: &str) -> Harness {
     let mut harness = Harness::new(width, height);
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
-    let mut script = fake::Script::after(harness.model.read_model().seq);
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
     script.queued(8000, 500, spec.operation.clone());
     script.frame(8000, "database", 500, crate::domain::frame::Direction::Out, r#"{"id":7,"x":"\u001b"}"#);
     script.settled(8000, 3, 500, Outcome::Ok { result: Body::from(result) });
@@ -46,13 +46,13 @@ const USERS: &str =
     r#"{"content":[],"structuredContent":{"users":[{"name":"Ann","age":31},{"name":"Bob","age":25},{"name":"annabel","age":40}]}}"#;
 
 #[test]
-fn what_was_cleared_comes_back() {
+fn a_cleared_form_can_be_restored() {
     let mut harness = Harness::new(120, 40);
     harness.tool("createuser").text("ann@example.org").keys("ctrl-r");
-    assert!(!harness.frame().contains("ann@example.org") && harness.frame().contains("brings it back"), "{}", harness.frame());
+    assert!(!harness.frame().contains("ann@example.org") && harness.frame().contains("undoes this"), "{}", harness.frame());
     harness.keys("alt-u");
     assert!(harness.frame().contains("ann@example.org"), "{}", harness.frame());
-    // In JSON too: what was written there, though it is none yet.
+    // In JSON too: the text comes back, though it is not valid yet.
     harness.keys("ctrl-e").text("zz");
     let written = harness.model.call.text();
     harness.keys("ctrl-r");
@@ -60,8 +60,8 @@ fn what_was_cleared_comes_back() {
     harness.keys("esc u");
     assert_eq!(harness.model.call.text(), written);
     harness.text("q").keys("ctrl-u");
-    assert_eq!(harness.model.call.text(), written, "and the editor's own undo has a name");
-    // Elsewhere nothing is undone.
+    assert_eq!(harness.model.call.text(), written, "the editor's own undo is a named action");
+    // Other panes have nothing to undo.
     let mut harness = Harness::new(120, 40);
     harness.keys("ctrl-p").text("undo");
     let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!() };
@@ -77,7 +77,7 @@ fn two_keys_and_text_lead_from_a_tool_to_its_result() {
     // The tool is selected: Enter, text, Enter.
     harness.keys("enter").text("ann").keys("enter");
     let spec = harness.submitted_spec();
-    assert_eq!(spec.operation, fake::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
+    assert_eq!(spec.operation, test_support::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_click_on_its_sign_folds_a_value_and_a_second_one_on_its_row_too() {
     click(&mut harness, "▸ users", 0);
     assert!(harness.frame().contains("▾ users"));
     click(&mut harness, "▾ users", 2);
-    assert!(harness.frame().contains("▸ users"), "the cursor was there");
+    assert!(harness.frame().contains("▸ users"), "the cursor is on it");
     // The same in the detail of a row of the traffic.
     harness.keys("2 G enter");
     click(&mut harness, "▾ users", 0);
@@ -127,7 +127,7 @@ fn a_click_on_its_sign_folds_a_value_and_a_second_one_on_its_row_too() {
 }
 
 #[test]
-fn a_json_path_filters_and_a_wrong_one_says_why() {
+fn a_json_path_filters_and_an_invalid_one_shows_the_error() {
     let mut harness = answered(120, 40, USERS);
     harness.keys("|");
     insta::assert_snapshot!("json_path_80x24", {
@@ -143,7 +143,7 @@ fn a_json_path_filters_and_a_wrong_one_says_why() {
     assert!(harness.frame().contains("Bob"), "Esc shows everything again");
 }
 
-/// Does the work that was asked for, as the loop would.
+/// Runs the background jobs, as the loop would.
 fn work(harness: &mut Harness) {
     for command in harness.take() {
         if let Cmd::Work(task) = command
@@ -155,7 +155,7 @@ fn work(harness: &mut Harness) {
 }
 
 #[test]
-fn a_large_result_is_taken_apart_elsewhere_while_the_console_goes_on() {
+fn a_large_result_is_parsed_in_the_background_while_the_console_responds() {
     let users: Vec<String> = (0..20_000).map(|n| format!(r#"{{"name":"user {n}","age":{}}}"#, n % 90)).collect();
     let mut harness = answered(120, 40, &format!(r#"{{"content":[],"structuredContent":{{"users":[{}]}}}}"#, users.join(",")));
     assert!(harness.frame().contains("parsing") && harness.model.moving(), "{}", harness.frame());
@@ -168,13 +168,13 @@ fn a_large_result_is_taken_apart_elsewhere_while_the_console_goes_on() {
     assert!(harness.frame().contains("$..name …"), "{}", harness.frame());
     work(&mut harness);
     assert!(harness.frame().contains("20000 matches"), "{}", harness.frame());
-    // One that is given up is not waited for, and nothing of it comes later.
+    // A cancelled job is not waited for, and its result is dropped.
     harness.keys("esc");
     work(&mut harness);
     harness.keys("|").keys("ctrl-u").text("$.users[0]").keys("enter esc");
     work(&mut harness);
     assert!(!harness.frame().contains("$.users[0]") && harness.frame().contains("users"), "{}", harness.frame());
-    // Copying it, too.
+    // Copying runs in the background as well.
     harness.keys("y j");
     let tasks = harness.take();
     assert!(matches!(tasks[..], [Cmd::Work(_)]), "{tasks:?}");
@@ -184,7 +184,7 @@ fn a_large_result_is_taken_apart_elsewhere_while_the_console_goes_on() {
 }
 
 #[test]
-fn what_is_shown_is_saved_where_the_user_says() {
+fn the_visible_result_is_saved_to_the_path_of_the_user() {
     let mut harness = answered(120, 40, USERS);
     harness.keys("s");
     assert!(harness.frame().contains("result-1f4.json"), "{}", harness.frame());
@@ -197,17 +197,17 @@ fn what_is_shown_is_saved_where_the_user_says() {
     harness.keys("y enter n");
     assert_eq!(harness.take(), [], "keys typed ahead answer nothing");
     assert!(harness.frame().contains("Replace the file?"));
-    harness.model.at(crate::tui::fake::at(9000));
+    harness.model.at(crate::tui::test_support::at(9000));
     harness.keys("enter");
-    assert_eq!(harness.take(), [], "the first answer keeps it");
+    assert_eq!(harness.take(), [], "the default answer keeps the file");
     harness.send(Msg::Exists { path: path.clone(), content: content.clone() });
-    harness.model.at(crate::tui::fake::at(10_000));
+    harness.model.at(crate::tui::test_support::at(10_000));
     harness.keys("y");
     assert_eq!(harness.take(), [Cmd::Save { path, content, overwrite: true }]);
 }
 
 #[test]
-fn images_are_decoded_and_named_by_us() {
+fn images_are_decoded_and_get_names_of_our_own() {
     let data = base64::engine::general_purpose::STANDARD.encode(b"\x89PNG");
     let result = format!(
         r#"{{"content":[{{"type":"text","text":"look"}},{{"type":"image","mimeType":"image/png","name":"../../evil","data":"{data}"}},{{"type":"audio","mimeType":"text/html","data":"{data}"}}]}}"#
@@ -220,7 +220,7 @@ fn images_are_decoded_and_named_by_us() {
     let Some(Cmd::OpenFile { name, content }) = harness.take().pop() else { panic!("not opened") };
     assert!(name == "image-1f4-1.png" && content.bytes() == Some(Body::new(&b"\x89PNG"[..])));
     harness.keys("o 2");
-    assert_eq!(harness.take(), [], "a page is not handed to other programs");
+    assert_eq!(harness.take(), [], "a page is not opened in another program");
     harness.keys("s 2 enter");
     assert!(matches!(&harness.take()[..], [Cmd::Save { path, .. }] if path == "image-1f4-1.png"));
 }
@@ -235,7 +235,7 @@ fn a_link_is_followed_with_enter_and_esc_comes_back() {
     harness.keys("end enter");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not followed: {}", harness.frame()) };
     assert_eq!(spec.operation, resource("db://schema"));
-    let mut script = fake::Script::after(harness.model.read_model().seq);
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
     script.queued(8100, 501, spec.operation.clone());
     script.settled(8100, 2, 501, Outcome::Ok { result: Body::from(r#"{"contents":[{"uri":"db://schema","text":"tables"}]}"#) });
     harness.send(Msg::Submitted { token, call: CallId(501) }).send(Msg::Events(script.events));
@@ -245,14 +245,14 @@ fn a_link_is_followed_with_enter_and_esc_comes_back() {
 }
 
 #[test]
-fn content_that_breaks_its_promise_is_shown_with_what_is_wrong() {
+fn content_that_violates_its_schema_is_shown_with_the_violations() {
     let mut harness = Harness::new(120, 40);
     let tool = r#"{"name":"query_users","annotations":{"readOnlyHint":true},"outputSchema":{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}}"#;
     let raw = RawLists { tools: vec![Body::from(tool)], ..Default::default() };
     harness.event(EventKind::ServerListed { server: "database".into(), catalog: ServerCatalog::read(raw, None).into() });
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
-    let mut script = fake::Script::after(harness.model.read_model().seq);
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
     script.queued(8000, 500, spec.operation.clone());
     script.settled(8000, 3, 500, Outcome::Ok { result: Body::from(r#"{"content":[],"structuredContent":{"n":"seven"}}"#) });
     harness.send(Msg::Submitted { token, call: CallId(500) }).send(Msg::Events(script.events));
@@ -262,7 +262,7 @@ fn content_that_breaks_its_promise_is_shown_with_what_is_wrong() {
 }
 
 #[test]
-fn the_copy_menu_says_what_was_copied() {
+fn the_copy_menu_reports_what_was_copied() {
     let mut harness = answered(120, 40, USERS);
     harness.take();
     harness.keys("y");
@@ -280,16 +280,16 @@ fn the_copy_menu_says_what_was_copied() {
     let mut harness = answered(120, 40, r#"{"content":[{"type":"text","text":"a\u001b[2J\u202eb"}]}"#);
     harness.take();
     harness.keys("y y");
-    assert_eq!(harness.take(), [Cmd::Copy(r"a\x1b[2J\u{202e}b".into())], "only raw frames are copied as they are");
+    assert_eq!(harness.take(), [Cmd::Copy(r"a\x1b[2J\u{202e}b".into())], "only raw frames are copied unchanged");
     assert!(harness.frame().contains("written as escapes"), "{}", harness.frame());
 }
 
 #[test]
-fn many_calls_run_so_many_at_a_time_and_are_summed_up() {
+fn a_burst_limits_parallel_calls_and_shows_a_summary() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("esc F");
     harness.keys("ctrl-u").text("10").keys("tab ctrl-u").text("999").keys("enter");
-    assert!(harness.frame().contains("a number from 1 to 256"), "{}", harness.frame());
+    assert!(harness.frame().contains("in parallel must be a number from 1 to 256"), "{}", harness.frame());
     harness.keys("ctrl-u").text("4").keys("enter");
     let mut id = 900;
     let mut ended = 0;
@@ -301,11 +301,11 @@ fn many_calls_run_so_many_at_a_time_and_are_summed_up() {
         assert!(!tokens.is_empty(), "after {ended}: {}", harness.frame());
         for token in tokens {
             id += 1;
-            let mut script = fake::Script::after(harness.model.read_model().seq);
-            script.queued(8000 + id, id, fake::tool_call("database", "query_users", "{}"));
+            let mut script = test_support::Script::after(harness.model.read_model().seq);
+            script.queued(8000 + id, id, test_support::tool_call("database", "query_users", "{}"));
             harness.send(Msg::Submitted { token, call: CallId(id) }).send(Msg::Events(script.events));
-            let mut script = fake::Script::after(harness.model.read_model().seq);
-            let outcome = if id % 5 == 0 { Outcome::Cancelled { reason: "x".into() } } else { fake::text_result("ok") };
+            let mut script = test_support::Script::after(harness.model.read_model().seq);
+            let outcome = if id % 5 == 0 { Outcome::Cancelled { reason: "x".into() } } else { test_support::text_result("ok") };
             script.settled(8000 + id, id % 7 * 40 + 1, id, outcome);
             harness.send(Msg::Events(script.events));
             ended += 1;
@@ -328,7 +328,7 @@ fn many_calls_run_so_many_at_a_time_and_are_summed_up() {
 }
 
 #[test]
-fn esc_stops_a_run_and_gives_up_what_is_under_way() {
+fn esc_stops_a_burst_and_cancels_its_calls() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("esc F enter");
     let Some(Cmd::Submit { token, .. }) = harness.take().first().cloned() else { panic!("nothing fired") };
@@ -339,31 +339,31 @@ fn esc_stops_a_run_and_gives_up_what_is_under_way() {
 }
 
 #[test]
-fn a_run_of_a_tool_that_may_destroy_is_asked_about() {
+fn a_burst_of_a_tool_that_may_modify_data_is_confirmed() {
     let mut harness = Harness::new(120, 40);
     harness.tool("emailping").keys("F enter");
     assert_eq!(harness.take(), []);
-    assert!(harness.frame().contains("Fire email_ping 100 times?"), "{}", harness.frame());
+    assert!(harness.frame().contains("Call email_ping 100 times?"), "{}", harness.frame());
     harness.keys("y");
     assert_eq!(harness.take().len(), 8);
 }
 
 #[test]
-fn the_users_policy_says_what_is_asked_about() {
+fn the_configuration_decides_what_is_confirmed() {
     let fired = |confirm: ConfirmPolicy, tool: &str| {
         let setup = Setup { confirm, ..Harness::setup(Startup::Normal) };
-        let mut harness = Harness::set_up(120, 40, fake::shop_state(), setup);
+        let mut harness = Harness::set_up(120, 40, test_support::shop_state(), setup);
         harness.tool(tool).keys("enter");
         harness.model.modals.is_empty()
     };
     assert!(!fired(ConfirmPolicy::Untrusted, "emailping"), "read-only, says an untrusted server");
     assert!(fired(ConfirmPolicy::Destructive, "emailping"));
-    assert!(!fired(ConfirmPolicy::Destructive, "trackevent"), "no hint counts as destructive");
+    assert!(!fired(ConfirmPolicy::Destructive, "trackevent"), "no annotation counts as destructive");
     assert!(fired(ConfirmPolicy::Never, "trackevent"));
 }
 
 #[test]
-fn arguments_of_an_earlier_session_are_there_again_and_secrets_are_not_kept() {
+fn arguments_of_an_earlier_session_are_restored_without_secrets() {
     let entry = Recalled {
         server: "database".into(),
         kind: RecallKind::Tool,
@@ -372,11 +372,11 @@ fn arguments_of_an_earlier_session_are_there_again_and_secrets_are_not_kept() {
     };
     let mut recall = Recall::default();
     recall.note(entry);
-    let mut harness = Harness::set_up(120, 40, fake::shop_state(), Setup { recall, ..Harness::setup(Startup::Normal) });
+    let mut harness = Harness::set_up(120, 40, test_support::shop_state(), Setup { recall, ..Harness::setup(Startup::Normal) });
     harness.tool("queryu").keys("ctrl-s");
     let commands = harness.take();
     let [Cmd::Request(ConsoleRequest::Remember(kept)), Cmd::Submit { spec, .. }] = &commands[..] else { panic!("{commands:?}") };
-    assert_eq!(spec.operation, fake::tool_call("database", "query_users", r#"{"filter":"ann","password":"p"}"#));
+    assert_eq!(spec.operation, test_support::tool_call("database", "query_users", r#"{"filter":"ann","password":"p"}"#));
     assert_eq!(kept.arguments.text(), r#"{"filter":"ann"}"#);
 }
 
@@ -390,9 +390,9 @@ fn a_field_is_edited_in_many_lines_and_in_the_editor() {
     harness.keys("ctrl-g");
     assert_eq!(harness.take(), [Cmd::Edit("one\ntwo".into())]);
     harness.send(Msg::Edited(Ok("three\n".into()))).keys("ctrl-s");
-    assert_eq!(harness.submitted_spec().operation, fake::tool_call("database", "query_users", r#"{"filter":"three"}"#));
+    assert_eq!(harness.submitted_spec().operation, test_support::tool_call("database", "query_users", r#"{"filter":"three"}"#));
     harness.keys("ctrl-t").text("lost").keys("ctrl-c ctrl-s");
-    assert_eq!(harness.submitted_spec().operation, fake::tool_call("database", "query_users", r#"{"filter":"three"}"#), "dropped");
+    assert_eq!(harness.submitted_spec().operation, test_support::tool_call("database", "query_users", r#"{"filter":"three"}"#), "dropped");
 }
 
 fn info(capabilities: &str) -> EventKind {
@@ -414,38 +414,38 @@ fn info(capabilities: &str) -> EventKind {
 }
 
 #[test]
-fn suggestions_come_after_a_rest_and_stale_ones_are_dropped() {
+fn completions_come_after_a_pause_and_stale_ones_are_dropped() {
     let mut harness = Harness::new(120, 40);
     harness.event(info(r#"{"completions":{},"prompts":{}}"#));
     let node = Node::Prompt("database".into(), "summarise".into());
     harness.model.go_to(&node);
     harness.send(Msg::Resize(120, 40)).text("u");
     assert_eq!(harness.take(), [], "not while typing");
-    harness.model.at(fake::at(8200));
-    harness.send(Msg::Beat(fake::at(8200)));
+    harness.model.at(test_support::at(8200));
+    harness.send(Msg::Tick(test_support::at(8200)));
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not asked") };
     let Operation::Complete { params, .. } = &spec.operation else { panic!("{spec:?}") };
     assert_eq!(params.text(), r#"{"ref":{"type":"ref/prompt","name":"summarise"},"argument":{"name":"table","value":"u"}}"#);
     assert_eq!(spec.origin, Origin::Console);
     let answer = |harness: &mut Harness, id: u64, token: u64, spec: &CallSpec| {
         let result = r#"{"completion":{"values":["users","uploads"],"total":2}}"#;
-        let mut script = fake::Script::after(harness.model.read_model().seq);
+        let mut script = test_support::Script::after(harness.model.read_model().seq);
         script.queued(8200 + id, id, spec.operation.clone());
         script.settled(8200 + id, 2, id, Outcome::Ok { result: Body::from(result) });
         harness.send(Msg::Submitted { token, call: CallId(id) }).send(Msg::Events(script.events));
     };
     harness.text("p");
     answer(&mut harness, 700, token, &spec);
-    assert!(!harness.frame().contains("uploads"), "one has typed on");
-    harness.model.at(fake::at(9500));
-    harness.send(Msg::Beat(fake::at(9500)));
+    assert!(!harness.frame().contains("uploads"), "the user typed on");
+    harness.model.at(test_support::at(9500));
+    harness.send(Msg::Tick(test_support::at(9500)));
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not asked again") };
     answer(&mut harness, 1400, token, &spec);
     assert!(harness.frame().contains("uploads"), "{}", harness.frame());
     insta::assert_snapshot!("suggestions_120x40", harness.frame());
     harness.keys("ctrl-n ctrl-n");
-    harness.send(Msg::Beat(fake::at(12_000)));
-    assert_eq!(harness.take(), [], "what was taken is not asked about");
+    harness.send(Msg::Tick(test_support::at(12_000)));
+    assert_eq!(harness.take(), [], "an accepted completion is not requested again");
     harness.keys("ctrl-s");
     let Operation::Prompt { arguments, .. } = harness.submitted_spec().operation else { panic!("no prompt") };
     assert_eq!(arguments.text(), r#"{"table":"uploads"}"#);
@@ -458,7 +458,7 @@ fn a_resource_is_subscribed_to_and_its_changes_are_seen() {
     let node = Node::Resource("database".into(), "db://schema".into());
     harness.model.go_to(&node);
     harness.send(Msg::Resize(120, 40)).keys("S");
-    let (server, uri) = (crate::tui::fake::server("database"), "db://schema".to_owned());
+    let (server, uri) = (crate::tui::test_support::server("database"), "db://schema".to_owned());
     assert_eq!(harness.take(), [Cmd::Command(Command::Subscribe { server: server.clone(), uri: uri.clone(), on: true })]);
     harness.event(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on: true });
     assert!(harness.frame().contains("subscribed, no changes yet"), "{}", harness.frame());
@@ -471,14 +471,14 @@ fn a_resource_is_subscribed_to_and_its_changes_are_seen() {
 #[test]
 fn a_sampling_question_is_answered_from_a_file() {
     let mut harness = Harness::new(120, 40);
-    let mut ask = match fake::ask(3) {
+    let mut ask = match test_support::ask(3) {
         EventKind::AskOpened { ask } => Ask::clone(&ask),
         other => panic!("{other:?}"),
     };
     ask.question = crate::domain::ask::Question::Sampling { params: Body::from(r#"{"messages":[],"maxTokens":10}"#) };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
     harness.take();
-    harness.model.at(fake::at(9000));
+    harness.model.at(test_support::at(9000));
     harness.keys("ctrl-f").text("answer.txt").keys("enter");
     assert_eq!(harness.take(), [Cmd::ReadFile("answer.txt".into())]);
     harness.send(Msg::FileRead(Ok("forty-two".into()))).keys("ctrl-s");

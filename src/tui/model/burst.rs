@@ -1,4 +1,4 @@
-//! Firing a call many times.
+//! Bursts: one call sent many times.
 
 use std::collections::HashSet;
 
@@ -22,18 +22,18 @@ use crate::{
 use super::{Modal, Model, Pending, Purpose};
 
 impl Model {
-    /// The call that would be fired many times: the one in the form, or the one under the cursor.
+    /// Returns the call that a burst would send: the one in the form, or the one under the cursor.
     pub(super) fn burst_spec(&self) -> Option<CallSpec> {
         let operation = match self.focus {
-            _ if self.in_view() => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
+            _ if self.in_view() => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
             Focus::Call | Focus::Servers | Focus::Info => self.call.draft(),
-            _ => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
+            _ => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
         };
         operation.map(|operation| CallSpec { operation, origin: Origin::Console, timeout: None, run: None })
     }
 
     pub(super) fn ask_burst(&mut self) {
-        // What is wrong in the form is told there first.
+        // Errors in the form are shown there first.
         if !self.in_view()
             && matches!(self.focus, Focus::Call | Focus::Servers)
             && self.call.target().is_some()
@@ -41,7 +41,7 @@ impl Model {
         {
             if self.focus == Focus::Servers {
                 self.focus = Focus::Call;
-                self.toast(NoticeLevel::Info, "Its arguments come first; then it can be fired many times.");
+                self.toast(NoticeLevel::Info, "Fill in the arguments first.");
             }
             return;
         }
@@ -49,43 +49,43 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a call or a tool first.");
             return;
         };
-        let title = format!("Fire {} many times", self.feed.read_model.call_name(&spec.operation));
-        let note = format!("Up to {MAX_CALLS} calls, up to {MAX_CONCURRENCY} at once. Esc stops the run.");
-        let entry = TextPrompt::new(title, note, &[("calls", "100"), ("at once", "8")]);
+        let title = format!("Send {} many times", self.mirror.read_model.call_name(&spec.operation));
+        let note = format!("Up to {MAX_CALLS} calls, up to {MAX_CONCURRENCY} in parallel. Esc stops the burst.");
+        let entry = TextPrompt::new(title, note, &[("calls", "100"), ("in parallel", "8")]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Burst(Box::new(spec))));
     }
 
-    /// The numbers that were entered.
+    /// Parses the numbers of the prompt.
     pub(super) fn burst_numbers(&self, entry: &TextPrompt) -> Result<(u64, usize), String> {
         let number = |field: usize, word: &str, most: u64| {
             let text = entry.text(field).trim().replace(['_', ' ', '\''], "");
-            text.parse::<u64>().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| format!("{word} is a number from 1 to {most}."))
+            text.parse::<u64>().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| format!("{word} must be a number from 1 to {most}."))
         };
         let total = number(0, "calls", MAX_CALLS)?;
-        let at_once = number(1, "at once", MAX_CONCURRENCY as u64)?;
-        Ok((total, usize::try_from(at_once).unwrap_or(MAX_CONCURRENCY)))
+        let parallel = number(1, "in parallel", MAX_CONCURRENCY as u64)?;
+        Ok((total, usize::try_from(parallel).unwrap_or(MAX_CONCURRENCY)))
     }
 
-    /// Starts a run, after asking when the tool may destroy something.
-    pub(super) fn confirm_burst(&mut self, spec: CallSpec, total: u64, at_once: usize) -> Vec<Cmd> {
+    /// Starts a burst, after a confirmation if the tool may modify data.
+    pub(super) fn confirm_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
         let question = self.destroy_question(&spec.operation, &format!("{total} times"));
         match question {
             Some(confirm) => {
-                self.modals.push(Modal::Confirm(confirm, Pending::Burst(Box::new(spec), total, at_once)));
+                self.modals.push(Modal::Confirm(confirm, Pending::Burst(Box::new(spec), total, parallel)));
                 vec![]
             }
-            None => self.start_burst(spec, total, at_once),
+            None => self.start_burst(spec, total, parallel),
         }
     }
 
-    pub(super) fn start_burst(&mut self, spec: CallSpec, total: u64, at_once: usize) -> Vec<Cmd> {
+    pub(super) fn start_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
         if self.engine_gone {
-            self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more.");
+            self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent.");
             return vec![];
         }
-        let name = self.feed.read_model.call_name(&spec.operation);
-        let now = self.now.max(self.feed.last);
-        self.modals.push(Modal::Burst(Box::new(Burst::new(spec, name, total, at_once, now))));
+        let name = self.mirror.read_model.call_name(&spec.operation);
+        let now = self.now.max(self.mirror.last);
+        self.modals.push(Modal::Burst(Box::new(Burst::new(spec, name, total, parallel, now))));
         self.burst_more()
     }
 
@@ -96,7 +96,7 @@ impl Model {
         })
     }
 
-    /// Asks for as many calls as may run now.
+    /// Submits as many calls as may run now.
     pub(super) fn burst_more(&mut self) -> Vec<Cmd> {
         let mut token = self.next_token;
         let Some(burst) = self.burst() else { return vec![] };
@@ -111,15 +111,15 @@ impl Model {
         commands
     }
 
-    /// Notes the id of a call of a run; whether it is one.
+    /// Records the id of a call of a burst; returns whether the token belongs to one.
     pub(super) fn burst_submitted(&mut self, token: u64, call: CallId) -> bool {
         self.burst().is_some_and(|burst| burst.submitted(token, call))
     }
 
-    /// Takes in the ends of calls and asks for more.
+    /// Records calls that ended and submits more.
     pub(super) fn burst_events(&mut self, calls: &HashSet<CallId>) -> Vec<Cmd> {
-        let now = self.now.max(self.feed.last);
-        let read_model = &self.feed.read_model;
+        let now = self.now.max(self.mirror.last);
+        let read_model = &self.mirror.read_model;
         let Some(Modal::Burst(burst)) = self.modals.iter_mut().find(|m| matches!(m, Modal::Burst(_))) else { return vec![] };
         let ended: Vec<CallId> = burst.open().filter(|id| calls.contains(id)).collect();
         for id in ended {
@@ -129,18 +129,18 @@ impl Model {
                         burst.settled(id, settled, now);
                     }
                 }
-                // Told of, but its row was dropped already: it must have ended.
+                // Known, but its row was dropped already: it must have ended.
                 None => burst.lost(id, now),
             }
         }
         self.burst_more()
     }
 
-    /// After a new snapshot: calls that ended unseen are counted as far as the read model still holds them.
+    /// Counts calls that ended between two snapshots, as far as the read model still has them.
     pub(super) fn burst_resync(&mut self) {
         let open: HashSet<CallId> = self.burst().map(|burst| burst.open().collect()).unwrap_or_default();
         let commands = self.burst_events(&open);
-        // Nothing can be asked for here; what is still wanted follows with the next event or beat.
+        // Nothing can be submitted here; the rest follows with the next event or tick.
         for command in commands {
             if let Cmd::Submit { token, .. } = command
                 && let Some(burst) = self.burst()
@@ -150,16 +150,16 @@ impl Model {
         }
     }
 
-    /// Stops the run; when it is over, closes it.
+    /// Stops the burst; if it is over, closes the dialog.
     pub(super) fn end_burst(&mut self) -> Vec<Cmd> {
-        let now = self.now.max(self.feed.last);
+        let now = self.now.max(self.mirror.last);
         let Some(burst) = self.burst() else { return vec![] };
         if burst.over() {
             self.modals.retain(|modal| !matches!(modal, Modal::Burst(_)));
             return vec![];
         }
         burst.stop(now);
-        let cancel = |call| Cmd::Command(Command::Cancel { call, reason: "the run was stopped at the console".into() });
+        let cancel = |call| Cmd::Command(Command::Cancel { call, reason: "the burst was stopped in the console".into() });
         burst.open().map(cancel).collect()
     }
 }

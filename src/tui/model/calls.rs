@@ -1,4 +1,4 @@
-//! Firing calls, cancelling them, firing them again; answering questions.
+//! Sends calls, cancels them, sends them again; answers questions.
 
 use crate::{
     domain::{
@@ -13,9 +13,9 @@ use crate::{
 use super::{Modal, Model, Pending};
 
 impl Model {
-    /// Sends the call of the call pane, after asking when its tool may destroy something.
+    /// Sends the call of the call pane, after a confirmation if its tool may modify data.
     pub(super) fn fire(&mut self) -> Vec<Cmd> {
-        // What was refused is shown in the pane, beside the fields.
+        // Rejected arguments are shown in the pane, next to the fields.
         let Ok(operation) = self.call.operation() else { return vec![] };
         let target = self.call.target().cloned();
         self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None, run: None }, target)
@@ -29,12 +29,12 @@ impl Model {
 
     pub(super) fn submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
         if self.engine_gone {
-            self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more.");
+            self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent.");
             return vec![];
         }
         let token = self.next_token;
         self.next_token += 1;
-        // What was sent from the form is remembered for other sessions, but nothing secret. What else may be in the form was not.
+        // Arguments sent from the form are remembered for other sessions, without secrets. Calls from elsewhere are not.
         let sent = target.as_ref().filter(|node| self.call.target() == Some(*node)).and_then(|_| self.call.operation().ok());
         let remember = sent.filter(|operation| *operation == spec.operation).and_then(|_| self.call.remember_for_later());
         let mut commands: Vec<Cmd> = remember.map(|entry| Cmd::Request(ConsoleRequest::Remember(entry))).into_iter().collect();
@@ -56,13 +56,13 @@ impl Model {
                 self.came_from = self.focus;
             }
             let mut detail = Detail::default();
-            detail.show(Some(call), &self.feed.read_model);
+            detail.show(Some(call), &self.mirror.read_model);
             self.end_detail();
             self.detail = Some(detail);
             self.focus = Focus::Detail;
             return vec![];
         }
-        // On a narrow screen the result is another screen: go there when the user just fired from the form.
+        // On a narrow screen the result is on another screen: go there if the user just sent the call from the form.
         if self.layout.narrow && self.focus == Focus::Call && !self.in_view() {
             self.focus = Focus::Result;
         }
@@ -70,22 +70,22 @@ impl Model {
     }
 
     pub(super) fn cancel(&mut self) -> Vec<Cmd> {
-        let running = |id: &CallId| self.feed.read_model.call(*id).is_some_and(|c| c.settled.is_none());
+        let running = |id: &CallId| self.mirror.read_model.call(*id).is_some_and(|c| c.settled.is_none());
         match self.meant_call().filter(running) {
-            Some(call) => vec![Cmd::Command(Command::Cancel { call, reason: "cancelled at the console".into() })],
+            Some(call) => vec![Cmd::Command(Command::Cancel { call, reason: "cancelled in the console".into() })],
             None => {
-                self.toast(NoticeLevel::Info, "No call is running here. q leaves Switchboard.");
+                self.toast(NoticeLevel::Info, "No call is running here. q quits Switchboard.");
                 vec![]
             }
         }
     }
 
     pub(super) fn refire(&mut self) -> Vec<Cmd> {
-        let Some(call) = self.meant_call().and_then(|id| self.feed.read_model.call(id)) else {
-            self.toast(NoticeLevel::Info, "There is no call here yet that could be fired again.");
+        let Some(call) = self.meant_call().and_then(|id| self.mirror.read_model.call(id)) else {
+            self.toast(NoticeLevel::Info, "No call to send again.");
             return vec![];
         };
-        // A person fires it now, whatever run it was of.
+        // This call comes from the user, even if the earlier one was a step of a run.
         let spec = CallSpec { origin: Origin::Console, run: None, ..CallSpec::clone(&call.spec) };
         let target = node_of(&spec.operation);
         if self.in_view() {
@@ -97,32 +97,32 @@ impl Model {
         self.ask_or_submit(spec, target)
     }
 
-    /// Takes the call under the cursor into the form.
+    /// Loads the call under the cursor into the form.
     pub(super) fn edit_again(&mut self) {
-        let Some(spec) = self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|c| c.spec.clone()) else { return };
+        let Some(spec) = self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|c| c.spec.clone()) else { return };
         let Some(node) = node_of(&spec.operation) else {
             self.toast(NoticeLevel::Info, "This kind of request has no form.");
             return;
         };
         self.go_to(&node);
         if self.tree.selected() != Some(&node) {
-            // It is in no list: a resource that was read through a template, or one that is gone.
-            self.toast(NoticeLevel::Info, format!("{} is in no list of {} now.", spec.operation.subject(), spec.operation.server()));
+            // Not in any list: a resource that was read through a template, or one that was removed.
+            self.toast(NoticeLevel::Info, format!("{} does not list {} any more.", spec.operation.server(), spec.operation.subject()));
         }
-        self.call.show(Some(&node), &self.feed.read_model);
+        self.call.show(Some(&node), &self.mirror.read_model);
         if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
             self.call.set_arguments(arguments);
         }
     }
 
-    /// Sends the answer of the inbox, if it fits what was asked.
+    /// Sends the answer of the inbox, if it is valid.
     pub(super) fn answer(&mut self) -> Vec<Cmd> {
         let Some(Modal::Inbox(inbox)) = self.modals.last_mut() else { return vec![] };
         inbox.answer().map(|(ask, answer)| Cmd::Command(Command::Answer { ask, answer })).into_iter().collect()
     }
 }
 
-/// The node of the tree that makes calls like this one.
+/// Returns the node of the tree whose form makes calls like this one.
 fn node_of(operation: &Operation) -> Option<Node> {
     Some(match operation {
         Operation::Tool { tool, .. } => Node::Tool(tool.clone()),

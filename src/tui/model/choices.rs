@@ -1,4 +1,4 @@
-//! The list of choices that a form has open. It lies over all panes, so the pointer asks it first.
+//! The open drop-down list of a form. It is drawn on top of all panes, so mouse events go to it first.
 
 use crate::tui::{
     action::Action,
@@ -10,7 +10,7 @@ use crate::tui::{
 use super::{Modal, Model, mouse::NOTCH};
 
 impl Model {
-    /// The form whose list of choices is open and has the keys, and the colours to draw it.
+    /// Returns the form whose drop-down list is open and has the focus, and the theme to draw it.
     pub fn choosing(&mut self) -> Option<(&mut FormView, &Theme)> {
         let (in_call, in_input) = (!self.in_view() && self.focus == Focus::Call, self.in_input());
         let form = match self.modals.last_mut() {
@@ -23,19 +23,19 @@ impl Model {
         form.listing().then_some((form, &self.theme))
     }
 
-    /// Does what a click means to the list; whether that is all that it means.
+    /// Handles a click on the list; returns whether the click is fully handled.
     pub(super) fn press_choices(&mut self, x: u16, y: u16) -> bool {
         self.choosing().is_some_and(|(form, _)| form.click_list(x, y))
     }
 
-    /// Moves in the list when the wheel is over it; whether it is.
+    /// Scrolls the list if the wheel is over it; returns whether it is.
     pub(super) fn wheel_choices(&mut self, x: u16, y: u16, action: Action) -> bool {
         let Some((form, _)) = self.choosing().filter(|(form, _)| form.list_at(x, y)) else { return false };
         form.move_list(if action == Action::Up { Move::Back(NOTCH) } else { Move::On(NOTCH) });
         true
     }
 
-    /// Closes the list; whether there was one.
+    /// Closes the list; returns whether one was open.
     pub(super) fn close_choices(&mut self) -> bool {
         self.choosing().map(|(form, _)| form.close_list()).is_some()
     }

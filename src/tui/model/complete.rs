@@ -1,5 +1,5 @@
-//! Suggestions of servers for arguments of prompts and templates (MCP, `completion/complete`): asked
-//! for a moment after typing, and dropped when one has typed on.
+//! Completions from servers for arguments of prompts and templates (MCP, `completion/complete`): requested
+//! shortly after typing, and dropped when the user types on.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -16,38 +16,38 @@ use crate::{
 
 use super::Model;
 
-/// How long typing must rest before the server is asked.
+/// How long typing must pause before the server is asked.
 const REST: Duration = Duration::from_millis(150);
-/// How long an answer may take before it is of no use.
+/// The timeout of a completion request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is being asked for.
+/// The state of a completion request.
 #[derive(Default)]
 pub(super) struct Completing {
-    /// What stands under the cursor.
+    /// The text under the cursor.
     typed: Option<CompletionRequest>,
-    /// When to ask for it.
+    /// When to send the request.
     due: Option<Stamp>,
-    /// The token of the call that asks, until its id is known.
+    /// The token of the request, until its call id is known.
     token: Option<(u64, CompletionRequest)>,
-    /// The call that asks, and what it asks for.
+    /// The call id of the request, and the text that it completes.
     call: Option<(CallId, CompletionRequest)>,
 }
 
 impl Completing {
-    /// Whether time has to pass.
+    /// Returns whether a timer is running.
     pub(super) fn waiting(&self) -> bool {
         self.due.is_some()
     }
 }
 
 impl Model {
-    /// Notes what is typed; a change is asked about after a rest.
+    /// Notes the typed text; a change is sent to the server after a pause.
     pub(super) fn note_typing(&mut self) {
         let here = self.modals.is_empty() && self.focus == Focus::Call && self.tree.filter().is_none();
         let typed = if here { self.call.completion_request() } else { None };
         let typed = typed.filter(|typed| {
-            let info = self.feed.read_model.server(&typed.server).and_then(|s| s.info.as_ref());
+            let info = self.mirror.read_model.server(&typed.server).and_then(|s| s.info.as_ref());
             info.is_some_and(|info| info.declares(&["completions"]))
         });
         if typed == self.completing.typed {
@@ -57,11 +57,11 @@ impl Model {
         if !same_place {
             self.call.suggest(vec![]);
         }
-        self.completing.due = typed.as_ref().map(|_| self.now.max(self.feed.last).plus(REST));
+        self.completing.due = typed.as_ref().map(|_| self.now.max(self.mirror.last).plus(REST));
         self.completing.typed = typed;
     }
 
-    /// Asks the server when typing has rested.
+    /// Sends the request after a pause in typing.
     pub(super) fn complete(&mut self) -> Vec<Cmd> {
         if self.completing.due.is_none_or(|due| due > self.now) || self.engine_gone {
             return vec![];
@@ -76,17 +76,17 @@ impl Model {
         vec![Cmd::Submit { token, spec }]
     }
 
-    /// Notes the id of the call that asks; whether the token is its.
+    /// Records the call id of the request; returns whether the token belongs to it.
     pub(super) fn completion_submitted(&mut self, token: u64, call: CallId) -> bool {
         let Some((_, typed)) = self.completing.token.take_if(|(asked, _)| *asked == token) else { return false };
         self.completing.call = Some((call, typed));
         true
     }
 
-    /// Shows what the server suggests, unless one has typed on meanwhile.
+    /// Shows the completions of the server, unless the user typed on meanwhile.
     pub(super) fn suggestions(&mut self, calls: &HashSet<CallId>) {
         let Some((call, asked)) = self.completing.call.take_if(|(call, _)| calls.contains(call)) else { return };
-        let Some(settled) = self.feed.read_model.call(call).map(|c| c.settled.clone()) else { return };
+        let Some(settled) = self.mirror.read_model.call(call).map(|c| c.settled.clone()) else { return };
         let Some(settled) = settled else {
             self.completing.call = Some((call, asked));
             return;
@@ -97,7 +97,7 @@ impl Model {
         self.call.suggest(settled.outcome.result().map(suggestions).unwrap_or_default());
     }
 
-    /// Takes the next suggestion into the field, without asking about it again.
+    /// Inserts the next completion into the field, without another request.
     pub(super) fn take_suggestion(&mut self) {
         if self.call.take_suggestion() {
             self.completing.typed = self.call.completion_request();
@@ -106,7 +106,7 @@ impl Model {
     }
 }
 
-/// The values of a result of `completion/complete`. The specification allows a hundred; a server may not keep to it.
+/// Returns the values of a `completion/complete` result. The specification limits them to 100; a server may send more.
 fn suggestions(result: &Body) -> Vec<String> {
     let completion = result.fields(["completion"]).and_then(|[completion]| completion);
     let values = completion.and_then(|c| body::fields(c.get().as_bytes(), ["values"])).and_then(|[values]| values);

@@ -1,6 +1,6 @@
-//! The questions before calls and runs that may destroy something, and what the user answered.
+//! Confirmations before calls and runs that may modify data, and the answers of this session.
 //!
-//! An answer holds for the definitions of tools that were seen with it: a server that changes a tool is asked about again.
+//! An answer applies to the tool definitions shown with it: when a server changes a tool, the user is asked again.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,22 +27,22 @@ use crate::{
 
 use super::{Modal, Model, Pending};
 
-/// Tools of a run that its question lists.
+/// The most tools that the confirmation of a run lists.
 const LISTED: usize = 8;
 
-/// What the user said, until the end of the session.
+/// The user's answers, until the end of the session.
 #[derive(Default)]
 pub(super) struct Consent {
-    /// Tools that may be called without asking, as they were defined then.
+    /// Tools that may be called without a confirmation, with their definitions at that time.
     allowed: HashMap<ToolId, Option<Definition>>,
-    /// Servers whose hints are believed, with the definitions of their tools then.
-    believed: HashMap<ServerId, HashMap<Arc<str>, Definition>>,
+    /// Servers whose annotations are trusted, with the definitions of their tools at that time.
+    trusted_for_session: HashMap<ServerId, HashMap<Arc<str>, Definition>>,
 }
 
-/// A tool that the user has to be asked about.
+/// A tool that needs a confirmation.
 struct Concern {
     hints: Hints,
-    /// Whether the server's hints decide whether it is asked about.
+    /// Whether the server's annotations decide whether it needs one.
     relied_upon: bool,
     /// Whether the user answered for an earlier definition of it.
     changed: bool,
@@ -52,77 +52,74 @@ fn definition(read_model: &ConsoleState, tool: &ToolId) -> Option<Definition> {
     read_model.tool(tool).map(|tool| tool.definition())
 }
 
-/// The definitions of all tools of a server, or of a group.
+/// Returns the definitions of all tools of a server, or of a group.
 fn definitions(read_model: &ConsoleState, server: &ServerId) -> HashMap<Arc<str>, Definition> {
     let own = read_model.server(server).into_iter().chain(read_model.members(server));
     let names: BTreeSet<Arc<str>> = own.flat_map(|server| server.catalog.tools.iter().map(|tool| tool.name.clone())).collect();
-    let of = |name: Arc<str>| Some((name.clone(), definition(read_model, &ToolId::new(server.clone(), name))?));
-    names.into_iter().filter_map(of).collect()
+    let with_definition = |name: Arc<str>| Some((name.clone(), definition(read_model, &ToolId::new(server.clone(), name))?));
+    names.into_iter().filter_map(with_definition).collect()
 }
 
 impl Model {
-    /// Why the user has to be asked about a tool, by the rule of the configuration; `None` when not.
+    /// Returns why a tool needs a confirmation, by the rule of the configuration; `None` if it does not.
     fn concern(&self, tool: &ToolId) -> Option<Concern> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         let now = definition(read_model, tool);
         let allowed = self.consent.allowed.get(tool);
         if allowed.is_some_and(|then| *then == now) {
             return None;
         }
-        let then = self.consent.believed.get(&tool.server).map(|known| known.get(&tool.name).copied());
-        let believed = then.is_some_and(|then| then.is_some() && then == now);
+        let then = self.consent.trusted_for_session.get(&tool.server).map(|known| known.get(&tool.name).copied());
+        let trusted_for_session = then.is_some_and(|then| then.is_some() && then == now);
         let policy = match self.confirm {
-            ConfirmPolicy::Untrusted if believed => ConfirmPolicy::Destructive,
+            ConfirmPolicy::Untrusted if trusted_for_session => ConfirmPolicy::Destructive,
             policy => policy,
         };
         let hints = needs_confirmation(tool, read_model, policy)?;
         let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, read_model);
-        Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !believed) })
+        Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !trusted_for_session) })
     }
 
-    /// The question before a call that may destroy something, if it is to be asked; `times` says how
-    /// often it would be fired, when that is not once.
+    /// Returns the confirmation of a call that may modify data, if one is needed; `times` says how
+    /// often it would be sent, if more than once.
     pub(super) fn destroy_question(&self, operation: &Operation, times: &str) -> Option<Confirm> {
         let Operation::Tool { tool, .. } = operation else { return None };
         let Concern { hints, relied_upon, changed } = self.concern(tool)?;
         let claim = if relied_upon {
-            format!("The server says of it: {}.", hints.words())
+            format!("The server calls it {}.", hints.words())
         } else {
-            format!(
-                "Its server is not marked as trusted, so what it says of it ({}) is not relied upon; trusted = true in its table changes that.",
-                hints.words()
-            )
+            format!("The server calls it {}, but you have not marked the server as trusted (`trusted = true`).", hints.words())
         };
-        let again = if changed { "Its server has changed it since you answered for it. " } else { "" };
-        let name = self.feed.read_model.call_name(operation);
+        let changed_note = if changed { "The server has changed it since you answered. " } else { "" };
+        let name = self.mirror.read_model.call_name(operation);
         let (title, once) = if times.is_empty() {
-            (format!("Fire {name}?"), "fire this once".to_owned())
+            (format!("Call {name}?"), "call once".to_owned())
         } else {
-            (format!("Fire {name} {times}?"), format!("fire {times}"))
+            (format!("Call {name} {times}?"), format!("call {times}"))
         };
-        let believe = format!("fire, and believe {} in this session", tool.server);
-        let mut choices = vec![(Action::Yes, once.as_str()), (Action::Always, "fire, and do not ask again for this tool")];
+        let trust = format!("call, and trust {} for this session", tool.server);
+        let mut choices = vec![(Action::Yes, once.as_str()), (Action::Always, "call, and do not ask again for this tool")];
         if !relied_upon {
-            choices.push((Action::Believe, &believe));
+            choices.push((Action::TrustServer, &trust));
         }
-        choices.push((Action::No, "do not fire"));
-        let mut confirm = Confirm::new(title, format!("{again}This tool may change or destroy something. {claim}"), &choices);
-        confirm.about = vec![(tool.clone(), definition(&self.feed.read_model, tool))];
-        // Enter pressed once too often must not destroy what its own server says may be destroyed.
+        choices.push((Action::No, "do not call"));
+        let mut confirm = Confirm::new(title, format!("{changed_note}This tool may modify data. {claim}"), &choices);
+        confirm.about = vec![(tool.clone(), definition(&self.mirror.read_model, tool))];
+        // The cursor is on "no": an extra Enter must not start what the server itself calls destructive.
         if hints.may_destroy(true) {
             confirm.window.cursor = choices.len() - 1;
         }
         Some(confirm)
     }
 
-    /// The question before a run that calls tools of which the user would be asked one by one.
+    /// Returns the confirmation of a run whose tools need one.
     fn run_question(&self, name: &str, plan: &Plan) -> Option<Confirm> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         let names: BTreeSet<String> = catalog_lookup::tools_of(plan).into_iter().collect();
         let (mut lines, mut about, mut changed, mut destroys) = (vec![], vec![], false, false);
         for tool in names {
             let Some(target) = catalog_lookup::find_tool(read_model, &tool) else {
-                // Nothing is known of it yet; the run may find it.
+                // Not listed yet; the run may find it.
                 if self.confirm != ConfirmPolicy::Never {
                     lines.push(format!("{tool} (not listed now)"));
                     destroys = true;
@@ -142,10 +139,10 @@ impl Model {
         let more = lines.len().saturating_sub(LISTED);
         lines.truncate(LISTED);
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        let again = if changed { "A server has changed its tools since you answered for them. " } else { "" };
-        let text = format!("{again}This run may change or destroy something. It may call {}{more}.", lines.join(", "));
+        let changed_note = if changed { "A server has changed its tools since you answered. " } else { "" };
+        let text = format!("{changed_note}This run may modify data. It may call {}{more}.", lines.join(", "));
         let choices =
-            [(Action::Yes, "run this once"), (Action::Always, "run, and do not ask again for these tools"), (Action::No, "do not run")];
+            [(Action::Yes, "run once"), (Action::Always, "run, and do not ask again for these tools"), (Action::No, "do not run")];
         let mut confirm = Confirm::new(format!("Run {name}?"), text, &choices);
         confirm.about = about;
         if destroys {
@@ -154,30 +151,30 @@ impl Model {
         Some(confirm)
     }
 
-    /// Starts a run, after asking when it calls tools that may destroy something.
+    /// Starts a run, after a confirmation if its tools need one.
     pub(super) fn ask_or_run(&mut self, plan: &Plan, spec: Arc<RunSpec>) -> Vec<Cmd> {
         let Some(confirm) = self.run_question(&spec.workflow, plan) else { return self.begin_run(spec) };
         self.modals.push(Modal::Confirm(confirm, Pending::Run(spec)));
         vec![]
     }
 
-    /// Whether a tool that a question was about is defined otherwise now. Then the answer is for something else.
+    /// Returns whether the definition of a confirmed tool has changed meanwhile. The answer then applies to something else.
     pub(super) fn outdated(&mut self, confirm: &Confirm) -> bool {
-        let changed = confirm.about.iter().any(|(tool, then)| definition(&self.feed.read_model, tool) != *then);
+        let changed = confirm.about.iter().any(|(tool, then)| definition(&self.mirror.read_model, tool) != *then);
         if changed {
-            self.toast(NoticeLevel::Warn, "The server changed the tool while the question was open: nothing was sent. Look at it again.");
+            self.toast(NoticeLevel::Warn, "The server changed the tool while the question was open: nothing was sent. Check it again.");
         }
         changed
     }
 
-    /// Remembers until the end of the session what the answer says in addition to yes.
+    /// Remembers the "always" part of an answer until the end of the session.
     pub(super) fn allow(&mut self, answer: Action, confirm: &Confirm) {
         match answer {
             Action::Always => self.consent.allowed.extend(confirm.about.iter().cloned()),
-            Action::Believe => {
+            Action::TrustServer => {
                 for (tool, _) in &confirm.about {
-                    let known = definitions(&self.feed.read_model, &tool.server);
-                    self.consent.believed.insert(tool.server.clone(), known);
+                    let known = definitions(&self.mirror.read_model, &tool.server);
+                    self.consent.trusted_for_session.insert(tool.server.clone(), known);
                 }
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! Where the user is: what keys mean there, and which call is meant.
+//! The input context: which keymap contexts apply where the user is, and which call an action is about.
 
 use crate::{
     domain::id::CallId,
@@ -12,7 +12,7 @@ use crate::{
 use super::{Modal, Model};
 
 impl Model {
-    /// Whether letters go into a field.
+    /// Returns whether letters go into a field.
     pub fn typing(&self) -> bool {
         match self.modals.last() {
             Some(Modal::Help(_) | Modal::Palette(_) | Modal::Entry(..) | Modal::LongText(_)) => true,
@@ -24,7 +24,7 @@ impl Model {
         }
     }
 
-    /// The contexts in which keys are looked up, nearest first.
+    /// Returns the contexts in which keys are looked up, nearest first.
     pub fn contexts(&self) -> &'static [Context] {
         match self.modals.last() {
             Some(Modal::Help(_)) => &[Context::Help],
@@ -54,7 +54,7 @@ impl Model {
         }
     }
 
-    /// The actions beside those that the palette always offers that do something where one is, whatever the keys are.
+    /// Returns the actions enabled here that the palette does not always list, whatever their keys are.
     pub(super) fn acting_here(&self) -> Vec<Action> {
         let built_in = Keymap::built_in();
         let bound = |action| self.contexts().iter().any(|context| !built_in.keys_of(*context, action).is_empty());
@@ -62,13 +62,13 @@ impl Model {
         Action::ALL.iter().copied().filter(here).collect()
     }
 
-    /// The call that an action means: the one under the cursor of the pane with the focus.
+    /// Returns the call that an action is about: the one under the cursor of the focused pane.
     pub(super) fn meant_call(&self) -> Option<CallId> {
         if self.in_view() {
             return self.view_call();
         }
         match (self.focus, &self.detail) {
-            (Focus::Traffic, _) => self.traffic.selected(&self.feed.read_model).map(|c| c.id),
+            (Focus::Traffic, _) => self.traffic.selected(&self.mirror.read_model).map(|c| c.id),
             (_, Some(detail)) => detail.call(),
             _ => self.result.call(),
         }

@@ -1,4 +1,4 @@
-//! Copying: a menu of what can be copied here, and what is said about it afterwards.
+//! Copying: the menu of what can be copied here, and the message afterwards.
 
 use crate::{
     domain::{
@@ -17,28 +17,28 @@ use crate::{
         msg::Cmd,
         overlay::menu::{Menu, MenuRow},
         pane::detail::Detail,
+        tabs::View,
         tree::Node,
-        views::View,
     },
 };
 
 use super::{Choice, Modal, Model};
 
 impl Model {
-    /// Offers what can be copied here.
+    /// Opens the menu of what can be copied here.
     pub(super) fn ask_copy(&mut self) {
         let mut kinds: Vec<(CopyKind, char, &str, String)> = vec![];
         let value = match self.focus {
-            _ if self.in_view() => "result of the call under the cursor",
-            Focus::Servers | Focus::Info => "name, or the report of a failure",
+            _ if self.in_view() => "result of the selected call",
+            Focus::Servers | Focus::Info => "name, or failure report",
             Focus::Call => "arguments",
-            Focus::Traffic => "result of the call under the cursor",
-            Focus::Result | Focus::Detail => "value under the cursor",
+            Focus::Traffic => "result of the selected call",
+            Focus::Result | Focus::Detail => "selected value",
         };
         kinds.push((CopyKind::Value, 'y', "value", value.into()));
         if let Some(operation) = self.copied_operation() {
-            let http = self.feed.read_model.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
-            let json = if self.focus == Focus::Call && !self.in_view() { "the arguments" } else { "the whole result, or the arguments" };
+            let http = self.mirror.read_model.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
+            let json = if self.focus == Focus::Call && !self.in_view() { "arguments" } else { "complete result, or arguments" };
             kinds.push((CopyKind::Json, 'j', "JSON", json.into()));
             kinds.push((CopyKind::CallLine, 'c', "command line", "switchboard call …".into()));
             if http {
@@ -46,7 +46,7 @@ impl Model {
             }
         }
         if self.frames().is_some_and(|frames| !frames.pieces.is_empty()) {
-            kinds.push((CopyKind::Frames, 'f', "raw frames", "exactly as they crossed the wire".into()));
+            kinds.push((CopyKind::Frames, 'f', "raw frames", "exactly as sent and received".into()));
         }
         if let Some(server) = self.copied_server() {
             kinds.push((CopyKind::McpServers, 'm', "mcpServers entry", format!("{server}, for other clients' JSON")));
@@ -56,7 +56,7 @@ impl Model {
         self.modals.push(Modal::Menu(Menu { title: "Copy".into(), rows, ..Menu::default() }, choices));
     }
 
-    /// Copies, and says what was copied and what was changed for it. What is large is made ready elsewhere first.
+    /// Copies, and reports what was copied and what was changed for it. Large material is prepared in the background.
     pub(super) fn copy(&mut self, kind: CopyKind) -> Vec<Cmd> {
         let material = match kind {
             CopyKind::Value => self.value(),
@@ -75,22 +75,22 @@ impl Model {
             Ok(_) => vec![],
             Err(ticket) => {
                 self.copying = Some(ticket);
-                self.toast(NoticeLevel::Info, format!("Making {} ready for the clipboard …", size(bytes)));
+                self.toast(NoticeLevel::Info, format!("Preparing {} for the clipboard …", size(bytes)));
                 tasks.into_iter().map(Cmd::Work).collect()
             }
         }
     }
 
-    /// Puts what was made ready on the clipboard.
+    /// Puts the prepared text on the clipboard.
     pub(super) fn copied(&mut self, kind: CopyKind, mut copied: Copied) -> Vec<Cmd> {
-        let secrets: Vec<Secret> = self.feed.read_model.servers.iter().flat_map(|server| server.spec.secrets()).collect();
+        let secrets: Vec<Secret> = self.mirror.read_model.servers.iter().flat_map(|server| server.spec.secrets()).collect();
         let redactor = Redactor::new(&secrets);
         if redactor.finds(copied.text.as_bytes()) {
             redactor.redact_in(&mut copied.text);
             copied.notes.push("configured secrets are masked");
         }
         if copied.text.is_empty() {
-            self.toast(NoticeLevel::Info, "There is nothing to copy here.");
+            self.toast(NoticeLevel::Info, "Nothing to copy here.");
             return vec![];
         }
         let count = size(copied.text.len() as u64);
@@ -100,19 +100,19 @@ impl Model {
         vec![Cmd::Copy(copied.text)]
     }
 
-    /// What is written anew for the clipboard.
+    /// Returns the text of kinds that are written for the clipboard, not copied as received.
     fn written(&self, kind: CopyKind) -> Option<Copied> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match kind {
             CopyKind::CallLine => call_line(&self.copied_operation()?, read_model, &self.invocation),
             CopyKind::Curl => curl(&self.copied_operation()?, read_model),
             _ => Some(mcp_servers(&read_model.server(&self.copied_server()?.as_str().into())?.spec)),
         }
-        .map(said)
+        .map(escaped)
     }
 
     fn value(&self) -> Option<Material> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         if let Some(detail) = self.copied_detail() {
             return detail.copy(read_model);
         }
@@ -132,16 +132,16 @@ impl Model {
         text.map(|text| Material { pieces: vec![text.into()], decode: false })
     }
 
-    /// The call whose parts are copied: the one that is read, or the one under the cursor of a list.
+    /// Returns the call whose parts are copied: the open one, or the one under the cursor of a list.
     fn copied_detail(&self) -> Option<Call<'_>> {
         let made = |call: Option<CallId>| {
             let mut detail = Detail::default();
-            detail.show(call, &self.feed.read_model);
+            detail.show(call, &self.mirror.read_model);
             call.map(|_| Call::Made(Box::new(detail)))
         };
         match (self.views.current, self.focus) {
             (View::Console, Focus::Servers | Focus::Info | Focus::Call) => None,
-            (View::Console, Focus::Traffic) => made(self.traffic.selected(&self.feed.read_model).map(|c| c.id)),
+            (View::Console, Focus::Traffic) => made(self.traffic.selected(&self.mirror.read_model).map(|c| c.id)),
             (View::Console, Focus::Result | Focus::Detail) => Some(Call::Shown(self.shown())),
             _ => match &self.views.entry {
                 Some(entry) if entry.call().is_some() => Some(Call::Shown(&entry.detail)),
@@ -168,11 +168,11 @@ impl Model {
         Some(Material { pieces, decode: false })
     }
 
-    /// The call that a command line would make: the one shown, or the one in the form.
+    /// Returns the call that a command line would make: the one shown, or the one in the form.
     fn copied_operation(&self) -> Option<Operation> {
         match self.focus {
             Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.call.draft(),
-            _ => self.meant_call().and_then(|id| self.feed.read_model.call(id)).map(|call| call.spec.operation.clone()),
+            _ => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
         }
     }
 
@@ -187,9 +187,9 @@ impl Model {
 
 /// A call whose parts are copied.
 enum Call<'m> {
-    /// It is on the screen.
+    /// The one on the screen.
     Shown(&'m Detail),
-    /// It is not, and was taken together for this.
+    /// One that is not, built for this.
     Made(Box<Detail>),
 }
 
@@ -204,7 +204,7 @@ impl std::ops::Deref for Call<'_> {
     }
 }
 
-fn said(copied: Copied) -> Copied {
+fn escaped(copied: Copied) -> Copied {
     let mut shown = plain(&copied.text);
     shown.notes.extend(copied.notes);
     shown

@@ -1,4 +1,4 @@
-//! What actions do in the dialog on top: its list moves, it is answered, it closes.
+//! Actions in the dialog on top: moving in its list, answering, closing.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Model {
         match (action, self.modals.last()) {
             (Action::Quit, _) => self.quit(),
             (_, Some(Modal::Approval(_) | Modal::Confirm(_, Pending::Overwrite(..)))) if self.guard_left().is_some() => {
-                // A key typed ahead. More of them can be on their way.
+                // A key typed ahead. More of them may follow.
                 self.guard_answers();
                 vec![]
             }
@@ -52,7 +52,7 @@ impl Model {
                         self.modals.pop();
                         let key =
                             self.keymap.key(&[Context::Global], Action::Review).unwrap_or_else(|| format!(":{}", Action::Review.name()));
-                        self.toast(NoticeLevel::Warn, format!("The project was not approved; {key} shows it again."));
+                        self.toast(NoticeLevel::Warn, format!("Project not approved: none of it is used. {key} shows the approval again."));
                         self.rejected = Some(prompt);
                         Self::request(ConsoleRequest::Reject)
                     }
@@ -62,8 +62,8 @@ impl Model {
             (_, Some(Modal::Confirm(confirm, _))) => {
                 let chosen = if action == Action::Choose { confirm.chosen() } else { Some(action) };
                 match chosen.unwrap_or(Action::No) {
-                    // The key of an answer that this question does not have answers nothing.
-                    Action::Yes | Action::Always | Action::Believe if !self.is_enabled(action) => vec![],
+                    // A key for an answer that this question does not offer is ignored.
+                    Action::Yes | Action::Always | Action::TrustServer if !self.is_enabled(action) => vec![],
                     answer => self.confirmed(answer),
                 }
             }
@@ -110,13 +110,13 @@ impl Model {
         }
     }
 
-    /// An approval or a confirmation opens that the user did not ask for now: keys on their way to something else must
+    /// Locks the answers of an approval or confirmation that opened unrequested: keys typed for something else must
     /// not answer it.
     pub(super) fn guard_answers(&mut self) {
-        self.answers_from = self.now.max(self.feed.last).plus(GUARD);
+        self.answers_from = self.now.max(self.mirror.last).plus(GUARD);
     }
 
-    /// How long such a dialog takes no answer yet.
+    /// Returns how long the answers of such a dialog are still locked.
     pub fn guard_left(&self) -> Option<Duration> {
         let guarded = matches!(self.modals.last(), Some(Modal::Approval(_) | Modal::Confirm(_, Pending::Overwrite(..))));
         Some(self.answers_from.since(self.now)).filter(|left| guarded && !left.is_zero())
@@ -124,7 +124,7 @@ impl Model {
 
     pub(super) fn modal_move(&mut self, to: Move) {
         let height = usize::from(self.layout.screen.height.saturating_sub(6)).max(1);
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 let rows = help.len(&self.keymap, &self.theme);
@@ -157,8 +157,8 @@ impl Model {
     }
 
     pub(super) fn inbox(&mut self) {
-        if self.feed.read_model.asks.is_empty() {
-            self.toast(NoticeLevel::Info, "No server asks anything.");
+        if self.mirror.read_model.asks.is_empty() {
+            self.toast(NoticeLevel::Info, "No questions from servers.");
         } else {
             self.open_inbox(None);
         }
@@ -175,7 +175,7 @@ impl Model {
 
     pub(super) fn inbox_act(&mut self, action: Action) -> Vec<Cmd> {
         let Some(Modal::Inbox(inbox)) = self.modals.last_mut() else { return vec![] };
-        if inbox.guarded(self.now) && matches!(action, Action::Answer | Action::Decline | Action::Withdraw) {
+        if inbox.guarded(self.now) && matches!(action, Action::Answer | Action::Decline | Action::CancelQuestion) {
             return vec![];
         }
         let shown = inbox.shown().map(|ask| ask.id);
@@ -184,13 +184,13 @@ impl Model {
         match action {
             Action::Answer => self.answer(),
             Action::Decline => tell(Answer::Decline),
-            Action::Withdraw => tell(Answer::Cancel),
+            Action::CancelQuestion => tell(Answer::Cancel),
             Action::AnswerFile => {
                 self.ask_answer_file();
                 vec![]
             }
             Action::NextQuestion => {
-                inbox.next(&self.feed.read_model);
+                inbox.next(&self.mirror.read_model);
                 vec![]
             }
             Action::OpenUrl => url.map(Cmd::OpenUrl).into_iter().collect(),
@@ -200,7 +200,7 @@ impl Model {
     }
 
     pub(super) fn quit(&mut self) -> Vec<Cmd> {
-        let (calls, runs) = (self.feed.read_model.running, self.feed.read_model.runs.running);
+        let (calls, runs) = (self.mirror.read_model.running, self.mirror.read_model.runs.running);
         if (calls == 0 && runs == 0) || self.engine_gone {
             return vec![Cmd::Quit];
         }
@@ -209,7 +209,7 @@ impl Model {
         let text = match runs {
             0 => format!("{} still running. Leaving cancels {}.", count(calls, "call"), them(calls)),
             n => format!(
-                "{} of workflows under way. Leaving interrupts {}; {key} in the workflows goes on with what was interrupted.",
+                "{} still running. Leaving interrupts {}; {key} in the workflows view resumes interrupted runs.",
                 count(n, "run"),
                 them(n),
                 key = self.keymap.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default(),
@@ -222,7 +222,7 @@ impl Model {
 
     pub(super) fn confirmed(&mut self, answer: Action) -> Vec<Cmd> {
         let Some(Modal::Confirm(confirm, pending)) = self.modals.pop() else { return vec![] };
-        let agreed = matches!(answer, Action::Yes | Action::Always | Action::Believe);
+        let agreed = matches!(answer, Action::Yes | Action::Always | Action::TrustServer);
         if agreed && self.outdated(&confirm) {
             return vec![];
         }
@@ -239,7 +239,7 @@ impl Model {
         }
     }
 
-    /// Shows the question about a rejected project again.
+    /// Shows the approval of a rejected project again.
     pub(super) fn review_project(&mut self) {
         match self.rejected.take() {
             Some(prompt) => self.approval = Some(prompt),

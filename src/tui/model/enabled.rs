@@ -1,22 +1,22 @@
-//! Which actions do something where the user is.
+//! Which actions are enabled where the user is.
 
 use crate::tui::{action::Action, layout::Focus, tree::Node};
 
 use super::{Modal, Model};
 
 impl Model {
-    /// Whether an action would do something now, for the footer.
+    /// Returns whether an action would have an effect now, for the footer.
     pub fn is_enabled(&self, action: Action) -> bool {
-        if let Some(sense) = self.policy_makes_sense(action) {
+        if let Some(sense) = self.policy_enabled(action) {
             return sense;
         }
-        if let Some(sense) = self.view_makes_sense(action) {
+        if let Some(sense) = self.view_enabled(action) {
             return sense;
         }
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match action {
             Action::Cancel => self.meant_call().and_then(|id| read_model.call(id)).is_some_and(|c| c.settled.is_none()),
-            Action::Refire | Action::EditAgain => self.focus != Focus::Call && self.meant_call().is_some(),
+            Action::SendAgain | Action::EditAgain => self.focus != Focus::Call && self.meant_call().is_some(),
             Action::Restart | Action::Disable | Action::Refresh => {
                 matches!(self.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
             }
@@ -37,7 +37,7 @@ impl Model {
             Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),
             Action::NextMatch | Action::PreviousMatch => !self.shown().needle().is_empty(),
             Action::OpenMedia => self.shown().has_media(),
-            Action::Yes | Action::Always | Action::Believe | Action::No => match self.modals.last() {
+            Action::Yes | Action::Always | Action::TrustServer | Action::No => match self.modals.last() {
                 Some(Modal::Confirm(confirm, _)) => confirm.offers(action),
                 _ => true,
             },

@@ -1,4 +1,4 @@
-//! What events of the engine change: panes take them in, questions open, notices are told.
+//! Handles events of the engine: updates panes, opens questions, shows notices.
 
 use std::sync::Arc;
 
@@ -9,32 +9,32 @@ use crate::{
         id::AskId,
         read_model::ConsoleState,
     },
-    tui::{action::Action, keymap::Context, msg::Cmd, overlay::inbox::Inbox, strip::Strip},
+    tui::{action::Action, activity::Activity, keymap::Context, msg::Cmd, overlay::inbox::Inbox},
 };
 
 use super::{Modal, Model};
 
 impl Model {
     pub(super) fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
-        for event in events.iter().filter(|e| e.seq > self.feed.read_model.seq) {
+        for event in events.iter().filter(|e| e.seq > self.mirror.read_model.seq) {
             self.views.push(event);
         }
-        let changes = self.feed.apply(events);
-        self.now = self.now.max(self.feed.last);
-        changes.calls.iter().filter_map(|id| self.feed.read_model.call(*id)).for_each(|call| self.strip.note(call));
+        let changes = self.mirror.apply(events);
+        self.now = self.now.max(self.mirror.last);
+        changes.calls.iter().filter_map(|id| self.mirror.read_model.call(*id)).for_each(|call| self.activity.note(call));
         if changes.lists {
-            self.strip.retain(&self.feed.read_model);
-            self.tree.rebuild(&self.feed.read_model);
-            self.call.sync(&self.feed.read_model);
+            self.activity.retain(&self.mirror.read_model);
+            self.tree.rebuild(&self.mirror.read_model);
+            self.call.sync(&self.mirror.read_model);
             if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
-                palette.refresh(&self.feed.read_model);
+                palette.refresh(&self.mirror.read_model);
             }
         }
         for detail in self.detail.iter_mut().chain([&mut self.result]) {
             changes.frames.iter().for_each(|frame| detail.frame(frame));
-            detail.drop_old_frames(&self.feed.read_model);
+            detail.drop_old_frames(&self.mirror.read_model);
             if detail.call().is_some_and(|call| changes.calls.contains(&call)) {
-                detail.sync(&self.feed.read_model);
+                detail.sync(&self.mirror.read_model);
             }
         }
         for notice in &changes.notices {
@@ -51,36 +51,36 @@ impl Model {
         self.burst_events(&changes.calls)
     }
 
-    /// Goes on from a new snapshot after the feed fell behind by `missed` events.
+    /// Continues from a new snapshot after the console missed `missed` events.
     pub fn resync(&mut self, read_model: ConsoleState, missed: u64) {
-        self.feed.read_model = read_model;
-        self.views.resync(&self.feed.read_model);
+        self.mirror.read_model = read_model;
+        self.views.resync(&self.mirror.read_model);
         if let Some(entry) = &mut self.views.entry {
-            entry.detail.sync(&self.feed.read_model);
+            entry.detail.sync(&self.mirror.read_model);
         }
-        self.strip = Strip::of(&self.feed.read_model);
-        self.tree.rebuild(&self.feed.read_model);
-        self.call.sync(&self.feed.read_model);
+        self.activity = Activity::of(&self.mirror.read_model);
+        self.tree.rebuild(&self.mirror.read_model);
+        self.call.sync(&self.mirror.read_model);
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
         for detail in self.detail.iter_mut().chain([&mut self.result]).chain(entry) {
-            detail.resync(&self.feed.read_model);
+            detail.resync(&self.mirror.read_model);
         }
         self.close_answered();
         self.burst_resync();
-        self.toast(NoticeLevel::Warn, format!("The console fell behind by {missed} events; it has caught up."));
-        self.settle();
+        self.toast(NoticeLevel::Warn, format!("The console missed {missed} events; the state is up to date again."));
+        self.reconcile();
     }
 
-    /// A question came: it opens by itself only where it cannot steal letters or cover another dialog.
+    /// Handles a new question: it opens unrequested only where it cannot take letters or cover another dialog.
     ///
-    /// One that a policy answers is no news, and neither is one that is answered already.
+    /// A question that a policy answers, or that was answered already, is not shown.
     pub(super) fn asked(&mut self, ask: &Ask) {
-        // What a policy answers is nobody's business here.
-        let waits = self.feed.read_model.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
-        if !waits || !self.feed.read_model.asks.iter().any(|open| open.id == ask.id) {
+        // A policy answers it: there is nothing to show.
+        let waits = self.mirror.read_model.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.mirror.read_model.asks.iter().any(|open| open.id == ask.id) {
             return;
         }
-        // Many calls under way take no letters, and would wait for the answer for ever.
+        // A burst takes no letters, and would wait for the answer forever.
         let free = matches!(self.modals.last(), None | Some(Modal::Burst(_)));
         if free && !self.typing() {
             self.open_inbox(Some(ask.id));
@@ -89,11 +89,11 @@ impl Model {
             }
         } else {
             let key = self.inbox_key();
-            self.toast(NoticeLevel::Warn, format!("{} asks something: {key} opens the inbox.", ask.server));
+            self.toast(NoticeLevel::Warn, format!("Question from {} · {key} to answer", ask.server));
         }
     }
 
-    /// The key that opens the inbox where the user is now.
+    /// Returns the key that opens the inbox in the current context.
     pub fn inbox_key(&self) -> String {
         let here = self.keymap.key(self.contexts(), Action::Inbox);
         here.or_else(|| self.keymap.key(&[Context::Global], Action::Inbox)).unwrap_or_default()
@@ -101,13 +101,13 @@ impl Model {
 
     pub(super) fn open_inbox(&mut self, ask: Option<AskId>) {
         let mut inbox = Box::<Inbox>::default();
-        inbox.show(ask, &self.feed.read_model);
+        inbox.show(ask, &self.mirror.read_model);
         self.modals.push(Modal::Inbox(inbox));
     }
 
-    /// Goes on to the next question when the one shown is gone; closes the inbox after the last.
+    /// Goes to the next question when the one shown was closed; closes the inbox after the last.
     pub(super) fn close_answered(&mut self) {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         self.modals.retain_mut(|modal| match modal {
             Modal::Inbox(inbox) => {
                 inbox.show(None, read_model);

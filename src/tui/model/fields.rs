@@ -1,4 +1,4 @@
-//! Help with one field: many lines, `$EDITOR`, the server's suggestions; answers from a file.
+//! Editing one field: multi-line editor, `$EDITOR`, completions of the server; answers from a file.
 
 use crate::{
     domain::event::NoticeLevel,
@@ -8,15 +8,15 @@ use crate::{
 use super::{Modal, Model};
 
 impl Model {
-    /// Opens the field under the cursor in many lines.
+    /// Opens the field under the cursor in the multi-line editor.
     pub(super) fn long_text(&mut self) {
         match self.call.field_text() {
             Some((path, name, text)) => self.modals.push(Modal::LongText(Box::new(LongText::new(path, name, &text)))),
-            None => self.toast(NoticeLevel::Info, "This field holds no text."),
+            None => self.toast(NoticeLevel::Info, "This field has no text to edit."),
         }
     }
 
-    /// Takes the text back into its field.
+    /// Writes the text back into its field.
     pub(super) fn long_text_done(&mut self) {
         if let Some(Modal::LongText(long)) = self.modals.pop() {
             self.call.set_field(&long.path, &long.text());
@@ -26,7 +26,7 @@ impl Model {
     /// Opens the field under the cursor in `$EDITOR`.
     pub(super) fn field_editor(&mut self) -> Vec<Cmd> {
         let Some((path, _, text)) = self.call.field_text() else {
-            self.toast(NoticeLevel::Info, "This field holds no text.");
+            self.toast(NoticeLevel::Info, "This field has no text to edit.");
             return vec![];
         };
         self.in_editor = Some(path);
@@ -38,7 +38,7 @@ impl Model {
         match (edited, field) {
             (Ok(text), Some(path)) => {
                 let before = self.call.text_at(&path).unwrap_or_default();
-                // Editors end the last line, whether the text did or not.
+                // Editors add a line feed to the last line, whether the text had one or not.
                 let text = match text.strip_suffix('\n') {
                     Some(cut) if !before.ends_with('\n') => cut,
                     _ => &text,
@@ -51,11 +51,11 @@ impl Model {
         vec![]
     }
 
-    /// Puts the text of a file into the answer of the inbox.
+    /// Copies the text of a file into the answer of the inbox.
     pub(super) fn answer_text(&mut self, read: Result<String, String>) {
         let taken = match (read, self.modals.last_mut()) {
             (Ok(text), Some(Modal::Inbox(inbox))) => inbox.set_answer(&text),
-            (Ok(_), _) => Err("The question is gone; the file was not used.".into()),
+            (Ok(_), _) => Err("The question was closed; the file was not used.".into()),
             (Err(why), _) => Err(why),
         };
         if let Err(why) = taken {

@@ -1,8 +1,8 @@
-//! Pictures of every view in every size and theme: where which colour stands, and what is told without any.
+//! Snapshots of the styles of every view in every size and theme, and of the words that must be readable without colour.
 //!
-//! Letters are held by the snapshots of the views themselves; these hold the styles, each by the roles that have
-//! just this style, or by its colours where no role has it. `GALLERY=folder cargo test --lib gallery` also writes
-//! every scene there as an SVG, to be looked at.
+//! The text is checked by the snapshots of the views themselves; these check the styles, each by the roles that have
+//! exactly this style, or by its colours if no role has it. `GALLERY=folder cargo test --lib gallery` also writes
+//! every scene there as an SVG file.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ use crate::tui::pictures;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
-/// A scene: how one comes to it, and what must be readable there whatever the colours are.
+/// A scene: the steps to it, and the words that must be readable without colours.
 struct Scene {
     name: &'static str,
     made: fn(u16, u16, Theme) -> Model,
@@ -41,8 +41,8 @@ fn policies(width: u16, height: u16, theme: Theme, pressed: &str) -> Model {
     m
 }
 
-fn flows(width: u16, height: u16, theme: Theme, told: bool, pressed: &str) -> Model {
-    let mut ran = harness(width, height, told);
+fn flows(width: u16, height: u16, theme: Theme, with_runs: bool, pressed: &str) -> Model {
+    let mut ran = harness(width, height, with_runs);
     ran.model.theme = theme;
     ran.keys(pressed);
     ran.model
@@ -86,7 +86,7 @@ const SCENES: &[Scene] = &[
     Scene { name: "flows_input", made: |w, h, t| flows(w, h, t, false, "down enter"), words: &["› userId", "string"] },
 ];
 
-/// A charge that fell back, opened at its attempts.
+/// Returns the model of a charge with a fallback, opened at its attempts.
 fn attempts(width: u16, height: u16, theme: Theme) -> Model {
     let mut m = policies(width, height, theme, "2 /");
     text(&mut m, "tool:charge");
@@ -97,7 +97,7 @@ fn attempts(width: u16, height: u16, theme: Theme) -> Model {
 type Named = (&'static str, fn() -> Theme);
 const THEMES: [Named; 3] = [("light", Theme::light), ("dark", Theme::dark), ("mono", Theme::mono)];
 
-/// The roles of a theme with what they look like.
+/// Returns the roles of a theme with their styles.
 fn roles(theme: &Theme) -> Vec<(&'static str, Style)> {
     vec![
         ("text", theme.text),
@@ -120,34 +120,34 @@ fn roles(theme: &Theme) -> Vec<(&'static str, Style)> {
     ]
 }
 
-/// What a style comes to on the theme's ground.
+/// Resolves a style on the theme's background.
 fn resolved(theme: &Theme, style: Style) -> (Color, Color, Modifier) {
     let text = theme.text.fg.unwrap_or(Color::Reset);
     (style.fg.unwrap_or(text), style.bg.unwrap_or(theme.background), style.add_modifier)
 }
 
-fn told((fg, bg, modifier): (Color, Color, Modifier)) -> String {
+fn format_style((fg, bg, modifier): (Color, Color, Modifier)) -> String {
     let bits: Vec<String> = modifier.iter_names().map(|(name, _)| format!("+{}", name.to_lowercase())).collect();
     format!("{fg}/{bg}{}", bits.concat())
 }
 
-/// The roles that look just like this cell; its colours, if there are none.
+/// Returns the roles that look like this cell; its colours, if there are none.
 fn role(theme: &Theme, cell: &Cell) -> String {
     let seen = (cell.fg, cell.bg, cell.modifier);
     if theme.mono {
-        // Half of the roles look the same here: what is seen is what counts.
+        // Half of the roles look the same in mono: the visible style counts.
         let names: Vec<String> = cell.modifier.iter_names().map(|(name, _)| name.to_lowercase()).collect();
         return if names.is_empty() { "·".into() } else { names.join("+") };
     }
     let names: Vec<&str> = roles(theme).into_iter().filter(|(_, s)| resolved(theme, *s) == seen).map(|(name, _)| name).collect();
     match names.as_slice() {
-        [] => told(seen),
+        [] => format_style(seen),
         ["text", ..] => "·".into(),
         names => names.join("="),
     }
 }
 
-/// The whole screen, each run of one style under its name.
+/// Dumps the whole screen, each run of one style under its name.
 fn dump(buf: &Buffer, theme: &Theme) -> String {
     let mut out = String::new();
     for y in 0..buf.area.height {
@@ -176,13 +176,13 @@ fn every_view_in_every_size_and_theme() {
             let theme = theme();
             let mut out = String::from("The theme:\n");
             for (name, style) in roles(&theme) {
-                let _ = writeln!(out, "{name} {}", told(resolved(&theme, style)));
+                let _ = writeln!(out, "{name} {}", format_style(resolved(&theme, style)));
             }
             for scene in SCENES {
                 let mut plain = (scene.made)(width, height, Theme::ansi());
                 let mut m = (scene.made)(width, height, theme);
                 let shown = frame(&mut m);
-                // Without colours some more signs stand there, such as the brackets of a tab; with them, none.
+                // The mono theme draws some more characters, such as the brackets of a tab; coloured themes do not.
                 assert!(theme.mono || shown == frame(&mut plain), "a theme changes no letter: {} in {theme_name}", scene.name);
                 let buf = buffer(&mut m);
                 let _ = write!(out, "\n== {}\n{}", scene.name, dump(&buf, &theme));
@@ -205,7 +205,7 @@ fn every_view_in_every_size_and_theme() {
             insta::assert_snapshot!(format!("gallery_{theme_name}_{width}x{height}"), out);
         }
     }
-    assert!(missing.is_empty(), "not told without colours:\n{}", missing.join("\n"));
+    assert!(missing.is_empty(), "not readable without colours:\n{}", missing.join("\n"));
 }
 
 #[test]

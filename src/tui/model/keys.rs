@@ -1,4 +1,4 @@
-//! Input: fields first, then the keymap, then whatever the pane itself understands.
+//! Routes key input: fields first, then the keymap, then the pane's own keys.
 
 use crokey::KeyCombination;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -10,6 +10,7 @@ use crate::tui::{
     layout::Focus,
     msg::Cmd,
     pane::call::KeyOutcome,
+    tree::{FilterEnd, Folding},
     widget::{form::FormView, window::Move},
 };
 
@@ -37,10 +38,10 @@ impl Model {
             Lookup::Nothing => {
                 let broken = self.sequence.len() > 1;
                 self.sequence.clear();
-                // The key that broke a sequence may mean something by itself.
+                // The key that ends a sequence may have a meaning of its own.
                 match broken {
                     true => self.key(key),
-                    // What a form means by letters is in the keymap, under names; unbound there, they mean nothing.
+                    // The letters of a form are in the keymap, as named actions; unbound, they have no meaning.
                     false if self.contexts().contains(&Context::Form) && FormView::is_command(key) => vec![],
                     false => self.raw_key(key),
                 }
@@ -48,7 +49,7 @@ impl Model {
         }
     }
 
-    /// Does in the form of the pane or dialog what an action means there.
+    /// Performs the action in the form of the pane or dialog.
     pub(super) fn form_act(&mut self, action: Action) -> Vec<Cmd> {
         match FormView::command_of(action) {
             Some(code) if self.contexts().contains(&Context::Form) => self.raw_key(KeyEvent::new(code, KeyModifiers::NONE)),
@@ -56,8 +57,8 @@ impl Model {
         }
     }
 
-    /// Whether a form takes a key although it is bound: Enter may mean the next item, Escape ends
-    /// typing first, Tab goes from field to field; what makes no sense now may be the form's own.
+    /// Returns whether a form takes a key although it is bound: Enter may add the next item, Escape first ends
+    /// typing, Tab goes from field to field; a key whose action is disabled may be the form's own.
     fn is_the_forms(&self, key: KeyEvent, action: Action) -> bool {
         let plain = key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
         match self.modals.last() {
@@ -82,12 +83,12 @@ impl Model {
         }
     }
 
-    /// A key that means nothing to the keymap.
+    /// Handles a key that is not in the keymap.
     fn raw_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         if self.modals.is_empty() && self.in_view() {
             return self.view_key(key);
         }
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 edit(&mut help.search, key);
@@ -133,9 +134,9 @@ impl Model {
         if let Some(filter) = self.tree.filter() {
             let mut filter = filter.to_owned();
             if edit(&mut filter, key) {
-                self.tree.set_filter(Some(filter), false, &self.feed.read_model);
+                self.tree.set_filter(filter, &self.mirror.read_model);
             } else if key.code == KeyCode::Backspace {
-                self.tree.set_filter(None, false, &self.feed.read_model);
+                self.tree.end_filter(FilterEnd::Cancel, &self.mirror.read_model);
             }
             return vec![];
         }
@@ -151,7 +152,7 @@ impl Model {
         }
     }
 
-    /// Moves in a pane, whether it has the focus or not.
+    /// Moves the cursor of a pane, whether it has the focus or not.
     pub(super) fn move_in(&mut self, pane: Focus, action: Action) {
         let page = self.layout.place(pane).map_or(1, |place| usize::from(place.height.saturating_sub(3)).max(1));
         let to = match action {
@@ -164,7 +165,7 @@ impl Model {
             Action::Left | Action::Right => return self.sideways(pane, action, page),
             _ => return,
         };
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match pane {
             Focus::Servers => {
                 self.end_detail();
@@ -190,9 +191,9 @@ impl Model {
     }
 
     fn sideways(&mut self, pane: Focus, action: Action, page: usize) {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         match pane {
-            Focus::Servers => self.tree.fold(Some(action == Action::Right), read_model),
+            Focus::Servers => self.tree.fold(if action == Action::Right { Folding::Unfold } else { Folding::Fold }, read_model),
             Focus::Result => self.result.act(action, read_model, page),
             Focus::Detail => {
                 if let Some(detail) = &mut self.detail {
@@ -204,7 +205,7 @@ impl Model {
     }
 }
 
-/// Edits a line of text at its end; whether it changed.
+/// Edits a line of text at its end; returns whether it changed.
 fn edit(text: &mut String, key: KeyEvent) -> bool {
     match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
         (KeyCode::Char(c), false) => {

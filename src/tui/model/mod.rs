@@ -1,14 +1,14 @@
-//! The console's state and what changes it: `update` takes a message and gives commands. Nothing waits here.
+//! The model: the console's state, and `update`, which takes a message and returns commands. Nothing waits here.
 //!
-//! What comes in: `keys`, `mouse`, `paste` and `choices` route input, `events` takes in what the engine tells. `context` says
-//! where the user is, `sense` what does something there.
+//! Input: `keys`, `mouse`, `paste` and `choices` route input, `events` handles the events of the engine. `context` says
+//! where the user is, `enabled` which actions apply there.
 //!
-//! What is done: `act` sends an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
-//! `calls` fires and answers, `consent` asks before what may destroy something, `burst` fires many, `results` asks things of results, `copy` copies, `fields` and `complete`
-//! help with typing, `tell` says something in the corner.
+//! Actions: `act` passes an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
+//! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `results` searches, filters and saves results, `copy` copies, `fields` and `complete`
+//! help with typing, `toasts` shows messages in the corner.
 //!
-//! `setup` makes the first state, `settle` brings it in order after each message, `modal` has the dialogs. Named by the
-//! loop and by `view`, which draws it.
+//! `setup` creates the first state, `reconcile` brings it in order after each message, `modal` has the dialogs. Used by the
+//! loop and by `draw`.
 
 mod act;
 mod burst;
@@ -43,18 +43,18 @@ use crate::domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, read
 
 use super::{
     ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Preferences,
+    activity::Activity,
     background::{Done, Job, JobHandle, Worked},
     copying::Invocation,
     keymap::Keymap,
     layout::{Divider, Focus, Layout, Room},
     msg::{Cmd, Msg},
-    overlay::{toast::Toast, welcome::Offer},
+    overlay::{toast::Toast, welcome::WelcomeState},
     pane::{DrawContext, call::CallPane, detail::Detail, info::InfoPane, row_detail::RowDetail, traffic::TrafficPane},
-    state_mirror::Feed,
-    strip::Strip,
+    state_mirror::StateMirror,
+    tabs::Views,
     theme::Theme,
     tree::{Node, Tree},
-    views::Views,
 };
 
 use self::consent::Consent;
@@ -64,7 +64,7 @@ pub use self::{
     setup::Setup,
 };
 
-/// The panes and dialogs, to be drawn.
+/// The panes and dialogs to draw.
 pub struct Parts<'m> {
     /// The tree.
     pub tree: &'m Tree,
@@ -82,21 +82,21 @@ pub struct Parts<'m> {
     pub modals: &'m mut [Modal],
 }
 
-/// The whole state.
+/// The complete state.
 pub struct Model {
     /// The read model as of the last event.
-    pub feed: Feed,
+    pub mirror: StateMirror,
     /// Now, on the engine's clock.
     pub now: Stamp,
-    /// Steps of animation.
-    pub beat: u64,
+    /// Animation steps so far.
+    pub tick: u64,
     /// The colours.
     pub theme: Theme,
     /// The keys.
     pub keymap: Keymap,
     /// The configuration's name.
     pub title: String,
-    /// The places of everything.
+    /// The layout of the panes.
     pub layout: Layout,
     /// The pane with the focus.
     pub focus: Focus,
@@ -106,9 +106,9 @@ pub struct Model {
     pub call: CallPane,
     /// Its result.
     pub result: Detail,
-    /// A call of the traffic list, when one is open.
+    /// The open call of the traffic list.
     pub detail: Option<Detail>,
-    /// Work left by pages that were closed.
+    /// Background jobs left by pages that were closed.
     left: Vec<Job>,
     /// The server pane's scroll.
     pub info: InfoPane,
@@ -117,53 +117,53 @@ pub struct Model {
     /// Traffic, timeline and health.
     pub views: Views,
     /// The last minute of every server.
-    pub strip: Strip,
+    pub activity: Activity,
     /// Dialogs, the last one on top.
     pub modals: Vec<Modal>,
     /// Messages in the corner.
     pub toasts: Vec<Toast>,
-    /// Keys of a sequence that is not finished.
+    /// The keys of an unfinished sequence.
     pub sequence: Vec<KeyCombination>,
     size: (u16, u16),
     zoom: bool,
-    strip_shown: bool,
+    activity_shown: bool,
     room: Room,
     /// The border that is being dragged.
     drag: Option<Divider>,
     mouse: bool,
-    /// What the user said of tools and servers, in this session.
+    /// The user's answers about tools and servers in this session.
     consent: Consent,
-    /// What the welcome has to offer.
-    offer: Option<Offer>,
-    /// A project's file that is to be approved as soon as no letter that is typed could be taken for the answer.
+    /// The servers that the welcome offers.
+    welcome_state: Option<WelcomeState>,
+    /// A project's file whose approval opens as soon as no typed letter could be taken for the answer.
     approval: Option<ApprovalPrompt>,
-    /// A project that the user rejected: nothing of it is used, and the question is shown again only on request.
+    /// A project that the user rejected: it is not used, and its approval opens again only on request.
     rejected: Option<ApprovalPrompt>,
-    /// Calls asked for whose ids are not known yet, by token.
+    /// Submitted calls whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
     engine_gone: bool,
     confirm: ConfirmPolicy,
     invocation: Invocation,
-    /// The field whose text is in `$EDITOR`; `None`: all arguments are.
+    /// The field whose text is in `$EDITOR`; `None` for all arguments.
     in_editor: Option<Path>,
-    /// The token of a call whose result is to be shown by itself.
+    /// The token of a call whose result opens unrequested.
     followed: Option<u64>,
-    /// Where the detail was opened from.
+    /// The pane from which the detail was opened.
     came_from: Focus,
     completing: complete::Completing,
-    /// Whether a search has not come to its end.
+    /// Whether a search is still running.
     searching: bool,
-    /// A large text that is made ready for the clipboard.
+    /// A large text that is being prepared for the clipboard.
     copying: Option<JobHandle>,
-    /// What was searched for in results, the newest last.
+    /// Earlier searches in results, the newest last.
     searches: Vec<String>,
-    /// Until then an approval or a confirmation that opened unasked takes no answer.
+    /// Until then the answers of an approval or confirmation that opened unrequested are locked.
     answers_from: Stamp,
 }
 
 impl Model {
-    /// Takes in a message.
+    /// Handles a message.
     pub fn update(&mut self, msg: Msg) -> Vec<Cmd> {
         let mut commands = match msg {
             Msg::Input(input) => self.input(input),
@@ -174,12 +174,12 @@ impl Model {
             Msg::Events(events) => self.events(&events),
             Msg::EngineGone => {
                 self.engine_gone = true;
-                self.toast(NoticeLevel::Error, "The engine has ended: nothing can be called any more. q leaves.");
+                self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent. q quits.");
                 vec![]
             }
-            Msg::Beat(now) => {
+            Msg::Tick(now) => {
                 self.now = self.now.max(now);
-                self.beat = self.beat.wrapping_add(1);
+                self.tick = self.tick.wrapping_add(1);
                 let mut commands = self.complete();
                 commands.extend(self.burst_more());
                 commands
@@ -209,12 +209,12 @@ impl Model {
                 vec![]
             }
         };
-        self.settle();
+        self.reconcile();
         commands.extend(self.take_tasks());
         commands
     }
 
-    /// The work that panes have come to need.
+    /// Collects the background jobs that panes created.
     fn take_tasks(&mut self) -> Vec<Cmd> {
         let mut tasks = std::mem::take(&mut self.left);
         tasks.extend(self.result.take_tasks());
@@ -228,14 +228,14 @@ impl Model {
         self.left.extend(self.detail.take().iter_mut().flat_map(Detail::close));
     }
 
-    /// Gives work that was done to whoever asked for it. What was made is moved there: a copy of a large tree would hold
-    /// up a frame.
+    /// Passes the result of a background job to its owner. It is moved there: a copy of a large tree would
+    /// delay a frame.
     fn worked(&mut self, worked: Worked) -> Vec<Cmd> {
         if let Done::Copied(kind, copied) = worked.done {
             let mine = self.copying.take_if(|ticket| *ticket == worked.ticket).is_some();
             return if mine { self.copied(kind, copied) } else { vec![] };
         }
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         let details = self.detail.iter_mut().chain([&mut self.result]);
         if let Some(detail) = { details }.find(|detail| detail.waits_for(&worked.ticket)) {
             detail.job_done(worked.done, read_model);
@@ -245,62 +245,62 @@ impl Model {
         vec![]
     }
 
-    /// Takes in what the user changed in the configuration.
+    /// Applies a changed configuration.
     fn updated(&mut self, update: ConsoleUpdate) {
         match update {
-            ConsoleUpdate::Preferences(taste) => {
-                let Preferences { theme, keymap, confirm } = *taste;
+            ConsoleUpdate::Preferences(preferences) => {
+                let Preferences { theme, keymap, confirm } = *preferences;
                 (self.theme, self.keymap, self.confirm) = (theme, keymap, confirm);
-                // A sequence that was begun may mean something else now.
+                // An unfinished sequence may have another meaning now.
                 self.sequence.clear();
-                self.toast(NoticeLevel::Info, "Colours, keys and questions are those of the changed configuration.");
+                self.toast(NoticeLevel::Info, "Configuration reloaded: theme, keys and confirmations.");
             }
-            ConsoleUpdate::Workflows(shelf) => self.flows_changed(&shelf),
+            ConsoleUpdate::Workflows(library) => self.flows_changed(&library),
             ConsoleUpdate::Past(runs) => self.views.flows.past = runs,
             ConsoleUpdate::Approval(prompt) => {
-                // What an open dialog shows is not what would be started now.
+                // The open dialog shows servers that are outdated now.
                 self.modals.retain(|modal| !matches!(modal, Modal::Approval(_)));
-                // Who rejected the project is not asked again because it has changed.
+                // After a rejection, a change of the project does not ask again.
                 (self.rejected, self.approval) = match self.rejected {
                     Some(_) => (prompt, None),
                     None => (None, prompt),
                 };
             }
-            ConsoleUpdate::Offer(offer) => self.offered(offer),
+            ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
         }
     }
 
-    /// Notes the time before a message is handled.
+    /// Sets the time before a message is handled.
     pub fn at(&mut self, now: Stamp) {
         self.now = self.now.max(now);
     }
 
-    /// The read model.
+    /// Returns the read model.
     pub fn read_model(&self) -> &ConsoleState {
-        &self.feed.read_model
+        &self.mirror.read_model
     }
 
-    /// What panes need to draw.
+    /// Returns what panes need to draw.
     pub fn look(&self) -> DrawContext<'_> {
         DrawContext {
-            read_model: &self.feed.read_model,
+            read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
-            now: self.now.max(self.feed.last),
-            tick: self.beat,
+            now: self.now.max(self.mirror.last),
+            tick: self.tick,
             focused: false,
         }
     }
 
-    /// The same beside the panes themselves: their widgets keep how far they are scrolled while they draw.
+    /// Returns the same with the panes themselves: their widgets update their scroll offset while they draw.
     pub fn parts(&mut self, focused: bool) -> (DrawContext<'_>, Parts<'_>) {
         let look = DrawContext {
-            read_model: &self.feed.read_model,
+            read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
-            now: self.now.max(self.feed.last),
-            tick: self.beat,
+            now: self.now.max(self.mirror.last),
+            tick: self.tick,
             focused,
         };
         let parts = Parts {

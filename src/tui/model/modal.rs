@@ -1,4 +1,4 @@
-//! The dialogs over the panes, and what each is for.
+//! The dialogs on top of the panes, and their purposes.
 
 use std::sync::Arc;
 
@@ -16,77 +16,77 @@ use crate::{
     },
 };
 
-/// A dialog over the panes.
+/// A dialog on top of the panes.
 pub enum Modal {
-    /// Keys.
+    /// The help.
     Help(Help),
-    /// Everything by name.
+    /// The command palette.
     Palette(Palette),
-    /// A question of Switchboard itself, and what depends on it.
+    /// A confirmation, and what depends on it.
     Confirm(Confirm, Pending),
-    /// Questions of servers.
+    /// The inbox: questions of servers.
     Inbox(Box<Inbox>),
-    /// A project's file.
+    /// The approval of a project's file.
     Approval(Approval),
-    /// Notices.
+    /// Past notifications.
     Notices(Notices),
-    /// Ways to get servers.
+    /// The welcome.
     Welcome(Welcome),
-    /// A line that is asked for, and what it is for.
+    /// A prompt, and its purpose.
     Entry(Box<TextPrompt>, Purpose),
-    /// A menu, and what its rows do.
+    /// A menu, and the effects of its rows.
     Menu(Menu, Vec<Choice>),
-    /// Many calls.
+    /// A burst.
     Burst(Box<Burst>),
-    /// A field's text.
+    /// The multi-line editor of a field.
     LongText(Box<LongText>),
-    /// What a workflow would call.
+    /// A dry run.
     Dry(DryRun),
 }
 
-/// What a line that is asked for is for.
+/// The purpose of a prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Purpose {
-    /// To be searched for in the result.
+    /// Search in the result.
     Search,
-    /// To filter the result.
+    /// Filter the result.
     JsonPath,
-    /// Where to save this.
+    /// Save this to a file.
     Save(Content),
-    /// The file that holds an answer.
+    /// Read an answer from a file.
     AnswerFile,
-    /// The fault to be made at a server or tool.
+    /// Inject a fault at a server or tool.
     Inject(Subject),
-    /// Which kept answers are forgotten.
+    /// Clear cached results.
     Purge,
-    /// How often, and how many at once.
+    /// Start a burst: how many calls, and how many in parallel.
     Burst(Box<CallSpec>),
-    /// What the workflow of these calls is called.
+    /// Name the workflow of these calls.
     Workflow(Vec<PastCall>),
 }
 
-/// What a row of a menu does.
+/// The effect of a row of a menu.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
-    /// Copies.
+    /// Copy this.
     Copy(CopyKind),
-    /// Asks where to save this; the name is the proposal.
+    /// Ask where to save this; the name is the default.
     Save(String, Content),
-    /// Opens this in another program.
+    /// Open this in another program.
     Open(String, Content),
 }
 
-/// What waits for an answer of the user.
+/// What a confirmation decides on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pending {
     /// Leaving.
     Quit,
-    /// Firing a call of a tool that may destroy something.
+    /// A call of a tool that may modify data.
     Fire(Box<CallSpec>, Option<Node>),
-    /// Firing it many times: how often, and how many at once.
+    /// A burst of it: how many calls, and how many in parallel.
     Burst(Box<CallSpec>, u64, usize),
-    /// Running a workflow that calls such tools.
+    /// A run of a workflow that calls such tools.
     Run(Arc<RunSpec>),
-    /// Writing over a file.
+    /// Overwriting a file.
     Overwrite(String, Content),
 }

@@ -1,9 +1,9 @@
-//! The mouse: what is under the pointer is what is meant.
+//! Mouse input: hit areas are found in the drawn screen.
 //!
-//! A click asks the picture itself: the screen is drawn once more into a scratch buffer, and what stands
-//! there tells what it is. A key that is shown anywhere (footer, dialogs, empty panes) is a button by that
-//! alone, and a row of any list is found by its distance from the row under the cursor. So whatever is
-//! drawn can be clicked, and drawing keeps no list of places.
+//! A click draws the screen once more into a scratch buffer and reads the cells under the
+//! pointer. A key that is shown anywhere (footer, dialogs, empty panes) is therefore a
+//! button, and a row of any list is found by its distance from the row under the cursor. Everything that is
+//! drawn can be clicked, and drawing maintains no list of hit areas.
 
 use crokey::KeyCombination;
 use crossterm::event::{KeyEvent, MouseButton, MouseEvent, MouseEventKind};
@@ -11,13 +11,13 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::tui::{
     action::Action,
+    draw,
     keymap::{self, Context},
     layout::Focus,
     msg::Cmd,
-    pane::{servers, strip},
-    tree::Node,
-    view,
-    views::{Part, View},
+    pane::{activity, servers},
+    tabs::{Part, View},
+    tree::{FilterEnd, Node},
     widget::window::Move,
 };
 
@@ -25,7 +25,7 @@ use super::{Modal, Model};
 
 /// Rows that one notch of the wheel scrolls.
 pub(super) const NOTCH: usize = 3;
-/// Views of a call at most: clicking on one turns through all of them at most once.
+/// The most views of a call: a click on one steps through all of them at most once.
 const MOST_TABS: usize = 8;
 /// Cells between a key and the next one in a row of keys.
 const GAP: usize = 3;
@@ -36,7 +36,7 @@ impl Model {
             MouseEventKind::ScrollUp => self.wheel(event, Action::Up),
             MouseEventKind::ScrollDown => self.wheel(event, Action::Down),
             MouseEventKind::Down(MouseButton::Left) => self.press(event),
-            // The other button steps out, as Escape does.
+            // The right button goes back, like Escape.
             MouseEventKind::Down(MouseButton::Right) => {
                 if self.close_choices() {
                     vec![]
@@ -95,8 +95,8 @@ impl Model {
         if y == self.layout.header.y || y == self.layout.footer.y {
             return self.press_key(&picture, x, y).unwrap_or_default();
         }
-        if self.layout.strip.is_some_and(|place| place.contains((x, y).into())) {
-            return self.press_strip(y);
+        if self.layout.activity.is_some_and(|place| place.contains((x, y).into())) {
+            return self.press_activity(y);
         }
         if self.in_view() {
             return match self.views.at(x, y) {
@@ -106,10 +106,10 @@ impl Model {
         }
         self.drag = self.layout.divider(x, y);
         let Some((pane, place)) = self.layout.at(x, y) else { return vec![] };
-        // Elsewhere than in the tree, a click takes what the filter found.
+        // Outside of the tree, a click accepts what the filter found.
         if pane != Focus::Servers && self.tree.filter().is_some() {
             let found = self.tree.selected().is_some();
-            self.tree.set_filter(None, found, &self.feed.read_model);
+            self.tree.end_filter(if found { FilterEnd::Accept } else { FilterEnd::Cancel }, &self.mirror.read_model);
         }
         if matches!(pane, Focus::Servers | Focus::Traffic) {
             return self.press_row(pane, place, y, &picture, x);
@@ -122,14 +122,14 @@ impl Model {
                 self.press_tab(x, y);
                 vec![]
             }
-            // Without colours a key looks like a name, and names are not all ours: there, only the footer is pressed.
+            // In mono a key looks like a name, and names can come from servers: there, only the footer is clickable.
             _ if !self.theme.mono && is_key(self, &picture, x, y) => self.press_key(&picture, x, y).unwrap_or_default(),
             Focus::Result | Focus::Detail => self.press_shown(&picture, place, x, y, was == pane, &|model, to| model.move_in(pane, to)),
             _ => vec![],
         }
     }
 
-    /// A click on the detail of a row of a view.
+    /// Handles a click on the detail of a row of a view.
     fn press_entry(&mut self, picture: &Buffer, place: Rect, x: u16, y: u16) -> Vec<Cmd> {
         let was = std::mem::replace(&mut self.views.part, Part::Entry);
         if y + 1 == place.bottom() {
@@ -142,7 +142,7 @@ impl Model {
         self.press_shown(picture, place, x, y, was == Part::Entry, &|model, to| model.view_move(Part::Entry, to))
     }
 
-    /// A click on a row of what a call brought: a second one opens or folds it, as one on its sign does.
+    /// Handles a click on a row of a result: a second one opens or folds it, like one on its fold sign.
     fn press_shown(&mut self, picture: &Buffer, place: Rect, x: u16, y: u16, focused: bool, go: &dyn Fn(&mut Model, Action)) -> Vec<Cmd> {
         let blank = |x| matches!(picture[(x, y)].symbol(), " " | "│" | "┃");
         let on_sign = matches!(picture[(x, y)].symbol(), "▾" | "▸") && (place.x..x).all(blank);
@@ -160,11 +160,11 @@ impl Model {
             };
             self.focus = pane;
             let again = was == pane && row == self.tree.window.cursor;
-            self.tree.put(row);
+            self.tree.move_to(row);
             self.end_detail();
             let folds = self.tree.row().is_some_and(|r| r.open.is_some());
             let on_sign = folds && matches!(picture[(x, y)].symbol(), "▾" | "▸");
-            // A second click opens; on something with a fold, it folds, as a click on its sign does.
+            // A second click opens; it folds what can be folded, like a click on the fold sign.
             return match (again, folds) {
                 _ if on_sign => self.act(Action::Fold),
                 (true, true) => self.act(Action::Fold),
@@ -173,30 +173,30 @@ impl Model {
             };
         }
         self.focus = pane;
-        let before = self.traffic.selected(&self.feed.read_model).map(|c| c.id);
-        let hit = self.traffic.click(&self.feed.read_model, place, y);
-        let again = hit && was == pane && before == self.traffic.selected(&self.feed.read_model).map(|c| c.id);
+        let before = self.traffic.selected(&self.mirror.read_model).map(|c| c.id);
+        let hit = self.traffic.click(&self.mirror.read_model, place, y);
+        let again = hit && was == pane && before == self.traffic.selected(&self.mirror.read_model).map(|c| c.id);
         if again { self.act(Action::Open) } else { vec![] }
     }
 
-    /// A click on a lane selects its server.
-    fn press_strip(&mut self, y: u16) -> Vec<Cmd> {
-        let Some(place) = self.layout.strip else { return vec![] };
-        if let Some(server) = strip::lane_at(&self.strip, self.look(), place, y) {
+    /// Selects the server of the lane that was clicked.
+    fn press_activity(&mut self, y: u16) -> Vec<Cmd> {
+        let Some(place) = self.layout.activity else { return vec![] };
+        if let Some(server) = activity::lane_at(&self.activity, self.look(), place, y) {
             if self.tree.filter().is_some() {
-                self.tree.set_filter(None, false, &self.feed.read_model);
+                self.tree.end_filter(FilterEnd::Cancel, &self.mirror.read_model);
             }
             self.end_detail();
             self.views.show(View::Console);
-            self.tree.reveal(&Node::Server(server), &self.feed.read_model);
+            self.tree.reveal(&Node::Server(server), &self.mirror.read_model);
             self.focus = Focus::Servers;
         }
         vec![]
     }
 
-    /// Whether a cell of the header is one of the badge that says that servers wait for answers.
+    /// Returns whether a cell of the header belongs to the badge for waiting questions.
     fn on_inbox_badge(&self, picture: &Buffer, x: u16) -> bool {
-        let Some(badge) = view::inbox_badge(self) else { return false };
+        let Some(badge) = draw::inbox_badge(self) else { return false };
         let (area, y) = (self.layout.header, self.layout.header.y);
         let row: Vec<&str> = (area.x..area.right()).map(|x| picture[(x, y)].symbol()).collect();
         let badge: Vec<String> = badge.chars().map(String::from).collect();
@@ -204,7 +204,7 @@ impl Model {
         start.is_some_and(|start| (start..start + badge.len()).contains(&usize::from(x - area.x)))
     }
 
-    /// The action of a form whose key and word are drawn at a cell: both, since a field may be named like a key.
+    /// Returns the action of a form whose key and label are drawn at a cell: both, since a field may be named like a key.
     fn inline_action(&self, picture: &Buffer, x: u16, y: u16) -> Option<Action> {
         let area = picture.area;
         let row: Vec<&str> = (area.x..area.right()).map(|x| picture[(x, y)].symbol()).collect();
@@ -228,7 +228,7 @@ impl Model {
         self.inline_action(picture, x, y).map(|action| self.form_act(action)).unwrap_or_default()
     }
 
-    /// Turns to the view whose word is under the pointer.
+    /// Switches to the view whose label is under the pointer.
     fn press_tab(&mut self, x: u16, y: u16) {
         if !self.picture()[(x, y)].symbol().chars().all(char::is_alphanumeric) {
             return;
@@ -277,8 +277,8 @@ impl Model {
         self.press_key(picture, x, y).unwrap_or_default()
     }
 
-    /// Steps the cursor of a list in a dialog from one row of the screen to another, which need not be as many
-    /// steps; whether it got there. Otherwise it stays where it was.
+    /// Moves the cursor of a list in a dialog from one row of the screen to another, which need not be as many
+    /// steps; returns whether it arrived. Otherwise the cursor is back where it was.
     fn choose_row(&mut self, from: u16, to: u16) -> bool {
         let (on, back) = if to >= from { (Move::On(1), Move::Back(1)) } else { (Move::Back(1), Move::On(1)) };
         let (mut row, mut steps) = (from, 0);
@@ -297,9 +297,9 @@ impl Model {
         row == to
     }
 
-    /// Brings the cursor of a pane to a row of the screen by as many steps as lie between.
+    /// Moves the cursor of a pane to a row of the screen, one step per row.
     fn go_to_row(&mut self, place: Rect, y: u16, go: &dyn Fn(&mut Model, Action)) {
-        // Rows can grow when the cursor comes to them, so look again.
+        // Rows can grow when the cursor reaches them, so check again.
         for _ in 0..3 {
             let picture = self.picture();
             let Some(row) = cursor_row(self, &picture, place) else { return };
@@ -311,7 +311,7 @@ impl Model {
         }
     }
 
-    /// Presses the key that is shown at a cell, or whose word is; `None` when there is none.
+    /// Presses the key that is shown at a cell, or whose label is; `None` if there is none.
     fn press_key(&mut self, picture: &Buffer, x: u16, y: u16) -> Option<Vec<Cmd>> {
         let text = key_at(self, picture, x, y)?;
         let keys: Vec<KeyCombination> = keymap::read_shown(&text)?;
@@ -319,21 +319,21 @@ impl Model {
         Some(keys.into_iter().flat_map(|key| self.key(Into::<KeyEvent>::into(key))).collect())
     }
 
-    /// The screen as it is drawn now.
+    /// Draws the current screen.
     fn picture(&mut self) -> Buffer {
         let mut picture = Buffer::empty(self.layout.screen);
-        view::draw(self, &mut picture);
+        draw::draw(self, &mut picture);
         picture
     }
 }
 
-/// Whether a cell is drawn as a key.
+/// Returns whether a cell is drawn as a key.
 fn is_key(model: &Model, picture: &Buffer, x: u16, y: u16) -> bool {
     let (cell, key) = (&picture[(x, y)], model.theme.key);
     cell.modifier.contains(key.add_modifier) && cell.fg == key.fg.unwrap_or(cell.fg) && cell.symbol() != " "
 }
 
-/// The text of the key at a cell, or of the one whose word stands there.
+/// Returns the text of the key at a cell, or of the key whose label is there.
 fn key_at(model: &Model, picture: &Buffer, x: u16, y: u16) -> Option<String> {
     let area = picture.area;
     let mut end = x;
@@ -345,7 +345,7 @@ fn key_at(model: &Model, picture: &Buffer, x: u16, y: u16) -> Option<String> {
             return None;
         }
     }
-    // A sequence is shown with single blanks between its keys.
+    // A sequence is shown with single spaces between its keys.
     let part = |x: u16| is_key(model, picture, x, y);
     let mut start = end;
     while start > area.left()
@@ -360,7 +360,7 @@ fn key_at(model: &Model, picture: &Buffer, x: u16, y: u16) -> Option<String> {
     Some((start..=last).map(|x| picture[(x, y)].symbol()).collect::<String>().trim().to_owned())
 }
 
-/// The row of the screen on which the cursor of a list in `area` is drawn.
+/// Returns the row of the screen with the cursor of a list in `area`.
 fn cursor_row(model: &Model, picture: &Buffer, area: Rect) -> Option<u16> {
     let area = area.intersection(picture.area);
     (area.top()..area.bottom()).find(|y| {
@@ -371,7 +371,7 @@ fn cursor_row(model: &Model, picture: &Buffer, area: Rect) -> Option<u16> {
 
 fn is_selected(model: &Model, picture: &Buffer, x: u16, y: u16) -> bool {
     let cell = &picture[(x, y)];
-    // Under a dialog, panes draw their cursors as idle ones.
+    // Under a dialog, panes draw their cursors as idle.
     let styles =
         if model.modals.is_empty() { vec![model.theme.selection, model.theme.selection_idle] } else { vec![model.theme.selection] };
     styles.iter().any(|style| match style.bg {

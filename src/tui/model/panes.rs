@@ -1,19 +1,27 @@
-//! From pane to pane: onwards, into what is selected, and back.
+//! Navigation between panes: next, into the selection, and back.
 
-use crate::tui::{layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node, views::View, widget::window::Direction};
+use crate::tui::{
+    layout::{Cycle, Focus},
+    msg::Cmd,
+    pane::detail::Detail,
+    tabs::View,
+    tree::{FilterEnd, Folding, Node},
+    widget::window::Direction,
+};
 
 use super::Model;
 
 impl Model {
-    pub(super) fn turn(&mut self, by: usize) {
+    /// Moves the focus to the next or previous pane.
+    pub(super) fn go_to_pane(&mut self, cycle: Cycle) {
         let order = self.middle().order();
         let at = order.iter().position(|f| *f == self.focus).unwrap_or(0);
-        let next = if by == usize::MAX { at + order.len() - 1 } else { at + by };
-        self.focus = order[next % order.len()];
+        self.focus = order[cycle.index(at, order.len())];
     }
 
-    pub(super) fn turn_tab(&mut self, direction: Direction) {
-        let read_model = &self.feed.read_model;
+    /// Shows the next or previous tab of the result.
+    pub(super) fn go_to_tab(&mut self, direction: Direction) {
+        let read_model = &self.mirror.read_model;
         match &mut self.detail {
             Some(detail) => detail.turn_tab(direction, read_model),
             None => self.result.turn_tab(direction, read_model),
@@ -28,20 +36,20 @@ impl Model {
         }
         match self.focus {
             Focus::Servers => match self.tree.selected() {
-                Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(None, &self.feed.read_model),
+                Some(Node::Group(_) | Node::Section(..)) => self.tree.fold(Folding::Toggle, &self.mirror.read_model),
                 Some(node) if node.callable() => {
                     self.focus = Focus::Call;
-                    // Who opens a tool wants to type, whatever was left in the form before.
+                    // Opening a tool puts the cursor into its first field, whatever the form contained before.
                     self.call.begin();
                 }
                 Some(_) => self.focus = Focus::Info,
                 None => {}
             },
             Focus::Traffic => {
-                let Some(call) = self.traffic.selected(&self.feed.read_model).map(|c| c.id) else { return vec![] };
+                let Some(call) = self.traffic.selected(&self.mirror.read_model).map(|c| c.id) else { return vec![] };
                 self.came_from = Focus::Traffic;
                 let mut detail = Detail::default();
-                detail.show(Some(call), &self.feed.read_model);
+                detail.show(Some(call), &self.mirror.read_model);
                 self.end_detail();
                 self.detail = Some(detail);
                 self.focus = Focus::Detail;
@@ -59,18 +67,18 @@ impl Model {
         vec![]
     }
 
-    /// Puts the cursor on a node and goes to its form.
+    /// Selects a node and goes to its form.
     pub(super) fn go_to(&mut self, node: &Node) {
         self.end_detail();
         self.views.show(View::Console);
         if self.tree.filter().is_some() {
-            self.tree.set_filter(None, false, &self.feed.read_model);
+            self.tree.end_filter(FilterEnd::Cancel, &self.mirror.read_model);
         }
-        self.tree.reveal(node, &self.feed.read_model);
+        self.tree.reveal(node, &self.mirror.read_model);
         self.focus = Focus::Call;
     }
 
-    /// One step out: of a frame, of the detail, of a pane, of the zoom.
+    /// Goes back one step: out of a frame, the detail, a pane, the zoom.
     pub(super) fn back(&mut self) {
         let inner = match self.focus {
             Focus::Result => self.result.back(),

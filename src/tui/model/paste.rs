@@ -1,15 +1,15 @@
-//! Pasted text: it goes into the field under the cursor and never fires or confirms anything.
+//! Pasted text: inserted into the field under the cursor; it never sends or confirms anything.
 
 use std::borrow::Cow;
 
 use crate::{
     domain::{event::NoticeLevel, text::one_line, time::size},
-    tui::{input::PASTE_LIMIT, layout::Focus, msg::Cmd, views::View},
+    tui::{input::PASTE_LIMIT, layout::Focus, msg::Cmd, tabs::View},
 };
 
 use super::{Modal, Model, Purpose};
 
-/// The longest paste that a prompt of one line takes, in bytes.
+/// The longest paste into a prompt of one line, in bytes.
 const LINE_LIMIT: usize = 16 << 10;
 
 impl Model {
@@ -33,7 +33,7 @@ impl Model {
             return self.paste_too_long(text.len(), LINE_LIMIT);
         }
         let (line, dropped) = one_line(text);
-        let (read_model, view) = (&self.feed.read_model, self.views.current != View::Console);
+        let (read_model, view) = (&self.mirror.read_model, self.views.current != View::Console);
         match self.modals.last_mut() {
             Some(Modal::Help(help)) => {
                 help.search.push_str(&line);
@@ -59,17 +59,17 @@ impl Model {
             None => {
                 if let Some(filter) = self.tree.filter() {
                     let filter = format!("{filter}{line}");
-                    self.tree.set_filter(Some(filter), false, read_model);
+                    self.tree.set_filter(filter, read_model);
                 }
             }
         }
         if dropped > 0 {
             let what: Cow<str> = if dropped == 1 { "1 control character".into() } else { format!("{dropped} control characters").into() };
-            self.toast(NoticeLevel::Warn, format!("{what} of the pasted text left out."));
+            self.toast(NoticeLevel::Warn, format!("{what} removed from the pasted text."));
         }
     }
 
-    /// Says that a paste had more bytes than any field takes.
+    /// Reports a paste that is too long for any field.
     pub(super) fn paste_refused(&mut self, bytes: usize) -> Vec<Cmd> {
         self.paste_too_long(bytes, PASTE_LIMIT);
         vec![]
@@ -77,9 +77,9 @@ impl Model {
 
     fn paste_too_long(&mut self, bytes: usize, limit: usize) {
         let (bytes, limit) = (size(bytes as u64), size(limit as u64));
-        let text = format!("Nothing was pasted: the text has {bytes}, and at most {limit} can be pasted here.");
+        let text = format!("Nothing was pasted: the text has {bytes}, the limit here is {limit}.");
         match self.modals.last_mut() {
-            // Toasts wait until the dialog closes.
+            // Toasts are hidden until the dialog closes.
             Some(Modal::Entry(entry, _)) => entry.error = Some(text),
             _ => self.toast(NoticeLevel::Warn, text),
         }

@@ -1,4 +1,4 @@
-//! Breakers by hand, faults by hand, the cache, and the pages of health that show them.
+//! Manual breaker overrides, fault injection, cache clearing, and the pages of the health view that show them.
 
 use std::time::Duration;
 
@@ -23,42 +23,42 @@ use crate::{
             detail::Detail,
             health::{Page, Subject, routes::RouteTarget},
         },
+        tabs::{Part, View},
         tree::Node,
-        views::{Part, View},
     },
 };
 
 use super::{Modal, Model, Purpose};
 
-/// What the dialog proposes for the first fault.
+/// The default text of the fault prompt.
 const EXAMPLE: &str = "latency=200ms,fail=30%";
 
 impl Model {
-    /// Does what an action about breakers, faults, the cache or the pages of health says; `None` when it is another one.
+    /// Performs an action about breakers, faults, the cache or the pages of the health view; `None` for any other action.
     pub(super) fn policy_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
         Some(match action {
-            Action::BreakerTrip => self.breaker_order(BreakerOverride::Trip),
-            Action::BreakerHoldOpen => self.breaker_order(BreakerOverride::HoldOpen),
-            Action::BreakerHoldClosed => self.breaker_order(BreakerOverride::HoldClosed),
-            Action::BreakerReset => self.breaker_order(BreakerOverride::Reset),
+            Action::BreakerTrip => self.override_breaker(BreakerOverride::Trip),
+            Action::BreakerHoldOpen => self.override_breaker(BreakerOverride::HoldOpen),
+            Action::BreakerHoldClosed => self.override_breaker(BreakerOverride::HoldClosed),
+            Action::BreakerReset => self.override_breaker(BreakerOverride::Reset),
             Action::Inject => self.ask_fault(),
-            Action::EndFaults => self.end_faults(),
-            Action::PurgeCache => self.ask_purge(),
+            Action::StopFaults => self.end_faults(),
+            Action::ClearCache => self.ask_purge(),
             Action::Breakers => self.show_page(Page::Breakers),
             Action::Routes => self.show_page(Page::Routes),
             _ => return None,
         })
     }
 
-    /// Whether such an action would do something now.
-    pub(super) fn policy_makes_sense(&self, action: Action) -> Option<bool> {
+    /// Returns whether such an action would have an effect now.
+    pub(super) fn policy_enabled(&self, action: Action) -> Option<bool> {
         let subject = || self.meant_subject();
         Some(match action {
             Action::BreakerTrip | Action::BreakerHoldOpen | Action::BreakerHoldClosed | Action::BreakerReset => {
                 let Some(subject) = subject() else { return Some(false) };
-                let Some(server) = self.feed.read_model.server(&subject.server) else { return Some(false) };
-                if !breaker::owns(&subject, server, &self.feed.read_model)
-                    || !breaker::policy_of(&subject, server, &self.feed.read_model).enabled
+                let Some(server) = self.mirror.read_model.server(&subject.server) else { return Some(false) };
+                if !breaker::owns(&subject, server, &self.mirror.read_model)
+                    || !breaker::policy_of(&subject, server, &self.mirror.read_model).enabled
                 {
                     return Some(false);
                 }
@@ -72,20 +72,20 @@ impl Model {
                 }
             }
             Action::Inject => subject().is_some(),
-            Action::EndFaults => banner::faults(&self.feed.read_model) > 0,
+            Action::StopFaults => banner::faults(&self.mirror.read_model) > 0,
             Action::Breakers => !(self.views.current == View::Health && self.views.health.page == Page::Breakers),
             Action::Routes => !(self.views.current == View::Health && self.views.health.page == Page::Routes),
             _ => return None,
         })
     }
 
-    /// The server or tool that is meant: under the cursor of the tree, or of a page of health.
+    /// Returns the selected server or tool: under the cursor of the tree, or of a page of the health view.
     pub(super) fn meant_subject(&self) -> Option<Subject> {
         if self.in_view() {
             return (self.views.current == View::Health).then(|| self.views.health.subject()).flatten();
         }
         let node = self.tree.selected()?;
-        let server = node.server().filter(|id| self.feed.read_model.server(id).is_some())?.clone();
+        let server = node.server().filter(|id| self.mirror.read_model.server(id).is_some())?.clone();
         let tool = match node {
             Node::Tool(tool) => Some(tool.name.clone()),
             _ => None,
@@ -93,20 +93,20 @@ impl Model {
         Some(Subject { server, tool })
     }
 
-    fn breaker_order(&mut self, order: BreakerOverride) -> Vec<Cmd> {
+    fn override_breaker(&mut self, order: BreakerOverride) -> Vec<Cmd> {
         let Some(subject) = self.meant_subject() else {
-            self.toast(NoticeLevel::Info, "Select a server first, or a tool that has a breaker of its own.");
+            self.toast(NoticeLevel::Info, "Select a server first, or a tool with its own breaker.");
             return vec![];
         };
-        let Some(server) = self.feed.read_model.server(&subject.server) else { return vec![] };
-        if !breaker::owns(&subject, server, &self.feed.read_model) {
+        let Some(server) = self.mirror.read_model.server(&subject.server) else { return vec![] };
+        if !breaker::owns(&subject, server, &self.mirror.read_model) {
             let tool = subject.tool.as_deref().unwrap_or_default();
-            let text = format!("{tool} has no breaker of its own, only its server has one: select {}.", subject.server);
+            let text = format!("{tool} has no breaker of its own; select {} for the breaker of the server.", subject.server);
             self.toast(NoticeLevel::Info, text);
             return vec![];
         }
-        if !breaker::policy_of(&subject, server, &self.feed.read_model).enabled {
-            self.toast(NoticeLevel::Info, format!("The configuration switches the breaker of {} off.", named(&subject)));
+        if !breaker::policy_of(&subject, server, &self.mirror.read_model).enabled {
+            self.toast(NoticeLevel::Info, format!("The breaker of {} is disabled in the configuration.", display_name(&subject)));
             return vec![];
         }
         vec![Cmd::Command(Command::Breaker { server: subject.server, tool: subject.tool.map(|t| t.to_string()), order })]
@@ -114,40 +114,40 @@ impl Model {
 
     fn ask_fault(&mut self) -> Vec<Cmd> {
         let Some(subject) = self.meant_subject() else {
-            self.toast(NoticeLevel::Info, "Select a server or a tool first; a fault is made there.");
+            self.toast(NoticeLevel::Info, "Select a server or a tool first.");
             return vec![];
         };
-        let present = self.feed.read_model.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
-        let text = present.map_or_else(|| EXAMPLE.to_owned(), spelled);
-        let note = "Any of latency=200ms, fail=30%, drop=10%, cut=5%, corrupt=5%, with commas: fail answers with an error, drop throws the answer \
-                    away, cut breaks the connection, corrupt damages the answer. Real calls are hit, whoever makes them. Empty ends it.";
-        let entry = TextPrompt::new(format!("Inject a fault into {}", named(&subject)), note, &[("fault", &text)]);
+        let present = self.mirror.read_model.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
+        let text = present.map_or_else(|| EXAMPLE.to_owned(), format_fault);
+        let note = "Comma-separated: latency=200ms, fail=30%, drop=10%, cut=5%, corrupt=5%. fail returns an error, drop discards the \
+                    response, cut closes the connection, corrupt damages the response. Calls of every origin are affected. Empty stops the fault.";
+        let entry = TextPrompt::new(format!("Inject a fault into {}", display_name(&subject)), note, &[("fault", &text)]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Inject(subject)));
         vec![]
     }
 
-    /// What was typed for a fault; the error stays in the dialog.
+    /// Handles the text of the fault prompt; an error is shown in the dialog.
     pub(super) fn fault_entered(&mut self, subject: &Subject, text: &str) -> Result<Vec<Cmd>, String> {
         let fault = if text.trim().is_empty() { None } else { Some(Fault::parse(text)?) };
         let text = match &fault {
-            Some(fault) => format!("From now on calls of {} get: {}.", named(subject), fault.words()),
-            None => format!("No fault is made at {} any more.", named(subject)),
+            Some(fault) => format!("Fault injection started for {}: {}.", display_name(subject), fault.words()),
+            None => format!("Fault injection stopped for {}.", display_name(subject)),
         };
         self.toast(if fault.is_some() { NoticeLevel::Warn } else { NoticeLevel::Info }, text);
         Ok(vec![inject(subject, fault)])
     }
 
-    /// Ends the fault of what is selected; when it has none, every fault there is.
+    /// Stops the fault of the selected server or tool; if it has none, stops all faults.
     fn end_faults(&mut self) -> Vec<Cmd> {
-        let all: Vec<Subject> = self.feed.read_model.servers.iter().flat_map(of_server).collect();
+        let all: Vec<Subject> = self.mirror.read_model.servers.iter().flat_map(of_server).collect();
         if all.is_empty() {
-            self.toast(NoticeLevel::Info, "No fault is made by hand.");
+            self.toast(NoticeLevel::Info, "No faults are injected.");
             return vec![];
         }
         let mine: Vec<Subject> = self.meant_subject().into_iter().filter(|subject| all.contains(subject)).collect();
         let ended = if mine.is_empty() { all } else { mine };
-        let names: Vec<String> = ended.iter().map(named).collect();
-        self.toast(NoticeLevel::Info, format!("No fault is made any more at {}.", names.join(", ")));
+        let names: Vec<String> = ended.iter().map(display_name).collect();
+        self.toast(NoticeLevel::Info, format!("Fault injection stopped for {}.", names.join(", ")));
         ended.iter().map(|subject| inject(subject, None)).collect()
     }
 
@@ -159,27 +159,27 @@ impl Model {
                 None => subject.server.to_string(),
             },
         );
-        let cache = &self.feed.read_model.cache;
+        let cache = &self.mirror.read_model.cache;
         let store =
             if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
-        let note = format!("Kept answers of these are forgotten: a server, server/tool, * for any text, or everything with *.{store}");
-        let entry = TextPrompt::new("Purge the cache", note, &[("pattern", &meant)]);
+        let note = format!("Clears cached results of a server, server/tool, a pattern with * or, with *, of everything.{store}");
+        let entry = TextPrompt::new("Clear the cache", note, &[("pattern", &meant)]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Purge));
         vec![]
     }
 
-    /// What was typed for a purge; the error stays in the dialog.
+    /// Handles the pattern of the cache prompt; an error is shown in the dialog.
     pub(super) fn purge_entered(&mut self, text: &str) -> Result<Vec<Cmd>, String> {
         let pattern = text.trim();
         if pattern.is_empty() {
-            return Err("A pattern is needed; * is everything.".into());
+            return Err("Enter a pattern; * matches everything.".into());
         }
         Pattern::parse(pattern)?;
-        self.toast(NoticeLevel::Info, format!("Kept answers of {pattern} are being forgotten."));
+        self.toast(NoticeLevel::Info, format!("Clearing cached results of {pattern}."));
         Ok(vec![Cmd::Command(Command::Purge { pattern: pattern.to_owned() })])
     }
 
-    /// Goes to a page of health, or back from it; the cursor goes along.
+    /// Switches to a page of the health view, or back from it; the cursor stays on its subject.
     fn show_page(&mut self, page: Page) -> Vec<Cmd> {
         let here = self.views.current == View::Health;
         let meant = self.meant_subject();
@@ -190,7 +190,7 @@ impl Model {
         vec![]
     }
 
-    /// Opens what is under the cursor of a page.
+    /// Opens the row under the cursor of a page.
     pub(super) fn page_open(&mut self) {
         match self.views.health.page {
             Page::Table => self.views.health.fold(None),
@@ -206,17 +206,17 @@ impl Model {
         }
     }
 
-    /// Shows a call in full in the console, with what happened on its way.
+    /// Opens a call in the console, at its attempts.
     fn open_call(&mut self, call: CallId) {
         let mut detail = Detail::default();
-        detail.show(Some(call), &self.feed.read_model);
-        detail.set_tab(crate::tui::pane::detail::Tab::Attempts, &self.feed.read_model);
+        detail.show(Some(call), &self.mirror.read_model);
+        detail.set_tab(crate::tui::pane::detail::Tab::Attempts, &self.mirror.read_model);
         self.views.show(View::Console);
         self.came_from = Focus::Traffic;
         (self.detail, self.focus) = (Some(detail), Focus::Detail);
     }
 
-    /// How long until a countdown on the screen shows another number; `None` while none is there.
+    /// Returns the time until a countdown on the screen shows another number; `None` if none is visible.
     pub(super) fn countdown(&self) -> Option<Duration> {
         let shown = match self.views.current {
             View::Console => self.layout.place(Focus::Servers).is_some() || self.layout.place(Focus::Info).is_some(),
@@ -226,14 +226,14 @@ impl Model {
         if !shown || self.layout.too_small {
             return None;
         }
-        let now = self.now.max(self.feed.last);
-        let views = self.feed.read_model.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values()));
+        let now = self.now.max(self.mirror.last);
+        let views = self.mirror.read_model.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values()));
         views.filter_map(|view| breaker::due(view, now)).min()
     }
 }
 
-/// A server or a tool in words.
-fn named(subject: &Subject) -> String {
+/// Returns the display name of a server or a tool.
+fn display_name(subject: &Subject) -> String {
     match &subject.tool {
         Some(tool) => format!("{} › {tool}", subject.server),
         None => subject.server.to_string(),
@@ -249,8 +249,8 @@ fn inject(subject: &Subject, fault: Option<Fault>) -> Cmd {
     Cmd::Command(Command::Inject { server: subject.server.clone(), tool, fault })
 }
 
-/// A fault as [`Fault::parse`] reads it.
-fn spelled(fault: &Fault) -> String {
+/// Formats a fault as [`Fault::parse`] reads it.
+fn format_fault(fault: &Fault) -> String {
     let mut parts = vec![];
     if !fault.latency.is_zero() {
         parts.push(format!("latency={}ms", fault.latency.as_millis()));

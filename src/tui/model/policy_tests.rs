@@ -9,7 +9,7 @@ use crate::{
         policy::{breaker::BreakerOverride, fault::Fault},
     },
     engine::control::Command,
-    tui::{Startup, call_segments, fake, pane::health::Page, views::View},
+    tui::{Startup, call_segments, pane::health::Page, tabs::View, test_support},
 };
 
 use super::{
@@ -17,13 +17,13 @@ use super::{
     *,
 };
 
-/// The shop with breakers, groups, faults and calls of many stages.
+/// Returns the shop with breakers, groups, faults and calls with many events.
 pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
-    let read_model = fake::shop_state();
-    let events = fake::policy::resilient(read_model.seq);
+    let read_model = test_support::shop_state();
+    let events = test_support::policy::resilient(read_model.seq);
     let mut m = Model::new(setup, read_model, (width, height));
-    m.at(fake::at(8000));
+    m.at(test_support::at(8000));
     m.update(Msg::Events(events));
     m
 }
@@ -31,9 +31,9 @@ pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
 fn node(m: &mut Model, wanted: &Node) {
-    let read_model = m.feed.read_model.clone();
+    let read_model = m.mirror.read_model.clone();
     m.tree.reveal(wanted, &read_model);
-    m.update(Msg::Beat(fake::at(8000)));
+    m.update(Msg::Tick(test_support::at(8000)));
 }
 
 #[test]
@@ -67,17 +67,17 @@ fn resilience_at_the_usual_sizes() {
 }
 
 #[test]
-fn an_answer_that_came_too_late_stands_in_the_story_of_its_call_and_changes_nothing_else() {
+fn a_late_response_is_in_the_trace_of_its_call_and_changes_nothing_else() {
     let mut m = resilient(120, 40, Theme::ansi());
-    let mut script = fake::Script::after(m.read_model().seq);
-    script.queued(9000, 900, fake::tool_call("database", "query_users", "{}"));
+    let mut script = test_support::Script::after(m.read_model().seq);
+    script.queued(9000, 900, test_support::tool_call("database", "query_users", "{}"));
     let failure = crate::domain::call::Failure::after_send(crate::domain::call::FailureKind::Timeout, "no answer within 500 ms");
     script.settled(9000, 500, 900, crate::domain::call::Outcome::Failed { failure: Arc::new(failure) });
     m.update(Msg::Events(script.events));
     let (failed, p95) = (m.read_model().failed_total, m.read_model().stats.percentile(95.0));
-    let mut script = fake::Script::after(m.read_model().seq);
+    let mut script = test_support::Script::after(m.read_model().seq);
     let late = crate::domain::policy::call_event::CallEvent::Late { attempt: 1, after: Duration::from_millis(740) };
-    fake::policy::stage(&mut script, 9740, 900, late);
+    test_support::policy::stage(&mut script, 9740, 900, late);
     m.update(Msg::Events(script.events));
     keys(&mut m, "2 end enter [");
     let shown = frame(&mut m);
@@ -87,7 +87,7 @@ fn an_answer_that_came_too_late_stands_in_the_story_of_its_call_and_changes_noth
     assert_eq!((m.read_model().failed_total, m.read_model().stats.percentile(95.0)), (failed, p95));
 }
 
-/// Every cell with its colours, in runs.
+/// Dumps every cell with its colours, in runs.
 fn painted(buf: &Buffer) -> String {
     let mut out = String::new();
     for y in 0..buf.area.height {
@@ -116,13 +116,13 @@ fn resilience_in_colours() {
 }
 
 #[test]
-fn states_are_told_without_colours() {
+fn states_are_readable_without_colours() {
     for (width, height) in SIZES {
         let mut m = resilient(width, height, Theme::mono());
         let shown = frame(&mut m);
         assert!(shown.contains("FAULTS INJECTED: 2"), "{shown}");
         keys(&mut m, "4 b");
-        // Every panel, wherever it is scrolled to.
+        // Every panel, at every scroll position.
         let mut seen = String::new();
         keys(&mut m, "home");
         for _ in 0..8 {
@@ -159,7 +159,7 @@ fn breakers_are_tripped_held_and_reset_from_tree_and_health() {
     node(&mut m, &Node::Tool(ToolId::new("database".into(), "create_user")));
     assert_eq!(order(keys(&mut m, "X")), Some(("database".into(), Some("create_user".into()), BreakerOverride::Reset)));
     node(&mut m, &Node::Tool(ToolId::new("database".into(), "insert_record")));
-    assert_eq!(order(keys(&mut m, "O")), None, "a tool without a breaker of its own does not stand for its server");
+    assert_eq!(order(keys(&mut m, "O")), None, "a tool without its own breaker does not represent its server");
     assert!(frame(&mut m).contains("no breaker of its own"), "{}", frame(&mut m));
     node(&mut m, &Node::Replicas("mail".into()));
     assert_eq!(order(keys(&mut m, "T")), None);
@@ -174,7 +174,7 @@ fn breakers_are_tripped_held_and_reset_from_tree_and_health() {
 }
 
 #[test]
-fn faults_are_made_changed_and_ended() {
+fn faults_are_injected_changed_and_stopped() {
     let mut m = resilient(120, 40, Theme::ansi());
     node(&mut m, &Node::Server("payments".into()));
     keys(&mut m, "I ctrl-u");
@@ -191,14 +191,14 @@ fn faults_are_made_changed_and_ended() {
     assert_eq!(
         keys(&mut m, "E"),
         [inject("database", Some("query_users"), None), inject("email", None, None)],
-        "nothing is made at payments yet, so all there is ends"
+        "payments has no fault, so all faults stop"
     );
     node(&mut m, &Node::Server("email".into()));
     assert_eq!(keys(&mut m, "E"), [inject("email", None, None)]);
     keys(&mut m, "I");
-    assert!(frame(&mut m).contains("latency=200ms,fail=0.3"), "the fault that is made is there to be changed: {}", frame(&mut m));
+    assert!(frame(&mut m).contains("latency=200ms,fail=0.3"), "the prompt shows the current fault: {}", frame(&mut m));
     keys(&mut m, "esc");
-    let mut script = fake::Script::after(m.read_model().seq);
+    let mut script = test_support::Script::after(m.read_model().seq);
     script.push(8100, EventKind::FaultSet { server: "email".into(), tool: None, fault: None });
     script.push(8100, EventKind::FaultSet { server: "database".into(), tool: Some("query_users".into()), fault: None });
     script.push(8100, EventKind::Cache { view: Default::default() });
@@ -215,49 +215,52 @@ fn the_cache_is_purged_by_pattern() {
     assert_eq!(keys(&mut m, "enter"), [Cmd::Command(Command::Purge { pattern: "database/query_users".into() })]);
     keys(&mut m, "P ctrl-u");
     assert_eq!(keys(&mut m, "enter"), []);
-    assert!(frame(&mut m).contains("A pattern is needed"), "{}", frame(&mut m));
+    assert!(frame(&mut m).contains("Enter a pattern"), "{}", frame(&mut m));
 }
 
 #[test]
-fn a_countdown_ticks_once_a_second_and_only_where_it_is_seen() {
+fn a_countdown_ticks_once_a_second_and_only_where_it_is_visible() {
     let mut m = resilient(120, 40, Theme::ansi());
-    // Long after the last call: only the countdown is left to move, to a probe at 20.5 s.
-    let mut script = fake::Script::after(m.read_model().seq);
-    fake::policy::breaker(&mut script, 8100, "payments", None, fake::policy::open(8100, 400_500));
+    // Long after the last call: only the countdown to a probe at 20.5 s changes.
+    let mut script = test_support::Script::after(m.read_model().seq);
+    test_support::policy::breaker(&mut script, 8100, "payments", None, test_support::policy::open(8100, 400_500));
     m.update(Msg::Events(script.events));
-    m.strip_shown = false;
-    m.update(Msg::Beat(fake::at(300_200)));
+    m.activity_shown = false;
+    m.update(Msg::Tick(test_support::at(300_200)));
     assert_eq!(m.next_step(), Some(Duration::from_millis(300)), "to the next whole second before the probe");
     keys(&mut m, "2");
-    assert_eq!(m.next_step(), None, "not seen in the traffic");
+    assert_eq!(m.next_step(), None, "not visible in the traffic");
     keys(&mut m, "4 end up");
     assert_eq!(m.next_step(), Some(Duration::from_millis(300)));
-    m.update(Msg::Beat(fake::at(400_500)));
-    assert_eq!(m.next_step(), None, "nothing is left to count");
+    m.update(Msg::Tick(test_support::at(400_500)));
+    assert_eq!(m.next_step(), None, "the countdown is over");
     assert!(frame(&mut m).contains("next probe due"), "{}", frame(&mut m));
 }
 
 #[test]
-fn a_call_is_cut_without_gaps_where_something_is_told() {
+fn a_call_is_split_without_gaps_where_it_has_events() {
     let m = resilient(120, 40, Theme::ansi());
-    let cut = call_segments::segments(m.read_model().call(CallId(300)).unwrap(), fake::at(8000));
-    let told: Vec<(char, u64)> = cut.iter().map(|s| (s.kind.glyph(), s.to.since(s.from).as_millis() as u64)).collect();
-    assert_eq!(told, [('░', 180), ('▓', 1000), ('·', 420), ('▓', 400), ('◇', 199), ('▞', 450)]);
+    let cut = call_segments::segments(m.read_model().call(CallId(300)).unwrap(), test_support::at(8000));
+    let segments: Vec<(char, u64)> = cut.iter().map(|s| (s.kind.glyph(), s.to.since(s.from).as_millis() as u64)).collect();
+    assert_eq!(segments, [('░', 180), ('▓', 1000), ('·', 420), ('▓', 400), ('◇', 199), ('▞', 450)]);
     assert!(cut.iter().all(|segment| !segment.open));
-    let hedged = call_segments::segments(m.read_model().call(CallId(301)).unwrap(), fake::at(8000));
-    assert_eq!(hedged.iter().map(|s| (s.kind.glyph(), s.to)).collect::<Vec<_>>(), [('▓', fake::at(5000)), ('▒', fake::at(5000))]);
-    let pausing = call_segments::segments(m.read_model().call(CallId(307)).unwrap(), fake::at(8000));
-    assert!(pausing.last().is_some_and(|s| s.open && s.kind.glyph() == '·' && s.to == fake::at(8000)), "{pausing:?}");
+    let hedged = call_segments::segments(m.read_model().call(CallId(301)).unwrap(), test_support::at(8000));
+    assert_eq!(
+        hedged.iter().map(|s| (s.kind.glyph(), s.to)).collect::<Vec<_>>(),
+        [('▓', test_support::at(5000)), ('▒', test_support::at(5000))]
+    );
+    let pausing = call_segments::segments(m.read_model().call(CallId(307)).unwrap(), test_support::at(8000));
+    assert!(pausing.last().is_some_and(|s| s.open && s.kind.glyph() == '·' && s.to == test_support::at(8000)), "{pausing:?}");
 }
 
 #[test]
-fn a_tool_of_a_group_is_asked_about_unless_every_member_is_trusted() {
+fn a_tool_of_a_group_is_confirmed_unless_every_member_is_trusted() {
     let mut m = resilient(120, 40, Theme::ansi());
     node(&mut m, &Node::Tool(ToolId::new("mail".into(), "send_email")));
     keys(&mut m, "enter");
     text(&mut m, "ann@example.org");
     assert_eq!(keys(&mut m, "ctrl-s"), [], "asked first");
-    assert!(frame(&mut m).contains("may change or destroy"), "{}", frame(&mut m));
+    assert!(frame(&mut m).contains("may modify data"), "{}", frame(&mut m));
     let commands = keys(&mut m, "y");
     let Some(Cmd::Submit { spec, .. }) = commands.last() else { panic!("{commands:?}") };
     assert_eq!(spec.operation.server().as_str(), "mail");
@@ -267,7 +270,7 @@ fn a_tool_of_a_group_is_asked_about_unless_every_member_is_trusted() {
 fn a_routed_call_is_opened_from_the_routes() {
     let mut m = resilient(120, 40, Theme::ansi());
     keys(&mut m, "4 v");
-    // The rows are made when they are drawn.
+    // The rows are built when they are drawn.
     frame(&mut m);
     keys(&mut m, "end enter");
     assert_eq!((m.views.current, m.focus), (View::Console, Focus::Detail));

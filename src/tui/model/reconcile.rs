@@ -1,24 +1,24 @@
-//! What follows from the state after each message: places, focus, cursors; and whether anything moves by itself.
+//! Reconciles derived state after each message: layout, focus, cursors; and computes when the screen changes without input.
 
 use std::time::Duration;
 
 use crate::tui::{
     layout::{Focus, Layout, Middle},
     overlay::approval::Approval,
-    pane::{banner, detail::Detail, row_detail as row, servers, strip as strip_pane},
+    pane::{activity as strip_pane, banner, detail::Detail, row_detail as row, servers},
 };
 
 use super::{Modal, Model, toasts::TOAST_TIME};
 
 impl Model {
-    /// Brings everything in order after a change: what is selected is what the middle shows, the focus
-    /// is on a pane that exists, cursors are visible, old messages are gone.
-    pub(super) fn settle(&mut self) {
-        let now = self.now.max(self.feed.last);
+    /// Reconciles the state after a change: the middle pane shows the selection, the focus
+    /// is on a visible pane, cursors are visible, old toasts are removed.
+    pub(super) fn reconcile(&mut self) {
+        let now = self.now.max(self.mirror.last);
         if self.modals.is_empty() {
             self.toasts.retain(|toast| toast.until > now);
         } else {
-            // They are not drawn under a dialog, so their time begins when it closes.
+            // They are hidden under a dialog, so their time starts when it closes.
             let until = now.plus(TOAST_TIME);
             self.toasts.iter_mut().for_each(|toast| toast.until = toast.until.max(until));
         }
@@ -31,9 +31,9 @@ impl Model {
             self.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), last_size: Default::default() }));
         }
         let node = self.tree.selected().cloned();
-        self.call.show(node.as_ref(), &self.feed.read_model);
+        self.call.show(node.as_ref(), &self.mirror.read_model);
         self.info.show(node.as_ref());
-        self.result.show(self.call.last_call(), &self.feed.read_model);
+        self.result.show(self.call.last_call(), &self.mirror.read_model);
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
         let searched = self.detail.iter_mut().chain([&mut self.result]).chain(entry);
         self.searching = searched.fold(false, |on, detail| detail.continue_search() | on);
@@ -45,21 +45,21 @@ impl Model {
                 _ => middle.order()[1],
             };
         }
-        let lanes = u16::try_from(self.feed.read_model.servers.len()).unwrap_or(u16::MAX - 2);
-        self.room.strip = if self.strip_shown { lanes.saturating_add(2) } else { 0 };
-        self.room.banner = banner::wanted(&self.feed.read_model);
+        let lanes = u16::try_from(self.mirror.read_model.servers.len()).unwrap_or(u16::MAX - 2);
+        self.room.activity = if self.activity_shown { lanes.saturating_add(2) } else { 0 };
+        self.room.banner = banner::wanted(&self.mirror.read_model);
         self.layout = Layout::new(self.size, middle, self.focus, self.zoom, self.room);
         if let Some(place) = self.layout.place(Focus::Servers) {
             self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
         }
         if let Some(place) = self.layout.place(Focus::Traffic) {
-            self.traffic.fit(&self.feed.read_model, place);
+            self.traffic.fit(&self.mirror.read_model, place);
         }
         let body = self.layout.body();
-        self.views.fit(&self.feed.read_model, now, body, self.zoom);
+        self.views.fit(&self.mirror.read_model, now, body, self.zoom);
     }
 
-    /// What the middle holds.
+    /// Returns the content of the middle pane.
     pub fn middle(&self) -> Middle {
         if self.detail.is_some() {
             return Middle::Detail;
@@ -70,9 +70,9 @@ impl Model {
         }
     }
 
-    /// Whether something on the screen moves by itself.
+    /// Returns whether something on the screen is animated.
     pub fn moving(&self) -> bool {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         read_model.running > 0
             || self.view_moving()
             || self.modals.is_empty() && !self.toasts.is_empty()
@@ -86,13 +86,13 @@ impl Model {
             || read_model.servers.iter().any(|s| s.phase.pending())
     }
 
-    /// How long until something on the screen moves that moves by steps, if nothing happens meanwhile.
+    /// Returns the time until something on the screen moves by a step without input.
     pub fn next_step(&self) -> Option<Duration> {
-        self.strip_step().into_iter().chain(self.countdown()).chain(self.guard_left()).min()
+        self.activity_step().into_iter().chain(self.countdown()).chain(self.guard_left()).min()
     }
 
-    pub(super) fn strip_step(&self) -> Option<Duration> {
-        let (place, read_model) = (self.layout.strip?, &self.feed.read_model);
-        self.strip.due(strip_pane::cells(read_model, place), self.now.max(self.feed.last), |grid| strip_pane::moves(read_model, grid))
+    pub(super) fn activity_step(&self) -> Option<Duration> {
+        let (place, read_model) = (self.layout.activity?, &self.mirror.read_model);
+        self.activity.due(strip_pane::cells(read_model, place), self.now.max(self.mirror.last), |grid| strip_pane::moves(read_model, grid))
     }
 }

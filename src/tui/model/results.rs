@@ -1,4 +1,4 @@
-//! Asking things of results: search, JSONPath, saving, opening, following links; subscriptions.
+//! Actions on results: search, JSONPath, saving, opening, following links; subscriptions.
 
 use crate::{
     domain::{
@@ -20,18 +20,18 @@ use crate::{
             text_prompt::TextPrompt,
         },
         pane::detail::Detail,
+        tabs::View,
         tree::Node,
-        views::View,
     },
 };
 
 use super::{Choice, Modal, Model, Pending, Purpose};
 
-/// Searches that are kept for the next prompt.
+/// How many earlier searches are remembered.
 const MOST_SEARCHES: usize = 50;
 
 impl Model {
-    /// The call in full that is shown: the one that is open in a view, one of the traffic list, or the result of the form.
+    /// Returns the detail that is shown: the open call of a view, a call of the traffic list, or the result of the form.
     pub(super) fn shown(&self) -> &Detail {
         match &self.views.entry {
             Some(entry) if self.in_view() => &entry.detail,
@@ -49,7 +49,7 @@ impl Model {
             Some(entry) if view => &mut entry.detail,
             _ => self.detail.as_mut().unwrap_or(&mut self.result),
         };
-        (detail, &self.feed.read_model)
+        (detail, &self.mirror.read_model)
     }
 
     fn ask(&mut self, entry: TextPrompt, purpose: Purpose) {
@@ -57,13 +57,13 @@ impl Model {
     }
 
     pub(super) fn ask_search(&mut self) {
-        let earlier = if self.searches.is_empty() { "" } else { " ↑ brings back earlier searches." };
-        let note = format!("Small letters find capitals too.{earlier}");
+        let earlier = if self.searches.is_empty() { "" } else { " ↑ shows earlier searches." };
+        let note = format!("Case-insensitive unless you type a capital.{earlier}");
         let entry = TextPrompt::new("Search in the result", note, &[("text", "")]).with_history(&self.searches);
         self.ask(entry, Purpose::Search);
     }
 
-    /// Keeps a search for the next prompt, each text once.
+    /// Remembers a search, each text once.
     fn note_search(&mut self, text: String) {
         if text.is_empty() {
             return;
@@ -76,28 +76,32 @@ impl Model {
 
     pub(super) fn ask_path(&mut self) {
         let path = self.shown().proposed_path();
-        let note = "A JSONPath (RFC 9535): $.items[0], $..name, $.users[?@.age > 30]. Empty shows everything again.";
+        let note = "A JSONPath (RFC 9535): $.items[0], $..name, $.users[?@.age > 30]. Empty clears the filter.";
         self.ask(TextPrompt::new("Filter by JSONPath", note, &[("path", &path)]), Purpose::JsonPath);
     }
 
     pub(super) fn ask_answer_file(&mut self) {
         self.ask(
-            TextPrompt::new("Answer from a file", "Its text becomes the answer; you can still change it.", &[("path", "")]),
+            TextPrompt::new(
+                "Answer from a file",
+                "The text of the file becomes the answer; you can edit it before sending.",
+                &[("path", "")],
+            ),
             Purpose::AnswerFile,
         );
     }
 
-    /// Asks where to save: at once when there is one thing to save, else what first.
+    /// Asks where to save: directly if there is one thing to save, otherwise after a menu.
     pub(super) fn ask_save(&mut self) {
         let Some((body, ending)) = self.shown().to_save() else {
-            self.toast(NoticeLevel::Info, "There is nothing to save here.");
+            self.toast(NoticeLevel::Info, "Nothing to save here.");
             return;
         };
         let id = self.export_id();
         let mut choices = self.media_choices(&id, Choice::Save);
         choices.insert(
             0,
-            ("what is shown".to_owned(), size(body.len() as u64), Choice::Save(format!("result-{id}.{ending}"), Content::Bytes(body))),
+            ("visible result".to_owned(), size(body.len() as u64), Choice::Save(format!("result-{id}.{ending}"), Content::Bytes(body))),
         );
         match choices.len() {
             1 => drop(self.take_choice(choices.remove(0).2)),
@@ -110,7 +114,7 @@ impl Model {
         let mut choices = self.media_choices(&id, Choice::Open);
         match choices.len() {
             0 => {
-                self.toast(NoticeLevel::Info, "There is no image or sound in this result; s saves what is shown.");
+                self.toast(NoticeLevel::Info, "This result has no image or audio clip; s saves the result.");
                 vec![]
             }
             1 => self.take_choice(choices.remove(0).2),
@@ -128,10 +132,10 @@ impl Model {
     fn media_choices(&self, id: &str, make: fn(String, Content) -> Choice) -> Vec<(String, String, Choice)> {
         let named = self.shown().media().into_iter().enumerate().map(|(at, (kind, mime, data))| {
             let content = Content::Base64(Body::from(data));
-            // The name is ours: nothing in it comes from the server.
+            // We choose the name: no part of it comes from the server.
             let name = format!("{kind}-{id}-{}.{}", at + 1, extension(mime));
-            let told = format!("{} · {}", if mime.is_empty() { "type unknown" } else { mime }, size(content.len() as u64));
-            (format!("{kind} {}", at + 1), told, make(name, content))
+            let detail = format!("{} · {}", if mime.is_empty() { "type unknown" } else { mime }, size(content.len() as u64));
+            (format!("{kind} {}", at + 1), detail, make(name, content))
         });
         named.collect()
     }
@@ -155,14 +159,14 @@ impl Model {
         match choice {
             Choice::Copy(kind) => self.copy(kind),
             Choice::Save(name, content) => {
-                let note = format!("{}, readable by you only. A file that is there is not replaced unasked.", size(content.len() as u64));
+                let note = format!("{}, readable by you only. Asks before it replaces a file.", size(content.len() as u64));
                 self.ask(TextPrompt::new("Save", note, &[("path", &name)]), Purpose::Save(content));
                 vec![]
             }
             Choice::Open(name, content) => {
                 let ending = name.rsplit('.').next().unwrap_or_default();
                 if !opens(ending) {
-                    self.toast(NoticeLevel::Warn, "Files of this type are not handed to other programs; s saves it.");
+                    self.toast(NoticeLevel::Warn, "Files of this type are not opened in other programs; s saves the file.");
                     return vec![];
                 }
                 vec![Cmd::OpenFile { name, content }]
@@ -170,11 +174,11 @@ impl Model {
         }
     }
 
-    /// Does what a line was asked for; one that is wrong stays open and says so.
+    /// Submits the prompt; invalid input keeps it open with an error.
     pub(super) fn entered(&mut self) -> Vec<Cmd> {
         let Some(Modal::Entry(mut entry, purpose)) = self.modals.pop() else { return vec![] };
         let text = entry.text(0).to_owned();
-        let wrong = match &purpose {
+        let error = match &purpose {
             Purpose::Search => {
                 self.shown_mut().search(&text);
                 self.note_search(text);
@@ -184,7 +188,7 @@ impl Model {
                 let (shown, read_model) = self.shown_parts();
                 shown.filter(&text, read_model).err()
             }
-            Purpose::Save(_) | Purpose::AnswerFile if text.trim().is_empty() => Some("A path is needed.".to_owned()),
+            Purpose::Save(_) | Purpose::AnswerFile if text.trim().is_empty() => Some("Enter a path.".to_owned()),
             Purpose::Save(content) => return vec![Cmd::Save { path: text, content: content.clone(), overwrite: false }],
             Purpose::AnswerFile => return vec![Cmd::ReadFile(text)],
             Purpose::Inject(subject) => match self.fault_entered(subject, &text) {
@@ -204,8 +208,8 @@ impl Model {
                 Err(why) => Some(why),
             },
         };
-        if wrong.is_some() {
-            entry.error = wrong;
+        if error.is_some() {
+            entry.error = error;
             self.modals.push(Modal::Entry(entry, purpose));
         }
         vec![]
@@ -213,30 +217,30 @@ impl Model {
 
     pub(super) fn saved(&mut self, saved: Result<String, String>) {
         match saved {
-            Ok(path) => self.toast(NoticeLevel::Info, format!("Written: {path}")),
+            Ok(path) => self.toast(NoticeLevel::Info, format!("Saved: {path}")),
             Err(why) => self.toast(NoticeLevel::Warn, why),
         }
     }
 
     pub(super) fn exists(&mut self, path: String, content: Content) {
         let confirm =
-            Confirm::new("Replace the file?", format!("{path} is there already."), &[(Action::No, "keep it"), (Action::Yes, "replace it")]);
+            Confirm::new("Replace the file?", format!("{path} exists already."), &[(Action::No, "keep"), (Action::Yes, "replace")]);
         self.guard_answers();
         self.modals.push(Modal::Confirm(confirm, Pending::Overwrite(path, content)));
     }
 
-    /// Reads a resource that a result links to, and shows it by itself.
+    /// Reads a resource that a result links to, and opens it.
     pub(super) fn follow_link(&mut self, uri: String) -> Vec<Cmd> {
-        let server = self.shown().call().and_then(|id| self.feed.read_model.call(id)).map(|c| c.spec.operation.server().clone());
+        let server = self.shown().call().and_then(|id| self.mirror.read_model.call(id)).map(|c| c.spec.operation.server().clone());
         let Some(server) = server else { return vec![] };
-        // It is shown in the console, whatever view the link stands in.
+        // The console shows it, whichever view contains the link.
         self.views.show(View::Console);
         self.followed = Some(self.next_token);
         let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None, run: None };
         self.submit(spec, None)
     }
 
-    /// The resource that is meant: the one under the cursor of the tree.
+    /// Returns the selected resource: the one under the cursor of the tree.
     pub(super) fn meant_resource(&self) -> Option<(ServerId, String)> {
         match self.tree.selected() {
             Some(Node::Resource(server, uri)) => Some((server.clone(), uri.to_string())),
@@ -246,14 +250,14 @@ impl Model {
 
     pub(super) fn subscribe(&mut self) -> Vec<Cmd> {
         let Some((server, uri)) = self.meant_resource() else {
-            self.toast(NoticeLevel::Info, "Select a resource first; its server tells when it changes.");
+            self.toast(NoticeLevel::Info, "Select a resource first.");
             return vec![];
         };
-        let on = !self.feed.read_model.server(&server).is_some_and(|s| s.subscriptions.contains_key(&uri));
+        let on = !self.mirror.read_model.server(&server).is_some_and(|s| s.subscriptions.contains_key(&uri));
         vec![Cmd::Command(Command::Subscribe { server, uri, on })]
     }
 
-    /// Tells of changed resources, unless the user has to see it anyway.
+    /// Reports changed resources, except those that are on the screen.
     pub(super) fn updated_resources(&mut self, updated: &[(ServerId, String)]) {
         if let Some((server, uri)) = updated.last() {
             let more = if updated.len() > 1 { format!(" (and {} more)", updated.len() - 1) } else { String::new() };

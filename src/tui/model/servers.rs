@@ -1,4 +1,4 @@
-//! What actions do to the server that is meant.
+//! Actions on the selected server.
 
 use crate::{
     domain::{
@@ -7,7 +7,7 @@ use crate::{
         server::Phase,
     },
     engine::control::Command,
-    tui::{action::Action, msg::Cmd, views::View},
+    tui::{action::Action, msg::Cmd, tabs::View},
 };
 
 use super::Model;
@@ -18,7 +18,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a server first.");
             return vec![];
         };
-        let off = self.feed.read_model.server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
+        let off = self.mirror.read_model.server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
         let level = |level| Command::LogLevel { server: server.clone(), level };
         let command = match action {
             Action::Restart => Command::Restart { server },

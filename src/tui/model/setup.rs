@@ -1,26 +1,26 @@
-//! How a console is set up, and the state that it begins with.
+//! The setup of a console, and its initial state.
 
 use crate::{
     domain::{argument_history::Recall, catalog::ConfirmPolicy, read_model::ConsoleState, time::Stamp},
     tui::{
         Startup,
+        activity::Activity,
         copying::Invocation,
-        flows::Shelf,
+        flows::WorkflowLibrary,
         keymap::Keymap,
         layout::{Focus, Layout, Room},
         overlay::{approval::Approval, welcome::Welcome},
         pane::{call::CallPane, detail::Detail, info::InfoPane, traffic::TrafficPane},
-        state_mirror::Feed,
-        strip::Strip,
+        state_mirror::StateMirror,
+        tabs::Views,
         theme::Theme,
         tree::Tree,
-        views::Views,
     },
 };
 
 use super::{Modal, Model};
 
-/// How the console was set up.
+/// The setup of a console.
 pub struct Setup {
     /// The colours.
     pub theme: Theme,
@@ -30,26 +30,26 @@ pub struct Setup {
     pub mouse: bool,
     /// The configuration's name.
     pub title: String,
-    /// What to begin with.
+    /// What the console starts with.
     pub startup: Startup,
-    /// Which calls are asked about.
+    /// Which calls are confirmed first.
     pub confirm: ConfirmPolicy,
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// The workflow files.
-    pub workflows: Shelf,
+    pub workflows: WorkflowLibrary,
     /// How this console was started.
     pub invocation: Invocation,
 }
 
 impl Model {
-    /// A console over a snapshot.
+    /// Creates a console over a snapshot.
     pub fn new(setup: Setup, read_model: ConsoleState, size: (u16, u16)) -> Model {
         let mut model = Model {
             views: Views::new(&read_model),
-            feed: Feed::new(read_model),
+            mirror: StateMirror::new(read_model),
             now: Stamp::default(),
-            beat: 0,
+            tick: 0,
             theme: setup.theme,
             keymap: setup.keymap,
             title: setup.title,
@@ -62,18 +62,18 @@ impl Model {
             left: vec![],
             info: InfoPane::default(),
             traffic: TrafficPane::default(),
-            strip: Strip::default(),
+            activity: Activity::default(),
             modals: vec![],
             toasts: vec![],
             sequence: vec![],
             size,
             zoom: false,
-            strip_shown: true,
+            activity_shown: true,
             room: Room::default(),
             drag: None,
             mouse: setup.mouse,
             consent: Default::default(),
-            offer: None,
+            welcome_state: None,
             approval: None,
             rejected: None,
             submitted: vec![],
@@ -98,15 +98,15 @@ impl Model {
                 model.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), last_size: Default::default() }))
             }
             Startup::Welcome(offer) => {
-                model.offer = Some(offer.clone());
+                model.welcome_state = Some(offer.clone());
                 model.modals.push(Modal::Welcome(Welcome::new(offer)));
             }
             Startup::Normal | Startup::Empty => {}
         }
-        model.tree.rebuild(&model.feed.read_model);
-        model.strip = Strip::of(&model.feed.read_model);
+        model.tree.rebuild(&model.mirror.read_model);
+        model.activity = Activity::of(&model.mirror.read_model);
         model.tell_earlier_notices();
-        model.settle();
+        model.reconcile();
         model
     }
 }

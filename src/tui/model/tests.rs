@@ -1,4 +1,4 @@
-//! The console without a terminal: messages in, frames out.
+//! Tests of the console without a terminal: messages in, frames out.
 
 use std::{str::FromStr, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
         server::Phase,
     },
     engine::control::Command,
-    tui::{Startup, action::Action, fake, input::Input, overlay::palette::Choice as PaletteChoice, view},
+    tui::{Startup, action::Action, draw, input::Input, overlay::palette::Choice as PaletteChoice, test_support},
 };
 
 use super::*;
@@ -29,7 +29,7 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn new(width: u16, height: u16) -> Harness {
-        Harness::with(width, height, fake::shop_state(), Startup::Normal)
+        Harness::with(width, height, test_support::shop_state(), Startup::Normal)
     }
 
     pub(super) fn with(width: u16, height: u16, read_model: ConsoleState, startup: Startup) -> Harness {
@@ -52,14 +52,14 @@ impl Harness {
 
     pub(super) fn set_up(width: u16, height: u16, read_model: ConsoleState, setup: Setup) -> Harness {
         let mut model = Model::new(setup, read_model, (width, height));
-        model.at(fake::at(8000));
+        model.at(test_support::at(8000));
         Harness { model, commands: vec![] }
     }
 
     pub(super) fn busy(width: u16, height: u16) -> Harness {
         let mut harness = Harness::new(width, height);
         let seq = harness.model.read_model().seq;
-        harness.send(Msg::Events(fake::busy(seq)));
+        harness.send(Msg::Events(test_support::busy(seq)));
         harness
     }
 
@@ -69,7 +69,7 @@ impl Harness {
         self
     }
 
-    /// Presses keys as the keymap writes them, with spaces between.
+    /// Presses keys, written as in the keymap and separated by spaces.
     pub(super) fn keys(&mut self, keys: &str) -> &mut Self {
         for key in keys.split(' ') {
             let upper = key.len() == 1 && key.chars().all(|c| c.is_ascii_uppercase());
@@ -88,7 +88,7 @@ impl Harness {
     }
 
     pub(super) fn event(&mut self, kind: EventKind) -> &mut Self {
-        let mut script = fake::Script::after(self.model.read_model().seq);
+        let mut script = test_support::Script::after(self.model.read_model().seq);
         script.push(7600, kind);
         self.send(Msg::Events(script.events))
     }
@@ -96,7 +96,7 @@ impl Harness {
     pub(super) fn buffer(&mut self) -> Buffer {
         let screen = self.model.layout.screen;
         let mut buf = Buffer::empty(Rect::new(0, 0, screen.width, screen.height));
-        view::draw(&mut self.model, &mut buf);
+        draw::draw(&mut self.model, &mut buf);
         buf
     }
 

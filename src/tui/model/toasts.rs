@@ -1,4 +1,4 @@
-//! Messages in the corner.
+//! Toasts: messages in the corner.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,42 +16,42 @@ use crate::{
 
 use super::Model;
 
-/// How long a message stays in the corner.
+/// How long a toast stays.
 pub(super) const TOAST_TIME: Duration = Duration::from_secs(6);
 
 impl Model {
-    /// Shows a message in the corner for a while.
+    /// Shows a toast.
     pub fn toast(&mut self, level: NoticeLevel, text: impl Into<String>) {
-        let until = self.now.max(self.feed.last).plus(TOAST_TIME);
+        let until = self.now.max(self.mirror.last).plus(TOAST_TIME);
         self.toasts.push(Toast { level, text: text.into(), until });
         let surplus = self.toasts.len().saturating_sub(MOST);
         self.toasts.drain(..surplus);
     }
 
-    /// What went wrong before the console was there (a line of the configuration, say) is told too.
+    /// Shows notices from before the console started, such as an error in the configuration.
     pub(super) fn tell_earlier_notices(&mut self) {
-        let bad = self.feed.read_model.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
+        let bad = self.mirror.read_model.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
         let bad: Vec<Arc<Notice>> = bad.map(|(_, notice)| notice.clone()).collect();
-        self.feed.last = self.feed.read_model.notices.back().map_or(Stamp::default(), |(at, _)| *at);
+        self.mirror.last = self.mirror.read_model.notices.back().map_or(Stamp::default(), |(at, _)| *at);
         for notice in bad.iter().skip(bad.len().saturating_sub(MOST)) {
             self.notice(notice);
         }
     }
 
-    /// Shows a notice in the corner; its further lines are in the list.
+    /// Shows a notice in the corner; its detail is in the list of notices.
     pub(super) fn notice(&mut self, notice: &Notice) {
         let mut text = notice.text.clone();
         if let Some(first) = notice.detail.first() {
             let key = self.keymap.key(&[Context::Global], Action::Notices).unwrap_or_default();
-            text.push_str(&format!("\n{first}{}", if notice.detail.len() > 1 { format!(" ({key}: all of it)") } else { String::new() }));
+            text.push_str(&format!("\n{first}{}", if notice.detail.len() > 1 { format!(" ({key} for details)") } else { String::new() }));
         }
         self.toast(notice.level, text);
     }
 
-    /// Says how to bring back what was cleared.
+    /// Names the key that undoes a cleared form.
     pub(super) fn say_undo(&mut self, cleared: bool) {
         if let Some(key) = self.keymap.key(self.contexts(), Action::Undo).filter(|_| cleared) {
-            self.toast(NoticeLevel::Info, format!("Cleared. {key} brings it back."));
+            self.toast(NoticeLevel::Info, format!("Cleared. {key} undoes this."));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Keys, mouse and events for the views beside the console.
+//! Keys, mouse and events of the views other than the console.
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
@@ -9,6 +9,7 @@ use crate::{
         background::Material,
         copying::{CopyKind, prepared},
         keymap::Context,
+        layout::Cycle,
         msg::Cmd,
         pane::{
             DrawContext,
@@ -18,7 +19,7 @@ use crate::{
             table::Clicked,
             timeline::Zoom,
         },
-        views::{OnQuery, Part, View, Views},
+        tabs::{OnQuery, Part, View, Views},
         widget::{
             tabs,
             window::{Direction, Move},
@@ -28,52 +29,52 @@ use crate::{
 
 use super::{Model, mouse::NOTCH};
 
-/// Cells before the tabs: the program's name.
+/// Cells left of the tabs: the program name.
 pub const BEFORE_TABS: u16 = 15;
 
 impl Model {
-    /// Whether another view than the console is shown.
+    /// Returns whether a view other than the console is shown.
     pub fn in_view(&self) -> bool {
         self.views.current != View::Console
     }
 
-    /// Whether a filter or a sort is not done; the loop then calls [`Model::work`] between inputs.
+    /// Returns whether a filter or a sort is unfinished; the loop then calls [`Model::work`] between inputs.
     pub fn working(&self) -> bool {
         self.views.working(self.now)
     }
 
-    /// Does a few milliseconds of that.
+    /// Works on it for a few milliseconds.
     pub fn work(&mut self) {
         self.views.work(self.now);
-        self.settle();
+        self.reconcile();
     }
 
-    /// Whether something in the view moves by itself.
+    /// Returns whether something in the view is animated.
     pub(super) fn view_moving(&self) -> bool {
         match self.views.current {
             View::Timeline => self.views.timeline.moving(&self.views.rows, self.now),
-            // The rates run out as the minute passes.
-            View::Health => self.feed.read_model.stats.per_minute(self.now) > 0,
-            View::Workflows => self.feed.read_model.runs.running > 0,
+            // The rates change as the minute passes.
+            View::Health => self.mirror.read_model.stats.per_minute(self.now) > 0,
+            View::Workflows => self.mirror.read_model.runs.running > 0,
             _ => false,
         }
     }
 
-    /// The tabs: key and name.
+    /// Returns the tabs: key and name.
     pub fn tabs(&self) -> Vec<(String, &'static str)> {
         let actions = [Action::ViewConsole, Action::ViewTraffic, Action::ViewTimeline, Action::ViewHealth, Action::ViewWorkflows];
         let key = |action| self.keymap.key(&[Context::Global], action).unwrap_or_default();
-        // On a narrow screen the breadcrumb says better where one is than the view's name.
+        // On a narrow screen the breadcrumb is more precise than the view's name.
         let named = |view: &View| if self.layout.narrow && !self.in_view() && *view == View::Console { "" } else { view.word() };
         View::ALL.iter().zip(actions).map(|(view, action)| (key(action), named(view))).collect()
     }
 
-    /// The number of the view that is shown, from 0.
+    /// Returns the number of the current view, from 0.
     pub fn tab(&self) -> usize {
         View::ALL.iter().position(|v| *v == self.views.current).unwrap_or(0)
     }
 
-    /// Contexts of the view's keys.
+    /// Returns the keymap contexts of the view.
     pub(super) fn view_contexts(&self) -> &'static [Context] {
         let views = &self.views;
         if views.current == View::Workflows {
@@ -92,7 +93,7 @@ impl Model {
         }
     }
 
-    /// Whether letters go into a filter line of the view.
+    /// Returns whether letters go into a filter line of the view.
     pub(super) fn view_typing(&self) -> bool {
         match self.views.current {
             View::Health => self.views.health.lines.editing(),
@@ -101,12 +102,12 @@ impl Model {
         }
     }
 
-    /// The call under the cursor of the view.
+    /// Returns the call under the cursor of the view.
     pub(super) fn view_call(&self) -> Option<CallId> {
         self.views.selected().and_then(|id| self.views.rows.get(id)).and_then(|row| row.call())
     }
 
-    /// Does what an action says where it is the view's; `None` when it is not.
+    /// Performs an action of the view; `None` if it is not one.
     pub(super) fn view_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
         if let Some(commands) = self.flow_act(action) {
             return Some(commands);
@@ -130,12 +131,12 @@ impl Model {
                 self.view_move(self.views.part, action);
             }
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => match (&mut self.views.entry, self.views.current) {
-                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, &self.feed.read_model, 1),
+                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, &self.mirror.read_model, 1),
                 (_, View::Health) if action == Action::Fold => self.views.health.fold(None),
                 _ => {}
             },
-            Action::NextPane => self.view_turn(false),
-            Action::PreviousPane => self.view_turn(true),
+            Action::NextPane => self.view_go_to_part(Cycle::Next),
+            Action::PreviousPane => self.view_go_to_part(Cycle::Previous),
             Action::Open => return Some(self.view_open()),
             Action::Back => self.view_back(),
             Action::Filter => return self.view_filter(),
@@ -148,15 +149,15 @@ impl Model {
             Action::NextTab | Action::PreviousTab => match (self.views.current, &mut self.views.entry) {
                 (View::Health, _) => self.views.health.lines.switch_source(),
                 (_, Some(entry)) => {
-                    entry.detail.turn_tab(Direction::backward_if(action == Action::PreviousTab), &self.feed.read_model);
+                    entry.detail.turn_tab(Direction::backward_if(action == Action::PreviousTab), &self.mirror.read_model);
                 }
                 _ => {}
             },
             Action::Copy => return Some(self.view_copy()),
-            Action::Refire | Action::EditAgain | Action::Cancel
-                if self.view_call().and_then(|id| self.feed.read_model.call(id)).is_none() =>
+            Action::SendAgain | Action::EditAgain | Action::Cancel
+                if self.view_call().and_then(|id| self.mirror.read_model.call(id)).is_none() =>
             {
-                let text = if self.view_call().is_some() { "This call is no longer kept." } else { "No call is under the cursor." };
+                let text = if self.view_call().is_some() { "This call was dropped from memory." } else { "Select a call first." };
                 self.toast(NoticeLevel::Info, text);
             }
             _ => return None,
@@ -189,11 +190,10 @@ impl Model {
         }
     }
 
-    fn view_turn(&mut self, back: bool) {
+    fn view_go_to_part(&mut self, cycle: Cycle) {
         let order = self.views.order();
         let at = order.iter().position(|p| *p == self.views.part).unwrap_or(0);
-        let next = if back { at + order.len().saturating_sub(1) } else { at + 1 };
-        self.views.part = order.get(next % order.len().max(1)).copied().unwrap_or_default();
+        self.views.part = order.get(cycle.index(at, order.len())).copied().unwrap_or_default();
     }
 
     fn view_open(&mut self) -> Vec<Cmd> {
@@ -208,19 +208,19 @@ impl Model {
             (View::Health, Part::Main) => self.page_open(),
             (View::Traffic | View::Timeline, Part::Main) => {
                 let Some(id) = self.views.selected() else { return vec![] };
-                // What is read stands still.
+                // The open call stays open: following stops.
                 match self.views.current {
                     View::Traffic => self.views.traffic.freeze(&self.views.rows),
                     _ => self.views.timeline.freeze(self.now),
                 }
                 let mut entry = self.views.entry.take().unwrap_or_default();
-                entry.show(id, &self.views.rows, &self.feed.read_model);
+                entry.show(id, &self.views.rows, &self.mirror.read_model);
                 self.views.entry = Some(entry);
                 self.views.part = Part::Entry;
             }
             (_, Part::Entry) => {
                 if let Some(entry) = &mut self.views.entry {
-                    entry.act(Action::Open, &self.feed.read_model, 1);
+                    entry.act(Action::Open, &self.mirror.read_model, 1);
                 }
             }
             _ => {}
@@ -228,7 +228,7 @@ impl Model {
         vec![]
     }
 
-    /// One step out: of the filter line, of the open row, of the filter, of the view.
+    /// Goes back one step: out of the filter line, the open row, the filter, the view.
     fn view_back(&mut self) {
         let views = &mut self.views;
         match (views.current, views.part) {
@@ -245,7 +245,7 @@ impl Model {
         }
     }
 
-    /// Copies what is no call: a name, a message. Calls have a menu, as everywhere.
+    /// Copies rows that are not calls: a name, a message. Calls have a menu, as everywhere.
     fn view_copy(&mut self) -> Vec<Cmd> {
         let material = match (self.views.current, &self.views.entry) {
             (View::Health, _) => self.views.health.selected().map(|Subject { server, tool }| {
@@ -259,14 +259,14 @@ impl Model {
             (_, Some(entry)) => entry.copy(),
             _ => self.views.selected().and_then(|id| {
                 let mut entry = RowDetail::default();
-                entry.show(id, &self.views.rows, &self.feed.read_model);
+                entry.show(id, &self.views.rows, &self.mirror.read_model);
                 entry.copy()
             }),
         };
         self.copied(CopyKind::Value, prepared(CopyKind::Value, &material.unwrap_or_default()))
     }
 
-    /// A key that means nothing to the keymap.
+    /// Handles a key that is not in the keymap.
     pub(super) fn view_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         let views = &mut self.views;
         match (views.current, views.part) {
@@ -278,7 +278,7 @@ impl Model {
         vec![]
     }
 
-    /// Pasted text, for a filter line.
+    /// Pastes text into a filter line.
     pub(super) fn view_paste(&mut self, text: &str) {
         let views = &mut self.views;
         match views.current {
@@ -289,7 +289,7 @@ impl Model {
         }
     }
 
-    /// Moves in a part, whether it has the focus or not.
+    /// Moves the cursor of a part, whether it has the focus or not.
     pub(super) fn view_move(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
         let page = usize::from(place.height.saturating_sub(4)).max(1);
@@ -314,7 +314,7 @@ impl Model {
             },
             (Part::Entry, ..) => {
                 if let Some(entry) = &mut self.views.entry {
-                    entry.act(action, &self.feed.read_model, page);
+                    entry.act(action, &self.mirror.read_model, page);
                 }
             }
             (Part::Facts, _, Some(to)) => {
@@ -326,13 +326,13 @@ impl Model {
             }
             (Part::Lines, _, Some(to)) => {
                 let server = self.views.health.selected().map(|s| s.server.clone());
-                self.views.health.lines.go(to, server.as_ref(), &self.feed.read_model, place);
+                self.views.health.lines.go(to, server.as_ref(), &self.mirror.read_model, place);
             }
             _ => {}
         }
     }
 
-    /// The wheel over the view.
+    /// Handles the wheel over the view.
     pub(super) fn view_wheel(&mut self, event: MouseEvent, action: Action) {
         let Some((part, _)) = self.views.at(event.column, event.row) else { return };
         for _ in 0..NOTCH {
@@ -344,7 +344,7 @@ impl Model {
         }
     }
 
-    /// A click on a tab; whether there was one.
+    /// Handles a click on a tab; returns whether there was one.
     pub(super) fn click_tab(&mut self, event: MouseEvent) -> bool {
         let header = self.layout.header;
         if event.row != header.y || self.layout.too_small {
@@ -356,17 +356,17 @@ impl Model {
         true
     }
 
-    /// Where the tabs begin, and how much room they have.
+    /// Returns where the tabs begin, and their width.
     pub fn tab_bar(&self) -> (u16, u16) {
         let header = self.layout.header;
         if !self.layout.narrow {
             return (BEFORE_TABS, header.width.saturating_sub(BEFORE_TABS));
         }
-        // The console's path stands beside the tabs; elsewhere the counters at the right keep some room.
+        // The console's path is next to the tabs; in other views the counters at the right reserve some width.
         (1, if self.in_view() { header.width.saturating_sub(24) } else { 0 })
     }
 
-    /// A click in the view.
+    /// Handles a click in the view.
     pub(super) fn view_click(&mut self, event: MouseEvent) -> Vec<Cmd> {
         let Some((part, place)) = self.views.at(event.column, event.row) else { return vec![] };
         let was = std::mem::replace(&mut self.views.part, part);
@@ -399,18 +399,18 @@ impl Model {
         }
     }
 
-    /// Whether an action of the view would do something now; `None` when it is not the view's to say.
-    pub(super) fn view_makes_sense(&self, action: Action) -> Option<bool> {
-        if let Some(sense) = self.flow_makes_sense(action) {
+    /// Returns whether an action of the view would have an effect now; `None` if the view does not decide.
+    pub(super) fn view_enabled(&self, action: Action) -> Option<bool> {
+        if let Some(sense) = self.flow_enabled(action) {
             return Some(sense);
         }
         if !self.in_view() {
             return None;
         }
-        let call = || self.view_call().and_then(|id| self.feed.read_model.call(id));
+        let call = || self.view_call().and_then(|id| self.mirror.read_model.call(id));
         Some(match action {
             Action::Cancel => call().is_some_and(|c| c.settled.is_none()),
-            Action::Refire | Action::EditAgain => call().is_some(),
+            Action::SendAgain | Action::EditAgain => call().is_some(),
             Action::Follow => match self.views.current {
                 View::Traffic => !self.views.traffic.following(),
                 View::Timeline => !self.views.timeline.following(),
@@ -438,14 +438,14 @@ impl Model {
 }
 
 impl Model {
-    /// What the views need to draw, and the views.
+    /// Returns what the views need to draw, and the views.
     pub fn views_parts(&mut self) -> (DrawContext<'_>, &mut Views) {
         let look = DrawContext {
-            read_model: &self.feed.read_model,
+            read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
-            now: self.now.max(self.feed.last),
-            tick: self.beat,
+            now: self.now.max(self.mirror.last),
+            tick: self.tick,
             focused: false,
         };
         (look, &mut self.views)

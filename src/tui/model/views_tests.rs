@@ -12,10 +12,10 @@ use crate::{
         server::Phase,
     },
     tui::{
-        Startup, fake,
+        Startup, draw,
         input::Input,
-        view,
-        views::{Part, View},
+        tabs::{Part, View},
+        test_support,
     },
 };
 
@@ -23,23 +23,23 @@ use super::*;
 
 pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
-    let mut model = Model::new(setup, fake::shop_state(), (width, height));
-    model.at(fake::at(8000));
+    let mut model = Model::new(setup, test_support::shop_state(), (width, height));
+    model.at(test_support::at(8000));
     let events = lively(model.read_model().seq);
     model.update(Msg::Events(events));
     model
 }
 
-/// Calls of every kind, overlapping ones, and messages of servers.
+/// Returns calls of every kind, overlapping ones, and messages of servers.
 fn lively(after: u64) -> Vec<Arc<Event>> {
-    let mut s = fake::Script::after(after);
-    s.events = fake::busy(after);
-    let mut script = fake::Script::after(s.events.last().unwrap().seq);
+    let mut s = test_support::Script::after(after);
+    s.events = test_support::busy(after);
+    let mut script = test_support::Script::after(s.events.last().unwrap().seq);
     for n in 0..40u64 {
         let (server, tool) = [("database", "query_users"), ("email", "send_email"), ("database", "insert_record")][(n % 3) as usize];
         let begin = 1600 + n * 150;
-        script.queued(begin, 200 + n, fake::tool_call(server, tool, r#"{"filter":"ann"}"#));
-        script.settled(begin, 2 + n * n % 700, 200 + n, fake::text_result("done"));
+        script.queued(begin, 200 + n, test_support::tool_call(server, tool, r#"{"filter":"ann"}"#));
+        script.settled(begin, 2 + n * n % 700, 200 + n, test_support::text_result("done"));
     }
     let log = LogMessage {
         level: LogLevel::Warning,
@@ -48,14 +48,14 @@ fn lively(after: u64) -> Vec<Arc<Event>> {
         text: "3 of 4 connections \u{1b}[31m busy".into(),
         call: None,
     };
-    script.push(7700, EventKind::ServerLog { server: fake::server("database"), log: Arc::new(log) });
+    script.push(7700, EventKind::ServerLog { server: test_support::server("database"), log: Arc::new(log) });
     let anomaly = Anomaly { kind: AnomalyKind::Noise, detail: "Server listening on stdio".into(), call: None, frame: None };
-    script.push(7800, EventKind::ServerAnomaly { server: fake::server("email"), anomaly: Arc::new(anomaly) });
+    script.push(7800, EventKind::ServerAnomaly { server: test_support::server("email"), anomaly: Arc::new(anomaly) });
     for line in ["reading config", "warning: no cache", "error: queue is full \u{202e}"] {
-        script.push(7900, EventKind::ServerStderr { server: fake::server("database"), line: line.into() });
+        script.push(7900, EventKind::ServerStderr { server: test_support::server("database"), line: line.into() });
     }
     s.events.append(&mut script.events);
-    // As they would come: in the order of time, numbered.
+    // In the order of time, numbered.
     s.events.sort_by_key(|event| event.at);
     let numbered = (after + 1..).zip(&s.events);
     numbered.map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
@@ -81,7 +81,7 @@ pub(super) fn text(model: &mut Model, text: &str) {
 pub(super) fn buffer(model: &mut Model) -> Buffer {
     let screen = model.layout.screen;
     let mut buf = Buffer::empty(Rect::new(0, 0, screen.width, screen.height));
-    view::draw(model, &mut buf);
+    draw::draw(model, &mut buf);
     buf
 }
 
@@ -112,7 +112,7 @@ fn views_at_the_usual_sizes() {
 }
 
 #[test]
-fn views_are_told_without_colours() {
+fn views_are_readable_without_colours() {
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let mut m = model(width, height, Theme::mono());
         for (key, words) in
@@ -152,16 +152,21 @@ fn numbers_and_clicks_go_to_views_and_escape_comes_back() {
 }
 
 #[test]
-fn a_frozen_list_stands_still_while_rows_come() {
+fn a_paused_list_does_not_move_while_rows_arrive() {
     let mut m = model(120, 20, Theme::ansi());
     keys(&mut m, "2 up up");
     let before = m.views.selected();
-    // A running call shows its timer, which moves on.
+    // A running call shows its timer, which advances.
     let list = |m: &mut Model| frame(m).lines().skip(4).take(14).filter(|l| !l.contains("running")).map(str::to_owned).collect::<Vec<_>>();
     let shown = list(&mut m);
-    let mut script = fake::Script::after(m.read_model().seq);
+    let mut script = test_support::Script::after(m.read_model().seq);
     for n in 0..50 {
-        script.queued(8100 + n, 900 + n, fake::tool_call("email", "ping", "{}")).settled(8100 + n, 1, 900 + n, fake::text_result("x"));
+        script.queued(8100 + n, 900 + n, test_support::tool_call("email", "ping", "{}")).settled(
+            8100 + n,
+            1,
+            900 + n,
+            test_support::text_result("x"),
+        );
     }
     m.update(Msg::Events(script.events));
     assert_eq!(m.views.selected(), before);
@@ -171,7 +176,7 @@ fn a_frozen_list_stands_still_while_rows_come() {
 }
 
 #[test]
-fn a_filter_narrows_completes_and_goes() {
+fn a_filter_narrows_completes_and_is_cleared() {
     let mut m = model(120, 40, Theme::ansi());
     keys(&mut m, "2 /");
     text(&mut m, "ser");
@@ -186,7 +191,7 @@ fn a_filter_narrows_completes_and_goes() {
     keys(&mut m, "/");
     text(&mut m, "q");
     keys(&mut m, "esc");
-    assert_eq!(m.views.traffic.query().text(), "", "escape gives the filter back that was there before");
+    assert_eq!(m.views.traffic.query().text(), "", "escape restores the previous filter");
 }
 
 #[test]
@@ -197,7 +202,7 @@ fn rows_are_sorted_in_the_background() {
     while m.working() {
         m.work();
         steps += 1;
-        assert!(steps < 1000, "a sort comes to an end");
+        assert!(steps < 1000, "a sort terminates");
     }
     let took = |m: &Model, at| {
         m.views.traffic.id_at(&m.views.rows, at).and_then(|id| m.views.rows.get(id)).map(|r| (r.state.pending(), r.took_us))
@@ -207,7 +212,7 @@ fn rows_are_sorted_in_the_background() {
 }
 
 #[test]
-fn the_open_row_is_fired_again_edited_and_copied() {
+fn the_open_row_is_sent_again_edited_and_copied() {
     let mut m = model(120, 40, Theme::ansi());
     keys(&mut m, "2 /");
     text(&mut m, "tool:query* origin:console");
@@ -222,23 +227,23 @@ fn the_open_row_is_fired_again_edited_and_copied() {
 }
 
 #[test]
-fn an_old_call_says_what_is_no_longer_kept() {
+fn an_old_call_names_what_was_dropped() {
     let mut m = model(120, 40, Theme::ansi());
-    m.feed.read_model.calls.clear();
+    m.mirror.read_model.calls.clear();
     keys(&mut m, "2 home down enter");
     assert!(frame(&mut m).contains("dropped to make room"), "{}", frame(&mut m));
     assert_eq!(keys(&mut m, "."), []);
 }
 
 #[test]
-fn the_timeline_holds_the_time_under_the_cursor_and_opens_the_call() {
+fn the_timeline_stays_at_the_time_under_the_cursor_and_opens_the_call() {
     let mut m = model(120, 40, Theme::ansi());
     keys(&mut m, "3 left left left");
     assert!(!m.views.timeline.following());
     let foot = |m: &mut Model| frame(m).lines().rev().nth(2).unwrap()[..20].to_owned();
     let before = foot(&mut m);
     keys(&mut m, "+ + - -");
-    assert_eq!(foot(&mut m), before, "zooming keeps the time");
+    assert_eq!(foot(&mut m), before, "zooming does not move the time");
     keys(&mut m, "down [ enter");
     let call = m.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| m.read_model().call(id)).cloned();
     assert_eq!(call.map(|c| c.spec.operation.server().to_string()), Some("email".into()));
@@ -280,23 +285,23 @@ proptest! {
             match other {
                 0..=3 => { m.update(Msg::Resize(width, height)); }
                 4 => {
-                    let mut script = fake::Script::after(m.read_model().seq);
-                    script.queued(8000 + n, 5000 + n, fake::tool_call("email", "ping", "{}"));
+                    let mut script = test_support::Script::after(m.read_model().seq);
+                    script.queued(8000 + n, 5000 + n, test_support::tool_call("email", "ping", "{}"));
                     if n.is_multiple_of(2) {
-                        script.settled(8000 + n, n * 100, 5000 + n, fake::text_result("日本\u{202e}"));
+                        script.settled(8000 + n, n * 100, 5000 + n, test_support::text_result("日本\u{202e}"));
                     }
                     m.update(Msg::Events(script.events));
                 }
                 5 => {
-                    let mut script = fake::Script::after(m.read_model().seq);
-                    script.push(9000, EventKind::ServerRemoved { server: fake::server(["email", "database"][index % 2]) });
+                    let mut script = test_support::Script::after(m.read_model().seq);
+                    script.push(9000, EventKind::ServerRemoved { server: test_support::server(["email", "database"][index % 2]) });
                     m.update(Msg::Events(script.events));
                 }
-                6 => m.resync(fake::shop_state(), n),
+                6 => m.resync(test_support::shop_state(), n),
                 7 => {
-                    let mut script = fake::Script::after(m.read_model().seq);
-                    let phase = Arc::new(Phase::Failed { why: Arc::new(fake::crash()) });
-                    script.push(9000, EventKind::ServerPhase { server: fake::server("email"), phase });
+                    let mut script = test_support::Script::after(m.read_model().seq);
+                    let phase = Arc::new(Phase::Failed { why: Arc::new(test_support::crash()) });
+                    script.push(9000, EventKind::ServerPhase { server: test_support::server("email"), phase });
                     m.update(Msg::Events(script.events));
                 }
                 8 | 9 => {
@@ -305,8 +310,8 @@ proptest! {
                     let (column, row) = (cell % screen.width, cell / 7 % screen.height);
                     m.update(Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })));
                 }
-                12 => { m.update(Msg::Events(fake::policy::resilient(m.read_model().seq))); }
-                10 => { m.update(Msg::Beat(fake::at(9000 + n * 700))); }
+                12 => { m.update(Msg::Events(test_support::policy::resilient(m.read_model().seq))); }
+                10 => { m.update(Msg::Tick(test_support::at(9000 + n * 700))); }
                 _ => { m.update(Msg::Input(Input::Paste("server:db \u{1b}[A\n>5ms".into()))); }
             }
             if m.working() {
@@ -346,11 +351,11 @@ fn the_timeline_has_a_filter_of_its_own() {
     assert!(shown.contains("✕ timeout") && !shown.contains("✓ ok"), "{shown}");
     keys(&mut m, "enter");
     assert!(!m.views.query().unwrap().editing());
-    // Only what passes is gone to, and opened.
+    // Only rows that pass are reached, and opened.
     keys(&mut m, "down down [ enter");
     assert!(frame(&mut m).contains("track_event"), "{}", frame(&mut m));
     keys(&mut m, "esc esc");
-    assert!(m.views.current == View::Timeline && m.views.query().unwrap().text().is_empty(), "escape takes the filter away first");
+    assert!(m.views.current == View::Timeline && m.views.query().unwrap().text().is_empty(), "escape clears the filter first");
     keys(&mut m, "f");
     assert!(frame(&mut m).contains("✓ ok"));
     keys(&mut m, "2");
@@ -360,10 +365,10 @@ fn the_timeline_has_a_filter_of_its_own() {
 #[test]
 fn a_call_that_began_long_before_the_window_is_drawn() {
     let mut m = model(120, 40, Theme::ansi());
-    let mut script = fake::Script::after(m.read_model().seq);
-    script.queued(10_000, 900, fake::tool_call("database", "query_users", "{}"));
-    script.settled(10_000, 400_000, 900, fake::text_result("done"));
-    m.at(fake::at(411_000));
+    let mut script = test_support::Script::after(m.read_model().seq);
+    script.queued(10_000, 900, test_support::tool_call("database", "query_users", "{}"));
+    script.settled(10_000, 400_000, 900, test_support::text_result("done"));
+    m.at(test_support::at(411_000));
     m.update(Msg::Events(script.events));
     keys(&mut m, "3");
     let shown = frame(&mut m);
@@ -372,7 +377,7 @@ fn a_call_that_began_long_before_the_window_is_drawn() {
 }
 
 #[test]
-fn what_is_open_in_a_view_is_searched_filtered_and_saved_there() {
+fn the_open_call_of_a_view_is_searched_filtered_and_saved_there() {
     let mut m = model(120, 40, Theme::ansi());
     keys(&mut m, "2 /");
     text(&mut m, "tool:query_users");

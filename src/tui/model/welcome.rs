@@ -1,4 +1,4 @@
-//! The welcome: ways to get servers, at the start and later.
+//! The welcome: ways to add servers, at the start and later.
 
 use crate::{
     domain::event::NoticeLevel,
@@ -7,32 +7,32 @@ use crate::{
         action::Action,
         keymap::Context,
         msg::Cmd,
-        overlay::welcome::{Offer, Welcome},
+        overlay::welcome::{Welcome, WelcomeState},
     },
 };
 
 use super::{Modal, Model};
 
 impl Model {
-    /// Opens the welcome again; beside servers, when it is known what there is now and what of it runs.
+    /// Opens the welcome again; while servers run, after a search for what there is now and what is in use.
     pub(super) fn welcome(&mut self) -> Vec<Cmd> {
-        match &self.offer {
-            Some(offer) if self.feed.read_model.servers.is_empty() => {
+        match &self.welcome_state {
+            Some(offer) if self.mirror.read_model.servers.is_empty() => {
                 self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
                 vec![]
             }
-            _ => Self::request(ConsoleRequest::Offer),
+            _ => Self::request(ConsoleRequest::FindServers),
         }
     }
 
-    /// Shows what there is on this machine, unless something else was begun meanwhile.
-    pub(super) fn offered(&mut self, offer: Offer) {
-        // A list that is open is not what was found now, and its places mean something else.
+    /// Shows what was found on this machine, unless another dialog was opened meanwhile.
+    pub(super) fn show_welcome(&mut self, offer: WelcomeState) {
+        // A list that is open was not found now: its rows may be outdated.
         self.modals.retain(|modal| !matches!(modal, Modal::Welcome(_)));
         if self.modals.is_empty() && !self.typing() {
             self.modals.push(Modal::Welcome(Welcome::new(offer.clone())));
         }
-        self.offer = Some(offer);
+        self.welcome_state = Some(offer);
     }
 
     pub(super) fn welcome_act(&mut self, action: Action) -> Vec<Cmd> {
@@ -50,7 +50,7 @@ impl Model {
         let Some(chosen) = chosen else { return vec![] };
         self.modals.pop();
         let key = self.keymap.key(&[Context::Global], Action::Filter).unwrap_or_default();
-        self.toast(NoticeLevel::Info, format!("Starting … then {key} finds a tool, and Enter goes to it."));
+        self.toast(NoticeLevel::Info, format!("Starting … press {key} to find a tool."));
         Self::request(ConsoleRequest::Start(chosen))
     }
 }

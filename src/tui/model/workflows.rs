@@ -1,4 +1,4 @@
-//! The workflows view: running, running again, cancelling, editing; making workflows of calls.
+//! The workflows view: running, resuming, cancelling, editing; saving calls as workflows.
 
 use std::sync::Arc;
 
@@ -25,12 +25,12 @@ use crate::{
         action::Action,
         background::Material,
         copying::{CopyKind, prepared},
-        flows::{self, Shelf, free_name, name_trouble},
+        flows::{self, WorkflowLibrary, free_name, name_trouble},
         keymap::Context,
         msg::Cmd,
         overlay::{dry_run::DryRun, text_prompt::TextPrompt},
         pane::call::KeyOutcome,
-        views::{Part, View},
+        tabs::{Part, View},
         widget::window::Move,
     },
 };
@@ -42,12 +42,12 @@ impl Model {
         self.views.current == View::Workflows
     }
 
-    /// Takes over the workflow files as they are now.
-    pub(super) fn flows_changed(&mut self, shelf: &Shelf) {
-        self.views.flows.set(shelf);
+    /// Applies changed workflow files.
+    pub(super) fn flows_changed(&mut self, library: &WorkflowLibrary) {
+        self.views.flows.set(library);
     }
 
-    /// Contexts of the view's keys.
+    /// Returns the keymap contexts of the view.
     pub(super) fn flow_contexts(&self) -> &'static [Context] {
         match self.views.part {
             Part::Input if self.views.flows.input.wants_text() => &[Context::InputText],
@@ -58,37 +58,37 @@ impl Model {
         }
     }
 
-    /// Whether letters go into a field of the input.
+    /// Returns whether letters go into a field of the input.
     pub(super) fn flow_typing(&self) -> bool {
         self.in_flows() && self.views.part == Part::Input && self.views.flows.input.wants_text()
     }
 
-    /// Whether the form has the focus.
+    /// Returns whether the form has the focus.
     pub(super) fn in_input(&self) -> bool {
         self.in_flows() && self.views.part == Part::Input
     }
 
-    /// The wheel over a part: it scrolls and selects nothing in the graph.
+    /// Handles the wheel over a part: it scrolls, and selects nothing in the graph.
     pub(super) fn flow_wheel(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
-        if part == Part::Graph && !self.views.flows.broken(&self.feed.read_model) {
+        if part == Part::Graph && !self.views.flows.broken(&self.mirror.read_model) {
             self.views.flows.chart.wheel(action, place);
         } else {
             self.flow_move(part, action);
         }
     }
 
-    /// The plan of the workflow under the cursor.
+    /// Returns the plan of the workflow under the cursor.
     fn flow_plan(&self) -> Option<Arc<Plan>> {
-        self.views.flows.flow(&self.feed.read_model)?.plan.as_ref().ok().cloned()
+        self.views.flows.flow(&self.mirror.read_model)?.plan.as_ref().ok().cloned()
     }
 
-    /// The run that is shown.
+    /// Returns the run that is shown.
     fn flow_run(&self) -> Option<&Arc<RunView>> {
-        self.views.flows.run(&self.feed.read_model)
+        self.views.flows.run(&self.mirror.read_model)
     }
 
-    /// Does what an action says where it is this view's; `None` when it is not.
+    /// Performs an action of this view; `None` if it is not one.
     pub(super) fn flow_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
         match action {
             Action::ViewWorkflows => self.views.show(View::Workflows),
@@ -108,7 +108,7 @@ impl Model {
             _ if !self.in_flows() => return None,
             Action::RunWorkflow => return Some(self.run_workflow()),
             Action::DryRun => self.dry_run(),
-            Action::RunAgain | Action::Refire => return Some(self.run_again(None)),
+            Action::RunAgain | Action::SendAgain => return Some(self.run_again(None)),
             Action::RunFrom => return Some(self.run_from()),
             Action::ResumeRun => return Some(self.resume_run()),
             Action::Cancel => return Some(self.cancel_run()),
@@ -138,15 +138,15 @@ impl Model {
                     self.open_input();
                 }
             }
-            // What only the console or traffic can do would act on what is not seen here.
-            Action::Fire | Action::Burst | Action::Subscribe | Action::Follow | Action::Search | Action::JsonPath | Action::Save => {}
+            // Actions of the console or the traffic would change panes that are not visible here.
+            Action::Send | Action::Burst | Action::Subscribe | Action::Follow | Action::Search | Action::JsonPath | Action::Save => {}
             _ => return None,
         }
         Some(vec![])
     }
 
-    /// Whether an action would do something now.
-    pub(super) fn flow_makes_sense(&self, action: Action) -> Option<bool> {
+    /// Returns whether an action would have an effect now.
+    pub(super) fn flow_enabled(&self, action: Action) -> Option<bool> {
         if matches!(action, Action::Mark | Action::SaveWorkflow) {
             return Some(!self.in_flows() && (!self.views.rows.marked.is_empty() || self.meant_call().is_some()));
         }
@@ -155,22 +155,22 @@ impl Model {
         }
         let run = self.flow_run();
         let running = run.is_some_and(|run| run.report.is_none());
-        let plan = self.views.flows.flow(&self.feed.read_model).is_some_and(|flow| flow.plan.is_ok());
+        let plan = self.views.flows.flow(&self.mirror.read_model).is_some_and(|flow| flow.plan.is_ok());
         Some(match action {
             Action::RunWorkflow | Action::DryRun => plan,
             Action::RunAgain | Action::EditAgain => plan && run.is_some(),
             Action::RunFrom => plan && !running && run.is_some() && self.views.flows.selected().is_some(),
-            Action::ResumeRun => !running && self.views.flows.interrupted(&self.feed.read_model).is_some(),
+            Action::ResumeRun => !running && self.views.flows.interrupted(&self.mirror.read_model).is_some(),
             Action::Cancel => running,
             Action::CancelStep => running && self.views.flows.selected().is_some(),
-            Action::EditWorkflow => self.views.flows.flow(&self.feed.read_model).is_some(),
+            Action::EditWorkflow => self.views.flows.flow(&self.mirror.read_model).is_some(),
             Action::Open => !matches!(self.views.part, Part::Steps) || run.is_some(),
             Action::NextTab | Action::PreviousTab => self.views.part == Part::Step,
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => self.views.part == Part::Step && self.views.flows.detail.can_fold(),
             Action::ToggleJson | Action::Reset => plan,
             Action::Undo => self.in_input() && self.views.flows.input.can_undo(),
             Action::NextPane | Action::Back => true,
-            Action::Refire | Action::Filter | Action::Fire | Action::Follow | Action::Search | Action::Save => false,
+            Action::SendAgain | Action::Filter | Action::Send | Action::Follow | Action::Search | Action::Save => false,
             _ => return None,
         })
     }
@@ -180,10 +180,10 @@ impl Model {
         self.views.flows.input.begin();
     }
 
-    /// From the list to the form, from the form into the run.
+    /// Goes from the list to the form, from the form to the run.
     fn run_workflow(&mut self) -> Vec<Cmd> {
         let Some(plan) = self.flow_plan() else {
-            self.toast(NoticeLevel::Warn, "This workflow has no sound file, so it cannot be run.");
+            self.toast(NoticeLevel::Warn, "The workflow file has errors, so it cannot be run.");
             return vec![];
         };
         if self.views.part != Part::Input && !self.views.flows.input.is_empty() {
@@ -198,29 +198,29 @@ impl Model {
 
     fn start_run(&mut self, plan: &Plan, input: Body, from: Option<RunFrom>) -> Vec<Cmd> {
         if self.engine_gone {
-            self.toast(NoticeLevel::Error, "The engine has ended: nothing can be run any more.");
+            self.toast(NoticeLevel::Error, "The engine has stopped: no workflow can be run.");
             return vec![];
         }
-        let name = self.views.flows.name(&self.feed.read_model).unwrap_or_else(|| plan.name.as_str().into());
+        let name = self.views.flows.name(&self.mirror.read_model).unwrap_or_else(|| plan.name.as_str().into());
         self.ask_or_run(plan, Arc::new(flows::spec(&name, plan, input, from)))
     }
 
-    /// Starts a run that the user agreed to.
+    /// Starts a run that the user confirmed.
     pub(super) fn begin_run(&mut self, spec: Arc<RunSpec>) -> Vec<Cmd> {
-        let unix_ms = self.feed.read_model.epoch.unix_ms(self.now.max(self.feed.last));
+        let unix_ms = self.mirror.read_model.epoch.unix_ms(self.now.max(self.mirror.last));
         let run = RunId::new(unix_ms, fastrand::u128(..));
         self.views.flows.begin(run, &spec.workflow);
         self.views.part = Part::Graph;
         vec![Cmd::Command(Command::StartRun { run, spec })]
     }
 
-    /// Runs the workflow of the shown run again with the same input, perhaps from a step on.
+    /// Runs the workflow of the shown run again with the same input, optionally from a step on.
     fn run_again(&mut self, from: Option<RunFrom>) -> Vec<Cmd> {
         match (self.flow_plan(), self.flow_run().map(|run| run.input.clone())) {
             (Some(plan), Some(input)) => self.start_run(&plan, input, from),
             (_, None) => self.run_workflow(),
             (None, _) => {
-                self.toast(NoticeLevel::Warn, "This workflow has no sound file any more, so it cannot be run again.");
+                self.toast(NoticeLevel::Warn, "The workflow file has errors now, so it cannot be run again.");
                 vec![]
             }
         }
@@ -228,24 +228,24 @@ impl Model {
 
     fn run_from(&mut self) -> Vec<Cmd> {
         let Some(run) = self.flow_run().cloned() else {
-            self.toast(NoticeLevel::Info, "There is no run yet whose results could be used.");
+            self.toast(NoticeLevel::Info, "There is no earlier run to take results from.");
             return vec![];
         };
         if run.report.is_none() {
-            self.toast(NoticeLevel::Info, "The run is not over yet.");
+            self.toast(NoticeLevel::Info, "The run is still in progress.");
             return vec![];
         }
         let outer = |path: &Arc<str>| path.split(['/', '[']).next().unwrap_or_default().to_owned();
         let Some(step) = self.views.flows.selected().map(outer) else {
-            self.toast(NoticeLevel::Info, "Select the step to begin with; what is before it keeps its results.");
+            self.toast(NoticeLevel::Info, "Select the step to start from; earlier steps reuse their results.");
             return vec![];
         };
         self.run_again(Some(RunFrom { run: run.id, step }))
     }
 
-    /// Goes on with what an earlier session left. What is in doubt is asked about in the inbox.
+    /// Resumes a run of an earlier session. Its in-doubt steps are resolved in the inbox.
     fn resume_run(&mut self) -> Vec<Cmd> {
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         let (Some(run), Some(name)) = (self.views.flows.interrupted(read_model), self.views.flows.name(read_model)) else {
             self.toast(NoticeLevel::Info, "No run of this workflow was interrupted.");
             return vec![];
@@ -257,19 +257,19 @@ impl Model {
 
     fn dry_run(&mut self) {
         let Some(plan) = self.flow_plan() else {
-            self.toast(NoticeLevel::Warn, "This workflow has no sound file, so nothing can be told of it.");
+            self.toast(NoticeLevel::Warn, "The workflow file has errors, so there is nothing to preview.");
             return;
         };
         let steps = flows::preview(&plan, &self.views.flows.input.draft());
-        let unfit = check_against(&plan, &CatalogView(&self.feed.read_model));
+        let unfit = check_against(&plan, &CatalogView(&self.mirror.read_model));
         self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps, unfit)));
     }
 
     fn cancel_run(&mut self) -> Vec<Cmd> {
         match self.flow_run().filter(|run| run.report.is_none()).map(|run| run.id) {
-            Some(run) => vec![Cmd::Command(Command::CancelRun { run, reason: "cancelled at the console".into() })],
+            Some(run) => vec![Cmd::Command(Command::CancelRun { run, reason: "cancelled in the console".into() })],
             None => {
-                self.toast(NoticeLevel::Info, "No run is under way here.");
+                self.toast(NoticeLevel::Info, "No run is in progress here.");
                 vec![]
             }
         }
@@ -279,26 +279,26 @@ impl Model {
         let run = self.flow_run().filter(|run| run.report.is_none()).map(|run| run.id);
         match (run, self.views.flows.selected().cloned()) {
             (Some(run), Some(step)) => {
-                vec![Cmd::Command(Command::CancelStep { run, step: step.to_string(), reason: "cancelled at the console".into() })]
+                vec![Cmd::Command(Command::CancelStep { run, step: step.to_string(), reason: "cancelled in the console".into() })]
             }
             _ => {
-                self.toast(NoticeLevel::Info, "Select a step of a run that is under way.");
+                self.toast(NoticeLevel::Info, "Select a step of a run in progress.");
                 vec![]
             }
         }
     }
 
     fn edit_workflow(&mut self) -> Vec<Cmd> {
-        match self.views.flows.flow(&self.feed.read_model).map(|flow| flow.file.clone()) {
+        match self.views.flows.flow(&self.mirror.read_model).map(|flow| flow.file.clone()) {
             Some(file) => vec![Cmd::EditFile(file)],
             None => {
-                self.toast(NoticeLevel::Info, "There is no file of this workflow.");
+                self.toast(NoticeLevel::Info, "This workflow has no file.");
                 vec![]
             }
         }
     }
 
-    /// The editor that had a workflow file has ended.
+    /// Handles the end of the editor of a workflow file.
     pub(super) fn file_edited(&mut self, edited: Result<(), String>) -> Vec<Cmd> {
         if let Err(why) = edited {
             self.toast(NoticeLevel::Warn, why);
@@ -310,9 +310,9 @@ impl Model {
         let ran = self.flow_run().is_some();
         match self.views.part {
             Part::Main if self.views.flows.on_earlier() => self.views.part = Part::Graph,
-            Part::Main if self.views.flows.broken(&self.feed.read_model) => return self.edit_workflow(),
+            Part::Main if self.views.flows.broken(&self.mirror.read_model) => return self.edit_workflow(),
             Part::Main => self.open_input(),
-            Part::Graph if self.views.flows.broken(&self.feed.read_model) => return self.edit_workflow(),
+            Part::Graph if self.views.flows.broken(&self.mirror.read_model) => return self.edit_workflow(),
             Part::Graph | Part::Steps if ran => self.views.part = Part::Step,
             Part::Graph => self.open_input(),
             Part::Input => return self.run_workflow(),
@@ -330,7 +330,7 @@ impl Model {
         }
     }
 
-    /// Moves in a part, whether it has the focus or not.
+    /// Moves the cursor of a part, whether it has the focus or not.
     pub(super) fn flow_move(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
         let page = usize::from(place.height.saturating_sub(3)).max(1);
@@ -345,7 +345,7 @@ impl Model {
         };
         match (part, to) {
             (Part::Main, Some(to)) => self.views.flows.go(to),
-            (Part::Graph, Some(to)) if self.views.flows.broken(&self.feed.read_model) => {
+            (Part::Graph, Some(to)) if self.views.flows.broken(&self.mirror.read_model) => {
                 let mut chart = std::mem::take(&mut self.views.flows.chart);
                 let look = self.look();
                 if let Some(Err(problems)) = self.views.flows.flow(look.read_model).map(|flow| &flow.plan) {
@@ -377,13 +377,13 @@ impl Model {
         let body = match self.views.part {
             Part::Step => flows.detail.copy(),
             Part::Input => Some(flows.input.draft()),
-            _ => flows.name(&self.feed.read_model).map(|name| Body::from(&*name)),
+            _ => flows.name(&self.mirror.read_model).map(|name| Body::from(&*name)),
         };
         let material = Material { pieces: body.into_iter().collect(), decode: false };
         self.copied(CopyKind::Value, prepared(CopyKind::Value, &material))
     }
 
-    /// A key for the form, or one that means nothing to the keymap.
+    /// Handles a key for the form, or one that is not in the keymap.
     pub(super) fn flow_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         match self.views.part {
             Part::Input => match self.views.flows.input.key(key) {
@@ -400,7 +400,7 @@ impl Model {
         }
     }
 
-    /// A click in the view; whether what was clicked was selected already.
+    /// Handles a click in the view; returns whether the clicked row was selected already.
     pub(super) fn flow_click(&mut self, part: Part, was: Part, event: MouseEvent) -> bool {
         let Some(place) = self.views.place(part) else { return false };
         let flows = &mut self.views.flows;
@@ -429,12 +429,12 @@ impl Model {
     }
 }
 
-/// Making workflows of calls.
+/// Saving calls as workflows.
 impl Model {
-    /// Marks the call under the cursor, or no longer.
+    /// Marks the call under the cursor, or unmarks it.
     fn mark(&mut self) {
         let Some(call) = self.meant_call() else {
-            self.toast(NoticeLevel::Info, "No call is under the cursor.");
+            self.toast(NoticeLevel::Info, "Select a call first.");
             return;
         };
         let marked = &mut self.views.rows.marked;
@@ -446,20 +446,20 @@ impl Model {
         let key = self.keymap.key(&[Context::Global], Action::SaveWorkflow).unwrap_or_default();
         match self.views.rows.marked.len() {
             0 => {}
-            1 => self.toast(NoticeLevel::Info, format!("1 call is marked; {key} makes a workflow of it.")),
-            n => self.toast(NoticeLevel::Info, format!("{n} calls are marked; {key} makes a workflow of them.")),
+            1 => self.toast(NoticeLevel::Info, format!("1 call marked; {key} saves it as a workflow.")),
+            n => self.toast(NoticeLevel::Info, format!("{n} calls marked; {key} saves them as a workflow.")),
         }
-        // On to the next row, as one marks several.
+        // Move to the next row, since users mark several.
         if self.in_view() {
             self.view_act(Action::Down);
         }
     }
 
-    /// Asks for a name for a workflow of the marked calls, else of the call or form that is meant.
+    /// Asks for the name of a workflow of the marked calls, otherwise of the selected call or the form.
     fn ask_workflow(&mut self) {
         let calls: Vec<CallId> =
             if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
-        let read_model = &self.feed.read_model;
+        let read_model = &self.mirror.read_model;
         let past = |id: &CallId| {
             let call = read_model.call(*id)?;
             let result = call.settled.as_ref().and_then(|settled| match &settled.outcome {
@@ -476,34 +476,34 @@ impl Model {
         let in_form = !self.in_view() && self.focus == crate::tui::layout::Focus::Call && self.views.rows.marked.is_empty();
         let past: Vec<PastCall> = if in_form { form().into_iter().collect() } else { calls.iter().filter_map(past).collect() };
         let Some(first) = past.first() else {
-            self.toast(NoticeLevel::Info, "A workflow is made of calls of tools; there is none here.");
+            self.toast(NoticeLevel::Info, "Only tool calls can be saved as a workflow; there is none here.");
             return;
         };
         let lost = calls.len().saturating_sub(past.len());
         let base = if past.len() == 1 { first.tool.clone() } else { "from_calls".into() };
         let name = free_name(&base, &self.views.flows.list);
         let left = if lost > 0 && !in_form {
-            format!(" {lost} marked that are no calls of tools, or no longer kept, are left out.")
+            format!(" {lost} marked calls are left out: not a tool call, or dropped from memory.")
         } else {
             String::new()
         };
-        let place = self.views.flows.folder.as_ref().map_or_else(String::new, |folder| format!(" It goes into {folder}."));
+        let place = self.views.flows.folder.as_ref().map_or_else(String::new, |folder| format!(" Saved in {folder}."));
         let what = if past.len() == 1 {
-            "The call becomes a workflow of one step.".to_owned()
+            "1 step.".to_owned()
         } else {
-            format!("The {} calls become steps; values that come from earlier results are linked.", past.len())
+            format!("{} steps; values taken from earlier results are linked.", past.len())
         };
-        let entry = TextPrompt::new("Keep as a workflow", format!("{what}{left}{place}"), &[("name", &name)]);
+        let entry = TextPrompt::new("Save as workflow", format!("{what}{left}{place}"), &[("name", &name)]);
         self.modals.push(Modal::Entry(Box::new(entry), Purpose::Workflow(past)));
     }
 
-    /// The name was given: checks it and has the file written.
+    /// Checks the name and requests the file.
     pub(super) fn workflow_named(&mut self, name: &str, calls: &[PastCall]) -> Result<Vec<Cmd>, String> {
         if let Some(trouble) = name_trouble(name, &self.views.flows.list) {
             return Err(trouble);
         }
         if self.views.flows.folder.is_none() {
-            return Err("there is no folder for workflows: no configuration is in use".into());
+            return Err("there is no folder for workflows: no configuration file is in use".into());
         }
         let text = from_history(name, calls);
         self.views.rows.marked.clear();

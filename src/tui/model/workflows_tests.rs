@@ -7,22 +7,22 @@ use crate::{
     engine::control::Command,
     tui::{
         Startup,
-        fake::{self, runs},
-        views::{Part, View},
+        tabs::{Part, View},
+        test_support::{self, runs},
     },
 };
 
 use super::tests::Harness;
 use super::*;
 
-pub(super) fn harness(width: u16, height: u16, told: bool) -> Harness {
-    let setup = Setup { workflows: runs::shelf(), ..Harness::setup(Startup::Normal) };
-    let mut harness = Harness::set_up(width, height, fake::shop_state(), setup);
-    if told {
+pub(super) fn harness(width: u16, height: u16, with_runs: bool) -> Harness {
+    let setup = Setup { workflows: runs::library(), ..Harness::setup(Startup::Normal) };
+    let mut harness = Harness::set_up(width, height, test_support::shop_state(), setup);
+    if with_runs {
         let seq = harness.model.read_model().seq;
         harness.send(Msg::Events(runs::several(seq)));
-        harness.model.at(fake::at(14_300));
-        harness.send(Msg::Beat(fake::at(14_300)));
+        harness.model.at(test_support::at(14_300));
+        harness.send(Msg::Tick(test_support::at(14_300)));
     }
     harness.keys("5");
     harness
@@ -41,7 +41,7 @@ fn every_state_at_every_size() {
         let shot = |name: &str, harness: &mut Harness| insta::assert_snapshot!(format!("{name}_{width}x{height}"), harness.frame());
         shot("flows_never_run", &mut harness(width, height, false));
         let mut ran = harness(width, height, true);
-        // The one that was undone, and the step that failed.
+        // The one that was compensated, and the step that failed.
         shot("flows_list", ran.keys("tab"));
         shot("flows_undone", ran.keys("down down"));
         shot("flows_steps", ran.keys("tab"));
@@ -58,9 +58,9 @@ fn themes_change_no_letter() {
     for (name, theme) in [("dark", Theme::dark()), ("light", Theme::light()), ("mono", Theme::mono())] {
         let mut ran = harness(120, 40, true);
         ran.keys("tab down down");
-        let plain = ran.frame();
+        let text = ran.frame();
         insta::assert_snapshot!(format!("flows_{name}_120x40"), ran.styled(theme));
-        assert_eq!(ran.frame(), plain);
+        assert_eq!(ran.frame(), text);
     }
 }
 
@@ -70,9 +70,9 @@ fn a_run_is_started_from_its_form_and_followed() {
     harness.keys("r");
     assert_eq!(harness.model.views.part, Part::Input);
     harness.keys("enter");
-    assert_eq!(harness.take(), [], "what is required is missing");
+    assert_eq!(harness.take(), [], "a required field is missing");
     harness.text("ann@example.org").keys("tab").text("Ann").keys("enter");
-    assert_eq!(harness.take(), [], "its tools are asked about, as before a call");
+    assert_eq!(harness.take(), [], "its tools are confirmed, as before a call");
     let frame = harness.frame();
     assert!(frame.contains("Run onboard_new_user?") && frame.contains("database_delete_user"), "{frame}");
     harness.keys("y");
@@ -81,7 +81,7 @@ fn a_run_is_started_from_its_form_and_followed() {
     assert!(spec.ask && spec.from.is_none());
     assert_eq!(harness.model.views.part, Part::Graph);
     assert!(run.unix_ms() > 0);
-    // The engine's own id is another in this test: the last run of the workflow is shown.
+    // The engine chooses another id in this test: the last run of the workflow is shown.
     let seq = harness.model.read_model().seq;
     harness.send(Msg::Events(runs::compensated(seq, 2, 12_000)));
     let frame = harness.frame();
@@ -89,7 +89,7 @@ fn a_run_is_started_from_its_form_and_followed() {
 }
 
 #[test]
-fn runs_are_repeated_cancelled_and_begun_in_the_middle() {
+fn runs_are_repeated_cancelled_and_started_from_a_step() {
     let mut harness = harness(120, 40, true);
     harness.keys(". a");
     let (_, spec) = started(&mut harness);
@@ -104,11 +104,11 @@ fn runs_are_repeated_cancelled_and_begun_in_the_middle() {
     harness.keys("tab down down X");
     assert!(matches!(harness.take().as_slice(), [Cmd::Command(Command::CancelStep { step, .. })] if step == "send"));
     harness.keys("esc up x");
-    assert_eq!(harness.take(), [], "that run is over");
+    assert_eq!(harness.take(), [], "that run has ended");
 }
 
 #[test]
-fn a_followed_run_shows_what_it_does_until_one_looks_elsewhere() {
+fn a_followed_run_shows_its_progress_until_the_user_moves() {
     let mut harness = harness(120, 40, false);
     let seq = harness.model.read_model().seq;
     harness.model.views.flows.begin(runs::run(3), "notify_all");
@@ -116,7 +116,7 @@ fn a_followed_run_shows_what_it_does_until_one_looks_elsewhere() {
     assert_eq!(harness.model.views.flows.selected().map(|s| &**s), Some("send"));
     harness.keys("tab up");
     assert_eq!(harness.model.views.flows.selected().map(|s| &**s), Some("users"));
-    harness.send(Msg::Beat(fake::at(9_300)));
+    harness.send(Msg::Tick(test_support::at(9_300)));
     assert_eq!(harness.model.views.flows.selected().map(|s| &**s), Some("users"));
 }
 
@@ -127,9 +127,9 @@ fn files_are_edited_and_read_again() {
     assert_eq!(harness.take(), [Cmd::EditFile("workflows/onboard_new_user.toml".into())]);
     harness.send(Msg::FileEdited(Ok(())));
     assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::ReadWorkflows)]);
-    let mut shelf = runs::shelf();
-    shelf.files[0].text.push_str("[[step]]\nid = \"welcome\"\ntool = \"x\"\n");
-    harness.send(Msg::Update(ConsoleUpdate::Workflows(shelf)));
+    let mut library = runs::library();
+    library.files[0].text.push_str("[[step]]\nid = \"welcome\"\ntool = \"x\"\n");
+    harness.send(Msg::Update(ConsoleUpdate::Workflows(library)));
     let frame = harness.frame();
     assert!(frame.contains("1 problem") && frame.contains("onboard_new_user.toml:5") && frame.contains("^^^"), "{frame}");
     harness.keys("r");
@@ -141,7 +141,7 @@ fn marked_calls_become_a_workflow() {
     let mut harness = harness(120, 40, true);
     harness.keys("2 home m m w");
     let frame = harness.frame();
-    assert!(frame.contains("Keep as a workflow") && frame.contains("2 calls become steps"), "{frame}");
+    assert!(frame.contains("Save as workflow") && frame.contains("2 steps; values taken"), "{frame}");
     harness.keys("enter");
     match harness.take().as_slice() {
         [Cmd::Request(ConsoleRequest::SaveWorkflow { name, text })] => {
@@ -152,8 +152,8 @@ fn marked_calls_become_a_workflow() {
     }
     assert!(harness.model.views.rows.marked.is_empty());
     harness.keys("w");
-    assert!(harness.frame().contains("becomes a workflow of one step"));
-    // A name that is taken is refused, and can be changed.
+    assert!(harness.frame().contains("1 step. Saved in"));
+    // A name in use is refused, and can be changed.
     for _ in 0..60 {
         harness.keys("backspace");
     }
@@ -184,14 +184,14 @@ fn a_run_has_a_lane_on_the_timeline() {
     let undone = lane(&frame, "⇶ onbo");
     assert!(undone.contains("┣") && undone.contains("↶ failed and compensated · 1.08 s"), "{frame}");
     assert!(lane(&frame, "⇶ noti").contains("▸") && lane(&frame, "⇶ noti").contains("running"), "{frame}");
-    // The cursor on it shows its calls, wherever they ran, and Enter opens one of them.
+    // The cursor on it shows its calls, on any server, and Enter opens one of them.
     harness.keys("j j j j j j");
     let frame = harness.frame();
     assert!(frame.contains("calls of onboard_new_user, run ") && frame.contains("create_user, undo"), "{frame}");
     harness.keys("enter");
     let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.read_model().call(id)).cloned();
     assert!(call.is_some_and(|call| call.spec.run.as_ref().is_some_and(|step| step.run == runs::run(2))));
-    // The filter takes away what does not pass, and with it the lanes of runs that have nothing left.
+    // The filter hides rows that do not pass, and the lanes of runs without rows.
     harness.keys("esc /").text("run:notify*").keys("enter");
     let frame = harness.frame();
     assert!(!frame.contains("⇶ onbo") && frame.contains("⇶ noti"), "{frame}");
@@ -216,10 +216,10 @@ fn an_outcome_and_a_state_have_a_glyph_each() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn any_keys_at_any_size(width in 1u16..=220, height in 1u16..=70, told in any::<bool>(), keys in proptest::collection::vec(prop::sample::select(vec![
+    fn any_keys_at_any_size(width in 1u16..=220, height in 1u16..=70, with_runs in any::<bool>(), keys in proptest::collection::vec(prop::sample::select(vec![
         "up", "down", "left", "right", "h", "j", "k", "l", "enter", "esc", "tab", "backtab", "r", "d", ".", "R", "x", "X", "e", "z", "G", "pagedown", "]", "5", "ctrl-e", "w", "m", "y", "end", "/",
     ]), 0..14)) {
-        let mut harness = harness(width, height, told);
+        let mut harness = harness(width, height, with_runs);
         for key in keys {
             harness.keys(key);
             harness.frame();
@@ -229,15 +229,15 @@ proptest! {
 }
 
 #[test]
-fn a_run_that_was_declined_is_not_started_and_one_that_was_allowed_does_not_ask_again() {
+fn a_declined_run_is_not_started_and_an_allowed_one_does_not_ask_again() {
     let mut harness = harness(120, 40, true);
     harness.keys(". n");
     assert_eq!(harness.take(), []);
     harness.keys(". enter");
-    assert_eq!(harness.take(), [], "the cursor is on no: tools of it may destroy something");
+    assert_eq!(harness.take(), [], "the cursor is on no: its tools may be destructive");
     harness.keys(". a");
     started(&mut harness);
-    // What no server lists has no definition that an answer could hold for.
+    // A tool that no server lists has no definition that an answer could apply to.
     harness.keys(".");
     let frame = harness.frame();
     assert!(frame.contains("database_delete_user (not listed now)") && !frame.contains("email_send_email of"), "{frame}");
@@ -247,20 +247,20 @@ fn a_run_that_was_declined_is_not_started_and_one_that_was_allowed_does_not_ask_
 
 #[test]
 fn a_projects_workflow_has_a_name_of_its_own_and_its_runs_too() {
-    let mut shelf = runs::shelf();
+    let mut library = runs::library();
     let theirs = "name = \"onboard_new_user\"\n[[step]]\nid = \"a\"\ntool = \"database_delete_user\"\n";
     let inner = "name = \"outer\"\n[[step]]\nid = \"a\"\nworkflow = \"theirs\"\n";
     let text =
         |name: &str, text: &str| crate::domain::run::WorkflowText { name: name.into(), file: format!("p/{name}.toml"), text: text.into() };
-    shelf.project = vec![text("onboard_new_user", theirs), text("theirs", &theirs.replace("onboard_new_user", "theirs"))];
-    shelf.files.push(text("outer", inner));
-    let flows = crate::tui::flows::flows(&shelf.clone().planned());
-    let of = |name: &str| flows.iter().find(|flow| &*flow.name == name).unwrap();
-    assert_ne!(of("onboard_new_user").plan.as_ref().unwrap().steps.len(), 1, "the user's name wins");
-    assert_eq!(of("project/onboard_new_user").plan.as_ref().unwrap().steps.len(), 1);
-    assert!(of("outer").plan.is_err(), "a user's workflow never runs a project's");
+    library.project = vec![text("onboard_new_user", theirs), text("theirs", &theirs.replace("onboard_new_user", "theirs"))];
+    library.files.push(text("outer", inner));
+    let flows = crate::tui::flows::flows(&library.clone().planned());
+    let flow = |name: &str| flows.iter().find(|flow| &*flow.name == name).unwrap();
+    assert_ne!(flow("onboard_new_user").plan.as_ref().unwrap().steps.len(), 1, "the user's name wins");
+    assert_eq!(flow("project/onboard_new_user").plan.as_ref().unwrap().steps.len(), 1);
+    assert!(flow("outer").plan.is_err(), "a user's workflow never runs a project's");
     let mut harness = harness(120, 40, false);
-    harness.send(Msg::Update(ConsoleUpdate::Workflows(shelf.planned())));
+    harness.send(Msg::Update(ConsoleUpdate::Workflows(library.planned())));
     harness.model.views.flows.reveal("project/onboard_new_user");
     harness.keys("r r y");
     let (_, spec) = started(&mut harness);

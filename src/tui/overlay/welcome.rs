@@ -37,7 +37,7 @@ pub struct FoundConfig {
 
 /// The choices of the dialog.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Offer {
+pub struct WelcomeState {
     /// The configurations that were found.
     pub found: Vec<FoundConfig>,
     /// The user's configuration file, to which imported servers are written.
@@ -58,7 +58,7 @@ impl FoundConfig {
 /// The user's choice.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chosen {
-    /// Import the configuration at this index of [`Offer::found`].
+    /// Import the configuration at this index of [`WelcomeState::found`].
     Import(usize),
     /// Start the demo.
     Demo,
@@ -76,7 +76,7 @@ enum Page {
 /// The dialog.
 #[derive(Clone, Debug)]
 pub struct Welcome {
-    offer: Offer,
+    offer: WelcomeState,
     cursor: usize,
     page: Page,
     /// The scroll of the exact lines.
@@ -86,7 +86,7 @@ pub struct Welcome {
 
 impl Welcome {
     /// Creates the dialog.
-    pub fn new(offer: Offer) -> Welcome {
+    pub fn new(offer: WelcomeState) -> Welcome {
         Welcome { offer, cursor: 0, page: Page::List, window: Window::default(), last_size: LastSize::default() }
     }
 

@@ -13,7 +13,7 @@ use crate::{
         time::{Stamp, short},
     },
     tui::{
-        call_segments::{Kind, Segment, cause_word, segments},
+        call_segments::{Segment, SegmentKind, cause_word, segments},
         theme::Theme,
         widget::paint::{width, wrap},
     },
@@ -67,7 +67,8 @@ fn lines(call: &CallView, cut: &[Segment], ctx: DrawContext) -> Vec<TraceLine> {
     lines.sort_by_key(|line| (line.at, line.segment.is_some()));
     for (at, stage) in call.stages() {
         if let CallEvent::BackOff { pause, why } = &**stage
-            && let Some(line) = lines.iter_mut().find(|l| l.at == *at && matches!(l.segment, Some(Segment { kind: Kind::BackOff, .. })))
+            && let Some(line) =
+                lines.iter_mut().find(|l| l.at == *at && matches!(l.segment, Some(Segment { kind: SegmentKind::BackOff, .. })))
         {
             line.words = format!("backoff {}: {why}", short(*pause));
         }
@@ -81,14 +82,14 @@ fn segment_line(segment: &Segment, call: &CallView, theme: &Theme) -> TraceLine 
     let mut more = vec![];
     let style = segment_style(segment, call, theme);
     let words = match &segment.kind {
-        Kind::Queued => format!("queued {took}"),
-        Kind::Waiting(on, server) => format!("waiting for {} · {took}", waited_for(*on, server.as_str())),
-        Kind::Probe(server) => format!("probing {server} (breaker half-open) · {took}"),
-        Kind::BackOff => format!("backoff {took}"),
-        Kind::Shared => format!("waiting for the response of an identical call · {took}"),
-        Kind::Hit { stale: false } => "served from the cache".to_owned(),
-        Kind::Hit { stale: true } => "served stale from the cache".to_owned(),
-        Kind::Attempt { number, server, subject, cause, ended } => {
+        SegmentKind::Queued => format!("queued {took}"),
+        SegmentKind::Waiting(on, server) => format!("waiting for {} · {took}", waited_for(*on, server.as_str())),
+        SegmentKind::Probe(server) => format!("probing {server} (breaker half-open) · {took}"),
+        SegmentKind::BackOff => format!("backoff {took}"),
+        SegmentKind::Shared => format!("waiting for the response of an identical call · {took}"),
+        SegmentKind::Hit { stale: false } => "served from the cache".to_owned(),
+        SegmentKind::Hit { stale: true } => "served stale from the cache".to_owned(),
+        SegmentKind::Attempt { number, server, subject, cause, ended } => {
             let to = if server == call.spec.operation.server() && **subject == *call.spec.operation.subject() {
                 server.to_string()
             } else {
@@ -185,21 +186,21 @@ fn routing_line(at: Stamp, decision: &Decision, theme: &Theme) -> TraceLine {
 /// Returns the style of a segment's bar.
 pub fn segment_style(segment: &Segment, call: &CallView, theme: &Theme) -> Style {
     match &segment.kind {
-        Kind::Attempt { .. } if segment.kind.failed() => theme.fail,
-        Kind::Attempt { ended: None, .. } if segment.open => theme.running,
-        Kind::Attempt { ended: None, .. } => theme.muted,
-        Kind::Attempt { .. } => match &call.settled {
+        SegmentKind::Attempt { .. } if segment.kind.failed() => theme.fail,
+        SegmentKind::Attempt { ended: None, .. } if segment.open => theme.running,
+        SegmentKind::Attempt { ended: None, .. } => theme.muted,
+        SegmentKind::Attempt { .. } => match &call.settled {
             Some(settled) if settled.attempts <= 1 => outcome_glyph(&settled.outcome, theme).1,
             _ => theme.ok,
         },
-        Kind::Hit { stale } => {
+        SegmentKind::Hit { stale } => {
             if *stale {
                 theme.warn
             } else {
                 theme.ok
             }
         }
-        Kind::Probe(_) => theme.warn,
+        SegmentKind::Probe(_) => theme.warn,
         _ => theme.muted,
     }
 }

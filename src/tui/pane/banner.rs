@@ -36,7 +36,7 @@ pub fn draw(ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let count = faults(read_model);
     if count > 0 {
         pen.put(&format!(" ‼ FAULTS INJECTED: {count} "), emphasis(theme.fail)).skip(1);
-        let key = ctx.keys.key(&[Context::Servers, Context::Health], Action::EndFaults).unwrap_or_default();
+        let key = ctx.keys.key(&[Context::Servers, Context::Health], Action::StopFaults).unwrap_or_default();
         let stop = format!(" {key} stop ");
         // The key that stops the faults is always shown, then as many faults as fit.
         let reserved = width(&stop) + if read_model.cache.trouble.is_some() { 24 } else { 0 };

@@ -390,7 +390,7 @@ impl CallPane {
     }
 
     fn draw_plain(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
-        let key = ctx.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
+        let key = ctx.keys.key(&[Context::Call], Action::Send).unwrap_or_default();
         let text = match &self.target {
             Some(Node::Resource(server, uri)) => {
                 self.draw_subscription(ctx, server, uri, area, buf);

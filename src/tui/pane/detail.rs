@@ -423,7 +423,7 @@ impl Detail {
         match call {
             None if self.call.is_some() => note(ctx, inner, buf, "This call was dropped to save memory."),
             None => {
-                let key = ctx.keys.key(&[Context::Call], Action::Fire).unwrap_or_default();
+                let key = ctx.keys.key(&[Context::Call], Action::Send).unwrap_or_default();
                 note(ctx, inner, buf, &format!("No call yet – {key} in the form sends one."));
             }
             Some(call) => self.draw_call(call, ctx, inner, buf),
@@ -475,7 +475,7 @@ impl Detail {
                 (Outcome::Failed { failure }, _) => {
                     let mut out = TextView::new(ctx.theme, area.width);
                     out.report(&failure.report());
-                    let key = ctx.keys.key(&[Context::Global], Action::Refire).unwrap_or_default();
+                    let key = ctx.keys.key(&[Context::Global], Action::SendAgain).unwrap_or_default();
                     out.gap().field("next", &format!("{key} send again"), ctx.theme.key);
                     out.draw(buf, area, self.scroll);
                 }

@@ -6,7 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
     action::Action,
-    filter::{self, Filter, Mistake},
+    filter::{self, Filter, ParseError},
     keymap::Context,
     rows::Rows,
     widget::{
@@ -30,7 +30,7 @@ pub struct FilterLine {
     editing: bool,
     /// The text before editing started.
     before: String,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<ParseError>,
     completions: Vec<String>,
     /// The index of the completion inserted last.
     inserted: Option<usize>,
@@ -58,7 +58,7 @@ impl FilterLine {
     }
 
     /// Returns the mistakes in the filter.
-    pub fn mistakes(&self) -> &[Mistake] {
+    pub fn mistakes(&self) -> &[ParseError] {
         &self.mistakes
     }
 

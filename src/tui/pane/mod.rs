@@ -1,5 +1,6 @@
 //! The panes: plain structs that own cursor and scroll and draw the read model. They do not depend on the engine.
 
+pub mod activity;
 pub mod attempts;
 pub mod banner;
 pub mod breaker;
@@ -12,7 +13,6 @@ pub mod info;
 pub mod replicas;
 pub mod row_detail;
 pub mod servers;
-pub mod strip;
 pub mod table;
 pub mod text_view;
 pub mod timeline;

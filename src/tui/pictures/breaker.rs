@@ -22,7 +22,7 @@ use crate::{
         server::Phase,
         time::Stamp,
     },
-    tui::fake::{self, Script, at},
+    tui::test_support::{self, Script, at},
 };
 
 const FALLBACK: &str = "database_insert_record";
@@ -53,7 +53,7 @@ impl Story {
             ..BreakerPolicy::default()
         };
         let mut script = Script::after(seq);
-        let mut spec = fake::spec("flaky", None);
+        let mut spec = test_support::spec("flaky", None);
         spec.policy.breaker = policy.clone();
         script.server(9_000, spec, Phase::Ready);
         let tool = |name: &str, reads: bool| {
@@ -92,8 +92,8 @@ impl Story {
 
     fn other(&mut self, ms: u64, server: &str, tool: &str, took: u64) {
         self.call += 1;
-        self.script.queued(ms, self.call, fake::tool_call(server, tool, r#"{"filter":"ann"}"#));
-        self.script.settled(ms, took, self.call, fake::text_result("done"));
+        self.script.queued(ms, self.call, test_support::tool_call(server, tool, r#"{"filter":"ann"}"#));
+        self.script.settled(ms, took, self.call, test_support::text_result("done"));
     }
 
     fn stage(&mut self, ms: u64, stage: CallEvent) {
@@ -108,7 +108,7 @@ impl Story {
     /// One call, through the breaker.
     fn charge(&mut self, ms: u64, mood: Mood, until: u64) {
         self.call += 1;
-        let operation = fake::tool_call("flaky", "charge", r#"{"amount":20}"#);
+        let operation = test_support::tool_call("flaky", "charge", r#"{"amount":20}"#);
         let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
         self.script.push(ms, EventKind::CallQueued { call: CallId(self.call), spec });
         let admission = match self.breaker.admit(at(ms)) {
@@ -145,7 +145,7 @@ impl Story {
         let _ = self.breaker.record(admission, verdict, took, &how, at(ended));
         self.show(ended);
         match mood {
-            Mood::Well => self.over((ms, ended), 1, fake::text_result(r#"{"charged":true}"#), None),
+            Mood::Well => self.over((ms, ended), 1, test_support::text_result(r#"{"charged":true}"#), None),
             Mood::Failing => {
                 self.stage(ended, CallEvent::NotRepeated { why: "it may have run, and is not known to be safe to retry".into() });
                 self.fall_back(ended, 2, how, ms);
@@ -160,7 +160,7 @@ impl Story {
         self.stage(ms, attempt);
         let took = Duration::from_millis(4);
         self.stage(ms + 4, CallEvent::Ended { attempt: number, end: AttemptEnd::Ok, verdict: Verdict::Success, took });
-        self.over((queued, ms + 4), number, fake::text_result(r#"{"noted":true}"#), Some("database".into()));
+        self.over((queued, ms + 4), number, test_support::text_result(r#"{"noted":true}"#), Some("database".into()));
     }
 
     fn over(&mut self, (from, to): (u64, u64), attempts: u32, outcome: Outcome, by: Option<ServerId>) {

@@ -7,10 +7,10 @@ use crate::{
     domain::id::CallId,
     tui::{
         Startup,
-        fake::{self, runs},
         keymap::Keymap,
         model::{Model, Setup},
         msg::Msg,
+        test_support::{self, runs},
         theme::Theme,
     },
 };
@@ -24,12 +24,12 @@ pub(super) fn told(now: u64) -> Model {
         startup: Startup::Normal,
         confirm: Default::default(),
         recall: Default::default(),
-        workflows: runs::shelf(),
+        workflows: runs::library(),
         invocation: Default::default(),
     };
-    let mut model = Model::new(setup, fake::shop_state(), (132, 40));
+    let mut model = Model::new(setup, test_support::shop_state(), (132, 40));
     let events = runs::several(model.read_model().seq);
-    model.at(fake::at(now));
+    model.at(test_support::at(now));
     model.update(Msg::Events(events));
     assert!(model.read_model().call(CallId(5_100)).is_some());
     model

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     domain::call::{CallSpec, Failure, Timings},
-    tui::fake,
+    tui::test_support,
 };
 
 #[test]
@@ -11,7 +11,7 @@ fn a_row_is_small() {
     assert!(size_of::<Row>() <= 32, "{}", size_of::<Row>());
 }
 
-/// Something that happens to a call.
+/// A step in the life of a call.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Queue { server: u8, tool: u8 },
@@ -32,29 +32,29 @@ struct Naive {
     call: u64,
     server: String,
     tool: String,
-    state: State,
+    state: CallState,
 }
 
-/// The outcome that stands for a number.
+/// Returns the outcome for a number.
 pub fn outcome(how: u8) -> Outcome {
     match how {
-        0 => fake::text_result("x"),
+        0 => test_support::text_result("x"),
         1 => Outcome::ToolError { result: crate::domain::body::Body::default() },
         2 => Outcome::Failed { failure: Arc::new(Failure::new(FailureKind::Timeout, "late")) },
         _ => Outcome::Cancelled { reason: "no".into() },
     }
 }
 
-/// A settled event of a call.
+/// Returns a settled event of a call.
 pub fn settle(call: u64, seq: u64, outcome: Outcome) -> Event {
     let timings = Timings { queued: Stamp(call), settled: Stamp(call + 5_000_000), ..Timings::default() };
     let settled = Arc::new(Settled { outcome, timings, rounds: 1, sent_bytes: 1, received_bytes: 2, attempts: 1, by: None, cached: None });
     Event { seq, at: Stamp(call + 5_000_000), kind: EventKind::CallSettled { call: CallId(call), settled } }
 }
 
-/// A queued event of a call.
+/// Returns a queued event of a call.
 pub fn queue(call: u64, seq: u64, server: &str, tool: &str) -> Event {
-    let spec = CallSpec { operation: fake::tool_call(server, tool, "{}"), origin: Origin::Demo, timeout: None, run: None };
+    let spec = CallSpec { operation: test_support::tool_call(server, tool, "{}"), origin: Origin::Demo, timeout: None, run: None };
     Event { seq, at: Stamp(call), kind: EventKind::CallQueued { call: CallId(call), spec: Arc::new(spec) } }
 }
 
@@ -68,20 +68,20 @@ proptest! {
                 Step::Queue { server, tool } => {
                     let (call, server, tool) = (seq * 10, format!("s{server}"), format!("t{tool}"));
                     rows.push(&queue(call, seq, &server, &tool));
-                    naive.push(Naive { call, server, tool, state: State::Queued });
+                    naive.push(Naive { call, server, tool, state: CallState::Queued });
                 }
                 Step::Send(at) => {
                     let Some(call) = naive.get_mut(at) else { continue };
                     rows.push(&Event { seq, at: Stamp(seq), kind: EventKind::CallSent { call: CallId(call.call), round: 1 } });
                     if call.state.pending() {
-                        call.state = State::Running;
+                        call.state = CallState::Running;
                     }
                 }
                 Step::Settle(at, how) => {
                     let Some(call) = naive.get_mut(at) else { continue };
                     rows.push(&settle(call.call, seq, outcome(how)));
                     if call.state.pending() {
-                        call.state = State::of(&outcome(how));
+                        call.state = CallState::of(&outcome(how));
                     }
                 }
             }
@@ -101,8 +101,8 @@ proptest! {
 
 #[test]
 fn a_snapshot_and_its_events_give_the_same_rows() {
-    let mut read_model = fake::shop_state();
-    let events = fake::busy(read_model.seq);
+    let mut read_model = test_support::shop_state();
+    let events = test_support::busy(read_model.seq);
     let mut live = Rows::new(1000);
     for event in &events {
         live.push(event);
@@ -122,15 +122,15 @@ fn long_calls_are_found_by_their_length() {
     // One call each 5 s, of 1 s, 11 s, 21 s, … up to 200 s.
     for n in 0..60u64 {
         let (begin, took) = (n * 5_000, 1_000 + n % 21 * 10_000);
-        let mut script = crate::tui::fake::Script::after(0);
-        script.queued(begin, n, crate::tui::fake::tool_call("s", "t", "{}"));
-        script.settled(begin, took, n, crate::tui::fake::text_result("x"));
+        let mut script = crate::tui::test_support::Script::after(0);
+        script.queued(begin, n, crate::tui::test_support::tool_call("s", "t", "{}"));
+        script.settled(begin, took, n, crate::tui::test_support::text_result("x"));
         for event in &script.events {
             rows.push(event);
         }
     }
     for second in (0..600).step_by(7) {
-        let start = crate::tui::fake::at(second * 1000);
+        let start = crate::tui::test_support::at(second * 1000);
         let from = rows.from(Stamp(start.0.saturating_sub(LONG.as_nanos() as u64)));
         let wanted: Vec<RowId> = rows.ids().filter(|id| *id < from && rows.get(*id).unwrap().end(start) >= start).collect();
         let mut found: Vec<RowId> = rows.long_before(start).filter(|id| rows.get(*id).unwrap().end(start) >= start).collect();

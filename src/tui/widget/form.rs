@@ -266,7 +266,7 @@ impl FormView {
             Action::RemoveItem => KeyCode::Char('d'),
             Action::MoveItemUp => KeyCode::Char('K'),
             Action::MoveItemDown => KeyCode::Char('J'),
-            Action::LeaveOut => KeyCode::Char('x'),
+            Action::UnsetField => KeyCode::Char('x'),
             Action::SetNull => KeyCode::Char('n'),
             Action::SetEmpty => KeyCode::Char('"'),
             _ => return None,

@@ -1,14 +1,14 @@
-//! Whatever comes: floods, any keys, every size.
+//! Property tests: floods, any keys, every size.
 
 use super::*;
 
 #[test]
-fn events_of_a_flood_change_the_figures_and_nothing_else() {
+fn a_flood_of_events_changes_the_figures_only() {
     let mut harness = Harness::new(120, 40);
-    let mut script = fake::Script::after(harness.model.read_model().seq);
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
     for call in 0..5_000u64 {
-        script.queued(9000 + call, 10_000 + call, fake::tool_call("database", "query_users", "{}"));
-        script.settled(9000 + call, 2, 10_000 + call, fake::text_result("x"));
+        script.queued(9000 + call, 10_000 + call, test_support::tool_call("database", "query_users", "{}"));
+        script.settled(9000 + call, 2, 10_000 + call, test_support::text_result("x"));
     }
     harness.send(Msg::Events(script.events));
     assert_eq!(harness.model.read_model().settled_total, 5_000);
@@ -88,23 +88,23 @@ proptest! {
             let n = index as u64;
             match other {
                 0..=4 => { harness.send(Msg::Resize(width, height)); }
-                5 => { harness.event(fake::ask(n + 1)); }
+                5 => { harness.event(test_support::ask(n + 1)); }
                 6 => { harness.event(EventKind::AskClosed { ask: AskId(n), how: AskEnd::CallEnded }); }
-                7 => { harness.event(EventKind::ServerRemoved { server: fake::server("database") }); }
-                8 => { harness.event(EventKind::ServerPhase { server: fake::server("email"), phase: Arc::new(Phase::Failed { why: Arc::new(fake::crash()) }) }); }
-                9 => { harness.model.resync(fake::shop_state(), n); }
+                7 => { harness.event(EventKind::ServerRemoved { server: test_support::server("database") }); }
+                8 => { harness.event(EventKind::ServerPhase { server: test_support::server("email"), phase: Arc::new(Phase::Failed { why: Arc::new(test_support::crash()) }) }); }
+                9 => { harness.model.resync(test_support::shop_state(), n); }
                 10 => { harness.send(Msg::Input(Input::Paste("pasted \u{1b}[A\n{\"a\":1}".into()))); }
                 11 => {
                     let mouse = MouseEvent { kind: MouseEventKind::Down(MouseButton::Left), column: width - 1, row: height - 1, modifiers: crossterm::event::KeyModifiers::NONE };
                     harness.send(Msg::Input(Input::Mouse(mouse)));
                 }
-                12 => { harness.send(Msg::Beat(fake::at(9000 + n * 100))); }
+                12 => { harness.send(Msg::Tick(test_support::at(9000 + n * 100))); }
                 _ => {}
             }
             for command in harness.take() {
                 if let Cmd::Submit { token, spec } = command {
                     let call = 100_000 + n;
-                    let mut script = fake::Script::after(harness.model.read_model().seq);
+                    let mut script = test_support::Script::after(harness.model.read_model().seq);
                     script.queued(9000 + n, call, spec.operation).settled(9000 + n, 1, call, Outcome::Ok { result: Body::from("{\"content\":[{\"type\":\"text\",\"text\":\"日本\\u202e\"}]}") });
                     harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(call) });
                 }
@@ -131,7 +131,7 @@ fn every_small_size_is_drawn() {
             let mut harness = Harness::busy(width, height);
             harness.frame();
             harness.keys("?").frame();
-            harness.event(fake::ask(1)).keys("esc i").frame();
+            harness.event(test_support::ask(1)).keys("esc i").frame();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Calls: fired, refused, asked about, cancelled, fired again.
+//! Tests of calls: sent, rejected, confirmed, cancelled, sent again.
 
 use super::*;
 
@@ -7,13 +7,13 @@ fn a_safe_tool_fires_with_two_keys_and_remembers_its_arguments() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").text("ann").keys("enter");
     let spec = harness.submitted_spec();
-    assert_eq!(spec.operation, fake::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
+    assert_eq!(spec.operation, test_support::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
     harness.keys("esc down").tool("queryu").keys("ctrl-s");
     assert_eq!(harness.submitted_spec().operation, spec.operation, "the arguments are still there");
 }
 
 #[test]
-fn arguments_that_do_not_fit_are_refused_with_the_reason_and_nothing_is_sent() {
+fn invalid_arguments_are_rejected_with_the_reason_and_nothing_is_sent() {
     let mut harness = Harness::new(120, 40);
     harness.tool("createuser").keys("ctrl-s");
     assert_eq!(harness.take(), []);
@@ -21,11 +21,11 @@ fn arguments_that_do_not_fit_are_refused_with_the_reason_and_nothing_is_sent() {
 }
 
 #[test]
-fn a_tool_that_may_destroy_is_asked_about_once() {
+fn a_tool_that_may_modify_data_is_confirmed_once() {
     let mut harness = Harness::new(120, 40);
     harness.tool("emailping").keys("enter");
     assert_eq!(harness.take(), []);
-    assert!(harness.frame().contains("Fire email_ping?"), "{}", harness.frame());
+    assert!(harness.frame().contains("Call email_ping?"), "{}", harness.frame());
     harness.keys("n");
     assert_eq!(harness.take(), [], "no means no");
     harness.keys("enter a");
@@ -35,25 +35,25 @@ fn a_tool_that_may_destroy_is_asked_about_once() {
     harness.keys("esc").tool("sendemail").text("ann").keys("enter y");
     harness.submitted_spec();
     harness.keys("enter");
-    assert_eq!(harness.take(), [], "this once was this once");
+    assert_eq!(harness.take(), [], "\"once\" applies to one call");
 }
 
 #[test]
-fn a_server_can_be_believed_for_a_session_and_is_still_asked_about_what_may_destroy() {
+fn a_server_can_be_trusted_for_a_session_and_destructive_tools_are_still_confirmed() {
     let mut harness = Harness::new(120, 40);
     harness.tool("emailping").keys("enter");
-    assert!(harness.frame().contains("b  fire, and believe email in this session"), "{}", harness.frame());
+    assert!(harness.frame().contains("b  call, and trust email for this session"), "{}", harness.frame());
     harness.keys("b");
     harness.submitted_spec();
     harness.keys("enter");
     harness.submitted_spec();
     harness.keys("esc").tool("sendemail").text("ann").keys("enter");
-    assert_eq!(harness.take(), [], "what may destroy is asked about");
+    assert_eq!(harness.take(), [], "a destructive tool is confirmed");
     let frame = harness.frame();
-    assert!(frame.contains("The server says") && !frame.contains("believe email"), "{frame}");
+    assert!(frame.contains("The server calls it") && !frame.contains("trust email"), "{frame}");
     harness.keys("b");
-    assert_eq!(harness.take(), [], "an answer that is not offered");
-    assert!(harness.frame().contains("Fire email_send_email?"), "still asked: {}", harness.frame());
+    assert_eq!(harness.take(), [], "this answer is not offered");
+    assert!(harness.frame().contains("Call email_send_email?"), "still asked: {}", harness.frame());
 }
 
 /// Publishes the tools of `email` again, with `ping` changed by `change`.
@@ -69,13 +69,13 @@ fn relist(harness: &mut Harness, change: impl Fn(&mut serde_json::Value)) {
         Body::json(&raw)
     });
     let catalog = Arc::new(ServerCatalog::read(RawLists { tools: raw.collect(), ..RawLists::default() }, None));
-    let mut script = fake::Script::after(read_model.seq);
+    let mut script = test_support::Script::after(read_model.seq);
     script.push(7000, EventKind::ServerListed { server: "email".into(), catalog });
     harness.send(Msg::Events(script.events));
 }
 
 #[test]
-fn what_was_said_of_a_tool_holds_until_its_server_changes_it() {
+fn an_answer_for_a_tool_applies_until_its_server_changes_the_tool() {
     type Change = fn(&mut serde_json::Value);
     let changes: [Change; 4] = [
         |tool| tool["description"] = "Send the address book away.".into(),
@@ -102,7 +102,7 @@ fn what_was_said_of_a_tool_holds_until_its_server_changes_it() {
 }
 
 #[test]
-fn a_tool_that_changes_while_it_is_asked_about_is_not_fired() {
+fn a_tool_that_changes_during_its_confirmation_is_not_called() {
     let mut harness = Harness::new(120, 40);
     harness.tool("emailping").keys("enter");
     relist(&mut harness, |tool| tool["description"] = "Send the address book away.".into());
@@ -110,20 +110,20 @@ fn a_tool_that_changes_while_it_is_asked_about_is_not_fired() {
     assert_eq!(harness.take(), []);
     assert!(harness.frame().contains("changed the tool while the question was open"), "{}", harness.frame());
     harness.keys("enter");
-    assert_eq!(harness.take(), [], "that answer counts for nothing");
+    assert_eq!(harness.take(), [], "that answer is void");
 }
 
 #[test]
-fn the_result_of_the_fired_call_is_shown_and_others_go_on() {
+fn the_result_of_the_sent_call_is_shown_and_others_continue() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired") };
-    let mut script = fake::Script::after(harness.model.read_model().seq);
-    script.queued(8000, 500, spec.operation.clone()).queued(8001, 501, fake::tool_call("email", "ping", "{}"));
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    script.queued(8000, 500, spec.operation.clone()).queued(8001, 501, test_support::tool_call("email", "ping", "{}"));
     harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(500) });
     assert!(harness.frame().contains("cancel · runs in the background"), "{}", harness.frame());
-    let mut script = fake::Script::after(harness.model.read_model().seq);
-    script.settled(8000, 3, 500, fake::text_result("one\n\"two\" \u{1b}[2J\u{202e}"));
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    script.settled(8000, 3, 500, test_support::text_result("one\n\"two\" \u{1b}[2J\u{202e}"));
     harness.send(Msg::Events(script.events));
     let frame = harness.frame();
     assert!(frame.contains("✓ ok · 3.0 ms") && frame.contains(r#""two" \x1b[2J\u{202e}"#), "text unescaped, control visible: {frame}");
@@ -131,7 +131,7 @@ fn the_result_of_the_fired_call_is_shown_and_others_go_on() {
 }
 
 #[test]
-fn a_running_call_is_cancelled_and_only_that() {
+fn a_running_call_is_cancelled_and_only_that_call() {
     let mut harness = Harness::busy(120, 40);
     harness.traffic().keys("ctrl-c");
     let [Cmd::Command(Command::Cancel { call, .. })] = harness.take()[..] else { panic!("not cancelled") };
@@ -141,10 +141,10 @@ fn a_running_call_is_cancelled_and_only_that() {
 }
 
 #[test]
-fn firing_again_takes_the_call_under_the_cursor() {
+fn sending_again_repeats_the_call_under_the_cursor() {
     let mut harness = Harness::busy(120, 40);
     harness.traffic().keys("up up up up .");
-    assert_eq!(harness.submitted_spec().operation, fake::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
+    assert_eq!(harness.submitted_spec().operation, test_support::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
     harness.keys("up up up up e");
     assert!(harness.frame().contains("ann"), "{}", harness.frame());
     assert_eq!(harness.model.focus, Focus::Call);
@@ -173,14 +173,14 @@ fn the_keys_of_a_form_are_in_the_keymap_and_members_are_added_where_an_object_is
 #[test]
 fn templates_and_prompts_have_forms() {
     let mut harness = Harness::new(120, 40);
-    let template = Node::Template(fake::server("database"), "db://users/{id}".into());
+    let template = Node::Template(test_support::server("database"), "db://users/{id}".into());
     harness.model.go_to(&template);
-    harness.model.settle();
+    harness.model.reconcile();
     harness.text("a b").keys("enter");
-    let wanted = Operation::Resource { server: fake::server("database"), uri: "db://users/a%20b".into() };
+    let wanted = Operation::Resource { server: test_support::server("database"), uri: "db://users/a%20b".into() };
     assert_eq!(harness.submitted_spec().operation, wanted);
-    harness.model.go_to(&Node::Prompt(fake::server("database"), "summarise".into()));
-    harness.model.settle();
+    harness.model.go_to(&Node::Prompt(test_support::server("database"), "summarise".into()));
+    harness.model.reconcile();
     harness.keys("ctrl-s");
     assert_eq!(harness.take(), [], "a required argument is missing");
     harness.text("users").keys("enter");

@@ -1,9 +1,9 @@
-//! The list of choices of a form: over all panes, whatever the room of the form, and first under the pointer.
+//! Tests of the drop-down list of a form: on top of all panes, in a form of any size, and first for the mouse.
 
 use super::*;
 use crate::{
     domain::catalog::{RawLists, ServerCatalog},
-    tui::{model::workflows_tests, views::Part},
+    tui::{model::workflows_tests, tabs::Part},
 };
 
 const PRESS: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
@@ -12,7 +12,7 @@ fn mouse(kind: MouseEventKind, (column, row): (u16, u16)) -> Msg {
     Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: crossterm::event::KeyModifiers::NONE }))
 }
 
-/// The demo's `configure`, its list of modes open.
+/// Returns the form of the demo's `configure` with its list of modes open.
 fn configuring(width: u16, height: u16) -> Harness {
     let file: serde_json::Value = serde_json::from_str(include_str!("../../../../assets/demo/flaky.json")).unwrap();
     let tools = file["tools"].as_array().unwrap().iter().map(Body::json).collect();
@@ -24,17 +24,17 @@ fn configuring(width: u16, height: u16) -> Harness {
     harness
 }
 
-/// A question of a server with a field of many choices, open.
+/// Returns a question of a server with the drop-down list of a field open.
 fn asked(width: u16, height: u16) -> Harness {
     let schema = r#"{"type":"object","properties":{"zone":{"enum":["Berlin","Lima","Paris","Tokyo","Quito"]}},"required":["zone"]}"#;
     let question = Question::Form { message: "Where are you?".into(), schema: Body::from(schema) };
-    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
     let mut harness = Harness::busy(width, height);
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) }).keys("space");
     harness
 }
 
-/// The input of a workflow, the list of roles open.
+/// Returns the input of a workflow with the list of roles open.
 fn entering(width: u16, height: u16) -> Harness {
     let mut harness = workflows_tests::harness(width, height, false);
     harness.keys("r").keys("tab tab space");
@@ -89,13 +89,13 @@ fn the_wheel_moves_in_the_list_that_it_is_over() {
 }
 
 #[test]
-fn a_click_beside_the_list_closes_it_and_does_what_it_means_there() {
+fn a_click_outside_of_the_list_closes_it_and_has_its_usual_effect() {
     let mut harness = configuring(132, 42);
     harness.send(mouse(PRESS, (5, 5)));
     assert_eq!((open(&mut harness), harness.model.focus), (false, Focus::Servers));
     harness.tool("flakyconfigure");
     assert_eq!((open(&mut harness), form_json(&mut harness).as_str()), (false, "{}"), "nothing was chosen");
-    // On its border nothing is meant, on its field to close it, and the other button steps out of it alone.
+    // A click on its border does nothing, one on its field closes it, and the right button closes only the list.
     let mut harness = configuring(132, 42);
     let border = harness.place("type to filter");
     harness.send(mouse(PRESS, border));

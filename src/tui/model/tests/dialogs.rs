@@ -1,12 +1,12 @@
-//! Pictures of every dialog: what is said in every size, how it is drawn in every theme. `GALLERY=folder cargo test
-//! --lib every_dialog` also writes each there as an SVG, to be looked at.
+//! Snapshots of every dialog: the text in every size, the styles in every theme. `GALLERY=folder cargo test
+//! --lib every_dialog` also writes each there as an SVG file.
 
 use super::{looks::offer, *};
 use crate::{domain::ask::Ask, domain::event::NoticeLevel, domain::id::AskId, tui::pictures};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
-/// A dialog, and how one comes to it from a console at work.
+/// A dialog, and the steps to it from a console with traffic.
 type Dialog = (&'static str, fn(u16, u16) -> Harness);
 
 const DIALOGS: [Dialog; 13] = [
@@ -35,12 +35,12 @@ const DIALOGS: [Dialog; 13] = [
     ("approval", |w, h| {
         let lines = vec!["files: npx -y @modelcontextprotocol/server-filesystem /srv".into(), "    with TOKEN=…".into()];
         let prompt = ApprovalPrompt { path: ".mcp.json".into(), lines, hash: "5f0c".repeat(16) };
-        Harness::with(w, h, fake::shop_state(), Startup::Approval(prompt))
+        Harness::with(w, h, test_support::shop_state(), Startup::Approval(prompt))
     }),
-    ("welcome", |w, h| Harness::with(w, h, fake::shop().0, Startup::Welcome(offer()))),
+    ("welcome", |w, h| Harness::with(w, h, test_support::shop().0, Startup::Welcome(offer()))),
     ("inbox_form", |w, h| {
         let mut harness = Harness::busy(w, h);
-        harness.event(fake::ask(1));
+        harness.event(test_support::ask(1));
         harness
     }),
     ("inbox_url", |w, h| {
@@ -60,10 +60,10 @@ fn pressed(width: u16, height: u16, keys: &str) -> Harness {
     harness
 }
 
-/// A console in which a server asks something, whatever its policy is.
+/// Returns a console in which a server asks a question, whatever its policy is.
 fn asked(width: u16, height: u16, question: Question) -> Harness {
     let mut harness = Harness::busy(width, height);
-    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
     if harness.model.modals.is_empty() {
         harness.keys("i");
@@ -82,7 +82,7 @@ fn every_dialog_in_every_size() {
     }
 }
 
-/// The rows of a dialog's picture that are not what stands behind it.
+/// Returns the rows of the screen that belong to the dialog.
 fn own_rows(harness: &mut Harness, theme: Theme) -> String {
     let shown = harness.styled(theme);
     let modals = std::mem::take(&mut harness.model.modals);

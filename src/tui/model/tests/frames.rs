@@ -1,32 +1,32 @@
-//! What the panes show, at the usual sizes and of what went wrong.
+//! Tests of the panes: the usual sizes, and failures.
 
 use super::*;
 
 #[test]
 fn the_first_frame_shows_servers_before_any_is_ready() {
-    let (mut read_model, events) = fake::shop();
+    let (mut read_model, events) = test_support::shop();
     read_model.apply(&events[0]);
     let frame = Harness::with(120, 40, read_model, Startup::Normal).frame();
     assert!(frame.contains("database") && frame.contains("starting · spawn"), "{frame}");
 }
 
 #[test]
-fn what_went_wrong_before_the_first_frame_is_told_with_its_line() {
-    let mut read_model = fake::shop_state();
-    let mut script = fake::Script::after(read_model.seq);
+fn a_problem_from_before_the_first_frame_is_shown_with_its_line() {
+    let mut read_model = test_support::shop_state();
+    let mut script = test_support::Script::after(read_model.seq);
     let detail = vec!["switchboard.toml:12: unknown field `comand`".to_owned(), "did you mean `command`?".to_owned()];
     let notice = crate::domain::event::Notice { level: NoticeLevel::Error, text: "The configuration has an error".into(), detail };
     script.push(900, EventKind::Notice { notice: Arc::new(notice) });
     script.events.iter().for_each(|event| read_model.apply(event));
     let mut harness = Harness::with(120, 40, read_model, Startup::Normal);
-    harness.model.toasts.iter_mut().for_each(|toast| toast.until = fake::at(99_000));
-    assert!(harness.frame().contains("switchboard.toml:12") && harness.frame().contains("N: all of it"), "{}", harness.frame());
+    harness.model.toasts.iter_mut().for_each(|toast| toast.until = test_support::at(99_000));
+    assert!(harness.frame().contains("switchboard.toml:12") && harness.frame().contains("N for details"), "{}", harness.frame());
     assert!(harness.keys("N").frame().contains("did you mean `command`?"));
 }
 
 #[test]
-fn an_empty_console_says_how_to_get_servers() {
-    let (read_model, _) = fake::shop();
+fn an_empty_console_explains_how_to_add_servers() {
+    let (read_model, _) = test_support::shop();
     let frame = Harness::with(120, 40, read_model, Startup::Empty).frame();
     assert!(frame.contains("switchboard --demo"), "{frame}");
 }
@@ -58,18 +58,18 @@ fn a_failed_server_shows_its_report_and_the_key_for_the_next_step() {
     {
         assert!(frame.contains(part), "{part}: {frame}");
     }
-    assert_eq!(harness.keys("R").take(), [Cmd::Command(Command::Restart { server: fake::server("flaky") })]);
+    assert_eq!(harness.keys("R").take(), [Cmd::Command(Command::Restart { server: test_support::server("flaky") })]);
 }
 
 #[test]
-fn a_view_that_fell_behind_says_so() {
+fn a_console_that_missed_events_reports_it() {
     let mut harness = Harness::new(120, 40);
-    harness.model.resync(fake::shop_state(), 77);
-    assert!(harness.frame().contains("fell behind by 77 events"), "{}", harness.frame());
+    harness.model.resync(test_support::shop_state(), 77);
+    assert!(harness.frame().contains("missed 77 events"), "{}", harness.frame());
 }
 
 #[test]
-fn everything_can_be_told_without_colours() {
+fn every_state_is_readable_without_colours() {
     let mut harness = Harness::busy(120, 40);
     harness.model.theme = Theme::mono();
     let buf = harness.buffer();

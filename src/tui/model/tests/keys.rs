@@ -1,4 +1,4 @@
-//! Keys, the palette, the footer and the mouse.
+//! Tests of keys, the palette, the footer and the mouse.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
         assert_eq!(palette.chosen(), Some(PaletteChoice::Action(*action)), "{}", action.name());
         harness.keys("esc");
     }
-    // Enter alone does not leave, and a list that changes takes the cursor nowhere else.
+    // Enter alone does not leave, and a list that changes does not move the cursor to another entry.
     harness.keys(":");
     let chosen = |harness: &Harness| match harness.model.modals.last() {
         Some(Modal::Palette(palette)) => palette.chosen(),
@@ -47,7 +47,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
     assert_ne!(chosen(&harness), Some(PaletteChoice::Action(Action::Quit)));
     harness.keys("down down down");
     let before = chosen(&harness);
-    let mut script = fake::Script::after(harness.model.read_model().seq);
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
     let lists = crate::domain::catalog::RawLists {
         tools: vec![Body::from(r#"{"name":"fresh","inputSchema":{"type":"object"}}"#)],
         ..Default::default()
@@ -58,7 +58,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
     assert_eq!(chosen(&harness), before);
 }
 
-/// What the palette offers where the harness is; it is closed again.
+/// Returns what the palette offers in the current state; closes the palette again.
 fn offered(harness: &mut Harness) -> Vec<Action> {
     harness.keys("ctrl-p");
     let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!("no palette: {}", harness.frame()) };
@@ -92,14 +92,14 @@ fn the_palette_offers_every_action_where_it_does_something() {
     at(&mut harness, &[Action::CompleteFilter], &[Action::Fold]);
     harness.keys("esc 3");
     at(&mut harness, &[Action::NextCall, Action::PreviousCall, Action::PreviousPane], &[Action::FoldLevel]);
-    // Chosen there, they do it.
+    // Chosen in the palette, they run.
     harness.keys("1 ctrl-p").text("view traffic").keys("enter ctrl-p").text("top").keys("enter ctrl-p").text("open").keys("enter");
     assert!(harness.model.views.entry.is_some(), "{}", harness.frame());
     let prompt = ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![], hash: "one".into() };
-    let mut rejected = Harness::with(132, 44, fake::shop_state(), Startup::Approval(prompt));
+    let mut rejected = Harness::with(132, 44, test_support::shop_state(), Startup::Approval(prompt));
     rejected.keys("n");
     at(&mut rejected, &[Action::Review], &[]);
-    // A suggestion is there to be taken only while a server makes some; answers of dialogs are given there.
+    // A completion can be accepted only while a server offers some; answers of dialogs are given there.
     let missing: Vec<&Action> = Action::ALL
         .iter()
         .filter(|a| a.group() != crate::tui::action::Group::Dialogs && **a != Action::Complete && !seen.contains(a))
@@ -135,9 +135,9 @@ fn the_cursor_stays_on_its_tool_while_lists_change() {
     let mut harness = Harness::new(120, 40);
     harness.tool("track").keys("esc");
     let before = harness.selected();
-    let mut script = fake::Script::after(harness.model.read_model().seq);
-    script.server(9000, fake::spec("another", None), Phase::Ready);
-    script.push(9001, EventKind::ServerRemoved { server: fake::server("database") });
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    script.server(9000, test_support::spec("another", None), Phase::Ready);
+    script.push(9001, EventKind::ServerRemoved { server: test_support::server("database") });
     harness.send(Msg::Events(script.events));
     assert_eq!(harness.selected(), before);
 }
@@ -164,14 +164,14 @@ fn footer_help_and_palette_come_from_the_tables() {
     let footer = |h: &mut Harness| h.frame().lines().last().unwrap().to_owned();
     assert!(footer(&mut harness).contains("? help"));
     harness.tool("createuser");
-    assert!(footer(&mut harness).starts_with(" ⏎ fire   Ctrl-e as JSON"), "{}", footer(&mut harness));
+    assert!(footer(&mut harness).starts_with(" ⏎ send   Ctrl-e as JSON"), "{}", footer(&mut harness));
     harness.keys("esc : ctrl-u").text("fold every");
     assert!(harness.frame().contains(Action::FoldAll.help()));
     harness.keys("enter");
     assert!(!harness.frame().contains("create_user "), "{}", harness.frame());
     harness.keys(":").text("trackev").keys("enter");
     assert!(harness.selected().contains("track_event"));
-    harness.keys("esc ?").text("clipboard");
+    harness.keys("esc ?").text("command line");
     let frame = harness.frame();
     assert!(frame.contains(Action::Copy.help()) && !frame.contains(Action::Quit.help()));
 }

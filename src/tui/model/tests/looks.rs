@@ -1,14 +1,14 @@
-//! Themes, keys, the strip, the welcome and the mouse, as they are seen.
+//! Tests of themes, keys, the activity pane, the welcome and the mouse on the drawn screen.
 
 use super::*;
-use crate::tui::overlay::welcome::{Chosen, FoundConfig, Offer};
+use crate::tui::overlay::welcome::{Chosen, FoundConfig, WelcomeState};
 
 fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Msg {
     Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: crossterm::event::KeyModifiers::NONE }))
 }
 
 impl Harness {
-    /// The cell at which a text stands on the screen, the last one of them.
+    /// Returns the cell of a text on the screen, the last one.
     pub(super) fn place(&mut self, text: &str) -> (u16, u16) {
         let buf = self.buffer();
         let found = (0..buf.area.height).rev().find_map(|y| {
@@ -45,7 +45,7 @@ impl Harness {
     }
 }
 
-/// The name of the role that a cell is drawn in.
+/// Returns the name of the role that a cell is drawn in.
 fn role(theme: &Theme, cell: &ratatui::buffer::Cell) -> &'static str {
     let named = [
         ("sel", theme.selection),
@@ -97,10 +97,10 @@ fn every_cell_of_a_true_colour_theme_has_its_ground() {
 fn without_colours_every_state_has_its_glyph_and_word() {
     let mut harness = Harness::busy(132, 40);
     harness.model.theme = Theme::mono();
-    harness.event(EventKind::ServerPhase { server: fake::server("email"), phase: Arc::new(Phase::Disabled) });
-    let why = Arc::new(fake::crash());
-    let phase = Arc::new(Phase::Reconnecting { attempt: 2, until: fake::at(9000), why });
-    harness.event(EventKind::ServerPhase { server: fake::server("database"), phase });
+    harness.event(EventKind::ServerPhase { server: test_support::server("email"), phase: Arc::new(Phase::Disabled) });
+    let why = Arc::new(test_support::crash());
+    let phase = Arc::new(Phase::Reconnecting { attempt: 2, until: test_support::at(9000), why });
+    harness.event(EventKind::ServerPhase { server: test_support::server("database"), phase });
     let frame = harness.frame();
     let states = [
         ("◐ analytics", "degraded"),
@@ -115,21 +115,21 @@ fn without_colours_every_state_has_its_glyph_and_word() {
 }
 
 #[test]
-fn the_strip_is_on_the_screen_until_it_is_folded_away_and_is_still_when_nothing_moves() {
+fn the_activity_pane_is_visible_until_it_is_hidden_and_does_not_move_when_idle() {
     let mut harness = Harness::busy(132, 40);
     let frame = harness.frame();
     assert!(frame.contains("Last 60 s") && frame.lines().any(|l| l.contains("analytics") && l.contains("▬▬")), "{frame}");
     assert!(harness.model.next_step().is_some_and(|step| step <= std::time::Duration::from_secs(1)));
     harness.keys("L");
     assert!(!harness.frame().contains("Last 60 s"));
-    assert_eq!(harness.model.next_step(), None, "what is not shown wakes nobody up");
+    assert_eq!(harness.model.next_step(), None, "a hidden pane causes no wake-up");
     harness.keys("L");
-    harness.model.at(fake::at(200_000));
-    let mut script = fake::Script::after(harness.model.read_model().seq);
-    script.settled(7000, 1000, 104, fake::text_result("x"));
+    harness.model.at(test_support::at(200_000));
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    script.settled(7000, 1000, 104, test_support::text_result("x"));
     harness.send(Msg::Events(script.events));
     harness.frame();
-    assert_eq!(harness.model.next_step(), None, "a quiet minute: nothing to be moved");
+    assert_eq!(harness.model.next_step(), None, "a quiet minute: nothing moves");
     let mut small = Harness::busy(80, 24);
     let lamps = small.frame().lines().nth(1).unwrap().to_owned();
     assert!(lamps.contains("● database") && lamps.contains("◐ analytics 1▸") && lamps.contains("✕ flaky"), "{lamps}");
@@ -137,25 +137,25 @@ fn the_strip_is_on_the_screen_until_it_is_folded_away_and_is_still_when_nothing_
 
 #[test]
 fn a_server_that_was_soon_ready_moves_nothing_and_one_that_was_away_does() {
-    let mut script = fake::Script::after(0);
-    script.server(10_310, fake::spec("db", None), Phase::Starting { step: crate::domain::server::Step::Initialize });
-    script.push(10_390, EventKind::ServerPhase { server: fake::server("db"), phase: Arc::new(Phase::Ready) });
-    let mut harness = Harness::with(132, 40, fake::shop().0, Startup::Normal);
+    let mut script = test_support::Script::after(0);
+    script.server(10_310, test_support::spec("db", None), Phase::Starting { step: crate::domain::server::Step::Initialize });
+    script.push(10_390, EventKind::ServerPhase { server: test_support::server("db"), phase: Arc::new(Phase::Ready) });
+    let mut harness = Harness::with(132, 40, test_support::shop().0, Startup::Normal);
     harness.send(Msg::Events(script.events));
-    harness.model.at(fake::at(12_000));
+    harness.model.at(test_support::at(12_000));
     harness.frame();
     assert_eq!(harness.model.next_step(), None, "it was ready within a cell");
-    let why = Arc::new(fake::crash());
-    harness.model.at(fake::at(20_000));
-    let mut script = fake::Script::after(harness.model.read_model().seq);
-    let away = Phase::Reconnecting { attempt: 1, until: fake::at(23_000), why };
-    script.push(20_000, EventKind::ServerPhase { server: fake::server("db"), phase: Arc::new(away) });
-    script.push(23_000, EventKind::ServerPhase { server: fake::server("db"), phase: Arc::new(Phase::Ready) });
+    let why = Arc::new(test_support::crash());
+    harness.model.at(test_support::at(20_000));
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    let away = Phase::Reconnecting { attempt: 1, until: test_support::at(23_000), why };
+    script.push(20_000, EventKind::ServerPhase { server: test_support::server("db"), phase: Arc::new(away) });
+    script.push(23_000, EventKind::ServerPhase { server: test_support::server("db"), phase: Arc::new(Phase::Ready) });
     harness.send(Msg::Events(script.events));
-    harness.model.at(fake::at(24_000));
+    harness.model.at(test_support::at(24_000));
     harness.frame();
     assert!(harness.model.next_step().is_some(), "its time away moves to the left");
-    harness.model.at(fake::at(84_000));
+    harness.model.at(test_support::at(84_000));
     harness.frame();
     assert_eq!(harness.model.next_step(), None, "and out of the picture");
 }
@@ -167,9 +167,9 @@ fn rebinding_a_key_changes_help_palette_and_footer() {
     harness.model.keymap.bind("global", "z", "none").unwrap();
     assert!(harness.frame().lines().last().unwrap().contains("F9 zoom"), "{}", harness.frame());
     let row = |h: &mut Harness| h.frame().lines().find(|l| l.contains(Action::Zoom.help())).map(str::to_owned).unwrap();
-    let help = row(harness.keys("?").text("whole screen"));
+    let help = row(harness.keys("?").text("Maximise"));
     assert!(help.contains("F9") && !help.contains(" z "), "{help}");
-    let palette = row(harness.keys("esc :").text("whole screen"));
+    let palette = row(harness.keys("esc :").text("Maximise"));
     assert!(palette.contains("F9"), "{palette}");
     harness.keys("esc z");
     assert_eq!(harness.model.layout.panes.len(), Harness::busy(132, 60).model.layout.panes.len(), "z is free");
@@ -177,7 +177,7 @@ fn rebinding_a_key_changes_help_palette_and_footer() {
     assert_eq!(harness.model.layout.panes.len(), 1);
 }
 
-pub(super) fn offer() -> Offer {
+pub(super) fn offer() -> WelcomeState {
     let config = |client: &str, path: &str| FoundConfig {
         client: client.into(),
         path: path.into(),
@@ -190,15 +190,15 @@ pub(super) fn offer() -> Offer {
         ],
         problems: vec!["line 9: $KEY is not set".into()],
     };
-    Offer {
+    WelcomeState {
         found: vec![config("Claude Desktop", "~/.config/Claude/claude_desktop_config.json"), config("Cursor", "~/.cursor/mcp.json")],
         target: "~/.config/switchboard/config.toml".into(),
-        ..Offer::default()
+        ..WelcomeState::default()
     }
 }
 
 fn empty() -> ConsoleState {
-    fake::shop().0
+    test_support::shop().0
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn the_welcome_shows_what_would_be_started_before_it_is() {
     assert_eq!(harness.take(), [], "Enter alone starts nothing");
     assert!(harness.frame().contains("npx -y @modelcontextprotocol/server-filesystem /srv"));
     assert_eq!(harness.keys("y").take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
-    assert!(harness.model.modals.is_empty() && harness.frame().contains("finds a tool"));
+    assert!(harness.model.modals.is_empty() && harness.frame().contains("to find a tool"));
     harness.keys("W down down enter");
     assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Demo))]);
 }
@@ -231,16 +231,16 @@ fn a_command_is_typed_into_the_welcome() {
 }
 
 #[test]
-fn the_welcome_opens_beside_servers_and_marks_what_is_in_use() {
+fn the_welcome_opens_while_servers_run_and_marks_those_in_use() {
     let mut harness = Harness::busy(120, 40);
-    assert!(!harness.frame().contains("get servers"), "it takes no room in the footer");
+    assert!(!harness.frame().contains("add servers"), "it takes no room in the footer");
     harness.keys("W");
-    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Offer)]);
-    let mut found = Offer { more: true, demo: true, ..offer() };
+    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::FindServers)]);
+    let mut found = WelcomeState { more: true, demo: true, ..offer() };
     found.found[0].used = found.found[0].servers;
-    harness.send(Msg::Update(ConsoleUpdate::Offer(found.clone())));
+    harness.send(Msg::Update(ConsoleUpdate::Welcome(found.clone())));
     insta::assert_snapshot!("welcome_more_120x40", harness.frame());
-    // What is here already is shown, and nothing of it is started again.
+    // Servers in use are listed, and not started again.
     harness.keys("enter y");
     assert!(harness.frame().contains("are configured already"), "{}", harness.frame());
     assert_eq!(harness.take(), []);
@@ -248,9 +248,9 @@ fn the_welcome_opens_beside_servers_and_marks_what_is_in_use() {
     assert_eq!(harness.take(), [], "the demo runs already");
     harness.keys("up enter y");
     assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
-    // It comes in nobody's way.
+    // It does not cover another dialog.
     harness.keys("/");
-    harness.send(Msg::Update(ConsoleUpdate::Offer(found)));
+    harness.send(Msg::Update(ConsoleUpdate::Welcome(found)));
     assert!(harness.model.modals.is_empty());
 }
 
@@ -267,7 +267,7 @@ fn the_welcome_is_done_by_mouse_alone() {
 #[test]
 fn a_whole_session_by_mouse_alone() {
     let mut harness = Harness::busy(132, 44);
-    // Find a tool, go to its form, into a field, and fire by the footer's button.
+    // Find a tool, go to its form, into a field, and send by the footer's button.
     let (x, y) = (harness.place("insert_record ").0, harness.place("insert_record ").1 + 1);
     for _ in 0..2 {
         harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
@@ -276,8 +276,13 @@ fn a_whole_session_by_mouse_alone() {
     assert_eq!(harness.model.focus, Focus::Call);
     harness.click("⏎ fire");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
-    let mut script = fake::Script::after(harness.model.read_model().seq);
-    script.queued(8000, 500, spec.operation.clone()).settled(8000, 3, 500, fake::text_result("{\"users\":[{\"id\":1},{\"id\":2}]}"));
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    script.queued(8000, 500, spec.operation.clone()).settled(
+        8000,
+        3,
+        500,
+        test_support::text_result("{\"users\":[{\"id\":1},{\"id\":2}]}"),
+    );
     script.frame(8001, "database", 500, crate::domain::frame::Direction::In, "{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{}}");
     harness.send(Msg::Events(script.events)).send(Msg::Submitted { token, call: CallId(500) });
     // Its views are tabs, its rows fold.
@@ -285,12 +290,12 @@ fn a_whole_session_by_mouse_alone() {
     assert!(harness.frame().contains("tools/call"), "{}", harness.frame());
     harness.click("tree ");
     assert!(harness.frame().contains("users"), "{}", harness.frame());
-    // A call of the list opens by a second click, and the other button steps out.
+    // A call of the list opens by a second click, and the right button goes back.
     harness.click("track_event ").click("track_event ");
     assert_eq!(harness.model.focus, Focus::Detail);
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
     assert_eq!(harness.model.focus, Focus::Traffic);
-    // A running one is cancelled by its button, help and palette by theirs, their rows too.
+    // A running one is cancelled by its button; help and palette open by theirs, and their rows are buttons too.
     harness.click("cancel call");
     assert!(matches!(harness.take()[..], [Cmd::Command(Command::Cancel { call: CallId(104), .. })]), "{}", harness.frame());
     harness.click("? help");
@@ -299,7 +304,7 @@ fn a_whole_session_by_mouse_alone() {
     harness.click(": palette").click(Action::Notices.help());
     assert!(matches!(harness.model.modals.last(), Some(Modal::Notices(_))), "{}", harness.frame());
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
-    // A lane of the strip leads to its server, a sign folds it.
+    // A lane of the activity pane leads to its server, a fold sign folds it.
     harness.click("preferences  ");
     assert!(harness.selected().contains("preferences"), "{}", harness.selected());
     harness.click("▾ ● database").frame();
@@ -318,12 +323,12 @@ fn an_answer_of_a_question_is_a_button() {
     assert!(harness.model.modals.is_empty());
     assert_eq!(harness.take(), []);
     let mut harness = Harness::busy(120, 40);
-    harness.event(fake::ask(1)).click("decline");
+    harness.event(test_support::ask(1)).click("decline");
     assert!(matches!(&harness.take()[..], [Cmd::Command(Command::Answer { answer: Answer::Decline, .. })]), "{}", harness.frame());
 }
 
 #[test]
-fn borders_are_dragged_and_stay_where_they_were_put() {
+fn dragged_borders_stay_where_they_are() {
     let mut harness = Harness::busy(132, 44);
     let tree = |h: &Harness| h.model.layout.place(Focus::Servers).unwrap();
     let before = tree(&harness);
@@ -352,7 +357,7 @@ fn the_wheel_scrolls_what_is_under_the_pointer() {
     let before = harness.model.traffic.selected(harness.model.read_model()).map(|c| c.id);
     harness.send(mouse(MouseEventKind::ScrollUp, x, y));
     assert_ne!(harness.model.traffic.selected(harness.model.read_model()).map(|c| c.id), before);
-    assert_eq!(harness.model.focus, Focus::Servers, "the wheel takes nobody's focus");
+    assert_eq!(harness.model.focus, Focus::Servers, "the wheel does not move the focus");
 }
 
 proptest! {
@@ -374,7 +379,7 @@ proptest! {
             ][usize::from(kind)];
             match other {
                 0 => { harness.send(Msg::Resize(x + 1, y + 1)); }
-                1 => { harness.event(fake::ask(n as u64 + 1)); }
+                1 => { harness.event(test_support::ask(n as u64 + 1)); }
                 2 => { harness.keys("/"); }
                 3 => { harness.keys(":"); }
                 _ => {}
@@ -390,10 +395,10 @@ proptest! {
     fn every_size_is_drawn_while_events_arrive(width in 1u16..=300, height in 1u16..=100, calls in 0u64..40) {
         let mut harness = Harness::busy(width, height);
         for n in 0..calls {
-            let mut script = fake::Script::after(harness.model.read_model().seq);
-            script.queued(9000 + n * 300, 900 + n, fake::tool_call("email", "ping", "{}"));
+            let mut script = test_support::Script::after(harness.model.read_model().seq);
+            script.queued(9000 + n * 300, 900 + n, test_support::tool_call("email", "ping", "{}"));
             if n % 3 != 0 {
-                script.settled(9000 + n * 300, n * 50, 900 + n, fake::text_result("x"));
+                script.settled(9000 + n * 300, n * 50, 900 + n, test_support::text_result("x"));
             }
             harness.send(Msg::Events(script.events));
             harness.frame();
@@ -407,8 +412,8 @@ fn views_are_reached_and_left_by_mouse() {
     harness.click("Traffic  ");
     let (x, y) = harness.place("Timeline");
     harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
-    assert!(harness.model.in_view() && harness.frame().contains("Last 60 s"), "the strip is on every view");
-    // A lane of the strip leads back to its server.
+    assert!(harness.model.in_view() && harness.frame().contains("Last 60 s"), "the activity is on every view");
+    // A lane of the activity pane leads back to its server.
     harness.click("● email ");
     assert!(!harness.model.in_view() && harness.selected().contains("email"), "{}", harness.selected());
 }
@@ -428,16 +433,16 @@ fn the_way_out_is_in_the_footer_of_every_view() {
 }
 
 #[test]
-fn colours_keys_and_questions_follow_the_configuration() {
+fn theme_keys_and_confirmations_follow_the_configuration() {
     let mut harness = Harness::busy(120, 40);
     let mut keymap = Keymap::built_in();
     keymap.bind("global", "f9", "zoom").unwrap();
-    let taste = Preferences { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
-    harness.send(Msg::Update(ConsoleUpdate::Preferences(Box::new(taste))));
+    let preferences = Preferences { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
+    harness.send(Msg::Update(ConsoleUpdate::Preferences(Box::new(preferences))));
     assert!(harness.frame().contains("Colours, keys"));
     assert_eq!(harness.model.theme, Theme::light());
     harness.tool("emailping").keys("enter");
-    assert!(matches!(harness.take()[..], [Cmd::Submit { .. }]), "nothing is asked any more");
+    assert!(matches!(harness.take()[..], [Cmd::Submit { .. }]), "nothing is confirmed any more");
     harness.keys("f9");
     assert_eq!(harness.model.layout.panes.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Prompts that come with a value, and text that is pasted into them.
+//! Tests of prompts with a default value, and of pasting into them.
 
 use crate::domain::argument_history::{RecallKind, Recalled};
 
@@ -8,7 +8,7 @@ fn paste(harness: &mut Harness, text: &str) {
     harness.send(Msg::Input(Input::Paste(text.into())));
 }
 
-/// The text of a field of the prompt on top.
+/// Returns the text of a field of the prompt on top.
 fn prompt(harness: &Harness, field: usize) -> String {
     match harness.model.modals.last() {
         Some(Modal::Entry(entry, _)) => entry.text(field).to_owned(),
@@ -21,7 +21,7 @@ fn five_typed_into_the_burst_prompt_are_five_calls() {
     let mut harness = Harness::busy(120, 40);
     harness.tool("queryu").keys("esc F 5");
     assert_eq!(prompt(&harness, 0), "5");
-    // The second field is proposed too, and going there and back replaces nothing that was typed.
+    // The second field has a default too; Tab and back replace nothing that was typed.
     harness.keys("tab 2");
     assert_eq!(prompt(&harness, 1), "2");
     harness.keys("backtab 0");
@@ -33,8 +33,8 @@ fn five_typed_into_the_burst_prompt_are_five_calls() {
 }
 
 #[test]
-fn every_prompt_with_a_value_proposes_it() {
-    // The pane, the keys that lead to a place in it, the key of the prompt, the beginning of its value.
+fn every_prompt_with_a_default_selects_it() {
+    // The pane, the keys that lead to a row in it, the key of the prompt, the start of its default value.
     let places = [
         (Focus::Traffic, "home enter", "s", "result-"),
         (Focus::Traffic, "home enter", "|", "$"),
@@ -109,8 +109,8 @@ fn a_remembered_argument_is_replaced_by_what_is_typed() {
     recall.note(Recalled { server: tool.server.clone(), kind: RecallKind::Tool, name: tool.name.to_string(), arguments });
     let remembered = || {
         let setup = Setup { recall: recall.clone(), ..Harness::setup(Startup::Normal) };
-        let mut harness = Harness::set_up(120, 40, fake::shop_state(), setup);
-        // The cursor begins at the first required field that is empty; this is the one before it.
+        let mut harness = Harness::set_up(120, 40, test_support::shop_state(), setup);
+        // The cursor starts at the first empty required field; this is the one before it.
         harness.tool("createuser").keys("backtab");
         let selected = harness.model.call.form_mut().unwrap().path().clone();
         assert_eq!(harness.model.call.text_at(&selected).as_deref(), Some("old@example.com"), "{}", harness.frame());
@@ -121,7 +121,7 @@ fn a_remembered_argument_is_replaced_by_what_is_typed() {
         harness.keys(keys);
         assert_eq!(harness.model.call.text_at(&path).as_deref(), Some(value), "{keys}");
     }
-    // What the user wrote is not selected when the cursor comes back to it.
+    // What the user typed is not selected when the cursor comes back to it.
     let (mut harness, path) = remembered();
     harness.keys("a tab backtab b");
     assert_eq!(harness.model.call.text_at(&path).as_deref(), Some("ab"));
@@ -150,7 +150,7 @@ fn pasted_line_ends_arrive_as_line_feeds_everywhere() {
 }
 
 #[test]
-fn a_paste_that_is_too_long_or_hides_something_says_so() {
+fn a_paste_that_is_too_long_or_contains_control_characters_is_reported() {
     let mut harness = Harness::busy(120, 40);
     harness.send(Msg::Input(Input::PasteRefused { bytes: 10 << 20 }));
     assert!(harness.frame().contains("Nothing was pasted: the text has 10"), "{}", harness.frame());
@@ -167,10 +167,10 @@ fn a_paste_that_is_too_long_or_hides_something_says_so() {
 }
 
 #[test]
-fn no_toast_covers_a_dialog_and_none_is_lost_under_one() {
+fn a_toast_never_covers_a_dialog_and_appears_after_it() {
     let prompt = crate::tui::ApprovalPrompt { path: ".mcp.json".into(), lines: vec!["npx".into()], hash: "5f0c".repeat(16) };
     for (width, height) in [(80, 24), (120, 40), (40, 12)] {
-        let mut harness = Harness::with(width, height, fake::shop_state(), Startup::Approval(prompt.clone()));
+        let mut harness = Harness::with(width, height, test_support::shop_state(), Startup::Approval(prompt.clone()));
         harness.model.toasts.clear();
         let before = harness.frame();
         for n in 0..4 {
@@ -178,12 +178,12 @@ fn no_toast_covers_a_dialog_and_none_is_lost_under_one() {
         }
         let frame = harness.frame();
         assert_eq!(frame, before);
-        harness.model.at(fake::at(60_000));
-        harness.send(Msg::Beat(fake::at(60_000)));
+        harness.model.at(test_support::at(60_000));
+        harness.send(Msg::Tick(test_support::at(60_000)));
         harness.keys("n");
-        assert!(harness.frame().contains("long notice"), "its time begins when the dialog closes: {}", harness.frame());
-        let later = fake::at(67_000);
-        harness.send(Msg::Beat(later));
+        assert!(harness.frame().contains("long notice"), "its time starts when the dialog closes: {}", harness.frame());
+        let later = test_support::at(67_000);
+        harness.send(Msg::Tick(later));
         assert!(!harness.frame().contains("long notice"));
     }
 }

@@ -1,14 +1,14 @@
-//! Questions of servers, and of Switchboard about a file.
+//! Tests of questions of servers, and of the approval of a project.
 
 use super::*;
 
 #[test]
-fn a_question_opens_by_itself_but_never_steals_typing() {
+fn a_question_opens_unrequested_but_never_takes_letters() {
     let mut harness = Harness::busy(120, 40);
     harness.tool("queryu").text("an");
-    harness.event(fake::ask(1)).text("n");
-    assert!(harness.model.modals.is_empty() && harness.frame().contains("F3 opens the inbox"), "{}", harness.frame());
-    // The key that is told is the one that works here.
+    harness.event(test_support::ask(1)).text("n");
+    assert!(harness.model.modals.is_empty() && harness.frame().contains("Question from email · F3 to answer"), "{}", harness.frame());
+    // The key that is named is the one that works here.
     harness.keys("f3");
     let frame = harness.frame();
     assert!(frame.contains("email, during email_send_email") && frame.contains("Really send it?"), "{frame}");
@@ -18,18 +18,18 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
     harness.event(EventKind::AskClosed { ask: AskId(1), how: AskEnd::Answered });
     assert!(harness.model.modals.is_empty(), "an answered question leaves");
 
-    // The badge that tells it is a button.
+    // The badge is a button.
     let mut typing = Harness::busy(120, 40);
-    typing.tool("queryu").text("an").event(fake::ask(1)).click("1 question");
+    typing.tool("queryu").text("an").event(test_support::ask(1)).click("1 question");
     assert!(matches!(typing.model.modals.last(), Some(Modal::Inbox(_))), "{}", typing.frame());
 
     let mut idle = Harness::busy(120, 40);
-    idle.event(fake::ask(1));
+    idle.event(test_support::ask(1));
     assert!(matches!(idle.model.modals.last(), Some(Modal::Inbox(_))));
-    // A key that was on its way to something else declines nothing.
+    // A key typed for something else declines nothing.
     idle.keys("ctrl-n");
     assert_eq!(idle.take(), []);
-    idle.model.at(fake::at(9000));
+    idle.model.at(test_support::at(9000));
     idle.keys("ctrl-n");
     assert!(matches!(&idle.take()[..], [Cmd::Command(Command::Answer { answer: Answer::Decline, .. })]));
 }
@@ -38,18 +38,18 @@ fn a_question_opens_by_itself_but_never_steals_typing() {
 fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
     let row = |harness: &mut Harness| harness.frame().lines().find(|l| l.contains("⏎ answer")).map(str::to_owned).unwrap_or_default();
     let mut harness = Harness::busy(80, 24);
-    harness.event(fake::ask(1));
+    harness.event(test_support::ask(1));
     let shown = row(&mut harness);
     for word in ["address", "file", "next"] {
         assert!(!shown.contains(word), "{word} in {shown}");
     }
     assert!(shown.contains("Ctrl-n decline") && shown.contains("Esc back"), "{shown}");
-    harness.event(fake::ask(2));
+    harness.event(test_support::ask(2));
     assert!(row(&mut harness).contains("Ctrl-t next   Esc back"), "{}", harness.frame());
-    // All of them at once.
+    // Several questions.
     let params = r#"{"messages":[{"role":"user","content":{"type":"text","text":"Sum up."}}],"maxTokens":200}"#;
     let question = Question::Sampling { params: Body::from(params) };
-    let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: fake::at(7500), run: None };
+    let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
     harness.model.modals.clear();
     harness.keys("i ctrl-t ctrl-t");
@@ -62,16 +62,16 @@ fn many_calls_of_one_that_asks_are_answered() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("esc F").keys("enter");
     assert!(matches!(harness.model.modals.last(), Some(Modal::Burst(_))), "{}", harness.frame());
-    harness.event(fake::ask(1));
+    harness.event(test_support::ask(1));
     assert!(matches!(harness.model.modals.last(), Some(Modal::Inbox(_))), "{}", harness.frame());
 }
 
 #[test]
-fn a_page_is_shown_in_full_and_opened_only_by_its_key() {
+fn a_url_is_shown_in_full_and_opened_only_by_its_key() {
     let mut harness = Harness::busy(120, 40);
     let url = "https://login.example/oauth?state=abc";
     let question = Question::Url { message: "Sign in".into(), url: url.into() };
-    let ask = Arc::new(Ask { id: AskId(9), server: "email".into(), call: None, question, at: fake::at(7000), run: None });
+    let ask = Arc::new(Ask { id: AskId(9), server: "email".into(), call: None, question, at: test_support::at(7000), run: None });
     harness.event(EventKind::AskOpened { ask });
     assert!(harness.frame().contains(url));
     assert_eq!(harness.take(), []);
@@ -81,7 +81,7 @@ fn a_page_is_shown_in_full_and_opened_only_by_its_key() {
 #[test]
 fn a_projects_file_is_approved_by_its_hash() {
     let prompt = ApprovalPrompt { path: ".mcp.json".into(), lines: vec!["npx \u{1b}[2J".into()], hash: "abc123".into() };
-    let mut harness = Harness::with(120, 40, fake::shop_state(), Startup::Approval(prompt));
+    let mut harness = Harness::with(120, 40, test_support::shop_state(), Startup::Approval(prompt));
     let frame = harness.frame();
     assert!(frame.contains("abc123") && frame.contains(r"npx \x1b[2J"), "{frame}");
     harness.keys("enter esc");
@@ -90,7 +90,7 @@ fn a_projects_file_is_approved_by_its_hash() {
 }
 
 #[test]
-fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
+fn a_changed_project_file_asks_again_but_not_during_typing() {
     let prompt = |hash: &str| ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![format!("run-{hash}")], hash: hash.into() };
     let changed = |hash: &str| Msg::Update(ConsoleUpdate::Approval(Some(prompt(hash))));
     let mut harness = Harness::new(120, 40);
@@ -105,14 +105,14 @@ fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
     harness.send(changed("two"));
     let frame = harness.frame();
     assert!(frame.contains("run-two") && !frame.contains("run-one"), "{frame}");
-    assert!(!frame.contains("approve"), "no key is shown that does nothing yet: {frame}");
+    assert!(!frame.contains("approve"), "a key without an effect is not shown: {frame}");
     assert_eq!(harness.keys("a n a").take(), [], "keys typed ahead answer nothing");
-    harness.model.at(fake::at(8499));
-    assert_eq!(harness.keys("a").take(), [], "each of them makes it wait again");
-    harness.model.at(fake::at(9000));
+    harness.model.at(test_support::at(8499));
+    assert_eq!(harness.keys("a").take(), [], "each of them restarts the wait");
+    harness.model.at(test_support::at(9000));
     assert!(harness.frame().contains("approve"), "{}", harness.frame());
     assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
-    // Approved elsewhere, or taken back.
+    // Approved elsewhere, or withdrawn.
     harness.send(changed("three"));
     harness.send(Msg::Update(ConsoleUpdate::Approval(None)));
     assert!(!harness.frame().contains("run-three"), "{}", harness.frame());
@@ -121,17 +121,20 @@ fn a_projects_file_that_changes_asks_as_at_the_start_but_not_amid_typing() {
 #[test]
 fn a_rejected_project_is_asked_about_again_only_on_request() {
     let prompt = |hash: &str| ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![format!("run-{hash}")], hash: hash.into() };
-    let mut harness = Harness::with(120, 40, fake::shop_state(), Startup::Approval(prompt("one")));
+    let mut harness = Harness::with(120, 40, test_support::shop_state(), Startup::Approval(prompt("one")));
     assert_eq!(harness.keys("n").take(), [Cmd::Request(ConsoleRequest::Reject)]);
     let frame = harness.frame();
-    assert!(frame.contains("The project was not approved; A shows it again") && !frame.contains("run-one"), "{frame}");
-    // It changes, perhaps to be asked about once more.
+    assert!(
+        frame.contains("Project not approved") && frame.contains("A shows the approval again") && !frame.contains("run-one"),
+        "{frame}"
+    );
+    // It changes, perhaps so that the user is asked once more.
     harness.send(Msg::Update(ConsoleUpdate::Approval(Some(prompt("two")))));
     assert!(!harness.frame().contains("run-two"), "{}", harness.frame());
     harness.keys("A");
     assert!(harness.frame().contains("run-two"), "{}", harness.frame());
-    // A dialog takes no key of its first half second.
-    harness.model.at(fake::at(60_000));
+    // A dialog ignores keys in its first half second.
+    harness.model.at(test_support::at(60_000));
     assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
     harness.keys("A");
     assert!(harness.frame().contains("No project waits"), "{}", harness.frame());

@@ -93,7 +93,7 @@ fn text_view<'t>(subject: Option<&Subject>, ctx: DrawContext<'t>, width: u16) ->
 /// Adds the injected faults.
 fn injected_faults(out: &mut TextView, subject: &Subject, server: &ServerView, ctx: DrawContext) {
     let theme = ctx.theme;
-    let key = ctx.keys.key(&[Context::Health], Action::EndFaults).unwrap_or_default();
+    let key = ctx.keys.key(&[Context::Health], Action::StopFaults).unwrap_or_default();
     for (tool, fault) in server.faults.iter().filter(|(tool, _)| subject.tool.is_none() || **tool == subject.tool) {
         let prefix = tool.as_ref().map_or(String::new(), |tool| format!("{tool}: "));
         out.row(vec![

@@ -15,7 +15,7 @@ use crate::{
     tui::{
         filter_index::By,
         pane::{DrawContext, traffic::pending_words},
-        rows::{Row, RowKind, Rows, State},
+        rows::{CallState, Row, RowKind, Rows},
         theme::Theme,
         widget::paint::{Pen, width},
     },
@@ -216,21 +216,23 @@ fn origin_word(row: &Row, theme: &Theme) -> (&'static str, Style) {
 pub fn outcome(row: &Row, call: Option<&CallView>, ctx: DrawContext) -> (&'static str, String, Style) {
     let theme = ctx.theme;
     match row.state {
-        State::Queued | State::Running => (ctx.spinner(), call.map_or_else(|| row.state.words().to_owned(), pending_words), theme.running),
-        State::Ok | State::ToolError if row.marks().cached => {
+        CallState::Queued | CallState::Running => {
+            (ctx.spinner(), call.map_or_else(|| row.state.words().to_owned(), pending_words), theme.running)
+        }
+        CallState::Ok | CallState::ToolError if row.marks().cached => {
             let age = call.and_then(|c| c.settled.as_ref()?.cached);
             let words = match age {
                 Some(age) if age.is_zero() => "shared".to_owned(),
                 Some(age) => format!("cached {}", short(age)),
                 None => "cached".to_owned(),
             };
-            ("◆", words, if row.state == State::Ok { theme.ok } else { theme.warn })
+            ("◆", words, if row.state == CallState::Ok { theme.ok } else { theme.warn })
         }
-        State::Ok => ("✓", "ok".into(), theme.ok),
-        State::ToolError => ("!", "tool error".into(), theme.warn),
-        State::Cancelled => ("–", "cancelled".into(), theme.muted),
-        State::Failed(kind) => ("✕", kind.words().into(), theme.fail),
-        State::None => ("?", "unknown".into(), theme.muted),
+        CallState::Ok => ("✓", "ok".into(), theme.ok),
+        CallState::ToolError => ("!", "tool error".into(), theme.warn),
+        CallState::Cancelled => ("–", "cancelled".into(), theme.muted),
+        CallState::Failed(kind) => ("✕", kind.words().into(), theme.fail),
+        CallState::None => ("?", "unknown".into(), theme.muted),
     }
 }
 
@@ -260,7 +262,7 @@ fn took(row: &Row, ctx: DrawContext) -> (String, Style) {
     let theme = ctx.theme;
     let time = row.end(ctx.now).since(row.at);
     match row.state {
-        State::None => ("·".into(), theme.muted),
+        CallState::None => ("·".into(), theme.muted),
         state if state.pending() => (short(time), theme.running.add_modifier(Modifier::BOLD)),
         _ if time.as_secs() >= 1 => (short(time), theme.warn),
         _ => (short(time), theme.text),
@@ -270,13 +272,13 @@ fn took(row: &Row, ctx: DrawContext) -> (String, Style) {
 /// Draws a duration as a logarithmic bar from 0.1 ms to 100 s.
 fn bar(us: u64, cells: u16, row: &Row, ctx: DrawContext, pen: &mut Pen) {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    if row.state == State::None {
+    if row.state == CallState::None {
         return;
     }
     let share = ((us.max(1) as f64 / 100.0).log10() / 6.0).clamp(0.0, 1.0);
     let eighths = ((share * f64::from(cells) * 8.0) as usize).max(1);
     let style = match row.state {
-        State::Failed(_) => ctx.theme.fail,
+        CallState::Failed(_) => ctx.theme.fail,
         state if state.pending() => ctx.theme.running,
         _ if us >= 1_000_000 => ctx.theme.warn,
         _ => ctx.theme.ok,

@@ -17,7 +17,7 @@ use crate::{
             DrawContext, status_dot,
             table::{outcome, place_words},
         },
-        rows::{Row, Rows, State},
+        rows::{CallState, Row, Rows},
         widget::paint::{Pen, pane, width},
     },
 };
@@ -134,14 +134,14 @@ impl Timeline {
             return self.draw_segmented(&SegmentedBar { bar, row, call, label: &name }, ctx, area, buf);
         }
         let style = match row.state {
-            State::Failed(_) => theme.fail,
-            State::ToolError => theme.warn,
-            State::Cancelled | State::None => theme.muted,
+            CallState::Failed(_) => theme.fail,
+            CallState::ToolError => theme.warn,
+            CallState::Cancelled | CallState::None => theme.muted,
             state if state.pending() => theme.running,
             _ => theme.ok,
         };
         let sent = match row.state {
-            State::Queued => bar.to + 1,
+            CallState::Queued => bar.to + 1,
             _ => call.and_then(|c| c.sent).map_or(bar.from, |at| self.scale.column(at)),
         };
         let visible = bar.from.max(0)..=bar.to.min(i64::from(area.width) - 1);
@@ -149,9 +149,9 @@ impl Timeline {
         // Cell by cell without a pen: a frame may draw 20 000 bars, nearly all of them short.
         for x in visible.clone() {
             let (glyph, style) = match row.state {
-                State::Failed(_) if x == bar.to => ("✕", style),
-                State::ToolError if x == bar.to => ("!", style),
-                State::Cancelled if x == bar.to => ("–", style),
+                CallState::Failed(_) if x == bar.to => ("✕", style),
+                CallState::ToolError if x == bar.to => ("!", style),
+                CallState::Cancelled if x == bar.to => ("–", style),
                 state if state.pending() && x == bar.to => ("▸", style),
                 _ if x < sent => {
                     waiting += 1;

@@ -9,9 +9,9 @@ use ratatui::{
 use crate::{
     domain::read_model::CallView,
     tui::{
-        call_segments::{Kind, Segment, segments},
+        call_segments::{Segment, SegmentKind, segments},
         pane::{DrawContext, attempts::segment_style},
-        rows::{Row, State},
+        rows::{CallState, Row},
         theme::Theme,
         widget::paint::{Pen, width},
     },
@@ -27,14 +27,14 @@ pub(super) const LEGENDS: [&str; 3] = [
 ];
 
 /// Returns the drawing priority of a segment: of several in one cell, the highest is shown.
-fn priority(kind: &Kind) -> u8 {
+fn priority(kind: &SegmentKind) -> u8 {
     match kind {
-        Kind::Queued => 0,
-        Kind::BackOff => 1,
-        Kind::Waiting(..) | Kind::Shared => 2,
-        Kind::Probe(_) => 3,
-        Kind::Attempt { .. } => 4,
-        Kind::Hit { .. } => 5,
+        SegmentKind::Queued => 0,
+        SegmentKind::BackOff => 1,
+        SegmentKind::Waiting(..) | SegmentKind::Shared => 2,
+        SegmentKind::Probe(_) => 3,
+        SegmentKind::Attempt { .. } => 4,
+        SegmentKind::Hit { .. } => 5,
     }
 }
 
@@ -78,7 +78,7 @@ impl Timeline {
         if let Some(segment) = cut.iter().max_by_key(|segment| segment.to.since(segment.from)) {
             let (from, to) = self.cells(segment);
             let (from, to) = (from.max(0), to.min(last));
-            if to - from >= i64::from(width(label)) + 6 && matches!(segment.kind, Kind::Attempt { .. }) {
+            if to - from >= i64::from(width(label)) + 6 && matches!(segment.kind, SegmentKind::Attempt { .. }) {
                 put(from + 2, &format!(" {label} "), segment_style(segment, call, theme).add_modifier(Modifier::BOLD));
             }
         }
@@ -100,9 +100,9 @@ impl Timeline {
 /// Returns the glyph of the outcome, for the end of the bar.
 fn outcome_sign(row: &Row, theme: &Theme) -> Option<(&'static str, Style)> {
     match row.state {
-        State::Failed(_) => Some(("✕", theme.fail)),
-        State::ToolError => Some(("!", theme.warn)),
-        State::Cancelled => Some(("–", theme.muted)),
+        CallState::Failed(_) => Some(("✕", theme.fail)),
+        CallState::ToolError => Some(("!", theme.warn)),
+        CallState::Cancelled => Some(("–", theme.muted)),
         state if state.pending() => Some(("▸", theme.running)),
         _ => None,
     }

@@ -22,8 +22,8 @@ use crate::{
         run::{RunId, StepState},
     },
     tui::{
-        flows::{Flow, Shelf, flows},
-        views::Part,
+        flows::{Flow, WorkflowLibrary, flows},
+        tabs::Part,
         widget::window::{Move, Window},
     },
 };
@@ -85,7 +85,7 @@ pub struct WorkflowsPane {
 
 impl WorkflowsPane {
     /// Sets the workflow files.
-    pub fn set(&mut self, shelf: &Shelf) {
+    pub fn set(&mut self, shelf: &WorkflowLibrary) {
         self.list = flows(shelf);
         self.folder.clone_from(&shelf.folder);
         self.troubles.clone_from(&shelf.problems);

@@ -1,6 +1,6 @@
-//! The views beside the console - traffic, timeline, health, workflows - with what they share, and where their parts stand.
+//! The tabs: the views traffic, timeline, health and workflows next to the console, their shared state, and the layout of their parts.
 //!
-//! Pure state and geometry; `model::views` routes keys to it, `view` draws it.
+//! Pure state and geometry; `model::views` routes keys to it, `draw` draws it.
 
 use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -26,13 +26,13 @@ pub enum View {
     /// Servers, calls, results.
     #[default]
     Console,
-    /// Everything that happens, as rows.
+    /// Traffic: every call and message as rows.
     Traffic,
-    /// Calls as bars.
+    /// Timeline: calls as bars.
     Timeline,
-    /// Figures.
+    /// Health: figures per server.
     Health,
-    /// Flows over several servers.
+    /// Workflows over several servers.
     Workflows,
 }
 
@@ -40,7 +40,7 @@ impl View {
     /// All views, in the order of their numbers.
     pub const ALL: [View; 5] = [View::Console, View::Traffic, View::Timeline, View::Health, View::Workflows];
 
-    /// The name on the tab.
+    /// Returns the name on the tab.
     pub fn word(self) -> &'static str {
         match self {
             View::Console => "Console",
@@ -58,11 +58,11 @@ pub enum Part {
     /// The rows, the bars, the table.
     #[default]
     Main,
-    /// The row that is open.
+    /// The open row.
     Entry,
-    /// What is known of a server.
+    /// The figures of a server.
     Facts,
-    /// What a server writes.
+    /// The output of a server.
     Lines,
     /// The graph of a workflow.
     Graph,
@@ -74,29 +74,29 @@ pub enum Part {
     Step,
 }
 
-/// What can be done to a filter line.
+/// An operation on a filter line.
 #[derive(Clone, Copy, Debug)]
 pub enum OnQuery<'t> {
-    /// Begin to write it.
+    /// Start to edit it.
     Edit,
-    /// End writing: keep it, or go back to the one before.
+    /// End the editing.
     End {
-        /// Whether it stays.
+        /// Whether the new filter is accepted.
         keep: bool,
     },
-    /// Take it away.
+    /// Clear it.
     Clear,
-    /// Take the next completion of the word that is being written.
+    /// Insert the next completion of the current word.
     Complete,
-    /// Take a key.
+    /// Handle a key.
     Key(KeyEvent),
-    /// Take pasted text.
+    /// Insert pasted text.
     Paste(&'t str),
 }
 
-/// Everything that the views keep.
+/// The state of all views.
 pub struct Views {
-    /// The view that is shown.
+    /// The current view.
     pub current: View,
     /// The part with the focus.
     pub part: Part,
@@ -117,7 +117,7 @@ pub struct Views {
 }
 
 impl Views {
-    /// Views over what a snapshot still knows.
+    /// Creates the views over a snapshot.
     pub fn new(read_model: &ConsoleState) -> Views {
         let mut rows = Rows::default();
         rows.catch_up(read_model);
@@ -134,21 +134,21 @@ impl Views {
         }
     }
 
-    /// Takes in an event.
+    /// Applies an event.
     pub fn push(&mut self, event: &Event) {
         let changed = self.rows.push(event);
         self.traffic.update(&self.rows, changed.as_slice());
         self.timeline.update(&self.rows, changed.as_slice());
     }
 
-    /// Goes on from a new snapshot.
+    /// Continues from a new snapshot.
     pub fn resync(&mut self, read_model: &ConsoleState) {
         let touched = self.rows.catch_up(read_model);
         self.traffic.update(&self.rows, &touched.changed);
         self.timeline.update(&self.rows, &touched.changed);
     }
 
-    /// Whether a filter or a sort is not done.
+    /// Returns whether a filter or a sort is unfinished.
     pub fn working(&self, now: Stamp) -> bool {
         match self.current {
             View::Traffic => self.traffic.working(&self.rows, now),
@@ -157,7 +157,7 @@ impl Views {
         }
     }
 
-    /// Does a few milliseconds of that.
+    /// Works on it for a few milliseconds.
     pub fn work(&mut self, now: Stamp) {
         match self.current {
             View::Timeline => self.timeline.work(&self.rows),
@@ -165,7 +165,7 @@ impl Views {
         }
     }
 
-    /// The filter line of the view, if it has one.
+    /// Returns the filter line of the view, if it has one.
     pub fn query(&self) -> Option<&FilterLine> {
         match self.current {
             View::Traffic => Some(self.traffic.query()),
@@ -174,7 +174,7 @@ impl Views {
         }
     }
 
-    /// Does something to the filter line of the view.
+    /// Applies an operation to the filter line of the view.
     pub fn on_query(&mut self, what: OnQuery) {
         match (self.current, what) {
             (View::Traffic, OnQuery::Edit) => self.traffic.edit(&self.rows),
@@ -193,14 +193,14 @@ impl Views {
         }
     }
 
-    /// Goes to a view.
+    /// Switches to a view.
     pub fn show(&mut self, view: View) {
         if self.current != view {
             (self.current, self.part, self.entry) = (view, Part::Main, None);
         }
     }
 
-    /// The row under the cursor of the view.
+    /// Returns the row under the cursor of the view.
     pub fn selected(&self) -> Option<RowId> {
         match (self.current, &self.entry) {
             (View::Traffic | View::Timeline, Some(entry)) if self.part == Part::Entry => entry.row(),
@@ -210,7 +210,7 @@ impl Views {
         }
     }
 
-    /// The parts of the view, in the order of Tab.
+    /// Returns the parts of the view, in the order of Tab.
     pub fn order(&self) -> &'static [Part] {
         match (self.current, &self.entry) {
             (View::Console, _) => &[],
@@ -222,17 +222,17 @@ impl Views {
         }
     }
 
-    /// The place of a part, if it is visible.
+    /// Returns the area of a part, if it is visible.
     pub fn place(&self, part: Part) -> Option<Rect> {
         self.places.iter().find(|(p, _)| *p == part).map(|(_, place)| *place)
     }
 
-    /// The part at a cell.
+    /// Returns the part at a cell.
     pub fn at(&self, x: u16, y: u16) -> Option<(Part, Rect)> {
         self.places.iter().find(|(_, place)| place.contains((x, y).into())).copied()
     }
 
-    /// Brings places, cursors and scrolls in order for the room that there is.
+    /// Updates areas, cursors and scroll offsets for the available area.
     pub fn fit(&mut self, read_model: &ConsoleState, now: Stamp, body: Rect, zoom: bool) {
         if !self.order().contains(&self.part) {
             self.part = Part::Main;
@@ -260,7 +260,7 @@ impl Views {
             View::Health => self.health.fit(read_model, self.place(Part::Main)),
             View::Workflows => self.flows.fit(read_model, self.place(Part::Main), self.place(Part::Graph)),
         }
-        // The open row is the one under the cursor, unless one reads in it.
+        // The open row is the one under the cursor, unless the focus is in it.
         if self.part == Part::Main
             && let Some(id) = self.selected()
             && let Some(entry) = &mut self.entry
@@ -303,7 +303,7 @@ impl Views {
         }
     }
 
-    /// Draws the parts; `dialog` takes the focus from all of them.
+    /// Draws the parts; with `dialog`, no part has the focus.
     pub fn draw(&mut self, look: DrawContext, dialog: bool, buf: &mut Buffer) {
         for (part, place) in self.places.clone() {
             let look = DrawContext { focused: part == self.part && !dialog, ..look };

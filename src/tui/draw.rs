@@ -1,4 +1,4 @@
-//! Draws the model: header, panes, dialogs, footer. Changes nothing but the scroll that widgets keep.
+//! Draws the model: header, panes, dialogs, footer. Changes nothing but the scroll offsets of widgets.
 
 use ratatui::{
     buffer::Buffer,
@@ -14,7 +14,7 @@ use super::{
     layout::Focus,
     model::{Modal, Model},
     overlay::toast,
-    pane::{banner, breaker, servers, strip},
+    pane::{activity, banner, breaker, servers},
     tree::Node,
     widget::{
         paint::{Pen, width},
@@ -22,7 +22,7 @@ use super::{
     },
 };
 
-/// Draws everything.
+/// Draws the screen.
 pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let layout = model.layout.clone();
     let screen = layout.screen.intersection(buf.area);
@@ -37,8 +37,8 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     if let Some(place) = layout.lamps {
         lamp_row(model, place, buf);
     }
-    if let Some(place) = layout.strip {
-        strip::draw(&model.strip, model.look(), place, buf);
+    if let Some(place) = layout.activity {
+        activity::draw(&model.activity, model.look(), place, buf);
     }
     if model.in_view() {
         let dialog = !model.modals.is_empty();
@@ -52,7 +52,7 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     footer(model, layout.footer, buf);
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
     draw_modals(model, body, buf);
-    // A dialog must be read whole. The toasts wait until it closes.
+    // A dialog must be readable completely. The toasts are hidden until it closes.
     if model.modals.is_empty() {
         toast::draw(&model.toasts, &model.theme, body, buf);
     }
@@ -62,7 +62,7 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     model.theme.ground(buf);
 }
 
-/// The window's title: what is running, and how it stands.
+/// Returns the window title: the configuration and its state.
 pub fn window_title(model: &Model) -> String {
     let read_model = model.read_model();
     let bad = read_model.servers.iter().filter(|s| matches!(*s.phase, Phase::Failed { .. } | Phase::Reconnecting { .. })).count();
@@ -121,7 +121,7 @@ fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// What the header says while servers wait for answers, with the key that leads there.
+/// Returns the header badge for waiting questions, with the key that opens the inbox.
 pub fn inbox_badge(model: &Model) -> Option<String> {
     let (asks, key) = (model.read_model().asks.len(), model.inbox_key());
     match asks {
@@ -137,11 +137,11 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     pen.skip(1);
     let pieces = counters(model);
     let pieces: Vec<(&str, Style)> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
-    // The inbox is the most urgent thing on the line, so it keeps its place when the rest gives way.
+    // The inbox is the most urgent item of the line, so it is drawn even if the rest is cut off.
     if let Some(badge) = inbox_badge(model) {
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
     }
-    // Where there is no room for the banner.
+    // For screens without room for the banner.
     if let faults @ 1.. = banner::faults(read_model)
         && model.layout.banner.is_none()
     {
@@ -150,9 +150,9 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     let (x, room) = model.tab_bar();
     let tabs: u16 = model.tabs().iter().map(|(key, word)| width(key) + width(word) + 3).sum();
-    // The names of the views say more than the last figures.
+    // The names of the views are more useful than the last figures.
     let mut shown = pieces.as_slice();
-    // On a narrow screen the tabs of a view leave them this much; the console's path gives way to them.
+    // On a narrow screen the tabs of a view leave them this much; the console's path is cut off first.
     let most = match (model.layout.narrow, model.in_view()) {
         (false, _) => pen.left().saturating_sub(x + tabs),
         (true, true) => area.width.saturating_sub(room + 1),
@@ -172,7 +172,7 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// `● 4  ◐ 1  ✕ 1   2 running   p95 43 ms   0.8 % failed`, only what is there to tell.
+/// Formats `● 4  ◐ 1  ✕ 1   2 running   p95 43 ms   0.8 % failed`, without items that are zero.
 fn counters(model: &Model) -> Vec<(String, Style)> {
     let (theme, read_model) = (&model.theme, model.read_model());
     let mut pieces: Vec<(String, Style)> = Vec::new();
@@ -202,7 +202,7 @@ fn counters(model: &Model) -> Vec<(String, Style)> {
     pieces
 }
 
-/// Where one is on a screen that shows one pane at a time: `database › create_user › result`.
+/// Returns the path on a screen that shows one pane at a time: `database › create_user › result`.
 fn breadcrumb(model: &Model) -> String {
     if model.focus == Focus::Traffic {
         return "switchboard › traffic".into();
@@ -252,7 +252,7 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     let (last, first): (Vec<Hint>, Vec<Hint>) = hints(model).into_iter().partition(|hint| LAST.contains(&hint.action));
     let wide = |hint: &Hint| width(&hint.key) + width(hint.action.label()) + 4;
-    // The way to everything else, and out, is always there; what belongs to the pane fills the rest.
+    // Help, palette and quit are always shown; the hints of the pane fill the rest.
     let mut room = last.iter().fold(pen.left().saturating_add(3), |room, hint| room.saturating_sub(wide(hint)));
     let mut shown = vec![];
     for hint in first {
@@ -270,16 +270,16 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The hints that keep their place at the end of the footer.
+/// The hints at the end of the footer that are always shown.
 const LAST: [Action; 3] = [Action::Palette, Action::Help, Action::Quit];
 
-/// A key and what it does here.
+/// A key and its label.
 struct Hint {
     key: String,
     action: Action,
 }
 
-/// The keys that mean something here, those of the pane first, then where else one can go.
+/// Returns the keys that are enabled here, those of the pane first, then navigation.
 fn hints(model: &Model) -> Vec<Hint> {
     if matches!(
         model.modals.last(),
@@ -290,7 +290,7 @@ fn hints(model: &Model) -> Vec<Hint> {
     }
     let contexts = model.contexts();
     let mut hints: Vec<Hint> = Vec::new();
-    // A value's own keys are as near as those of the pane that it is in.
+    // A value's own keys are as relevant as those of its pane.
     let (near, wide) = contexts.split_at(if contexts.get(1) == Some(&Context::Value) { 2 } else { 1 });
     for (key, action) in near.iter().flat_map(|c| model.keymap.hints(*c)) {
         if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.is_enabled(action)
@@ -305,17 +305,17 @@ fn hints(model: &Model) -> Vec<Hint> {
             Action::NextPane,
             Action::Welcome,
             Action::Filter,
-            Action::Refire,
+            Action::SendAgain,
             Action::Palette,
             Action::Help,
             Action::Zoom,
             Action::Quit,
         ] {
             let key = model.keymap.key(contexts, action);
-            // Who has servers finds more by the help and the palette.
+            // With servers, help and palette are enough to find the rest.
             let wanted = action != Action::Welcome || model.read_model().servers.is_empty();
             if let Some(key) = key.filter(|_| wanted && model.is_enabled(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
-                // A key that the pane has taken for itself means something else here.
+                // A key that the pane has bound itself has another meaning here.
                 if !hints.iter().any(|hint| hint.action.label() == action.label() || hint.key == key) {
                     hints.push(Hint { key, action });
                 }

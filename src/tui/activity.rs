@@ -1,9 +1,9 @@
-//! The strip's memory: what went on at each server in the last minute, a lane a server. Pure.
+//! The activity of the last minute: one lane per server. Pure.
 //!
-//! A lane is a ring of tenths of a second, so its size and the cost of a frame do not depend on how many
-//! calls there were, and taking in a call costs no more than the tenths that it lasted. Cells are cut
-//! out of absolute time: a picture moves left in whole cells only, and [`Strip::due`] says when the next
-//! step is. Fed by the model, drawn by `pane::strip`.
+//! A lane is a ring of tenths of a second, so its size and the cost of a frame do not depend on the number of
+//! calls, and adding a call costs no more than the tenths that it lasted. Cells are aligned
+//! to absolute time: a picture moves left by whole cells only, and [`Activity::due`] returns when the next
+//! step is. Updated by the model, drawn by `pane::activity`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,96 +17,96 @@ use crate::domain::{
 
 /// Length of a tenth, in nanoseconds.
 const TENTH: u64 = 100_000_000;
-/// Tenths that a picture shows.
+/// Tenths in the picture.
 pub const SHOWN: u64 = 600;
-/// Tenths that a lane keeps: those shown, and room for a cell at each end.
+/// Tenths in a lane: those shown, and one cell more at each end.
 const KEPT: u64 = 640;
 
-/// A call that lasted beyond this tenth, and ended well.
+/// A call that lasted beyond this tenth, and succeeded.
 const LONG: u8 = 1;
-/// A call that lasted beyond this tenth, and did not.
+/// A call that lasted beyond this tenth, and did not succeed.
 const LONG_BAD: u8 = 2;
-/// A call that was answered.
+/// A call that succeeded.
 const ANSWERED: u8 = 4;
-/// A call that was answered with a tool's own error.
+/// A call with a tool error.
 const TOOL_ERROR: u8 = 8;
 /// A call that failed.
 const FAILED: u8 = 16;
 /// A call that was cancelled.
 const CANCELLED: u8 = 32;
 
-/// What a cell of a lane shows, the most telling thing that happened in its time.
+/// The mark of a cell of a lane: the most important thing that happened in its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// Nothing.
     Quiet,
-    /// A call began and was answered within the cell; several with `many`.
+    /// A call began and succeeded within the cell; several with `many`.
     Answered {
         /// More than three ended in the cell.
         many: bool,
     },
-    /// Part of a longer call that was answered.
+    /// Part of a longer call that succeeded.
     Long,
     /// Part of a longer call that failed or was cancelled.
     LongBad,
-    /// A tool's own error.
+    /// A tool error.
     ToolError,
     /// A failure.
     Failed,
     /// A cancelled call.
     Cancelled,
-    /// Part of a call that still runs.
+    /// Part of a running call.
     Running,
-    /// The front of a call that still runs.
+    /// The front of a running call.
     Front,
 }
 
-/// How many ended calls make a cell full.
+/// How many ended calls fill a cell.
 const MANY: u32 = 4;
 
-/// The cells of a picture: which of them stands for which tenths.
+/// The cells of a picture, and the tenths that each shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Cells of a lane.
     pub cells: u64,
-    /// The tenth that it is now.
+    /// The current tenth.
     now: u64,
 }
 
 impl Grid {
-    /// The picture of so many cells at `now`.
+    /// Returns the grid of this many cells at `now`.
     pub fn new(cells: u16, now: Stamp) -> Grid {
         Grid { cells: u64::from(cells).clamp(1, SHOWN), now: now.0 / TENTH }
     }
 
-    /// The cell on the absolute axis in which a tenth lies.
+    /// Returns the cell on the absolute axis that contains a tenth.
     fn absolute(&self, tenth: u64) -> u64 {
         tenth * self.cells / SHOWN
     }
 
-    /// The first tenth of a cell of the absolute axis.
+    /// Returns the first tenth of a cell of the absolute axis.
     fn start(&self, cell: u64) -> u64 {
         (cell * SHOWN).div_ceil(self.cells)
     }
 
-    /// The first cell shown, on the absolute axis; negative while the clock is young.
+    /// Returns the first cell shown, on the absolute axis; negative while the clock is young.
     fn first(&self) -> i64 {
         self.absolute(self.now) as i64 + 1 - self.cells as i64
     }
 
-    /// The tenths of a shown cell; `None` before the clock began.
+    /// Returns the tenths of a shown cell; `None` before the clock started.
     fn tenths(&self, cell: u64) -> Option<std::ops::Range<u64>> {
         let absolute = u64::try_from(self.first() + cell as i64).ok()?;
         Some(self.start(absolute)..self.start(absolute + 1))
     }
 
-    /// The shown cell in which a moment lies; `None` when it is too long ago.
+    /// Returns the shown cell that contains a moment; `None` if it is too long ago.
     pub fn cell(&self, at: Stamp) -> Option<u16> {
         let tenth = (at.0 / TENTH).min(self.now);
         u16::try_from(self.absolute(tenth) as i64 - self.first()).ok()
     }
 
-    /// The time from `now` to the moment when the picture moves by a cell.
+    /// Returns the time from `now` until the picture moves by a cell.
     fn until_step(&self, now: Stamp) -> Duration {
         let step = self.start(self.absolute(self.now) + 1);
         Stamp(step * TENTH).since(now)
@@ -118,11 +118,11 @@ impl Grid {
 struct Lane {
     flags: [u8; KEPT as usize],
     ended: [u8; KEPT as usize],
-    /// The newest tenth that the ring holds.
+    /// The newest tenth in the ring.
     newest: u64,
-    /// The newest tenth in which something ended, if anything ever did.
+    /// The newest tenth in which a call ended, if any did.
     last_mark: Option<u64>,
-    /// Calls under way and the tenths in which they began.
+    /// Running calls and the tenths in which they began.
     running: BTreeMap<CallId, u64>,
 }
 
@@ -131,7 +131,7 @@ impl Lane {
         Lane { flags: [0; KEPT as usize], ended: [0; KEPT as usize], newest: 0, last_mark: None, running: BTreeMap::new() }
     }
 
-    /// Makes room up to a tenth.
+    /// Extends the ring up to a tenth.
     fn advance(&mut self, tenth: u64) {
         let from = (self.newest + 1).max((tenth + 1).saturating_sub(KEPT));
         for t in from..=tenth {
@@ -191,32 +191,32 @@ impl Lane {
     }
 }
 
-/// The server in whose lane a call is: the one that was asked, or the member of a group that has it.
+/// Returns the server in whose lane a call is: the one that was called, or the member of a group that has it.
 fn lane_of(call: &CallView) -> &ServerId {
     let asked = call.spec.operation.server();
     let group = |stage: &CallEvent| matches!(stage, CallEvent::Routed { decision } if decision.group.as_ref() == Some(asked));
     if call.stages().iter().any(|(_, stage)| group(stage)) { call.server() } else { asked }
 }
 
-/// The lanes of all servers that were ever called.
+/// The lanes of all servers that were called.
 #[derive(Clone, Debug, Default)]
-pub struct Strip {
+pub struct Activity {
     lanes: BTreeMap<ServerId, Box<Lane>>,
 }
 
-impl Strip {
-    /// The strip of all calls in a read model.
-    pub fn of(read_model: &ConsoleState) -> Strip {
-        let mut strip = Strip::default();
-        read_model.calls.iter().for_each(|call| strip.note(call));
-        strip
+impl Activity {
+    /// Returns the activity of all calls in a read model.
+    pub fn of(read_model: &ConsoleState) -> Activity {
+        let mut activity = Activity::default();
+        read_model.calls.iter().for_each(|call| activity.note(call));
+        activity
     }
 
-    /// Takes in how a call stands. A call that has ended is told once.
+    /// Records the state of a call. The end of a call is recorded once.
     pub fn note(&mut self, call: &CallView) {
         let server = lane_of(call);
         if call.track.is_some() {
-            // It may have gone on to another member of its group.
+            // It may have moved to another member of its group.
             for (_, lane) in self.lanes.iter_mut().filter(|(id, _)| *id != server) {
                 lane.running.remove(&call.id);
             }
@@ -235,24 +235,24 @@ impl Strip {
         }
     }
 
-    /// Forgets servers that are gone.
+    /// Removes the lanes of servers that were removed.
     pub fn retain(&mut self, read_model: &ConsoleState) {
         self.lanes.retain(|id, _| read_model.server(id).is_some());
     }
 
-    /// Whether anything of a server's lane is to be seen.
+    /// Returns whether anything of a server's lane is visible.
     pub fn shows(&self, server: &ServerId, grid: Grid) -> bool {
         self.lanes.get(server).is_some_and(|lane| lane.visible(&grid))
     }
 
-    /// The marks of a server's lane, oldest first; none when nothing of it is to be seen.
+    /// Returns the marks of a server's lane, oldest first; `None` if nothing of it is visible.
     pub fn marks(&self, server: &ServerId, grid: Grid) -> Option<Vec<Mark>> {
         let lane = self.lanes.get(server).filter(|lane| lane.visible(&grid))?;
         Some((0..grid.cells).map(|cell| lane.mark(&grid, cell)).collect())
     }
 
-    /// How long until the picture of `cells` cells looks different, if nothing happens meanwhile; `None`
-    /// when it stays as it is. `more` says whether anything else in the picture moves with it.
+    /// Returns the time until the picture of `cells` cells changes without further events; `None`
+    /// if it does not. `more` says whether anything else in the picture moves with it.
     pub fn due(&self, cells: u16, now: Stamp, more: impl FnOnce(Grid) -> bool) -> Option<Duration> {
         let grid = Grid::new(cells, now);
         let moving = self.lanes.values().any(|lane| lane.visible(&grid)) || more(grid);
@@ -261,7 +261,7 @@ impl Strip {
 }
 
 impl Lane {
-    /// Whether a picture shows anything of the lane.
+    /// Returns whether a picture shows anything of the lane.
     fn visible(&self, grid: &Grid) -> bool {
         let first = grid.tenths(0).map_or(0, |tenths| tenths.start);
         !self.running.is_empty() || self.last_mark.is_some_and(|last| last >= first)

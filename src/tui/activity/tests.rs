@@ -9,7 +9,7 @@ use crate::{
         call::{CallSpec, Failure, FailureKind, Operation, Origin, Timings},
         event::Settled,
     },
-    tui::fake,
+    tui::test_support,
 };
 
 fn outcome(kind: u8) -> Outcome {
@@ -22,8 +22,8 @@ fn outcome(kind: u8) -> Outcome {
 }
 
 fn call(id: u64, from_ms: u64, end: Option<(u64, u8)>) -> CallView {
-    let operation: Operation = fake::tool_call("db", "query", "{}");
-    let queued = fake::at(from_ms);
+    let operation: Operation = test_support::tool_call("db", "query", "{}");
+    let queued = test_support::at(from_ms);
     let settled = end.map(|(took, kind)| {
         let settled = queued.plus(Duration::from_millis(took));
         let timings = Timings { queued, sent: None, first_byte: None, last_byte: None, settled };
@@ -42,7 +42,7 @@ fn call(id: u64, from_ms: u64, end: Option<(u64, u8)>) -> CallView {
     CallView { id: CallId(id), spec, queued, sent: None, round: 0, progress: None, settled, result_dropped: false, track: None }
 }
 
-/// The same picture straight from the list of calls.
+/// Computes the same picture directly from the list of calls.
 fn naive(calls: &[(u64, Option<(u64, u8)>)], cells: u64, now_ms: u64) -> Vec<Mark> {
     let now = now_ms / 100;
     let cell_of = |tenth: u64| tenth * cells / 600;
@@ -53,7 +53,7 @@ fn naive(calls: &[(u64, Option<(u64, u8)>)], cells: u64, now_ms: u64) -> Vec<Mar
             let Some(absolute) = (last + 1 + cell).checked_sub(cells) else { return Mark::Quiet };
             let ended: Vec<u8> =
                 calls.iter().filter_map(ends).filter(|(_, to, _)| cell_of(*to) == absolute).map(|(.., kind)| kind).collect();
-            // A call goes on beyond a tenth of this cell when it began before the cell's end and ends after that tenth.
+            // A call extends beyond a tenth of this cell if it began before the cell's end and ends after that tenth.
             let tenths: Vec<u64> = (0..=now).filter(|t| cell_of(*t) == absolute).collect();
             let long = |bad: bool, t: u64| calls.iter().filter_map(ends).any(|(a, b, kind)| a <= t && t < b && (kind > 1) == bad);
             let before = (0..now).rev().find(|t| cell_of(*t) < absolute);
@@ -85,30 +85,30 @@ proptest! {
         calls.sort_unstable();
         let end = |(from, end): &(u64, Option<(u64, u8)>)| from + end.map_or(0, |(took, _)| took);
         let now = calls.iter().map(end).max().unwrap_or(0) + after;
-        // In the order in which it would be told: beginnings and ends by time.
-        let mut told: Vec<(u64, bool, usize)> = vec![];
+        // In the order of the events: starts and ends by time.
+        let mut events: Vec<(u64, bool, usize)> = vec![];
         for (index, one) in calls.iter().enumerate() {
-            told.push((one.0, false, index));
+            events.push((one.0, false, index));
             if one.1.is_some() {
-                told.push((end(one), true, index));
+                events.push((end(one), true, index));
             }
         }
-        told.sort_unstable();
-        let mut strip = Strip::default();
-        for (_, ended, index) in told {
+        events.sort_unstable();
+        let mut activity = Activity::default();
+        for (_, ended, index) in events {
             let (from, how) = calls[index];
-            strip.note(&call(index as u64, from, how.filter(|_| ended)));
+            activity.note(&call(index as u64, from, how.filter(|_| ended)));
         }
-        let grid = Grid::new(cells, fake::at(now));
-        let shown = strip.marks(&"db".into(), grid);
+        let grid = Grid::new(cells, test_support::at(now));
+        let shown = activity.marks(&"db".into(), grid);
         let wanted = naive(&calls, u64::from(cells), now);
         let quiet = wanted.iter().all(|mark| *mark == Mark::Quiet);
         prop_assert_eq!(shown.clone().unwrap_or_else(|| vec![Mark::Quiet; usize::from(cells)]), wanted.clone());
-        // Idle is still, and what moves is told exactly when.
-        let due = strip.due(cells, fake::at(now), |_| false);
+        // Idle does not move, and the time of the next move is exact.
+        let due = activity.due(cells, test_support::at(now), |_| false);
         prop_assert_eq!(due.is_none(), quiet);
         if let Some(due) = due {
-            let at = |by: Duration| strip.marks(&"db".into(), Grid::new(cells, fake::at(now).plus(by))).unwrap_or_default();
+            let at = |by: Duration| activity.marks(&"db".into(), Grid::new(cells, test_support::at(now).plus(by))).unwrap_or_default();
             prop_assert_eq!(at(due.saturating_sub(Duration::from_nanos(1))), shown.unwrap_or_default());
             prop_assert!(due <= Duration::from_millis(60_000 / u64::from(cells) + 100));
         }
@@ -117,27 +117,27 @@ proptest! {
 
 #[test]
 fn the_picture_moves_left_by_whole_cells() {
-    let mut strip = Strip::default();
-    strip.note(&call(1, 10_000, Some((5, 2))));
+    let mut activity = Activity::default();
+    activity.note(&call(1, 10_000, Some((5, 2))));
     let place = |ms: u64| {
-        let marks = strip.marks(&"db".into(), Grid::new(60, fake::at(ms)));
+        let marks = activity.marks(&"db".into(), Grid::new(60, test_support::at(ms)));
         marks.and_then(|marks| marks.iter().position(|mark| *mark == Mark::Failed))
     };
     assert_eq!([place(10_100), place(10_999), place(11_000), place(69_999), place(70_000)], [Some(59), Some(59), Some(58), Some(0), None]);
-    assert_eq!(strip.due(60, fake::at(10_100), |_| false), Some(Duration::from_millis(900)));
-    assert_eq!(strip.due(60, fake::at(70_000), |_| false), None, "nothing to be seen: no wake-up");
-    assert!(strip.due(60, fake::at(70_000), |_| true).is_some(), "what else is in the picture moves too");
+    assert_eq!(activity.due(60, test_support::at(10_100), |_| false), Some(Duration::from_millis(900)));
+    assert_eq!(activity.due(60, test_support::at(70_000), |_| false), None, "nothing is visible: no wake-up");
+    assert!(activity.due(60, test_support::at(70_000), |_| true).is_some(), "what else is in the picture moves too");
 }
 
 #[test]
-fn a_flood_takes_no_more_room() {
-    let mut strip = Strip::default();
+fn a_flood_takes_constant_memory() {
+    let mut activity = Activity::default();
     for n in 0..50_000 {
-        strip.note(&call(n, n, None));
-        strip.note(&call(n, n, Some((1, 0))));
+        activity.note(&call(n, n, None));
+        activity.note(&call(n, n, Some((1, 0))));
     }
-    assert_eq!(strip.lanes.len(), 1);
-    assert!(strip.lanes.values().all(|lane| lane.running.is_empty()));
-    let marks = strip.marks(&"db".into(), Grid::new(100, fake::at(50_000))).unwrap_or_default();
+    assert_eq!(activity.lanes.len(), 1);
+    assert!(activity.lanes.values().all(|lane| lane.running.is_empty()));
+    let marks = activity.marks(&"db".into(), Grid::new(100, test_support::at(50_000))).unwrap_or_default();
     assert!(marks.iter().filter(|mark| **mark == Mark::Answered { many: true }).count() > 80, "{marks:?}");
 }

@@ -1,4 +1,4 @@
-//! Runs of the demo's workflows, as events by hand: one under way, one that failed and was undone, items, attempts.
+//! Scripted workflow runs for tests: one in progress, one that failed and was compensated, items, attempts.
 
 use std::sync::Arc;
 
@@ -14,33 +14,33 @@ use crate::{
         },
         workflow::{DEMO, plan::Plan},
     },
-    tui::flows::{Flow, Shelf, flows},
+    tui::flows::{Flow, WorkflowLibrary, flows},
 };
 
-/// The demo's workflows, and one whose file is broken.
-pub fn shelf() -> Shelf {
+/// Returns the demo's workflows, and one with a broken file.
+pub fn library() -> WorkflowLibrary {
     let text =
         |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("workflows/{name}.toml"), text: (*text).into() };
     let broken = "name = \"refund\"\n\n[[step]]\nid = \"book\"\ntool = \"database_insert_record\"\narguments = { of = \"{{ steps.charge.result.id }}\" }\nretries = 3\n";
     let mut files: Vec<WorkflowText> = DEMO.iter().map(text).collect();
     files.push(WorkflowText { name: "refund".into(), file: "workflows/refund.toml".into(), text: broken.into() });
-    Shelf { files, folder: Some("workflows".into()), ..Shelf::default() }
+    WorkflowLibrary { files, folder: Some("workflows".into()), ..WorkflowLibrary::default() }
 }
 
-/// The plan of one of the demo's workflows.
+/// Returns the plan of one of the demo's workflows.
 pub fn plan(name: &str) -> Arc<Plan> {
-    let found = flows(&shelf()).into_iter().find(|flow: &Flow| &*flow.name == name);
-    found.and_then(|flow| flow.plan.ok()).expect("a sound workflow of the demo")
+    let found = flows(&library()).into_iter().find(|flow: &Flow| &*flow.name == name);
+    found.and_then(|flow| flow.plan.ok()).expect("a valid workflow of the demo")
 }
 
-/// The id of the `n`th run.
+/// Returns the id of the `n`th run.
 pub fn run(n: u64) -> RunId {
     RunId::new(1_700_000_000_000 + n, u128::from(n) * 0x9e37_79b9 + 0x2f)
 }
 
-/// A run being told.
+/// A scripted run.
 pub struct Story {
-    /// What has happened.
+    /// The events so far.
     pub script: Script,
     id: RunId,
     views: Vec<(Arc<str>, Arc<StepView>)>,
@@ -49,7 +49,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// A run of a workflow that begins at `ms`.
+    /// Starts a run of a workflow at `ms`.
     pub fn begin(after: u64, n: u64, ms: u64, name: &str, input: &str) -> Story {
         let plan = plan(name);
         let steps = plan.steps.iter().map(|step| StepSummary {
@@ -70,7 +70,7 @@ impl Story {
         Story { script, id, views, started, call: 5_000 + n * 100 }
     }
 
-    /// Changes a step.
+    /// Changes the state of a step.
     pub fn step(&mut self, ms: u64, id: &str, change: impl FnOnce(&mut StepView)) -> &mut Self {
         let Some((path, slot)) = self.views.iter_mut().find(|(path, _)| &**path == id) else { panic!("no step {id}") };
         let mut view = StepView::clone(slot);
@@ -81,7 +81,7 @@ impl Story {
         self
     }
 
-    /// A call of a step; `took` is `None` while it runs.
+    /// Adds a call of a step; `took` is `None` while it runs.
     pub fn call(
         &mut self,
         (ms, took): (u64, Option<u64>),
@@ -107,7 +107,7 @@ impl Story {
         call
     }
 
-    /// A step of one call from its beginning to its end.
+    /// Adds a step with one call from start to end.
     pub fn done(&mut self, ms: u64, took: u64, id: &str, tool: (&str, &str), arguments: &str, result: &str) -> &mut Self {
         let call = self.call((ms, Some(took)), id, tool, arguments, (Purpose::Step, None), text_result(result));
         self.step(ms, id, |view| {
@@ -121,7 +121,7 @@ impl Story {
         })
     }
 
-    /// The end.
+    /// Ends the run.
     pub fn end(&mut self, ms: u64, outcome: RunOutcome, why: Option<&str>, compensated: &[&str], output: Option<&str>) -> &mut Self {
         let report = RunReport {
             outcome,
@@ -143,7 +143,7 @@ const USER: &str = r#"{"userId":"u_1042","email":"ann@example.org","name":"Ann",
 const INPUT: &str = r#"{"email":"ann@example.org","name":"Ann","role":"developer"}"#;
 const MAIL: &str = r#"{"to":"ann@example.org","subject":"Welcome, Ann","priority":"high"}"#;
 
-/// `enrich_user_data` went well, and began at `ms`.
+/// Returns a successful run of `enrich_user_data` that started at `ms`.
 pub fn enriched(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
     let mut story = Story::begin(after, n, ms, "enrich_user_data", r#"{"userId":"u_1001","days":7}"#);
     story.done(ms, 4, "profile", ("database", "get_user_profile"), r#"{"userId":"u_1001"}"#, r#"{"name":"Ben","role":"viewer"}"#);
@@ -153,7 +153,7 @@ pub fn enriched(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
     story.script.events
 }
 
-/// `notify_all` in the middle of its items, one of which failed; it began at `ms`.
+/// Returns a run of `notify_all` in the middle of its items, one of which failed; it started at `ms`.
 pub fn notifying(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
     let mut story = Story::begin(after, n, ms, "notify_all", r#"{"subject":"Maintenance on Sunday","role":"developer"}"#);
     story.done(ms, 5, "users", ("database", "query_users"), r#"{"role":"developer","limit":20}"#, r#"{"users":[],"total":20}"#);
@@ -181,7 +181,8 @@ pub fn notifying(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
     story.script.events
 }
 
-/// `onboard_new_user` whose e-mail fails three times, so that the user is removed again; it began at `ms`.
+/// Returns a run of `onboard_new_user` whose e-mail fails three times, so that the user is removed again.
+/// It started at `ms`.
 pub fn compensated(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
     let mut story = Story::begin(after, n, ms, "onboard_new_user", INPUT);
     story.done(ms, 40, "create_user", ("database", "create_user"), INPUT, USER);
@@ -226,7 +227,7 @@ pub fn compensated(after: u64, n: u64, ms: u64) -> Vec<Arc<Event>> {
     story.script.events
 }
 
-/// A little of everything: one run went well, one was undone, one is under way.
+/// Returns three runs: one succeeded, one was compensated, one is in progress.
 pub fn several(after: u64) -> Vec<Arc<Event>> {
     let mut events = enriched(after, 1, 9_000);
     let last = |events: &[Arc<Event>]| events.last().map_or(after, |event| event.seq);

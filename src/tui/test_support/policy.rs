@@ -1,4 +1,4 @@
-//! What policies do to calls, as events by hand: breakers of every state, groups, faults, calls of many stages.
+//! Scripted policy events for tests: breakers in every state, groups, faults, calls with many events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
 }
 
-/// A group of two mail servers, a route, a fallback, a tool with a breaker of its own.
+/// Returns rules with a group of two mail servers, a route, a fallback and a tool with its own breaker.
 pub fn rules() -> Rules {
     let member = |server: &str, weight| Member { server: server.into(), weight };
     let group = Group {
@@ -69,7 +69,7 @@ fn cells(text: &str) -> Vec<Cell> {
         .collect()
 }
 
-/// A breaker that opened after five failures in a row; the next probe comes `probe` after the start.
+/// Returns a breaker that opened after five failures in a row; the next probe comes `probe` after the start.
 pub fn open(since: u64, probe: u64) -> BreakerView {
     let reason = "5 consecutive failures, last: timeout: no answer within 5.00 s";
     BreakerView {
@@ -93,20 +93,20 @@ pub fn open(since: u64, probe: u64) -> BreakerView {
     }
 }
 
-/// A breaker that lets one probe through.
+/// Returns a breaker that admits one probe.
 pub fn half_open(since: u64) -> BreakerView {
     let mut transitions = open(5000, since).transitions;
     transitions.push(change(since, State::Open, State::HalfOpen, "the time is up: one probe is let through"));
     BreakerView { state: State::HalfOpen, since: at(since), next_probe: None, probing: 1, transitions, ..open(5000, since) }
 }
 
-/// A breaker with answers in its window and nothing wrong.
+/// Returns a closed breaker with calls in its window.
 pub fn closed() -> BreakerView {
     BreakerView { cells: cells("oooxoo"), calls: 6, ..BreakerView::default() }
 }
 
-/// A breaker that a person holds.
-pub fn held(order: BreakerOverride, since: u64) -> BreakerView {
+/// Returns a breaker with a manual override.
+pub fn overridden(order: BreakerOverride, since: u64) -> BreakerView {
     let (state, reason) =
         if order == BreakerOverride::HoldOpen { (State::Open, "held open manually") } else { (State::Closed, "held closed manually") };
     let transitions = vec![change(since, State::Closed, state, reason)];
@@ -122,7 +122,7 @@ pub fn held(order: BreakerOverride, since: u64) -> BreakerView {
     }
 }
 
-/// A stage of a call.
+/// Adds an event of a call.
 pub fn stage(script: &mut Script, ms: u64, call: u64, stage: CallEvent) {
     script.push(ms, EventKind::CallStage { call: CallId(call), stage: Arc::new(stage) });
 }
@@ -139,12 +139,12 @@ fn ended(number: u32, end: AttemptEnd, verdict: Verdict, ms: u64) -> CallEvent {
     CallEvent::Ended { attempt: number, end, verdict, took: Duration::from_millis(ms) }
 }
 
-/// A breaker as it stands.
+/// Adds the state of a breaker.
 pub fn breaker(script: &mut Script, ms: u64, server: &str, tool: Option<&str>, view: BreakerView) {
     script.push(ms, EventKind::Breaker { server: server.into(), tool: tool.map(Into::into), view: Arc::new(view) });
 }
 
-fn asked(script: &mut Script, ms: u64, call: u64, operation: Operation) {
+fn queued(script: &mut Script, ms: u64, call: u64, operation: Operation) {
     let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
     script.push(ms, EventKind::CallQueued { call: CallId(call), spec });
 }
@@ -156,7 +156,7 @@ struct End {
     cached: Option<Duration>,
 }
 
-fn over(script: &mut Script, (from, to): (u64, u64), call: u64, end: End) {
+fn settled(script: &mut Script, (from, to): (u64, u64), call: u64, end: End) {
     let timings = Timings { queued: at(from), sent: Some(at(from + 1)), first_byte: None, last_byte: Some(at(to)), settled: at(to) };
     let settled = Settled {
         outcome: end.outcome,
@@ -182,7 +182,7 @@ fn decision(order: &[&str], why: &str) -> Arc<Decision> {
     })
 }
 
-/// Servers, rules, faults, breakers and calls on top of the shop, in the order of time.
+/// Returns servers, rules, faults, breakers and calls on top of the shop, in the order of time.
 pub fn resilient(after: u64) -> Vec<Arc<Event>> {
     let mut s = Script::after(after);
     servers(&mut s);
@@ -198,8 +198,8 @@ pub fn resilient(after: u64) -> Vec<Arc<Event>> {
     breaker(&mut s, 7000, "payments", None, open(5500, 20_500));
     breaker(&mut s, 7001, "email-b", None, half_open(6900));
     breaker(&mut s, 7002, "database", None, closed());
-    breaker(&mut s, 7003, "database", Some("create_user"), held(BreakerOverride::HoldOpen, 6000));
-    breaker(&mut s, 7004, "analytics", None, held(BreakerOverride::HoldClosed, 6500));
+    breaker(&mut s, 7003, "database", Some("create_user"), overridden(BreakerOverride::HoldOpen, 6000));
+    breaker(&mut s, 7004, "analytics", None, overridden(BreakerOverride::HoldClosed, 6500));
     s.events.sort_by_key(|event| event.at);
     (after + 1..).zip(&s.events).map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
 }
@@ -209,7 +209,7 @@ fn servers(s: &mut Script) {
     s.server(500, spec("payments", None), Phase::Ready);
     s.push(501, listed("payments", RawLists { tools: vec![tool("charge", "Charge a card.", false, text("card"))], ..Default::default() }));
     s.server(502, spec("email-b", Some("shop")), Phase::Ready);
-    // `send_email` takes `recipient` here, `to` at the other.
+    // The tool `send_email` takes `recipient` here and `to` on the other server.
     let tools =
         vec![tool("send_email", "Send an e-mail.", false, text("recipient")), tool("verify", "Check an address.", true, text("to"))];
     s.push(503, listed("email-b", RawLists { tools, ..Default::default() }));
@@ -217,7 +217,7 @@ fn servers(s: &mut Script) {
 
 fn calls(s: &mut Script) {
     // Waits, fails, pauses, fails again, falls back.
-    asked(s, 1000, 300, tool_call("payments", "charge", r#"{"card":"4242"}"#));
+    queued(s, 1000, 300, tool_call("payments", "charge", r#"{"card":"4242"}"#));
     stage(s, 1000, 300, CallEvent::CacheMiss { key: "payments/charge/3b1f".into() });
     stage(s, 1000, 300, CallEvent::Waiting { on: Wait::Permit, server: "payments".into() });
     stage(s, 1180, 300, attempt(1, "payments", "charge", Cause::First));
@@ -231,26 +231,26 @@ fn calls(s: &mut Script) {
     stage(s, 3001, 300, CallEvent::Probing { server: "email-b".into() });
     stage(s, 3200, 300, attempt(3, "email-b", "charge", Cause::First));
     stage(s, 3650, 300, ended(3, AttemptEnd::Ok, Verdict::Success, 450));
-    over(s, (1000, 3650), 300, End { outcome: text_result("charged"), attempts: 3, by: Some("email-b".into()), cached: None });
+    settled(s, (1000, 3650), 300, End { outcome: text_result("charged"), attempts: 3, by: Some("email-b".into()), cached: None });
     // A second attempt beside the first, which wins.
-    asked(s, 4000, 301, tool_call("database", "query_users", "{}"));
+    queued(s, 4000, 301, tool_call("database", "query_users", "{}"));
     stage(s, 4000, 301, attempt(1, "database", "query_users", Cause::First));
     stage(s, 4600, 301, attempt(2, "database", "query_users", Cause::Hedge));
     stage(s, 4601, 301, CallEvent::Injected { what: "+200 ms".into() });
     stage(s, 5000, 301, ended(2, AttemptEnd::Ok, Verdict::Success, 400));
-    over(s, (4000, 5000), 301, End { outcome: text_result("found"), attempts: 2, by: None, cached: None });
+    settled(s, (4000, 5000), 301, End { outcome: text_result("found"), attempts: 2, by: None, cached: None });
     // From the cache.
-    asked(s, 5200, 302, tool_call("database", "query_users", "{}"));
+    queued(s, 5200, 302, tool_call("database", "query_users", "{}"));
     let key = "database/query_users/44136fa355b3678a".to_owned();
     stage(s, 5200, 302, CallEvent::CacheHit { age: Duration::from_secs(12), key, store: "memory".into(), stale: false });
-    over(s, (5200, 5200), 302, End { outcome: text_result("found"), attempts: 0, by: None, cached: Some(Duration::from_secs(12)) });
+    settled(s, (5200, 5200), 302, End { outcome: text_result("found"), attempts: 0, by: None, cached: Some(Duration::from_secs(12)) });
     routed_calls(s);
     // Refused at once.
-    asked(s, 6200, 306, tool_call("payments", "charge", "{}"));
+    queued(s, 6200, 306, tool_call("payments", "charge", "{}"));
     let failure = Failure::new(FailureKind::BreakerOpen, "payments is left alone until 11:06:53: 5 consecutive failures");
-    over(s, (6200, 6200), 306, End { outcome: Outcome::Failed { failure: Arc::new(failure) }, attempts: 0, by: None, cached: None });
+    settled(s, (6200, 6200), 306, End { outcome: Outcome::Failed { failure: Arc::new(failure) }, attempts: 0, by: None, cached: None });
     // Still pausing.
-    asked(s, 7000, 307, tool_call("analytics", "track_event", "{}"));
+    queued(s, 7000, 307, tool_call("analytics", "track_event", "{}"));
     stage(s, 7000, 307, attempt(1, "analytics", "track_event", Cause::First));
     stage(s, 7500, 307, ended(1, failed(FailureKind::Transport, "connection refused"), Verdict::Failure, 500));
     stage(s, 7500, 307, CallEvent::BackOff { pause: Duration::from_secs(2), why: "analytics asked for it (Retry-After)".into() });
@@ -263,7 +263,7 @@ fn calls(s: &mut Script) {
 fn routed_calls(s: &mut Script) {
     for (n, (first, rest)) in [("email", "email-b"), ("email-b", "email"), ("email", "email-b")].into_iter().enumerate() {
         let (call, ms) = (303 + n as u64, 5400 + n as u64 * 200);
-        asked(s, ms, call, tool_call("mail", "send_email", r#"{"to":"ann@example.org"}"#));
+        queued(s, ms, call, tool_call("mail", "send_email", r#"{"to":"ann@example.org"}"#));
         let mut decided = Decision::clone(&decision(&[first, rest], "random, weight 3 of 4"));
         if n == 2 {
             decided = Decision { order: vec![first.into()], passed_over: vec![(rest.into(), "breaker open".into())], ..decided };
@@ -280,6 +280,6 @@ fn routed_calls(s: &mut Script) {
             first
         };
         let attempts = if n == 1 { 2 } else { 1 };
-        over(s, (ms, ms + 60), call, End { outcome: text_result("sent"), attempts, by: Some(by.into()), cached: None });
+        settled(s, (ms, ms + 60), call, End { outcome: text_result("sent"), attempts, by: Some(by.into()), cached: None });
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         server::Phase,
     },
     tui::{
-        strip::{Grid, Mark, Strip},
+        activity::{Activity, Grid, Mark},
         theme::Theme,
         widget::paint::{self, Pen, pane},
     },
@@ -41,13 +41,13 @@ pub fn moves(read_model: &ConsoleState, grid: Grid) -> bool {
 }
 
 /// Returns the servers with a lane in this many rows: all, or the active ones first.
-fn lanes(strip: &Strip, read_model: &ConsoleState, grid: Grid, rows: usize) -> Vec<usize> {
+fn lanes(activity: &Activity, read_model: &ConsoleState, grid: Grid, rows: usize) -> Vec<usize> {
     let mut indexes: Vec<usize> = (0..read_model.servers.len()).collect();
     if indexes.len() > rows {
         let idle = |at: &usize| {
             let server = &read_model.servers[*at];
             let moved = grid.cell(server.phase_since).is_some();
-            !(server.stats.in_flight > 0 || moved || strip.shows(server.id(), grid))
+            !(server.stats.in_flight > 0 || moved || activity.shows(server.id(), grid))
         };
         indexes.sort_by_cached_key(idle);
         indexes.truncate(rows);
@@ -57,20 +57,20 @@ fn lanes(strip: &Strip, read_model: &ConsoleState, grid: Grid, rows: usize) -> V
 }
 
 /// Returns the server whose lane is at this row of the screen.
-pub fn lane_at(strip: &Strip, ctx: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
+pub fn lane_at(activity: &Activity, ctx: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
     let row = usize::from(y.checked_sub(area.y + 1)?);
     let rows = usize::from(area.height.saturating_sub(2));
     let grid = Grid::new(cells(ctx.read_model, area), ctx.now);
-    let at = *lanes(strip, ctx.read_model, grid, rows).get(row)?;
+    let at = *lanes(activity, ctx.read_model, grid, rows).get(row)?;
     ctx.read_model.servers.get(at).map(|s| s.id().clone())
 }
 
-/// Draws the strip.
-pub fn draw(strip: &Strip, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+/// Draws the activity pane.
+pub fn draw(activity: &Activity, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let (theme, read_model) = (ctx.theme, ctx.read_model);
     let grid = Grid::new(cells(read_model, area), ctx.now);
     let rows = usize::from(area.height.saturating_sub(2));
-    let visible = lanes(strip, read_model, grid, rows);
+    let visible = lanes(activity, read_model, grid, rows);
     let hidden = read_model.servers.len() - visible.len();
     let more = format!("  {hidden} more idle");
     let legend: [(&str, Style); 9] = [
@@ -88,11 +88,11 @@ pub fn draw(strip: &Strip, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let inner = pane(buf, area, &[("Last 60 s", theme.text)], legend, false, theme);
     for (y, at) in visible.into_iter().enumerate() {
         let Some(server) = read_model.servers.get(at) else { continue };
-        lane(strip, server, grid, ctx, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
+        lane(activity, server, grid, ctx, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
     }
 }
 
-fn lane(strip: &Strip, server: &ServerView, grid: Grid, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+fn lane(activity: &Activity, server: &ServerView, grid: Grid, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = ctx.theme;
     let mut pen = Pen::new(buf, area, 0);
     let (glyph, style) = status_dot(&server.phase, theme);
@@ -102,7 +102,7 @@ fn lane(strip: &Strip, server: &ServerView, grid: Grid, ctx: DrawContext, area: 
     let row = Rect { x: start, width: (grid.cells as u16).min(area.right().saturating_sub(start)), ..area };
     draw_absences(server, grid, theme, row, buf);
     draw_open_breaker(server, grid, theme, row, buf);
-    let marks = strip.marks(server.id(), grid).unwrap_or_default();
+    let marks = activity.marks(server.id(), grid).unwrap_or_default();
     for (x, mark) in marks.iter().enumerate() {
         if let (Some((symbol, style)), true) = (glyph_of(*mark, theme), (x as u16) < row.width) {
             // All marks are one cell wide, so their width is not measured.

@@ -1,4 +1,4 @@
-//! An engine of the imagination for tests: events by hand, the same [`Control`] as the real one.
+//! Test support: a fake engine behind [`Control`], and scripted events.
 
 pub mod policy;
 pub mod runs;
@@ -26,20 +26,20 @@ use crate::{
     engine::control::{Command, Control, Tail, TailSender},
 };
 
-/// A stamp `ms` milliseconds after the start.
+/// Returns the stamp `ms` milliseconds after the start.
 pub fn at(ms: u64) -> Stamp {
     Stamp(ms * 1_000_000)
 }
 
-/// Numbers events and keeps them.
+/// Numbers and collects events.
 pub struct Script {
-    /// What has happened.
+    /// The events so far.
     pub events: Vec<Arc<Event>>,
     seq: u64,
 }
 
 impl Script {
-    /// A script whose first event has the number after `seq`.
+    /// Creates a script whose first event has the number after `seq`.
     pub fn after(seq: u64) -> Script {
         Script { events: vec![], seq }
     }
@@ -58,14 +58,14 @@ impl Script {
         self.push(ms, EventKind::ServerPhase { server, phase: Arc::new(phase) })
     }
 
-    /// A call that is asked for.
+    /// Adds a call that is queued.
     pub fn queued(&mut self, ms: u64, call: u64, operation: Operation) -> &mut Self {
         let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
         self.push(ms, EventKind::CallQueued { call: CallId(call), spec });
         self.push(ms, EventKind::CallSent { call: CallId(call), round: 1 })
     }
 
-    /// A call that ends `took` milliseconds after it was asked for at `ms`.
+    /// Adds the end of a call, `took` milliseconds after it was queued at `ms`.
     pub fn settled(&mut self, ms: u64, took: u64, call: u64, outcome: Outcome) -> &mut Self {
         let received = outcome.result().map_or(0, Body::len) as u64;
         let end = at(ms + took);
@@ -75,7 +75,7 @@ impl Script {
         self.push(ms + took, EventKind::CallSettled { call: CallId(call), settled: Arc::new(settled) })
     }
 
-    /// A frame of a call.
+    /// Adds a frame of a call.
     pub fn frame(&mut self, ms: u64, server: &str, call: u64, direction: Direction, body: &str) -> &mut Self {
         let kind = if direction == Direction::Out { FrameKind::Request } else { FrameKind::Response };
         let seq = self.seq;
@@ -101,23 +101,23 @@ impl Script {
     }
 }
 
-/// A stdio server's specification.
+/// Returns the specification of a stdio server.
 pub fn spec(id: &str, group: Option<&str>) -> ServerSpec {
     let launch = Transport::Stdio { command: format!("{id}-server"), args: vec![], env: vec![], inherit_env: false, cwd: None };
     ServerSpec { group: group.map(str::to_owned), ..ServerSpec::new(id, launch) }
 }
 
-/// The result of a tool that says `text`.
+/// Returns the result of a tool that says `text`.
 pub fn text_result(text: &str) -> Outcome {
     Outcome::Ok { result: Body::json(&json!({"content": [{"type": "text", "text": text}]})) }
 }
 
-/// A call of a tool.
+/// Returns a tool call.
 pub fn tool_call(server: &str, tool: &str, arguments: &str) -> Operation {
     Operation::Tool { tool: ToolId::new(server.into(), tool), arguments: Body::from(arguments) }
 }
 
-/// A failure at the handshake with everything in it.
+/// Returns a handshake failure with every detail set.
 pub fn crash() -> ConnectFailure {
     ConnectFailure {
         causes: vec!["broken pipe".into()],
@@ -126,7 +126,7 @@ pub fn crash() -> ConnectFailure {
         found: Some("/usr/bin/flaky-server".into()),
         exit: Some(Exit::Code(3)),
         stderr: vec!["reading config".into(), "error: port 70000 is out of range \u{1b}[31m".into()],
-        hints: vec!["look at the last lines of stderr".into()],
+        hints: vec!["check the last lines of stderr".into()],
         ..ConnectFailure::new(Step::Initialize, "the server exited before it answered initialize")
     }
 }
@@ -159,7 +159,7 @@ fn info(server: &str, ms: u64) -> EventKind {
     }
 }
 
-/// An empty read model and the events that fill it with a shop of five servers.
+/// Returns an empty read model and the events that fill it with a shop of five servers.
 pub fn shop() -> (ConsoleState, Vec<Arc<Event>>) {
     let mut s = Script::after(0);
     let mut database = spec("database", Some("shop"));
@@ -221,7 +221,7 @@ pub fn shop() -> (ConsoleState, Vec<Arc<Event>>) {
     s.server(
         3,
         ServerSpec { group: Some("shop".into()), ..ServerSpec::new("analytics", http) },
-        Phase::Degraded { reason: DegradedReason::Lists { first: "slow answers".into(), more: 0, timed_out: false } },
+        Phase::Degraded { reason: DegradedReason::Lists { first: "slow responses".into(), more: 0, timed_out: false } },
     );
     s.push(
         61,
@@ -235,14 +235,14 @@ pub fn shop() -> (ConsoleState, Vec<Arc<Event>>) {
     (ConsoleState::new(Epoch { unix_ms: 1_795_000_000_000, utc_offset_s: 0 }, "_", Retention::default()), s.events)
 }
 
-/// The shop as it stands after its start.
+/// Returns the read model of the shop after its start.
 pub fn shop_state() -> ConsoleState {
     let (mut read_model, events) = shop();
     events.iter().for_each(|event| read_model.apply(event));
     read_model
 }
 
-/// Calls of every kind on top of [`shop_state`]: answered, failed, cancelled, running with progress.
+/// Returns calls of every kind on top of [`shop_state`]: answered, failed, cancelled, running with progress.
 pub fn busy(after: u64) -> Vec<Arc<Event>> {
     let mut s = Script::after(after);
     let request = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"query_users","arguments":{"filter":"ann"}}}"#;
@@ -262,7 +262,7 @@ pub fn busy(after: u64) -> Vec<Arc<Event>> {
     failure.stderr = vec!["queue is full".into()];
     s.settled(1500, 5000, 102, Outcome::Failed { failure: Arc::new(failure) });
     s.queued(6600, 103, tool_call("email", "ping", "{}"));
-    s.settled(6600, 40, 103, Outcome::Cancelled { reason: "cancelled at the console".into() });
+    s.settled(6600, 40, 103, Outcome::Cancelled { reason: "cancelled in the console".into() });
     s.queued(7000, 104, tool_call("analytics", "track_event", r#"{"name":"signup"}"#));
     s.push(
         7400,
@@ -274,7 +274,7 @@ pub fn busy(after: u64) -> Vec<Arc<Event>> {
     s.events
 }
 
-/// A question of a server with a form.
+/// Returns an elicitation of a server with a form.
 pub fn ask(id: u64) -> EventKind {
     EventKind::AskOpened {
         ask: Arc::new(Ask {
@@ -291,21 +291,21 @@ pub fn ask(id: u64) -> EventKind {
     }
 }
 
-/// A control without an engine behind it.
+/// A [`Control`] without an engine behind it.
 pub struct Fake {
     read_model: Mutex<ConsoleState>,
     events: TailSender,
-    /// What was asked of it.
+    /// The requests that it received.
     pub asked: Mutex<Vec<String>>,
 }
 
 impl Fake {
-    /// A control over a read model; `room` events may wait for a watcher.
+    /// Creates a control over a read model; `room` events may wait for a watcher.
     pub fn new(read_model: ConsoleState, room: usize) -> Fake {
         Fake { read_model: Mutex::new(read_model), events: TailSender::new(room), asked: Mutex::default() }
     }
 
-    /// Lets something happen.
+    /// Publishes an event.
     pub fn publish(&self, at: Stamp, kind: EventKind) {
         let mut read_model = self.read_model.lock().unwrap();
         let event = Arc::new(Event { seq: read_model.seq + 1, at, kind });
@@ -332,7 +332,7 @@ impl Control for Fake {
     }
 }
 
-/// The server of this key.
+/// Returns the id of a server.
 pub fn server(id: &str) -> ServerId {
     id.into()
 }
