@@ -48,6 +48,8 @@ pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod files;
+#[cfg(test)]
+mod generated_docs;
 pub mod mcp;
 pub mod store;
 pub mod tui;

@@ -11,6 +11,8 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "cli/docs.rs"]
+mod docs;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/secrets.rs"]

@@ -33,9 +33,10 @@ pub struct Cli {
 fn after_help() -> String {
     format!(
         "Examples:\n  switchboard\n  switchboard demo --traffic\n  switchboard -- npx -y @modelcontextprotocol/server-everything\n  \
-         switchboard https://example.com/mcp\n  switchboard tools 'db_*'\n  switchboard call db_query sql='select 1' limit=5\n  \
-         switchboard call files/read --args @arguments.json --json\n  switchboard tools -- uvx some-server\n  \
-         switchboard --demo run onboard_new_user email=ann@example.com name=Ann\n\n{}",
+         switchboard https://example.com/mcp\n  switchboard tools --demo 'database_*'\n  \
+         switchboard call --demo database_query_users role=admin limit=5\n  \
+         switchboard call --demo database/query_users --args '{{\"role\":\"admin\"}}' --json\n  \
+         switchboard run --demo onboard_new_user email=ann@example.com name=Ann --yes\n\n{}",
         exit::help()
     )
 }

@@ -27,6 +27,11 @@ macro_rules! contexts {
             pub fn name(self) -> &'static str {
                 match self { $(Context::$variant => $name,)* }
             }
+
+            /// Where it applies, as a sentence.
+            pub fn about(self) -> &'static str {
+                match self { $(Context::$variant => $doc,)* }
+            }
         }
     };
 }

@@ -1,5 +1,5 @@
-//! A breaker that opens, asks again and closes, while a fallback answers: the events of such minutes, made by the
-//! breaker itself.
+//! The events of a minute in which a breaker opens, sends a probe and closes, while a fallback answers. The breaker
+//! itself decides.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,14 +27,14 @@ use crate::{
 
 const FALLBACK: &str = "database_insert_record";
 
-/// How calls of the flaky server end now.
+/// How calls of the flaky server end.
 #[derive(Clone, Copy, PartialEq)]
 enum Mood {
     Well,
     Failing,
 }
 
-/// The flaky server's part of the story.
+/// The events of the flaky server.
 pub struct Story {
     script: Script,
     breaker: Breaker,
@@ -43,9 +43,9 @@ pub struct Story {
 }
 
 impl Story {
-    /// The flaky server is there, with a fallback for its charges.
+    /// Adds the flaky server, with a fallback for its charges.
     pub fn after(seq: u64) -> Story {
-        // As the demo has it: quick, so that one sees it open, ask again and close.
+        // The values of the demo: short, so that the breaker opens and closes within the minute.
         let policy = BreakerPolicy {
             consecutive: 3,
             open_for: Duration::from_secs(5),
@@ -70,17 +70,17 @@ impl Story {
         Story { script, breaker: Breaker::new(policy), call: 1_000, first: seq + 1 }
     }
 
-    /// A charge every 700 ms and what else goes on: well until 52 s, failing until 57 s, then well again; up to `until`.
-    pub fn told(mut self, until: u64) -> Vec<Arc<Event>> {
+    /// Returns the events up to `until`: a charge every 700 ms, which fails between 52 s and 57 s, and calls of other servers.
+    pub fn events_until(mut self, until: u64) -> Vec<Arc<Event>> {
         for (turn, ms) in (12_000..until).step_by(700).enumerate() {
             let mood = if (52_000..57_000).contains(&ms) { Mood::Failing } else { Mood::Well };
             if ms > 44_000 {
                 self.charge(ms, mood, until);
             }
-            self.other(ms + 310, "database", "query_users", 2 + turn as u64 % 4);
+            self.quick_call(ms + 310, "database", "query_users", 2 + turn as u64 % 4);
             match turn % 5 {
-                1 | 3 => self.other(ms + 420, "email", "send_email", 12 + turn as u64 % 9),
-                4 => self.other(ms + 450, "analytics", "track_event", 500 + turn as u64 * 11),
+                1 | 3 => self.quick_call(ms + 420, "email", "send_email", 12 + turn as u64 % 9),
+                4 => self.quick_call(ms + 450, "analytics", "track_event", 500 + turn as u64 * 11),
                 _ => {}
             }
         }
@@ -90,22 +90,22 @@ impl Story {
         (self.first..).zip(&events).map(|(seq, event)| Arc::new(Event { seq, ..Event::clone(event) })).collect()
     }
 
-    fn other(&mut self, ms: u64, server: &str, tool: &str, took: u64) {
+    fn quick_call(&mut self, ms: u64, server: &str, tool: &str, took: u64) {
         self.call += 1;
         self.script.queued(ms, self.call, test_support::tool_call(server, tool, r#"{"filter":"ann"}"#));
         self.script.settled(ms, took, self.call, test_support::text_result("done"));
     }
 
-    fn stage(&mut self, ms: u64, stage: CallEvent) {
+    fn push_stage(&mut self, ms: u64, stage: CallEvent) {
         self.script.push(ms, EventKind::CallStage { call: CallId(self.call), stage: Arc::new(stage) });
     }
 
-    fn show(&mut self, ms: u64) {
+    fn push_breaker(&mut self, ms: u64) {
         let view = Arc::new(self.breaker.view(at(ms)));
         self.script.push(ms, EventKind::Breaker { server: "flaky".into(), tool: None, view });
     }
 
-    /// One call, through the breaker.
+    /// Makes one call through the breaker.
     fn charge(&mut self, ms: u64, mood: Mood, until: u64) {
         self.call += 1;
         let operation = test_support::tool_call("flaky", "charge", r#"{"amount":20}"#);
@@ -114,24 +114,24 @@ impl Story {
         let admission = match self.breaker.admit(at(ms)) {
             Ok(admission) => admission,
             Err(refusal) => {
-                self.show(ms);
+                self.push_breaker(ms);
                 let after = format!("breaker open: flaky is left alone: {}", refusal.reason);
                 return self.fall_back(ms, 1, after, ms);
             }
         };
-        self.show(ms);
+        self.push_breaker(ms);
         let mut begun = ms;
         if admission.probe.is_some() {
-            self.stage(ms, CallEvent::Probing { server: "flaky".into() });
+            self.push_stage(ms, CallEvent::Probing { server: "flaky".into() });
             begun += 120;
         }
         let attempt = CallEvent::Attempt { attempt: 1, server: "flaky".into(), subject: "charge".into(), cause: Cause::First };
-        self.stage(begun, attempt);
+        self.push_stage(begun, attempt);
         self.script.push(begun, EventKind::CallSent { call: CallId(self.call), round: 1 });
         let took = 180 + self.call * 37 % 160;
         let ended = begun + took;
         if ended > until {
-            // It is still out when the picture is taken.
+            // The call is still running when the picture is taken.
             return;
         }
         let unreachable = || Arc::new(Failure::new(FailureKind::Protocol, "the payment provider is not reachable (-32603)"));
@@ -141,29 +141,29 @@ impl Story {
         };
         let how = end.to_string();
         let took = Duration::from_millis(took);
-        self.stage(ended, CallEvent::Ended { attempt: 1, end, verdict, took });
+        self.push_stage(ended, CallEvent::Ended { attempt: 1, end, verdict, took });
         let _ = self.breaker.record(admission, verdict, took, &how, at(ended));
-        self.show(ended);
+        self.push_breaker(ended);
         match mood {
-            Mood::Well => self.over((ms, ended), 1, test_support::text_result(r#"{"charged":true}"#), None),
+            Mood::Well => self.settle((ms, ended), 1, test_support::text_result(r#"{"charged":true}"#), None),
             Mood::Failing => {
-                self.stage(ended, CallEvent::NotRepeated { why: "it may have run, and is not known to be safe to retry".into() });
+                self.push_stage(ended, CallEvent::NotRepeated { why: "it may have run, and is not known to be safe to retry".into() });
                 self.fall_back(ended, 2, how, ms);
             }
         }
     }
 
     fn fall_back(&mut self, ms: u64, number: u32, after: String, queued: u64) {
-        self.stage(ms, CallEvent::Fallback { to: FALLBACK.into(), after });
+        self.push_stage(ms, CallEvent::Fallback { to: FALLBACK.into(), after });
         let attempt =
             CallEvent::Attempt { attempt: number, server: "database".into(), subject: "insert_record".into(), cause: Cause::First };
-        self.stage(ms, attempt);
+        self.push_stage(ms, attempt);
         let took = Duration::from_millis(4);
-        self.stage(ms + 4, CallEvent::Ended { attempt: number, end: AttemptEnd::Ok, verdict: Verdict::Success, took });
-        self.over((queued, ms + 4), number, test_support::text_result(r#"{"noted":true}"#), Some("database".into()));
+        self.push_stage(ms + 4, CallEvent::Ended { attempt: number, end: AttemptEnd::Ok, verdict: Verdict::Success, took });
+        self.settle((queued, ms + 4), number, test_support::text_result(r#"{"noted":true}"#), Some("database".into()));
     }
 
-    fn over(&mut self, (from, to): (u64, u64), attempts: u32, outcome: Outcome, by: Option<ServerId>) {
+    fn settle(&mut self, (from, to): (u64, u64), attempts: u32, outcome: Outcome, by: Option<ServerId>) {
         let timings =
             Timings { queued: at(from), sent: Some(at(from)), first_byte: Some(at(to)), last_byte: Some(at(to)), settled: at(to) };
         let settled = Settled { outcome, timings, rounds: 1, sent_bytes: 131, received_bytes: 96, attempts, by, cached: None };

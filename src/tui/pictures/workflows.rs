@@ -1,13 +1,10 @@
-//! The graph of a workflow while it runs, and after a failure that was undone.
+//! The graph of a workflow while it runs, and of one that failed and was undone.
 
-use crossterm::event::KeyCode;
-
-use super::{hold, picture, press};
+use super::{picture, setup, type_keys};
 use crate::{
     domain::id::CallId,
+    generated_docs::compare_or_update,
     tui::{
-        Startup,
-        keymap::Keymap,
         model::{Model, Setup},
         msg::Msg,
         test_support::{self, runs},
@@ -15,18 +12,9 @@ use crate::{
     },
 };
 
-pub(super) fn told(now: u64) -> Model {
-    let setup = Setup {
-        theme: Theme::dark(),
-        keymap: Keymap::built_in(),
-        mouse: true,
-        title: "shop.toml".into(),
-        startup: Startup::Normal,
-        confirm: Default::default(),
-        recall: Default::default(),
-        workflows: runs::library(),
-        invocation: Default::default(),
-    };
+/// A console with the demo's workflows at `now`: one run ended well, one failed and was undone, one is running.
+pub(super) fn model_at(now: u64) -> Model {
+    let setup = Setup { workflows: runs::library(), ..setup("shop.toml", Theme::dark()) };
     let mut model = Model::new(setup, test_support::shop_state(), (132, 40));
     let events = runs::several(model.read_model().seq);
     model.at(test_support::at(now));
@@ -37,11 +25,13 @@ pub(super) fn told(now: u64) -> Model {
 
 #[test]
 fn pictures_of_workflows_are_what_the_program_shows() {
-    for (name, keys) in [("workflow-running", "5jj\tjj"), ("workflow-undone", "5j\tjj")] {
-        let mut model = told(14_300);
-        for key in keys.chars() {
-            press(&mut model, if key == '\t' { KeyCode::Tab } else { KeyCode::Char(key) });
-        }
-        hold(&format!("assets/screens/{name}.svg"), &picture(&mut model, "switchboard"));
+    let taken = [
+        ("workflow-running", "5jj\tjj", &["notify_all", "1 running", "✕"][..]),
+        ("workflow-undone", "5\tj", &["onboard_new_user", "undone"]),
+    ];
+    for (name, keys, caption) in taken {
+        let mut model = model_at(14_300);
+        type_keys(&mut model, keys);
+        compare_or_update(&format!("assets/screens/{name}.svg"), &picture(&mut model, caption));
     }
 }
