@@ -102,6 +102,28 @@ const TERMINAL_INPUT: &str = "tui/input/";
 const STDOUT: &[&str] = &["cli/print.rs", TERMINAL, "demo/process.rs"];
 const UNSAFE: &[&str] = &["mcp/spawn.rs", "app/resident.rs"];
 
+/// The transport: classifies texts of servers and of the HTTP client, which have no other form.
+const CLASSIFIES_TEXT: &[&str] = &["mcp/http/answer.rs", "mcp/http/loss.rs"];
+/// Methods that search or compare a text.
+const SEARCHES: &[&str] = &[
+    "starts_with",
+    "ends_with",
+    "contains",
+    "find",
+    "rfind",
+    "split",
+    "rsplit",
+    "split_once",
+    "rsplit_once",
+    "strip_prefix",
+    "strip_suffix",
+    "trim_start_matches",
+    "trim_end_matches",
+    "eq_ignore_ascii_case",
+    "eq",
+    "ne",
+];
+
 /// Everything that `source`, standing at `file` (relative to `src/`), does against the rules.
 fn violations(file: &str, source: &str) -> Vec<String> {
     let code = Code::read(source);
@@ -140,9 +162,22 @@ fn violations(file: &str, source: &str) -> Vec<String> {
     for literal in code.strings.iter().filter(writes) {
         rule(file != TERMINAL && !file.starts_with(TERMINAL_INPUT), format!("holds an escape sequence: {literal}"));
     }
+    for literal in code.decisions() {
+        rule(!CLASSIFIES_TEXT.contains(&file), format!("decides by display text: {literal}"));
+    }
     found.sort();
     found.dedup();
     found
+}
+
+/// Whether a literal holds words for people, two with a space between them, or is what separates a label from its text.
+fn is_display_text(literal: &str) -> bool {
+    let inside = literal.trim_start_matches(|c: char| c != '"');
+    let letters: Vec<char> = inside.chars().collect();
+    letters.windows(3).any(|three| {
+        let ends = three[0].is_alphabetic() || ",:;.".contains(three[0]);
+        ends && three[1] == ' ' && three[2].is_alphabetic()
+    }) || inside.trim_end_matches('#') == "\": \""
 }
 
 /// Whether `path` is `prefix` or within it.
@@ -154,11 +189,13 @@ fn covers(prefix: &str, path: &str) -> bool {
 struct Code {
     text: String,
     strings: Vec<String>,
+    /// Where in `text` the placeholder of each string begins.
+    places: Vec<usize>,
 }
 
 impl Code {
     fn read(source: &str) -> Code {
-        let (mut text, mut strings) = (String::new(), Vec::new());
+        let (mut text, mut strings, mut places) = (String::new(), Vec::new(), Vec::new());
         let mut rest = source;
         while !rest.is_empty() {
             let skipped = if rest.starts_with("//") {
@@ -167,10 +204,12 @@ impl Code {
                 rest.find("*/").map_or(rest.len(), |end| end + 2)
             } else if let Some(length) = string_at(rest, &text) {
                 strings.push(rest[..length].to_owned());
+                places.push(text.len());
                 text.push_str("\"\"");
                 length
             } else if let Some(length) = char_at(rest) {
                 strings.push(rest[..length].to_owned());
+                places.push(text.len());
                 text.push_str("' '");
                 length
             } else if rest.starts_with("#[cfg(test)]") {
@@ -182,7 +221,28 @@ impl Code {
             };
             rest = &rest[skipped..];
         }
-        Code { text, strings }
+        Code { text, strings, places }
+    }
+
+    /// The display texts that the code decides by: searched for, compared with, or matched.
+    fn decisions(&self) -> impl Iterator<Item = &String> {
+        let decides = |place: usize| {
+            let before = self.text[..place].trim_end().trim_end_matches(['&', '*']).trim_end();
+            // Behind the placeholder, which is two quotes.
+            let after = self.text[place + 2..].trim_start();
+            let searched = before.strip_suffix('(').is_some_and(|call| {
+                let name = call.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+                SEARCHES.contains(&name) && call.trim_end_matches(name).trim_end().ends_with('.')
+            });
+            let compared = before.ends_with("==") || before.ends_with("!=") || after.starts_with("==") || after.starts_with("!=");
+            let pattern = after.trim_start_matches(')').trim_start();
+            let matched = pattern.starts_with("=>") || pattern.starts_with("| \"\"") || before.ends_with("\"\" |");
+            searched || compared || matched
+        };
+        let strings = self.strings.iter().zip(&self.places);
+        strings
+            .filter(move |(literal, place)| literal.contains('"') && is_display_text(literal) && decides(**place))
+            .map(|(literal, _)| literal)
     }
 }
 
@@ -373,7 +433,8 @@ fn test_modules(file: &str, source: &str) -> Vec<String> {
     let folder = module_of(file).join("/");
     let declared = source.split("#[cfg(test)]").skip(1).filter_map(|after| {
         let line = after.trim_start().lines().next()?;
-        let name = line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')?;
+        let line = line.strip_prefix("pub").map_or(line, |rest| rest.trim_start_matches(|c| c != ' ').trim_start());
+        let name = line.strip_prefix("mod ")?.strip_suffix(';')?;
         Some(if folder.is_empty() { format!("{name}.rs") } else { format!("{folder}/{name}.rs") })
     });
     declared.collect()
@@ -448,6 +509,16 @@ fn every_planted_violation_is_found() {
         ("cli/print.rs", r"const ESC: char = '\u{1b}';", "escape sequence"),
         ("tui/run.rs", "use std::io; fn f() { io::stdout().write_all(b\"x\"); }", "stdout"),
         ("mcp/stdio.rs", "fn f() { unsafe { g() } }", "unsafe"),
+        ("domain/read_model.rs", r#"fn f(x: &str) -> bool { x.starts_with("not undone: ") }"#, "display text"),
+        ("engine/supervisor.rs", r#"fn f(x: &str) -> bool { x.contains("took longer than") }"#, "display text"),
+        ("cli/hints.rs", r#"fn f(x: &str) -> bool { x . strip_prefix(&"the server answered error ").is_some() }"#, "display text"),
+        ("tui/rows.rs", r#"fn f(x: &str) -> bool { x.ends_with("resource updated: ") }"#, "display text"),
+        ("domain/read_model.rs", r#"fn f(how: &str) -> Option<(&str, &str)> { how.split_once(": ") }"#, "display text"),
+        ("app/mod.rs", r#"fn f(x: &str) -> bool { x == "tool error" }"#, "display text"),
+        ("app/mod.rs", r#"fn f(x: &str) -> bool { "tool error" != x }"#, "display text"),
+        ("store/calls.rs", r#"fn f(x: &str) -> u8 { match x { "tool error" => 1, _ => 2 } }"#, "display text"),
+        ("cache/memory.rs", r#"fn f(x: Option<&str>) -> u8 { match x { Some("ok" | "tool error") => 1, _ => 2 } }"#, "display text"),
+        ("mcp/session.rs", r#"fn f(x: &str) -> bool { x.contains("unknown session id") }"#, "display text"),
         ("mcp/stdio.rs", "#[cfg(test)]\nmod tests { const X: &str = \"}\"; }\nuse crate::cli;", "crate::cli"),
     ];
     for (file, source, word) in planted {
@@ -481,6 +552,13 @@ fn what_is_allowed_is_not_accused() {
         ("app/mod.rs", "use crate::{cli, config, demo, engine::Engine, mcp, tui};"),
         ("main.rs", "fn main() { switchboard::app::run(switchboard::cli::args::Cli::parse()) }"),
         ("demo/mod.rs", "use crate::domain::server::ServerSpec;\nuse rusqlite::Connection;"),
+        ("mcp/http/answer.rs", r#"fn f(x: &str) -> bool { x.contains("corrupt message") }"#),
+        (
+            "cli/call.rs",
+            r#"fn f(x: &str) -> u8 { match x.split_once(" #") { Some(("a", b)) if b == "tool" => say("the tool is called"), _ => 2 } }"#,
+        ),
+        ("cli/call.rs", r#"fn f(x: u8) -> &'static str { if x == 1 { "one thing" } else { "many things" } }"#),
+        ("tui/rows.rs", "#[cfg(test)]\nmod tests { fn f(x: &str) -> bool { x.contains(\"tool error\") } }"),
         ("cache/mod.rs", "use crate::{domain::policy::cache::CacheSettings, engine::ports::ResponseCache};"),
     ];
     for (file, source) in innocent {
@@ -488,6 +566,7 @@ fn what_is_allowed_is_not_accused() {
     }
     assert_eq!(test_modules("tui/widget/mod.rs", "#[cfg(test)]\nmod test;\nmod field;\n"), ["tui/widget/test.rs"]);
     assert_eq!(test_modules("tui/widget/form.rs", "#[cfg(test)]\npub mod tests;\n"), ["tui/widget/form/tests.rs"]);
+    assert_eq!(test_modules("domain/form.rs", "#[cfg(test)]\npub(crate) mod tests;\n"), ["domain/form/tests.rs"]);
     let tests = BTreeSet::from(["tui/model/tests.rs".to_owned()]);
     for (file, so) in
         [("tui/model/tests.rs", true), ("tui/model/tests/calls.rs", true), ("tui/model/calls.rs", false), ("tui/model.rs", false)]
