@@ -235,7 +235,7 @@ impl Code {
             let after = self.text[place + 2..].trim_start();
             let searched = before.strip_suffix('(').is_some_and(|call| {
                 let name = call.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-                SEARCHES.contains(&name) && call.trim_end_matches(name).ends_with('.')
+                SEARCHES.contains(&name) && call.trim_end_matches(name).trim_end().ends_with('.')
             });
             let compared = before.ends_with("==") || before.ends_with("!=") || after.starts_with("==") || after.starts_with("!=");
             let pattern = after.trim_start_matches(')').trim_start();
@@ -437,7 +437,8 @@ fn test_modules(file: &str, source: &str) -> Vec<String> {
     let folder = module_of(file).join("/");
     let declared = source.split("#[cfg(test)]").skip(1).filter_map(|after| {
         let line = after.trim_start().lines().next()?;
-        let name = line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')?;
+        let line = line.strip_prefix("pub").map_or(line, |rest| rest.trim_start_matches(|c| c != ' ').trim_start());
+        let name = line.strip_prefix("mod ")?.strip_suffix(';')?;
         Some(if folder.is_empty() { format!("{name}.rs") } else { format!("{folder}/{name}.rs") })
     });
     declared.collect()
@@ -569,6 +570,7 @@ fn allowed_code_is_not_reported() {
     }
     assert_eq!(test_modules("tui/widget/mod.rs", "#[cfg(test)]\nmod test;\nmod field;\n"), ["tui/widget/test.rs"]);
     assert_eq!(test_modules("tui/widget/form.rs", "#[cfg(test)]\npub mod tests;\n"), ["tui/widget/form/tests.rs"]);
+    assert_eq!(test_modules("domain/form.rs", "#[cfg(test)]\npub(crate) mod tests;\n"), ["domain/form/tests.rs"]);
     let tests = BTreeSet::from(["tui/model/tests.rs".to_owned()]);
     for (file, so) in
         [("tui/model/tests.rs", true), ("tui/model/tests/calls.rs", true), ("tui/model/calls.rs", false), ("tui/model.rs", false)]
