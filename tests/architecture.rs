@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test ends where it cannot continue")]
 
+#[path = "architecture/wording.rs"]
+mod wording;
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -225,7 +225,7 @@ fn a_bad_server_does_not_affect_the_others() {
 fn questions_of_servers_are_answered_by_flags() {
     let home = Home::new();
     let mail = ["call", "email_send_email", "to=ada@example.com", "subject=Hi", "confirm=true", "--json"];
-    home.demo(&["email"], &mail).says("declined; --elicit");
+    home.demo(&["email"], &mail).says("declined; respond with --elicit");
     let sent = home.demo(&["email"], &[&mail[..], &["--elicit", r#"{"send":true}"#]].concat()).says("answered by --elicit");
     assert!(matches!(sent.json()["outcome"].as_str(), Some("ok" | "tool_error")), "{}", sent.out);
     let sum = ["call", "preferences_summarise", "userId=u_1001"];

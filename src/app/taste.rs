@@ -97,7 +97,7 @@ mod tests {
         let errors = keymap(&with(&wrong)).unwrap_err();
         assert_eq!(errors.iter().map(|e| e.line).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
         assert!(errors.iter().all(|e| e.hint.is_some()), "{errors:?}");
-        assert_eq!(errors[1].hint.as_deref(), Some("perhaps quit"));
+        assert_eq!(errors[1].hint.as_deref(), Some("did you mean quit?"));
         let errors = keymap(&with(&[("list", "g", "down")])).unwrap_err();
         assert!(errors[0].message.contains("never be reached") && errors[0].line == Some(1), "{errors:?}");
     }

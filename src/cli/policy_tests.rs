@@ -84,7 +84,7 @@ async fn a_sticky_route_depends_on_the_argument() {
         let args = format!(r#"{{"sql":"{n}"}}"#);
         let way = document(&ran(&fake, &["route", "pool_query", "--args", &args, "--json"]).await);
         homes.insert(way["order"][0].to_string());
-        assert_eq!(way["reason"], "sql has this value");
+        assert_eq!(way["reason"], "sticky by sql");
     }
     assert_eq!(homes.len(), 2);
     assert_eq!(ran(&fake, &["route", "pool_query", "--args", "[1]"]).await.code, exit::USAGE);
@@ -119,7 +119,7 @@ async fn overrides_and_faults_are_applied_before_the_call() {
     for (flag, wrong) in [
         ("--breaker=db", "="),
         ("--breaker=db=explode", "expected trip"),
-        ("--inject=db=fail=2", "no share"),
+        ("--inject=db=fail=2", "is not a share"),
         ("--inject==fail=1", "expected SERVER"),
     ] {
         let error = super::args::Cli::try_parse_from(["switchboard", "tools", flag]).unwrap_err();

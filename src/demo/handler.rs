@@ -138,7 +138,7 @@ impl Call<'_> {
         }
     }
 
-    /// Resolves when the client has given the call up.
+    /// Resolves when the client cancels the call.
     pub async fn cancelled(&self) {
         self.context.ct.cancelled().await;
     }

@@ -72,7 +72,7 @@ fn busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// The number in a user's id (`u_1001`); `None` when it is no such id.
+/// The number in a user's id (`u_1001`); `None` for any other text.
 pub(super) fn user_number(id: &str) -> Option<i64> {
     id.strip_prefix("u_")?.parse().ok()
 }

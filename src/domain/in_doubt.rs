@@ -233,7 +233,7 @@ mod tests {
             (
                 vec![skip("try")],
                 "try",
-                format!("`try` is not in doubt in the run {run}: it failed at attempt 2, and continues from there | {doubt}"),
+                format!("`try` is not in doubt in the run {run}: it failed at attempt 2 and continues from there | {doubt}"),
             ),
             (vec![repeat("late")], "late", format!("`late` is not in doubt in the run {run}: nothing was sent for it yet | {doubt}")),
             (

@@ -379,7 +379,7 @@ pub enum DegradedReason {
     Unlisted {
         /// Why.
         error: ListingError,
-        /// Whether the lists read before are kept.
+        /// Whether the previous lists stay in use.
         kept: bool,
     },
     /// Its lists were read with warnings.
@@ -422,7 +422,7 @@ impl DegradedReason {
 impl std::fmt::Display for DegradedReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            DegradedReason::Unlisted { error, kept: true } => write!(f, "{error}; the lists read before are kept"),
+            DegradedReason::Unlisted { error, kept: true } => write!(f, "{error}; the previous lists stay in use"),
             DegradedReason::Unlisted { error, kept: false } => error.fmt(f),
             DegradedReason::Lists { first, more: 0, .. } => f.write_str(first),
             DegradedReason::Lists { first, more, .. } => write!(f, "{first} (and {more} more)"),

@@ -191,7 +191,7 @@ actions! {
     Choose "choose" "select" Dialogs false "Select the row under the cursor";
     Answer "answer" "answer" Dialogs false "Send the answer";
     Decline "decline" "decline" Dialogs false "Decline the question";
-    CancelQuestion "cancel-question" "cancel (no answer)" Dialogs false "Cancel the question without an answer";
+    CancelQuestion "cancel-question" "cancel" Dialogs false "Cancel the question without an answer";
     AnswerFile "answer-file" "from a file" Dialogs false "Read the answer from a file";
     NextQuestion "next-question" "next" Dialogs false "Go to the next question";
     OpenUrl "open-url" "open in browser" Dialogs false "Open the URL in the browser";
@@ -207,7 +207,7 @@ actions! {
 impl Action {
     /// Names from before the first release and their actions: a keymap with one gets a hint with the new name.
     pub const RENAMED: [(&str, Action); 8] = [
-        ("activity", Action::Activity),
+        ("strip", Action::Activity),
         ("believe", Action::TrustServer),
         ("withdraw", Action::CancelQuestion),
         ("leave-out", Action::UnsetField),

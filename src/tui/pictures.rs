@@ -117,7 +117,7 @@ fn pictures_of_the_readme_are_what_the_program_shows() {
 fn pictures_of_traffic_and_timeline_are_what_the_program_shows() {
     let taken = [
         ("traffic", busy(Theme::dark()), "2kkkkkkkkkkkkkk\n", &["query_users", "ann@example.org"]),
-        ("timeline", workflows::model_at(14_300), "3+++jjjjj", &["onboard_new_user", "undone"]),
+        ("timeline", workflows::model_at(14_300), "3+++jjjjj", &["onboard_new_user", "compensated"]),
     ];
     for (name, mut model, keys, caption) in taken {
         type_keys(&mut model, keys);

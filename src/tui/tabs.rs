@@ -110,7 +110,7 @@ pub struct Views {
     pub health: Health,
     /// The workflows.
     pub flows: WorkflowsPane,
-    /// The row that is open beside traffic or timeline.
+    /// The row that is open next to traffic or timeline.
     pub entry: Option<RowDetail>,
     /// The places of the parts.
     pub places: Vec<(Part, Rect)>,

@@ -453,7 +453,8 @@ fn a_script_of_the_project_is_approved_with_its_content() {
     }
     fs::File::create(place.at("project/big.bin")).unwrap().set_len(2 << 20).unwrap();
     let refused = place.run(&["approve"]).ends(6);
-    for words in ["content of run.sh", "content of src/app.py", "content of conf.json", "big.bin is not part of the approval"] {
+    for words in ["content of run.sh", "content of src/app.py", "content of conf.json", "content of big.bin is not covered by the approval"]
+    {
         assert!((refused.out.clone() + &refused.err).contains(words), "{words}: {}{}", refused.out, refused.err);
     }
     for file in ["run.sh", "src/app.py", "conf.json"] {

@@ -218,7 +218,7 @@ fn errors_of_a_workflow_or_its_input_are_reported_before_the_run() {
     home.run(&["--demo", "run", "notify_all", "--set", "nothing.timeout=5s"])
         .ends(2)
         .says("`notify_all` has no step `nothing`")
-        .says("there are users, send, note");
+        .says("available: users, send, note");
     home.run(&["--demo", "run", "notify_all", "--set", "users.timeout"]).ends(2).says("STEP.timeout=20s");
     home.run(&["run", "--resume", "0190"]).ends(2).says("no run");
     std::fs::write(home.path().join("live.toml"), "name = \"live\"\n[[step]]\nid = \"a\"\ntool = \"database_create_uzer\"\n").unwrap();
@@ -530,7 +530,7 @@ fn a_killed_run_resumes_with_resolutions_of_its_in_doubt_steps() {
         .ends(2)
         .says("no step that calls a tool `chrage`")
         .says("did you mean `charge`?");
-    home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("there are create, hang, charge, found");
+    home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("available: create, hang, charge, found");
     home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("no for_each");
     home.own(&[&resume[..], &["--approve", "charge"]].concat()).ends(2).says("no step that asks for approval");
     // A resolution of a step that is not in doubt is refused.

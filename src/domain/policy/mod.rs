@@ -99,7 +99,7 @@ pub enum RetryMode {
 /// Limit of attempts in flight ("bulkhead"), with a bounded queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Concurrency {
-    /// Most attempts in flight; zero is no limit.
+    /// Most attempts in flight; zero means unlimited.
     pub in_flight: u32,
     /// Most calls that wait for a permit; more are refused.
     pub queue: u32,
@@ -116,7 +116,7 @@ impl Default for Concurrency {
 /// Limit of attempts a second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RateLimit {
-    /// Most attempts a second; zero is no limit.
+    /// Most attempts per second; zero means unlimited.
     pub per_second: f64,
     /// Most attempts sent together after an idle time.
     pub burst: u32,
@@ -150,7 +150,7 @@ impl Default for Hedge {
 /// Whether responses are cached, and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CachePolicy {
-    /// Which answers are kept.
+    /// Which responses are cached.
     pub mode: CacheMode,
     /// How long a cached response is served instead of sending the call.
     pub ttl: Duration,

@@ -52,7 +52,7 @@ impl Model {
                         self.modals.pop();
                         let key =
                             self.keymap.key(&[Context::Global], Action::Review).unwrap_or_else(|| format!(":{}", Action::Review.name()));
-                        self.toast(NoticeLevel::Warn, format!("Project not approved: none of it is used. {key} shows the approval again."));
+                        self.toast(NoticeLevel::Warn, format!("Project not approved; {key} shows the approval again"));
                         self.rejected = Some(prompt);
                         Self::request(ConsoleRequest::Reject)
                     }

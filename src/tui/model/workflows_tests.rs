@@ -240,7 +240,10 @@ fn a_declined_run_is_not_started_and_an_allowed_one_does_not_ask_again() {
     // A tool that no server lists has no definition that an answer could apply to.
     harness.keys(".");
     let frame = harness.frame();
-    assert!(frame.contains("database_delete_user (not listed now)") && !frame.contains("email_send_email of"), "{frame}");
+    assert!(
+        frame.contains("may call database_delete_user") && frame.contains("(not listed now)") && !frame.contains("email_send_email of"),
+        "{frame}"
+    );
     harness.keys("y");
     started(&mut harness);
 }

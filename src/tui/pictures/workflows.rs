@@ -27,7 +27,7 @@ pub(super) fn model_at(now: u64) -> Model {
 fn pictures_of_workflows_are_what_the_program_shows() {
     let taken = [
         ("workflow-running", "5jj\tjj", &["notify_all", "1 running", "✕"][..]),
-        ("workflow-undone", "5\tj", &["onboard_new_user", "undone"]),
+        ("workflow-undone", "5\tj", &["onboard_new_user", "compensated"]),
     ];
     for (name, keys, caption) in taken {
         let mut model = model_at(14_300);

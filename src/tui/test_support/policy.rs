@@ -232,7 +232,7 @@ fn calls(s: &mut Script) {
     stage(s, 3200, 300, attempt(3, "email-b", "charge", Cause::First));
     stage(s, 3650, 300, ended(3, AttemptEnd::Ok, Verdict::Success, 450));
     settled(s, (1000, 3650), 300, End { outcome: text_result("charged"), attempts: 3, by: Some("email-b".into()), cached: None });
-    // A second attempt beside the first, which wins.
+    // A hedged second attempt, which wins.
     queued(s, 4000, 301, tool_call("database", "query_users", "{}"));
     stage(s, 4000, 301, attempt(1, "database", "query_users", Cause::First));
     stage(s, 4600, 301, attempt(2, "database", "query_users", Cause::Hedge));
@@ -245,7 +245,7 @@ fn calls(s: &mut Script) {
     stage(s, 5200, 302, CallEvent::CacheHit { age: Duration::from_secs(12), key, store: "memory".into(), stale: false });
     settled(s, (5200, 5200), 302, End { outcome: text_result("found"), attempts: 0, by: None, cached: Some(Duration::from_secs(12)) });
     routed_calls(s);
-    // Refused at once.
+    // Refused immediately.
     queued(s, 6200, 306, tool_call("payments", "charge", "{}"));
     let failure = Failure::new(FailureKind::BreakerOpen, "payments is left alone until 11:06:53: 5 consecutive failures");
     settled(s, (6200, 6200), 306, End { outcome: Outcome::Failed { failure: Arc::new(failure) }, attempts: 0, by: None, cached: None });

@@ -21,7 +21,7 @@ async fn servers_that_cannot_be_reached_say_which_kind_of_unreachable() {
         ("refused", "refused", "nothing listens there"),
         ("nowhere", "", "host name cannot be resolved"),
         ("tls", "", "http and https are not mixed up"),
-        ("scheme", "no scheme", "http or https"),
+        ("scheme", "not a scheme", "http or https"),
     ] {
         let read_model = rig.until(id, |w| w.server(&id.into()).is_some_and(|s| s.phase.failure().is_some())).await;
         let why = read_model.server(&id.into()).unwrap().phase.failure().cloned().unwrap();

@@ -274,7 +274,7 @@ fn a_whole_session_by_mouse_alone() {
     }
     harness.click("› filter ");
     assert_eq!(harness.model.focus, Focus::Call);
-    harness.click("⏎ fire");
+    harness.click("⏎ send");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
     let mut script = test_support::Script::after(harness.model.read_model().seq);
     script.queued(8000, 500, spec.operation.clone()).settled(
@@ -439,7 +439,7 @@ fn theme_keys_and_confirmations_follow_the_configuration() {
     keymap.bind("global", "f9", "zoom").unwrap();
     let preferences = Preferences { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
     harness.send(Msg::Update(ConsoleUpdate::Preferences(Box::new(preferences))));
-    assert!(harness.frame().contains("Colours, keys"));
+    assert!(harness.frame().contains("theme, keys and confirmations"));
     assert_eq!(harness.model.theme, Theme::light());
     harness.tool("emailping").keys("enter");
     assert!(matches!(harness.take()[..], [Cmd::Submit { .. }]), "nothing is confirmed any more");
