@@ -102,7 +102,7 @@ async fn log_messages_come_from_the_level_that_was_asked_for() {
     rig.ready(ID).await;
     let set = async |level: &str| {
         rig.command(Command::LogLevel { server: ID.into(), level: level.to_owned().into() });
-        let told = format!("now logs from level {level}");
+        let told = format!("set to {level}");
         rig.until(&told, |w| w.notices.iter().any(|(_, n)| n.text.contains(&told))).await;
     };
     let subscribe =

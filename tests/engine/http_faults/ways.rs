@@ -107,7 +107,7 @@ async fn a_subscription_that_is_refused_is_told_and_taken_back() {
     subscribe("r://bad");
     told("r://bad", "no such resource").await;
     subscribe("r://quiet");
-    told("r://quiet", "left it out").await;
+    told("r://quiet", "did not acknowledge it").await;
     subscribe("r://accepted");
     let read_model = rig.until("the accepted one", |read_model| read_model.servers[0].subscriptions.contains_key("r://accepted")).await;
     assert_eq!(read_model.servers[0].subscriptions.keys().collect::<Vec<_>>(), ["r://accepted"]);

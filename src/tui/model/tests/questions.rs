@@ -45,7 +45,7 @@ fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
     }
     assert!(shown.contains("Ctrl-n decline") && shown.contains("Esc back"), "{shown}");
     harness.event(test_support::ask(2));
-    assert!(row(&mut harness).contains("Ctrl-t next  Esc back"), "{}", harness.frame());
+    assert!(row(&mut harness).contains("Ctrl-t next   Esc back"), "{}", harness.frame());
     // Several questions.
     let params = r#"{"messages":[{"role":"user","content":{"type":"text","text":"Sum up."}}],"maxTokens":200}"#;
     let question = Question::Sampling { params: Body::from(params) };
