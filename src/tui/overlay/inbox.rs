@@ -209,7 +209,7 @@ impl Inbox {
         let waiting = short(ctx.now.since(ask.at));
         out.row(vec![
             (ask.server.to_string(), theme.accent),
-            (format!("{call}"), theme.text),
+            (call.to_string(), theme.text),
             (format!("  waiting for {waiting}"), theme.muted),
         ]);
         out.gap();

@@ -86,7 +86,7 @@ impl RowDetail {
         self.pending.as_ref() == Some(ticket) || self.detail.waits_for(ticket)
     }
 
-    /// Takes in work that it [waits for](RowDetail::wants).
+    /// Applies the result of a background job that it [waits for](RowDetail::waits_for).
     pub fn job_done(&mut self, Worked { ticket, done }: Worked, read_model: &ConsoleState) {
         match done {
             Done::View(view) if self.pending.as_ref() == Some(&ticket) => (self.pending, self.view) = (None, Some(*view)),
