@@ -82,6 +82,8 @@ pub struct Checker {
     heavy: bool,
     /// Why the schema cannot be used, if so.
     pub problem: Option<String>,
+    /// What the compiler rejected, without the words around it in `problem`.
+    rejection: Option<String>,
 }
 
 /// The validation would take too many steps.
@@ -109,8 +111,8 @@ impl Checker {
     }
 
     fn compile(schema: &Body, effort: Effort) -> Checker {
-        let refused = |problem: String| Checker { compiled: None, heavy: false, problem: Some(problem) };
-        let heavy = || Checker { compiled: None, heavy: true, problem: None };
+        let refused = |problem: String| Checker { compiled: None, heavy: false, problem: Some(problem), rejection: None };
+        let heavy = || Checker { compiled: None, heavy: true, problem: None, rejection: None };
         if schema.len() > SCHEMA_BYTES {
             return refused(format!("the schema is larger than {}", size(SCHEMA_BYTES as u64)));
         }
@@ -134,9 +136,17 @@ impl Checker {
         let each = (PATTERN_BYTES / graph.patterns.max(1)).clamp(32 << 10, 8 << 20);
         let patterns = jsonschema::PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS).size_limit(each).dfa_size_limit(each / 4);
         match jsonschema::options().with_pattern_options(patterns).build(&value) {
-            Ok(validator) => Checker { compiled: Some((validator, graph)), heavy: false, problem: None },
-            Err(error) => refused(format!("the schema cannot be used: {}", shorten(&error.to_string()))),
+            Ok(validator) => Checker { compiled: Some((validator, graph)), heavy: false, problem: None, rejection: None },
+            Err(error) => {
+                let rejection = rejection(&error, &value);
+                Checker { rejection: Some(rejection.clone()), ..refused(format!("the schema cannot be used: {rejection}")) }
+            }
         }
+    }
+
+    /// Returns why the schema cannot be used, for a message that names the schema itself.
+    pub fn reason(&self) -> Option<&str> {
+        self.rejection.as_deref().or(self.problem.as_deref())
     }
 
     /// Returns whether the schema is too large for [`Checker::quick`].
@@ -180,6 +190,27 @@ fn shorten(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// Returns why a schema does not compile. Of several references to other documents the compiler reports an arbitrary one,
+/// so that this names the first in the document.
+fn rejection(error: &jsonschema::ValidationError<'_>, schema: &Value) -> String {
+    let outside = match error.kind() {
+        ValidationErrorKind::Referencing(_) => foreign_reference(schema),
+        _ => None,
+    };
+    match outside {
+        Some(reference) => {
+            format!("$ref {:?} is not defined in it, and references to other documents are not followed", shorten(reference))
+        }
+        None => shorten(&error.to_string()),
+    }
+}
+
+/// Returns the first `$ref` of a schema that is not a reference to a part of it. The depth of `value` is limited ([`NESTED`]).
+fn foreign_reference(value: &Value) -> Option<&str> {
+    let own = value.get("$ref").and_then(Value::as_str).filter(|reference| !reference.starts_with('#'));
+    own.or_else(|| reference::parts(value).find_map(foreign_reference))
 }
 
 /// Returns the nesting depth of a value, at most one more than [`NESTED`].

@@ -256,3 +256,17 @@ fn heavy_schemas_are_left_to_a_background_thread() {
     assert!(!slow.heavy() && slow.check(&json!("value 1")).is_empty() && slow.check(&json!("x")).len() == 1);
     assert!(!Checker::quick(&Body::from(r#"{"type":"object"}"#)).heavy());
 }
+
+/// The compiler reports one of them, a different one each time; found by the fuzz target `schema`.
+#[test]
+fn the_first_of_several_references_to_other_documents_is_reported() {
+    let schema =
+        Body::from(r##"{"properties":{"a":{"$ref":"#/$defs/a"},"b":{"$ref":"other#/b"},"c":{"$ref":"more#/c"}},"$defs":{"a":{}}}"##);
+    for _ in 0..20 {
+        let problem = Checker::new(&schema).problem.unwrap();
+        assert_eq!(
+            problem,
+            "the schema cannot be used: $ref \"other#/b\" is not defined in it, and references to other documents are not followed"
+        );
+    }
+}

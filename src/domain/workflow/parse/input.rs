@@ -18,10 +18,8 @@ pub(super) fn schema(table: &mut Table<'_, '_, '_>) -> Body {
         && table.node("properties").is_some_and(|node| node.fields().is_some());
     let schema = if full { full_schema(table) } else { short_schema(table) };
     let body = Body::json(&schema);
-    if let Some(problem) = Checker::new(&body).problem {
-        // The prefix is dropped: the keys of the file are not those of the schema.
-        let (span, message) = (table.span, problem.replace("the schema cannot be used: ", ""));
-        table.report_problem(span, "", format!("is not a valid JSON Schema: {message}"), None);
+    if let Some(reason) = Checker::new(&body).reason() {
+        table.report_problem(table.span, "", format!("is not a valid JSON Schema: {reason}"), None);
     }
     body
 }
@@ -114,9 +112,8 @@ fn table_property(table: &mut Table<'_, '_, '_>, field: &Field) -> (Value, bool)
         let at = field.value.field("default").map_or((field.at, field.end), |found| (found.value.at, found.value.end));
         table.report_problem(at, &format!("{}.default", field.key), violation.message.clone(), None);
     }
-    if let Some(problem) = checker.problem {
-        let message = problem.replace("the schema cannot be used: ", "");
-        table.report_problem((field.at, field.end), &field.key, format!("is not a valid JSON Schema: {message}"), None);
+    if let Some(reason) = checker.reason() {
+        table.report_problem((field.at, field.end), &field.key, format!("is not a valid JSON Schema: {reason}"), None);
         return (json!({}), optional);
     }
     (schema, optional)
