@@ -13,7 +13,7 @@ use ratatui::{
 
 use super::{
     policy_tests::resilient,
-    tests::Harness,
+    tests::{Harness, assert_scene},
     views_tests::{buffer, frame, keys, model, text},
     workflows_tests::harness,
     *,
@@ -202,7 +202,7 @@ fn every_view_in_every_size_and_theme() {
                     std::fs::write(path, pictures::svg(&buf, &theme, scene.name)).unwrap();
                 }
             }
-            insta::assert_snapshot!(format!("gallery_{theme_name}_{width}x{height}"), out);
+            assert_scene!(format!("gallery_{theme_name}"), (width, height), out);
         }
     }
     assert!(missing.is_empty(), "not readable without colours:\n{}", missing.join("\n"));

@@ -1,7 +1,5 @@
 use std::{sync::Arc, time::Duration};
 
-use ratatui::buffer::Buffer;
-
 use crate::{
     domain::{
         event::EventKind,
@@ -13,7 +11,8 @@ use crate::{
 };
 
 use super::{
-    views_tests::{buffer, frame, keys, text},
+    tests::assert_scene,
+    views_tests::{frame, keys, text},
     *,
 };
 
@@ -40,24 +39,24 @@ fn node(m: &mut Model, wanted: &Node) {
 fn resilience_at_the_usual_sizes() {
     for (width, height) in SIZES {
         let mut m = resilient(width, height, Theme::ansi());
-        insta::assert_snapshot!(format!("resilience_tree_{width}x{height}"), frame(&mut m));
+        assert_scene!("resilience_tree", (width, height), frame(&mut m));
         node(&mut m, &Node::Replicas("mail".into()));
         keys(&mut m, "enter");
-        insta::assert_snapshot!(format!("resilience_group_{width}x{height}"), frame(&mut m));
+        assert_scene!("resilience_group", (width, height), frame(&mut m));
         keys(&mut m, "2 home");
-        insta::assert_snapshot!(format!("resilience_traffic_{width}x{height}"), frame(&mut m));
+        assert_scene!("resilience_traffic", (width, height), frame(&mut m));
         keys(&mut m, "/");
         text(&mut m, "tool:charge");
         keys(&mut m, "enter home enter [ [");
-        insta::assert_snapshot!(format!("resilience_attempts_{width}x{height}"), frame(&mut m));
+        assert_scene!("resilience_attempts", (width, height), frame(&mut m));
         keys(&mut m, "esc esc esc 3 + +");
-        insta::assert_snapshot!(format!("resilience_timeline_{width}x{height}"), frame(&mut m));
+        assert_scene!("resilience_timeline", (width, height), frame(&mut m));
         keys(&mut m, "4 end up");
-        insta::assert_snapshot!(format!("resilience_health_{width}x{height}"), frame(&mut m));
+        assert_scene!("resilience_health", (width, height), frame(&mut m));
         keys(&mut m, "b");
-        insta::assert_snapshot!(format!("resilience_breakers_{width}x{height}"), frame(&mut m));
+        assert_scene!("resilience_breakers", (width, height), frame(&mut m));
         keys(&mut m, "v");
-        insta::assert_snapshot!(format!("resilience_routes_{width}x{height}"), frame(&mut m));
+        assert_scene!("resilience_routes", (width, height), frame(&mut m));
     }
     let mut m = resilient(120, 40, Theme::ansi());
     keys(&mut m, "4 end up I");
@@ -85,34 +84,6 @@ fn a_late_response_is_in_the_trace_of_its_call_and_changes_nothing_else() {
     assert!(place("no answer within 500 ms") < place("+500 ms ✕ timeout"));
     assert!(place("+500 ms ✕ timeout") < place("attempt 1: late response 740 ms after it was sent"));
     assert_eq!((m.read_model().failed_total, m.read_model().stats.percentile(95.0)), (failed, p95));
-}
-
-/// Dumps every cell with its colours, in runs.
-fn painted(buf: &Buffer) -> String {
-    let mut out = String::new();
-    for y in 0..buf.area.height {
-        let mut last = None;
-        for x in 0..buf.area.width {
-            let cell = &buf[(x, y)];
-            let style = (cell.fg, cell.bg, cell.modifier);
-            if last != Some(style) {
-                out.push_str(&format!("⟦{:?},{:?},{:?}⟧", style.0, style.1, style.2));
-                last = Some(style);
-            }
-            out.push_str(cell.symbol());
-        }
-        out.push('\n');
-    }
-    out
-}
-
-#[test]
-fn resilience_in_colours() {
-    for (name, theme) in [("dark", Theme::dark()), ("light", Theme::light()), ("mono", Theme::mono())] {
-        let mut m = resilient(120, 40, theme);
-        keys(&mut m, "4 b");
-        insta::assert_snapshot!(format!("resilience_breakers_{name}_120x40"), painted(&buffer(&mut m)));
-    }
 }
 
 #[test]

@@ -22,6 +22,46 @@ use crate::{
 
 use super::*;
 
+/// The size of scenes in snapshots. At other sizes [`assert_boxes`] and the layout test hold what every size must.
+pub(super) const SNAPSHOT: (u16, u16) = (120, 40);
+
+/// Compares a scene with its snapshot at [`SNAPSHOT`], and checks its boxes at any other size.
+macro_rules! assert_scene {
+    ($name:expr, $size:expr, $frame:expr) => {{
+        let (size, frame): ((u16, u16), String) = ($size, $frame);
+        if size == $crate::tui::model::tests::SNAPSHOT {
+            insta::assert_snapshot!(format!("{}_{}x{}", $name, size.0, size.1), frame);
+        } else {
+            $crate::tui::model::tests::assert_boxes(&frame);
+        }
+    }};
+}
+pub(super) use assert_scene;
+
+/// Asserts that something is drawn, and that the box in focus has both of its corners in each row.
+pub(super) fn assert_boxes(frame: &str) {
+    assert!(frame.lines().any(|line| !line.trim().is_empty()), "nothing is drawn");
+    for line in frame.lines() {
+        let count = |corner: char| line.matches(corner).count();
+        assert_eq!((count('┏'), count('┗')), (count('┓'), count('┛')), "{line}\n{frame}");
+    }
+}
+
+/// The borders of a frame without its text.
+fn outline(frame: &str) -> String {
+    let border = |c: char| if ('\u{2500}'..='\u{257f}').contains(&c) { c } else { ' ' };
+    frame.lines().map(|line| line.chars().map(border).collect::<String>().trim_end().to_owned() + "\n").collect()
+}
+
+#[test]
+fn panes_of_every_view_are_laid_out_at_small_and_large_sizes() {
+    for (width, height) in [(80, 24), (200, 60)] {
+        let mut harness = Harness::busy(width, height);
+        let views = ["1", "2", "3", "4", "5"].map(|view| format!("== {view}\n{}", outline(&harness.keys(view).frame())));
+        insta::assert_snapshot!(format!("layout_{width}x{height}"), views.concat());
+    }
+}
+
 pub(super) struct Harness {
     pub(super) model: Model,
     commands: Vec<Cmd>,

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-use super::*;
+use super::{tests::assert_scene, *};
 
 pub(super) fn model(width: u16, height: u16, theme: Theme) -> Model {
     let setup = Setup { theme, ..super::tests::Harness::setup(Startup::Normal) };
@@ -96,18 +96,18 @@ fn views_at_the_usual_sizes() {
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let mut m = model(width, height, Theme::ansi());
         keys(&mut m, "2");
-        insta::assert_snapshot!(format!("traffic_{width}x{height}"), frame(&mut m));
+        assert_scene!("traffic", (width, height), frame(&mut m));
         keys(&mut m, "up up up enter");
-        insta::assert_snapshot!(format!("traffic_open_{width}x{height}"), frame(&mut m));
+        assert_scene!("traffic_open", (width, height), frame(&mut m));
         keys(&mut m, "esc /");
         text(&mut m, "outcome:failed colour:red ser");
-        insta::assert_snapshot!(format!("traffic_filter_{width}x{height}"), frame(&mut m));
+        assert_scene!("traffic_filter", (width, height), frame(&mut m));
         keys(&mut m, "esc 3");
-        insta::assert_snapshot!(format!("timeline_{width}x{height}"), frame(&mut m));
+        assert_scene!("timeline", (width, height), frame(&mut m));
         keys(&mut m, "left left left down + [ enter");
-        insta::assert_snapshot!(format!("timeline_open_{width}x{height}"), frame(&mut m));
+        assert_scene!("timeline_open", (width, height), frame(&mut m));
         keys(&mut m, "4 enter");
-        insta::assert_snapshot!(format!("health_{width}x{height}"), frame(&mut m));
+        assert_scene!("health", (width, height), frame(&mut m));
     }
 }
 

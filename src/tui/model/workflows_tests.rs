@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-use super::tests::Harness;
+use super::tests::{Harness, assert_scene};
 use super::*;
 
 pub(super) fn harness(width: u16, height: u16, with_runs: bool) -> Harness {
@@ -38,7 +38,7 @@ fn started(harness: &mut Harness) -> (crate::domain::run::RunId, Arc<RunSpec>) {
 #[test]
 fn every_state_at_every_size() {
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
-        let shot = |name: &str, harness: &mut Harness| insta::assert_snapshot!(format!("{name}_{width}x{height}"), harness.frame());
+        let shot = |name: &str, harness: &mut Harness| assert_scene!(name, (width, height), harness.frame());
         shot("flows_never_run", &mut harness(width, height, false));
         let mut ran = harness(width, height, true);
         // The one that was compensated, and the step that failed.
@@ -59,8 +59,8 @@ fn themes_change_no_letter() {
         let mut ran = harness(120, 40, true);
         ran.keys("tab down down");
         let text = ran.frame();
-        insta::assert_snapshot!(format!("flows_{name}_120x40"), ran.styled(theme));
-        assert_eq!(ran.frame(), text);
+        ran.model.theme = theme;
+        assert_eq!(ran.frame(), text, "{name}");
     }
 }
 

@@ -77,7 +77,7 @@ fn every_dialog_in_every_size() {
         for (width, height) in SIZES {
             let mut harness = made(width, height);
             assert!(!harness.model.modals.is_empty(), "{name}");
-            insta::assert_snapshot!(format!("{name}_{width}x{height}"), harness.frame());
+            assert_scene!(name, (width, height), harness.frame());
         }
     }
 }
@@ -107,7 +107,7 @@ fn every_dialog_in_every_theme() {
                     std::fs::write(path, pictures::svg(&harness.buffer(), &harness.model.theme, name)).unwrap();
                 }
             }
-            insta::assert_snapshot!(format!("styles_{theme_name}_{width}x{height}"), pictures);
+            assert_scene!(format!("styles_{theme_name}"), (width, height), pictures);
         }
     }
 }

@@ -35,11 +35,11 @@ fn an_empty_console_explains_how_to_add_servers() {
 fn frames_at_the_usual_sizes() {
     for (width, height) in [(80, 24), (120, 40), (200, 60), (20, 5)] {
         let mut harness = Harness::busy(width, height);
-        insta::assert_snapshot!(format!("tree_{width}x{height}"), harness.frame());
+        assert_scene!("tree", (width, height), harness.frame());
         harness.tool("queryu");
-        insta::assert_snapshot!(format!("call_{width}x{height}"), harness.frame());
+        assert_scene!("call", (width, height), harness.frame());
         harness.traffic().keys("up up up up enter");
-        insta::assert_snapshot!(format!("detail_{width}x{height}"), harness.frame());
+        assert_scene!("detail", (width, height), harness.frame());
     }
     let mut harness = Harness::busy(132, 40);
     harness.keys("end up");
