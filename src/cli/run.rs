@@ -312,7 +312,7 @@ fn print_report(session: &mut Session<'_>, run: RunId, name: &str, report: &RunR
     lines.extend(report.why.iter().map(|why| ("why", why.clone())));
     lines.extend(report.detail.iter().map(|line| ("", line.clone())));
     if !report.compensated.is_empty() {
-        lines.push(("undone", report.compensated.join(", ")));
+        lines.push(("compensated", report.compensated.join(", ")));
     }
     lines.extend(report.not_compensated.iter().map(|(step, why)| ("not compensated", format!("{step}: {why}"))));
     if report.outcome == RunOutcome::InDoubt {

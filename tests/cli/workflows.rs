@@ -1,6 +1,9 @@
 //! Workflows from the command line: the real program, the demo's servers, its journal.
 
-use std::io::{BufRead, BufReader};
+use std::{
+    io::{BufRead, BufReader},
+    time::{Duration, Instant},
+};
 
 use super::*;
 
@@ -104,7 +107,7 @@ fn a_failed_email_compensates_the_steps_before() {
     assert_eq!(ran["steps"][0]["state"], "compensated");
     let ran = home.run(&["--demo", "--yes", "run", "./onboard.toml"]).ends(8);
     assert!(ran.out.is_empty(), "{}", ran.out);
-    ran.says("undone").says("step `welcome`");
+    ran.says("compensated").says("step `welcome`");
 }
 
 #[test]
@@ -598,6 +601,9 @@ const SIX: &str = r#"
     last = "{{ steps.s6.result.table }}"
 "#;
 
+/// Longest wait for a condition.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Entries in the journal of a run of [`SIX`]: the start, two for each step, the end.
 const ENTRIES: i64 = 14;
 
@@ -620,7 +626,9 @@ impl Home {
             let count: i64 = db.query_row(entries, [format!("%{tool}%")], |row| row.get(0)).unwrap();
             count > 0
         };
+        let end = Instant::now() + PATIENCE;
         while !sent() {
+            assert!(Instant::now() < end, "no request of {tool} in the journal");
             std::thread::yield_now();
         }
     }
@@ -663,7 +671,9 @@ impl Home {
         let first = lines.next().unwrap().unwrap();
         let run = first.strip_prefix("run ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
         let log = self.path().join(".state/switchboard.db-wal");
+        let end = Instant::now() + PATIENCE;
         while std::fs::metadata(&log).map_or(0, |log| log.len()) < 2 << 20 {
+            assert!(Instant::now() < end, "write {write} never came");
             assert!(child.0.try_wait().unwrap().is_none(), "it ended before write {write}");
             std::thread::yield_now();
         }
