@@ -258,7 +258,8 @@ pub struct Timeouts {
     pub list: Duration,
     /// Interval between health checks of an idle HTTP server; zero disables them.
     pub health: Duration,
-    /// From closing stdin to SIGTERM, and from there to SIGKILL.
+    /// From closing stdin to SIGTERM, and from there to SIGKILL. When the program itself ends it is at most 300 ms, unless it
+    /// is set to more than the default.
     pub stop: Duration,
 }
 

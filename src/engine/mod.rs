@@ -225,6 +225,7 @@ impl Engine {
         for cancel in lock(&self.running).values() {
             cancel.cancel("the console is quitting");
         }
+        self.connector.quit();
         let servers: Vec<ServerHandle> = self.shared.servers().drain().map(|(_, s)| s).collect();
         for server in servers {
             self.tasks.spawn(stop(server));

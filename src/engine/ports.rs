@@ -37,6 +37,9 @@ pub trait Connector: Send + Sync {
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure>;
 
+    /// The program is ending: from now on connections close within a second, unless a server's `timeouts.stop` says more.
+    fn quit(&self) {}
+
     /// Resolves when all cancelled attempts have ended. Called at the end of the program.
     async fn settled(&self) {}
 }

@@ -67,7 +67,7 @@ const REDIRECTS_UNREPEATABLE: usize = 2;
 const CANCELS: usize = 64;
 const CANCELS_AT_ONCE: usize = 4;
 /// How long closing may take: the server is asked to forget the session, no more.
-const GOODBYE: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct Agreed {

@@ -29,7 +29,7 @@ mod wire;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     http::HttpLink,
@@ -49,6 +49,8 @@ use crate::{
 /// Makes connections of every kind.
 pub struct Connections {
     reaper: Arc<Reaper>,
+    /// Set when the program is ending.
+    quitting: CancellationToken,
     abandoned: TaskTracker,
 }
 
@@ -71,7 +73,7 @@ impl Connections {
     /// program itself. Without one, stdio servers that ignore the end of their input survive that.
     pub fn new(helper: Option<PathBuf>) -> Connections {
         let mark = format!("{:x}-{:016x}", std::process::id(), fastrand::u64(..));
-        Connections { reaper: Arc::new(Reaper::new(helper, mark)), abandoned: TaskTracker::new() }
+        Connections { reaper: Arc::new(Reaper::new(helper, mark)), abandoned: TaskTracker::new(), quitting: CancellationToken::new() }
     }
 
     /// The helper, which can watch over the terminal too.
@@ -89,9 +91,9 @@ impl Connections {
         let began = handler.now();
         handler.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
-            Transport::Stdio { .. } => {
-                StdioLink::start(spec.clone(), handler.clone(), self.reaper.clone()).await.map_err(|why| (why, false))?
-            }
+            Transport::Stdio { .. } => StdioLink::start(spec.clone(), handler.clone(), self.reaper.clone(), self.quitting.clone())
+                .await
+                .map_err(|why| (why, false))?,
             Transport::Http { .. } => HttpLink::new(spec.clone(), handler.clone()).map_err(|why| (why, false))?,
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
@@ -137,6 +139,10 @@ impl Connector for Connections {
             result = self.attempt(&spec, Some(Era::Legacy), &handler).await;
         }
         result.map_err(|(failure, _)| explain(failure, &spec))
+    }
+
+    fn quit(&self) {
+        self.quitting.cancel();
     }
 
     async fn settled(&self) {

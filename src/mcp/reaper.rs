@@ -129,6 +129,7 @@ impl Reaper {
     pub fn finish(&self) {
         let helper = self.helper().take();
         if let Some(Helper { mut child, socket, .. }) = helper {
+            let _ = frames::send(&socket, kind::FINISH, &[], &[]);
             let _ = socket.shutdown(std::net::Shutdown::Both);
             drop(socket);
             let _ = child.wait();

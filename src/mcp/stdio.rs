@@ -34,7 +34,7 @@ use crate::{
         call::{Failure, FailureKind},
         frame::{Anomaly, AnomalyKind, Direction, FrameKind},
         id::CallId,
-        server::{ConnectFailure, Era, Exit, ServerSpec, Step},
+        server::{ConnectFailure, Era, Exit, ServerSpec, Step, Timeouts},
         time::{Stamp, size},
     },
     engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
@@ -44,6 +44,8 @@ use crate::{
 const QUEUE: usize = 64;
 /// How long after the process's end its last output is waited for.
 const DRAIN: Duration = Duration::from_millis(150);
+/// The longest wait for the end of a process at each stage of a close while the program is ending.
+const QUIT: Duration = Duration::from_millis(300);
 /// How long the reading of that output may take at most.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Maximum pause within a line after a request was cancelled. A longer pause means an unfinished line, to which the next
@@ -91,6 +93,8 @@ pub struct StdioLink {
     pid: u32,
     mark: String,
     reaper: Arc<Reaper>,
+    /// Set when the program is ending.
+    quitting: CancellationToken,
     ending: Arc<Ending>,
     /// Notified when a request that was written is cancelled.
     cancelled: Arc<Notify>,
@@ -119,6 +123,7 @@ impl StdioLink {
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
         reaper: Arc<Reaper>,
+        quitting: CancellationToken,
     ) -> Result<Arc<StdioLink>, ConnectFailure> {
         handler.step(Step::Spawn);
         let mark = format!("{}:{}", reaper.mark(), SERIAL.fetch_add(1, Ordering::Relaxed));
@@ -135,6 +140,7 @@ impl StdioLink {
             pid,
             mark,
             reaper,
+            quitting,
             ending: Arc::new(Ending::new()),
             cancelled: Arc::default(),
             exit,
@@ -234,17 +240,36 @@ impl StdioLink {
             if let Some(signal) = signal {
                 spawn::signal_group(self.pid, signal);
             }
-            if let Ok(status) = timeout(patience, child.wait()).await {
+            if let Ok(status) = self.within(patience, child.wait()).await {
                 return status.map_or(Exit::Unknown, as_exit);
             }
         }
         Exit::Unknown
     }
 
+    /// Waits for the end of a process as long as `timeouts.stop` says, or [`QUIT`] once the program is ending. A value above the
+    /// default is kept then too: whoever set it knows a server that needs the time.
+    async fn within<T>(&self, patience: Duration, end: impl Future<Output = T>) -> Result<T, ()> {
+        let over = async {
+            if patience > Timeouts::default().stop {
+                return tokio::time::sleep(patience).await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(patience) => {}
+                () = async { self.quitting.cancelled().await; tokio::time::sleep(QUIT).await } => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            value = end => Ok(value),
+            () = over => Err(()),
+        }
+    }
+
     /// Ends what the leader left behind: its group, and what left the group but carries our mark.
     async fn sweep(&self) {
         let left = || spawn::group_alive(self.pid) || !spawn::marked(&self.mark).is_empty();
-        for (signal, patience) in [(Signal::TERM, Duration::from_millis(500)), (Signal::KILL, Duration::from_millis(500))] {
+        for (signal, patience) in [(Signal::TERM, Duration::from_millis(250)), (Signal::KILL, Duration::from_millis(500))] {
             if !left() {
                 return;
             }
@@ -356,8 +381,7 @@ impl Link for StdioLink {
             if let Some(signal) = signal {
                 spawn::signal_group(self.pid, signal);
             }
-            // One more second than the pause, for the sweep behind the leader's end.
-            if let Ok(Ok(found)) = timeout(patience, exit.wait_for(Option::is_some)).await {
+            if let Ok(Ok(found)) = self.within(patience, exit.wait_for(Option::is_some)).await {
                 return found.unwrap_or(Exit::Unknown);
             }
         }

@@ -127,6 +127,20 @@ async fn signals_end_the_program_and_all_that_came_of_it() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ignores_the_end_of_its_input_does_not_delay_the_end_of_the_program() {
+    let folder = &folder();
+    // With the default of `timeouts.stop`, each stage would take 2 s.
+    let text = format!("[servers.bad]\ncommand = {:?}\nargs = [\"deaf\"]\n", bad_server());
+    std::fs::write(folder.path().join("deaf").with_extension("toml"), text).unwrap();
+    let child = program(folder, "deaf", &["call", "--yes", "bad_hang"]);
+    let id = child.id().unwrap();
+    eventually("its processes", PATIENCE, || of(id).len() > 3).await;
+    signal(&child, Signal::TERM);
+    let (ended, stderr) = tokio::time::timeout(Duration::from_secs(3), end(child)).await.expect("ends before two such stages");
+    assert_eq!((ended, of(id)), (Some(143), vec![]), "{stderr}");
+}
+
 /// Processes whose command line has this word.
 fn with_word(word: &str) -> Vec<u32> {
     let word = [b"\0", word.as_bytes(), b"\0"].concat();

@@ -32,6 +32,8 @@ pub mod kind {
     pub const START: u8 = b'S';
     /// To the helper: nothing is left of the group of this server.
     pub const FORGET: u8 = b'F';
+    /// To the helper: the program ended its servers itself, so that what is left had its time.
+    pub const FINISH: u8 = b'Q';
     /// To the helper: the console takes the terminal that the frame carries; the payload restores its modes.
     pub const TERMINAL_TAKEN: u8 = b'T';
     /// To the helper: the console has given the terminal back.

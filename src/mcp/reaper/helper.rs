@@ -27,8 +27,10 @@ use crate::mcp::{
     spawn,
 };
 
-/// How long what is left may take to end after SIGTERM, and after SIGKILL.
-const PATIENCE: [(Signal, Duration); 2] = [(Signal::TERM, Duration::from_secs(2)), (Signal::KILL, Duration::from_secs(3))];
+/// How long what is left may take to end after SIGTERM: where the program was killed, and where it ended its servers itself.
+const TERM: [Duration; 2] = [Duration::from_secs(2), Duration::from_millis(250)];
+/// How long what is left may take to end after SIGKILL.
+const KILL: Duration = Duration::from_secs(3);
 /// Frames that wait to be taken.
 const FRAMES: usize = 16;
 /// The pause between two looks at the process table.
@@ -47,7 +49,7 @@ pub fn run(mark: &str, restore: Restore) {
     let adopts = rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_ok();
     #[cfg(not(target_os = "linux"))]
     let adopts = false;
-    let mut helper = Helper { mark: mark.to_owned(), adopts, groups: BTreeSet::new(), terminal: None };
+    let mut helper = Helper { mark: mark.to_owned(), adopts, groups: BTreeSet::new(), terminal: None, patience: TERM[0] };
     // Errors cannot be reported anywhere: the program sees the end of the socket.
     let _ = helper.serve();
     if let Some((modes, terminal)) = helper.terminal.take() {
@@ -74,6 +76,8 @@ struct Helper {
     adopts: bool,
     /// The servers that were started and not forgotten. Each leads a group of its own.
     groups: BTreeSet<u32>,
+    /// From SIGTERM to SIGKILL, at the end.
+    patience: Duration,
     /// The terminal that the console has, and what its modes were.
     terminal: Option<(String, OwnedFd)>,
 }
@@ -131,6 +135,7 @@ impl Helper {
                 let modes = String::from_utf8_lossy(&frame.payload).into_owned();
                 self.terminal = frame.files.into_iter().next().map(|terminal| (modes, terminal));
             }
+            kind::FINISH => self.patience = TERM[1],
             kind::TERMINAL_BACK => self.terminal = None,
             _ => {}
         }
@@ -163,7 +168,7 @@ impl Helper {
     /// in a row have to find nothing.
     fn end_all(&self) {
         let mut empty = 0;
-        for (signal, patience) in PATIENCE {
+        for (signal, patience) in [(Signal::TERM, self.patience), (Signal::KILL, KILL)] {
             let end = Instant::now() + patience;
             let mut ended: BTreeSet<Process> = BTreeSet::new();
             let mut groups_told = BTreeSet::new();
