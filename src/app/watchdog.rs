@@ -6,12 +6,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime::Handle,
     signal::unix::{Signal as Stream, SignalKind, signal},
@@ -90,7 +91,7 @@ impl Watch {
     }
 
     fn face(&self) -> MutexGuard<'_, FaceState> {
-        self.face.lock().unwrap_or_else(PoisonError::into_inner)
+        self.face.lock()
     }
 }
 
@@ -273,7 +274,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
             let _ = handle.send(runtime.handle().clone());
             let _signals = watch.command(Some(Duration::ZERO));
-            let _ = held.lock().unwrap().recv();
+            let _ = held.lock().recv();
             runtime.shutdown_background();
             0
         });

@@ -1,12 +1,9 @@
 //! The `flaky` server: payments that fail on demand, in every way a server can fail.
 
-use std::{
-    io::Write,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{io::Write, time::Duration};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use rmcp::ErrorData;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
@@ -37,7 +34,7 @@ impl Flaky {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Waits for the configured latency, then returns the failure mode of this call, if any.
@@ -57,7 +54,7 @@ impl Flaky {
             Mode::InternalError => return Fault::Rpc(ErrorData::internal_error("database is locked", None)),
             Mode::Crash => self.crash.cancel(),
             Mode::Garbage => {
-                let mut stdout = self.stdout.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut stdout = self.stdout.lock();
                 // A closed stdout means that the client is gone; the process ends with its stdin.
                 let _ = stdout.write_all(GARBAGE).and_then(|()| stdout.flush());
             }

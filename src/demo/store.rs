@@ -2,10 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
 /// How long a process waits for another one that writes.
@@ -29,7 +29,7 @@ impl Store {
 
     /// Does `work` on the open database.
     pub fn with<T, E: From<rusqlite::Error>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
-        let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.connection.lock();
         let connection = match &mut *slot {
             Some(connection) => connection,
             empty => empty.insert(open(&self.path)?),

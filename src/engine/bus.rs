@@ -1,7 +1,8 @@
 //! The event bus: numbers events, applies them to the read model and delivers both to readers.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::{
@@ -92,7 +93,7 @@ impl Bus {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     fn push(&self, inner: &mut Inner, at: Stamp, kind: EventKind) {

@@ -4,12 +4,9 @@
 //! Light schemas and small arguments are checked on the thread of the call. All others are checked on a blocking thread with a
 //! deadline, at most [`THREADS`] at a time; a schema that missed the deadline is not tried again.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -110,7 +107,7 @@ impl Checkers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ToolId, CompiledTool>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

@@ -1,13 +1,10 @@
 //! The connection handler: observes one server's connection and publishes what it reports as events. Answers the server's
 //! requests through the inbox.
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
@@ -105,7 +102,7 @@ impl ConnectionHandler {
     /// Returns the headers with known secrets masked. Caches those of the last message, since all events of a stream share
     /// them.
     fn masked_headers(&self, headers: &Headers) -> Headers {
-        let mut last = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.headers.lock();
         if let Some((original, masked)) = &*last
             && Arc::ptr_eq(original, headers)
         {
@@ -160,18 +157,18 @@ impl ConnectionObserver for ConnectionHandler {
     }
 
     fn fresh_start(&self) {
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.stderr.lock().clear();
     }
 
     fn step(&self, step: Step) {
-        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+        *self.step.lock() = step;
         if step != Step::Run {
             self.bus.publish(EventKind::ServerPhase { server: self.spec.id.clone(), phase: Arc::new(Phase::Starting { step }) });
         }
     }
 
     fn at_step(&self) -> Step {
-        *self.step.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.step.lock()
     }
 
     fn frame(&self, mut frame: FrameDraft) -> u64 {
@@ -204,7 +201,7 @@ impl ConnectionObserver for ConnectionHandler {
     fn stderr(&self, line: &str) {
         let line = self.redactor().redact_cut(line, STDERR_LINE);
         {
-            let mut last = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.stderr.lock();
             if last.len() == LAST_LINES {
                 last.pop_front();
             }
@@ -214,7 +211,7 @@ impl ConnectionObserver for ConnectionHandler {
     }
 
     fn last_stderr(&self, count: usize) -> Vec<String> {
-        let last = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.stderr.lock();
         last.iter().skip(last.len().saturating_sub(count)).cloned().collect()
     }
 

@@ -4,11 +4,12 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{bus::Bus, deadline_pause::DeadlinePauses};
@@ -87,7 +88,7 @@ impl Inbox {
         let (id, call) = (ask.id, ask.call);
         let (sender, receiver) = oneshot::channel();
         {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting.lock();
             let weight = ask.question.weight();
             let of_server = || waiting.values().filter(|other| other.server == ask.server);
             let over_size = of_server().map(|other| other.weight).sum::<usize>() + weight > bounds::QUESTIONS;
@@ -124,14 +125,14 @@ impl Inbox {
 
     /// Withdraws the questions of a settled call.
     pub fn withdraw(&self, call: CallId) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         waiting.retain(|_, waiting| waiting.call != Some(call));
         self.deadline_pauses.forget(call);
     }
 
     /// Answers an open question. Returns whether it was open.
     pub fn answer(&self, id: AskId, answer: Answer) -> bool {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let waiting = self.waiting.lock().remove(&id);
         waiting.is_some_and(|w| w.answer.send(answer).is_ok())
     }
 }
@@ -147,7 +148,7 @@ struct OpenQuestion {
 impl OpenQuestion {
     fn close(&mut self, how: AskEnd) {
         self.closed = true;
-        self.inbox.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.inbox.waiting.lock().remove(&self.id);
         if let Some(call) = self.call {
             self.inbox.deadline_pauses.end(call);
         }

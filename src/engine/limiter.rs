@@ -1,11 +1,9 @@
 //! The limiter of a server or tool: a bulkhead (permits for calls in flight, with a bounded queue) and a rate limit.
 //! [`TargetGuard`](super::guard::TargetGuard) owns one per server and per tool; calls take a [`Permit`] from it.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until, timeout_at},
@@ -88,7 +86,7 @@ impl Limiter {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Changes the limits and admits waiting calls that fit the new ones.

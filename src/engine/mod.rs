@@ -23,11 +23,12 @@ mod task;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -78,10 +79,6 @@ pub struct Engine {
     tasks: TaskTracker,
     runs: Runs,
     weak_self: Weak<Engine>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine {
@@ -222,7 +219,7 @@ impl Engine {
     /// Cancels all calls and runs, then closes all connections concurrently. Returns when everything has ended.
     pub async fn shutdown(&self) {
         self.runs.interrupt("the console is quitting");
-        for cancel in lock(&self.running).values() {
+        for cancel in self.running.lock().values() {
             cancel.cancel("the console is quitting");
         }
         self.connector.quit();
@@ -340,7 +337,7 @@ impl Engine {
     /// Starts a call; `on_settled` receives its result.
     fn start_call(&self, spec: CallSpec, on_settled: Option<oneshot::Sender<Arc<Settled>>>) -> CallId {
         // Under the lock, so that ids are created and published in the same order.
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         let queued = self.bus.now();
         let unix_ms = self.bus.read_state(|read_model| read_model.epoch.unix_ms(queued));
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
@@ -353,7 +350,7 @@ impl Engine {
         let running = self.running.clone();
         self.tasks.spawn(async move {
             let settled = dispatch.run().await;
-            lock(&running).remove(&id);
+            running.lock().remove(&id);
             if let Some(on_settled) = on_settled {
                 // The receiver may have been dropped.
                 let _ = on_settled.send(settled);
@@ -365,7 +362,7 @@ impl Engine {
     fn handle_command(&self, command: Command) {
         match command {
             Command::Cancel { call, reason } => {
-                if let Some(cancel) = lock(&self.running).get(&call) {
+                if let Some(cancel) = self.running.lock().get(&call) {
                     cancel.cancel(&reason);
                 }
             }

@@ -5,18 +5,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, OnceLock, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine, EngineOptions,
     control::{Command, Control},
-    lock,
     ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
 };
 use crate::domain::{
@@ -98,7 +98,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
         }
     };
     engine.shutdown().await;
-    let calls = lock(&simulation.calls).clone();
+    let calls = simulation.calls.lock().clone();
     let in_doubt = simulation.in_doubt.get() == Some(&true);
     // The outcome that a resumption of the run would report.
     let report =
@@ -294,7 +294,7 @@ impl Simulation {
                 }
             }
             Cancels::Program => {
-                let _ = self.in_doubt.set(lock(&self.calls).iter().any(|calls| !calls.answered));
+                let _ = self.in_doubt.set(self.calls.lock().iter().any(|calls| !calls.answered));
                 engine.runs.interrupt("the test ended the program");
             }
         }
@@ -305,7 +305,7 @@ impl Simulation {
         let own = place.filter(|place| place.purpose == Purpose::Step).map(|place| id_of(&place.step));
         let key = own.into_iter().chain([tool.to_owned()]).find(|key| self.answers.contains_key(key))?;
         let answers = self.answers.get(&key)?;
-        let mut used = lock(&self.used);
+        let mut used = self.used.lock();
         let count = used.entry(key).or_default();
         let answer = answers.get(*count).or(answers.last()).cloned();
         *count += 1;
@@ -369,7 +369,7 @@ impl Session for SimulatedSession {
         let tool = member("name").or_else(|| member("uri")).map(|name| name.display()).unwrap_or_default();
         let step = place.as_ref().map(|place| id_of(&place.step)).unwrap_or_default();
         let number = {
-            let mut calls = lock(&self.simulation.calls);
+            let mut calls = self.simulation.calls.lock();
             let arguments = member("arguments").unwrap_or_default();
             calls.push(MadeCall { step: step.clone(), tool: tool.clone(), arguments, answered: false });
             calls.len() - 1
@@ -384,7 +384,7 @@ impl Session for SimulatedSession {
             self.simulation.cancel(cancels, place.as_ref(), &after).await;
             return std::future::pending().await;
         }
-        if let Some(calls) = lock(&self.simulation.calls).get_mut(number) {
+        if let Some(calls) = self.simulation.calls.lock().get_mut(number) {
             calls.answered = true;
         }
         let (first_byte, last_byte) = (self.handler.now(), self.handler.now());

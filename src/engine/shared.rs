@@ -1,9 +1,8 @@
 //! State that all calls share: servers with their guards, rules, the response cache and random numbers.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-};
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, supervisor::ServerHandle};
 use crate::domain::{id::ServerId, policy::Rules};
@@ -41,7 +40,7 @@ impl Shared {
 
     /// Locks and returns the servers.
     pub fn servers(&self) -> MutexGuard<'_, HashMap<ServerId, ServerHandle>> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.servers.lock()
     }
 
     /// Returns the server with this id.
@@ -61,32 +60,32 @@ impl Shared {
 
     /// Returns the current rules.
     pub fn rules(&self) -> Arc<Rules> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.rules.read().clone()
     }
 
     /// Replaces the rules.
     pub fn set_rules(&self, rules: Arc<Rules>) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        *self.rules.write() = rules;
     }
 
     /// Returns a random number generator of its own for a component.
     pub fn fork_random(&self) -> fastrand::Rng {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).fork()
+        self.random.lock().fork()
     }
 
     /// Returns a random number in [0, 1).
     pub fn random(&self) -> f64 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).f64()
+        self.random.lock().f64()
     }
 
     /// Returns 128 random bits in hexadecimal.
     pub fn random_key(&self) -> String {
-        format!("{:032x}", self.random.lock().unwrap_or_else(PoisonError::into_inner).u128(..))
+        format!("{:032x}", self.random.lock().u128(..))
     }
 
     /// Returns the number of this choice among those of a group, from 0.
     pub fn next_choice(&self, group: &ServerId) -> u64 {
-        let mut choices = self.choices.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut choices = self.choices.lock();
         let count = choices.entry(group.clone()).or_default();
         *count += 1;
         *count - 1

@@ -5,9 +5,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::domain::{bounds, event::Event};
@@ -73,7 +74,7 @@ impl Queue {
 
 impl Reader {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     fn pop(&self) -> Result<Option<Arc<Event>>, Lagged> {
@@ -99,7 +100,7 @@ impl TailSender {
 
     /// Queues an event for every reader.
     pub fn send(&self, event: &Arc<Event>) {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = self.readers.lock();
         if readers.is_empty() {
             return;
         }
@@ -115,7 +116,7 @@ impl TailSender {
     /// Returns a tail of the events with numbers above `after` that are sent from now on.
     pub fn subscribe(&self, after: u64) -> Tail {
         let reader = Arc::new(Reader { queue: Mutex::default(), woken: Notify::new(), sender: Arc::downgrade(&self.alive) });
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&reader));
+        self.readers.lock().push(Arc::downgrade(&reader));
         Tail { reader, after }
     }
 }
@@ -123,7 +124,7 @@ impl TailSender {
 impl Drop for TailSender {
     fn drop(&mut self) {
         self.alive = Arc::default();
-        for reader in self.readers.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+        for reader in self.readers.lock().iter().filter_map(Weak::upgrade) {
             reader.woken.notify_one();
         }
     }

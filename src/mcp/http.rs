@@ -16,7 +16,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -25,6 +25,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use reqwest::{Client, Response, StatusCode, Url, header};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -184,10 +185,6 @@ impl Post {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl HttpLink {
     /// Prepares the connection; nothing is sent yet.
     pub fn new(spec: Arc<ServerSpec>, handler: Arc<dyn ClientHandler>) -> Result<Arc<HttpLink>, ConnectFailure> {
@@ -227,7 +224,7 @@ impl HttpLink {
     fn request_headers(&self, routing: &[(String, String)], accept: &str, under: &Under) -> Vec<(String, String, String)> {
         let plain = |name: &str, value: &str| (name.to_owned(), value.to_owned(), value.to_owned());
         let mut all = vec![plain("accept", accept)];
-        let agreed = lock(&self.agreed);
+        let agreed = self.agreed.lock();
         if agreed.era == Some(Era::Legacy) && *under != Under::None {
             all.extend(agreed.version.iter().map(|v| plain(VERSION, v)));
             let session = match (under, &agreed.next) {
@@ -312,7 +309,7 @@ impl HttpLink {
 
     /// Sends a message that expects no answer but an acknowledgement.
     async fn tell(&self, body: Body, kind: FrameKind, method: Option<Arc<str>>, under: Under) -> Result<(), Failure> {
-        let routing = match (&method, lock(&self.agreed).era) {
+        let routing = match (&method, self.agreed.lock().era) {
             (Some(method), Some(Era::Modern)) => {
                 vec![("Mcp-Method".to_owned(), method.to_string()), (VERSION.to_owned(), super::session::MODERN.to_owned())]
             }
@@ -370,7 +367,7 @@ impl HttpLink {
         let (mut resent, mut ran) = (false, false);
         loop {
             let (generation, session) = {
-                let agreed = lock(&self.agreed);
+                let agreed = self.agreed.lock();
                 (agreed.generation, agreed.session.clone())
             };
             if post.under != Under::None {
@@ -408,7 +405,7 @@ impl HttpLink {
     /// Cancels a dropped request: by notification in the legacy era; in the modern era closing the stream cancels (MCP
     /// 2026-07-28, basic, "Cancellation").
     fn cancel_on_drop(self: &Arc<Self>, ticket: &mut Ticket, method: &str) {
-        if method == "initialize" || method == "server/discover" || lock(&self.agreed).era != Some(Era::Legacy) {
+        if method == "initialize" || method == "server/discover" || self.agreed.lock().era != Some(Era::Legacy) {
             return;
         }
         let (link, runtime) = (self.own.clone(), tokio::runtime::Handle::current());
@@ -440,13 +437,13 @@ impl HttpLink {
         let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));
         let mut routing = vec![];
         if !meta.is_empty() {
-            routing = lock(&self.params).of(&method, &request.params);
+            routing = self.params.lock().of(&method, &request.params);
             routing.push((VERSION.to_owned(), super::session::MODERN.to_owned()));
         }
         let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, observer.clone())?;
         self.cancel_on_drop(&mut ticket, &method);
         if &*method == "initialize" {
-            lock(&self.agreed).opening = Some(request.params.clone());
+            self.agreed.lock().opening = Some(request.params.clone());
         }
         let rpc_id = Some(id.to_string().into());
         let under = if &*method == "initialize" { Under::None } else { Under::Agreed };
@@ -470,7 +467,7 @@ impl HttpLink {
         if method == "tools/list"
             && let Ok(reply) = &answer
         {
-            lock(&self.params).learn(&reply.result, self.peer.spec().limits.items);
+            self.params.lock().learn(&reply.result, self.peer.spec().limits.items);
         }
         answer
     }
@@ -489,7 +486,7 @@ impl Link for HttpLink {
 
     fn agreed(self: Arc<Self>, era: Era, version: &str) {
         {
-            let mut agreed = lock(&self.agreed);
+            let mut agreed = self.agreed.lock();
             agreed.era = Some(era);
             agreed.version = Some(version.to_owned());
         }
@@ -510,8 +507,8 @@ impl Link for HttpLink {
     }
 
     async fn close(&self) -> Exit {
-        lock(&self.listener).take();
-        let had_session = lock(&self.agreed).session.is_some();
+        self.listener.lock().take();
+        let had_session = self.agreed.lock().session.is_some();
         if had_session && !self.ending.over() {
             let _ = timeout(GOODBYE, self.forget_session()).await;
         }

@@ -6,10 +6,12 @@ mod requests;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use parking_lot::Mutex;
 
 use self::requests::Requests;
 use super::{
@@ -135,10 +137,6 @@ impl Drop for Ticket {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Peer {
     /// Creates the peer of a connection to `spec`.
     pub fn new(spec: Arc<ServerSpec>, handler: Arc<dyn ClientHandler>) -> Arc<Peer> {
@@ -182,7 +180,7 @@ impl Peer {
         observer: Arc<dyn RequestObserver>,
     ) -> Result<Ticket, Failure> {
         let (answer, wait) = oneshot::channel();
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         if let Some(failure) = &pending.closed {
             return Err(Failure { may_have_run: false, ..failure.clone() });
         }
@@ -194,7 +192,7 @@ impl Peer {
 
     /// Records that a request is about to be written. Returns false if it was cancelled meanwhile; it is then never written.
     pub fn begin(&self, id: u64, notifications: impl FnOnce()) -> bool {
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         let place = pending.written + 1;
         let Some(slot) = pending.slots.get_mut(&id) else { return false };
         slot.written = place;
@@ -205,14 +203,14 @@ impl Peer {
 
     /// Records that the request was written incompletely.
     pub fn cut(&self, id: u64) {
-        if let Some(slot) = lock(&self.pending).slots.get_mut(&id) {
+        if let Some(slot) = self.pending.lock().slots.get_mut(&id) {
             slot.cut = slot.call.is_some();
         }
     }
 
     /// Records that a notification is about to be written on the connection that carries responses.
     pub fn begin_notification(&self) {
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         pending.written += 1;
         if pending.notifications.len() == REMEMBERED {
             pending.notifications.pop_front();
@@ -227,11 +225,11 @@ impl Peer {
     /// notifications are not answered (section 4.1), but some servers refuse unknown ones or treat them as requests without an
     /// id. Servers read in order, so the notification is older than any request that was answered since.
     fn take_notification(&self) -> bool {
-        lock(&self.pending).notifications.pop_front().is_some()
+        self.pending.lock().notifications.pop_front().is_some()
     }
 
     fn end(&self, id: u64, answered: bool) -> Option<Slot> {
-        let mut pending = lock(&self.pending);
+        let mut pending = self.pending.lock();
         let slot = pending.slots.remove(&id)?;
         if pending.ended.len() == REMEMBERED {
             pending.ended.pop_front();
@@ -243,12 +241,12 @@ impl Peer {
 
     /// Returns whether no request is pending.
     pub fn idle(&self) -> bool {
-        lock(&self.pending).slots.is_empty()
+        self.pending.lock().slots.is_empty()
     }
 
     /// Returns whether at most one request is pending.
     pub fn alone(&self) -> bool {
-        lock(&self.pending).slots.len() <= 1
+        self.pending.lock().slots.len() <= 1
     }
 
     /// Fails a request because of the transport.
@@ -261,7 +259,7 @@ impl Peer {
     /// Fails every request: the connection is lost. Later requests fail the same way.
     pub fn close(&self, failure: &Failure) {
         let slots: Vec<(u64, bool)> = {
-            let mut pending = lock(&self.pending);
+            let mut pending = self.pending.lock();
             pending.closed.get_or_insert_with(|| failure.clone());
             pending.slots.iter().map(|(id, slot)| (*id, slot.cut)).collect()
         };
@@ -275,21 +273,21 @@ impl Peer {
     /// Returns the only pending request, if there is exactly one. A subscription does not count: it stays open as long as the
     /// connection.
     fn only_pending(&self) -> Option<u64> {
-        let pending = lock(&self.pending);
+        let pending = self.pending.lock();
         let mut ids = pending.slots.iter().filter(|(_, slot)| &*slot.method != "subscriptions/listen").map(|(id, _)| *id);
         let first = ids.next()?;
         ids.next().is_none().then_some(first)
     }
 
     fn call_of(&self, id: u64) -> Option<CallId> {
-        lock(&self.pending).slots.get(&id).and_then(|s| s.call)
+        self.pending.lock().slots.get(&id).and_then(|s| s.call)
     }
 
     /// Returns the call that a message without an id most likely belongs to: the only one in progress, however many requests it
     /// has (a task has two).
     fn likely_call(&self, arrival: &Arrival) -> Option<CallId> {
         arrival.call.or_else(|| {
-            let pending = lock(&self.pending);
+            let pending = self.pending.lock();
             let mut calls = pending.slots.values().filter_map(|slot| slot.call);
             let first = calls.next()?;
             calls.all(|call| call == first).then_some(first)
@@ -417,7 +415,7 @@ impl Peer {
     }
 
     fn known(&self, id: u64) -> Option<Ended> {
-        let pending = lock(&self.pending);
+        let pending = self.pending.lock();
         if let Some(slot) = pending.slots.get(&id) {
             return Some(Ended { call: slot.call, method: slot.method.clone(), given_up: None });
         }
@@ -431,7 +429,7 @@ impl Peer {
     /// Reports a protocol fault, and fails the request that it answers, if that is known.
     pub fn bad(&self, mut bad: Bad, arrival: &Arrival, frame: Option<u64>) {
         bounds::shorten(&mut bad.detail, bounds::LINE);
-        let own = bad.id.as_deref().and_then(wire::our_id).filter(|id| lock(&self.pending).slots.contains_key(id));
+        let own = bad.id.as_deref().and_then(wire::our_id).filter(|id| self.pending.lock().slots.contains_key(id));
         let blamed = match bad.seems {
             _ if own.is_some() => own,
             // A response, but to no pending request.
@@ -460,7 +458,7 @@ impl Peer {
         let id = id.as_deref().and_then(wire::our_id).filter(|id| self.known(*id).is_some());
         let own = match id {
             // A late response to a cancelled request must not count as the response to another one.
-            Some(id) => Some(id).filter(|id| lock(&self.pending).slots.contains_key(id)),
+            Some(id) => Some(id).filter(|id| self.pending.lock().slots.contains_key(id)),
             None => self.only_pending(),
         };
         let (Some(id), limit) = (own, self.spec.limits.message_bytes) else { return false };
@@ -495,7 +493,7 @@ impl Peer {
         // For display only; our ids are short.
         let id = &*bounds::cut(id, 100);
         if let Some(slot) = number.and_then(|id| self.end(id, true)) {
-            lock(&self.pending).notifications.retain(|place| *place > slot.written);
+            self.pending.lock().notifications.retain(|place| *place > slot.written);
             let reply = match answer {
                 Ok(result) => Ok(Reply {
                     result,
@@ -527,7 +525,7 @@ impl Peer {
     fn notification(&self, method: &str, params: &Body, arrival: &Arrival) {
         match method {
             "notifications/progress" => {
-                let observer = progress_token(params).and_then(|id| lock(&self.pending).slots.get(&id).map(|s| s.observer.clone()));
+                let observer = progress_token(params).and_then(|id| self.pending.lock().slots.get(&id).map(|s| s.observer.clone()));
                 if let (Some(observer), Some(progress)) = (observer, read_progress(params)) {
                     observer.progress(progress);
                 }

@@ -24,10 +24,11 @@ use std::{
     },
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::Signal;
 use tokio::sync::{oneshot, watch};
 
@@ -91,7 +92,7 @@ impl Reaper {
         };
         let (started, start) = oneshot::channel();
         // Before the frame is sent, so that the answer finds it.
-        lock(&helper.shared).starts.push_back(started);
+        helper.shared.lock().starts.push_back(started);
         let [stdin, stdout, stderr] = &pipes;
         let sent = frames::send(&helper.socket, kind::START, &payload, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
         if let Err(error) = sent {
@@ -137,12 +138,12 @@ impl Reaper {
     }
 
     fn helper(&self) -> MutexGuard<'_, Option<Helper>> {
-        lock(&self.helper)
+        self.helper.lock()
     }
 
     /// The helper, started if there is none or the last one is gone.
     fn ready<'h>(&self, helper: &'h mut Option<Helper>) -> Option<&'h mut Helper> {
-        if helper.as_ref().is_some_and(|helper| lock(&helper.shared).gone)
+        if helper.as_ref().is_some_and(|helper| helper.shared.lock().gone)
             && let Some(mut gone) = helper.take()
         {
             let _ = gone.child.wait();
@@ -176,15 +177,11 @@ impl Drop for Reaper {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Passes on what the helper says until it is gone.
 fn read_answers(socket: &UnixStream, shared: &Mutex<Shared>) {
     while let Ok(Some(frame)) = frames::receive(socket) {
         let Some((number, status)) = frame.numbers() else { break };
-        let mut shared = lock(shared);
+        let mut shared = shared.lock();
         match frame.kind {
             kind::STARTED => {
                 let pid = number.unsigned_abs();
@@ -210,5 +207,5 @@ fn read_answers(socket: &UnixStream, shared: &Mutex<Shared>) {
         }
     }
     // Dropping the senders tells those who wait.
-    *lock(shared) = Shared { gone: true, ..Shared::default() };
+    *shared.lock() = Shared { gone: true, ..Shared::default() };
 }

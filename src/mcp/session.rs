@@ -4,11 +4,12 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::{Value, json, value::RawValue};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -214,14 +215,14 @@ impl McpSession {
     /// specification has no way to change one.
     fn listen(&self) {
         let declares = |key: &str| self.info.declares(&[key, "listChanged"]);
-        let watched: Vec<String> = self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let watched: Vec<String> = self.watched.lock().iter().cloned().collect();
         let mut wanted = json!({"toolsListChanged": declares("tools"), "promptsListChanged": declares("prompts"), "resourcesListChanged": declares("resources")});
         if !watched.is_empty() {
             wanted["resourceSubscriptions"] = json!(watched);
         }
         let filter = json!({"notifications": wanted});
         if watched.is_empty() && !["tools", "prompts", "resources"].iter().any(|key| declares(key)) {
-            self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.listener.lock().take();
             return;
         }
         let (link, meta, handler, all) = (self.link.clone(), self.meta.clone(), self.handler.clone(), self.watched.clone());
@@ -248,7 +249,7 @@ impl McpSession {
                         }
                         // The server may still report changes of lists when it refuses those of resources.
                         let why = failure.rpc.as_ref().map_or(&failure.message, |rpc| &rpc.message);
-                        all.lock().unwrap_or_else(PoisonError::into_inner).retain(|uri| !watched.contains(uri));
+                        all.lock().retain(|uri| !watched.contains(uri));
                         handler.unsubscribed(&watched, why);
                         watched.clear();
                         if let Some(notifications) = filter["notifications"].as_object_mut() {
@@ -270,7 +271,7 @@ impl McpSession {
                 pause = (pause * 2).min(LISTEN_PAUSE.1);
             }
         });
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(AbortOnDropHandle::new(task));
+        *self.listener.lock() = Some(AbortOnDropHandle::new(task));
     }
 
     /// Reads all pages of one list within the limits; warnings and the TTL of the list go to `raw`.
@@ -394,7 +395,7 @@ impl Session for McpSession {
     async fn subscribe(&self, uri: &str, change: SubscriptionChange) -> Result<(), Failure> {
         if self.info.era == Era::Modern {
             {
-                let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut watched = self.watched.lock();
                 match change {
                     SubscriptionChange::Subscribe => watched.insert(uri.to_owned()),
                     SubscriptionChange::Unsubscribe => watched.remove(uri),
@@ -426,7 +427,7 @@ impl Session for McpSession {
     }
 
     async fn close(&self) -> Exit {
-        self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.listener.lock().take();
         self.link.close().await
     }
 }
@@ -538,14 +539,14 @@ impl Ending {
 
     /// Records that the connection is lost. The first reason counts.
     pub fn end(&self, reason: ConnectFailure) {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Arc::new(reason));
+        self.reason.lock().get_or_insert_with(|| Arc::new(reason));
         self.over.cancel();
     }
 
     /// Resolves when the connection is lost.
     pub async fn wait(&self) -> Arc<ConnectFailure> {
         self.over.cancelled().await;
-        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = self.reason.lock().clone();
         reason.unwrap_or_else(|| Arc::new(ConnectFailure::new(Step::Run, "the connection ended")))
     }
 
@@ -589,8 +590,8 @@ mod tests {
                 let result = Body::from(r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#);
                 return Ok(Reply { result, first_byte: Stamp(0), last_byte: Stamp(0), sent_bytes: 0, received_bytes: 0 });
             }
-            self.asked.lock().unwrap().push(self.began.elapsed());
-            let life = self.lives.lock().unwrap().pop();
+            self.asked.lock().push(self.began.elapsed());
+            let life = self.lives.lock().pop();
             match life {
                 Some(life) => tokio::time::sleep(life).await,
                 None => std::future::pending().await,
@@ -637,7 +638,7 @@ mod tests {
         }
         fn notification(&self, method: &str, _: &Body, _: Option<CallId>) {
             assert_eq!(method, "notifications/tools/list_changed");
-            self.changed.lock().unwrap().push(self.began.elapsed());
+            self.changed.lock().push(self.began.elapsed());
         }
     }
 
@@ -658,7 +659,7 @@ mod tests {
         let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
         let _session = McpSession::open(link.clone(), spec, handler.clone(), None, Stamp(0)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
-        let halves = |times: &Mutex<Vec<Duration>>| times.lock().unwrap().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
+        let halves = |times: &Mutex<Vec<Duration>>| times.lock().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
         // Half a second after a subscription that worked; then twice as long each time while none does.
         assert_eq!(halves(&link.asked), [0, 121, 123, 127, 135, 256, 377]);
         // At each failed subscription, and a second into each working one except the first: before it no change was missed.

@@ -5,13 +5,11 @@
 //! is notified first, so that it moves its other tasks to another thread.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -57,7 +55,7 @@ impl Journal {
     /// Writes on this connection from now on.
     pub fn reopen(&self, connection: Connection) -> rusqlite::Result<()> {
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         *inner = Inner { connection, place: runs::Place::default(), writes: 0 };
         Ok(())
     }
@@ -74,7 +72,7 @@ impl Journal {
             }
         }
         self.blocking_writes.store(blocking_writes.saturating_sub(1), Ordering::Relaxed);
-        let patiently = || self.timed(self.inner.lock().unwrap_or_else(PoisonError::into_inner), schema::PATIENCE, run, entries);
+        let patiently = || self.timed(self.inner.lock(), schema::PATIENCE, run, entries);
         match Handle::try_current().map(|here| here.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(patiently),
             _ => patiently(),
@@ -83,11 +81,7 @@ impl Journal {
 
     /// The same without waiting for anybody; `None` where somebody else writes here.
     fn at_once(&self, run: RunId, entries: &[RunEntry]) -> Option<Result<bool, ConnectionError>> {
-        let inner = match self.inner.try_lock() {
-            Ok(inner) => inner,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let inner = self.inner.try_lock()?;
         Some(self.timed(inner, Duration::ZERO, run, entries))
     }
 

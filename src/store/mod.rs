@@ -21,9 +21,10 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, mpsc},
 };
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -141,14 +142,14 @@ impl Store {
 
     /// The databases that were moved out of the way since this was last asked.
     pub fn take_set_aside(&self) -> Vec<SetAside> {
-        std::mem::take(&mut *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.set_aside.lock())
     }
 
     /// Starts a run in a new database after the old one turned out to be damaged.
     fn begin_in_new_file(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
         let failed = |error: StoreError| ConnectionError::Damaged(error.to_string());
         // The probe did not find the damage: the write that failed is the reason.
-        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut identity = self.identity.lock();
         let still = || (recover::identity(&self.path) == *identity).then(|| "it is damaged".to_owned());
         let moved = recover::set_aside(&self.path, still).map_err(|error| ConnectionError::Damaged(error.to_string()))?;
         let (opened, again) = recovered(&self.path, self.flush).map_err(failed)?;
@@ -157,7 +158,7 @@ impl Store {
         self.journal.reopen(opened.journal)?;
         // A full channel is emptied before the thread can reopen: its connection is then of the old file a little longer.
         let _ = self.jobs.try_send(Job::Reopen);
-        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).extend(moved.into_iter().chain(again));
+        self.set_aside.lock().extend(moved.into_iter().chain(again));
         self.journal.write(run, entries)
     }
 

@@ -16,7 +16,7 @@ use std::{
     },
     panic,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,6 +29,7 @@ use crossterm::{
     style::Print,
     terminal::{self as term, BeginSynchronizedUpdate, EndSynchronizedUpdate},
 };
+use parking_lot::Mutex;
 use ratatui::{Frame, backend::CrosstermBackend, layout::Rect};
 use rustix::{
     process::{self, Signal},
@@ -55,7 +56,7 @@ static CURRENT: Mutex<Option<Arc<State>>> = Mutex::new(None);
 /// Restores the terminal, on any thread and in any state of the thread that draws. May block on a terminal that
 /// does not read.
 pub fn give_back() {
-    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let current = CURRENT.lock().clone();
     if let Some(state) = current {
         // Takes no lock that the thread that draws may hold.
         let _ = term::disable_raw_mode();
@@ -111,7 +112,7 @@ impl Terminal {
         panic::set_hook(Box::new(move |info| {
             // A panic in another task ends that task and those that wait for it; the console shows a message.
             if std::thread::current().id() != own {
-                let mut elsewhere = in_hook.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut elsewhere = in_hook.elsewhere.lock();
                 if elsewhere.len() < MOST_PANICS {
                     elsewhere.push(info.to_string());
                 }
@@ -122,7 +123,7 @@ impl Terminal {
             leave(&in_hook);
             chained(info);
         }));
-        *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
+        *CURRENT.lock() = Some(state.clone());
         let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()));
         let entered = enter(&state);
         match (inner, entered) {
@@ -144,7 +145,7 @@ impl Terminal {
 
     /// Returns the panics in other tasks since the last call, each with its location.
     pub fn panics(&self) -> Vec<String> {
-        std::mem::take(&mut *self.state.elsewhere.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.state.elsewhere.lock())
     }
 
     /// Stores a panic of another task, to be written as a report when the terminal is restored.

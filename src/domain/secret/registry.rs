@@ -1,10 +1,8 @@
 //! The registry of the secret values that a process knows.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashSet, fmt, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Redactor, Secret};
 
@@ -51,7 +49,7 @@ impl SecretRegistry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

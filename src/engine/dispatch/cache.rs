@@ -4,12 +4,13 @@ use std::{
     collections::HashMap,
     ffi::OsString,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::watch;
 
 use super::{
@@ -64,12 +65,12 @@ struct Counts {
 impl CacheFront {
     /// Sets the store; `None` disables caching.
     pub fn set_store(&self, store: Option<Arc<dyn ResponseCache>>) {
-        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+        *self.store.write() = store;
     }
 
     /// Returns the current store.
     pub fn store(&self) -> Option<Arc<dyn ResponseCache>> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.store.read().clone()
     }
 
     /// Invalidates cached reads: a server reported a change of a resource, or (`None`) of any of its resources.
@@ -83,7 +84,7 @@ impl CacheFront {
     }
 
     fn invalidations(&self) -> MutexGuard<'_, Invalidations> {
-        self.invalidations.lock().unwrap_or_else(PoisonError::into_inner)
+        self.invalidations.lock()
     }
 
     /// Returns the state of the cache for display.
@@ -135,7 +136,7 @@ impl Drop for FlightLeader {
         if !self.shared_flight {
             return;
         }
-        self.shared.cache.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.shared.cache.flights.lock().remove(&self.key);
     }
 }
 
@@ -201,7 +202,7 @@ impl Dispatch {
                 }));
             }
             let leader = {
-                let mut flights = front.flights.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut flights = front.flights.lock();
                 match flights.get(&key) {
                     Some((with, ready)) => Err((*with, ready.clone())),
                     None => {

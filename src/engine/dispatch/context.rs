@@ -1,10 +1,11 @@
 //! The contexts of a call and its attempts: observe requests and publish call events, timestamps and deadline changes.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -21,7 +22,6 @@ use crate::{
     engine::{
         bus::Bus,
         inbox::Inbox,
-        lock,
         ports::{Reply, RequestObserver},
     },
 };
@@ -77,7 +77,7 @@ pub struct CallContext {
 
 impl CallContext {
     pub fn with_timestamps<T>(&self, change: impl FnOnce(&mut CallTimestamps) -> T) -> T {
-        change(&mut self.timestamps.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.timestamps.lock())
     }
 
     /// Publishes an event of the call, unless it has settled.
@@ -91,12 +91,12 @@ impl CallContext {
 
     /// Sets the reason of a cancellation, which is sent to the server.
     pub fn set_cancel_reason(&self, reason: &str) {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.to_owned();
+        *self.reason.lock() = reason.to_owned();
     }
 
     /// Returns the call's current deadline.
     pub fn deadline(&self) -> Instant {
-        self.deadline_after(*lock(&self.last_activity), self.limit)
+        self.deadline_after(*self.last_activity.lock(), self.limit)
     }
 
     /// Resolves when the call's deadline has passed, including all extensions.
@@ -120,7 +120,7 @@ impl CallContext {
     async fn limit_passed(&self, last_activity: &Mutex<Activity>, limit: Duration) {
         let deadline_pauses = &self.inbox.deadline_pauses;
         loop {
-            let seen = *lock(last_activity);
+            let seen = *last_activity.lock();
             let deadline = self.deadline_after(seen, limit);
             if deadline <= Instant::now() {
                 return;
@@ -189,7 +189,7 @@ impl AttemptContext {
 
     /// Sets the reason why only this attempt is cancelled.
     pub fn set_cancel_reason(&self, reason: &str) {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason.to_owned();
+        *self.reason.lock() = reason.to_owned();
     }
 
     /// Returns when the request was sent.
@@ -230,8 +230,8 @@ impl RequestObserver for AttemptContext {
 
     fn progress(&self, progress: Progress) {
         let now = self.call.activity_now();
-        *lock(&self.call.last_activity) = now;
-        *lock(&self.last_activity) = now;
+        *self.call.last_activity.lock() = now;
+        *self.last_activity.lock() = now;
         self.call.with_timestamps(|s| {
             if !s.settled {
                 self.call.bus.publish(EventKind::CallProgress { call: self.call.id, progress });
@@ -240,8 +240,8 @@ impl RequestObserver for AttemptContext {
     }
 
     fn reason(&self) -> String {
-        let own = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if own.is_empty() { self.call.reason.lock().unwrap_or_else(PoisonError::into_inner).clone() } else { own }
+        let own = self.reason.lock().clone();
+        if own.is_empty() { self.call.reason.lock().clone() } else { own }
     }
 
     fn resent(&self, cause: Resend) {

@@ -15,13 +15,14 @@ mod route;
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +79,7 @@ pub struct Cancel {
 impl Cancel {
     /// Cancels the call. The first reason counts.
     pub fn cancel(&self, reason: &str) {
-        let mut first = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.reason.lock();
         if first.is_empty() {
             *first = reason.to_owned();
         }
@@ -87,7 +88,7 @@ impl Cancel {
     }
 
     fn reason(&self) -> String {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reason.lock().clone()
     }
 }
 
@@ -97,7 +98,7 @@ impl Dispatch {
         let timestamps = Arc::new(Mutex::new(CallTimestamps::default()));
         // A panic ends this call only.
         let settled = AssertUnwindSafe(self.settle(&timestamps)).catch_unwind().await;
-        let mut timestamps = timestamps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut timestamps = timestamps.lock();
         let panicked = |_| failed(Failure { may_have_run: timestamps.sent.is_some(), ..internal_failure() });
         let outcome = self.redacted(settled.unwrap_or_else(panicked));
         let bus = &self.shared.bus;

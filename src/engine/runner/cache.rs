@@ -2,16 +2,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Mutex,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{
-    domain::{body::Body, id::ToolId},
-    engine::lock,
-};
+use crate::domain::{body::Body, id::ToolId};
 
 /// Maximum number of cached responses.
 const MAX_ENTRIES: usize = 256;
@@ -32,7 +29,7 @@ struct Entries {
 impl Cache {
     /// Returns the cached response of the same call, if it is not older than `max_age`.
     pub fn get(&self, tool: &ToolId, arguments: &Body, max_age: Duration) -> Option<Body> {
-        let entries = lock(&self.0);
+        let entries = self.0.lock();
         let (at, response) = entries.responses.get(&(tool.clone(), arguments.clone()))?;
         (at.elapsed() <= max_age).then(|| response.clone())
     }
@@ -42,7 +39,7 @@ impl Cache {
         if response.len() > MAX_BYTES {
             return;
         }
-        let mut entries = lock(&self.0);
+        let mut entries = self.0.lock();
         let key = (tool.clone(), arguments.clone());
         if entries.responses.insert(key.clone(), (Instant::now(), response.clone())).is_none() {
             entries.order.push_back(key);
@@ -71,6 +68,6 @@ mod tests {
         for n in 0..MAX_ENTRIES + 5 {
             cache.put(&tool, &Body::from(n.to_string()), &body);
         }
-        assert_eq!(lock(&cache.0).responses.len(), MAX_ENTRIES);
+        assert_eq!(cache.0.lock().responses.len(), MAX_ENTRIES);
     }
 }

@@ -3,13 +3,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -20,21 +21,18 @@ use super::{
     step::{MAX_RESULT, StepExecution, StepResult},
     step_state::{StepEntry, label},
 };
-use crate::{
-    domain::{
-        body::Body,
-        journal::{RunEntry, StepOutcome, StepRecord},
-        run::{Change, RunOutcome, StepError, StepErrorKind, StepState, StepView, shown},
-        secret::{Redactor, Secret, rule},
-        server::looks_secret,
-        time::short,
-        workflow::{
-            expression::{Data, Scope, Unevaluated},
-            plan::{Action, OnError, Plan},
-            schedule::{At, End, Halt, Schedule, Task},
-        },
+use crate::domain::{
+    body::Body,
+    journal::{RunEntry, StepOutcome, StepRecord},
+    run::{Change, RunOutcome, StepError, StepErrorKind, StepState, StepView, shown},
+    secret::{Redactor, Secret, rule},
+    server::looks_secret,
+    time::short,
+    workflow::{
+        expression::{Data, Scope, Unevaluated},
+        plan::{Action, OnError, Plan},
+        schedule::{At, End, Halt, Schedule, Task},
     },
-    engine::lock,
 };
 
 /// The cancellation reason when the deadline passes.
@@ -211,7 +209,7 @@ impl Flow<'_> {
     /// Changes a step's view and publishes it, unless the change concerns one of many items.
     pub fn update_view(&self, step: usize, item: Option<u32>, change: impl FnOnce(&mut StepView)) {
         let view = {
-            let mut entries = lock(&self.entries);
+            let mut entries = self.entries.lock();
             let view = &mut entries[step].view;
             let state = item.is_some().then(|| view.state.clone());
             change(view);
@@ -239,7 +237,7 @@ impl Flow<'_> {
                 }
                 ReplayEntry::Item { id, item, end } => {
                     let Some(step) = self.plan.index(id) else { continue };
-                    lock(&self.entries)[step].restore_item(*item, end);
+                    self.entries.lock()[step].restore_item(*item, end);
                     schedule.restore_item(step, *item, end_of(end.outcome));
                 }
                 ReplayEntry::Step { id, end } => {
@@ -250,7 +248,7 @@ impl Flow<'_> {
                     };
                     schedule.restore(step, at);
                     let each = self.plan.steps[step].for_each.is_some();
-                    let (step_end, view) = lock(&self.entries)[step].restore(end, each);
+                    let (step_end, view) = self.entries.lock()[step].restore(end, each);
                     self.scope.settle(step, step_end);
                     self.run.publish_step(&self.paths[step], view);
                 }
@@ -338,7 +336,7 @@ impl Flow<'_> {
         self.forward.raise(&error.message);
         if schedule.halted().is_none() {
             schedule.fail(self.plan.on_error == OnError::Compensate);
-            *lock(&self.unwritable) = Some(error);
+            *self.unwritable.lock() = Some(error);
         }
         false
     }
@@ -346,13 +344,13 @@ impl Flow<'_> {
     /// Cancels the steps that the user cancelled.
     fn cancel_steps(&self, schedule: &mut Schedule) {
         let requested: Vec<(usize, String)> = {
-            let steps = lock(&self.run.signals.steps);
+            let steps = self.run.signals.steps.lock();
             let environment = self.paths.iter().enumerate().filter_map(|(step, path)| Some((step, steps.get(&**path)?.clone())));
             environment.filter(|(step, _)| !self.signals[*step].is_raised()).collect()
         };
         for (step, reason) in requested {
             self.signals[step].raise(&reason);
-            lock(&self.entries)[step].cancelled = Some(reason);
+            self.entries.lock()[step].cancelled = Some(reason);
             schedule.cancel_step(step);
         }
         self.finish_ended(schedule);
@@ -363,7 +361,7 @@ impl Flow<'_> {
             Task::Decide(step) => self.decide(step, schedule),
             Task::Skipped { step, because } => {
                 let why = format!("`{}` was skipped", self.plan.steps[because].id);
-                lock(&self.entries)[step].skipped = Some(why);
+                self.entries.lock()[step].skipped = Some(why);
                 self.finish(step, schedule);
             }
             Task::Start(step, item) => {
@@ -390,13 +388,13 @@ impl Flow<'_> {
     /// Decides whether a step runs, and for how many items.
     fn decide(&self, step: usize, schedule: &mut Schedule) {
         let planned = &self.plan.steps[step];
-        lock(&self.entries)[step].begin(self.run.bus().now());
+        self.entries.lock()[step].begin(self.run.bus().now());
         let requested = planned.when.as_ref().map_or(Ok(true), |when| when.test(&self.scope));
         let items = match requested {
             Ok(true) => planned.for_each.as_ref().map(|each| each.items.eval(&self.scope)).transpose(),
             Ok(false) => {
                 let when = planned.when.as_ref().map(|when| when.source()).unwrap_or_default();
-                lock(&self.entries)[step].skipped = Some(format!("when: {when}"));
+                self.entries.lock()[step].skipped = Some(format!("when: {when}"));
                 schedule.skip(step);
                 return self.finish(step, schedule);
             }
@@ -414,12 +412,12 @@ impl Flow<'_> {
         });
         match items {
             Err(error) => {
-                lock(&self.entries)[step].error = Some(error);
+                self.entries.lock()[step].error = Some(error);
                 schedule.refuse(step);
             }
             Ok(items) => {
                 let count = items.as_ref().map(|(_, count)| *count);
-                lock(&self.entries)[step].fan_out(items);
+                self.entries.lock()[step].fan_out(items);
                 schedule.begin(step, count);
                 self.update_view(step, None, |view| view.state = StepState::Running);
             }
@@ -430,7 +428,7 @@ impl Flow<'_> {
     /// Returns the scope of an item.
     fn with_item(&self, step: usize, item: u32) -> Scope {
         let place = usize::try_from(item).unwrap_or(usize::MAX);
-        let known = lock(&self.entries)[step].items.clone();
+        let known = self.entries.lock()[step].items.clone();
         // The items of a step that ended before the interruption are not restored.
         let items = known.or_else(|| self.plan.steps[step].for_each.as_ref()?.items.eval(&self.scope).ok());
         let value = items.and_then(|items| items.item(place)).unwrap_or_default();
@@ -447,7 +445,7 @@ impl Flow<'_> {
             result = StepResult::Failed(StepError { kind: StepErrorKind::Timeout, ..error });
         }
         if let StepResult::Done(answered) = &result
-            && lock(&self.entries)[step].bytes + answered.json.len() > MAX_RESULT
+            && self.entries.lock()[step].bytes + answered.json.len() > MAX_RESULT
         {
             let most = crate::domain::time::size(MAX_RESULT as u64);
             let error = StepError::new(StepErrorKind::Limit, format!("the results of the items exceed {most} in total"));
@@ -466,7 +464,7 @@ impl Flow<'_> {
     /// Returns the scope of the compensation of a step or item. Otherwise returns why it is not compensated, and whether
     /// effects may remain.
     fn compensation_scope(&self, step: usize, item: Option<u32>) -> Result<Scope, (String, bool)> {
-        let response = lock(&self.entries)[step].response(item);
+        let response = self.entries.lock()[step].response(item);
         let Some(response) = response else { return Err(("its result is unknown".into(), true)) };
         if response.nothing_done() && response.in_doubt() {
             return Err(("a fallback value replaced its result after the call failed and may have taken effect".into(), true));
@@ -492,7 +490,7 @@ impl Flow<'_> {
                     StepResult::Cancelled(_) => End::Cancelled,
                 };
                 let undoable = self.plan.steps[step].compensate.is_some();
-                let changed = lock(&self.entries)[step].record(item, result, undoable);
+                let changed = self.entries.lock()[step].record(item, result, undoable);
                 schedule.settle(step, item, end);
                 if changed {
                     self.update_view(step, None, |_| {});
@@ -527,7 +525,7 @@ impl Flow<'_> {
             At::Pending | At::Deciding | At::Begun => return,
         };
         let now = self.run.bus().now();
-        let Some(finished) = lock(&self.entries)[step].finish(outcome, now, self.forward.why()) else { return };
+        let Some(finished) = self.entries.lock()[step].finish(outcome, now, self.forward.why()) else { return };
         self.scope.settle(step, finished.step_end);
         self.run.publish_step(&self.paths[step], finished.view);
         // A resumed run decides on a skipped step again; all others must be in the journal.
@@ -546,9 +544,9 @@ impl Flow<'_> {
     fn conclude(&self, schedule: &Schedule, mut log: CompensationLog, output: Option<Result<Data, StepError>>) -> FlowEnd {
         let timed_out = self.timed_out.load(Ordering::Relaxed);
         let halted = schedule.halted();
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         let first = self.first_failure(&entries);
-        let unwritable = lock(&self.unwritable).take();
+        let unwritable = self.unwritable.lock().take();
         let mut why = match (halted, &first) {
             (Some(Halt::Cancelled), _) => Some(self.forward.why()),
             _ if unwritable.is_some() => unwritable.map(|error| error.message),
@@ -630,7 +628,7 @@ impl Flow<'_> {
     fn output(&self) -> Result<Data, StepError> {
         if self.plan.output.is_empty() {
             let last = self.plan.steps.len().saturating_sub(1);
-            return Ok(lock(&self.entries).get(last).map(StepEntry::result).unwrap_or_default());
+            return Ok(self.entries.lock().get(last).map(StepEntry::result).unwrap_or_default());
         }
         let members =
             self.plan.output.iter().map(|(name, template)| {

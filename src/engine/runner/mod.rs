@@ -16,12 +16,9 @@ mod step;
 mod step_state;
 mod target;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::{cache::Cache, cancellation::Signal, replay::Replay};
@@ -29,7 +26,6 @@ use super::{
     Engine,
     bus::Bus,
     inbox::Inbox,
-    lock,
     ports::{Journal, RunLock},
 };
 use crate::domain::{
@@ -72,7 +68,7 @@ impl Runs {
 
     /// Adds a run to the active ones; `None` if it is active already.
     fn activate(&self, engine: &Engine, run: RunId) -> Option<Arc<RunSignals>> {
-        let mut active = lock(&self.active);
+        let mut active = self.active.lock();
         if active.contains_key(&run) {
             drop(active);
             engine.bus.notice(crate::domain::event::NoticeLevel::Warn, format!("run {} is already active", run.short()));
@@ -84,28 +80,28 @@ impl Runs {
     }
 
     fn deactivate(&self, run: RunId) {
-        lock(&self.active).remove(&run);
+        self.active.lock().remove(&run);
     }
 
     /// Cancels a run.
     pub fn cancel(&self, run: RunId, reason: &str) {
-        if let Some(signals) = lock(&self.active).get(&run) {
+        if let Some(signals) = self.active.lock().get(&run) {
             signals.cancel(reason);
         }
     }
 
     /// Cancels a step.
     pub fn cancel_step(&self, run: RunId, step: &str, reason: &str) {
-        if let Some(signals) = lock(&self.active).get(&run) {
-            lock(&signals.steps).insert(step.to_owned(), reason.to_owned());
+        if let Some(signals) = self.active.lock().get(&run) {
+            signals.steps.lock().insert(step.to_owned(), reason.to_owned());
             signals.changed.send_modify(|changes| *changes += 1);
         }
     }
 
     /// Interrupts every run as a kill of the process would: each can be resumed.
     pub fn interrupt(&self, reason: &str) {
-        for signals in lock(&self.active).values() {
-            *lock(&signals.interrupted) = true;
+        for signals in self.active.lock().values() {
+            *signals.interrupted.lock() = true;
             signals.forward.raise(reason);
             signals.compensation.raise(reason);
         }
@@ -146,7 +142,7 @@ impl RunSignals {
     }
 
     fn is_interrupted(&self) -> bool {
-        *lock(&self.interrupted)
+        *self.interrupted.lock()
     }
 }
 
@@ -193,13 +189,13 @@ impl Run {
     /// next request is sent, and one write of both costs as much as one of either.
     fn queue(&self, entry: RunEntry) {
         if !self.signals.is_interrupted() {
-            lock(&self.pending).push(entry);
+            self.pending.lock().push(entry);
         }
     }
 
     /// Returns the number of pending entries.
     fn pending_count(&self) -> usize {
-        lock(&self.pending).len()
+        self.pending.lock().len()
     }
 
     /// Writes the pending entries.
@@ -208,13 +204,13 @@ impl Run {
     }
 
     async fn write_entries(&self, last: Option<RunEntry>) -> Result<(), StepError> {
-        let pending = std::mem::take(&mut *lock(&self.pending));
+        let pending = std::mem::take(&mut *self.pending.lock());
         let pending_entries = pending.len();
         let entries: Arc<[RunEntry]> = pending.into_iter().chain(last).collect();
         let written = self.engine.runs.journal.write(self.id, self.masked(&entries)).await;
         written.map_err(|error| {
             // The entries remain valid: the next successful write includes them.
-            lock(&self.pending).splice(0..0, entries[..pending_entries].iter().cloned());
+            self.pending.lock().splice(0..0, entries[..pending_entries].iter().cloned());
             StepError::new(StepErrorKind::Journal, format!("the journal cannot be written: {error}; no more requests are sent"))
         })
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Response, Url};
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::{HttpLink, Post, REDIRECTS, SESSION, Under, lock};
+use super::{HttpLink, Post, REDIRECTS, SESSION, Under};
 use crate::{
     domain::{
         body::Body,
@@ -44,7 +44,7 @@ pub(super) fn unproven(refused: Failure) -> Failure {
 impl HttpLink {
     pub(super) fn note_session(&self, response: &Response, post: &Post) {
         if post.opens() {
-            let mut agreed = lock(&self.agreed);
+            let mut agreed = self.agreed.lock();
             let session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(Arc::<str>::from);
             if let Some(long) = session.as_ref().map(|session| session.len()).filter(|length| *length > bounds::ID) {
                 let detail = format!("a session id of {}: every request would carry it", size(long as u64));
@@ -80,7 +80,7 @@ impl HttpLink {
         {
             return gone;
         }
-        let new = lock(&self.agreed).session.clone();
+        let new = self.agreed.lock().session.clone();
         let gone = self.pinged(Some(old), call).await == Pinged::Lost && self.pinged(new, call).await == Pinged::Accepted;
         *proof = Some((lost, gone));
         gone
@@ -150,7 +150,7 @@ impl HttpLink {
     pub(super) async fn open_again(self: &Arc<Self>, lost: u64) -> Result<(), Failure> {
         let _one = self.reopening.lock().await;
         let opening = {
-            let agreed = lock(&self.agreed);
+            let agreed = self.agreed.lock();
             if agreed.generation != lost {
                 return Ok(());
             }
@@ -174,7 +174,7 @@ impl HttpLink {
         let told = wire::notification(method, &Body::default(), "");
         self.tell(told, FrameKind::Notification, Some(method.into()), Under::Next).await?;
         {
-            let mut agreed = lock(&self.agreed);
+            let mut agreed = self.agreed.lock();
             (agreed.session, agreed.generation) = (agreed.next.take().flatten(), agreed.generation + 1);
         }
         self.listen();

@@ -12,7 +12,6 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     EVENT_STREAM, HttpLink, Post, REDIRECTS, Under,
     answer::{causes, excerpt, is_stream, note_of, read_body, retry_after, transient, transport, unreachable},
-    lock,
 };
 use crate::{
     domain::{
@@ -97,7 +96,7 @@ impl HttpLink {
             last = reached;
             let (Some(from), true) = (&last, in_vain < RESUMES) else { return interrupted(why) };
             // 2026-07-28 has no resumability.
-            if lock(&self.agreed).era == Some(Era::Modern) {
+            if self.agreed.lock().era == Some(Era::Modern) {
                 return interrupted(why);
             }
             let asked = Duration::from_millis(parser.retry_ms.unwrap_or(500).min(30_000));
@@ -208,11 +207,11 @@ impl HttpLink {
 
     /// Keeps the server's own stream open (legacy era, GET), for as long as the session lasts.
     pub(super) fn listen(self: &Arc<Self>) {
-        if lock(&self.agreed).era != Some(Era::Legacy) {
+        if self.agreed.lock().era != Some(Era::Legacy) {
             return;
         }
         let own = self.own.clone();
-        let generation = lock(&self.agreed).generation;
+        let generation = self.agreed.lock().generation;
         let task = tokio::spawn(async move {
             let (mut pause, mut last) = (Duration::from_millis(500), None::<Arc<str>>);
             let mut offered = false;
@@ -229,7 +228,7 @@ impl HttpLink {
                     }
                     // The session was there when the stream was offered in it. Without that, the server has no such stream,
                     // and another session would be refused one as well.
-                    Ok(response) if offered && response.status() == StatusCode::NOT_FOUND && lock(&link.agreed).session.is_some() => {
+                    Ok(response) if offered && response.status() == StatusCode::NOT_FOUND && link.agreed.lock().session.is_some() => {
                         let _ = link.reopen(generation).await;
                         return;
                     }
@@ -253,6 +252,6 @@ impl HttpLink {
                 pause = (pause.min(Duration::from_secs(15)) * 2).max(Duration::from_millis(500));
             }
         });
-        *lock(&self.listener) = Some(AbortOnDropHandle::new(task));
+        *self.listener.lock() = Some(AbortOnDropHandle::new(task));
     }
 }

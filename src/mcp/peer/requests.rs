@@ -5,18 +5,15 @@
 //! counted as [`AnomalyKind::Flood`]. At most [`SENDING`] responses are sent concurrently, each within [`PATIENCE`], so that a
 //! server that accepts no responses occupies only that many connections.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
-use super::{Arrival, Outbox, Peer, lock};
+use super::{Arrival, Outbox, Peer};
 use crate::{
     domain::{
         ask::{Answer, Question},
@@ -86,19 +83,19 @@ impl Default for Requests {
 impl Requests {
     /// Drops all open requests: the connection is gone. Their handlers see that the receiver is closed.
     pub(super) fn clear(&self) {
-        lock(&self.questions).clear();
+        self.questions.lock().clear();
     }
 
     /// Handles a cancellation by the server; `id` is JSON text.
     pub(super) fn cancelled(&self, id: &str) {
-        if let Some(question) = lock(&self.questions).remove(id) {
+        if let Some(question) = self.questions.lock().remove(id) {
             let _ = question.over.send(Withdrawn::ByServer);
         }
     }
 
     /// Cancels the questions of a cancelled call. Not every server does that itself, and they would stay in the inbox for ever.
     pub(super) fn withdraw(&self, call: CallId) {
-        for (_, question) in lock(&self.questions).extract_if(|_, question| question.call == Some(call)) {
+        for (_, question) in self.questions.lock().extract_if(|_, question| question.call == Some(call)) {
             let _ = question.over.send(Withdrawn::WithCall);
         }
     }
@@ -152,7 +149,7 @@ impl Peer {
         }
         let (over, mut withdrawn) = oneshot::channel();
         let call = self.likely_call(arrival);
-        lock(&self.requests.questions).insert(id.clone(), OpenQuestion { call, over });
+        self.requests.questions.lock().insert(id.clone(), OpenQuestion { call, over });
         let (peer, outbox) = (self.clone(), outbox.clone());
         tokio::spawn(async move {
             let _permit = permit;
@@ -165,7 +162,7 @@ impl Peer {
                         answer = peer.handler.ask(question.clone(), call) => Ok(answer),
                     };
                     // The server may have withdrawn it after the channel was looked at: the end of its call answers it as well.
-                    let open = asked.is_ok() && lock(&peer.requests.questions).remove(&*id).is_some();
+                    let open = asked.is_ok() && peer.requests.questions.lock().remove(&*id).is_some();
                     match asked {
                         Ok(answer) if open => answer.to_result(&question),
                         asked => match asked.map_or_else(|why| why, |_| withdrawn.try_recv().ok()) {
@@ -175,7 +172,7 @@ impl Peer {
                     }
                 }
             };
-            lock(&peer.requests.questions).remove(&*id);
+            peer.requests.questions.lock().remove(&*id);
             peer.send_answer(&outbox, wire::response(&id, &answer)).await;
         });
     }
@@ -242,7 +239,7 @@ mod tests {
             0
         }
         fn anomaly(&self, anomaly: Anomaly) {
-            *lock(&self.anomalies).entry(anomaly.kind).or_default() += 1;
+            *self.anomalies.lock().entry(anomaly.kind).or_default() += 1;
         }
         fn stderr(&self, _: &str) {}
         fn last_stderr(&self, _: usize) -> Vec<String> {
@@ -255,7 +252,7 @@ mod tests {
     impl ClientHandler for CountingHandler {
         async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
             self.asked.fetch_add(1, Ordering::SeqCst);
-            let during = lock(&self.during).take();
+            let during = self.during.lock().take();
             if let Some(during) = during {
                 during();
                 return Answer::Cancel;
@@ -287,7 +284,7 @@ mod tests {
             if !self.listens {
                 std::future::pending::<()>().await;
             }
-            lock(&self.taken).push(body.text().into_owned());
+            self.taken.lock().push(body.text().into_owned());
         }
     }
 
@@ -299,7 +296,7 @@ mod tests {
     }
 
     fn count(handler: &CountingHandler, kind: AnomalyKind) -> usize {
-        lock(&handler.anomalies).get(&kind).copied().unwrap_or(0)
+        handler.anomalies.lock().get(&kind).copied().unwrap_or(0)
     }
 
     #[tokio::test(start_paused = true)]
@@ -324,7 +321,7 @@ mod tests {
         for (withdrawn, answers) in [(true, 0), (false, 1)] {
             let (handler, deaf, peer, outbox) = bench(true);
             let server = peer.clone();
-            *lock(&handler.during) = Some(Box::new(move || {
+            *handler.during.lock() = Some(Box::new(move || {
                 if withdrawn {
                     server.requests.cancelled(r#""q""#);
                 }
@@ -332,7 +329,7 @@ mod tests {
             let question = r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"m","requestedSchema":{}}}"#;
             peer.incoming(Body::from(question), &Arrival::default(), &outbox);
             tokio::time::sleep(Duration::from_millis(1)).await;
-            assert_eq!((handler.asked.load(Ordering::SeqCst), lock(&deaf.taken).len()), (1, answers), "withdrawn: {withdrawn}");
+            assert_eq!((handler.asked.load(Ordering::SeqCst), deaf.taken.lock().len()), (1, answers), "withdrawn: {withdrawn}");
         }
     }
 
@@ -351,7 +348,7 @@ mod tests {
             peer.incoming(Body::from(message), &Arrival::default(), &outbox);
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let mut taken = lock(&deaf.taken).clone();
+        let mut taken = deaf.taken.lock().clone();
         taken.sort_by_key(|answer| answer.len());
         let codes: Vec<bool> = taken.iter().map(|answer| answer.contains("-32602") || answer.contains("-32601")).collect();
         assert_eq!(codes, [true; 3], "{taken:?}");
