@@ -22,6 +22,7 @@ use crate::domain::{
     body::Body,
     call::{CallSpec, Failure, FailureKind, Operation, Origin, Outcome},
     catalog::{Change, Hints, Tool, template_fits},
+    directory::Directory,
     event::Settled,
     id::{CallId, ServerId, ToolId},
     policy::call_event::{CallEvent, CallTrace},
@@ -46,7 +47,7 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
         None => None,
     };
     let name = args.tool.as_str();
-    session.settle(|read_model, server| may_offer(read_model, server, name)).await?;
+    session.settle(|read_model, server| may_offer(read_model, &server.spec, name)).await?;
     let tool = find(session, name)?;
     let listed = match session.read_model.tool(&tool).cloned() {
         Some(listed) => listed,
@@ -149,8 +150,11 @@ fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
         };
     }
     // It may be a tool of an unavailable server; then report the server.
-    let unavailable =
-        read_model.servers.iter().filter(|server| may_offer(read_model, server, name)).find_map(|server| session.unusable(server.id()));
+    let unavailable = read_model
+        .servers
+        .iter()
+        .filter(|server| may_offer(read_model, &server.spec, name))
+        .find_map(|server| session.unusable(server.id()));
     match unavailable {
         Some(problem) => Err(problem.into()),
         None => Err(unknown_tool(read_model, name).into()),

@@ -13,6 +13,7 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{Failure, FailureKind, Operation},
+    directory::Directory,
     id::{ServerId, ToolId},
     policy::{
         EffectivePolicy,
@@ -189,7 +190,7 @@ fn candidate(server: &ServerView, tool: &str, weight: u32) -> Candidate {
     Candidate {
         server: server.id().clone(),
         weight,
-        unfit: server.unfit(Some(tool)).or_else(breaker),
+        unfit: server.entry().unfit(Some(tool)).or_else(breaker),
         in_flight: server.stats.in_flight,
         latency: server.stats.percentile(50.0).map(|latency| latency.as_secs_f64()),
     }

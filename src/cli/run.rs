@@ -22,6 +22,7 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind, Origin},
+        directory::Directory,
         event::{Event, EventKind},
         in_doubt,
         journal::RunRecord,
@@ -153,7 +154,7 @@ pub fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> 
 async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), Stop> {
     let (tools, servers) = (tools_of(plan), servers_of(plan));
     let needed = |read_model: &_, server: &_| tools.iter().any(|tool| may_offer(read_model, server, tool));
-    session.settle(|read_model, server| needed(read_model, server) || servers.iter().any(|name| name == server.id().as_str())).await
+    session.settle(|read_model, server| needed(read_model, &server.spec) || servers.iter().any(|name| name == server.id().as_str())).await
 }
 
 /// Asks for a confirmation of a run with destructive tools. As for calls, annotations are used even if the server is not

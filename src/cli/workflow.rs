@@ -185,7 +185,7 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     let readable = || plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
     let (tools, servers): (Vec<String>, Vec<String>) = (readable().flat_map(tools_of).collect(), readable().flat_map(servers_of).collect());
     let needed = |read_model: &_, server: &ServerView| {
-        tools.iter().any(|tool| may_offer(read_model, server, tool)) || servers.iter().any(|name| name == server.id().as_str())
+        tools.iter().any(|tool| may_offer(read_model, &server.spec, tool)) || servers.iter().any(|name| name == server.id().as_str())
     };
     session.settle(needed).await?;
     let read_model = &session.read_model;

@@ -9,6 +9,7 @@ use crate::domain::{
     argument_history::public,
     body::Body,
     call::Operation,
+    directory::Directory,
     form::json::escape,
     read_model::ConsoleState,
     secret::{

@@ -9,6 +9,7 @@ use crate::{
         body::Body,
         call::{Failure, FailureKind, Operation},
         catalog::Hints,
+        directory::Directory,
         id::{ServerId, ToolId},
         policy::{
             EffectivePolicy, Policy,
@@ -17,7 +18,7 @@ use crate::{
         },
         server::Timeouts,
     },
-    engine::{shared::Shared, supervisor::ServerHandle},
+    engine::{registry::Known, shared::Shared, supervisor::ServerHandle},
 };
 
 /// A routed call: the servers to try, best first, and the effective policy.
@@ -50,8 +51,9 @@ pub enum Routes {
 impl RoutedCall {
     /// Routes an operation.
     pub fn resolve(shared: &Shared, operation: &Operation, routes: Routes) -> Result<RoutedCall, Failure> {
-        let rules = shared.rules();
-        let exposed = shared.bus.read_state(|read_model| read_model.call_name(operation));
+        let registry = shared.registry.read();
+        let rules = registry.rules();
+        let exposed = registry.call_name(operation);
         let (target, rule) = match operation {
             Operation::Tool { tool, .. } if routes == Routes::Apply => route::decide(&rules.routing, &exposed, tool),
             other => (other.server().clone(), None),
@@ -59,7 +61,7 @@ impl RoutedCall {
         // Rules match the tool as displayed, whatever route it takes.
         let original_server = operation.server().clone();
         let operation = with_server(operation, &target);
-        let servers_of_target = shared.target_servers(&target);
+        let servers_of_target = registry.target_servers(&target);
         let group = rules.routing.groups.iter().find(|group| group.id == target);
         if servers_of_target.is_empty() {
             let message = match group {
@@ -78,7 +80,7 @@ impl RoutedCall {
                     .iter()
                     .map(|server| {
                         let weight = group.members.iter().find(|m| m.server == server.spec.id).map_or(1, |m| m.weight);
-                        candidate(shared, server, weight, &operation)
+                        candidate(&registry, server, weight, &operation)
                     })
                     .collect();
                 let argument = match &group.strategy {
@@ -90,7 +92,7 @@ impl RoutedCall {
                 let mut decision = Decision::for_group(group, rule, &candidates, &order, argument.as_deref());
                 if order.is_empty() {
                     // Wait for a member that may still connect; otherwise the first one reports why it cannot.
-                    let index = servers_of_target.iter().position(|server| pending(shared, server)).unwrap_or(0);
+                    let index = servers_of_target.iter().position(|server| pending(&registry, server)).unwrap_or(0);
                     order = vec![index];
                     decision.order = vec![servers_of_target[index].spec.id.clone()];
                     decision.why = format!("{}; waiting for {}", decision.why, servers_of_target[index].spec.id);
@@ -110,7 +112,7 @@ impl RoutedCall {
         // The call may go to any of them, so all must allow it.
         let (safe, reads_only) = servers
             .iter()
-            .map(|server| safety(shared, &operation, server, &treatment))
+            .map(|server| safety(&registry, &operation, server, &treatment))
             .fold((true, true), |(safe, reads_only), (server_safe, server_reads_only)| {
                 (safe && server_safe, reads_only && server_reads_only)
             });
@@ -132,11 +134,11 @@ impl RoutedCall {
 }
 
 /// Returns whether a call may be repeated, and whether it only reads.
-fn safety(shared: &Shared, operation: &Operation, server: &ServerHandle, treatment: &EffectivePolicy) -> (bool, bool) {
+fn safety(registry: &Known, operation: &Operation, server: &ServerHandle, treatment: &EffectivePolicy) -> (bool, bool) {
     match operation {
         Operation::Tool { tool, .. } => {
             let id = ToolId::new(server.spec.id.clone(), tool.name.clone());
-            let hints = shared.bus.read_state(|read_model| read_model.tool(&id).map(|tool| tool.hints)).unwrap_or_default();
+            let hints = registry.tool(&id).map(|tool| tool.hints).unwrap_or_default();
             let keyed = treatment.idempotency_key.is_some();
             let trusted = server.spec.trusted;
             (verdict::is_safe_to_retry(hints, trusted, treatment.safe, keyed), reads_only(hints, trusted))
@@ -151,20 +153,20 @@ fn reads_only(hints: Hints, trusted: bool) -> bool {
     trusted && hints.read_only == Some(true)
 }
 
-fn pending(shared: &Shared, server: &ServerHandle) -> bool {
-    shared.bus.read_state(|read_model| read_model.server(&server.spec.id).is_some_and(|view| view.phase.pending()))
+fn pending(registry: &Known, server: &ServerHandle) -> bool {
+    registry.entry(&server.spec.id).is_some_and(|server| server.phase.pending())
 }
 
-fn candidate(shared: &Shared, server: &ServerHandle, weight: u32, operation: &Operation) -> Candidate {
+fn candidate(registry: &Known, server: &ServerHandle, weight: u32, operation: &Operation) -> Candidate {
     let id = &server.spec.id;
     let tool = match operation {
         Operation::Tool { tool, .. } => Some(&tool.name),
         _ => None,
     };
-    let unfit = shared.bus.read_state(|read_model| match read_model.server(id) {
-        Some(view) => view.unfit(tool.map(|tool| &**tool)),
+    let unfit = match registry.entry(id) {
+        Some(entry) => entry.unfit(tool.map(|tool| &**tool)),
         None => Some("is not configured".to_owned()),
-    });
+    };
     let unfit = unfit.or_else(|| server.guard.refuses(tool).map(|_| "its breaker is open".to_owned()));
     Candidate { server: id.clone(), weight, unfit, in_flight: server.guard.limiter.in_flight(), latency: server.guard.latency() }
 }

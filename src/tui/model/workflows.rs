@@ -7,6 +7,7 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use crate::{
     domain::{
         body::Body,
+        directory::Directory,
         event::NoticeLevel,
         id::CallId,
         journal::past_call,

@@ -17,6 +17,7 @@ use crate::{
         body::Body,
         call::Operation,
         catalog::{ConfirmPolicy, Hints},
+        directory::Directory,
         form::{Json, json::pretty},
         id::{CallId, ServerId, ToolId},
         read_model::ConsoleState,

@@ -8,6 +8,7 @@ use ratatui::{
 
 use crate::{
     domain::{
+        directory::Directory,
         id::{CallId, ServerId},
         policy::route::{Group, Strategy},
         read_model::ConsoleState,

@@ -11,6 +11,7 @@ use ratatui::{
 
 use crate::{
     domain::{
+        directory::Directory,
         read_model::CallView,
         read_model_runs::RunView,
         run::{Purpose, StepState, StepView},
