@@ -15,7 +15,7 @@ use crate::{
         args::WorkflowCmd,
         library::{PROJECT, PendingProject, WorkflowLibrary},
         print::Io,
-        workflow::{CaseEnd, Deps, TestMade, plan_of, texts},
+        workflow::{CaseEnd, Deps, TestMade, plan_of},
     },
     config::{self, ConfigError, LoadOptions, Loaded, PendingApproval, WorkflowFile},
     domain::{
@@ -341,7 +341,7 @@ async fn try_cases(
         ends.push(end("the test file", problems.iter().map(|problem| problem.render()).collect(), 0.0));
         return Ok(());
     }
-    let texts = texts(&plan);
+    let texts = plan.texts();
     for case in &file.cases {
         let began = Instant::now();
         let failures = rehearse(&plan, &texts, case, engine()).await.into_iter().map(|mismatch| mismatch.words).collect();

@@ -16,7 +16,7 @@ use super::{
     arguments, call, dry_run, exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Wake, raw, raw_or_text},
-    workflow::{plan_of, texts, valid_plan},
+    workflow::{plan_of, valid_plan},
 };
 use crate::{
     domain::{
@@ -65,18 +65,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     }
     let name = library.run_name(wanted, &plan);
     confirm(session, &name, &plan).await?;
-    let spec = RunSpec {
-        workflow: name.as_str().into(),
-        sources: texts(&plan).into(),
-        input,
-        origin: Origin::Cli,
-        timeout: session.left()?,
-        set: args.set.clone(),
-        answers,
-        ask: false,
-        from: None,
-        env: Default::default(),
-    };
+    let spec = RunSpec { timeout: session.left()?, set: args.set.clone(), answers, ..RunSpec::of_plan(&name, &plan, input, Origin::Cli) };
     let run = RunId::new(now_ms(), fastrand::u128(..));
     follow(session, args, run, &name, Command::StartRun { run, spec: Arc::new(spec) }).await
 }

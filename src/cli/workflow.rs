@@ -34,13 +34,6 @@ use crate::{
     files,
 };
 
-/// Returns the texts of a plan and of its nested workflows, its own first.
-pub fn texts(plan: &Plan) -> Vec<WorkflowText> {
-    let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
-    let children = plan.children();
-    std::iter::once(text(plan)).chain(children.iter().map(|child| text(child))).collect()
-}
-
 /// Result of a test case.
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseEnd {

@@ -96,23 +96,10 @@ pub fn flows(library: &WorkflowLibrary) -> Vec<Flow> {
     [read(&library.files, ""), read(&library.project, PROJECT)].concat()
 }
 
-/// Returns what the engine needs to run a plan, including all its sources, so that a journal can store it. `name` is
-/// the workflow name of its runs.
+/// Returns the request for a run from the console, which puts questions to the user. `name` is the workflow name of the
+/// run.
 pub fn spec(name: &str, plan: &Plan, input: Body, from: Option<RunFrom>) -> RunSpec {
-    let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
-    let children = plan.children();
-    RunSpec {
-        workflow: name.into(),
-        sources: std::iter::once(text(plan)).chain(children.iter().map(|child| text(child))).collect(),
-        input,
-        origin: Origin::Console,
-        timeout: None,
-        set: vec![],
-        answers: vec![],
-        ask: true,
-        from,
-        env: Default::default(),
-    }
+    RunSpec { ask: true, from, ..RunSpec::of_plan(name, plan, input, Origin::Console) }
 }
 
 /// What a step, or an item of it, would do, as far as that is known before a run.
