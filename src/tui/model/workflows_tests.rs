@@ -85,7 +85,7 @@ fn a_run_is_started_from_its_form_and_followed() {
     let seq = harness.model.read_model().seq;
     harness.send(Msg::Events(runs::compensated(seq, 2, 12_000)));
     let frame = harness.frame();
-    assert!(frame.contains("failed and compensated") && frame.contains("↶ undone") && frame.contains("✕ 890 ms"), "{frame}");
+    assert!(frame.contains("failed and compensated") && frame.contains("↶ compensated") && frame.contains("✕ 890 ms"), "{frame}");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_run_has_a_lane_on_the_timeline() {
     // The cursor on it shows its calls, on any server, and Enter opens one of them.
     harness.keys("j j j j j j");
     let frame = harness.frame();
-    assert!(frame.contains("calls of onboard_new_user, run ") && frame.contains("create_user, undo"), "{frame}");
+    assert!(frame.contains("calls of onboard_new_user, run ") && frame.contains("create_user, compensation"), "{frame}");
     harness.keys("enter");
     let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.read_model().call(id)).cloned();
     assert!(call.is_some_and(|call| call.spec.run.as_ref().is_some_and(|step| step.run == runs::run(2))));
