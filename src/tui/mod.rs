@@ -59,7 +59,7 @@ use crate::domain::{
 /// How the console looks and starts.
 pub struct ConsoleOptions {
     /// Theme, keys and confirmations.
-    pub taste: Preferences,
+    pub preferences: Preferences,
     /// Whether the mouse is used.
     pub mouse: bool,
     /// The configuration's name, shown at the lower right.

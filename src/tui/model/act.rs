@@ -86,7 +86,7 @@ impl Model {
             Action::FoldLevel | Action::UnfoldLevel => {}
             Action::FoldAll => self.tree.fold_all(&self.mirror.read_model),
             Action::UnfoldAll => self.tree.unfold_all(&self.mirror.read_model),
-            Action::Send => return self.fire(),
+            Action::Send => return self.send_call(),
             Action::ToggleJson => self.call.toggle_json(),
             Action::Editor => {
                 self.in_editor = None;
@@ -111,7 +111,7 @@ impl Model {
             Action::Undo => self.call.undo(),
             Action::Cancel => return self.cancel(),
             Action::NextTab | Action::PreviousTab => self.go_to_tab(Direction::backward_if(action == Action::PreviousTab)),
-            Action::SendAgain => return self.refire(),
+            Action::SendAgain => return self.send_again(),
             Action::EditAgain => self.edit_again(),
             Action::Follow => self.traffic.follow(),
             Action::Breakers

@@ -388,7 +388,7 @@ impl Model {
         match self.views.part {
             Part::Input => match self.views.flows.input.key(key) {
                 KeyOutcome::Stay => vec![],
-                KeyOutcome::Fire => self.run_workflow(),
+                KeyOutcome::Send => self.run_workflow(),
                 KeyOutcome::Leave => {
                     self.flow_back();
                     vec![]
