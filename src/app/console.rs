@@ -240,8 +240,8 @@ async fn follow(
     let mut storage_error_reported = false;
     let mut reloads = Some(config::watch(setup.load.clone(), Some(loaded)));
     loop {
-        if let Some(shelf) = library.reload(&last).await {
-            let _ = updates.send(ConsoleUpdate::Workflows(shelf)).await;
+        if let Some(library) = library.reload(&last).await {
+            let _ = updates.send(ConsoleUpdate::Workflows(library)).await;
         }
         let reload = tokio::select! {
             () = library.changed() => continue,

@@ -11,6 +11,7 @@ mod preferences;
 mod setup;
 mod watchdog;
 mod welcome;
+mod workflow_library;
 mod workflows;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};

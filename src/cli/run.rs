@@ -17,6 +17,7 @@ use super::{
     print::{Format, ms},
     session::{Session, Signal, Stop, Wake, raw, raw_or_text},
     workflow::{plan_of, valid_plan},
+    workflow_lookup,
 };
 use crate::{
     domain::{
@@ -46,16 +47,16 @@ const LONGEST_INPUT: u64 = 64 << 20;
 pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
     let library = session.options.library.clone();
     let answers = answers(args);
-    if let Some((run, spec)) = &library.resume {
+    if let Some((run, spec)) = session.options.resume.clone() {
         let name = spec.workflow.clone();
-        let plan = plan_of(spec)?;
+        let plan = plan_of(&spec)?;
         check_names(args, &plan)?;
         wait_for_servers(session, &plan).await?;
-        let command = Command::ResumeRun { run: *run, answers, ask: false, timeout: session.left()? };
-        return follow(session, args, *run, &name, command).await;
+        let command = Command::ResumeRun { run, answers, ask: false, timeout: session.left()? };
+        return follow(session, args, run, &name, command).await;
     }
     let wanted = args.workflow.as_deref().unwrap_or_default();
-    library.may_run(wanted)?;
+    workflow_lookup::may_run(&library, wanted)?;
     let plan = valid_plan(&mut session.printer, &library, wanted)?;
     let input = input(args, &plan)?;
     check_names(args, &plan)?;
@@ -63,7 +64,7 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     if args.dry_run {
         return dry_run::print(session, &plan, &input);
     }
-    let name = library.run_name(wanted, &plan);
+    let name = workflow_lookup::run_name(&library, wanted, &plan);
     confirm(session, &name, &plan).await?;
     let spec = RunSpec { timeout: session.left()?, set: args.set.clone(), answers, ..RunSpec::of_plan(&name, &plan, input, Origin::Cli) };
     let run = RunId::new(now_ms(), fastrand::u128(..));

@@ -1,100 +1,16 @@
-//! The console's workflow library: workflow files as plans or problems, and their dry-run preview.
-//!
-//! Pure. The composition root finds the files and reports changes; the model owns the library.
-
-use std::sync::Arc;
+//! The console's requests for runs, dry-run previews and names of new workflows. Pure.
 
 use crate::domain::{
     body::Body,
     call::Origin,
-    run::{RunFrom, RunSpec, WorkflowText},
+    run::{RunFrom, RunSpec},
     workflow::{
         dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedFallback, ReadEnv, dry_run},
         expression::Data,
-        parse::{Source, parse},
+        library::WorkflowEntry,
         plan::{ActionKind, Plan},
-        problem::Problem,
     },
 };
-
-/// The workflow files as found.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WorkflowLibrary {
-    /// Names, paths and texts of the user's files.
-    pub files: Vec<WorkflowText>,
-    /// Those of the project, if it is approved; their names without `project/`.
-    pub project: Vec<WorkflowText>,
-    /// The folder of new files; `None` without a configuration.
-    pub folder: Option<String>,
-    /// Files that could not be read, one message each.
-    pub problems: Vec<String>,
-    /// Plans that were parsed already; see [`WorkflowLibrary::planned`].
-    pub plans: Planned,
-}
-
-/// Plans parsed outside of a frame. Two are equal, since they follow from the texts.
-#[derive(Clone, Default)]
-pub struct Planned(Option<Arc<Vec<Flow>>>);
-
-impl PartialEq for Planned {
-    fn eq(&self, _: &Planned) -> bool {
-        true
-    }
-}
-
-impl std::fmt::Debug for Planned {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Planned({})", self.0.is_some())
-    }
-}
-
-impl WorkflowLibrary {
-    /// Returns the library with its texts parsed into plans, which takes time.
-    pub fn planned(mut self) -> WorkflowLibrary {
-        self.plans = Planned(None);
-        self.plans = Planned(Some(Arc::new(flows(&self))));
-        self
-    }
-}
-
-/// The prefix of the name of a project's workflow, which a user's workflow never has.
-const PROJECT: &str = "project/";
-
-/// A workflow file.
-#[derive(Clone)]
-pub struct Flow {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its path.
-    pub file: String,
-    /// Its plan, or all problems of the file.
-    pub plan: Result<Arc<Plan>, Vec<Problem>>,
-}
-
-impl Flow {
-    /// Returns its title, if that differs from its name.
-    pub fn title(&self) -> Option<&str> {
-        self.plan.as_ref().ok()?.title.as_deref()
-    }
-}
-
-/// Parses every file. A user's workflow can run the user's workflows, a project's workflow those of the project.
-pub fn flows(library: &WorkflowLibrary) -> Vec<Flow> {
-    if let Planned(Some(flows)) = &library.plans {
-        return flows.to_vec();
-    }
-    let source = |text: &WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
-    let read = |texts: &[WorkflowText], before: &str| -> Vec<Flow> {
-        let library = |name: &str| texts.iter().find(|text| text.name == name).map(source);
-        let flow = |text: &WorkflowText| Flow {
-            name: format!("{before}{}", text.name).into(),
-            file: text.file.clone(),
-            plan: parse(&source(text), &library).map(Arc::new),
-        };
-        texts.iter().map(flow).collect()
-    };
-    [read(&library.files, ""), read(&library.project, PROJECT)].concat()
-}
 
 /// Returns the request for a run from the console, which puts questions to the user. `name` is the workflow name of the
 /// run.
@@ -203,7 +119,7 @@ fn preview_turn(turn: &Execution, mut row: Preview, rows: &mut Vec<Preview>) {
 }
 
 /// Returns a name for a new workflow that no file has: `base`, `base_2`, …
-pub fn free_name(base: &str, flows: &[Flow]) -> String {
+pub fn free_name(base: &str, flows: &[WorkflowEntry]) -> String {
     let clean: String = base.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let clean = if clean.is_empty() { "workflow".to_owned() } else { clean };
     let taken = |name: &str| flows.iter().any(|flow| &*flow.name == name);
@@ -212,7 +128,7 @@ pub fn free_name(base: &str, flows: &[Flow]) -> String {
 }
 
 /// Returns what is wrong with a workflow name, if anything.
-pub fn name_trouble(name: &str, flows: &[Flow]) -> Option<String> {
+pub fn name_trouble(name: &str, flows: &[WorkflowEntry]) -> Option<String> {
     let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     if !fits {
         return Some("a name consists of lower-case letters, digits, - and _".into());
@@ -223,7 +139,10 @@ pub fn name_trouble(name: &str, flows: &[Flow]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::workflow::DEMO;
+    use crate::domain::{
+        run::WorkflowText,
+        workflow::{DEMO, library::WorkflowLibrary},
+    };
 
     fn library() -> WorkflowLibrary {
         let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("{name}.toml"), text: (*text).into() };
@@ -243,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_workflows_of_the_demo_are_read_and_previewed() {
-        let flows = flows(&library());
+        let flows = library().entries();
         assert!(flows.iter().all(|flow| flow.plan.is_ok()));
         let plan = flows[0].plan.as_ref().unwrap();
         let steps = preview(plan, &Body::from(r#"{"email":"a@b.c","name":"Ann","role":"viewer"}"#));
@@ -287,7 +206,7 @@ mod tests {
             tool = "u"
             arguments = { who = "{{ input.who }}" }
         "#;
-        let flows = flows(&WorkflowLibrary { files: vec![text("outer", outer), text("inner", inner)], ..WorkflowLibrary::default() });
+        let flows = WorkflowLibrary { files: vec![text("outer", outer), text("inner", inner)], ..WorkflowLibrary::default() }.entries();
         let plan = flows[0].plan.as_ref().unwrap();
         let rows = preview(plan, &Body::from(r#"{"names":["Ann","Bob"]}"#));
         let paths: Vec<_> = rows.iter().map(|row| (row.step.as_str(), row.depth)).collect();
@@ -301,7 +220,7 @@ mod tests {
 
     #[test]
     fn names_for_new_ones_are_free() {
-        let flows = flows(&library());
+        let flows = library().entries();
         assert_eq!(free_name("Notify All", &flows), "notify_all_2");
         assert_eq!(free_name("", &flows), "workflow");
         assert!(name_trouble("notify_all", &flows).unwrap().contains("already"));

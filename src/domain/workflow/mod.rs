@@ -19,6 +19,7 @@ pub mod history;
 pub mod input;
 pub mod input_values;
 pub mod keys;
+pub mod library;
 pub mod name;
 pub mod parse;
 pub mod plan;

@@ -257,7 +257,7 @@ fn a_projects_workflow_has_a_name_of_its_own_and_its_runs_too() {
         |name: &str, text: &str| crate::domain::run::WorkflowText { name: name.into(), file: format!("p/{name}.toml"), text: text.into() };
     library.project = vec![text("onboard_new_user", theirs), text("theirs", &theirs.replace("onboard_new_user", "theirs"))];
     library.files.push(text("outer", inner));
-    let flows = crate::tui::flows::flows(&library.clone().planned());
+    let flows = library.clone().planned().entries();
     let flow = |name: &str| flows.iter().find(|flow| &*flow.name == name).unwrap();
     assert_ne!(flow("onboard_new_user").plan.as_ref().unwrap().steps.len(), 1, "the user's name wins");
     assert_eq!(flow("project/onboard_new_user").plan.as_ref().unwrap().steps.len(), 1);
