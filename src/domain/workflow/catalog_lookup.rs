@@ -35,6 +35,11 @@ pub fn find_tool(read_model: &ConsoleState, name: &str) -> Option<Target> {
     Some(Target { tool, repeatable: trusted && safe })
 }
 
+/// Returns the server that a tool would be called on, by the name that [`find_tool`] takes.
+pub fn server_of(read_model: &ConsoleState, name: &str) -> Option<String> {
+    find_tool(read_model, name).map(|target| target.tool.server.to_string())
+}
+
 /// Returns whether `server` could offer the tool `name`, as far as known before it is connected. Names are never
 /// split: each server's own prefix is compared.
 pub fn may_offer(read_model: &ConsoleState, server: &ServerView, name: &str) -> bool {

@@ -12,6 +12,7 @@ pub mod case;
 pub mod catalog_lookup;
 pub mod check;
 pub mod dry_run;
+pub mod dry_run_view;
 pub mod export;
 pub mod expression;
 pub mod graph;

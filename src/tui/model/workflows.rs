@@ -261,9 +261,9 @@ impl Model {
             self.toast(NoticeLevel::Warn, "The workflow file has errors, so there is nothing to preview.");
             return;
         };
-        let steps = flows::preview(&plan, &self.views.flows.input.draft());
+        let view = flows::preview(&plan, &self.views.flows.input.draft(), &self.mirror.read_model);
         let unfit = check_against(&plan, &CatalogView(&self.mirror.read_model));
-        self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps, unfit)));
+        self.modals.push(Modal::Dry(DryRun::new(&plan.name, view, unfit)));
     }
 
     fn cancel_run(&mut self) -> Vec<Cmd> {
