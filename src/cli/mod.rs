@@ -30,6 +30,8 @@ pub mod run;
 pub mod servers;
 pub mod session;
 #[cfg(test)]
+mod setup_tests;
+#[cfg(test)]
 mod test_support;
 #[cfg(test)]
 mod tests;
