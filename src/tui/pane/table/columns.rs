@@ -192,7 +192,7 @@ pub fn place_words(step: &RunStep, rows: &Rows) -> String {
 }
 
 /// Formats a step without its workflow: `welcome`, `send #3`, `create_user, compensation`.
-fn step_words(step: &RunStep) -> String {
+pub fn step_words(step: &RunStep) -> String {
     let item = step.item.map(|item| format!(" #{}", item + 1)).unwrap_or_default();
     let purpose = match step.purpose {
         Purpose::Step => "",
