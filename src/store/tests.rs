@@ -19,18 +19,12 @@ fn store(keep: usize) -> (TempDir, Store) {
 }
 
 fn began(workflow: &str) -> RunEntry {
-    let spec = RunSpec {
-        workflow: workflow.into(),
-        sources: Arc::new([WorkflowText { name: workflow.into(), file: "w.toml".into(), text: "name = \"w\"".into() }]),
-        input: Body::from(r#"{"n":1.50}"#),
-        origin: Origin::Cli,
-        timeout: None,
-        set: vec![],
-        answers: vec![],
-        ask: false,
-        from: None,
-        env: Default::default(),
-    };
+    let spec = RunSpec::new(
+        workflow,
+        [WorkflowText { name: workflow.into(), file: "w.toml".into(), text: "name = \"w\"".into() }],
+        Body::from(r#"{"n":1.50}"#),
+        Origin::Cli,
+    );
     RunEntry::Began { spec: Arc::new(spec), unix_ms: 1_700_000_000_000 }
 }
 

@@ -80,18 +80,7 @@ fn engine(log: &Log, journal: Arc<dyn Journal>) -> Rig {
 
 pub fn wanted(text: &str) -> RunSpec {
     let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
-    RunSpec {
-        workflow: "w".into(),
-        sources: Arc::new([source]),
-        input: Body::from("{}"),
-        origin: Origin::Cli,
-        timeout: None,
-        set: vec![],
-        answers: vec![],
-        ask: false,
-        from: None,
-        env: Default::default(),
-    }
+    RunSpec::new("w", [source], Body::from("{}"), Origin::Cli)
 }
 
 pub fn id(number: u64) -> RunId {

@@ -65,18 +65,7 @@ fn plan(text: &str) -> Plan {
 /// Creates the journal of a run of a workflow.
 fn record(text: &str, input: &str, entries: Vec<RunEntry>) -> RunRecord {
     let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
-    let spec = RunSpec {
-        workflow: "w".into(),
-        sources: Arc::new([source]),
-        input: Body::from(input),
-        origin: Origin::Cli,
-        timeout: None,
-        set: vec![],
-        answers: vec![],
-        ask: false,
-        from: None,
-        env: Default::default(),
-    };
+    let spec = RunSpec::new("w", [source], Body::from(input), Origin::Cli);
     let began = RunEntry::Began { spec: Arc::new(spec), unix_ms: 1 };
     RunRecord { run: RunId::new(1, 1), entries: std::iter::once(began).chain(entries).collect() }
 }

@@ -36,6 +36,11 @@ pub fn find_tool(directory: &impl Directory, name: &str) -> Option<Target> {
     Some(Target { tool, repeatable: trusted && safe })
 }
 
+/// Returns the server that a tool would be called on, by the name that [`find_tool`] takes.
+pub fn server_of(directory: &impl Directory, name: &str) -> Option<String> {
+    find_tool(directory, name).map(|target| target.tool.server.to_string())
+}
+
 /// Returns whether `server` could offer the tool `name`, as far as known before it is connected. Names are never
 /// split: each server's own prefix is compared.
 pub fn may_offer(directory: &impl Directory, server: &ServerSpec, name: &str) -> bool {

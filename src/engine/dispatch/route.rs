@@ -8,13 +8,12 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind, Operation},
-        catalog::Hints,
         directory::Directory,
         id::{ServerId, ToolId},
         policy::{
-            EffectivePolicy, Policy,
-            route::{self, Candidate, Decision, Strategy},
-            verdict,
+            EffectivePolicy,
+            call_rules::{CallRules, Declared},
+            route::{self, Candidate, Decision},
         },
         server::Timeouts,
     },
@@ -76,20 +75,10 @@ impl RoutedCall {
                 (vec![0], decision)
             }
             Some(group) => {
-                let candidates: Vec<Candidate> = servers_of_target
-                    .iter()
-                    .map(|server| {
-                        let weight = group.members.iter().find(|m| m.server == server.spec.id).map_or(1, |m| m.weight);
-                        candidate(&registry, server, weight, &operation)
-                    })
-                    .collect();
-                let argument = match &group.strategy {
-                    Strategy::Sticky { argument } => operation.argument(argument),
-                    _ => None,
-                };
-                let choice = shared.next_choice(&group.id);
-                let mut order = route::rank(&group.strategy, &candidates, choice, &mut || shared.random(), argument.as_deref());
-                let mut decision = Decision::for_group(group, rule, &candidates, &order, argument.as_deref());
+                let candidates: Vec<Candidate> =
+                    servers_of_target.iter().map(|server| candidate(&registry, server, group.weight(&server.spec.id), &operation)).collect();
+                let turn = shared.next_choice(&group.id);
+                let (mut order, mut decision) = group.choose(rule, &operation, &candidates, (turn, &mut || shared.random()));
                 if order.is_empty() {
                     // Wait for a member that may still connect; otherwise the first one reports why it cannot.
                     let index = servers_of_target.iter().position(|server| pending(&registry, server)).unwrap_or(0);
@@ -105,17 +94,10 @@ impl RoutedCall {
             return Err(Failure::new(FailureKind::NotReady, format!("no member of the group {target} can take the call")));
         };
         let policy = first.guard.policy();
-        let treatment = match &operation {
-            Operation::Tool { .. } => rules.treatment(&exposed, &original_server, &policy),
-            _ => EffectivePolicy { policy: Policy::clone(&policy), ..EffectivePolicy::default() },
-        };
-        // The call may go to any of them, so all must allow it.
-        let (safe, reads_only) = servers
-            .iter()
-            .map(|server| safety(&registry, &operation, server, &treatment))
-            .fold((true, true), |(safe, reads_only), (server_safe, server_reads_only)| {
-                (safe && server_safe, reads_only && server_reads_only)
-            });
+        // The call may go to any of them.
+        let declared: Vec<Declared> = servers.iter().map(|server| declared(&registry, &operation, server)).collect();
+        let call = (&operation, exposed.as_str(), &original_server);
+        let CallRules { treatment, safe, reads_only, .. } = CallRules::new(rules, call, &policy, &declared);
         Ok(RoutedCall { operation, exposed, safe, reads_only, servers, treatment, decision: decision.map(Arc::new) })
     }
 
@@ -133,24 +115,16 @@ impl RoutedCall {
     }
 }
 
-/// Returns whether a call may be repeated, and whether it only reads.
-fn safety(registry: &Known, operation: &Operation, server: &ServerHandle, treatment: &EffectivePolicy) -> (bool, bool) {
-    match operation {
+/// Returns what a server declares of a tool.
+fn declared(registry: &Known, operation: &Operation, server: &ServerHandle) -> Declared {
+    let hints = match operation {
         Operation::Tool { tool, .. } => {
             let id = ToolId::new(server.spec.id.clone(), tool.name.clone());
-            let hints = registry.tool(&id).map(|tool| tool.hints).unwrap_or_default();
-            let keyed = treatment.idempotency_key.is_some();
-            let trusted = server.spec.trusted;
-            (verdict::is_safe_to_retry(hints, trusted, treatment.safe, keyed), reads_only(hints, trusted))
+            registry.tool(&id).map(|tool| tool.hints)
         }
-        // Read-only by the specification.
-        Operation::Resource { .. } | Operation::Prompt { .. } | Operation::Complete { .. } => (true, true),
-        Operation::Raw { .. } => (false, false),
-    }
-}
-
-fn reads_only(hints: Hints, trusted: bool) -> bool {
-    trusted && hints.read_only == Some(true)
+        _ => None,
+    };
+    Declared { hints: hints.unwrap_or_default(), trusted: server.spec.trusted }
 }
 
 fn pending(registry: &Known, server: &ServerHandle) -> bool {
