@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod id;
 pub mod in_doubt;
 pub mod journal;
+pub mod json;
 pub mod masked;
 pub mod nesting;
 pub mod policy;

@@ -9,7 +9,7 @@ use crate::domain::{
     argument_history::public,
     body::Body,
     call::Operation,
-    form::json::escape,
+    json::escape,
     read_model::ConsoleState,
     secret::{
         Secret,

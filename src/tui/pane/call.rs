@@ -17,8 +17,8 @@ use crate::{
         body::Body,
         call::Operation,
         catalog::{ConfirmPolicy, Hints},
-        form::{Json, json::pretty},
         id::{CallId, ServerId, ToolId},
+        json::{Json, pretty},
         read_model::ConsoleState,
     },
     tui::{
