@@ -37,3 +37,5 @@ pub mod workflow;
 
 #[cfg(test)]
 mod read_model_tests;
+#[cfg(test)]
+pub(crate) mod test_entries;
