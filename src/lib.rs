@@ -18,7 +18,7 @@
 //!
 //! | folder | owns | may name |
 //! |---|---|---|
-//! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, the read model of events ([`domain::read_model`]), forms from schemas | itself |
+//! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, JSON as text ([`domain::json`]), the read model of events ([`domain::read_model`]), forms from schemas | itself |
 //! | [`engine`] | event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
 //! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |

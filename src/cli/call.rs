@@ -25,6 +25,7 @@ use crate::domain::{
     directory::Directory,
     event::Settled,
     id::{CallId, ServerId, ToolId},
+    json::indent,
     policy::call_event::{CallEvent, CallTrace},
     read_model::{ConsoleState, ServerView},
     schema::TooDear,
@@ -283,7 +284,7 @@ async fn confirm(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &
     };
     let notes = |session: &mut Session<'_>| {
         session.printer.note(&format!("{name} of {} ({}) would be called with", tool.server, listed.hints.words()));
-        session.printer.note_text(&super::json::escape_hidden(&super::json::pretty(&arguments.text())));
+        session.printer.note_text(&super::json::escape_hidden(&indent(&arguments.text())));
     };
     match ask_yes(session, "Call it? [y/N]", notes).await? {
         Some(true) => Ok(()),
@@ -413,7 +414,7 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
             for block in blocks(operation, result) {
                 match block {
                     Block::Text(text) => printer.note_text(&text),
-                    Block::Json(text) => printer.note_text(&super::json::escape_hidden(&super::json::pretty(&text))),
+                    Block::Json(text) => printer.note_text(&super::json::escape_hidden(&indent(&text))),
                     Block::Binary { label, .. } => printer.note(&label),
                 }
             }

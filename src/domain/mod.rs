@@ -18,6 +18,7 @@ pub mod fuzzing;
 pub mod id;
 pub mod in_doubt;
 pub mod journal;
+pub mod json;
 pub mod masked;
 pub mod nesting;
 pub mod policy;
@@ -37,3 +38,5 @@ pub mod workflow;
 
 #[cfg(test)]
 mod read_model_tests;
+#[cfg(test)]
+pub(crate) mod test_entries;

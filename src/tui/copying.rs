@@ -10,7 +10,7 @@ use crate::domain::{
     body::Body,
     call::Operation,
     directory::Directory,
-    form::json::escape,
+    json::escape,
     read_model::ConsoleState,
     secret::{
         Secret,

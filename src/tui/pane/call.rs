@@ -18,8 +18,8 @@ use crate::{
         call::Operation,
         catalog::{ConfirmPolicy, Hints},
         directory::Directory,
-        form::{Json, json::pretty},
         id::{CallId, ServerId, ToolId},
+        json::{Json, pretty},
         read_model::ConsoleState,
     },
     tui::{

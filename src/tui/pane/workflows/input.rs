@@ -8,7 +8,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::{
         body::Body,
-        form::{Json, json::pretty},
+        json::{Json, pretty},
         workflow::plan::Plan,
     },
     tui::{
