@@ -5,7 +5,7 @@
 //! term negates it, and any other word is searched in names, outcomes, the first bytes of arguments, errors
 //! and messages. Pure; matching is case-insensitive.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use crate::domain::call::{FailureKind, Origin};
 
@@ -95,20 +95,6 @@ pub const LANGUAGE: [(&str, &str); 10] = [
 ];
 
 const FIELDS: [&str; 6] = ["server", "tool", "outcome", "origin", "kind", "run"];
-const ORIGINS: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
-const FAILURES: [(&str, FailureKind); 11] = [
-    ("not-ready", FailureKind::NotReady),
-    ("unknown-server", FailureKind::UnknownServer),
-    ("unknown-tool", FailureKind::UnknownTool),
-    ("invalid-arguments", FailureKind::InvalidArguments),
-    ("transport", FailureKind::Transport),
-    ("timeout", FailureKind::Timeout),
-    ("protocol", FailureKind::Protocol),
-    ("exited", FailureKind::Exited),
-    ("too-large", FailureKind::TooLarge),
-    ("unauthorized", FailureKind::Unauthorized),
-    ("refused", FailureKind::Refused),
-];
 const OUTCOMES: [(&str, OutcomeClass); 7] = [
     ("failed", OutcomeClass::Failed),
     ("ok", OutcomeClass::Is(CallState::Ok)),
@@ -119,8 +105,15 @@ const OUTCOMES: [(&str, OutcomeClass); 7] = [
     ("queued", OutcomeClass::Is(CallState::Queued)),
 ];
 
-fn outcomes() -> impl Iterator<Item = (&'static str, OutcomeClass)> {
-    OUTCOMES.into_iter().chain(FAILURES.into_iter().map(|(word, kind)| (word, OutcomeClass::Is(CallState::Failed(kind)))))
+/// Returns the words of `outcome:` with their classes: those of [`OUTCOMES`], then one for each kind of failure.
+fn outcomes() -> impl Iterator<Item = (Cow<'static, str>, OutcomeClass)> {
+    let failures = FailureKind::ALL.into_iter().map(|kind| (failure_word(kind).into(), OutcomeClass::Is(CallState::Failed(kind))));
+    OUTCOMES.into_iter().map(|(word, which)| (Cow::from(word), which)).chain(failures)
+}
+
+/// Returns the word of a kind of failure: the key of its JSON with hyphens.
+fn failure_word(kind: FailureKind) -> String {
+    kind.key().replace('_', "-")
 }
 
 impl Filter {
@@ -214,7 +207,9 @@ fn test(word: &str) -> Result<Test, String> {
         "outcome" => {
             values_of(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
         }
-        "origin" => values_of(&values, |v| ORIGINS.into_iter().find(|o| o.word() == v), ORIGINS.iter().map(|o| o.word())).map(Test::Origin),
+        "origin" => {
+            values_of(&values, |v| Origin::ALL.into_iter().find(|o| o.word() == v), Origin::ALL.iter().map(|o| o.word())).map(Test::Origin)
+        }
         "kind" => {
             values_of(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind)
         }
@@ -222,9 +217,13 @@ fn test(word: &str) -> Result<Test, String> {
     }
 }
 
-fn values_of<T>(values: &[String], find: impl Fn(&str) -> Option<T>, known: impl Iterator<Item = &'static str>) -> Result<Vec<T>, String> {
+fn values_of<T, W: Into<Cow<'static, str>>>(
+    values: &[String],
+    find: impl Fn(&str) -> Option<T>,
+    known: impl Iterator<Item = W>,
+) -> Result<Vec<T>, String> {
     let found = values.iter().map(|v| find(v).ok_or(v)).collect::<Result<Vec<T>, &String>>();
-    found.map_err(|bad| format!("{bad} must be one of {}", known.collect::<Vec<_>>().join(", ")))
+    found.map_err(|bad| format!("{bad} must be one of {}", known.map(Into::into).collect::<Vec<Cow<str>>>().join(", ")))
 }
 
 enum Measure {
@@ -266,10 +265,10 @@ impl fmt::Display for Term {
             Test::Tool(values) => write!(f, "tool:{}", values.join("|")),
             Test::Run(values) => write!(f, "run:{}", values.join("|")),
             Test::Outcome(values) => {
-                write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or("", |(word, _)| word)))
+                write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or_else(Cow::default, |(word, _)| word)))
             }
-            Test::Origin(values) => write!(f, "origin:{}", join(values, |v| v.word())),
-            Test::Kind(values) => write!(f, "kind:{}", join(values, |v| v.word())),
+            Test::Origin(values) => write!(f, "origin:{}", join(values, |v| v.word().into())),
+            Test::Kind(values) => write!(f, "kind:{}", join(values, |v| v.word().into())),
             Test::Longer(us) => write!(f, ">{}", time_words(*us)),
             Test::Shorter(us) => write!(f, "<{}", time_words(*us)),
             Test::Bigger(bytes) => write!(f, ">{}", size_words(*bytes)),
@@ -290,7 +289,7 @@ fn needs_no_quotes(text: &str) -> bool {
     !text.is_empty() && !text.starts_with(['"', '!']) && !text.contains(char::is_whitespace)
 }
 
-fn join<T>(values: &[T], word: impl Fn(&T) -> &'static str) -> String {
+fn join<T>(values: &[T], word: impl Fn(&T) -> Cow<'static, str>) -> String {
     values.iter().map(word).collect::<Vec<_>>().join("|")
 }
 
@@ -327,8 +326,8 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
         "server" => rows.names().iter().map(|n| n.server.to_string()).collect(),
         "tool" => rows.names().iter().map(|n| n.tool.to_string()).collect(),
         "run" => rows.workflows().flat_map(|(run, name)| [name.to_string(), run.short()]).collect(),
-        "outcome" => outcomes().map(|(word, _)| word.to_owned()).collect(),
-        "origin" => ORIGINS.iter().map(|o| o.word().to_owned()).collect(),
+        "outcome" => outcomes().map(|(word, _)| word.into_owned()).collect(),
+        "origin" => Origin::ALL.iter().map(|o| o.word().to_owned()).collect(),
         "kind" => RowKind::ALL.iter().map(|k| k.word().to_owned()).collect(),
         _ => return vec![],
     };
