@@ -19,6 +19,7 @@ pub mod in_doubt;
 pub mod journal;
 pub mod masked;
 pub mod nesting;
+pub mod plural;
 pub mod policy;
 pub mod read_model;
 pub mod read_model_runs;

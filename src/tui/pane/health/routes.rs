@@ -9,6 +9,7 @@ use ratatui::{
 use crate::{
     domain::{
         id::{CallId, ServerId},
+        plural::counted,
         policy::route::{Group, Strategy},
         read_model::ConsoleState,
         time::short,
@@ -113,10 +114,6 @@ impl Routes {
             }
         }
     }
-}
-
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn rows(ctx: DrawContext, wide: u16) -> Vec<RouteRow> {
