@@ -14,6 +14,7 @@ pub mod form;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod glob;
 pub mod id;
 pub mod in_doubt;
 pub mod journal;

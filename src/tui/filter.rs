@@ -1,13 +1,16 @@
 //! The filter language of the traffic view: `server:db outcome:failed tool:create* >500ms !origin:demo text`.
 //!
-//! All terms must match. `field:value` tests a field (`a|b` is either, `*` any characters, otherwise a part of
-//! the name is enough), `>500ms` and `<2s` the duration, `>10kB` the larger of the two sizes, `!` before a
+//! All terms must match. `field:value` tests a field (`a|b` is either, `*` any characters, `?` one; without
+//! them a part of the name is enough), `>500ms` and `<2s` the duration, `>10kB` the larger of the two sizes, `!` before a
 //! term negates it, and any other word is searched in names, outcomes, the first bytes of arguments, errors
 //! and messages. Pure; matching is case-insensitive.
 
 use std::{borrow::Cow, fmt};
 
-use crate::domain::call::{FailureKind, Origin};
+use crate::domain::{
+    call::{FailureKind, Origin},
+    glob::matches_or_contains,
+};
 
 use super::rows::{CallState, Row, RowId, RowKind, Rows};
 
@@ -372,8 +375,8 @@ impl Matcher {
             let name = &rows.names()[self.names.len()];
             let (server, tool) = (name.server.to_lowercase(), name.tool.to_lowercase());
             let hits = self.filter.terms.iter().map(|term| match &term.test {
-                Test::Server(patterns) => patterns.iter().any(|p| matches_pattern(p, &server)),
-                Test::Tool(patterns) => patterns.iter().any(|p| matches_pattern(p, &tool)),
+                Test::Server(patterns) => patterns.iter().any(|p| matches_or_contains(p, &server)),
+                Test::Tool(patterns) => patterns.iter().any(|p| matches_or_contains(p, &tool)),
                 Test::Text(text) => server.contains(text) || tool.contains(text) || format!("{server}_{tool}").contains(text),
                 _ => false,
             });
@@ -401,9 +404,12 @@ fn test_matches(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
         Test::Run(patterns) => rows.step_of(row).is_some_and(|step| {
             let name = rows.workflow(step.run).map(|name| name.to_lowercase()).unwrap_or_default();
             let (short, path) = (step.run.short(), step.step.to_lowercase());
-            patterns
-                .iter()
-                .any(|p| matches_pattern(p, &name) || matches_pattern(p, &short) || matches_pattern(p, &path) || *p == step.run.to_string())
+            patterns.iter().any(|p| {
+                matches_or_contains(p, &name)
+                    || matches_or_contains(p, &short)
+                    || matches_or_contains(p, &path)
+                    || *p == step.run.to_string()
+            })
         }),
         Test::Longer(us) => ended(row) && u64::from(row.took_us) > *us,
         Test::Shorter(us) => ended(row) && u64::from(row.took_us) < *us,
@@ -420,24 +426,6 @@ fn test_matches(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
 /// Returns whether the row is a call that ended: only those have a duration.
 fn ended(row: &Row) -> bool {
     !row.state.pending() && row.state != CallState::None
-}
-
-/// Returns whether a lower-case pattern matches a lower-case name.
-fn matches_pattern(pattern: &str, name: &str) -> bool {
-    if !pattern.contains('*') {
-        return name.contains(pattern);
-    }
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let pieces: Vec<&str> = pieces.collect();
-    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
-    for piece in middle {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]
