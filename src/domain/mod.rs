@@ -9,6 +9,7 @@ pub mod body;
 pub mod bounds;
 pub mod call;
 pub mod catalog;
+pub mod document;
 pub mod event;
 pub mod form;
 pub mod frame;
