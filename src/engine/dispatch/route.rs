@@ -75,8 +75,10 @@ impl RoutedCall {
                 (vec![0], decision)
             }
             Some(group) => {
-                let candidates: Vec<Candidate> =
-                    servers_of_target.iter().map(|server| candidate(&registry, server, group.weight(&server.spec.id), &operation)).collect();
+                let candidates: Vec<Candidate> = servers_of_target
+                    .iter()
+                    .map(|server| candidate(&registry, server, group.weight(&server.spec.id), &operation))
+                    .collect();
                 let turn = shared.next_choice(&group.id);
                 let (mut order, mut decision) = group.choose(rule, &operation, &candidates, (turn, &mut || shared.random()));
                 if order.is_empty() {
