@@ -53,5 +53,6 @@ pub mod files;
 #[cfg(test)]
 mod generated_docs;
 pub mod mcp;
+pub mod state;
 pub mod store;
 pub mod tui;

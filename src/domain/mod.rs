@@ -25,10 +25,9 @@ pub mod masked;
 pub mod nesting;
 pub mod plural;
 pub mod policy;
-pub mod read_model;
-pub mod read_model_runs;
 pub mod recorded;
 pub mod restart;
+pub mod retention;
 pub mod run;
 pub mod schema;
 pub mod secret;
@@ -39,7 +38,5 @@ pub mod text;
 pub mod time;
 pub mod workflow;
 
-#[cfg(test)]
-mod read_model_tests;
 #[cfg(test)]
 pub(crate) mod test_entries;
