@@ -27,7 +27,7 @@ use serde_json::json;
 use support::report::{self, Of, Series};
 use switchboard::{
     cache::Memory,
-    domain::retention::Retention,
+    control::{Control, LocalControl},
     domain::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Origin},
@@ -35,12 +35,12 @@ use switchboard::{
         event::Settled,
         id::{ServerId, ToolId},
         policy::{CacheMode, Rules, ToolRule, pattern::Pattern},
+        retention::Retention,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
     },
     engine::{
-        Engine, EngineOptions,
-        control::Control,
+        EngineOptions,
         ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
 };
@@ -179,10 +179,10 @@ impl Connector for Connect {
     }
 }
 
-fn engine(connect: Connect, servers: usize, change: impl Fn(&mut ServerSpec)) -> Arc<Engine> {
+fn engine(connect: Connect, servers: usize, change: impl Fn(&mut ServerSpec)) -> Arc<LocalControl> {
     let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
-    let options = EngineOptions { epoch, separator: "_".into(), retention: Retention::default(), seed: Some(1) };
-    let engine = Engine::new(options, Arc::new(connect));
+    let options = EngineOptions { epoch, separator: "_".into(), seed: Some(1) };
+    let engine = LocalControl::new(options, Retention::default(), Arc::new(connect));
     let specs = (0..servers).map(|n| {
         let launch = Transport::Http { url: "http://in.memory".into(), headers: vec![], socket: None };
         let mut spec = ServerSpec::new(format!("s{n}").as_str(), launch);
@@ -251,13 +251,13 @@ async fn overhead() {
 }
 
 /// Somebody who watches every event, and looks as often as the console does.
-fn watched(engine: &Engine) -> tokio::task::JoinHandle<()> {
+fn watched(engine: &LocalControl) -> tokio::task::JoinHandle<()> {
     let (mut read_model, mut tail) = engine.watch();
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(33)).await;
             while let Some(event) = tail.try_next().expect("one call at a time is not a flood") {
-                read_model.apply(&event);
+                Arc::make_mut(&mut read_model).apply(&event);
             }
         }
     })
@@ -315,17 +315,17 @@ async fn others(bad: Way) -> Series {
     Series::of(&all)
 }
 
-async fn ready(engine: &Engine) {
+async fn ready(engine: &LocalControl) {
     let (mut read_model, mut tail) = engine.watch();
     while !read_model.servers.iter().all(|server| server.phase.usable()) {
         match tail.next().await {
-            Ok(Some(event)) => read_model.apply(&event),
+            Ok(Some(event)) => Arc::make_mut(&mut read_model).apply(&event),
             _ => (read_model, tail) = engine.watch(),
         }
     }
 }
 
-async fn call(engine: &Engine, server: &str, n: usize) -> Arc<Settled> {
+async fn call(engine: &LocalControl, server: &str, n: usize) -> Arc<Settled> {
     let arguments = format!("{{\"n\":{n}}}");
     let (_, end) = engine.call(CallSpec::tool(ToolId::new(ServerId::from(server), "echo"), arguments, Origin::Cli));
     end.await.expect("the engine lives")

@@ -24,7 +24,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use serde_json::json;
 use support::report::{self, Of, Series};
 use switchboard::{
-    domain::retention::Retention,
+    control::{Lagged, Tail, TailSender},
     domain::{
         body::Body,
         call::{CallSpec, Operation, Origin, Outcome, Timings},
@@ -32,10 +32,10 @@ use switchboard::{
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{CallId, ServerId, ToolId},
+        retention::Retention,
         server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
     },
-    engine::control::{Lagged, Tail, TailSender},
     state::ConsoleState,
     tui::{
         Startup, draw,

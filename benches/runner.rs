@@ -26,19 +26,19 @@ use std::{
 use async_trait::async_trait;
 use support::report::{self, Of, Series};
 use switchboard::{
-    domain::retention::Retention,
+    control::{Command, Control, LocalControl},
     domain::{
         body::Body,
         call::{CallSpec, Failure, Origin},
         catalog::RawLists,
         id::{ServerId, ToolId},
+        retention::Retention,
         run::{RunId, RunOutcome, RunSpec, WorkflowText},
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
     },
     engine::{
-        Engine, EngineOptions,
-        control::{Command, Control},
+        EngineOptions,
         ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
     state::ConsoleState,
@@ -65,28 +65,23 @@ fn main() -> std::process::ExitCode {
 }
 
 fn options() -> EngineOptions {
-    EngineOptions {
-        epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
-        separator: "_".into(),
-        retention: Retention::default(),
-        seed: Some(1),
-    }
+    EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), seed: Some(1) }
 }
 
-async fn connected(engine: &Engine) {
+async fn connected(engine: &LocalControl) {
     engine.apply(vec![ServerSpec::new("s", Transport::Http { url: "http://bench.invalid".into(), headers: vec![], socket: None })]);
     let (mut read_model, mut tail) = engine.watch();
     while !read_model.servers.iter().all(|server| server.phase.usable()) {
         let event = tail.next().await.expect("no flood").expect("the engine lives");
-        read_model.apply(&event);
+        Arc::make_mut(&mut read_model).apply(&event);
     }
 }
 
 /// Returns an engine with a journal, and the folder of the journal.
-fn journaled(retention: Retention) -> (Arc<Engine>, tempfile::TempDir) {
+fn journaled(retention: Retention) -> (Arc<LocalControl>, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(&folder.path().join("runs.sqlite"), 0).expect("a store");
-    (Engine::journaled(EngineOptions { retention, ..options() }, Arc::new(Prompt), Arc::new(store)), folder)
+    (LocalControl::journaled(options(), retention, Arc::new(Prompt), Arc::new(store)), folder)
 }
 
 /// Runs one loop, journal and all, and tells the kernel's count of what it took.
@@ -141,7 +136,7 @@ async fn measure() {
         added(&kept, &format!("{name}, with a journal"), text).await;
     }
     kept.shutdown().await;
-    let engine = Engine::new(options(), Arc::new(Prompt));
+    let engine = LocalControl::new(options(), Retention::default(), Arc::new(Prompt));
     connected(&engine).await;
     for (name, text) in &flows {
         added(&engine, &format!("{name}, without a journal"), text).await;
@@ -150,7 +145,7 @@ async fn measure() {
 }
 
 /// What a run takes longer than the calls that it makes, for each of them. By turns, so that the machine's moods hit both.
-async fn added(engine: &Arc<Engine>, name: &str, text: &str) {
+async fn added(engine: &Arc<LocalControl>, name: &str, text: &str) {
     let (watcher, seen) = watched(engine);
     let (mut bare, mut run, mut more) = (vec![], vec![], vec![]);
     for round in 0..ROUNDS + 5 {
@@ -181,7 +176,7 @@ fn a_step(took: Duration) -> f64 {
 }
 
 /// Somebody who watches every event, and looks as often as the console does: neither the calls nor the runs wake him.
-fn watched(engine: &Arc<Engine>) -> (tokio::task::JoinHandle<()>, Arc<Mutex<ConsoleState>>) {
+fn watched(engine: &Arc<LocalControl>) -> (tokio::task::JoinHandle<()>, Arc<Mutex<Arc<ConsoleState>>>) {
     let (read_model, mut tail) = engine.watch();
     let read_model = Arc::new(Mutex::new(read_model));
     let (seen, engine) = (read_model.clone(), engine.clone());
@@ -191,7 +186,7 @@ fn watched(engine: &Arc<Engine>) -> (tokio::task::JoinHandle<()>, Arc<Mutex<Cons
             let mut read_model = read_model.lock().expect("no panic");
             loop {
                 match tail.try_next() {
-                    Ok(Some(event)) => read_model.apply(&event),
+                    Ok(Some(event)) => Arc::make_mut(&mut read_model).apply(&event),
                     Ok(None) => break,
                     Err(_) => (*read_model, tail) = engine.watch(),
                 }
@@ -202,7 +197,7 @@ fn watched(engine: &Arc<Engine>) -> (tokio::task::JoinHandle<()>, Arc<Mutex<Cons
 }
 
 /// The calls alone, one after another, made and awaited like the runner does.
-async fn calls(engine: &Arc<Engine>) -> Duration {
+async fn calls(engine: &Arc<LocalControl>) -> Duration {
     let began = Instant::now();
     for n in 0..STEPS {
         let arguments = Body::from(format!("{{\"n\":{n},\"of\":\"x\"}}"));
@@ -213,7 +208,7 @@ async fn calls(engine: &Arc<Engine>) -> Duration {
 }
 
 /// A run from its first step to its end, by its own report: reading the file and checking it is measured elsewhere.
-async fn observer(engine: &Engine, seen: &Mutex<ConsoleState>, run: RunId, text: &str) -> Duration {
+async fn observer(engine: &LocalControl, seen: &Mutex<Arc<ConsoleState>>, run: RunId, text: &str) -> Duration {
     let spec = RunSpec::new(
         "bench",
         [WorkflowText { name: "bench".into(), file: "bench.toml".into(), text: text.into() }],

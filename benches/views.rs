@@ -26,13 +26,13 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect};
 use serde_json::json;
 use switchboard::{
-    domain::retention::Retention,
     domain::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Origin, Outcome, Timings},
         catalog::{ConfirmPolicy, RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId, ToolId},
+        retention::Retention,
         server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
     },

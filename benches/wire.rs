@@ -18,19 +18,17 @@ use support::{
     server,
 };
 use switchboard::{
-    domain::retention::Retention,
+    control::{Control, LocalControl, Tail},
     domain::{
         call::{CallSpec, Origin},
         event::{EventKind, Settled},
         id::{ServerId, ToolId},
+        retention::Retention,
         secret::Secret,
         server::{ServerSpec, Transport},
         time::Epoch,
     },
-    engine::{
-        Engine, EngineOptions,
-        control::{Control, Tail},
-    },
+    engine::EngineOptions,
     mcp::Connections,
 };
 
@@ -48,13 +46,8 @@ async fn measure() {
     let words = server::words("plain");
     let args = words[1..].iter().map(|word| Secret::literal(word.as_str())).collect();
     let launch = Transport::Stdio { command: words[0].clone(), args, env: vec![], inherit_env: false, cwd: None };
-    let options = EngineOptions {
-        epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
-        separator: "_".into(),
-        retention: Retention::default(),
-        seed: None,
-    };
-    let engine = Engine::new(options, Arc::new(Connections::new(None)));
+    let options = EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), seed: None };
+    let engine = LocalControl::new(options, Retention::default(), Arc::new(Connections::new(None)));
     engine.apply(vec![ServerSpec::new("s", launch)]);
     ready(&engine).await;
     let (mut pipe, _) = Pipe::start(&words);
@@ -89,17 +82,17 @@ async fn measure() {
     engine.shutdown().await;
 }
 
-async fn ready(engine: &Engine) {
+async fn ready(engine: &LocalControl) {
     let (mut read_model, mut tail) = engine.watch();
     while !read_model.servers.iter().all(|server| server.phase.usable()) {
         match tail.next().await {
-            Ok(Some(event)) => read_model.apply(&event),
+            Ok(Some(event)) => Arc::make_mut(&mut read_model).apply(&event),
             _ => (read_model, tail) = engine.watch(),
         }
     }
 }
 
-async fn call(engine: &Engine, tail: &mut Tail, tool: &str) -> Arc<Settled> {
+async fn call(engine: &LocalControl, tail: &mut Tail, tool: &str) -> Arc<Settled> {
     let id = engine.submit(CallSpec::tool(ToolId::new(ServerId::from("s"), tool), "{}", Origin::Cli));
     loop {
         let event = tail.next().await.expect("one call at a time is not a flood").expect("the engine lives");

@@ -2,14 +2,16 @@
 //!
 //! # Architecture
 //! Two faces (console and headless commands) over one engine. A face uses the engine through one trait,
-//! [`engine::control::Control`]; the engine uses adapters through [`engine::ports`].
+//! [`control::Control`]; the engine uses adapters through [`engine::ports`].
 //!
 //! ```text
 //!    tui (console)        cli (headless)
 //!          \                 /
 //!       Control: submit, command, watch = snapshot + event tail
-//!                   |
-//!                engine   one supervisor a server; dispatch = the life of one call; bus = event log
+//!             |          \
+//!             |         state   read model: the projection of events that faces show
+//!             |
+//!           engine   registry of servers; one supervisor a server; dispatch = the life of one call; bus = event log
 //!                   |
 //!     mcp      store      config      demo   (adapters)
 //!        \        |          |        /
@@ -18,8 +20,11 @@
 //!
 //! | folder | owns | may name |
 //! |---|---|---|
-//! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, JSON as text ([`domain::json`]), the read model of events ([`domain::read_model`]), forms from schemas | itself |
-//! | [`engine`] | event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
+//! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, JSON as text ([`domain::json`]), forms from schemas | itself |
+//! | [`state`] | the read model: a projection of events, for faces | `domain` |
+//! | [`engine`] | registry of servers, event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
+//! | [`control`] | the interface between faces and engine | `domain`, `engine`, `state` |
+//! | [`rehearsal`] | workflow tests: runs without servers | `domain`, `engine`, `control` |
 //! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports`, `executable` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats, variables, approvals, live reload | `domain`, `files` |
@@ -27,8 +32,8 @@
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
 //! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
-//! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `engine::control`, `executable`, `files` |
-//! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `engine::control`, `files` |
+//! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `control`, `executable`, `files` |
+//! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `control`, `files` |
 //! | [`app`] | the composition root: chooses a face and assembles the program | everything |
 //!
 //! `tests/architecture.rs` checks these rules.
@@ -37,7 +42,6 @@
 //! - The client side of MCP is our own code instead of an SDK over our transports: every byte must be visible, every
 //!   fault attributed to the call that it affected, and results preserved exactly. The demo servers use the official Rust
 //!   SDK, so that two independent implementations check each other. See [`mcp`].
-//! - The read model is in the domain, so that the engine's snapshot and every face's view are the same code.
 //! - `unsafe` code is in two places: the start of servers (`mcp/spawn.rs`) and two settings of the allocator
 //!   (`app/allocator.rs`).
 
@@ -45,6 +49,7 @@ pub mod app;
 pub mod cache;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod domain;
 pub mod engine;
@@ -53,6 +58,7 @@ pub mod files;
 #[cfg(test)]
 mod generated_docs;
 pub mod mcp;
+pub mod rehearsal;
 pub mod state;
 pub mod store;
 pub mod tui;

@@ -20,13 +20,13 @@ use super::{
 use crate::{
     cli::{self, Options, exit, overrides, print::Io},
     config::{self, ConfigError, FoundImport, LoadOptions, Loaded, PendingApproval, Reload},
+    control::{Control, LocalControl},
     demo::{self, Demo},
     domain::{
         call::{Failure, FailureKind},
         event::{Notice, NoticeLevel},
         server::ServerSpec,
     },
-    engine::{Engine, control::Control},
     mcp::{Connections, reaper::Reaper},
     store::Store,
     tui::{
@@ -223,7 +223,7 @@ struct Faces {
 async fn follow(
     setup: Setup,
     loaded: Loaded,
-    engine: Arc<Engine>,
+    engine: Arc<LocalControl>,
     Faces { mut wanted, updates, mut library }: Faces,
     mut found: Vec<FoundImport>,
     demo: Arc<Mutex<Option<Demo>>>,
@@ -371,14 +371,14 @@ fn servers_now(setup: &Setup, loaded: &Loaded, demo: Option<&Demo>, extra: &[Ser
 }
 
 /// Applies the configured rules and publishes the errors.
-fn put_in_force(engine: &Engine, loaded: &Loaded, demo: bool, before: Option<&Loaded>) {
+fn put_in_force(engine: &LocalControl, loaded: &Loaded, demo: bool, before: Option<&Loaded>) {
     if let Err(why) = setup::put_in_force(engine, Setup::rules(loaded, demo), before.map(|before| &before.rules.cache)) {
         engine.notice(Notice::new(NoticeLevel::Warn, why));
     }
 }
 
 /// Starts the demo's servers in addition to the running ones; returns their specifications.
-fn start_demo(engine: &Engine, slot: &Mutex<Option<Demo>>) -> Result<Vec<ServerSpec>, Vec<ConfigError>> {
+fn start_demo(engine: &LocalControl, slot: &Mutex<Option<Demo>>) -> Result<Vec<ServerSpec>, Vec<ConfigError>> {
     let trouble = |error: &dyn std::fmt::Display| vec![ConfigError::new(format!("the demo could not be set up: {error}"))];
     let Ok(mut slot) = slot.lock() else { return Ok(vec![]) };
     if slot.is_some() {
@@ -403,7 +403,7 @@ async fn next(reloads: &mut Option<mpsc::Receiver<Reload>>) -> Reload {
     std::future::pending().await
 }
 
-fn publish_errors(engine: &Engine, errors: &[ConfigError], level: NoticeLevel) {
+fn publish_errors(engine: &LocalControl, errors: &[ConfigError], level: NoticeLevel) {
     for error in errors {
         let text = error.to_string();
         let mut lines = text.lines().map(str::to_owned);
@@ -417,7 +417,7 @@ fn publish_errors(engine: &Engine, errors: &[ConfigError], level: NoticeLevel) {
 }
 
 /// Makes background calls to the demo's servers.
-async fn make_traffic(engine: Arc<Engine>) {
+async fn make_traffic(engine: Arc<LocalControl>) {
     let mut traffic = demo::plan(fastrand::u64(..));
     loop {
         let (pause, spec) = traffic.next();

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    control::{Control, Lagged, LocalControl},
     domain::{
         call::{CallSpec, Origin},
         directory::Directory,
@@ -14,10 +15,6 @@ use crate::{
         masked,
         secret::SecretRegistry,
         time::Stamp,
-    },
-    engine::{
-        Engine,
-        control::{Control, Lagged},
     },
     state::ConsoleState,
     store::Store,
@@ -35,7 +32,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts recording. Must be called within a runtime.
-    pub fn start(engine: &Arc<Engine>, store: Store) -> Recorder {
+    pub fn start(engine: &Arc<LocalControl>, store: Store) -> Recorder {
         let over = CancellationToken::new();
         let following = follow(engine.clone(), store.clone(), over.clone());
         Recorder { task: AbortOnDropHandle::new(tokio::spawn(following)), over, store }
@@ -67,7 +64,7 @@ impl Notes {
     }
 }
 
-async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
+async fn follow(engine: Arc<LocalControl>, store: Store, over: CancellationToken) {
     let notes = Notes { store, secrets: engine.secrets().clone() };
     let (mut read_model, mut tail) = engine.watch();
     let mut open = Open::new();
@@ -99,7 +96,7 @@ async fn follow(engine: Arc<Engine>, store: Store, over: CancellationToken) {
     }
 }
 
-fn apply(read_model: &mut ConsoleState, open: &mut Open, notes: &Notes, event: &Event) {
+fn apply(read_model: &mut Arc<ConsoleState>, open: &mut Open, notes: &Notes, event: &Event) {
     match &event.kind {
         EventKind::CallQueued { call, spec } if spec.origin != Origin::Demo => {
             open.insert(*call, (spec.clone(), read_model.call_name(&spec.operation), event.at));
@@ -110,7 +107,9 @@ fn apply(read_model: &mut ConsoleState, open: &mut Open, notes: &Notes, event: &
             }
         }
         // The snapshot is used for names only.
-        EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } => read_model.apply(event),
+        EventKind::ServerAdded { .. } | EventKind::ServerRemoved { .. } | EventKind::ServerListed { .. } => {
+            Arc::make_mut(read_model).apply(event)
+        }
         _ => {}
     }
 }

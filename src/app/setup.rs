@@ -9,6 +9,7 @@ use crate::{
     cache,
     cli::args::{Cli, Target},
     config::{self, ConfigError, LoadOptions, Loaded, Settings},
+    control::LocalControl,
     demo::Demo,
     domain::{
         ask::AskPolicy,
@@ -154,17 +155,17 @@ pub fn secrets(loaded: &Loaded) -> Vec<Secret> {
 }
 
 /// Returns an engine with the configured settings. Must be called within a runtime.
-pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
+pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<LocalControl> {
     engine_over(Arc::new(Connections::new(own_program())), loaded, demo, store)
 }
 
 /// Returns an engine over these connections.
-pub fn engine_over(connections: Arc<Connections>, loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<Engine> {
+pub fn engine_over(connections: Arc<Connections>, loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<LocalControl> {
     let journal: Arc<dyn Journal> = match store {
         Some(store) => Arc::new(store.clone()),
         None => Arc::new(NoJournal),
     };
-    let engine = Engine::journaled(engine_options(loaded, demo), connections, journal);
+    let engine = LocalControl::journaled(engine_options(loaded, demo), loaded.settings.retention, connections, journal);
     engine.secrets().learn(secrets(loaded));
     engine.set_wall_clock(Arc::new(|| u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()));
     engine
@@ -178,7 +179,7 @@ pub fn engine_options(loaded: &Loaded, demo: bool) -> EngineOptions {
     let epoch =
         Epoch { unix_ms: u64::try_from(now.timestamp_millis()).unwrap_or_default(), utc_offset_s: now.offset().fix().local_minus_utc() };
     let separator = if demo { Settings::default().separator } else { settings.separator.clone() };
-    EngineOptions { epoch, separator, retention: settings.retention, seed: None }
+    EngineOptions { epoch, separator, seed: None }
 }
 
 /// Applies rules, and opens their store of cached responses if it differs from `before`. Returns the error if responses are

@@ -37,7 +37,8 @@ use crate::{
             problem::Problem,
         },
     },
-    engine::{EngineOptions, rehearsal::rehearse},
+    engine::EngineOptions,
+    rehearsal::rehearse,
     store::Store,
 };
 

@@ -49,6 +49,7 @@ use self::{
     session::{Problem, Session, Signals, Stop},
 };
 use crate::{
+    control::Control,
     domain::{
         call::{Failure, FailureKind},
         policy::{breaker::BreakerOverride, fault::Fault},
@@ -56,7 +57,6 @@ use crate::{
         secret::SecretRegistry,
         workflow::library::WorkflowLibrary,
     },
-    engine::control::Control,
 };
 
 /// Flags of headless commands.

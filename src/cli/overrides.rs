@@ -2,8 +2,8 @@
 
 use super::{Options, session::unknown_server};
 use crate::{
+    control::Command,
     domain::{call::Failure, id::ServerId},
-    engine::control::Command,
     state::ConsoleState,
 };
 

@@ -10,6 +10,7 @@ use super::{
     test_support::{Fake, Ran, buffers, db, ran},
 };
 use crate::{
+    control::Command,
     domain::{
         body::Body,
         call::{Failure, FailureKind, Outcome},
@@ -27,7 +28,6 @@ use crate::{
         secret::Secret,
         time::Stamp,
     },
-    engine::control::Command,
 };
 
 /// Two databases of one kind, as servers `db` and `spare` and as the group `pool`.

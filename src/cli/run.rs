@@ -20,6 +20,7 @@ use super::{
     workflow_lookup,
 };
 use crate::{
+    control::Command,
     domain::{
         body::Body,
         call::{Failure, FailureKind, Origin},
@@ -37,7 +38,6 @@ use crate::{
             plan::Plan,
         },
     },
-    engine::control::Command,
     files,
 };
 

@@ -16,6 +16,7 @@ use super::{
     servers::last_failure,
 };
 use crate::{
+    control::{Command, Control, Lagged, Tail},
     domain::{
         ask::{Ask, AskPolicy, Question},
         body::Body,
@@ -28,7 +29,6 @@ use crate::{
         server::{ConnectFailure, Phase},
         time,
     },
-    engine::control::{Command, Control, Lagged, Tail},
     state::{ConsoleState, ServerView},
 };
 
@@ -148,7 +148,7 @@ pub struct Session<'a> {
     /// The engine.
     pub control: Arc<dyn Control>,
     /// The read model.
-    pub read_model: ConsoleState,
+    pub read_model: Arc<ConsoleState>,
     /// The options.
     pub options: &'a Options,
     /// The printer.
@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             next = self.tail.next() => match next {
                 Ok(Some(event)) => {
-                    self.read_model.apply(&event);
+                    Arc::make_mut(&mut self.read_model).apply(&event);
                     self.show(&event)?;
                     Ok(Wake::Event(event))
                 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Options, args::Headless, print::Io, session::Signals};
 use crate::{
-    domain::retention::Retention,
+    control::{Command, Control, Tail, TailSender},
     domain::{
         ask::AskEnd,
         body::Body,
@@ -21,11 +21,11 @@ use crate::{
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId},
+        retention::Retention,
         secret::Secret,
         server::{ConnectFailure, Era, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
     },
-    engine::control::{Command, Control, Tail, TailSender},
     state::ConsoleState,
 };
 
@@ -45,9 +45,9 @@ pub struct Fake {
 }
 
 impl Control for Fake {
-    fn watch(&self) -> (ConsoleState, Tail) {
+    fn watch(&self) -> (Arc<ConsoleState>, Tail) {
         let read_model = self.read_model.lock().unwrap();
-        (read_model.clone(), self.events.subscribe(read_model.seq))
+        (Arc::new(read_model.clone()), self.events.subscribe(read_model.seq))
     }
 
     fn submit(&self, spec: CallSpec) -> CallId {

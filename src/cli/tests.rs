@@ -10,6 +10,7 @@ use super::{
     session::{Signal, Signals},
     test_support::{Fake, Ran, db, failing, id, ran, ran_with},
 };
+use crate::control::Command;
 use crate::domain::{
     ask::{Answer, Ask, Question},
     body::Body,
@@ -21,7 +22,6 @@ use crate::domain::{
     server::{ConnectFailure, DegradedReason, Exit, ListingError, Phase, ServerSpec, Step, Transport},
     time::Stamp,
 };
-use crate::engine::control::Command;
 
 const QUERY: [&str; 3] = ["call", "db_query", "sql=select 1"];
 

@@ -8,14 +8,12 @@ use super::{
     policy,
     server::{self, RootsChoice},
 };
-use crate::{
-    domain::retention::Retention,
-    domain::{
-        ask::AskPolicy,
-        catalog::ConfirmPolicy,
-        policy::{PolicyPatch, PolicySetting},
-        server::{Limits, ServerSpec, Timeouts},
-    },
+use crate::domain::{
+    ask::AskPolicy,
+    catalog::ConfirmPolicy,
+    policy::{PolicyPatch, PolicySetting},
+    retention::Retention,
+    server::{Limits, ServerSpec, Timeouts},
 };
 
 /// Settings of the program.

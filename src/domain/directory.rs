@@ -124,3 +124,17 @@ pub trait Directory {
         NameTable::build(servers.chain(groups), separator)
     }
 }
+
+impl<D: Directory> Directory for Arc<D> {
+    fn entries(&self) -> impl Iterator<Item = ServerEntry<'_>> {
+        D::entries(self)
+    }
+
+    fn names(&self) -> &NameTable {
+        D::names(self)
+    }
+
+    fn rules(&self) -> &Rules {
+        D::rules(self)
+    }
+}

@@ -17,6 +17,15 @@ use super::{
     time::Stamp,
 };
 
+/// Receives all events of an engine in their order.
+pub trait EventSink: Send + Sync {
+    /// Takes an event. Called under the lock that orders events, so it only queues the event.
+    fn queue(&self, event: &Arc<Event>);
+
+    /// Works on the queued events, if there are enough. Called after the lock is released.
+    fn work(&self);
+}
+
 /// An event, numbered without gaps in publishing order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {

@@ -9,6 +9,7 @@ pub mod body;
 pub mod bounds;
 pub mod call;
 pub mod catalog;
+pub mod command;
 pub mod directory;
 pub mod document;
 pub mod event;

@@ -1,4 +1,4 @@
-//! The event bus: numbers events, applies them to the read model and delivers both to readers.
+//! The event bus: numbers events and delivers them to readers.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,18 +9,14 @@ use super::{
     ports::FrameDraft,
     tail::{Tail, TailSender},
 };
-use crate::{
-    domain::retention::Retention,
-    domain::{
-        bounds,
-        event::{Event, EventKind, Notice, NoticeLevel},
-        frame::Frame,
-        id::ServerId,
-        masked,
-        secret::SecretRegistry,
-        time::{Epoch, Stamp},
-    },
-    state::ConsoleState,
+use crate::domain::{
+    bounds,
+    event::{Event, EventKind, EventSink, Notice, NoticeLevel},
+    frame::Frame,
+    id::ServerId,
+    masked,
+    secret::SecretRegistry,
+    time::{Epoch, Stamp},
 };
 
 /// The engine's monotonic clock; the only code in the engine that reads the time.
@@ -48,26 +44,30 @@ pub struct Bus {
     clock: Clock,
     epoch: Epoch,
     wall: OnceLock<WallClock>,
-    inner: Mutex<Inner>,
+    numbers: Mutex<Numbers>,
     tail: TailSender,
+    sink: Arc<dyn EventSink>,
     /// The secrets that are masked in events.
     secrets: SecretRegistry,
 }
 
-struct Inner {
-    read_model: ConsoleState,
+/// The numbers of the last event and the last frame.
+#[derive(Default)]
+struct Numbers {
+    events: u64,
     frames: u64,
 }
 
 impl Bus {
     /// Creates an empty bus. `epoch` is the wall-clock time at its start.
-    pub fn new(epoch: Epoch, separator: &str, retention: Retention) -> Bus {
+    pub fn new(epoch: Epoch, sink: Arc<dyn EventSink>) -> Bus {
         Bus {
             clock: Clock::new(),
             epoch,
             wall: OnceLock::new(),
-            inner: Mutex::new(Inner { read_model: ConsoleState::new(epoch, separator, retention), frames: 0 }),
+            numbers: Mutex::default(),
             tail: TailSender::default(),
+            sink,
             secrets: SecretRegistry::default(),
         }
     }
@@ -102,14 +102,13 @@ impl Bus {
         self.wall.get().map_or(elapsed, |wall| wall().max(elapsed))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
-    }
-
-    fn push(&self, inner: &mut Inner, at: Stamp, kind: EventKind) {
-        let event = Arc::new(Event { seq: inner.read_model.seq + 1, at, kind });
-        inner.read_model.apply(&event);
+    fn push(&self, mut numbers: MutexGuard<'_, Numbers>, at: Stamp, kind: EventKind) {
+        numbers.events += 1;
+        let event = Arc::new(Event { seq: numbers.events, at, kind });
+        self.sink.queue(&event);
         self.tail.send(&event);
+        drop(numbers);
+        self.sink.work();
     }
 
     /// Publishes an event that happens now.
@@ -120,17 +119,17 @@ impl Bus {
     /// Publishes an event that happened at `at`.
     pub fn publish_at(&self, at: Stamp, mut kind: EventKind) {
         masked::event(&self.secrets.redactor(), &mut kind);
-        self.push(&mut self.lock(), at, kind);
+        self.push(self.numbers.lock(), at, kind);
     }
 
     /// Publishes a frame and returns its number. `cut` is the length of the full body if the draft holds only its beginning.
     pub fn frame(&self, server: &ServerId, draft: FrameDraft, cut: Option<u64>) -> u64 {
-        let mut inner = self.lock();
-        inner.frames += 1;
-        let seq = inner.frames;
+        let mut numbers = self.numbers.lock();
+        numbers.frames += 1;
+        let seq = numbers.frames;
         let FrameDraft { at, direction, kind, body, size, call, method, rpc_id, http } = draft;
         let frame = Frame { seq, at, server: server.clone(), direction, kind, body, cut, size, call, method, rpc_id, http };
-        self.push(&mut inner, at, EventKind::Frame { frame: Arc::new(frame) });
+        self.push(numbers, at, EventKind::Frame { frame: Arc::new(frame) });
         seq
     }
 
@@ -141,28 +140,27 @@ impl Bus {
         self.publish(EventKind::Notice { notice: Arc::new(Notice::new(level, text)) });
     }
 
-    /// Returns the current state and a tail of all later events.
-    pub fn watch(&self) -> (ConsoleState, Tail) {
-        let inner = self.lock();
-        let tail = self.tail.subscribe(inner.read_model.seq);
-        (inner.read_model.clone(), tail)
-    }
-
     /// Returns a tail of all later events.
     pub fn tail(&self) -> Tail {
-        let inner = self.lock();
-        self.tail.subscribe(inner.read_model.seq)
+        let numbers = self.numbers.lock();
+        self.tail.subscribe(numbers.events)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{control::Lagged, tail::MAX_EVENTS};
+
+    struct Nowhere;
+
+    impl EventSink for Nowhere {
+        fn queue(&self, _: &Arc<Event>) {}
+        fn work(&self) {}
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_wall_clock_counts_a_suspend_and_ignores_set_backs() {
-        let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, "_", Retention::default());
+        let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, Arc::new(Nowhere));
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         assert_eq!(bus.unix_ms(), 2_000);
         let wall = Arc::new(std::sync::atomic::AtomicU64::new(60_000));
@@ -171,27 +169,5 @@ mod tests {
         assert_eq!(bus.unix_ms(), 60_000, "a suspend of almost a minute");
         wall.store(5, std::sync::atomic::Ordering::SeqCst);
         assert_eq!(bus.unix_ms(), 2_000, "a set-back is ignored");
-    }
-
-    #[tokio::test]
-    async fn snapshot_and_tail_have_no_gap_and_no_duplicate() {
-        let bus = Bus::new(Epoch::default(), "_", Retention::default());
-        bus.notice(NoticeLevel::Info, "one");
-        let (read_model, mut tail) = bus.watch();
-        bus.notice(NoticeLevel::Info, "two");
-        assert_eq!(read_model.seq, 1);
-        assert_eq!(tail.next().await.unwrap().unwrap().seq, 2);
-        assert_eq!(tail.try_next(), Ok(None));
-    }
-
-    #[tokio::test]
-    async fn a_slow_reader_gets_lagged_and_can_watch_again() {
-        let bus = Bus::new(Epoch::default(), "_", Retention::default());
-        let (_, mut tail) = bus.watch();
-        for _ in 0..MAX_EVENTS + 5 {
-            bus.notice(NoticeLevel::Info, "x");
-        }
-        assert_eq!(tail.next().await, Err(Lagged { missed: 5 }));
-        assert_eq!(bus.watch().0.seq, MAX_EVENTS as u64 + 5);
     }
 }

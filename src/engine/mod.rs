@@ -1,11 +1,10 @@
 //! The engine: owns server connections, calls, workflow runs and the event bus. Depends on no terminal, HTTP listener or SQL.
 //!
-//! The composition root creates the [`Engine`]; faces use it through [`control::Control`] only.
+//! Faces use it through [`Control`](crate::control::Control) only.
 
 mod bus;
 mod checkers;
 mod connection_handler;
-pub mod control;
 mod deadline_pause;
 mod dispatch;
 mod guard;
@@ -13,13 +12,12 @@ mod inbox;
 mod limiter;
 pub mod ports;
 mod registry;
-pub mod rehearsal;
 mod result_kind;
 mod runner;
 mod running;
 mod shared;
 mod supervisor;
-mod tail;
+pub mod tail;
 mod task;
 
 use std::sync::{
@@ -34,30 +32,27 @@ use tokio_util::task::TaskTracker;
 pub use self::bus::WallClock;
 use self::{
     bus::Bus,
-    control::{Command, Control, Tail},
     dispatch::{Cancel, Dispatch},
     guard::TargetGuard,
     inbox::Inbox,
-    ports::{Connector, Journal, NoJournal, ResponseCache, SubscriptionChange},
+    ports::{Connector, Journal, ResponseCache, SubscriptionChange},
     registry::Registry,
     runner::Runs,
     running::RunningCalls,
     shared::Shared,
     supervisor::{Readiness, ServerHandle, SupervisorCommand},
+    tail::Tail,
 };
-use crate::{
-    domain::retention::Retention,
-    domain::{
-        call::CallSpec,
-        directory::Directory,
-        event::{EventKind, LogLevel, Notice, NoticeLevel, Settled},
-        id::{CallId, ServerId},
-        policy::{Rules, pattern::Pattern},
-        secret::SecretRegistry,
-        server::ServerSpec,
-        time::{Epoch, Stamp},
-    },
-    state::ConsoleState,
+use crate::domain::{
+    call::CallSpec,
+    command::Command,
+    directory::Directory,
+    event::{EventKind, EventSink, LogLevel, Notice, NoticeLevel, Settled},
+    id::{CallId, ServerId},
+    policy::{Rules, pattern::Pattern},
+    secret::SecretRegistry,
+    server::ServerSpec,
+    time::{Epoch, Stamp},
 };
 
 /// Settings of an engine.
@@ -67,8 +62,6 @@ pub struct EngineOptions {
     pub epoch: Epoch,
     /// The separator between namespace and tool in exposed names.
     pub separator: String,
-    /// Retention limits of the read model.
-    pub retention: Retention,
     /// Seed of the random number generator, for tests: the same seed makes the same choices.
     pub seed: Option<u64>,
 }
@@ -90,14 +83,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Creates an engine without servers. Must be called within a tokio runtime.
-    pub fn new(options: EngineOptions, connector: Arc<dyn Connector>) -> Arc<Engine> {
-        Engine::journaled(options, connector, Arc::new(NoJournal))
-    }
-
-    /// Creates an engine that records workflow runs in `journal`, so that they can be resumed.
-    pub fn journaled(options: EngineOptions, connector: Arc<dyn Connector>, journal: Arc<dyn Journal>) -> Arc<Engine> {
-        let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.retention));
+    /// Creates an engine without servers, which records workflow runs in `journal` and passes every event to `sink`. Must be called
+    /// within a tokio runtime.
+    pub fn new(options: EngineOptions, connector: Arc<dyn Connector>, journal: Arc<dyn Journal>, sink: Arc<dyn EventSink>) -> Arc<Engine> {
+        let bus = Arc::new(Bus::new(options.epoch, sink));
         let running = Arc::new(RunningCalls::default());
         let inbox = Arc::new(Inbox::new(bus.clone(), running.clone()));
         let registry = Arc::new(Registry::new(bus.clone(), &options.separator));
@@ -327,20 +316,6 @@ async fn stop(server: ServerHandle) {
     }
 }
 
-impl Control for Engine {
-    fn watch(&self) -> (ConsoleState, Tail) {
-        self.bus.watch()
-    }
-
-    fn submit(&self, spec: CallSpec) -> CallId {
-        self.start_call(spec, None)
-    }
-
-    fn command(&self, command: Command) {
-        self.handle_command(command);
-    }
-}
-
 impl Engine {
     /// Starts a call; `on_settled` receives its result.
     fn start_call(&self, spec: CallSpec, on_settled: Option<oneshot::Sender<Arc<Settled>>>) -> CallId {
@@ -369,7 +344,28 @@ impl Engine {
         id
     }
 
-    fn handle_command(&self, command: Command) {
+    /// Starts a call and returns its id.
+    pub fn submit(&self, spec: CallSpec) -> CallId {
+        self.start_call(spec, None)
+    }
+
+    /// Cancels a call, if it is in flight.
+    pub fn cancel(&self, call: CallId, reason: &str) {
+        self.running.cancel(call, reason);
+    }
+
+    /// Interrupts all runs as a kill of the process would: each can be resumed.
+    pub fn interrupt_runs(&self, reason: &str) {
+        self.runs.interrupt(reason);
+    }
+
+    /// Returns a tail of the events from now on.
+    pub fn tail(&self) -> Tail {
+        self.bus.tail()
+    }
+
+    /// Carries out a command.
+    pub fn command(&self, command: Command) {
         match command {
             Command::Cancel { call, reason } => {
                 self.running.cancel(call, &reason);

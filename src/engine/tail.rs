@@ -131,6 +131,11 @@ impl Drop for TailSender {
 }
 
 impl Tail {
+    /// Skips the events up to this number.
+    pub fn skip_to(&mut self, seq: u64) {
+        self.after = self.after.max(seq);
+    }
+
     /// Returns the next event; `None` when the engine was dropped. Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<Arc<Event>>, Lagged> {
         loop {

@@ -3,6 +3,7 @@
 //! The engine holds one to hand out as a snapshot. The console and the CLI hold their own, created from a snapshot
 //! and updated by later events. All collections are bounded.
 
+pub mod projection;
 pub mod runs;
 #[cfg(test)]
 mod tests;

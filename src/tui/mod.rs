@@ -1,6 +1,6 @@
 //! The console: an operator's view of all servers, and a client to call their tools interactively.
 //!
-//! Uses the engine through [`Control`](crate::engine::control::Control) only. The loop takes input, events and time, passes
+//! Uses the engine through [`Control`](crate::control::Control) only. The loop takes input, events and time, passes
 //! them to the model (`model`, which never waits), performs its commands, and draws (`draw`) when the
 //! `pacer` is due. Called by the composition root.
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 
 use crate::{
+    control::Command,
     domain::{body::Body, call::CallSpec, event::Event, id::CallId, time::Stamp},
-    engine::control::Command,
 };
 
 use super::{

@@ -15,11 +15,11 @@ use tokio::{
 };
 
 use crate::{
+    control::{Control, Lagged, Tail},
     domain::{
         event::Event,
         time::{Epoch, Stamp},
     },
-    engine::control::{Control, Lagged, Tail},
 };
 
 use super::{

@@ -35,14 +35,14 @@ pub struct Changes {
 /// The read model and the number of the last event in it.
 pub struct StateMirror {
     /// The read model.
-    pub read_model: ConsoleState,
+    pub read_model: Arc<ConsoleState>,
     /// The time of the last event.
     pub last: Stamp,
 }
 
 impl StateMirror {
     /// Creates a mirror that starts from a snapshot.
-    pub fn new(read_model: ConsoleState) -> StateMirror {
+    pub fn new(read_model: Arc<ConsoleState>) -> StateMirror {
         StateMirror { read_model, last: Stamp::default() }
     }
 
@@ -50,7 +50,7 @@ impl StateMirror {
     pub fn apply(&mut self, events: &[Arc<Event>]) -> Changes {
         let mut changes = Changes::default();
         for event in events.iter().filter(|e| e.seq > self.read_model.seq).collect::<Vec<_>>() {
-            self.read_model.apply(event);
+            Arc::make_mut(&mut self.read_model).apply(event);
             self.last = self.last.max(event.at);
             changes.note(&event.kind);
         }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn known_events_change_nothing() {
         let (read_model, events) = test_support::shop();
-        let mut mirror = StateMirror::new(read_model.clone());
+        let mut mirror = StateMirror::new(Arc::new(read_model.clone()));
         let changes = mirror.apply(&events);
         assert!(changes.lists && mirror.read_model.servers.len() == 5);
         let repeated = mirror.apply(&events);

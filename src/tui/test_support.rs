@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    domain::retention::Retention,
+    control::{Command, Control, Tail, TailSender},
     domain::{
         ask::{Ask, Question},
         body::Body,
@@ -20,10 +20,10 @@ use crate::{
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{AskId, CallId, ServerId, ToolId},
+        retention::Retention,
         server::{ConnectFailure, DegradedReason, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
     },
-    engine::control::{Command, Control, Tail, TailSender},
     state::ConsoleState,
 };
 
@@ -316,9 +316,9 @@ impl Fake {
 }
 
 impl Control for Fake {
-    fn watch(&self) -> (ConsoleState, Tail) {
+    fn watch(&self) -> (Arc<ConsoleState>, Tail) {
         let read_model = self.read_model.lock().unwrap();
-        (read_model.clone(), self.events.subscribe(read_model.seq))
+        (Arc::new(read_model.clone()), self.events.subscribe(read_model.seq))
     }
 
     fn submit(&self, spec: CallSpec) -> CallId {

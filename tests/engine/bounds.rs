@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::json;
 use switchboard::{
+    control::Control,
     domain::{bounds, call::Outcome, frame::AnomalyKind, server::Phase},
-    engine::control::Control,
     state::ConsoleState,
 };
 

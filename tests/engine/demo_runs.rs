@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use switchboard::{
+    control::Command,
     domain::{
         body::Body,
         run::{RunOutcome, RunSpec, WorkflowText},
         workflow::DEMO,
     },
-    engine::{control::Command, ports::Reply},
+    engine::ports::Reply,
 };
 
 use crate::{

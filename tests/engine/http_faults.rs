@@ -11,6 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use switchboard::{
+    control::{Command, Control},
     domain::{
         ask::Answer as Reply,
         body::Body,
@@ -26,7 +27,6 @@ use switchboard::{
         secret::{MASK, Secret},
         server::{Era, EraChoice, Phase, ServerSpec, Step as At, Transport},
     },
-    engine::control::{Command, Control},
 };
 
 use tokio::sync::Semaphore;

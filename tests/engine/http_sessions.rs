@@ -7,8 +7,8 @@ use std::sync::{
 
 use serde_json::json;
 use switchboard::{
+    control::Command,
     domain::{call::FailureKind, id::CallId},
-    engine::control::Command,
 };
 use tokio::sync::Semaphore;
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use switchboard::{
+    control::{Command, Control, Lagged},
     domain::{
         ask::{Answer, AskPolicy, Question},
         body::Body,
@@ -26,10 +27,7 @@ use switchboard::{
         secret::Secret,
         server::{ConnectFailure, Era, Phase, ServerSpec, Step, Transport},
     },
-    engine::{
-        control::{Command, Control, Lagged},
-        ports::{ClientHandler, Reply, Request, RequestObserver},
-    },
+    engine::ports::{ClientHandler, Reply, Request, RequestObserver},
     state::ConsoleState,
 };
 
@@ -57,7 +55,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Calls `echo` and waits without a limit: under paused time a limit would expire.
 async fn echo(rig: &Rig, limit: Option<Duration>) -> Arc<Settled> {
     let call = CallSpec::tool(ToolId::new(ServerId::from("web"), "echo"), Body::from("{}"), Origin::Cli);
-    switchboard::engine::control::run(&*rig.engine, CallSpec { timeout: limit, ..call }, |_| {}).await.unwrap().1
+    switchboard::control::run(&*rig.engine, CallSpec { timeout: limit, ..call }, |_| {}).await.unwrap().1
 }
 
 /// Waits until the read model looks as wanted, however long that takes.
@@ -65,11 +63,11 @@ async fn until(rig: &Rig, wanted: impl Fn(&ConsoleState) -> bool) -> ConsoleStat
     let (mut read_model, mut tail) = rig.engine.watch();
     while !wanted(&read_model) {
         match tail.next().await {
-            Ok(event) => read_model.apply(&event.unwrap()),
+            Ok(event) => Arc::make_mut(&mut read_model).apply(&event.unwrap()),
             Err(Lagged { .. }) => (read_model, tail) = rig.engine.watch(),
         }
     }
-    read_model
+    Arc::unwrap_or_clone(read_model)
 }
 
 fn step(n: u32) -> Progress {

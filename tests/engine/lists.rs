@@ -8,8 +8,8 @@ use std::{
 use serde_json::json;
 use switchboard::{
     cache::Memory,
+    control::Command,
     domain::call::{CallSpec, Operation, Origin},
-    engine::control::Command,
 };
 use tokio::{sync::Semaphore, time::sleep};
 

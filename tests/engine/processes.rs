@@ -306,7 +306,7 @@ async fn twenty_servers_that_heed_nothing_are_gone_together() {
     let settled = rig.engine.clone();
     rig.stop().await;
     assert_eq!(alive(), 0);
-    let read_model = switchboard::engine::control::Control::watch(&*settled).0;
+    let read_model = switchboard::control::Control::watch(&*settled).0;
     assert!(read_model.call(call).is_some_and(|c| c.settled.is_some()), "calls are cancelled, not forgotten");
 }
 

@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use rustix::process::Signal;
 use switchboard::{
     cache::{self, Redis},
+    control::{self, Control},
     domain::{
         body::Body,
         call::Outcome,
@@ -24,10 +25,7 @@ use switchboard::{
         secret::Secret,
         server::ServerSpec,
     },
-    engine::{
-        control::{self, Control},
-        ports::ResponseCache,
-    },
+    engine::ports::ResponseCache,
 };
 
 use crate::{

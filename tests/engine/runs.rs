@@ -9,20 +9,20 @@ use std::{
 use serde_json::{Value, json};
 
 use switchboard::{
-    domain::retention::Retention,
+    control::{Command, Control, LocalControl},
     domain::{
         ask::Answer,
         body::Body,
         call::{Failure, FailureKind, Origin},
         event::{Event, EventKind},
         journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
+        retention::Retention,
         run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepState, WorkflowText},
         secret::Secret,
         time::{Epoch, Stamp},
     },
     engine::{
-        Engine, EngineOptions,
-        control::{Command, Control},
+        EngineOptions,
         ports::{Journal, JournalError, NoJournal, Reply},
     },
     store::Store,
@@ -67,13 +67,8 @@ fn server(log: &Log) -> Arc<Fake> {
 }
 
 fn engine(log: &Log, journal: Arc<dyn Journal>) -> Rig {
-    let options = EngineOptions {
-        epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
-        separator: "_".into(),
-        retention: Retention::default(),
-        seed: None,
-    };
-    let engine = Engine::journaled(options, server(log), journal);
+    let options = EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), seed: None };
+    let engine = LocalControl::journaled(options, Retention::default(), server(log), journal);
     engine.apply(vec![spec("s")]);
     Rig { engine }
 }

@@ -14,6 +14,7 @@ use std::{
 use serde::Deserialize;
 use switchboard::{
     config::{LoadOptions, load},
+    control::{Command, Control},
     domain::{
         call::{CallSpec, Origin, Outcome},
         directory::Directory,
@@ -27,7 +28,6 @@ use switchboard::{
         },
         time::{Stamp, short},
     },
-    engine::control::{Command, Control},
     state::ConsoleState,
 };
 use tokio::time::Instant;
@@ -284,7 +284,7 @@ async fn play(scenario: &Scenario) -> (String, BTreeMap<String, usize>) {
     // What comes after the last end would be wrong, and is seen.
     tokio::time::sleep(Duration::from_secs(1)).await;
     while let Ok(Some(event)) = tail.try_next() {
-        seen.apply(&event);
+        Arc::make_mut(&mut seen).apply(&event);
         scribe.event(&event, &seen);
     }
     let executed = puppets.iter().map(|(id, puppet)| (id.to_string(), puppet.executed.lock().unwrap().len())).collect();

@@ -9,6 +9,7 @@ use std::{
 };
 
 use switchboard::{
+    control::{Command, Control},
     domain::{
         body::Body,
         call::{CallSpec, Origin},
@@ -24,7 +25,6 @@ use switchboard::{
         server::ServerSpec,
         time::Stamp,
     },
-    engine::control::{Command, Control},
 };
 
 use tokio::time::Instant;
@@ -304,7 +304,7 @@ async fn run(seed: u64) -> Result<(), String> {
                 return Err(format!("calls never ended: {open:#?}"));
             }
         };
-        read_model.apply(&event);
+        Arc::make_mut(&mut read_model).apply(&event);
         match &event.kind {
             EventKind::CallStage { call, stage } => {
                 if let Some(server) = watched.get_mut(call).and_then(|call| call.stage(stage)) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard::{
+    control::Command,
     domain::{
         call::{CallSpec, FailureKind, Origin, Outcome},
         event::EventKind,
@@ -11,7 +12,6 @@ use switchboard::{
         policy::breaker::State,
         server::{Exit, Phase, Step},
     },
-    engine::control::Command,
     state::ConsoleState,
 };
 

@@ -3,21 +3,18 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use switchboard::{
-    domain::retention::Retention,
+    control::{Command, Control, LocalControl, run},
     domain::{
         body::Body,
         call::{CallSpec, Failure, Origin, Outcome},
         event::{Event, Settled},
         id::{CallId, ServerId, ToolId},
+        retention::Retention,
         secret::Secret,
         server::{ServerSpec, Transport},
         time::Epoch,
     },
-    engine::{
-        Engine, EngineOptions,
-        control::{Command, Control, run},
-        ports::Connector,
-    },
+    engine::{EngineOptions, ports::Connector},
     mcp::Connections,
     state::{ConsoleState, ServerView},
 };
@@ -26,7 +23,7 @@ use switchboard::{
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct Rig {
-    pub engine: Arc<Engine>,
+    pub engine: Arc<LocalControl>,
 }
 
 /// Where cargo puts what this package builds.
@@ -75,8 +72,8 @@ impl Rig {
     /// The same; the seed decides what is left to chance.
     pub fn seeded(connector: Arc<dyn Connector>, specs: Vec<ServerSpec>, seed: u64) -> Rig {
         let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
-        let options = EngineOptions { epoch, separator: "_".into(), retention: Retention::default(), seed: Some(seed) };
-        let engine = Engine::new(options, connector);
+        let options = EngineOptions { epoch, separator: "_".into(), seed: Some(seed) };
+        let engine = LocalControl::new(options, Retention::default(), connector);
         engine.apply(specs);
         Rig { engine }
     }
@@ -87,7 +84,7 @@ impl Rig {
         let waiting = async {
             while !wanted(&read_model) {
                 match tail.next().await {
-                    Ok(Some(event)) => read_model.apply(&event),
+                    Ok(Some(event)) => Arc::make_mut(&mut read_model).apply(&event),
                     Ok(None) => panic!("the engine went away"),
                     Err(_) => (read_model, tail) = self.engine.watch(),
                 }
@@ -98,7 +95,7 @@ impl Rig {
             let phases: Vec<_> = read_model.servers.iter().map(|s| (s.id().clone(), s.phase.clone(), s.anomaly_counts.clone())).collect();
             panic!("never saw: {what}; servers: {phases:#?}");
         }
-        self.engine.watch().0
+        Arc::unwrap_or_clone(self.engine.watch().0)
     }
 
     pub async fn ready(&self, id: &str) -> ConsoleState {
@@ -106,7 +103,7 @@ impl Rig {
     }
 
     pub fn read_model(&self) -> ConsoleState {
-        self.engine.watch().0
+        Arc::unwrap_or_clone(self.engine.watch().0)
     }
 
     pub fn server(&self, id: &str) -> ServerView {

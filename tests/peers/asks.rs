@@ -1,13 +1,13 @@
 //! Questions of real servers, answered from the inbox and by policy.
 
 use switchboard::{
+    control::Command,
     domain::{
         ask::{Answer, Ask, AskPolicy, Question},
         body::Body,
         id::CallId,
         server::Root,
     },
-    engine::control::Command,
 };
 
 use crate::{

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 use switchboard::{
+    control::Command,
     domain::{
         ask::{Answer, AskPolicy, Question},
         body::Body,
@@ -11,7 +12,6 @@ use switchboard::{
         event::{EventKind, Settled},
         server::{Root, ServerSpec},
     },
-    engine::control::Command,
     state::ConsoleState,
 };
 

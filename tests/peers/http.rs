@@ -1,12 +1,12 @@
 //! Streamable HTTP servers that lose their sessions, or go away and come back.
 
 use switchboard::{
+    control::Command,
     domain::{
         call::{FailureKind, Outcome},
         frame::{Direction, Frame},
         server::Phase,
     },
-    engine::control::Command,
     state::ConsoleState,
 };
 

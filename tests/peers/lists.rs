@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use switchboard::{
+    control::Command,
     domain::{
         body::Body,
         call::{CallSpec, FailureKind, Operation, Origin, Outcome},
     },
-    engine::control::Command,
     state::ConsoleState,
 };
 

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 use switchboard::{
+    control::Command,
     domain::{
         body::Body,
         call::{CallSpec, Operation, Origin},
         frame::Direction,
         server::{Era, EraChoice},
     },
-    engine::control::Command,
     state::ConsoleState,
 };
 

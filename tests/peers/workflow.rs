@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use switchboard::{
+    control::Command,
     domain::{
         body::Body,
         call::Origin,
         run::{RunId, RunOutcome, RunSpec, WorkflowText},
         server::Phase,
     },
-    engine::control::Command,
 };
 
 use crate::{packages, support::Rig};

@@ -6,17 +6,15 @@
 use std::sync::Arc;
 
 use switchboard::{
-    domain::retention::Retention,
+    control::{Command, Control, LocalControl, Tail},
     domain::{
         call::CallSpec,
         id::CallId,
+        retention::Retention,
         server::{ServerSpec, Transport},
         time::Epoch,
     },
-    engine::{
-        Engine, EngineOptions,
-        control::{Command, Control, Tail},
-    },
+    engine::EngineOptions,
     mcp::Connections,
     state::ConsoleState,
     tui::{self, ConsoleOptions, Preferences, Startup, keymap::Keymap, theme::Theme},
@@ -27,12 +25,12 @@ use crate::session::{Session, program};
 const WHERE: &str = "SWITCHBOARD_TEST_PANIC";
 
 struct Faulty {
-    engine: Arc<Engine>,
+    engine: Arc<LocalControl>,
     in_a_task: bool,
 }
 
 impl Control for Faulty {
-    fn watch(&self) -> (ConsoleState, Tail) {
+    fn watch(&self) -> (Arc<ConsoleState>, Tail) {
         self.engine.watch()
     }
 
@@ -55,13 +53,8 @@ fn console_that_panics() {
     let in_a_task = std::env::var(WHERE).expect("started by a test") == "task";
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shown = runtime.block_on(async {
-        let options = EngineOptions {
-            epoch: Epoch { unix_ms: 0, utc_offset_s: 0 },
-            separator: "_".into(),
-            retention: Retention::default(),
-            seed: None,
-        };
-        let engine = Engine::new(options, Arc::new(Connections::new(None)));
+        let options = EngineOptions { epoch: Epoch { unix_ms: 0, utc_offset_s: 0 }, separator: "_".into(), seed: None };
+        let engine = LocalControl::new(options, Retention::default(), Arc::new(Connections::new(None)));
         let launch = Transport::Stdio { command: "none".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
         engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);
         let (requests, _wanted) = tokio::sync::mpsc::channel(1);

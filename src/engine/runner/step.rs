@@ -13,24 +13,21 @@ use super::{
     replay::InDoubtResolution,
     target,
 };
-use crate::{
-    domain::{
-        body::Body,
-        call::{CallSpec, FailureKind, Operation, Origin, Outcome},
-        event::Settled,
-        id::ServerId,
-        journal::{Place, RunEntry, Substitute},
-        masked,
-        run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepDetail, StepError, StepErrorKind, StepState},
-        time::{short, size},
-        workflow::{
-            answer,
-            expression::{Data, Scope, Template, Unevaluated},
-            input_values,
-            plan::{Action, Fallback, MAX_DEPTH, Plan, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
-        },
+use crate::domain::{
+    body::Body,
+    call::{CallSpec, FailureKind, Operation, Origin, Outcome},
+    event::Settled,
+    id::ServerId,
+    journal::{Place, RunEntry, Substitute},
+    masked,
+    run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepDetail, StepError, StepErrorKind, StepState},
+    time::{short, size},
+    workflow::{
+        answer,
+        expression::{Data, Scope, Template, Unevaluated},
+        input_values,
+        plan::{Action, Fallback, MAX_DEPTH, Plan, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
     },
-    engine::control::{Command, Control},
 };
 
 /// Maximum size of a step's result, in bytes of JSON.
@@ -567,7 +564,7 @@ impl StepCall<'_> {
                     Expiry::Signal => limits.signal.why(),
                     Expiry::Late => "the step's time was up".to_owned(),
                 };
-                self.run.engine.command(Command::Cancel { call: id, reason });
+                self.run.engine.cancel(id, &reason);
                 (end.await, Some(expired))
             }
         };

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use base64::Engine as _;
 
 use crate::{
+    control::Command,
     domain::{
         argument_history::{Recall, RecallKind, Recalled},
         ask::Ask,
@@ -15,7 +16,6 @@ use crate::{
         id::CallId,
         server::{Era, SessionInfo},
     },
-    engine::control::Command,
     tui::{ConsoleRequest, Startup, action::Action, test_support},
 };
 

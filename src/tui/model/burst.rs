@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use crate::{
+    control::Command,
     domain::{
         call::{CallSpec, Origin},
         directory::Directory,
         event::NoticeLevel,
         id::CallId,
     },
-    engine::control::Command,
     tui::{
         layout::Focus,
         msg::Cmd,

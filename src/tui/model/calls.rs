@@ -1,12 +1,12 @@
 //! Sends calls, cancels them, sends them again; answers questions.
 
 use crate::{
+    control::Command,
     domain::{
         call::{CallSpec, Operation, Origin},
         event::NoticeLevel,
         id::CallId,
     },
-    engine::control::Command,
     tui::{ConsoleRequest, layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node},
 };
 

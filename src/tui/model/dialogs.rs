@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
+    control::Command,
     domain::{ask::Answer, event::NoticeLevel},
-    engine::control::Command,
     tui::{
         ConsoleRequest,
         action::Action,

@@ -52,8 +52,8 @@ impl Model {
     }
 
     /// Continues from a new snapshot after the console missed `missed` events.
-    pub fn resync(&mut self, read_model: ConsoleState, missed: u64) {
-        self.mirror.read_model = read_model;
+    pub fn resync(&mut self, read_model: impl Into<Arc<ConsoleState>>, missed: u64) {
+        self.mirror.read_model = read_model.into();
         self.views.resync(&self.mirror.read_model);
         if let Some(entry) = &mut self.views.entry {
             entry.detail.sync(&self.mirror.read_model);

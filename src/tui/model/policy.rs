@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    control::Command,
     domain::{
         event::NoticeLevel,
         id::CallId,
@@ -12,7 +13,6 @@ use crate::{
             pattern::Pattern,
         },
     },
-    engine::control::Command,
     tui::{
         action::Action,
         layout::Focus,

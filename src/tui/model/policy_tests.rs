@@ -1,12 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    control::Command,
     domain::{
         event::EventKind,
         id::{CallId, ToolId},
         policy::{breaker::BreakerOverride, fault::Fault},
     },
-    engine::control::Command,
     tui::{Startup, call_segments, pane::health::Page, tabs::View, test_support},
 };
 

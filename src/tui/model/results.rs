@@ -1,6 +1,7 @@
 //! Actions on results: search, JSONPath, saving, opening, following links; subscriptions.
 
 use crate::{
+    control::Command,
     domain::{
         body::Body,
         call::{CallSpec, Operation, Origin},
@@ -8,7 +9,6 @@ use crate::{
         id::ServerId,
         time::size,
     },
-    engine::control::Command,
     state::ConsoleState,
     tui::{
         action::Action,

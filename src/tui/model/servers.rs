@@ -1,12 +1,12 @@
 //! Actions on the selected server.
 
 use crate::{
+    control::Command,
     domain::{
         event::{LogLevel, NoticeLevel},
         id::ServerId,
         server::Phase,
     },
-    engine::control::Command,
     tui::{action::Action, msg::Cmd, tabs::View},
 };
 

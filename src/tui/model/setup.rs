@@ -1,5 +1,7 @@
 //! The setup of a console, and its initial state.
 
+use std::sync::Arc;
+
 use crate::{
     domain::{argument_history::Recall, catalog::ConfirmPolicy, time::Stamp, workflow::library::WorkflowLibrary},
     state::ConsoleState,
@@ -44,7 +46,8 @@ pub struct Setup {
 
 impl Model {
     /// Creates a console over a snapshot.
-    pub fn new(setup: Setup, read_model: ConsoleState, size: (u16, u16)) -> Model {
+    pub fn new(setup: Setup, read_model: impl Into<Arc<ConsoleState>>, size: (u16, u16)) -> Model {
+        let read_model = read_model.into();
         let mut model = Model {
             views: Views::new(&read_model),
             mirror: StateMirror::new(read_model),

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
+    control::Command,
     domain::{
         argument_history::Recall,
         ask::{Answer, Ask, AskEnd, Question},
@@ -16,7 +17,6 @@ use crate::{
         id::{AskId, CallId},
         server::Phase,
     },
-    engine::control::Command,
     tui::{Startup, action::Action, draw, input::Input, overlay::palette::Choice as PaletteChoice, test_support},
 };
 

@@ -229,7 +229,7 @@ fn the_open_row_is_sent_again_edited_and_copied() {
 #[test]
 fn an_old_call_names_what_was_dropped() {
     let mut m = model(120, 40, Theme::ansi());
-    m.mirror.read_model.calls.clear();
+    Arc::make_mut(&mut m.mirror.read_model).calls.clear();
     keys(&mut m, "2 home down enter");
     assert!(frame(&mut m).contains("dropped to make room"), "{}", frame(&mut m));
     assert_eq!(keys(&mut m, "."), []);
@@ -264,7 +264,7 @@ fn health_unfolds_tools_and_filters_stderr() {
     assert!(shown.contains("no cache") && !shown.contains("queue is full"), "{shown}");
     keys(&mut m, "esc esc end");
     assert_eq!(m.views.health.selected().map(|s| s.server.to_string()), Some("preferences".into()));
-    assert!(matches!(&keys(&mut m, "R")[..], [Cmd::Command(crate::engine::control::Command::Restart { .. })]));
+    assert!(matches!(&keys(&mut m, "R")[..], [Cmd::Command(crate::control::Command::Restart { .. })]));
 }
 
 fn some_key() -> impl Strategy<Value = &'static str> {

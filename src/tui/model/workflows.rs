@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossterm::event::{KeyEvent, MouseEvent};
 
 use crate::{
+    control::Command,
     domain::{
         body::Body,
         directory::Directory,
@@ -20,7 +21,6 @@ use crate::{
             plan::Plan,
         },
     },
-    engine::control::Command,
     state::runs::RunView,
     tui::{
         ConsoleRequest,

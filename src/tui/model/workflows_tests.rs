@@ -3,8 +3,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::{
+    control::Command,
     domain::run::{RunFrom, RunOutcome, RunSpec, StepState},
-    engine::control::Command,
     tui::{
         Startup,
         tabs::{Part, View},

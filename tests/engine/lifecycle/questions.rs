@@ -144,7 +144,7 @@ async fn a_flood_of_questions_is_bounded_and_goes_with_its_call() {
     let mut most = 0;
     while read_model.call(call).is_none_or(|c| c.settled.is_none()) {
         match tail.next().await {
-            Ok(event) => read_model.apply(&event.unwrap()),
+            Ok(event) => Arc::make_mut(&mut read_model).apply(&event.unwrap()),
             Err(Lagged { .. }) => (read_model, tail) = rig.engine.watch(),
         }
         most = most.max(read_model.asks.len());

@@ -238,10 +238,9 @@ async fn what_is_not_as_expected_is_asked_for_again_and_not_kept() {
             Ok(Reply { result, first_byte: handler.now(), last_byte: handler.now(), sent_bytes: 1, received_bytes: 1 })
         }
     }));
-    let options =
-        EngineOptions { epoch: Epoch { unix_ms: 1, utc_offset_s: 0 }, separator: "_".into(), retention: Retention::default(), seed: None };
+    let options = EngineOptions { epoch: Epoch { unix_ms: 1, utc_offset_s: 0 }, separator: "_".into(), seed: None };
     let fake = Fake::new(move |_| crate::fake::Plan::Serve(Duration::ZERO, behaviour.clone()));
-    let engine = Engine::journaled(options, fake, Arc::new(NoJournal));
+    let engine = LocalControl::journaled(options, Retention::default(), fake, Arc::new(NoJournal));
     engine.apply(vec![spec("s")]);
     let rig = Rig { engine };
     let text = r#"

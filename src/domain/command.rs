@@ -1,32 +1,16 @@
-//! The control API: the only interface between faces and the engine.
+//! The commands that faces give to the engine. Plain data: they can cross a process boundary.
 
 use std::{sync::Arc, time::Duration};
 
-pub use super::tail::{Lagged, Tail, TailSender};
-use crate::{
-    domain::{
-        ask::Answer,
-        call::CallSpec,
-        event::{Event, EventKind, LogLevel, Settled},
-        id::{AskId, CallId, ServerId},
-        policy::{breaker::BreakerOverride, fault::Fault},
-        run::{RunId, RunSpec, StepAnswer},
-    },
-    state::ConsoleState,
-};
 use serde::{Deserialize, Serialize};
 
-/// The interface of a face to an engine, in this process or in another.
-///
-/// No method waits: the effects of a command appear in the events.
-pub trait Control: Send + Sync {
-    /// Returns the full state and a tail of all later events, without gap or duplicate.
-    fn watch(&self) -> (ConsoleState, Tail);
-    /// Starts a call and returns its id.
-    fn submit(&self, spec: CallSpec) -> CallId;
-    /// Sends a command.
-    fn command(&self, command: Command);
-}
+use super::{
+    ask::Answer,
+    event::LogLevel,
+    id::{AskId, CallId, ServerId},
+    policy::{breaker::BreakerOverride, fault::Fault},
+    run::{RunId, RunSpec, StepAnswer},
+};
 
 /// A command of a face to the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,35 +118,4 @@ pub enum Command {
         /// The reason.
         reason: String,
     },
-}
-
-/// Starts a call and waits until it settles. Calls `on_event` with every event meanwhile. Returns `None` if the engine was
-/// dropped.
-pub async fn run(control: &dyn Control, spec: CallSpec, mut on_event: impl FnMut(&Event)) -> Option<(CallId, Arc<Settled>)> {
-    let (_, mut tail) = control.watch();
-    let id = control.submit(spec);
-    loop {
-        match tail.next().await {
-            Ok(Some(event)) => {
-                on_event(&event);
-                match &event.kind {
-                    EventKind::CallSettled { call, settled } if *call == id => return Some((id, settled.clone())),
-                    _ => {}
-                }
-            }
-            Ok(None) => return None,
-            Err(Lagged { .. }) => {
-                let (read_model, new_tail) = control.watch();
-                tail = new_tail;
-                match read_model.call(id) {
-                    Some(call) => {
-                        if let Some(settled) = &call.settled {
-                            return Some((id, settled.clone()));
-                        }
-                    }
-                    None => return None,
-                }
-            }
-        }
-    }
 }

@@ -14,26 +14,29 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Engine, EngineOptions,
-    control::{Command, Control},
-    ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
-};
-use crate::domain::{
-    ask,
-    body::Body,
-    call::{Failure, FailureKind, Origin},
-    catalog::RawLists,
-    event::EventKind,
-    id::AskId,
-    run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepState, WorkflowText},
-    server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
-    workflow::{
-        answer,
-        case::{Answer, Cancels, Case, Expect, Expected, Mismatch, Say, covers},
-        catalog_lookup::tools_of,
-        expression::Data,
-        plan::{Action, Plan, ReadAs, RetryOn},
+use crate::{
+    control::{Command, Control, LocalControl},
+    domain::{
+        ask,
+        body::Body,
+        call::{Failure, FailureKind, Origin},
+        catalog::RawLists,
+        event::EventKind,
+        id::AskId,
+        retention::Retention,
+        run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepState, WorkflowText},
+        server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
+        workflow::{
+            answer,
+            case::{Answer, Cancels, Case, Expect, Expected, Mismatch, Say, covers},
+            catalog_lookup::tools_of,
+            expression::Data,
+            plan::{Action, Plan, ReadAs, RetryOn},
+        },
+    },
+    engine::{
+        EngineOptions,
+        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
 };
 
@@ -63,23 +66,17 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
         engine: OnceLock::new(),
         in_doubt: OnceLock::new(),
     });
-    let engine = Engine::new(options, Arc::new(SimulatedConnector(simulation.clone())));
+    let engine = LocalControl::new(options, Retention::default(), Arc::new(SimulatedConnector(simulation.clone())));
     let _ = simulation.engine.set(Arc::downgrade(&engine));
     engine.apply(servers(plan, trusted));
     let run = RunId::new(0, fastrand::u128(..));
     let spec = RunSpec {
-        workflow: plan.name.as_str().into(),
-        sources: texts.into(),
-        input: case.input.body(),
-        origin: Origin::Cli,
-        timeout: None,
-        set: vec![],
         answers: prepared_answers(plan, case),
         ask: asks(plan, case),
-        from: None,
         env: case.env.clone(),
+        ..RunSpec::new(plan.name.as_str(), texts, case.input.body(), Origin::Cli)
     };
-    let mut tail = engine.bus.tail();
+    let mut tail = engine.watch().1;
     engine.command(Command::StartRun { run, spec: Arc::new(spec) });
     let report = loop {
         match tail.next().await {
@@ -90,8 +87,9 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
             },
             Ok(None) => break None,
             Err(_) => {
-                tail = engine.bus.tail();
-                if let Some(report) = engine.watch().0.runs.get(run).and_then(|view| view.report.clone()) {
+                let state;
+                (state, tail) = engine.watch();
+                if let Some(report) = state.runs.get(run).and_then(|view| view.report.clone()) {
                     break Some(report);
                 }
             }
@@ -253,14 +251,14 @@ struct Simulation {
     tools: Vec<String>,
     /// Entries of `prompts/list`.
     prompts: Vec<Body>,
-    engine: OnceLock<Weak<Engine>>,
+    engine: OnceLock<Weak<LocalControl>>,
     /// Whether calls were in flight when the program was ended; unset if it was not.
     in_doubt: OnceLock<bool>,
 }
 
 impl Simulation {
     /// Handles a question of a step: it stays open if the case says so.
-    async fn handle_question(&self, engine: &Engine, ask: AskId, place: Option<&RunStep>) {
+    async fn handle_question(&self, engine: &LocalControl, ask: AskId, place: Option<&RunStep>) {
         match self.next(place, "").map(|answer| answer.say) {
             Some(Say::Never { cancels, after }) => self.cancel(cancels, place, &after).await,
             _ => engine.command(Command::Answer { ask, answer: ask::Answer::Decline }),
@@ -270,7 +268,7 @@ impl Simulation {
     /// Cancels what the case says, once the steps in `after` have ended.
     async fn cancel(&self, cancels: Option<Cancels>, place: Option<&RunStep>, after: &[String]) {
         let (Some(cancels), Some(place), Some(engine)) = (cancels, place, self.engine.get().and_then(Weak::upgrade)) else { return };
-        let mut tail = engine.bus.tail();
+        let mut tail = engine.watch().1;
         let ended = |state: &StepState| !state.active() && *state != StepState::Pending;
         let all = || {
             let read_model = engine.watch().0;
@@ -294,7 +292,7 @@ impl Simulation {
             }
             Cancels::Program => {
                 let _ = self.in_doubt.set(self.calls.lock().iter().any(|calls| !calls.answered));
-                engine.runs.interrupt("the test ended the program");
+                engine.interrupt_runs("the test ended the program");
             }
         }
     }
