@@ -11,8 +11,8 @@
 //!                   |
 //!                engine   one supervisor a server; dispatch = the life of one call; bus = event log
 //!                   |
-//!     mcp      store      config      demo   (adapters)
-//!        \        |          |        /
+//!     mcp   store   telemetry   config   demo   (adapters)
+//!        \     |        |         |      /
 //!                  domain   (pure: no tokio, no I/O, no clock)
 //! ```
 //!
@@ -26,6 +26,7 @@
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
+//! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; the only place that names `tracing_subscriber` | `domain`, `engine::control`, `files` |
 //! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `engine::control`, `executable`, `files` |
 //! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `engine::control`, `files` |
@@ -54,4 +55,5 @@ pub mod files;
 mod generated_docs;
 pub mod mcp;
 pub mod store;
+pub mod telemetry;
 pub mod tui;
