@@ -165,7 +165,11 @@ impl Store {
 
     /// Queues a call for the writer. Returns false if the queue is full and the call was dropped.
     pub fn note_call(&self, call: CallRecord) -> bool {
-        self.jobs.try_send(Job::Call(Box::new(call))).is_ok()
+        let queued = self.jobs.try_send(Job::Call(Box::new(call))).is_ok();
+        if !queued {
+            tracing::warn!(target: "switchboard::store", "the history is behind, so a call was not stored");
+        }
+        queued
     }
 
     /// Waits until every queued call is written.
@@ -331,7 +335,10 @@ impl Journal for Store {
             // One queued checkpoint is enough.
             let _ = self.jobs.try_send(Job::Checkpoint);
         }
-        written.map(|_| ()).map_err(|trouble| JournalError(format!("{}: {trouble}", self.path.display())))
+        written.map(|_| ()).map_err(|trouble| {
+            tracing::error!(target: "switchboard::store", path = %self.path.display(), why = %trouble, "the journal cannot be written");
+            JournalError(format!("{}: {trouble}", self.path.display()))
+        })
     }
 
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {

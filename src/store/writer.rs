@@ -58,7 +58,9 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
             connection = fresh;
         }
         // A failed write of the history must not stop the program.
-        let _ = write(&connection, &calls, keep, &mut noted);
+        if let Err(error) = write(&connection, &calls, keep, &mut noted) {
+            tracing::warn!(target: "switchboard::store", calls = calls.len(), why = %error, "calls were not stored in the history");
+        }
         if checkpoint {
             // What cannot be moved now is moved the next time.
             let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
