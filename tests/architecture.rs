@@ -74,6 +74,7 @@ const NOT_FOR_DRAWING: &[&str] = &[
     "tokio",
     "tokio_util",
     "futures_util",
+    "tracing",
     "rustix",
     "std::fs",
     "std::net",

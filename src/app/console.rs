@@ -68,7 +68,10 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
         Ok(loaded) => loaded,
         // Errors of a project do not prevent the start: the watcher reads it again and reports its errors as notices.
         Err(errors) => match config::load(&LoadOptions { no_project: true, ..setup.load.clone() }) {
-            Ok(loaded) if !setup.load.no_project => loaded,
+            Ok(loaded) if !setup.load.no_project => {
+                setup.log_configuration(&loaded);
+                loaded
+            }
             _ => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
         },
     };

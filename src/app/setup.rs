@@ -88,13 +88,8 @@ impl Setup {
         let read = config::load(&self.load);
         match &read {
             Ok(loaded) => self.log_configuration(loaded),
-            // Their texts may quote values of the file, which are not known as secrets yet.
-            Err(errors) => {
-                for error in errors {
-                    let file = error.file.as_deref().map(|file| tracing::field::display(file.display()));
-                    tracing::error!(target: "switchboard::config", file, line = error.line, "the configuration has an error");
-                }
-            }
+            // They quote no values.
+            Err(errors) => errors.iter().for_each(|error| tracing::error!(target: "switchboard::config", "{error}")),
         }
         read
     }

@@ -7,7 +7,7 @@ use super::args::Cli;
 /// Options whose values are shown: names, numbers and paths.
 const SHOWN: &[&str] = &["breaker", "config", "format", "inject", "last", "log-file", "server", "set", "timeout"];
 
-/// What stands for a value that is not shown.
+/// The text in place of a value that is not shown.
 const HIDDEN: &str = "…";
 
 /// Returns the arguments of the program for its log. Shows commands, options, and names of tools and workflows; hides what
