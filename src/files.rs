@@ -12,7 +12,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
+use rustix::{fs::OFlags, process::geteuid};
 
 use crate::domain::time::size;
 
@@ -124,6 +124,33 @@ pub fn lexical(path: &Path) -> PathBuf {
 /// Creates a file with mode 0600. Fails if it exists, even as a link.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     create_as(path, bytes, Mode::Private)
+}
+
+/// Opens a file for appending, created with mode 0600 if missing.
+///
+/// An existing one must be a regular file of this user with one name, and gets mode 0600. Never waits for a pipe.
+pub fn append(path: &Path) -> io::Result<File> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => return Err(refused("is a symbolic link, which is not written through")),
+        Ok(meta) if !meta.is_file() => return Err(refused("is not a file")),
+        _ => {}
+    }
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(refused("is not a file"));
+    }
+    if meta.uid() != geteuid().as_raw() {
+        return Err(refused("belongs to another user"));
+    }
+    if meta.nlink() > 1 {
+        return Err(refused("has several names (hard links)"));
+    }
+    if meta.permissions().mode() & 0o777 != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 /// Who may read a new file.
@@ -244,6 +271,24 @@ mod tests {
             assert!(matches!(read(&root.join(path), allowed), Err(Unreadable::Outside)), "{path}");
         }
         assert_eq!(lexical(Path::new("/a/./b/../c")), Path::new("/a/c"));
+    }
+
+    #[test]
+    fn a_file_for_appending_is_private_and_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
+        fs::write(at("open"), "old,").unwrap();
+        fs::set_permissions(at("open"), Permissions::from_mode(0o666)).unwrap();
+        append(&at("open")).unwrap().write_all(b"new").unwrap();
+        append(&at("new")).unwrap();
+        assert_eq!((fs::read_to_string(at("open")).unwrap().as_str(), mode("open"), mode("new")), ("old,new", 0o600, 0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        symlink(at("open"), at("soft")).unwrap();
+        fs::hard_link(at("open"), at("hard")).unwrap();
+        for name in ["fifo", "soft", "hard", ""] {
+            assert!(append(&at(name)).is_err(), "{name}");
+        }
     }
 
     #[test]

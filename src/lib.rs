@@ -13,8 +13,8 @@
 //!             |
 //!           engine   registry of servers; one supervisor a server; dispatch = the life of one call; bus = event log
 //!                   |
-//!     mcp      store      config      demo   (adapters)
-//!        \        |          |        /
+//!     mcp   store   telemetry   config   demo   (adapters)
+//!        \     |        |         |      /
 //!                  domain   (pure: no tokio, no I/O, no clock)
 //! ```
 //!
@@ -31,6 +31,7 @@
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
+//! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; the only place that names `tracing_subscriber` | `domain`, `engine::control`, `files` |
 //! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `control`, `executable`, `files` |
 //! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `control`, `files` |
@@ -61,4 +62,5 @@ pub mod mcp;
 pub mod rehearsal;
 pub mod state;
 pub mod store;
+pub mod telemetry;
 pub mod tui;

@@ -40,7 +40,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("jsonc_parser", &["config/"]),
     ("notify", &["config/"]),
     ("strsim", &["domain/spelling.rs"]),
-    ("chrono", &["app/", "store/", "domain/policy/budget.rs", "domain/workflow/expression/date.rs"]),
+    ("chrono", &["app/", "store/", "telemetry/", "domain/policy/budget.rs", "domain/workflow/expression/date.rs"]),
+    ("tracing_subscriber", &["telemetry/"]),
 ];
 
 /// Names that pure code must not use: a runtime, the outside world, a clock.
@@ -48,6 +49,7 @@ const IMPURE: &[&str] = &[
     "tokio",
     "tokio_util",
     "futures_util",
+    "tracing",
     "rustix",
     // The calendar of chrono is pure; its time zones are the way to the clock.
     "chrono::Utc",
@@ -72,6 +74,7 @@ const NOT_FOR_DRAWING: &[&str] = &[
     "tokio",
     "tokio_util",
     "futures_util",
+    "tracing",
     "rustix",
     "std::fs",
     "std::net",
@@ -91,6 +94,7 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         "mcp" => &["domain", "engine::ports", "executable", "mcp"],
         "store" => &["domain", "engine::ports", "store"],
         "cache" => &["domain", "engine::ports", "cache"],
+        "telemetry" => &["domain", "control", "telemetry", "files"],
         "config" => &["domain", "config", "files"],
         "executable.rs" | "files.rs" => &["domain"],
         "demo" => &["domain", "demo"],
@@ -458,7 +462,9 @@ fn test_modules(file: &str, source: &str) -> Vec<String> {
 #[test]
 fn the_layers_hold() {
     let sources = sources();
-    for folder in ["domain/", "engine/", "mcp/", "store/", "cache/", "config/", "demo/", "cli/", "tui/", "app/", "state/", "control/"] {
+    for folder in
+        ["domain/", "engine/", "mcp/", "store/", "cache/", "telemetry/", "config/", "demo/", "cli/", "tui/", "app/", "state/", "control/"]
+    {
         assert!(sources.iter().any(|(file, _)| file.starts_with(folder)), "nothing was read of {folder}");
     }
     let found: Vec<String> = sources.iter().flat_map(|(file, source)| violations(file, source)).collect();
@@ -505,6 +511,9 @@ fn every_planted_violation_is_found() {
         ("cache/memory.rs", "use crate::tui::theme::Theme;", "crate::tui"),
         ("cache/redis/mod.rs", "use super::super::super::config::load;", "crate::config"),
         ("demo/mod.rs", "use crate::mcp::reaper;", "crate::mcp"),
+        ("telemetry/events.rs", "use crate::engine::Engine;", "engine::Engine"),
+        ("mcp/http.rs", "use tracing_subscriber::Layer;", "tracing_subscriber"),
+        ("domain/call.rs", "fn f() { tracing::info!(\"x\"); }", "pure"),
         ("cli/call.rs", "use crate::tui::theme::Theme;", "crate::tui"),
         ("cli/call.rs", "use crate::engine::Engine;", "engine::Engine"),
         ("cli/call.rs", "use crate::config;", "crate::config"),

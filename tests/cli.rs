@@ -17,6 +17,8 @@ use tempfile::TempDir;
 mod docs;
 #[path = "cli/hostile.rs"]
 mod hostile;
+#[path = "cli/log.rs"]
+mod log;
 #[path = "cli/secrets.rs"]
 mod secrets;
 #[path = "cli/store.rs"]

@@ -29,6 +29,7 @@ use crate::{
     },
     mcp::{Connections, reaper::Reaper},
     store::Store,
+    telemetry::events,
     tui::{
         self, ApprovalPrompt, ConsoleOptions, ConsoleRequest, ConsoleUpdate, Left, Preferences, Startup,
         overlay::welcome::{Chosen, WelcomeState},
@@ -67,7 +68,10 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
         Ok(loaded) => loaded,
         // Errors of a project do not prevent the start: the watcher reads it again and reports its errors as notices.
         Err(errors) => match config::load(&LoadOptions { no_project: true, ..setup.load.clone() }) {
-            Ok(loaded) if !setup.load.no_project => loaded,
+            Ok(loaded) if !setup.load.no_project => {
+                setup.log_configuration(&loaded);
+                loaded
+            }
             _ => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
         },
     };
@@ -86,6 +90,8 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
     let connections = Arc::new(Connections::new(own_program()));
     let guard = Arc::new(Guard(connections.reaper()));
     let engine = setup::engine_over(connections, &loaded, setup.demo, store.as_ref());
+    setup.log.mask(engine.secrets());
+    let events = events::follow(&*engine);
     let history = store.clone();
     if let Some(why) = trouble {
         engine.notice(Notice::new(NoticeLevel::Warn, format!("calls and runs are not stored: {why}")));
@@ -144,7 +150,9 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
     let servers: Vec<ServerSpec> = engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
     watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), headless::ending(&servers));
     drop((traffic, follower));
+    tracing::info!(target: "switchboard::process", "stopping the servers");
     engine.shutdown().await;
+    events.finish().await;
     if let Some(recorder) = recorder {
         recorder.finish().await;
     }
@@ -152,6 +160,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
     if let Some(demo) = demo {
         demo.stop().await;
     }
+    tracing::info!(target: "switchboard::process", "stopped");
     match shown {
         Ok(left) => code_of(left),
         Err(error) => refuse(FailureKind::Transport, format!("the console ended: {error}")),
@@ -328,6 +337,7 @@ async fn follow(
         };
         match reload {
             Reload::Loaded(loaded) => {
+                setup.log_configuration(&loaded);
                 let fresh = loaded.pending.as_ref().map(|fresh| &fresh.hash) != pending.as_ref().map(|old| &old.hash);
                 if let Some(waiting) = loaded.pending.as_ref().filter(|_| fresh) {
                     // The dialog opens when the user stops typing.

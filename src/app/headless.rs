@@ -28,6 +28,7 @@ use crate::{
         text::visible_lines,
     },
     store::Store,
+    telemetry::events,
 };
 
 /// Runs a headless command; returns the exit code.
@@ -116,6 +117,8 @@ async fn serve(
     }
     let engine = setup::engine(&loaded, setup.demo, store.as_ref());
     options.secrets = engine.secrets().clone();
+    setup.log.mask(engine.secrets());
+    let events = events::follow(&*engine);
     let recorder = store.filter(|_| !setup.demo).map(|store| Recorder::start(&engine, store));
     if let Err(why) = setup::put_in_force(&engine, Setup::rules(&loaded, demo.is_some()), None) {
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&why));
@@ -124,13 +127,16 @@ async fn serve(
     engine.apply(servers);
     let code = cli::run(engine.clone(), &command, &options, io, watch.command(options.timeout)).await;
     watch.ending(code, patience);
+    tracing::info!(target: "switchboard::process", code, "stopping the servers");
     engine.shutdown().await;
+    events.finish().await;
     if let Some(recorder) = recorder {
         recorder.finish().await;
     }
     if let Some(demo) = demo {
         demo.stop().await;
     }
+    tracing::info!(target: "switchboard::process", "stopped");
     report_set_aside(later.as_ref(), &mut Io::real());
     Ok(code)
 }
@@ -138,6 +144,7 @@ async fn serve(
 /// Reports the databases that were moved aside, because the user may want to recover them.
 pub fn report_set_aside(store: Option<&Store>, io: &mut Io) {
     for moved in store.map(Store::take_set_aside).unwrap_or_default() {
+        tracing::warn!(target: "switchboard::store", "{moved}");
         // A closed stderr does not stop the command.
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&moved.to_string()));
     }

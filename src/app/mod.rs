@@ -7,6 +7,7 @@ mod console;
 mod headless;
 mod history;
 mod library_watcher;
+mod logging;
 mod preferences;
 mod setup;
 mod watchdog;
@@ -32,7 +33,9 @@ use crate::{
         call::{Failure, FailureKind},
         secret::MASK,
     },
-    mcp, tui,
+    mcp,
+    telemetry::Log,
+    tui,
 };
 
 /// Stack size of the runtime's threads, the same as a main thread's. Only used pages take memory.
@@ -40,9 +43,24 @@ const STACK: usize = 8 << 20;
 
 /// Runs the program.
 pub fn run(cli: Cli) -> ExitCode {
-    let options = Options::from(&cli.global);
     note_file_size_signal();
-    let code = match &cli.command {
+    // Helpers, and commands that print a text, write no log.
+    let log = match &cli.command {
+        Some(Cmd::Reaper(_) | Cmd::DemoServer(_) | Cmd::Completions(_) | Cmd::Man) => Log::default(),
+        _ => logging::start(&cli),
+    };
+    let code = dispatch(&cli, &log);
+    tracing::info!(target: "switchboard::process", code, "ended");
+    log.flush();
+    ExitCode::from(code)
+}
+
+/// Runs the command; returns the exit code.
+fn dispatch(cli: &Cli, log: &Log) -> u8 {
+    let options = Options { log: log.path(), ..Options::from(&cli.global) };
+    log.mask(&options.secrets);
+    let setup = |demo: bool| Setup { log: log.clone(), ..Setup::new(cli, demo) };
+    match &cli.command {
         // These two are separate processes: no configuration, no shared runtime.
         Some(Cmd::Reaper(args)) => {
             mcp::reaper::run(&args.mark, tui::terminal::restore);
@@ -58,34 +76,33 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
         Some(Cmd::Man) => cli::manual::man(Io::real()),
         Some(Cmd::Import(args)) => import(args, &options),
-        Some(Cmd::Approve(args)) => approve(&cli, args.hash.as_deref(), &options),
+        Some(Cmd::Approve(args)) => approve(cli, args.hash.as_deref(), &options),
         Some(Cmd::Cache(args)) => {
-            let (setup, action) = (Setup::new(&cli, false), args.action.clone());
+            let (setup, action) = (setup(false), args.action.clone());
             within_runtime(move |_| headless::cache(setup, action, options))
         }
         Some(Cmd::Demo(args)) => {
-            let (setup, traffic) = (Setup::new(&cli, true), args.traffic);
+            let (setup, traffic) = (setup(true), args.traffic);
             within_runtime(move |watch| console::run(setup, options, traffic, watch))
         }
         None => {
-            let setup = Setup::new(&cli, cli.global.demo);
+            let setup = setup(cli.global.demo);
             within_runtime(move |watch| console::run(setup, options, false, watch))
         }
         Some(command) => match command.headless() {
             Some(command) => {
-                let setup = Setup::new(&cli, cli.global.demo);
+                let setup = setup(cli.global.demo);
                 within_runtime(move |watch| headless::run(setup, command, options, watch))
             }
             None => match command {
                 Cmd::Workflow(args) => {
-                    let (setup, command) = (Setup::new(&cli, cli.global.demo), args.command.clone());
+                    let (setup, command) = (setup(cli.global.demo), args.command.clone());
                     within_runtime(move |_| workflows::run(setup, command, options))
                 }
                 _ => exit::USAGE,
             },
         },
-    };
-    ExitCode::from(code)
+    }
 }
 
 /// Most worker threads of the engine.
@@ -120,6 +137,7 @@ fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + S
     match ended {
         Ok(code) => code.unwrap_or(PANICKED),
         Err(verdict) => {
+            tracing::error!(target: "switchboard::process", "{}", verdict.why);
             let (done, said) = std::sync::mpsc::channel();
             // A stuck thread may hold the terminal, so restoring it happens on a thread that may block.
             let words = std::thread::Builder::new().spawn(move || {

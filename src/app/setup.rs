@@ -24,6 +24,7 @@ use crate::{
     },
     mcp::Connections,
     store::{Store, StoreOptions},
+    telemetry::Log,
     tui::copying::Invocation,
 };
 
@@ -44,6 +45,8 @@ pub struct Setup {
     pub elicit: bool,
     /// Whether the command line has a response to sampling requests.
     pub sample: bool,
+    /// The log of this process.
+    pub log: Log,
 }
 
 impl Setup {
@@ -69,12 +72,41 @@ impl Setup {
         let files = (load.extra.is_empty() && !demo) || !load.config_files.is_empty();
         load.servers_given = !files;
         let global = &cli.global;
-        Setup { load, problem, demo, files, only: global.servers.clone(), elicit: global.elicit.is_some(), sample: global.sample.is_some() }
+        Setup {
+            load,
+            problem,
+            demo,
+            files,
+            only: global.servers.clone(),
+            elicit: global.elicit.is_some(),
+            sample: global.sample.is_some(),
+            log: Log::default(),
+        }
     }
 
     /// Reads the configuration, if it is used.
     pub fn read(&self) -> Result<Loaded, Vec<ConfigError>> {
-        config::load(&self.load)
+        let read = config::load(&self.load);
+        match &read {
+            Ok(loaded) => self.log_configuration(loaded),
+            // They quote no values.
+            Err(errors) => errors.iter().for_each(|error| tracing::error!(target: "switchboard::config", "{error}")),
+        }
+        read
+    }
+
+    /// Logs the files of a configuration, and masks its secrets in the log from now on.
+    pub fn log_configuration(&self, loaded: &Loaded) {
+        self.log.learn(secrets(loaded));
+        let files: Vec<String> = loaded.files.iter().filter(|file| file.exists()).map(|file| file.display().to_string()).collect();
+        tracing::info!(
+            target: "switchboard::config", files = files.join(" "), servers = loaded.servers.len(), problems = loaded.problems.len(),
+            pending = loaded.pending.as_ref().map(|pending| tracing::field::display(pending.file.display())),
+            "read"
+        );
+        for problem in &loaded.problems {
+            tracing::warn!(target: "switchboard::config", "{problem}");
+        }
     }
 
     /// Returns the selected servers of the configuration and of the demo.
@@ -135,6 +167,14 @@ impl Setup {
 ///
 /// Calls of the demo are not stored in the history and do not replace stored ones; its runs are written to the journal.
 pub fn store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
+    let opened = open_store(setup, loaded);
+    if let Err(why) = &opened {
+        tracing::warn!(target: "switchboard::store", why, "the store cannot be opened");
+    }
+    opened
+}
+
+fn open_store(setup: &Setup, loaded: &Loaded) -> Result<Store, String> {
     let Some(state_dir) = &setup.load.state_dir else { return Err("there is no state folder".into()) };
     let path = config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
     let calls = (!setup.demo).then_some(loaded.settings.history_calls);

@@ -174,6 +174,7 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
         };
         let now = Instant::now();
         if let Some((meaning, name, code)) = came {
+            tracing::info!(target: "switchboard::process", signal = name, "signal received");
             let verdict = Verdict { code, why: format!("Switchboard did not react to {name} within {} s", REACT.as_secs()) };
             // A face that missed the previous signal will miss this one too.
             if expected.iter().any(|e| matches!(e.what, What::Taken(at) if !handled(watch, at))) || !send(watch, Some(meaning)) {

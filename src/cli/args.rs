@@ -74,6 +74,10 @@ pub struct Global {
     /// Print progress and log messages of servers on stderr; with --jsonl also the frames.
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// Write the log to this file; SWITCHBOARD_LOG sets its level: off, error, warn, info, debug or trace, or a filter such
+    /// as info,switchboard::call=debug [default: log/switchboard.log in the state folder, info].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<PathBuf>,
     /// Limit the duration of the whole command: 500ms, 5s, 2m; a plain number is seconds.
     #[arg(long, value_name = "TIME", global = true, value_parser = parse_duration)]
     pub timeout: Option<Duration>,

@@ -1,5 +1,7 @@
 //! `doctor`: checks every server and suggests fixes.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -23,8 +25,8 @@ use crate::{
 /// Most bytes of schemas compiled for one server.
 const SCHEMAS: usize = 8 << 20;
 
-/// Checks the servers.
-pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
+/// Checks the servers. `log` is the log file of the program, which a bug report needs.
+pub async fn run(session: &mut Session<'_>, log: Option<&Path>) -> Result<u8, Stop> {
     servers::wait_for_all(session).await?;
     let read_model = session.read_model.clone();
     let checks: Vec<Check<'_>> = read_model.servers.iter().map(|server| Check::new(&read_model, server)).collect();
@@ -38,13 +40,19 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             let disabled = read_model.servers.len() - ready - failed;
             let disabled = if disabled > 0 { format!(", {disabled} disabled") } else { String::new() };
             session.printer.line(&format!("{}: {ready} ready, {failed} failed{disabled}", counted(read_model.servers.len(), "server")))?;
+            if let Some(log) = log {
+                session.printer.line(&format!("log: {}", log.display()))?;
+            }
         }
         Format::Json => {
             #[derive(Serialize)]
             struct Checks<'a> {
                 servers: &'a [Check<'a>],
+                #[serde(skip_serializing_if = "Option::is_none")]
+                log: Option<String>,
             }
-            session.printer.document(&Checks { servers: &checks })?;
+            let log = log.map(|log| log.display().to_string());
+            session.printer.document(&Checks { servers: &checks, log })?;
         }
         Format::Jsonl => {
             for check in &checks {

@@ -18,6 +18,7 @@ pub mod hints;
 pub mod import;
 pub mod json;
 pub mod junit;
+pub mod logged;
 pub mod manual;
 pub mod names;
 pub mod overrides;
@@ -39,7 +40,7 @@ pub mod tools;
 pub mod workflow;
 pub mod workflow_lookup;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use self::{
     args::{ForTarget, Global, Headless, ReplySource},
@@ -88,6 +89,8 @@ pub struct Options {
     pub resume: Option<(RunId, Arc<RunSpec>)>,
     /// The secrets masked in the output.
     pub secrets: SecretRegistry,
+    /// The log file, if the program writes one.
+    pub log: Option<PathBuf>,
 }
 
 impl From<&Global> for Options {
@@ -110,6 +113,7 @@ impl From<&Global> for Options {
             library: WorkflowLibrary::default(),
             resume: None,
             secrets: SecretRegistry::default(),
+            log: None,
         }
     }
 }
@@ -139,7 +143,7 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         Headless::Prompt(args) => call::prompt(&mut session, args).await,
         Headless::Route(args) => route::run(&mut session, args).await,
         Headless::Servers => servers::run(&mut session).await,
-        Headless::Doctor => doctor::run(&mut session).await,
+        Headless::Doctor => doctor::run(&mut session, options.log.as_deref()).await,
         Headless::Run(args) => run::run(&mut session, args).await,
         Headless::CheckLive(args) => workflow::check_live(&mut session, args).await,
     };

@@ -56,5 +56,6 @@ pub use text::Env;
 pub use trust::{PendingApproval, approve, approve_written, launch_hash, launch_lines};
 pub use watch::{Reload, watch, watch_folders};
 pub use workflows::{
-    WorkflowFile, Workflows, add_case, save_workflow, stays_inside, store_file, tests_in, workflow_at, workflow_files, workflows_in,
+    WorkflowFile, Workflows, add_case, log_file, save_workflow, stays_inside, store_file, tests_in, workflow_at, workflow_files,
+    workflows_in,
 };

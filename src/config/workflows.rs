@@ -24,6 +24,10 @@ const FOLDER: &str = "workflows";
 /// Name of the database in the state folder.
 const STORE: &str = "switchboard.db";
 
+/// Name of the folder of the log in the state folder, and of the log in it.
+const LOG_FOLDER: &str = "log";
+const LOG: &str = "switchboard.log";
+
 /// Largest file of the user that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
 
@@ -228,6 +232,14 @@ pub fn store_file(state_dir: &Path) -> io::Result<PathBuf> {
         _ => {}
     }
     Ok(path)
+}
+
+/// Returns the log file in the state folder, whose folders are created with mode 0700 if missing.
+pub fn log_file(state_dir: &Path) -> io::Result<PathBuf> {
+    private::folder(state_dir)?;
+    let folder = state_dir.join(LOG_FOLDER);
+    private::folder(&folder)?;
+    Ok(folder.join(LOG))
 }
 
 #[cfg(test)]

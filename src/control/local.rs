@@ -83,7 +83,7 @@ mod tests {
     }
 
     fn notice(control: &LocalControl, text: &str) {
-        control.notice(Notice::new(NoticeLevel::Info, text.into()));
+        control.notice(Notice::new(NoticeLevel::Info, text));
     }
 
     #[tokio::test]

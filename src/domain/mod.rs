@@ -35,6 +35,7 @@ pub mod secret;
 pub mod server;
 pub mod spelling;
 pub mod stats;
+pub mod stored_catalog;
 pub mod text;
 pub mod time;
 pub mod workflow;

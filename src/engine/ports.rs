@@ -1,11 +1,13 @@
 //! The engine's ports: traits that its adapters implement, and traits that it implements for them.
 //!
-//! `mcp` implements [`Connector`] and [`Session`], `store` implements [`Journal`]; the engine implements
+//! `mcp` implements [`Connector`] and [`Session`], `store` implements [`Journal`] and
+//! [`CatalogStore`]; the engine implements
 //! [`ClientHandler`] and [`RequestObserver`].
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::domain::{
@@ -19,6 +21,7 @@ use crate::domain::{
     policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
     run::RunId,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
+    stored_catalog::{CatalogKey, StoredCatalog},
     time::Stamp,
 };
 
@@ -221,6 +224,44 @@ impl Journal for NoJournal {
 
     async fn load(&self, _: RunId) -> Result<Option<RunRecord>, JournalError> {
         Ok(None)
+    }
+}
+
+/// The store of the last known catalogs. Never fails its caller: an error is a missing catalog, and is logged.
+#[async_trait]
+pub trait CatalogStore: Send + Sync {
+    /// Returns the catalog stored under this key.
+    async fn load(&self, key: &CatalogKey) -> Option<StoredCatalog>;
+
+    /// Replaces the catalog stored under this key. If the new one cannot be stored, the key has none afterwards.
+    async fn save(&self, key: &CatalogKey, catalog: StoredCatalog);
+}
+
+/// A store that stores no catalogs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoCatalogs;
+
+#[async_trait]
+impl CatalogStore for NoCatalogs {
+    async fn load(&self, _: &CatalogKey) -> Option<StoredCatalog> {
+        None
+    }
+
+    async fn save(&self, _: &CatalogKey, _: StoredCatalog) {}
+}
+
+/// A store of catalogs in memory, without limits, for tests.
+#[derive(Debug, Default)]
+pub struct MemoryCatalogs(Mutex<HashMap<CatalogKey, StoredCatalog>>);
+
+#[async_trait]
+impl CatalogStore for MemoryCatalogs {
+    async fn load(&self, key: &CatalogKey) -> Option<StoredCatalog> {
+        self.0.lock().get(key).cloned()
+    }
+
+    async fn save(&self, key: &CatalogKey, catalog: StoredCatalog) {
+        self.0.lock().insert(*key, catalog);
     }
 }
 

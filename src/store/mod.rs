@@ -1,11 +1,13 @@
 //! The store: persistent state in one SQLite file of the state folder.
 //!
-//! Owns the journal of runs ([`crate::engine::ports::Journal`]) and the history of calls. The journal (`journal`) is written on
+//! Owns the journal of runs ([`crate::engine::ports::Journal`]) the history of calls, and
+//! the last known catalogs ([`crate::engine::ports::CatalogStore`]). The journal (`journal`) is written on
 //! the caller's thread: a hand-off to another thread costs more than the write. One thread (`writer`) writes the history,
 //! received over a bounded channel, and runs slow maintenance. Writer and readers have their own connections, so that no reader
 //! waits for a write. The composition root opens the store; it depends only on [`crate::domain`] and the ports.
 
 mod calls;
+mod catalogs;
 mod journal;
 mod kill_point;
 mod recover;
@@ -29,8 +31,8 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-pub use self::recover::SetAside;
 use self::writer::Job;
+pub use self::{catalogs::Catalogs, recover::SetAside};
 use crate::{
     domain::{
         journal::{CallRecord, RunEntry, RunHeader, RunRecord},
@@ -165,7 +167,16 @@ impl Store {
 
     /// Queues a call for the writer. Returns false if the queue is full and the call was dropped.
     pub fn note_call(&self, call: CallRecord) -> bool {
-        self.jobs.try_send(Job::Call(Box::new(call))).is_ok()
+        let queued = self.jobs.try_send(Job::Call(Box::new(call))).is_ok();
+        if !queued {
+            tracing::warn!(target: "switchboard::store", "the history is behind, so a call was not stored");
+        }
+        queued
+    }
+
+    /// Returns the last known catalogs of servers in this store.
+    pub fn catalogs(&self) -> Catalogs {
+        Catalogs::new(self.clone())
     }
 
     /// Waits until every queued call is written.
@@ -331,7 +342,10 @@ impl Journal for Store {
             // One queued checkpoint is enough.
             let _ = self.jobs.try_send(Job::Checkpoint);
         }
-        written.map(|_| ()).map_err(|trouble| JournalError(format!("{}: {trouble}", self.path.display())))
+        written.map(|_| ()).map_err(|trouble| {
+            tracing::error!(target: "switchboard::store", path = %self.path.display(), why = %trouble, "the journal cannot be written");
+            JournalError(format!("{}: {trouble}", self.path.display()))
+        })
     }
 
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {

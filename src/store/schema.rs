@@ -10,8 +10,11 @@ use super::StoreError;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What makes each version of the tables of the one before it. `PRAGMA user_version` counts those done.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../assets/migrations/0001_runs_and_calls.sql"), include_str!("../../assets/migrations/0002_entries_in_order.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../assets/migrations/0001_runs_and_calls.sql"),
+    include_str!("../../assets/migrations/0002_entries_in_order.sql"),
+    include_str!("../../assets/migrations/0003_catalogs.sql"),
+];
 
 /// How many migrations there are.
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The history thread, with a connection of its own: writes the history of calls in batches, since one transaction of many
-//! costs little more than one of one, and runs checkpoints, which move the write-ahead log into the database.
+//! costs little more than one of one, writes catalogs, and runs checkpoints, which move the write-ahead log into the database.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -9,8 +9,8 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{ConnectionError, calls, transaction::Change};
-use crate::domain::journal::CallRecord;
+use super::{ConnectionError, calls, catalogs, transaction::Change};
+use crate::domain::{journal::CallRecord, stored_catalog::CatalogKey};
 
 /// Calls of one transaction at most.
 const TOGETHER: usize = 256;
@@ -26,6 +26,8 @@ const SPARE: usize = 200;
 pub enum Job {
     /// A call that ended.
     Call(Box<CallRecord>),
+    /// Replaces the catalog under a key; `None` deletes it. Confirms when that is written.
+    Catalog(CatalogKey, Option<catalogs::Row>, oneshot::Sender<()>),
     /// Run a checkpoint: the journal's write-ahead log is large.
     Checkpoint,
     /// The database was replaced: it is opened again.
@@ -39,11 +41,15 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
     let mut noted = SPARE;
     while let Ok(first) = jobs.recv() {
         let until = Instant::now() + GATHERING;
-        let (mut calls, mut flushed, mut checkpoint, mut replaced) = (vec![], None, false, false);
+        let (mut calls, mut flushed, mut checkpoint, mut replaced, mut catalog) = (vec![], None, false, false, None);
         let mut next = Ok(first);
         loop {
             match next {
                 Ok(Job::Call(call)) => calls.push(call),
+                Ok(Job::Catalog(key, row, done)) => {
+                    catalog = Some((key, row));
+                    flushed = Some(done);
+                }
                 Ok(Job::Checkpoint) => checkpoint = true,
                 Ok(Job::Reopen) => replaced = true,
                 Ok(Job::Flush(done)) => flushed = Some(done),
@@ -58,7 +64,14 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
             connection = fresh;
         }
         // A failed write of the history must not stop the program.
-        let _ = write(&connection, &calls, keep, &mut noted);
+        if let Err(error) = write(&connection, &calls, keep, &mut noted) {
+            tracing::warn!(target: "switchboard::store", calls = calls.len(), why = %error, "calls were not stored in the history");
+        }
+        if let Some((key, row)) = catalog
+            && let Err(error) = write_catalog(&connection, &key, row.as_ref())
+        {
+            tracing::warn!(target: "switchboard::store", why = %error, "the catalog of a server was not stored");
+        }
         if checkpoint {
             // What cannot be moved now is moved the next time.
             let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
@@ -68,6 +81,12 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
             let _ = done.send(());
         }
     }
+}
+
+fn write_catalog(connection: &Connection, key: &CatalogKey, row: Option<&catalogs::Row>) -> Result<(), ConnectionError> {
+    let change = Change::begin(connection)?;
+    catalogs::write(connection, key, row)?;
+    Ok(change.commit()?)
 }
 
 fn write(connection: &Connection, calls: &[Box<CallRecord>], keep: usize, noted: &mut usize) -> Result<(), ConnectionError> {

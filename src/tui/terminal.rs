@@ -112,6 +112,7 @@ impl Terminal {
         panic::set_hook(Box::new(move |info| {
             // A panic in another task ends that task and those that wait for it; the console shows a message.
             if std::thread::current().id() != own {
+                tracing::error!(target: "switchboard::panic", thread = std::thread::current().name().unwrap_or_default(), "{info}");
                 let mut elsewhere = in_hook.elsewhere.lock();
                 if elsewhere.len() < MOST_PANICS {
                     elsewhere.push(info.to_string());

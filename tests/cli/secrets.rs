@@ -231,7 +231,7 @@ fn no_canary_is_printed_or_stored() {
     let mut run = |line: &[&str]| {
         let mut command = home.command(line);
         command.env("SWITCHBOARD_CONFIG_DIR", home.path().join(".config/switchboard"));
-        command.env("SWITCHBOARD_STATE_DIR", home.path().join(".state"));
+        command.env("SWITCHBOARD_STATE_DIR", home.path().join(".state")).env("SWITCHBOARD_LOG", "trace");
         command.envs(variables.iter().map(|(name, value)| (*name, value)));
         let output = command.output().unwrap();
         for (stream, text) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
