@@ -12,6 +12,8 @@
 //!                engine   one supervisor a server; dispatch = the life of one call; bus = event log
 //!                   |
 //!     mcp      store      config      demo   (adapters)
+//!      |          |          |         |
+//!   protocol      |          |         |     (JSON-RPC, without transports)
 //!        \        |          |        /
 //!                  domain   (pure: no tokio, no I/O, no clock)
 //! ```
@@ -20,7 +22,8 @@
 //! |---|---|---|
 //! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, the read model of events ([`domain::read_model`]), forms from schemas | itself |
 //! | [`engine`] | event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
-//! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports` |
+//! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `protocol` |
+//! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` names it | `domain` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats, variables, approvals, live reload | `domain` |
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
@@ -51,5 +54,6 @@ pub mod files;
 #[cfg(test)]
 mod generated_docs;
 pub mod mcp;
+pub mod protocol;
 pub mod store;
 pub mod tui;

@@ -37,10 +37,8 @@ use self::{
     sessions::unproven,
 };
 use super::{
-    headers::ParamHeaders,
     peer::{Outbox, Peer, Ticket},
     session::{Ending, Link, meta_with_token},
-    wire,
 };
 use crate::{
     domain::{
@@ -53,6 +51,7 @@ use crate::{
         time::Stamp,
     },
     engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
+    protocol::{headers::ParamHeaders, wire},
 };
 
 const SESSION: &str = "mcp-session-id";

@@ -10,21 +10,14 @@
 //! each other.
 
 mod descent;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
-mod headers;
 mod http;
-mod lines;
 mod pace;
 mod pages;
 mod peer;
 pub mod reaper;
-mod salvage;
 mod session;
 mod spawn;
-mod sse;
 mod stdio;
-mod wire;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

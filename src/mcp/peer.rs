@@ -14,10 +14,6 @@ use std::{
 use parking_lot::Mutex;
 
 use self::requests::Requests;
-use super::{
-    salvage,
-    wire::{self, Bad, Message, Parsed, Seems},
-};
 use crate::{
     domain::{
         body::Body,
@@ -29,6 +25,10 @@ use crate::{
         time::{Stamp, size},
     },
     engine::ports::{ClientHandler, FrameDraft, Reply, RequestObserver},
+    protocol::{
+        salvage,
+        wire::{self, Bad, Message, Parsed, Seems},
+    },
 };
 use async_trait::async_trait;
 use serde_json::value::RawValue;

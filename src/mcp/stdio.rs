@@ -20,13 +20,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    lines::{Lines, Piece},
     pace::Pace,
     peer::{Arrival, Outbox, Peer},
     reaper::Reaper,
     session::{Ending, Link, meta_with_token},
     spawn::{self, End, Process},
-    wire,
 };
 use crate::{
     domain::{
@@ -38,6 +36,10 @@ use crate::{
         time::{Stamp, size},
     },
     engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
+    protocol::{
+        lines::{Lines, Piece},
+        wire,
+    },
 };
 
 /// Messages that may wait to be written.

@@ -17,7 +17,8 @@ use crate::{
         time::size,
     },
     engine::ports::Request,
-    mcp::{session::Quiet, wire},
+    mcp::session::Quiet,
+    protocol::wire,
 };
 
 /// How long a ping may take that shows whether a call was refused unread.

@@ -23,7 +23,8 @@ use crate::{
         time::size,
     },
     engine::ports::FrameDraft,
-    mcp::{pace::Pace, peer::Arrival, sse, wire},
+    mcp::{pace::Pace, peer::Arrival},
+    protocol::{sse, wire},
 };
 
 /// How often a cut answer stream is resumed without anything new in between (MCP 2025-11-25, transports,

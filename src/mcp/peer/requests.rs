@@ -23,7 +23,7 @@ use crate::{
         id::CallId,
         time::{short, size},
     },
-    mcp::wire,
+    protocol::wire,
 };
 
 /// Maximum open requests of the server; further ones are refused.

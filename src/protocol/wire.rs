@@ -1,6 +1,6 @@
 //! JSON-RPC 2.0 on the wire: parses messages without changing a byte, and salvages invalid ones.
 //!
-//! Pure functions over bytes, used by both transports. Results stay raw: they are slices of the frame.
+//! Pure functions over bytes, used by every transport. Results stay raw: they are slices of the frame.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::{body::Body, bounds, call::RpcError, frame::AnomalyKind};
 
-/// A JSON-RPC message of the server.
+/// A JSON-RPC message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// A request.
