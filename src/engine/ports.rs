@@ -105,12 +105,14 @@ pub enum SubscriptionChange {
 }
 
 /// A request to send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The method.
     pub method: String,
     /// `params` as a JSON object; omitted from the message when empty. The session adds `_meta`.
     pub params: Body,
+    /// Members to pass on in `_meta`, a JSON object or empty. Members that the session sets itself have priority.
+    pub meta: Body,
     /// The call that the request belongs to; `None` for the engine's own requests.
     pub call: Option<CallId>,
     /// Whether the policy allows the request to be sent again after it may have run ([`verdict::may_resend`]). Requests of the

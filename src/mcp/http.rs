@@ -38,7 +38,7 @@ use self::{
 };
 use super::{
     peer::{Outbox, Peer, Ticket},
-    session::{Ending, Link, meta_with_token},
+    session::{Ending, Link, request_meta},
 };
 use crate::{
     domain::{
@@ -51,7 +51,7 @@ use crate::{
         time::Stamp,
     },
     engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
-    protocol::{headers::ParamHeaders, wire},
+    protocol::{headers::ParamHeaders, meta::Meta, wire},
 };
 
 const SESSION: &str = "mcp-session-id";
@@ -420,20 +420,26 @@ impl HttpLink {
                 let method = "notifications/cancelled";
                 let _ = timeout(Duration::from_secs(5), async {
                     let _turn = link.cancelling.acquire().await;
-                    link.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into()), Under::Agreed).await
+                    link.tell(
+                        wire::notification(method, &params, &Meta::default()),
+                        FrameKind::Notification,
+                        Some(method.into()),
+                        Under::Agreed,
+                    )
+                    .await
                 })
                 .await;
             });
         });
     }
 
-    async fn send(self: &Arc<Self>, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn send(self: &Arc<Self>, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         if self.ending.over() {
             return Err(Failure::new(FailureKind::Transport, "the server is not connected any more"));
         }
         let id = self.peer.fresh_id();
         let method: Arc<str> = request.method.as_str().into();
-        let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));
+        let body = wire::request(id, &method, &request.params, &request_meta(&request, meta, id));
         let mut routing = vec![];
         if !meta.is_empty() {
             routing = self.params.lock().of(&method, &request.params);
@@ -474,13 +480,13 @@ impl HttpLink {
 
 #[async_trait]
 impl Link for HttpLink {
-    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let Some(own) = self.own.upgrade() else { return Err(Failure::new(FailureKind::Transport, "the connection was closed")) };
         own.send(request, meta, observer).await
     }
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
-        self.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into()), Under::Agreed).await
+        self.tell(wire::notification(method, &params, &Meta::default()), FrameKind::Notification, Some(method.into()), Under::Agreed).await
     }
 
     fn agreed(self: Arc<Self>, era: Era, version: &str) {

@@ -22,11 +22,11 @@ use crate::{
         call::{Failure, FailureKind, Progress},
         catalog::RawLists,
         frame::{Anomaly, AnomalyKind},
-        id::CallId,
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
         time::{Stamp, short, size},
     },
     engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session, SubscriptionChange},
+    protocol::meta::{self, Meta},
 };
 
 /// The newest supported version of the modern era.
@@ -36,14 +36,8 @@ pub const LEGACY: &str = "2025-11-25";
 /// Every supported version of the legacy era.
 pub const LEGACY_VERSIONS: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
 
-/// The key of the protocol version in `_meta` (MCP 2026-07-28, basic, "Request metadata").
-const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
-const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// Number of supported versions that are read from a server.
 const VERSIONS: usize = 64;
-const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 
 /// How long a subscription must last to count as working.
 const MIN_SUBSCRIPTION: Duration = Duration::from_secs(1);
@@ -53,9 +47,9 @@ const LISTEN_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration
 /// Carries JSON-RPC to one server and back.
 #[async_trait]
 pub trait Link: Send + Sync {
-    /// Sends a request whose `params._meta` gets the members of `meta` (a JSON object, or empty) and a progress token when it
-    /// belongs to a call, and waits for the response. Dropping the future cancels the request.
-    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
+    /// Sends a request whose `params._meta` gets the members of `meta` (see [`request_meta`]), and waits for the response.
+    /// Dropping the future cancels the request.
+    async fn request(&self, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
     /// Sends a notification.
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
     /// Called when the handshake is done, with the agreed era and version.
@@ -81,13 +75,16 @@ fn capabilities(era: Era) -> Value {
     }
 }
 
-/// `_meta` of every request of the modern era.
-fn modern_meta(version: &str, log_level: Option<&str>) -> String {
-    let mut meta = json!({META_VERSION: version, META_CLIENT: client_info(), META_CAPABILITIES: capabilities(Era::Modern)});
-    if let Some(level) = log_level {
-        meta[META_LOG_LEVEL] = level.into();
+/// Returns `_meta` of every request of the modern era.
+fn modern_meta(version: &str, log_level: Option<&str>) -> Meta {
+    let meta = Meta::default()
+        .with(meta::VERSION, Body::json(version))
+        .with(meta::CLIENT_INFO, Body::json(&client_info()))
+        .with(meta::CLIENT_CAPABILITIES, Body::json(&capabilities(Era::Modern)));
+    match log_level {
+        Some(level) => meta.with(meta::LOG_LEVEL, Body::json(level)),
+        None => meta,
     }
-    meta.to_string()
 }
 
 /// The observer of the engine's own requests; holds the reason of a cancellation.
@@ -107,7 +104,7 @@ pub struct McpSession {
     spec: Arc<ServerSpec>,
     handler: Arc<dyn ClientHandler>,
     info: Arc<SessionInfo>,
-    meta: String,
+    meta: Meta,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Resources that the modern era's listener asks about.
     watched: Arc<Mutex<BTreeSet<String>>>,
@@ -196,7 +193,7 @@ impl McpSession {
             took: now.since(began),
         };
         let meta = match agreement.era {
-            Era::Legacy => String::new(),
+            Era::Legacy => Meta::default(),
             Era::Modern => modern_meta(&agreement.version, Some("info")),
         };
         let session =
@@ -230,7 +227,8 @@ impl McpSession {
             let (mut filter, mut watched) = (filter, watched);
             let (mut pause, mut gap) = (LISTEN_PAUSE.0, false);
             loop {
-                let request = Request { method: "subscriptions/listen".into(), params: Body::json(&filter), call: None, repeatable: true };
+                let request =
+                    Request { method: "subscriptions/listen".into(), params: Body::json(&filter), repeatable: true, ..Request::default() };
                 let ended = link.request(request, &meta, Arc::new(Quiet("the console ended the subscription")));
                 tokio::pin!(ended);
                 let at_once = timeout(MIN_SUBSCRIPTION, &mut ended).await.ok();
@@ -285,7 +283,7 @@ impl McpSession {
         let mut cursor: Option<String> = None;
         for page in 1.. {
             let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
-            let request = Request { method: method.into(), params, call: None, repeatable: true };
+            let request = Request { method: method.into(), params, repeatable: true, ..Request::default() };
             let asking = self.link.request(request, &self.meta, Arc::new(Quiet("listing took too long")));
             let late =
                 |_| Err(Failure::after_send(FailureKind::Timeout, format!("listing took longer than {}", short(self.spec.timeouts.list))));
@@ -408,14 +406,14 @@ impl Session for McpSession {
             SubscriptionChange::Subscribe => "resources/subscribe",
             SubscriptionChange::Unsubscribe => "resources/unsubscribe",
         };
-        let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), call: None, repeatable: true };
+        let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), repeatable: true, ..Request::default() };
         self.link.request(request, &self.meta, Arc::new(Quiet("no answer to the subscription"))).await.map(drop)
     }
 
     async fn check(&self) -> Result<(), Failure> {
         // 2026-07-28 has no ping.
         let method = if self.info.era == Era::Legacy { "ping" } else { "server/discover" };
-        let request = Request { method: method.into(), params: Body::default(), call: None, repeatable: true };
+        let request = Request { method: method.into(), repeatable: true, ..Request::default() };
         match self.link.request(request, &self.meta, Arc::new(Quiet("no response in time"))).await {
             Err(failure) if failure.rpc.is_none() => Err(failure),
             _ => Ok(()),
@@ -450,7 +448,7 @@ impl Refusal {
 
 async fn discover(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreement, Refusal> {
     handler.step(Step::Discover);
-    let request = Request { method: "server/discover".into(), params: Body::default(), call: None, repeatable: true };
+    let request = Request { method: "server/discover".into(), repeatable: true, ..Request::default() };
     let reply = link.request(request, &modern_meta(MODERN, None), Arc::new(Quiet("no answer to server/discover"))).await;
     let result = match reply {
         Ok(reply) => reply.result,
@@ -480,15 +478,18 @@ async fn discover(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreem
         report.retryable = false;
         return Err(Refusal::NotModern(Box::new(report)));
     }
-    let [server] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [META_SERVER])).unwrap_or_default();
+    let [server] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [meta::SERVER_INFO])).unwrap_or_default();
     Ok(Agreement::read(Era::Modern, MODERN.into(), server, instructions, capabilities))
 }
 
 async fn initialize(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreement, ConnectFailure> {
     handler.step(Step::Initialize);
     let params = json!({"protocolVersion": LEGACY, "capabilities": capabilities(Era::Legacy), "clientInfo": client_info()});
-    let request = Request { method: "initialize".into(), params: Body::json(&params), call: None, repeatable: true };
-    let reply = link.request(request, "", Arc::new(Quiet("no answer to initialize"))).await.map_err(|f| failed(Step::Initialize, &f))?;
+    let request = Request { method: "initialize".into(), params: Body::json(&params), repeatable: true, ..Request::default() };
+    let reply = link
+        .request(request, &Meta::default(), Arc::new(Quiet("no answer to initialize")))
+        .await
+        .map_err(|f| failed(Step::Initialize, &f))?;
     let [version, server, instructions, capabilities] =
         reply.result.fields(["protocolVersion", "serverInfo", "instructions", "capabilities"]).unwrap_or_default();
     let version = version.and_then(|version| bounds::json_text(version.get(), 64)).unwrap_or_default();
@@ -556,12 +557,17 @@ impl Ending {
     }
 }
 
-/// Returns the `_meta` members of one request: `meta`, and a progress token for requests of a call.
-pub fn meta_with_token(meta: &str, call: Option<CallId>, id: u64) -> String {
-    match (call, meta) {
-        (None, meta) => meta.to_owned(),
-        (Some(_), "") => format!("{{\"progressToken\":{id}}}"),
-        (Some(_), meta) => format!("{{\"progressToken\":{id},{}", &meta[1..]),
+/// Returns the `_meta` of one request: a progress token if it belongs to a call, the members of the session, and those of the
+/// request that neither has.
+pub fn request_meta(request: &Request, session: &Meta, id: u64) -> Meta {
+    let mut all = Meta::default();
+    if request.call.is_some() {
+        all.set(meta::PROGRESS_TOKEN, Body::json(&id));
+    }
+    let all = all.or(session.clone());
+    match request.meta.is_empty() {
+        true => all,
+        false => all.or(Meta::parse(&request.meta).unwrap_or_default()),
     }
 }
 
@@ -571,6 +577,7 @@ mod tests {
     use crate::{
         domain::{
             ask::{Answer, Question},
+            id::CallId,
             server::Transport,
         },
         engine::ports::{ConnectionObserver, FrameDraft},
@@ -585,7 +592,7 @@ mod tests {
 
     #[async_trait]
     impl Link for Streams {
-        async fn request(&self, request: Request, _: &str, _: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+        async fn request(&self, request: Request, _: &Meta, _: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
             if request.method == "server/discover" {
                 let result = Body::from(r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#);
                 return Ok(Reply { result, first_byte: Stamp(0), last_byte: Stamp(0), sent_bytes: 0, received_bytes: 0 });

@@ -23,7 +23,7 @@ use super::{
     pace::Pace,
     peer::{Arrival, Outbox, Peer},
     reaper::Reaper,
-    session::{Ending, Link, meta_with_token},
+    session::{Ending, Link, request_meta},
     spawn::{self, End, Process},
 };
 use crate::{
@@ -38,6 +38,7 @@ use crate::{
     engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
     protocol::{
         lines::{Lines, Piece},
+        meta::Meta,
         wire,
     },
 };
@@ -300,10 +301,10 @@ impl StdioLink {
 
 #[async_trait]
 impl Link for StdioLink {
-    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let id = self.peer.fresh_id();
         let method: Arc<str> = request.method.as_str().into();
-        let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));
+        let body = wire::request(id, &method, &request.params, &request_meta(&request, meta, id));
         let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, observer.clone())?;
         let (out, call) = (self.out.clone(), request.call);
         let sending = Sending { id, taken: Arc::default() };
@@ -315,7 +316,7 @@ impl Link for StdioLink {
                 }
                 cancelled.notify_one();
                 let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
-                let body = wire::notification("notifications/cancelled", &params, "");
+                let body = wire::notification("notifications/cancelled", &params, &Meta::default());
                 let method = Some("notifications/cancelled".into());
                 let _ = out.try_send(Outgoing {
                     body,
@@ -344,7 +345,7 @@ impl Link for StdioLink {
     }
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
-        let body = wire::notification(method, &params, "");
+        let body = wire::notification(method, &params, &Meta::default());
         let outgoing = Outgoing {
             body,
             kind: FrameKind::Notification,

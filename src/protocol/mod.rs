@@ -6,6 +6,7 @@
 pub mod fuzzing;
 pub mod headers;
 pub mod lines;
+pub mod meta;
 pub mod salvage;
 pub mod sse;
 pub mod wire;

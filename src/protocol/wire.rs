@@ -10,6 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::meta::Meta;
 use crate::domain::{body::Body, bounds, call::RpcError, frame::AnomalyKind};
 
 /// A JSON-RPC message.
@@ -346,21 +347,18 @@ pub fn our_id(id: &str) -> Option<u64> {
     id.trim_matches('"').parse().ok()
 }
 
-/// Returns the text of a request. `params` and `meta` are JSON objects, either may be empty; the bytes of `params` stay
-/// unchanged except for line ends, which JSON has only between tokens.
-pub fn request(id: u64, method: &str, params: &Body, meta: &str) -> Body {
-    let mut text = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}", quoted(method)).into_bytes();
-    push_params(&mut text, params, meta);
-    text.push(b'}');
-    Body::new(text)
+/// Returns the text of a request. `params` is a JSON object or empty; its bytes stay unchanged except for line ends, which
+/// JSON has only between tokens, and for the members of `meta` that are added.
+pub fn request(id: u64, method: &str, params: &Body, meta: &Meta) -> Body {
+    let mut text = Vec::with_capacity(params.len() + 512);
+    text.extend_from_slice(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}", quoted(method)).as_bytes());
+    finish(text, params, meta)
 }
 
 /// Returns the text of a notification.
-pub fn notification(method: &str, params: &Body, meta: &str) -> Body {
-    let mut text = format!("{{\"jsonrpc\":\"2.0\",\"method\":{}", quoted(method)).into_bytes();
-    push_params(&mut text, params, meta);
-    text.push(b'}');
-    Body::new(text)
+pub fn notification(method: &str, params: &Body, meta: &Meta) -> Body {
+    let text = format!("{{\"jsonrpc\":\"2.0\",\"method\":{}", quoted(method)).into_bytes();
+    finish(text, params, meta)
 }
 
 /// Returns the text of a response to a request of the server; `id` is JSON text.
@@ -377,44 +375,26 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn push_params(text: &mut Vec<u8>, params: &Body, meta: &str) {
-    let merged = with_meta(params, meta);
-    if !merged.is_empty() {
-        text.extend_from_slice(b",\"params\":");
-        text.extend(merged.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
+/// Appends `params` and the end of the message.
+fn finish(mut text: Vec<u8>, params: &Body, meta: &Meta) -> Body {
+    const KEY: &[u8] = b",\"params\":";
+    let start = text.len();
+    text.extend_from_slice(KEY);
+    meta.write_into(params, &mut text);
+    if text.len() == start + KEY.len() {
+        text.truncate(start);
     }
+    on_one_line(&mut text[start..]);
+    text.push(b'}');
+    Body::new(text)
 }
 
-/// Adds the members of `meta` to `params._meta`; members that `params` already has win.
-fn with_meta(params: &Body, meta: &str) -> Vec<u8> {
-    let plain = params.bytes().trim_ascii();
-    if meta.is_empty() {
-        return plain.to_vec();
-    }
-    if plain.is_empty() {
-        return format!("{{\"_meta\":{meta}}}").into_bytes();
-    }
-    let own: Option<&RawValue> = serde_json::from_slice::<indexed::Fields>(plain).ok().and_then(|f| f.meta);
-    let Some(own) = own else {
-        let inner = plain.strip_suffix(b"}").unwrap_or(plain).trim_ascii_end();
-        let comma: &[u8] = if inner.ends_with(b"{") { b"" } else { b"," };
-        return [inner, comma, b"\"_meta\":", meta.as_bytes(), b"}"].concat();
-    };
-    let mut members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(meta).unwrap_or_default();
-    members.extend(serde_json::from_str::<serde_json::Map<_, _>>(own.get()).unwrap_or_default());
-    let whole = serde_json::Value::Object(members).to_string();
-    let at = own.get().as_ptr() as usize - plain.as_ptr() as usize;
-    [&plain[..at], whole.as_bytes(), &plain[at + own.get().len()..]].concat()
-}
-
-mod indexed {
-    use super::*;
-
-    /// Only the member that has to be looked into.
-    #[derive(Deserialize)]
-    pub struct Fields<'a> {
-        #[serde(borrow, default, rename = "_meta")]
-        pub meta: Option<&'a RawValue>,
+/// Replaces line ends, which end a message on stdio. JSON has them only between tokens.
+fn on_one_line(json: &mut [u8]) {
+    for byte in json {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
     }
 }
 
@@ -502,17 +482,18 @@ mod tests {
     #[test]
     fn arguments_go_out_as_they_were_written() {
         let params = Body::from("{\"name\":\"t\",\"arguments\":{\n \"n\": 1.50}\n}");
+        let meta = |members: &str| Meta::parse(&Body::from(members)).unwrap();
         assert_eq!(
-            request(1, "tools/call", &params, "{\"progressToken\":1}").text(),
+            request(1, "tools/call", &params, &meta("{\"progressToken\":1}")).text(),
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{  "n": 1.50},"_meta":{"progressToken":1}}}"#
         );
-        assert_eq!(request(2, "ping", &Body::default(), "").text(), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
+        assert_eq!(request(2, "ping", &Body::default(), &Meta::default()).text(), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
         assert_eq!(
-            request(3, "x", &Body::from("{ }"), "{\"a\":1}").text(),
+            request(3, "x", &Body::from("{ }"), &meta("{\"a\":1}")).text(),
             r#"{"jsonrpc":"2.0","id":3,"method":"x","params":{"_meta":{"a":1}}}"#
         );
         assert_eq!(
-            notification("n", &Body::from(r#"{"_meta":{"a":2},"z":1}"#), r#"{"a":1,"b":1}"#).text(),
+            notification("n", &Body::from(r#"{"_meta":{"a":2},"z":1}"#), &meta(r#"{"a":1,"b":1}"#)).text(),
             r#"{"jsonrpc":"2.0","method":"n","params":{"_meta":{"a":2,"b":1},"z":1}}"#
         );
     }

@@ -18,7 +18,7 @@ use crate::{
     },
     engine::ports::Request,
     mcp::session::Quiet,
-    protocol::wire,
+    protocol::{meta::Meta, wire},
 };
 
 /// How long a ping may take that shows whether a call was refused unread.
@@ -91,7 +91,7 @@ impl HttpLink {
     fn ping(&self, under: Under, call: Option<CallId>) -> Post {
         let id = self.peer.fresh_id();
         Post {
-            body: wire::request(id, "ping", &Body::default(), ""),
+            body: wire::request(id, "ping", &Body::default(), &Meta::default()),
             kind: FrameKind::Request,
             method: Some("ping".into()),
             rpc_id: Some(id.to_string().into()),
@@ -158,9 +158,12 @@ impl HttpLink {
             agreed.opening.clone()
         };
         let Some(params) = opening else { return Err(Failure::new(FailureKind::Transport, "the session was lost")) };
-        let request = Request { method: "initialize".into(), params, call: None, repeatable: true };
-        let opened =
-            timeout(self.peer.spec().timeouts.connect, Box::pin(self.send(request, "", Arc::new(Quiet("no answer to initialize"))))).await;
+        let request = Request { method: "initialize".into(), params, repeatable: true, ..Request::default() };
+        let opened = timeout(
+            self.peer.spec().timeouts.connect,
+            Box::pin(self.send(request, &Meta::default(), Arc::new(Quiet("no answer to initialize")))),
+        )
+        .await;
         match opened {
             Ok(Ok(_)) => {}
             Ok(Err(failure)) => {
@@ -172,7 +175,7 @@ impl HttpLink {
             Err(_) => return Err(Failure::new(FailureKind::Timeout, "the session was lost and initialize was not answered")),
         }
         let method = "notifications/initialized";
-        let told = wire::notification(method, &Body::default(), "");
+        let told = wire::notification(method, &Body::default(), &Meta::default());
         self.tell(told, FrameKind::Notification, Some(method.into()), Under::Next).await?;
         {
             let mut agreed = self.agreed.lock();
