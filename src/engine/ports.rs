@@ -13,7 +13,7 @@ use crate::domain::{
     body::Body,
     call::{Failure, Progress},
     catalog::RawLists,
-    frame::{Anomaly, Direction, FrameKind, HttpNote},
+    frame::Anomaly,
     id::CallId,
     journal::{RunEntry, RunRecord},
     policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
@@ -21,6 +21,7 @@ use crate::domain::{
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     time::Stamp,
 };
+pub use crate::domain::{call::Reply, frame::FrameDraft};
 
 /// Connects to servers.
 #[async_trait]
@@ -122,21 +123,6 @@ pub struct Request {
     pub repeatable: bool,
 }
 
-/// The response to a request.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// The `result`, as received.
-    pub result: Body,
-    /// When its first byte was read.
-    pub first_byte: Stamp,
-    /// When its last byte was read.
-    pub last_byte: Stamp,
-    /// Bytes of the request.
-    pub sent_bytes: u64,
-    /// Bytes of the response.
-    pub received_bytes: u64,
-}
-
 /// Observes a request in flight.
 pub trait RequestObserver: Send + Sync {
     /// The last byte of the request was handed to the operating system.
@@ -224,27 +210,4 @@ impl Journal for NoJournal {
     async fn load(&self, _: RunId) -> Result<Option<RunRecord>, JournalError> {
         Ok(None)
     }
-}
-
-/// A frame as reported by a session.
-#[derive(Clone, Debug)]
-pub struct FrameDraft {
-    /// When its last byte crossed the wire.
-    pub at: Stamp,
-    /// The direction.
-    pub direction: Direction,
-    /// The kind of message.
-    pub kind: FrameKind,
-    /// The body.
-    pub body: Body,
-    /// Bytes that crossed the wire.
-    pub size: u64,
-    /// The call that the frame belongs to.
-    pub call: Option<CallId>,
-    /// The method of the message, or of the request that it responds to.
-    pub method: Option<Arc<str>>,
-    /// The JSON-RPC id.
-    pub rpc_id: Option<Arc<str>>,
-    /// The HTTP metadata.
-    pub http: Option<Arc<HttpNote>>,
 }

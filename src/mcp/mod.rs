@@ -9,11 +9,10 @@
 //! back cannot give it. The demo servers are built on the official Rust SDK, so that the two check
 //! each other.
 
+mod client_handler;
 mod descent;
 mod http;
-mod pace;
 mod pages;
-mod peer;
 pub mod reaper;
 mod session;
 mod spawn;

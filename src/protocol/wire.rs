@@ -361,14 +361,28 @@ pub fn notification(method: &str, params: &Body, meta: &Meta) -> Body {
     finish(text, params, meta)
 }
 
-/// Returns the text of a response to a request of the server; `id` is JSON text.
-pub fn response(id: &str, answer: &Result<serde_json::Value, (i64, String)>) -> Body {
-    Body::from(match answer {
-        Ok(result) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}"),
-        Err((code, message)) => {
-            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{}}}}}", quoted(message))
+/// Returns the text of a response. `id` is the JSON text of the request's id; the result and `data` of an error stay as they
+/// are, except for line ends.
+pub fn response(id: &str, answer: &Result<Body, RpcError>) -> Body {
+    let mut text = Vec::with_capacity(answer.as_ref().map_or(0, Body::len) + id.len() + 128);
+    text.extend_from_slice(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},").as_bytes());
+    match answer {
+        Ok(result) => {
+            text.extend_from_slice(b"\"result\":");
+            text.extend_from_slice(result.bytes());
         }
-    })
+        Err(RpcError { code, message, data }) => {
+            text.extend_from_slice(format!("\"error\":{{\"code\":{code},\"message\":{}", quoted(message)).as_bytes());
+            if let Some(data) = data {
+                text.extend_from_slice(b",\"data\":");
+                text.extend_from_slice(data.bytes());
+            }
+            text.push(b'}');
+        }
+    }
+    text.push(b'}');
+    on_one_line(&mut text);
+    Body::new(text)
 }
 
 fn quoted(text: &str) -> String {
@@ -452,6 +466,19 @@ mod tests {
         assert!(matches!(parse(&Body::from(r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#)), Parsed::Batch(m, 0) if m.len() == 1));
         let deep = format!(r#"{{"jsonrpc":"2.0","id":8,"result":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
         assert!(matches!(parse(&Body::from(deep)), Parsed::Message(_)));
+    }
+
+    #[test]
+    fn responses_carry_raw_results_and_errors() {
+        let result = Body::from("{\n\"n\": 1.50}");
+        assert_eq!(response("\"a\"", &Ok(result)).text(), r#"{"jsonrpc":"2.0","id":"a","result":{ "n": 1.50}}"#);
+        let error = |data| Err(RpcError { code: -1, message: "no \"x\"".into(), data });
+        assert_eq!(response("7", &error(None)).text(), r#"{"jsonrpc":"2.0","id":7,"error":{"code":-1,"message":"no \"x\""}}"#);
+        let data = Some(Body::from(r#"{"v":1.0}"#));
+        assert_eq!(
+            response("7", &error(data)).text(),
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":-1,"message":"no \"x\"","data":{"v":1.0}}}"#
+        );
     }
 
     #[test]

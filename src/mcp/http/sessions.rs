@@ -49,7 +49,7 @@ impl HttpLink {
             let session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(Arc::<str>::from);
             if let Some(long) = session.as_ref().map(|session| session.len()).filter(|length| *length > bounds::ID) {
                 let detail = format!("a session id of {}: every request would carry it", size(long as u64));
-                self.handler().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
+                self.handler.anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
             }
             let session = session.filter(|session| session.len() <= bounds::ID);
             match agreed.era {
@@ -89,7 +89,7 @@ impl HttpLink {
 
     /// A ping in `session`. It goes past the matching of requests and answers: only the head of its answer counts.
     fn ping(&self, under: Under, call: Option<CallId>) -> Post {
-        let id = self.peer.fresh_id();
+        let id = self.connection.fresh_id();
         Post {
             body: wire::request(id, "ping", &Body::default(), &Meta::default()),
             kind: FrameKind::Request,
@@ -159,11 +159,9 @@ impl HttpLink {
         };
         let Some(params) = opening else { return Err(Failure::new(FailureKind::Transport, "the session was lost")) };
         let request = Request { method: "initialize".into(), params, repeatable: true, ..Request::default() };
-        let opened = timeout(
-            self.peer.spec().timeouts.connect,
-            Box::pin(self.send(request, &Meta::default(), Arc::new(Quiet("no answer to initialize")))),
-        )
-        .await;
+        let opened =
+            timeout(self.spec.timeouts.connect, Box::pin(self.send(request, &Meta::default(), Arc::new(Quiet("no answer to initialize")))))
+                .await;
         match opened {
             Ok(Ok(_)) => {}
             Ok(Err(failure)) => {
@@ -183,7 +181,7 @@ impl HttpLink {
         }
         self.listen();
         // The new session knows nothing of what the old one was asked to tell.
-        self.handler().renewed();
+        self.handler.renewed();
         Ok(())
     }
 
