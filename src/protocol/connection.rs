@@ -85,19 +85,21 @@ impl fmt::Display for Remote {
     }
 }
 
-/// The limits of a connection. Those of the other end's requests are constants of the module that handles them.
+/// The limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Size of the largest message, in bytes.
     pub message_bytes: usize,
     /// Maximum pending requests of this end.
     pub requests: usize,
+    /// Maximum open requests of the other end; further ones are refused.
+    pub incoming: usize,
 }
 
 impl Default for Limits {
-    /// 16 MiB and 65,536 requests: more than the limiters of the engine let through.
+    /// 16 MiB, 65,536 requests (more than the limiters of the engine let through), and 64 requests of the other end.
     fn default() -> Limits {
-        Limits { message_bytes: 16 << 20, requests: 1 << 16 }
+        Limits { message_bytes: 16 << 20, requests: 1 << 16, incoming: OPEN }
     }
 }
 
@@ -168,7 +170,7 @@ impl Connection {
             limits,
             next_id: AtomicU64::new(1),
             pending: Mutex::default(),
-            incoming: IncomingRequests::default(),
+            incoming: IncomingRequests::new(limits.incoming),
             batches: false.into(),
         })
     }

@@ -1,6 +1,6 @@
 //! Requests of the other end: decided by the [`Handler`], answered in their turn. Bounded in number, bytes and time.
 //!
-//! The other end has at most [`OPEN`] open requests and [`REFUSALS`] refusals waiting to be sent; further requests are dropped
+//! The other end has at most [`Limits::incoming`](super::Limits) open requests and [`REFUSALS`] refusals waiting to be sent; further requests are dropped
 //! and counted as [`AnomalyKind::Flood`]. At most [`SENDING`] responses are sent concurrently, each within [`PATIENCE`], so that
 //! an end that accepts no responses occupies only that many connections.
 
@@ -25,7 +25,7 @@ use crate::{
     protocol::wire,
 };
 
-/// Maximum open requests; further ones are refused.
+/// Maximum open requests of a server; further ones are refused.
 pub const OPEN: usize = 64;
 /// Maximum waiting refusals; further requests are not answered.
 pub const REFUSALS: usize = 16;
@@ -100,20 +100,19 @@ enum Plan {
     Run { answer: Answering, call_ended: Result<Body, RpcError>, _held: tokio::sync::OwnedSemaphorePermit },
 }
 
-impl Default for IncomingRequests {
-    fn default() -> Self {
+impl IncomingRequests {
+    /// Creates the state of a connection whose other end may have `open` open requests.
+    pub(super) fn new(open: usize) -> Self {
         let permits = |count| Arc::new(Semaphore::new(count));
         IncomingRequests {
-            permits: permits(OPEN),
+            permits: permits(open),
             refusals: permits(REFUSALS),
             sending: permits(SENDING),
             kib: permits(bounds::QUESTIONS >> 10),
             open: Mutex::default(),
         }
     }
-}
 
-impl IncomingRequests {
     /// Drops all open requests: the connection is closed, and nobody can receive the responses.
     pub(super) fn clear(&self) {
         self.open.lock().clear();
@@ -151,7 +150,7 @@ impl Connection {
             return note(AnomalyKind::Oversize, format!("a request with an id of more than {}: not answered", size(bounds::ID as u64)));
         }
         let Ok(permit) = self.incoming.permits.clone().try_acquire_owned() else {
-            return self.refuse(id, format!("more than {OPEN} requests under way"), arrival, frame, outbox);
+            return self.refuse(id, format!("more than {} requests under way", self.limits.incoming), arrival, frame, outbox);
         };
         let call = self.likely_call(arrival);
         let decision = match method.len() > bounds::METHOD {

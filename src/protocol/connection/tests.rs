@@ -226,17 +226,18 @@ async fn an_unknown_method_is_an_error_and_an_unknown_notification_is_passed_on(
 
 #[tokio::test]
 async fn open_requests_are_limited_at_both_ends() {
-    let [client, server] = joined(Limits { requests: OPEN + 1, ..Limits::default() });
+    let open = 5;
+    let [client, server] = joined(Limits { requests: open + 1, incoming: open, ..Limits::default() });
     for (from, to) in [(&client, &server), (&server, &client)] {
         let mut waiting = tokio::task::JoinSet::new();
-        for _ in 0..OPEN {
+        for _ in 0..open {
             let (connection, outbox) = (from.connection.clone(), from.outbox.clone());
             waiting.spawn(async move {
                 let message = |id| wire::request(id, "wait", &Body::default(), &Meta::default());
                 connection.request("wait", None, Arc::new(Progressing::default()), &outbox, message).await
             });
         }
-        to.runs(OPEN).await;
+        to.runs(open).await;
         assert_eq!(code(from.request("wait", "{}").await), Some(-32603));
         assert_eq!(*to.handler.anomalies.lock(), [AnomalyKind::Flood]);
         // The other limit: one more may be pending here.
@@ -245,7 +246,7 @@ async fn open_requests_are_limited_at_both_ends() {
         assert_eq!((refused.kind, refused.may_have_run), (FailureKind::Overloaded, false));
         drop((held, waiting));
         to.runs(0).await;
-        assert_eq!(to.connection.free_permits(), (OPEN, REFUSALS));
+        assert_eq!(to.connection.free_permits(), (open, REFUSALS));
     }
 }
 
