@@ -20,6 +20,7 @@ pub mod journal;
 pub mod masked;
 pub mod nesting;
 pub mod policy;
+pub mod raw_object;
 pub mod read_model;
 pub mod read_model_runs;
 pub mod recorded;

@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::meta::Meta;
+use super::meta::{self, Meta};
 use crate::domain::{body::Body, bounds, call::RpcError, frame::AnomalyKind};
 
 /// A JSON-RPC message.
@@ -394,7 +394,7 @@ fn finish(mut text: Vec<u8>, params: &Body, meta: &Meta) -> Body {
     const KEY: &[u8] = b",\"params\":";
     let start = text.len();
     text.extend_from_slice(KEY);
-    meta.write_into(params, &mut text);
+    meta::write_params(params, meta, &mut text);
     if text.len() == start + KEY.len() {
         text.truncate(start);
     }
