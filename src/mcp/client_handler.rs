@@ -13,6 +13,7 @@ use crate::{
         call::{Progress, RpcError},
         frame::{Anomaly, FrameDraft},
         id::CallId,
+        raw_object::RawObject,
         server::ServerSpec,
         time::{Stamp, size},
     },
@@ -61,7 +62,20 @@ impl Handler for ClientEnd {
 }
 
 /// Returns the `result` or the error that answers `question`.
+///
+/// Accepted content stays raw JSON text, so that numbers and members that this program does not know keep their form.
 fn result_of(answer: &Answer, question: &Question) -> Result<Body, RpcError> {
+    if let Answer::Accept { content } = answer
+        && content.value().is_some()
+    {
+        match question {
+            Question::Form { .. } => {
+                return Ok(RawObject::default().with("action", Body::json("accept")).with("content", content.clone()).to_body());
+            }
+            Question::Sampling { .. } | Question::Roots => return Ok(content.clone()),
+            Question::Url { .. } => {}
+        }
+    }
     match answer.to_result(question) {
         Ok(result) => Ok(Body::json(&result)),
         Err((code, message)) => Err(RpcError { code, message, data: None }),
@@ -284,5 +298,25 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let asked = handler.asked.load(Ordering::SeqCst);
         assert_eq!((asked, count(&handler, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
+    }
+
+    #[test]
+    fn accepted_content_is_sent_as_written() {
+        let accept = |content: &str| Answer::Accept { content: Body::from(content) };
+        let form = Question::Form { message: String::new(), schema: Body::from("{}") };
+        let sampling = Question::Sampling { params: Body::default() };
+        for (question, content, result) in [
+            (&form, r#"{"n":1.50}"#, r#"{"action":"accept","content":{"n":1.50}}"#),
+            (
+                &sampling,
+                r#"{"role":"assistant","vendor":12345678901234567890123}"#,
+                r#"{"role":"assistant","vendor":12345678901234567890123}"#,
+            ),
+            (&Question::Roots, r#"{"roots":[], "n":1.0}"#, r#"{"roots":[], "n":1.0}"#),
+            (&form, "{", r#"{"action":"accept","content":{}}"#),
+        ] {
+            assert_eq!(result_of(&accept(content), question).unwrap().text(), result);
+        }
+        assert!(result_of(&accept("{"), &sampling).is_err());
     }
 }
