@@ -8,6 +8,7 @@ pub mod ask;
 pub mod body;
 pub mod bounds;
 pub mod call;
+pub mod capabilities;
 pub mod catalog;
 pub mod event;
 pub mod form;

@@ -11,6 +11,7 @@ use crate::{
         body::Body,
         bounds,
         call::{Progress, RpcError},
+        capabilities::ClientCapabilities,
         frame::{Anomaly, FrameDraft},
         id::CallId,
         raw_object::RawObject,
@@ -21,26 +22,30 @@ use crate::{
     protocol::connection::{Connection, Decision, Handler, Incoming, Limits, Observer, Remote},
 };
 
-/// Creates the connection to a server.
-pub fn connection_to(spec: &ServerSpec, handler: Arc<dyn ClientHandler>) -> Arc<Connection> {
+/// Creates the connection to a server. Requests of the server that need a capability which is not among `capabilities` are
+/// unknown methods.
+pub fn connection_to(spec: &ServerSpec, handler: Arc<dyn ClientHandler>, capabilities: Arc<ClientCapabilities>) -> Arc<Connection> {
     let limits = Limits { message_bytes: spec.limits.message_bytes, ..Limits::default() };
-    Connection::new(Remote::Server, limits, Arc::new(ClientEnd(handler)))
+    Connection::new(Remote::Server, limits, Arc::new(ClientEnd { handler, capabilities }))
 }
 
 /// The handler of a connection to a server.
-struct ClientEnd(Arc<dyn ClientHandler>);
+struct ClientEnd {
+    handler: Arc<dyn ClientHandler>,
+    capabilities: Arc<ClientCapabilities>,
+}
 
 impl Handler for ClientEnd {
     fn frame(&self, frame: FrameDraft) -> u64 {
-        self.0.frame(frame)
+        self.handler.frame(frame)
     }
 
     fn anomaly(&self, anomaly: Anomaly) {
-        self.0.anomaly(anomaly);
+        self.handler.anomaly(anomaly);
     }
 
     fn notification(&self, method: &str, params: &Body, call: Option<CallId>) {
-        self.0.notification(method, params, call);
+        self.handler.notification(method, params, call);
     }
 
     fn request(&self, request: &Incoming<'_>) -> Decision {
@@ -48,10 +53,13 @@ impl Handler for ClientEnd {
             return Decision::Answer(Ok(Body::from("{}")));
         }
         let Some(question) = Question::from_request(request.method, request.params) else { return Decision::MethodNotFound };
+        if !self.capabilities.declares(capability_of(&question)) {
+            return Decision::MethodNotFound;
+        }
         if question.oversize() {
             return Decision::TooLarge(format!("the question is longer than {}", size(bounds::QUESTION as u64)));
         }
-        let (handler, call) = (self.0.clone(), request.call);
+        let (handler, call) = (self.handler.clone(), request.call);
         let (weight, call_ended) = (question.weight(), result_of(&Answer::Cancel, &question));
         let answer = Box::pin(async move {
             let answer = handler.ask(question.clone(), call).await;
@@ -79,6 +87,15 @@ fn result_of(answer: &Answer, question: &Question) -> Result<Body, RpcError> {
     match answer.to_result(question) {
         Ok(result) => Ok(Body::json(&result)),
         Err((code, message)) => Err(RpcError { code, message, data: None }),
+    }
+}
+
+/// Returns the capability that a client must declare to be asked.
+fn capability_of(question: &Question) -> &'static str {
+    match question {
+        Question::Form { .. } | Question::Url { .. } => "elicitation",
+        Question::Sampling { .. } => "sampling",
+        Question::Roots => "roots",
     }
 }
 
@@ -217,9 +234,16 @@ mod tests {
     }
 
     fn bench(listens: bool) -> (Arc<CountingHandler>, Arc<Deaf>, Arc<Connection>, Arc<dyn Outbox>) {
+        bench_with(listens, Arc::default())
+    }
+
+    fn bench_with(
+        listens: bool,
+        capabilities: Arc<ClientCapabilities>,
+    ) -> (Arc<CountingHandler>, Arc<Deaf>, Arc<Connection>, Arc<dyn Outbox>) {
         let (handler, outbox) = (Arc::new(CountingHandler::default()), Arc::new(Deaf { listens, ..Deaf::default() }));
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
-        let connection = connection_to(&ServerSpec::new("x", launch), handler.clone());
+        let connection = connection_to(&ServerSpec::new("x", launch), handler.clone(), capabilities);
         (handler, outbox.clone(), connection, outbox)
     }
 
@@ -298,6 +322,20 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let asked = handler.asked.load(Ordering::SeqCst);
         assert_eq!((asked, count(&handler, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_that_need_an_undeclared_capability_are_unknown_methods() {
+        let capabilities = ClientCapabilities::none().with("roots", Body::from("{}"));
+        let (handler, deaf, connection, outbox) = bench_with(true, Arc::new(capabilities));
+        for method in ["elicitation/create", "sampling/createMessage", "roots/list"] {
+            let request = format!(r#"{{"jsonrpc":"2.0","id":"{method}","method":"{method}","params":{{}}}}"#);
+            connection.incoming(Body::from(request), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let taken = deaf.taken.lock().clone();
+        assert!(taken.len() == 2 && taken.iter().all(|answer| answer.contains("-32601")), "{taken:?}");
+        assert_eq!((handler.asked.load(Ordering::SeqCst), handler.anomalies.lock().len()), (1, 0));
     }
 
     #[test]

@@ -44,6 +44,7 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind},
+        capabilities::ClientCapabilities,
         frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
         policy::call_event::Resend,
@@ -214,9 +215,13 @@ impl Post {
 
 impl HttpLink {
     /// Prepares the connection; nothing is sent yet.
-    pub fn new(spec: Arc<ServerSpec>, handler: Arc<dyn ClientHandler>) -> Result<Arc<HttpLink>, ConnectFailure> {
+    pub fn new(
+        spec: Arc<ServerSpec>,
+        handler: Arc<dyn ClientHandler>,
+        capabilities: Arc<ClientCapabilities>,
+    ) -> Result<Arc<HttpLink>, ConnectFailure> {
         let (url, client) = client_of(&spec)?;
-        let connection = connection_to(&spec, handler.clone());
+        let connection = connection_to(&spec, handler.clone(), capabilities);
         let runtime = tokio::runtime::Handle::current();
         Ok(Arc::new_cyclic(|own| HttpLink {
             spec,

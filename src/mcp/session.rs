@@ -20,8 +20,10 @@ use crate::{
         body::{self, Body},
         bounds,
         call::{Failure, FailureKind, Progress},
+        capabilities::ClientCapabilities,
         catalog::RawLists,
         frame::{Anomaly, AnomalyKind},
+        raw_object::RawObject,
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
         time::{Stamp, short, size},
     },
@@ -67,20 +69,12 @@ fn client_info() -> Value {
     json!({"name": "switchboard", "title": "Switchboard", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// The capabilities that this client offers to servers.
-fn capabilities(era: Era) -> Value {
-    match era {
-        Era::Legacy => json!({"roots": {"listChanged": true}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}),
-        Era::Modern => json!({"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}),
-    }
-}
-
 /// Returns `_meta` of every request of the modern era.
-fn modern_meta(version: &str, log_level: Option<&str>) -> Meta {
+fn modern_meta(version: &str, capabilities: &ClientCapabilities, log_level: Option<&str>) -> Meta {
     let meta = Meta::default()
         .with(meta::VERSION, Body::json(version))
         .with(meta::CLIENT_INFO, Body::json(&client_info()))
-        .with(meta::CLIENT_CAPABILITIES, Body::json(&capabilities(Era::Modern)));
+        .with(meta::CLIENT_CAPABILITIES, capabilities.declared(Era::Modern));
     match log_level {
         Some(level) => meta.with(meta::LOG_LEVEL, Body::json(level)),
         None => meta,
@@ -158,21 +152,22 @@ fn bounded_capabilities(raw: &RawValue) -> Body {
 }
 
 impl McpSession {
-    /// Performs the handshake over a new link. The caller limits the time.
+    /// Performs the handshake over a new link and declares `capabilities`. The caller limits the time.
     pub async fn open(
         link: Arc<dyn Link>,
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
+        capabilities: &ClientCapabilities,
         known: Option<Era>,
         began: Stamp,
     ) -> Result<Arc<McpSession>, ConnectFailure> {
         let agreement = match (spec.era, known) {
-            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => initialize(&*link, &*handler).await?,
-            (EraChoice::Modern, _) => discover(&*link, &*handler).await.map_err(Refusal::into_failure)?,
-            (EraChoice::Auto, _) => match tokio::time::timeout(spec.timeouts.probe, discover(&*link, &*handler)).await {
+            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => initialize(&*link, &*handler, capabilities).await?,
+            (EraChoice::Modern, _) => discover(&*link, &*handler, capabilities).await.map_err(Refusal::into_failure)?,
+            (EraChoice::Auto, _) => match tokio::time::timeout(spec.timeouts.probe, discover(&*link, &*handler, capabilities)).await {
                 Ok(Ok(agreement)) => agreement,
                 Ok(Err(Refusal::Fatal(failure))) => return Err(*failure),
-                Ok(Err(Refusal::NotModern(_))) | Err(_) => initialize(&*link, &*handler).await?,
+                Ok(Err(Refusal::NotModern(_))) | Err(_) => initialize(&*link, &*handler, capabilities).await?,
             },
         };
         link.clone().agreed(agreement.era, &agreement.version);
@@ -194,7 +189,7 @@ impl McpSession {
         };
         let meta = match agreement.era {
             Era::Legacy => Meta::default(),
-            Era::Modern => modern_meta(&agreement.version, Some("info")),
+            Era::Modern => modern_meta(&agreement.version, capabilities, Some("info")),
         };
         let session =
             Arc::new(McpSession { link, spec, handler, info: Arc::new(info), meta, listener: Mutex::new(None), watched: Arc::default() });
@@ -446,10 +441,10 @@ impl Refusal {
     }
 }
 
-async fn discover(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreement, Refusal> {
+async fn discover(link: &dyn Link, handler: &dyn ClientHandler, offered: &ClientCapabilities) -> Result<Agreement, Refusal> {
     handler.step(Step::Discover);
     let request = Request { method: "server/discover".into(), repeatable: true, ..Request::default() };
-    let reply = link.request(request, &modern_meta(MODERN, None), Arc::new(Quiet("no answer to server/discover"))).await;
+    let reply = link.request(request, &modern_meta(MODERN, offered, None), Arc::new(Quiet("no answer to server/discover"))).await;
     let result = match reply {
         Ok(reply) => reply.result,
         Err(failure) => {
@@ -482,10 +477,14 @@ async fn discover(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreem
     Ok(Agreement::read(Era::Modern, MODERN.into(), server, instructions, capabilities))
 }
 
-async fn initialize(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreement, ConnectFailure> {
+async fn initialize(link: &dyn Link, handler: &dyn ClientHandler, offered: &ClientCapabilities) -> Result<Agreement, ConnectFailure> {
     handler.step(Step::Initialize);
-    let params = json!({"protocolVersion": LEGACY, "capabilities": capabilities(Era::Legacy), "clientInfo": client_info()});
-    let request = Request { method: "initialize".into(), params: Body::json(&params), repeatable: true, ..Request::default() };
+    let params = RawObject::default()
+        .with("protocolVersion", Body::json(LEGACY))
+        .with("capabilities", offered.declared(Era::Legacy))
+        .with("clientInfo", Body::json(&client_info()))
+        .to_body();
+    let request = Request { method: "initialize".into(), params, repeatable: true, ..Request::default() };
     let reply = link
         .request(request, &Meta::default(), Arc::new(Quiet("no answer to initialize")))
         .await
@@ -664,7 +663,7 @@ mod tests {
         let handler = Arc::new(Listener { began, changed: Mutex::default() });
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
-        let _session = McpSession::open(link.clone(), spec, handler.clone(), None, Stamp(0)).await.unwrap();
+        let _session = McpSession::open(link.clone(), spec, handler.clone(), &ClientCapabilities::default(), None, Stamp(0)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
         let halves = |times: &Mutex<Vec<Duration>>| times.lock().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
         // Half a second after a subscription that worked; then twice as long each time while none does.

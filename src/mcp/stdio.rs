@@ -29,6 +29,7 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind},
+        capabilities::ClientCapabilities,
         frame::{Anomaly, AnomalyKind, Direction, FrameKind},
         server::{ConnectFailure, Era, Exit, ServerSpec, Step, Timeouts},
         time::{Stamp, size},
@@ -115,6 +116,7 @@ impl StdioLink {
     pub async fn start(
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
+        capabilities: Arc<ClientCapabilities>,
         reaper: Arc<Reaper>,
         quitting: CancellationToken,
     ) -> Result<Arc<StdioLink>, ConnectFailure> {
@@ -123,7 +125,7 @@ impl StdioLink {
         let started = timeout(spec.timeouts.connect, spawn::spawn(&spec.launch, &mark, &reaper)).await;
         let started = started.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let Process { pid, stdin, stdout, stderr, end } = started.map_err(|error| spawn_failure(&spec, &error))?;
-        let connection = connection_to(&spec, handler.clone());
+        let connection = connection_to(&spec, handler.clone(), capabilities);
         let (out, queue) = mpsc::channel(QUEUE);
         let (exit_to, exit) = watch::channel(None);
         let (ending, cancelled) = (Arc::new(Ending::new()), Arc::<Notify>::default());
