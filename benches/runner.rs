@@ -213,18 +213,12 @@ async fn calls(engine: &Arc<Engine>) -> Duration {
 
 /// A run from its first step to its end, by its own report: reading the file and checking it is measured elsewhere.
 async fn observer(engine: &Engine, seen: &Mutex<ConsoleState>, run: RunId, text: &str) -> Duration {
-    let spec = RunSpec {
-        workflow: "bench".into(),
-        sources: Arc::new([WorkflowText { name: "bench".into(), file: "bench.toml".into(), text: text.into() }]),
-        input: Body::from("{}"),
-        origin: Origin::Cli,
-        timeout: None,
-        set: vec![],
-        answers: vec![],
-        ask: false,
-        from: None,
-        env: Default::default(),
-    };
+    let spec = RunSpec::new(
+        "bench",
+        [WorkflowText { name: "bench".into(), file: "bench.toml".into(), text: text.into() }],
+        Body::from("{}"),
+        Origin::Cli,
+    );
     engine.command(Command::StartRun { run, spec: Arc::new(spec) });
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -20,17 +20,18 @@
 //!
 //! | folder | owns | may name |
 //! |---|---|---|
-//! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, the read model of events ([`domain::read_model`]), forms from schemas | itself |
+//! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, JSON as text ([`domain::json`]), the read model of events ([`domain::read_model`]), forms from schemas | itself |
 //! | [`engine`] | event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
-//! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `protocol` |
+//! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `executable`, `protocol` |
 //! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` names it | `domain` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
-//! | [`config`] | files, other clients' formats, variables, approvals, live reload | `domain` |
+//! | [`config`] | files, other clients' formats, variables, approvals, live reload | `domain`, `files` |
+//! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
 //! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
-//! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `engine::control` |
-//! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `engine::control` |
+//! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `engine::control`, `executable`, `files` |
+//! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `engine::control`, `files` |
 //! | [`app`] | the composition root: chooses a face and assembles the program | everything |
 //!
 //! `tests/architecture.rs` checks these rules.
@@ -50,6 +51,7 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod executable;
 pub mod files;
 #[cfg(test)]
 mod generated_docs;

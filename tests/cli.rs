@@ -5,7 +5,9 @@
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -82,6 +84,21 @@ fn example(name: &str) -> std::path::PathBuf {
     let path = path.join(name);
     assert!(path.exists(), "{} is not built: run `cargo build --examples`", path.display());
     path
+}
+
+/// Waits for a child; kills it and returns `None` if it does not end in time.
+fn wait_for(mut child: Child, limit: Duration) -> Option<ExitStatus> {
+    let pid = rustix::process::Pid::from_child(&child);
+    let (ended, status) = mpsc::channel();
+    let waiting = std::thread::spawn(move || ended.send(child.wait().unwrap()));
+    let status = status.recv_timeout(limit);
+    if status.is_err() {
+        // It may have ended in the meantime.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    // The receiver is still there.
+    waiting.join().unwrap().unwrap();
+    status.ok()
 }
 
 struct Ran {

@@ -12,9 +12,8 @@ use super::{
     allocator, headless,
     history::Recorder,
     library_watcher::LibraryWatcher,
-    own_program,
+    own_program, preferences,
     setup::{self, Setup},
-    taste,
     watchdog::Watch,
     welcome,
 };
@@ -76,8 +75,8 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
         Ok(demo) => demo,
         Err(error) => return refuse(FailureKind::NotReady, format!("the demo could not be set up: {error}")),
     };
-    let taste = match taste::taste(&loaded) {
-        Ok(taste) => taste,
+    let preferences = match preferences::preferences(&loaded) {
+        Ok(preferences) => preferences,
         Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
     };
     let (store, trouble) = match setup::store(&setup, &loaded) {
@@ -123,7 +122,8 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
             }
         });
     }
-    let options = ConsoleOptions { guard: Some(guard), ..console_options(&setup, &loaded, demo.is_some(), taste, offer, (requests, news)) };
+    let options =
+        ConsoleOptions { guard: Some(guard), ..console_options(&setup, &loaded, demo.is_some(), preferences, offer, (requests, news)) };
     // The welcome dialog can start the demo later.
     let demo = Arc::new(Mutex::new(demo));
     // The first frame does not wait for workflow files.
@@ -171,7 +171,7 @@ fn console_options(
     setup: &Setup,
     loaded: &Loaded,
     demo: bool,
-    taste: Preferences,
+    preferences: Preferences,
     offer: WelcomeState,
     (requests, updates): (mpsc::Sender<ConsoleRequest>, mpsc::Receiver<ConsoleUpdate>),
 ) -> ConsoleOptions {
@@ -184,7 +184,7 @@ fn console_options(
     let title = if demo { "demo".into() } else { title(setup, loaded, setup.load.extra.first()) };
     let state = setup.load.state_dir.as_deref().filter(|_| !setup.demo);
     ConsoleOptions {
-        taste,
+        preferences,
         mouse: loaded.settings.console.mouse,
         title,
         startup,
@@ -232,7 +232,7 @@ async fn follow(
     // Servers of the welcome dialog that are in no file: the demo's and typed ones.
     let mut extra: Vec<ServerSpec> = vec![];
     let mut invocation = setup.invocation();
-    let mut taste = taste::taste(&loaded).ok();
+    let mut preferences = preferences::preferences(&loaded).ok();
     let mut last = loaded.clone();
     // Calls to demo servers are not stored.
     let memory = setup.load.state_dir.clone().filter(|_| !setup.demo);
@@ -240,8 +240,8 @@ async fn follow(
     let mut storage_error_reported = false;
     let mut reloads = Some(config::watch(setup.load.clone(), Some(loaded)));
     loop {
-        if let Some(shelf) = library.reload(&last).await {
-            let _ = updates.send(ConsoleUpdate::Workflows(shelf)).await;
+        if let Some(library) = library.reload(&last).await {
+            let _ = updates.send(ConsoleUpdate::Workflows(library)).await;
         }
         let reload = tokio::select! {
             () = library.changed() => continue,
@@ -336,9 +336,9 @@ async fn follow(
                 }
                 pending = loaded.pending.clone();
                 publish_errors(&engine, &loaded.problems, NoticeLevel::Warn);
-                match taste::taste(&loaded) {
-                    Ok(now) if taste.as_ref() != Some(&now) => {
-                        taste = Some(now.clone());
+                match preferences::preferences(&loaded) {
+                    Ok(now) if preferences.as_ref() != Some(&now) => {
+                        preferences = Some(now.clone());
                         let _ = updates.send(ConsoleUpdate::Preferences(Box::new(now))).await;
                     }
                     Ok(_) => {}

@@ -8,6 +8,7 @@ use super::{
     setup::{self, Setup},
     waiting,
     watchdog::Watch,
+    workflow_library::{headless_library, warnings},
     workflows,
 };
 use crate::{
@@ -93,17 +94,16 @@ async fn serve(
     let later = store.clone();
     let mut options = options.clone();
     if runs {
-        let (library, problems) = workflows::library(&setup, &loaded);
-        options.library = library;
-        for problem in &problems {
-            let _ = writeln!(io.stderr, "warning: {}", visible_lines(&problem.to_string()));
+        options.library = headless_library(&setup, &loaded);
+        for warning in warnings(&options.library, &loaded) {
+            let _ = writeln!(io.stderr, "warning: {}", visible_lines(&warning));
         }
     }
     if let Headless::Run(args) = &command
         && let Some(part) = &args.resume
     {
         match resumed(store.as_ref(), part, args).await {
-            Ok(found) => options.library.resume = Some(found),
+            Ok(found) => options.resume = Some(found),
             Err(failure) => return Ok(cli::fail(failure, &options, io)),
         }
     }

@@ -7,6 +7,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     domain::{
         call::{CallSpec, Origin},
+        directory::Directory,
         event::{Event, EventKind, Settled},
         id::CallId,
         journal::CallRecord,

@@ -7,10 +7,11 @@ mod console;
 mod headless;
 mod history;
 mod library_watcher;
+mod preferences;
 mod setup;
-mod taste;
 mod watchdog;
 mod welcome;
+mod workflow_library;
 mod workflows;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};

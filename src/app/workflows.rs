@@ -8,28 +8,30 @@ use std::{
 use super::{
     headless::report_set_aside,
     setup::{self, Setup},
+    workflow_library::{headless_library, warnings},
 };
 use crate::{
     cli::{
         self, Options,
         args::WorkflowCmd,
-        library::{PROJECT, PendingProject, WorkflowLibrary},
         print::Io,
-        workflow::{CaseEnd, Deps, TestMade, plan_of, texts},
+        workflow::{CaseEnd, Deps, TestMade, plan_of},
+        workflow_lookup,
     },
-    config::{self, ConfigError, LoadOptions, Loaded, PendingApproval, WorkflowFile},
+    config::{self, LoadOptions, Loaded, WorkflowFile},
     domain::{
         call::{Failure, FailureKind},
         journal::{CallRecord, RunRecord},
         masked,
         recorded::recorded,
-        run::{RunId, WorkflowText},
+        run::RunId,
         secret::{Secret, SecretRegistry, rule},
         time::short,
         workflow::{
-            DEMO, DEMO_TESTS,
+            DEMO_TESTS,
             case::{self, TestFile},
             history::PastCall,
+            library::{PROJECT, WorkflowLibrary},
             parse::Source,
             plan::Plan,
             problem::Problem,
@@ -38,43 +40,6 @@ use crate::{
     engine::{EngineOptions, rehearsal::rehearse},
     store::Store,
 };
-
-/// Returns the workflow library of a configuration or of the demo.
-pub fn library(setup: &Setup, loaded: &Loaded) -> (WorkflowLibrary, Vec<ConfigError>) {
-    if setup.demo {
-        let text = |(name, text): &(&str, &str)| WorkflowText { name: (*name).into(), file: format!("{name}.toml"), text: (*text).into() };
-        return (WorkflowLibrary { files: DEMO.iter().map(text).collect(), ..WorkflowLibrary::default() }, vec![]);
-    }
-    let mut found = config::workflow_files(&setup.load, loaded);
-    if let Some(pending) = loaded.pending.as_ref().filter(|pending| !pending.workflows.is_empty()) {
-        let text = format!("{} workflows of this project need your approval and are not used", pending.workflows.len());
-        found.problems.push(ConfigError::new(text).in_file(&pending.file).hint("review them with `switchboard approve`"));
-    }
-    let project = found.project.map(|project| project.files).unwrap_or_default();
-    let library = WorkflowLibrary {
-        files: found.files.into_iter().map(text_of).collect(),
-        project: project.into_iter().map(text_of).collect(),
-        root: loaded.pending.as_ref().map(|pending| &pending.path).or(loaded.project.as_ref().map(|project| &project.root)).cloned(),
-        pending: loaded.pending.as_ref().map(pending),
-        folder: found.new_in,
-        resume: None,
-    };
-    (library, found.problems)
-}
-
-fn text_of(file: WorkflowFile) -> WorkflowText {
-    WorkflowText { name: file.name, file: file.path.display().to_string(), text: file.text }
-}
-
-/// Returns the project that needs an approval, with the message for its workflows.
-fn pending(pending: &PendingApproval) -> PendingProject {
-    let waiting = super::waiting(pending);
-    PendingProject {
-        names: pending.workflows.clone(),
-        refusal: format!("{} was not approved, so nothing of it is used. It asks for:\n{}", pending.file.display(), waiting.block()),
-        hint: super::approval_hint(pending),
-    }
-}
 
 /// Runs `workflow` except for `check --live`; returns the exit code.
 pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
@@ -87,11 +52,11 @@ pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
         Err(errors) => return refuse(setup::all(&errors)),
     };
     options.secrets.learn(setup::secrets(&loaded));
-    let (library, problems) = library(&setup, &loaded);
+    let library = headless_library(&setup, &loaded);
     let mut io = Io::real();
-    for problem in &problems {
+    for warning in warnings(&library, &loaded) {
         // A closed stderr does not stop the command.
-        let _ = writeln!(io.stderr, "warning: {}", crate::domain::text::visible_lines(&problem.to_string()));
+        let _ = writeln!(io.stderr, "warning: {}", crate::domain::text::visible_lines(&warning));
     }
     if let WorkflowCmd::Test { files, junit } = &command {
         return match test(&setup, &library, files, &loaded).await {
@@ -273,7 +238,7 @@ fn test_sources(setup: &Setup, library: &WorkflowLibrary, files: &[PathBuf], loa
         return Ok(DEMO_TESTS.iter().map(|test| plain(source(test))).collect());
     }
     if !files.is_empty() {
-        let read = |path: &PathBuf| Ok(near(Source { file: path.display().to_string(), text: library.read(path)? }));
+        let read = |path: &PathBuf| Ok(near(Source { file: path.display().to_string(), text: workflow_lookup::read(library, path)? }));
         return files.iter().map(read).collect();
     }
     let mut folders: Vec<PathBuf> = library.files.iter().filter_map(|file| Some(PathBuf::from(&file.file).parent()?.to_owned())).collect();
@@ -329,7 +294,7 @@ async fn try_cases(
         failures,
         duration_ms,
     };
-    let plan = match library.plan(wanted)? {
+    let plan = match workflow_lookup::plan(library, wanted)? {
         Ok(plan) => plan,
         Err(problems) => {
             ends.push(end("the workflow", problems.iter().map(|problem| problem.render()).collect(), 0.0));
@@ -341,7 +306,7 @@ async fn try_cases(
         ends.push(end("the test file", problems.iter().map(|problem| problem.render()).collect(), 0.0));
         return Ok(());
     }
-    let texts = texts(&plan);
+    let texts = plan.texts();
     for case in &file.cases {
         let began = Instant::now();
         let failures = rehearse(&plan, &texts, case, engine()).await.into_iter().map(|mismatch| mismatch.words).collect();

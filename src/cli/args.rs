@@ -1,14 +1,17 @@
-//! Command line: defines and parses it. The composition root chooses the face by it.
+//! Command line: defines and parses it; `workflow` has the arguments of runs and workflows, `values` parses values. The
+//! composition root chooses the face by it.
+
+mod values;
+mod workflow;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{exit, names::similar};
-use crate::domain::{
-    policy::{breaker::BreakerOverride, fault::Fault},
-    run::{Change, Setting},
-};
+use self::values::{is_url, parse_duration, parse_elicit, parse_fault, parse_override, parse_sample, parse_url};
+pub use self::workflow::{GraphFormat, RunArgs, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd};
+use super::exit;
+use crate::domain::policy::{breaker::BreakerOverride, fault::Fault};
 
 /// A terminal console for many MCP servers.
 ///
@@ -261,141 +264,6 @@ pub struct ServersArgs {
     pub server: OnLine,
 }
 
-/// `run`.
-#[derive(Clone, Debug, Default, Args)]
-pub struct RunArgs {
-    /// The workflow: its name, or the path of its file.
-    #[arg(required_unless_present = "resume")]
-    pub workflow: Option<String>,
-    /// Input: key=value by the workflow's schema, key:=json as JSON.
-    #[arg(value_name = "KEY=VALUE")]
-    pub assignments: Vec<String>,
-    /// Set an input, as with the positional KEY=VALUE; repeatable.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub input: Vec<String>,
-    /// Read the input, a JSON object, from this file; KEY=VALUE overrides it.
-    #[arg(long, value_name = "FILE")]
-    pub input_file: Option<PathBuf>,
-    /// Write the steps as a JUnit report to this file.
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    /// Override a setting of a step for this run: STEP.timeout=20s, STEP.retry=3.
-    #[arg(long, value_name = "STEP.KEY=VALUE", value_parser = parse_setting)]
-    pub set: Vec<Setting>,
-    /// Print the calls of the run without making them.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Resume the interrupted run with this id; finished steps are not repeated.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["workflow", "assignments", "input", "input_file", "set", "dry_run"])]
-    pub resume: Option<String>,
-    /// Approve this step in advance.
-    #[arg(long, value_name = "STEP")]
-    pub approve: Vec<String>,
-    /// Answer the form of this step in advance with a JSON object.
-    #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer)]
-    pub answer: Vec<(String, String)>,
-    /// Repeat this in-doubt step, although it may have run (of a for_each: each in-doubt item); needs --resume.
-    #[arg(long, value_name = "STEP", requires = "resume")]
-    pub repeat: Vec<String>,
-    /// Skip this in-doubt step and use this result (of a for_each: each in-doubt item); needs --resume.
-    #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer, requires = "resume")]
-    pub skip: Vec<(String, String)>,
-}
-
-/// `workflow`.
-#[derive(Clone, Debug, Args)]
-pub struct WorkflowArgs {
-    /// The subcommand.
-    #[command(subcommand)]
-    pub command: WorkflowCmd,
-}
-
-/// The subcommands of `workflow`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum WorkflowCmd {
-    /// Check workflow files and print the errors with their positions.
-    Check(WorkflowCheckArgs),
-    /// List the workflows.
-    List,
-    /// Draw the graph of a workflow.
-    Graph {
-        /// The workflow: its name, or the path of its file.
-        workflow: String,
-        /// Set the output format.
-        #[arg(long, value_enum, default_value_t)]
-        format: GraphFormat,
-    },
-    /// Create a workflow file from a template or from a call in the history.
-    New {
-        /// The workflow's name.
-        name: String,
-        /// Create it from the call with this id in the history.
-        #[arg(long, value_name = "CALL")]
-        from_call: Option<String>,
-        /// Print it instead of writing a file.
-        #[arg(long)]
-        print: bool,
-    },
-    /// Print the JSON Schema of workflow files, for editors.
-    Schema,
-    /// Test workflows without servers, by test files (NAME.test.toml) [default: all in the workflow folders].
-    Test {
-        /// The test files.
-        files: Vec<PathBuf>,
-        /// Write the cases as a JUnit report to this file.
-        #[arg(long, value_name = "FILE")]
-        junit: Option<PathBuf>,
-    },
-    /// Create a test case from a finished run, with its recorded responses.
-    TestFromRun {
-        /// The id of the run, or at least four digits of its start or end.
-        run: String,
-        /// Set the name of the case.
-        #[arg(long, value_name = "NAME")]
-        case: Option<String>,
-        /// Append it to the test file next to the workflow instead of printing it.
-        #[arg(long)]
-        write: bool,
-    },
-    /// Create a workflow from past calls, linking results to the arguments that use them.
-    FromHistory {
-        /// The workflow's name.
-        #[arg(long, default_value = "from_history")]
-        name: String,
-        /// Use this many of the most recent tool calls.
-        #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "ids")]
-        last: usize,
-        /// Use the calls with these ids, in this order.
-        #[arg(long, value_name = "CALL", value_delimiter = ',')]
-        ids: Vec<String>,
-        /// Write it to the workflow folder instead of printing it.
-        #[arg(long)]
-        write: bool,
-    },
-}
-
-/// `workflow check`.
-#[derive(Clone, Debug, Default, Args)]
-pub struct WorkflowCheckArgs {
-    /// The workflows: names or paths of files [default: all].
-    pub workflows: Vec<String>,
-    /// Start the servers and check the calls against their tools.
-    #[arg(long)]
-    pub live: bool,
-}
-
-/// Output format of a graph.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum GraphFormat {
-    /// Boxes and lines.
-    #[default]
-    Text,
-    /// Mermaid, which GitHub displays.
-    Mermaid,
-    /// DOT, for Graphviz.
-    Dot,
-}
-
 /// `import`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ImportArgs {
@@ -542,110 +410,6 @@ impl Cmd {
             Cmd::Workflow(WorkflowArgs { command: WorkflowCmd::Check(a) }) if a.live => Headless::CheckLive(a.clone()),
             _ => return None,
         })
-    }
-}
-
-fn is_url(word: &str) -> bool {
-    let word = word.to_ascii_lowercase();
-    ["http://", "https://", "unix://"].iter().any(|scheme| word.starts_with(scheme))
-}
-
-fn parse_url(word: &str) -> Result<String, String> {
-    if is_url(word) {
-        return Ok(word.to_owned());
-    }
-    let commands = <Cli as clap::CommandFactory>::command();
-    let known: Vec<String> = commands.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
-    Err(match similar(word, known.iter().map(String::as_str), 1).first() {
-        Some(close) => format!("unknown command, did you mean {close:?}?"),
-        None => "this is neither a command nor a URL; write a program after --".into(),
-    })
-}
-
-/// Parses `500ms`, `5s`, `2m`, `1h`; a plain number is seconds. Never zero.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit.trim() {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("expected a number with ms, s, m or h, as in 5s".into()),
-    };
-    let seconds = number.parse::<f64>().map_err(|_| "expected a number with ms, s, m or h, as in 5s".to_owned())? * scale;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("must be more than zero and not too large".into()),
-    }
-}
-
-/// Parses `STEP.timeout=20s` and `STEP.retry=3`.
-fn parse_setting(text: &str) -> Result<Setting, String> {
-    let wrong = || "expected STEP.timeout=20s or STEP.retry=3".to_owned();
-    let (left, value) = text.split_once('=').ok_or_else(wrong)?;
-    let (step, key) = left.rsplit_once('.').filter(|(step, _)| !step.is_empty()).ok_or_else(wrong)?;
-    let change = match key {
-        "timeout" => Change::Timeout { limit: parse_duration(value)? },
-        "retry" => match value.parse() {
-            Ok(attempts @ 1..=100) => Change::Attempts { attempts },
-            _ => return Err("retry is the number of attempts, from 1 to 100".into()),
-        },
-        _ => return Err(wrong()),
-    };
-    Ok(Setting { step: step.to_owned(), change })
-}
-
-/// Parses `STEP=JSON`.
-fn parse_answer(text: &str) -> Result<(String, String), String> {
-    let (step, json) = text.split_once('=').ok_or("expected STEP=JSON")?;
-    match serde_json::from_str::<serde::de::IgnoredAny>(json) {
-        Ok(_) => Ok((step.to_owned(), json.to_owned())),
-        Err(error) => Err(format!("the value after = is not JSON: {error}")),
-    }
-}
-
-/// Parses `server=…` or `server/tool=…`.
-fn parse_for_target<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<ForTarget<T>, String> {
-    match text.split_once('=') {
-        Some((target, value)) if !target.trim().is_empty() => {
-            Ok(ForTarget { target: target.trim().to_owned(), value: read(value.trim())? })
-        }
-        _ => Err("expected SERVER=VALUE or SERVER/TOOL=VALUE".into()),
-    }
-}
-
-fn parse_override(text: &str) -> Result<ForTarget<BreakerOverride>, String> {
-    parse_for_target(text, |order| match order {
-        "trip" => Ok(BreakerOverride::Trip),
-        "hold-open" => Ok(BreakerOverride::HoldOpen),
-        "hold-closed" => Ok(BreakerOverride::HoldClosed),
-        "reset" => Ok(BreakerOverride::Reset),
-        other => Err(format!("unknown override {other:?}; expected trip, hold-open, hold-closed or reset")),
-    })
-}
-
-fn parse_fault(text: &str) -> Result<ForTarget<Fault>, String> {
-    parse_for_target(text, Fault::parse)
-}
-
-fn parse_elicit(text: &str) -> Result<ReplySource, String> {
-    if text == "defaults" { Ok(ReplySource::Defaults) } else { parse_reply(text, "decline, defaults") }
-}
-
-fn parse_sample(text: &str) -> Result<ReplySource, String> {
-    parse_reply(text, "decline")
-}
-
-/// Parses a reply. `words` are the accepted words besides a file and JSON, for the error message.
-fn parse_reply(text: &str, words: &str) -> Result<ReplySource, String> {
-    match text {
-        "decline" => Ok(ReplySource::Decline),
-        _ if text.starts_with('@') && text.len() > 1 => Ok(ReplySource::File(PathBuf::from(&text[1..]))),
-        _ => match super::json::fields(text) {
-            Ok(_) => Ok(ReplySource::Json(text.to_owned())),
-            Err(error) => Err(format!("expected {words}, @FILE or a JSON object: {error}")),
-        },
     }
 }
 

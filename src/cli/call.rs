@@ -22,8 +22,10 @@ use crate::domain::{
     body::Body,
     call::{CallSpec, Failure, FailureKind, Operation, Origin, Outcome},
     catalog::{Change, Hints, Tool, template_fits},
+    directory::Directory,
     event::Settled,
     id::{CallId, ServerId, ToolId},
+    json::indent,
     policy::call_event::{CallEvent, CallTrace},
     read_model::{ConsoleState, ServerView},
     schema::TooDear,
@@ -46,7 +48,7 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
         None => None,
     };
     let name = args.tool.as_str();
-    session.settle(|read_model, server| may_offer(read_model, server, name)).await?;
+    session.settle(|read_model, server| may_offer(read_model, &server.spec, name)).await?;
     let tool = find(session, name)?;
     let listed = match session.read_model.tool(&tool).cloned() {
         Some(listed) => listed,
@@ -149,8 +151,11 @@ fn find(session: &Session<'_>, name: &str) -> Result<ToolId, Stop> {
         };
     }
     // It may be a tool of an unavailable server; then report the server.
-    let unavailable =
-        read_model.servers.iter().filter(|server| may_offer(read_model, server, name)).find_map(|server| session.unusable(server.id()));
+    let unavailable = read_model
+        .servers
+        .iter()
+        .filter(|server| may_offer(read_model, &server.spec, name))
+        .find_map(|server| session.unusable(server.id()));
     match unavailable {
         Some(problem) => Err(problem.into()),
         None => Err(unknown_tool(read_model, name).into()),
@@ -279,7 +284,7 @@ async fn confirm(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &
     };
     let notes = |session: &mut Session<'_>| {
         session.printer.note(&format!("{name} of {} ({}) would be called with", tool.server, listed.hints.words()));
-        session.printer.note_text(&super::json::escape_hidden(&super::json::pretty(&arguments.text())));
+        session.printer.note_text(&super::json::escape_hidden(&indent(&arguments.text())));
     };
     match ask_yes(session, "Call it? [y/N]", notes).await? {
         Some(true) => Ok(()),
@@ -409,7 +414,7 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
             for block in blocks(operation, result) {
                 match block {
                     Block::Text(text) => printer.note_text(&text),
-                    Block::Json(text) => printer.note_text(&super::json::escape_hidden(&super::json::pretty(&text))),
+                    Block::Json(text) => printer.note_text(&super::json::escape_hidden(&indent(&text))),
                     Block::Binary { label, .. } => printer.note(&label),
                 }
             }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::domain::{
     id::ToolId,
+    plural::counted,
     read_model::{ConsoleState, ServerView},
     schema::Checker,
     server::{ConnectFailure, Era, Phase, SessionInfo},
@@ -34,7 +35,7 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             let failed = servers::unavailable(&read_model.servers).len();
             let disabled = read_model.servers.len() - ready - failed;
             let disabled = if disabled > 0 { format!(", {disabled} disabled") } else { String::new() };
-            session.printer.line(&format!("{}: {ready} ready, {failed} failed{disabled}", count(read_model.servers.len(), "server")))?;
+            session.printer.line(&format!("{}: {ready} ready, {failed} failed{disabled}", counted(read_model.servers.len(), "server")))?;
         }
         Format::Json => {
             #[derive(Serialize)]
@@ -196,10 +197,6 @@ fn declared(info: &SessionInfo) -> String {
 
 fn offers(check: &Check<'_>) -> String {
     let lists = [(check.tools, "tool"), (check.resources, "resource"), (check.templates, "template"), (check.prompts, "prompt")];
-    let some: Vec<String> = lists.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
+    let some: Vec<String> = lists.iter().filter(|(n, _)| *n > 0).map(|(n, what)| counted(*n, what)).collect();
     if some.is_empty() { "nothing".into() } else { some.join(", ") }
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -12,13 +12,17 @@ use crate::domain::{
     call::{Failure, FailureKind},
     read_model::ConsoleState,
     workflow::{
-        catalog_lookup::{CatalogView, find_tool},
+        catalog_lookup::{CatalogView, server_of},
         check::check_against,
         dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedCall, PredictedFallback, dry_run},
+        dry_run_view::{Block, DryRunView, FIELD_LEVELS, Heading, Label, NO_CALL, UNKNOWN_VALUES},
         expression::Data,
         plan::{ActionKind, Plan},
     },
 };
+
+/// Cells of indentation of a level.
+const INDENT: usize = 2;
 
 /// Prints the dry run of a workflow with this input.
 pub fn print(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8, Stop> {
@@ -34,22 +38,15 @@ pub fn print(session: &mut Session<'_>, plan: &Plan, input: &Body) -> Result<u8,
         session.printer.document(&json!({"type": "dry_run", "workflow": plan.name, "steps": shown}))?;
         return Ok(exit::OK);
     }
-    let mut lines = Lines { read_model: &session.read_model, lines: vec![], unknown: false };
-    steps.iter().for_each(|step| lines.step(step, 0));
-    let Lines { lines, unknown, .. } = lines;
-    for line in lines {
+    let view = DryRunView::new(&steps, &|tool| server_of(&session.read_model, tool));
+    for line in view.blocks.iter().flat_map(lines) {
         session.printer.line(&line)?;
     }
-    if unknown {
-        session.printer.note("values in {{ }} are not known before the run");
+    if view.unknown {
+        session.printer.note(UNKNOWN_VALUES);
     }
-    session.printer.note("dry run: no call was made");
+    session.printer.note(&format!("dry run: {NO_CALL}"));
     Ok(exit::OK)
-}
-
-/// Returns the server that a tool would be called on.
-fn server_of(read_model: &ConsoleState, tool: &str) -> Option<String> {
-    find_tool(read_model, tool).map(|target| target.tool.server.to_string())
 }
 
 fn document(read_model: &ConsoleState, step: &DryRunStep) -> Value {
@@ -146,87 +143,26 @@ fn turn_into(read_model: &ConsoleState, turn: &Execution, shown: &mut Map<String
     }
 }
 
-/// Lines of the human-readable output.
-struct Lines<'w> {
-    read_model: &'w ConsoleState,
-    lines: Vec<String>,
-    /// Whether a value is unknown before the run.
-    unknown: bool,
-}
-
-impl Lines<'_> {
-    fn line(&mut self, indent: usize, text: &str) {
-        self.lines.push(format!("{:indent$}{text}", ""));
-    }
-
-    fn step(&mut self, step: &DryRunStep, indent: usize) {
-        let mut line = format!("{}  {} {}", step.path, step.kind.word(), step.subject);
-        if let Some(server) = (step.kind == ActionKind::Tool).then(|| server_of(self.read_model, &step.subject)).flatten() {
-            line.push_str(&format!("  of {server}"));
+/// Returns the lines of a block, indented by its level.
+fn lines(block: &Block) -> Vec<String> {
+    let indented = |level: usize, text: &str| format!("{:indent$}{text}", "", indent = level * INDENT);
+    let heading = match &block.heading {
+        Heading::Step { path, action, notes, .. } => {
+            let notes = notes.iter().map(|note| match note.label {
+                Label::When | Label::ForEach => format!("  {} {}", note.label.word(), note.text),
+                label => format!("  {}: {}", label.word(), note.text),
+            });
+            format!("{path}  {action}{}", notes.collect::<String>())
         }
-        match &step.predicted {
-            Predicted::Runs => {}
-            Predicted::Undecided => line.push_str(&step.when.as_ref().map(|when| format!("  when {when}")).unwrap_or_default()),
-            Predicted::Skipped { why } => line.push_str(&format!("  skipped: {why}")),
-            Predicted::Fails { why } => line.push_str(&format!("  fails: {why}")),
-        }
-        if let Some(each) = &step.each {
-            self.unknown |= each.total.is_none();
-            let of = each.total.map_or_else(|| each.items.data.display(), |total| format!("{total} items"));
-            line.push_str(&format!("  for each of {of}"));
-        }
-        self.line(indent, &line);
-        let total = step.each.as_ref().and_then(|each| each.total);
-        for turn in &step.executions {
-            if total.is_some() {
-                self.line(indent + 2, &turn.path);
-            }
-            self.turn(turn, indent + if total.is_some() { 6 } else { 4 });
-        }
-        if let Some(more) =
-            total.map(|total| total.saturating_sub(step.executions.len())).filter(|more| *more > 0 && step.predicted == Predicted::Runs)
-        {
-            self.line(indent + 2, &format!("and {more} more items"));
-        }
-    }
-
-    fn turn(&mut self, turn: &Execution, indent: usize) {
-        if let Some(sends) = &turn.sends {
-            self.known(indent, "", sends);
-        }
-        if let Some(asks) = &turn.asks {
-            self.known(indent, "asks: ", asks);
-        }
-        if let Some(form) = &turn.form {
-            self.line(indent, &format!("form: {}", form.text()));
-        }
-        for instead in &turn.fallbacks {
-            match instead {
-                PredictedFallback::Call(call) => self.call(indent, "fallback: ", call),
-                PredictedFallback::Value(value) => self.known(indent, "fallback value: ", value),
-            }
-        }
-        if let Some(undo) = &turn.undo {
-            self.call(indent, "compensation: ", undo);
-        }
-        turn.nested.iter().for_each(|step| self.step(step, indent));
-        if turn.truncated {
-            self.line(indent, "nested steps are not listed: too many");
-        }
-    }
-
-    fn call(&mut self, indent: usize, label: &str, call: &PredictedCall) {
-        let server = server_of(self.read_model, &call.tool).map(|server| format!(" of {server}")).unwrap_or_default();
-        self.known(indent, &format!("{label}{}{server}  ", call.tool), &call.arguments);
-    }
-
-    fn known(&mut self, indent: usize, label: &str, known: &PartialValue) {
-        self.unknown |= !known.known && known.error.is_none();
-        self.line(indent, &format!("{label}{}", known.data.display()));
-        if let Some(fault) = &known.error {
-            self.line(indent, &format!("fails: {fault}"));
-        }
-    }
+        Heading::Item { path, .. } => path.clone(),
+        other => other.text(),
+    };
+    let fields = block.fields.iter().map(|field| match field.label {
+        Label::Arguments => field.text.clone(),
+        label => format!("{}: {}", label.word(), field.text),
+    });
+    let fields = fields.map(|line| indented(block.level + FIELD_LEVELS, &line));
+    std::iter::once(indented(block.level, &heading)).chain(fields).collect()
 }
 
 #[cfg(test)]

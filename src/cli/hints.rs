@@ -1,38 +1,32 @@
 //! Hints for servers: for usable ones with problems, and for failures without a hint of their own.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
-
 use super::servers::{self, last_failure};
-use crate::domain::{
-    read_model::ServerView,
-    server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
+use crate::{
+    domain::{
+        read_model::ServerView,
+        server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
+    },
+    executable,
 };
 
 /// Returns the failure of a server, completed with its program and at least one hint.
 pub fn failure(server: &ServerView) -> Option<ConnectFailure> {
     let mut why = ConnectFailure::clone(last_failure(server)?);
     let spec = &server.spec;
-    if let Transport::Stdio { command, env, cwd, .. } = &spec.launch {
+    if let Transport::Stdio { command, cwd, .. } = &spec.launch {
         // The report of a program's end has neither.
         if why.cwd.is_none() {
             why.cwd = cwd.clone().or_else(|| std::env::current_dir().ok()).map(|folder| folder.display().to_string());
         }
         if why.found.is_none() {
-            let own = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.expose().to_owned());
-            why.found = own.or_else(|| std::env::var("PATH").ok()).and_then(|path| found(command, &path));
+            let path = executable::path_of(&spec.launch);
+            why.found = path.and_then(|path| executable::find(command, &path)).map(|file| file.display().to_string());
         }
     }
     if why.hints.is_empty() {
         why.hints.push(of_failure(spec, &why).to_owned());
     }
     Some(why)
-}
-
-/// Looks up a command without slashes in a `PATH`.
-fn found(command: &str, path: &str) -> Option<String> {
-    let executable = |file: &Path| std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-    let file = std::env::split_paths(path).map(|folder| folder.join(command)).find(|file| executable(file));
-    file.filter(|_| !command.contains('/')).map(|file| file.display().to_string())
 }
 
 fn of_failure(spec: &ServerSpec, why: &ConnectFailure) -> &'static str {

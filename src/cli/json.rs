@@ -1,79 +1,16 @@
-//! JSON as text: preserves numbers, the order of keys and escapes.
+//! JSON of command lines and printers: objects built from arguments, and escapes of what a terminal must not receive.
 //!
-//! `serde_json::Value` would round large numbers.
+//! Works on text, because `serde_json::Value` would round large numbers.
 
 use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::domain::text::is_hidden;
-
-/// Deepest indentation, so that deeply nested input cannot inflate the output.
-const DEEPEST: usize = 60;
-
-/// Returns the JSON in one line, without white space outside of strings.
-pub fn compact(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut strings = Strings::default();
-    for c in text.chars() {
-        if strings.take(c) || !c.is_ascii_whitespace() {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Returns the JSON indented by two spaces; tokens are not changed.
-pub fn pretty(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 2);
-    let mut strings = Strings::default();
-    let mut depth = 0usize;
-    let mut opened = false;
-    for c in text.chars() {
-        if strings.take(c) {
-            if std::mem::take(&mut opened) {
-                line(&mut out, depth);
-            }
-            out.push(c);
-            continue;
-        }
-        match c {
-            c if c.is_ascii_whitespace() => {}
-            '{' | '[' => {
-                if std::mem::replace(&mut opened, true) {
-                    line(&mut out, depth);
-                }
-                out.push(c);
-                depth += 1;
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                if !std::mem::take(&mut opened) {
-                    line(&mut out, depth);
-                }
-                out.push(c);
-            }
-            ',' => {
-                out.push(c);
-                line(&mut out, depth);
-            }
-            ':' => out.push_str(": "),
-            c => {
-                if std::mem::take(&mut opened) {
-                    line(&mut out, depth);
-                }
-                out.push(c);
-            }
-        }
-    }
-    out
-}
-
-fn line(out: &mut String, depth: usize) {
-    out.push('\n');
-    out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST)));
-}
+use crate::domain::{
+    json::{self, compact},
+    text::is_hidden,
+};
 
 /// Returns the JSON with terminal control characters and invisible characters written as `\uXXXX`.
 ///
@@ -93,40 +30,9 @@ pub fn escape_controls(text: &str) -> String {
 fn escape(text: &str, wanted: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if wanted(c) {
-            let mut units = [0u16; 2];
-            for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            out.push(c);
-        }
+        if wanted(c) { json::escape(c, &mut out) } else { out.push(c) }
     }
     out
-}
-
-/// Tracks whether a character is inside a string.
-#[derive(Default)]
-struct Strings {
-    inside: bool,
-    escaped: bool,
-}
-
-impl Strings {
-    /// Consumes the next character; returns whether it belongs to a string, including its quotes.
-    fn take(&mut self, c: char) -> bool {
-        if !self.inside {
-            self.inside = c == '"';
-            return self.inside;
-        }
-        match c {
-            _ if self.escaped => self.escaped = false,
-            '\\' => self.escaped = true,
-            '"' => self.inside = false,
-            _ => {}
-        }
-        true
-    }
 }
 
 /// A JSON object under construction; unparsed parts are preserved.
@@ -223,8 +129,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ODD: &str = "{ \"a\" : [1.0, 1e5, 12345678901234567890123, {} ,[ ]], \"b\\\" ,\" : \"x\\\\\" }";
-
     #[test]
     fn a_pipe_gets_no_control_character_and_the_same_value() {
         let evil: String = (0x7f..=0x9fu32).filter_map(char::from_u32).collect();
@@ -235,16 +139,6 @@ mod tests {
             assert_eq!(value(&escaped), value(&text));
         }
         assert_eq!(escape_controls("\"\u{9b}\""), r#""\u009b""#);
-    }
-
-    #[test]
-    fn tokens_stay_as_written() {
-        assert_eq!(compact(ODD), r#"{"a":[1.0,1e5,12345678901234567890123,{},[]],"b\" ,":"x\\"}"#);
-        assert_eq!(
-            pretty(ODD),
-            "{\n  \"a\": [\n    1.0,\n    1e5,\n    12345678901234567890123,\n    {},\n    []\n  ],\n  \"b\\\" ,\": \"x\\\\\"\n}"
-        );
-        assert_eq!(pretty("[[[1]],\"a\"]"), "[\n  [\n    [\n      1\n    ]\n  ],\n  \"a\"\n]");
     }
 
     #[test]
@@ -268,10 +162,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn form_never_changes_meaning(keys in proptest::collection::vec(".*", 0..5), n in any::<i64>()) {
+        fn escapes_never_change_meaning(keys in proptest::collection::vec(".*", 0..5), n in any::<i64>()) {
             let value = serde_json::json!({"k": keys, "n": n, "o": {"e": {}, "l": [[], [n]]}});
             for text in [serde_json::to_string(&value).unwrap(), serde_json::to_string_pretty(&value).unwrap()] {
-                for out in [compact(&text), pretty(&text), escape_hidden(&text), compact(&pretty(&text))] {
+                for out in [escape_hidden(&text), escape_controls(&text)] {
                     prop_assert_eq!(&serde_json::from_str::<serde_json::Value>(&out).unwrap(), &value);
                 }
             }

@@ -18,7 +18,6 @@ pub mod hints;
 pub mod import;
 pub mod json;
 pub mod junit;
-pub mod library;
 pub mod manual;
 pub mod names;
 pub mod overrides;
@@ -31,11 +30,14 @@ pub mod run;
 pub mod servers;
 pub mod session;
 #[cfg(test)]
+mod setup_tests;
+#[cfg(test)]
 mod test_support;
 #[cfg(test)]
 mod tests;
 pub mod tools;
 pub mod workflow;
+pub mod workflow_lookup;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -50,7 +52,9 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         policy::{breaker::BreakerOverride, fault::Fault},
+        run::{RunId, RunSpec},
         secret::SecretRegistry,
+        workflow::library::WorkflowLibrary,
     },
     engine::control::Control,
 };
@@ -79,7 +83,9 @@ pub struct Options {
     /// Response to sampling requests.
     pub sample: Option<ReplySource>,
     /// The workflows.
-    pub library: library::WorkflowLibrary,
+    pub library: WorkflowLibrary,
+    /// The run to resume and its specification.
+    pub resume: Option<(RunId, Arc<RunSpec>)>,
     /// The secrets masked in the output.
     pub secrets: SecretRegistry,
 }
@@ -101,7 +107,8 @@ impl From<&Global> for Options {
             inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
-            library: library::WorkflowLibrary::default(),
+            library: WorkflowLibrary::default(),
+            resume: None,
             secrets: SecretRegistry::default(),
         }
     }

@@ -16,6 +16,7 @@ use unicode_width::UnicodeWidthStr;
 use super::json;
 use crate::domain::{
     call::Label,
+    json::{compact, indent},
     secret::SecretRegistry,
     text::{visible, visible_lines},
 };
@@ -168,7 +169,7 @@ impl Printer {
         }
         self.clear_status();
         // Indent first, while line breaks occur only where JSON allows them.
-        let text = json::escape_hidden(&json::pretty(&self.masked_json(text)));
+        let text = json::escape_hidden(&indent(&self.masked_json(text)));
         writeln!(self.io.stdout, "{text}")
     }
 
@@ -177,7 +178,7 @@ impl Printer {
     pub fn document<T: Serialize>(&mut self, document: &T) -> io::Result<()> {
         self.clear_status();
         let mut text = match self.format {
-            Format::Jsonl => json::compact(&serde_json::to_string(document)?),
+            Format::Jsonl => compact(&serde_json::to_string(document)?),
             _ => serde_json::to_string_pretty(document)?,
         };
         if let Cow::Owned(masked) = self.masked_json(&text) {

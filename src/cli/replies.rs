@@ -9,6 +9,7 @@ use super::{
 use crate::domain::{
     ask::{Answer, Question},
     body::Body,
+    json::compact,
     time::size,
 };
 
@@ -68,7 +69,7 @@ fn load(flag: &str, from: Option<&ReplySource>) -> Result<Choice, String> {
         }
     };
     match json::fields(&text) {
-        Ok(_) => Ok(Choice::Fixed(Body::from(json::compact(&text)))),
+        Ok(_) => Ok(Choice::Fixed(Body::from(compact(&text)))),
         Err(error) => Err(format!("{flag}: the value is not a JSON object: {error}")),
     }
 }

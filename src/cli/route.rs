@@ -13,12 +13,13 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{Failure, FailureKind, Operation},
+    directory::Directory,
     id::{ServerId, ToolId},
     policy::{
         EffectivePolicy,
         breaker::State,
-        cache,
-        route::{self, Candidate, Decision, Group, Strategy},
+        call_rules::{CallRules, Declared},
+        route::{self, Candidate, Decision, Group},
         verdict,
     },
     read_model::{ConsoleState, ServerView},
@@ -53,10 +54,7 @@ struct RouteExplanation<'w> {
     group: Option<&'w Group>,
     decision: Decision,
     candidates: Vec<Candidate>,
-    treatment: EffectivePolicy,
-    safe: bool,
-    safe_reason: &'static str,
-    cached: bool,
+    rules: CallRules,
     deadline: std::time::Duration,
 }
 
@@ -66,22 +64,15 @@ impl<'w> RouteExplanation<'w> {
         let name = read_model.call_name(&operation);
         let (target, rule) = route::decide(&read_model.rules.routing, &name, &tool);
         let group = read_model.group(&target);
-        let weight = |id: &ServerId| group.and_then(|g| g.members.iter().find(|m| m.server == *id)).map_or(1, |m| m.weight);
+        let weight = |id: &ServerId| group.map_or(1, |group| group.weight(id));
         let servers: Vec<&ServerView> = match group {
             Some(_) => read_model.members(&target).collect(),
             None => read_model.server(&target).into_iter().collect(),
         };
         let candidates: Vec<Candidate> = servers.iter().map(|server| candidate(server, &tool.name, weight(server.id()))).collect();
         let decision = match group {
-            Some(group) => {
-                let argument = match &group.strategy {
-                    Strategy::Sticky { argument } => operation.argument(argument),
-                    _ => None,
-                };
-                // Round-robin and random strategies decide at the call: this is one of the possible routes.
-                let order = route::rank(&group.strategy, &candidates, 0, &mut || 0.0, argument.as_deref());
-                Decision::for_group(group, rule, &candidates, &order, argument.as_deref())
-            }
+            // Round-robin and random strategies decide at the call: this is one of the possible routes.
+            Some(group) => group.choose(rule, &operation, &candidates, (0, &mut || 0.0)).1,
             None => {
                 let unfit = candidates.first().and_then(|c| c.unfit.clone());
                 let mut decision = Decision::for_server(target.clone(), rule);
@@ -92,23 +83,20 @@ impl<'w> RouteExplanation<'w> {
                 decision
             }
         };
-        let first = decision.order.first().and_then(|id| read_model.server(id)).or_else(|| servers.first().copied());
+        let mut targets: Vec<&ServerView> = decision.order.iter().filter_map(|id| read_model.server(id)).collect();
+        if targets.is_empty() {
+            targets.extend(servers.first());
+        }
+        let first = targets.first();
         let policy = first.map(|server| server.spec.policy.clone()).unwrap_or_default();
-        let treatment = read_model.rules.treatment(&name, &tool.server, &policy);
-        let trusted = first.is_some_and(|server| server.spec.trusted);
-        let hints = first.and_then(|server| server.catalog.tool(&tool.name)).map(|tool| tool.hints).unwrap_or_default();
-        let keyed = treatment.idempotency_key.is_some();
-        let safe = verdict::is_safe_to_retry(hints, trusted, treatment.safe, keyed);
-        let safe_reason = match (treatment.safe, keyed, safe) {
-            (Some(_), ..) => "a rule says so",
-            (None, true, _) => "it has an idempotency key",
-            (None, false, true) => "its trusted server declares it",
-            (None, false, false) if trusted => "its server does not declare it",
-            (None, false, false) => "its server is not trusted, and no rule says so",
-        };
-        let cached = cache::allowed(&treatment.policy.cache, hints, trusted);
-        let deadline = treatment.timeout.unwrap_or_else(|| first.map(|server| server.spec.timeouts.call).unwrap_or_default());
-        RouteExplanation { name, tool, target, group, decision, candidates, treatment, safe, safe_reason, cached, deadline }
+        let declared = targets.iter().map(|server| Declared {
+            hints: server.catalog.tool(&tool.name).map(|tool| tool.hints).unwrap_or_default(),
+            trusted: server.spec.trusted,
+        });
+        let declared: Vec<Declared> = declared.collect();
+        let rules = CallRules::new(&read_model.rules, (&operation, &name, &tool.server), &policy, &declared);
+        let deadline = rules.treatment.timeout.unwrap_or_else(|| first.map(|server| server.spec.timeouts.call).unwrap_or_default());
+        RouteExplanation { name, tool, target, group, decision, candidates, rules, deadline }
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
@@ -124,13 +112,13 @@ impl<'w> RouteExplanation<'w> {
             None => lines.push(("target", "no available server".into())),
         }
         lines.extend(decision.passed_over.iter().map(|(id, why)| ("skipped", format!("{id}: {why}"))));
-        let EffectivePolicy { policy, idempotency_key, own_breaker, fallback, .. } = &self.treatment;
+        let EffectivePolicy { policy, idempotency_key, own_breaker, fallback, .. } = &self.rules.treatment;
         let attempt = policy.attempt.map(|attempt| format!(", {} per attempt", short(attempt))).unwrap_or_default();
         lines.push(("deadline", format!("{}{attempt}", short(self.deadline))));
-        let retries = if self.safe { "safe" } else { "only if not sent" };
-        lines.push(("retries", format!("{retries}: {}; at most {} attempts", self.safe_reason, policy.retry.attempts)));
+        let retries = if self.rules.safe { "safe" } else { "only if not sent" };
+        lines.push(("retries", format!("{retries}: {}; at most {} attempts", self.rules.safety.words(), policy.retry.attempts)));
         lines.extend(idempotency_key.iter().map(|key| ("idempotency key", format!("in the argument {key}"))));
-        if verdict::may_hedge(self.safe, policy) {
+        if verdict::may_hedge(self.rules.safe, policy) {
             let after = policy.hedge.after.map_or_else(|| "the p95".into(), short);
             lines.push(("hedging", format!("after {after}")));
         }
@@ -145,7 +133,7 @@ impl<'w> RouteExplanation<'w> {
             }
             .into(),
         ));
-        if self.cached {
+        if self.rules.cached {
             lines.push(("cache", format!("responses, for {}", short(policy.cache.ttl))));
         }
         lines.extend(fallback.iter().map(|fallback| ("fallback", fallback.words())));
@@ -153,7 +141,7 @@ impl<'w> RouteExplanation<'w> {
     }
 
     fn json(&self) -> RouteJson<'_> {
-        let EffectivePolicy { policy, idempotency_key, own_breaker, fallback, .. } = &self.treatment;
+        let EffectivePolicy { policy, idempotency_key, own_breaker, fallback, .. } = &self.rules.treatment;
         RouteJson {
             kind: "route",
             name: &self.name,
@@ -166,15 +154,15 @@ impl<'w> RouteExplanation<'w> {
             order: self.decision.order.iter().map(ServerId::as_str).collect(),
             reason: &self.decision.why,
             candidates: self.candidates.iter().map(CandidateJson::new).collect(),
-            safe: self.safe,
-            safe_reason: self.safe_reason,
+            safe: self.rules.safe,
+            safe_reason: self.rules.safety.words(),
             attempts: policy.retry.attempts,
             deadline_ms: ms(self.deadline),
             attempt_ms: policy.attempt.map(ms),
             idempotency_key: idempotency_key.as_deref(),
-            hedged: verdict::may_hedge(self.safe, policy),
+            hedged: verdict::may_hedge(self.rules.safe, policy),
             own_breaker: *own_breaker,
-            cached: self.cached,
+            cached: self.rules.cached,
             fallback: fallback.iter().map(|fallback| fallback.words()).collect(),
         }
     }
@@ -189,7 +177,7 @@ fn candidate(server: &ServerView, tool: &str, weight: u32) -> Candidate {
     Candidate {
         server: server.id().clone(),
         weight,
-        unfit: server.unfit(Some(tool)).or_else(breaker),
+        unfit: server.entry().unfit(Some(tool)).or_else(breaker),
         in_flight: server.stats.in_flight,
         latency: server.stats.percentile(50.0).map(|latency| latency.as_secs_f64()),
     }

@@ -16,12 +16,14 @@ use super::{
     arguments, call, dry_run, exit, junit,
     print::{Format, ms},
     session::{Session, Signal, Stop, Wake, raw, raw_or_text},
-    workflow::{plan_of, texts, valid_plan},
+    workflow::{plan_of, valid_plan},
+    workflow_lookup,
 };
 use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind, Origin},
+        directory::Directory,
         event::{Event, EventKind},
         in_doubt,
         journal::RunRecord,
@@ -46,16 +48,16 @@ const LONGEST_INPUT: u64 = 64 << 20;
 pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
     let library = session.options.library.clone();
     let answers = answers(args);
-    if let Some((run, spec)) = &library.resume {
+    if let Some((run, spec)) = session.options.resume.clone() {
         let name = spec.workflow.clone();
-        let plan = plan_of(spec)?;
+        let plan = plan_of(&spec)?;
         check_names(args, &plan)?;
         wait_for_servers(session, &plan).await?;
-        let command = Command::ResumeRun { run: *run, answers, ask: false, timeout: session.left()? };
-        return follow(session, args, *run, &name, command).await;
+        let command = Command::ResumeRun { run, answers, ask: false, timeout: session.left()? };
+        return follow(session, args, run, &name, command).await;
     }
     let wanted = args.workflow.as_deref().unwrap_or_default();
-    library.may_run(wanted)?;
+    workflow_lookup::may_run(&library, wanted)?;
     let plan = valid_plan(&mut session.printer, &library, wanted)?;
     let input = input(args, &plan)?;
     check_names(args, &plan)?;
@@ -63,20 +65,9 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     if args.dry_run {
         return dry_run::print(session, &plan, &input);
     }
-    let name = library.run_name(wanted, &plan);
+    let name = workflow_lookup::run_name(&library, wanted, &plan);
     confirm(session, &name, &plan).await?;
-    let spec = RunSpec {
-        workflow: name.as_str().into(),
-        sources: texts(&plan).into(),
-        input,
-        origin: Origin::Cli,
-        timeout: session.left()?,
-        set: args.set.clone(),
-        answers,
-        ask: false,
-        from: None,
-        env: Default::default(),
-    };
+    let spec = RunSpec { timeout: session.left()?, set: args.set.clone(), answers, ..RunSpec::of_plan(&name, &plan, input, Origin::Cli) };
     let run = RunId::new(now_ms(), fastrand::u128(..));
     follow(session, args, run, &name, Command::StartRun { run, spec: Arc::new(spec) }).await
 }
@@ -153,7 +144,7 @@ pub fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> 
 async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), Stop> {
     let (tools, servers) = (tools_of(plan), servers_of(plan));
     let needed = |read_model: &_, server: &_| tools.iter().any(|tool| may_offer(read_model, server, tool));
-    session.settle(|read_model, server| needed(read_model, server) || servers.iter().any(|name| name == server.id().as_str())).await
+    session.settle(|read_model, server| needed(read_model, &server.spec) || servers.iter().any(|name| name == server.id().as_str())).await
 }
 
 /// Asks for a confirmation of a run with destructive tools. As for calls, annotations are used even if the server is not

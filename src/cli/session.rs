@@ -20,6 +20,7 @@ use crate::{
         ask::{Ask, AskPolicy, Question},
         body::Body,
         call::{CallSpec, Failure, FailureKind, Progress},
+        directory::Directory,
         event::{Event, EventKind, NoticeLevel, Settled},
         frame::Direction,
         id::{AskId, CallId, ServerId},

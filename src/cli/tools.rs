@@ -12,6 +12,7 @@ use super::{
 };
 use crate::domain::{
     catalog::Tool,
+    directory::Directory,
     id::{ServerId, ToolId},
     read_model::ConsoleState,
 };

@@ -9,9 +9,9 @@ use super::{
     Options,
     args::{GraphFormat, WorkflowCheckArgs, WorkflowCmd},
     exit, junit,
-    library::WorkflowLibrary,
     print::{Format, Io, Printer},
     session::{Session, Stop},
+    workflow_lookup,
 };
 use crate::{
     domain::{
@@ -26,6 +26,7 @@ use crate::{
             export, graph,
             history::{PastCall, from_history},
             keys,
+            library::WorkflowLibrary,
             parse::{Source, parse},
             plan::Plan,
             problem::Problem,
@@ -33,13 +34,6 @@ use crate::{
     },
     files,
 };
-
-/// Returns the texts of a plan and of its nested workflows, its own first.
-pub fn texts(plan: &Plan) -> Vec<WorkflowText> {
-    let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
-    let children = plan.children();
-    std::iter::once(text(plan)).chain(children.iter().map(|child| text(child))).collect()
-}
 
 /// Result of a test case.
 #[derive(Clone, Debug, Serialize)]
@@ -168,7 +162,7 @@ fn named(library: &WorkflowLibrary, args: &WorkflowCheckArgs) -> Vec<String> {
 fn check(printer: &mut Printer, library: &WorkflowLibrary, args: &WorkflowCheckArgs) -> Result<u8, Stop> {
     let mut checked = vec![];
     for name in named(library, args) {
-        let problems = library.plan(&name)?.err().unwrap_or_default();
+        let problems = workflow_lookup::plan(library, &name)?.err().unwrap_or_default();
         checked.push((name, problems));
     }
     tell_checked(printer, &checked)
@@ -179,13 +173,13 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     let library = session.options.library.clone();
     let mut plans = vec![];
     for name in named(&library, args) {
-        let plan = library.plan(&name)?;
+        let plan = workflow_lookup::plan(&library, &name)?;
         plans.push((name, plan));
     }
     let readable = || plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
     let (tools, servers): (Vec<String>, Vec<String>) = (readable().flat_map(tools_of).collect(), readable().flat_map(servers_of).collect());
     let needed = |read_model: &_, server: &ServerView| {
-        tools.iter().any(|tool| may_offer(read_model, server, tool)) || servers.iter().any(|name| name == server.id().as_str())
+        tools.iter().any(|tool| may_offer(read_model, &server.spec, tool)) || servers.iter().any(|name| name == server.id().as_str())
     };
     session.settle(needed).await?;
     let read_model = &session.read_model;
@@ -217,7 +211,8 @@ fn tell_checked(printer: &mut Printer, checked: &[(String, Vec<Problem>)]) -> Re
 
 fn list(printer: &mut Printer, library: &WorkflowLibrary) -> Result<u8, Stop> {
     let files = library.files.iter().chain(&library.project).map(|file| file.file.as_str());
-    let plans: Vec<_> = library.names().into_iter().zip(files).map(|(name, file)| (library.plan(&name), name, file)).collect();
+    let plans: Vec<_> =
+        library.names().into_iter().zip(files).map(|(name, file)| (workflow_lookup::plan(library, &name), name, file)).collect();
     if printer.format() != Format::Human {
         let documents: Vec<_> = plans
             .iter()
@@ -246,7 +241,7 @@ fn list(printer: &mut Printer, library: &WorkflowLibrary) -> Result<u8, Stop> {
 
 /// Returns the plan; prints its problems and fails if it has any.
 pub fn valid_plan(printer: &mut Printer, library: &WorkflowLibrary, wanted: &str) -> Result<Plan, Stop> {
-    match library.plan(wanted)? {
+    match workflow_lookup::plan(library, wanted)? {
         Ok(plan) => Ok(plan),
         Err(problems) => {
             tell_checked(printer, &[(wanted.to_owned(), problems)])?;

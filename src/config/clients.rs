@@ -13,10 +13,10 @@ use super::{
     fields::{Fields, Report},
     server::{self, Draft, Reached, Start},
     settings::{PartialTimeouts, Rules},
-    source::{Field, Kind, Node},
     text::Dialect,
 };
 use crate::domain::{
+    document::{Field, Kind, Node},
     secret::Secret,
     server::{ServerSpec, SpecOrigin, Transport},
 };
@@ -49,7 +49,7 @@ pub(super) struct Around {
 
 /// Returns the formats that are present in a file's tree.
 pub(super) fn formats(tree: &Node, json: bool) -> Vec<Format> {
-    let has = |key: &str| tree.get(key).is_some_and(|n| n.table().is_some());
+    let has = |key: &str| tree.get(key).is_some_and(|n| n.fields().is_some());
     if !json {
         return if has("mcp_servers") && !has("servers") { vec![Format::Codex] } else { vec![] };
     }
@@ -113,13 +113,13 @@ fn entries<'t>(tree: &'t Node, format: Format, around: &Around) -> impl Iterator
         Format::Codex => tree.get("mcp_servers").into_iter().collect(),
         Format::VsCode => [tree.get("mcp").and_then(|m| m.get("servers")), tree.get("servers")].into_iter().flatten().collect(),
         Format::ClaudeProjects => {
-            let projects = tree.get("projects").and_then(Node::table).unwrap_or_default();
+            let projects = tree.get("projects").and_then(Node::fields).unwrap_or_default();
             let mut here: Vec<&Field> = projects.iter().filter(|p| !p.key.is_empty() && around.cwd.starts_with(&p.key)).collect();
             here.sort_by_key(|p| Path::new(&p.key).components().count());
             here.into_iter().filter_map(|p| p.value.get("mcpServers")).collect()
         }
     };
-    tables.into_iter().filter_map(Node::table).flatten()
+    tables.into_iter().filter_map(Node::fields).flatten()
 }
 
 type Read = Option<(Reached, Rules, bool)>;
@@ -261,11 +261,7 @@ fn passed_variables(fields: &mut Fields<'_, '_>) -> Vec<(String, Secret)> {
 
 fn seconds(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Duration> {
     let node = fields.node(key)?;
-    let seconds = match &node.kind {
-        Kind::Integer(n) => *n as f64,
-        Kind::Number(n) => n.parse().unwrap_or(-1.0),
-        _ => -1.0,
-    };
+    let seconds = node.number().unwrap_or(-1.0);
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() && seconds < 30.0 * 86_400.0 => Some(duration),
         _ => {

@@ -82,7 +82,7 @@ fn existing_servers(text: &str) -> Vec<ServerSpec> {
     let Ok(tree) = source.parse() else { return vec![] };
     let mut report = Report::new(&source, &env, None, Path::new(""));
     report.lenient = true;
-    let fields = tree.get("servers").and_then(|s| s.table()).unwrap_or_default();
+    let fields = tree.get("servers").and_then(|s| s.fields()).unwrap_or_default();
     fields.iter().filter_map(|field| server::native(&report, field, None)).map(|draft| draft.finish(&Rules::default())).collect()
 }
 

@@ -9,10 +9,16 @@ use std::{
 use super::{
     error::ConfigError,
     renamed::renamed_hint,
-    source::{Field, Kind, Node, Source},
+    source::Source,
     text::{self, Dialect, Env},
 };
-use crate::domain::{policy::pattern::Pattern, secret::Secret, spelling::edit_distance, time::parse_duration};
+use crate::domain::{
+    document::{Field, Kind, Node},
+    policy::pattern::Pattern,
+    secret::Secret,
+    spelling::edit_distance,
+    time::parse_duration,
+};
 
 /// Longest duration. A longer one is a mistake, and would overflow the clock.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -250,13 +256,13 @@ impl<'r, 'a> Fields<'r, 'a> {
     /// Reads an integer of at least 1.
     pub fn count(&mut self, key: &'static str) -> Option<usize> {
         let node = self.node(key)?;
-        match node.kind {
-            Kind::Integer(n) if n > 0 => usize::try_from(n).ok(),
-            Kind::Integer(_) => {
+        match node.integer() {
+            Some(n) if n > 0 => usize::try_from(n).ok(),
+            Some(_) => {
                 self.report.error(node.at, &self.name(key), "should be at least 1", "");
                 None
             }
-            _ => {
+            None => {
                 self.wrong_type(node, key, "a number without quotes");
                 None
             }
@@ -266,7 +272,7 @@ impl<'r, 'a> Fields<'r, 'a> {
     /// Reads an integer within bounds.
     pub fn integer(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
         let node = self.node(key)?;
-        let Kind::Integer(n) = node.kind else {
+        let Some(n) = node.integer() else {
             self.wrong_type(node, key, "an integer without quotes");
             return None;
         };
@@ -280,12 +286,7 @@ impl<'r, 'a> Fields<'r, 'a> {
     /// Reads a number within bounds.
     pub fn number(&mut self, key: &'static str, least: f64, most: f64) -> Option<f64> {
         let node = self.node(key)?;
-        let number = match &node.kind {
-            Kind::Integer(n) => Some(*n as f64),
-            Kind::Number(text) => text.replace('_', "").parse::<f64>().ok(),
-            _ => None,
-        };
-        let Some(number) = number else {
+        let Some(number) = node.number() else {
             self.wrong_type(node, key, "a number without quotes");
             return None;
         };
@@ -321,7 +322,7 @@ impl<'r, 'a> Fields<'r, 'a> {
     pub fn duration_or_zero(&mut self, key: &'static str) -> Option<Duration> {
         let text = self.node(key)?;
         let Some(written) = text.text() else {
-            let hint = match text.kind {
+            let hint = match &text.kind {
                 Kind::Integer(n) => format!("write the unit: \"{n}s\" or \"{n}ms\""),
                 _ => DURATION_HINT.into(),
             };
@@ -369,7 +370,7 @@ impl<'r, 'a> Fields<'r, 'a> {
     /// Reads a table.
     pub fn table(&mut self, key: &'static str) -> Option<&'r [Field]> {
         let node = self.node(key)?;
-        node.table().or_else(|| {
+        node.fields().or_else(|| {
             self.wrong_type(node, key, "a table");
             None
         })

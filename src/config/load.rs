@@ -19,12 +19,12 @@ use super::{
     rules::PartialRules,
     server::{self, Draft},
     settings::{PartialSettings, Rules, Settings, ThemeName},
-    source::{Language, Node, Source, Whose},
+    source::{Language, Source, Whose},
     text::{self, Env},
     trust::{Approvals, PendingApproval, launch_hash, launch_lines, project_hash, same_launch},
 };
 use crate::{
-    domain::{id::ServerId, policy, server::ServerSpec, text::visible},
+    domain::{document::Node, id::ServerId, policy, server::ServerSpec, text::visible},
     files::{self, Allowed},
 };
 
@@ -446,7 +446,7 @@ impl Loader<'_> {
     }
 
     fn native(&mut self, report: Report<'_>, tree: &Node, role: &Role, folder: &Path) -> Layer {
-        let mut root = Fields::new(&report, tree.table().unwrap_or_default(), "");
+        let mut root = Fields::new(&report, tree.fields().unwrap_or_default(), "");
         let settings = PartialSettings::read(&mut root);
         let mut defaults = Rules::default();
         if let Some(mut inner) = root.inner("defaults") {

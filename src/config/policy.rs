@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{
-    error::ConfigError,
-    fields::Fields,
-    source::{Kind, Node},
-};
-use crate::domain::policy::{
-    CacheMode, PolicyPatch, PolicySetting, RetryMode,
-    breaker::{MOST_CALLS, Probe, Window},
+use super::{error::ConfigError, fields::Fields};
+use crate::domain::{
+    document::{Kind, Node},
+    policy::{
+        CacheMode, PolicyPatch, PolicySetting, RetryMode,
+        breaker::{MOST_CALLS, Probe, Window},
+    },
 };
 
 /// Largest `attempts`. More would only hide a broken server.
@@ -137,9 +136,9 @@ fn failure_rules(table: &mut Fields<'_, '_>) -> [Option<PolicySetting>; 6] {
 
 fn codes(table: &mut Fields<'_, '_>) -> Option<Vec<i64>> {
     let nodes = table.array("codes")?;
-    let code = |node: &Node| match node.kind {
-        Kind::Integer(code) => Some(code),
-        _ => {
+    let code = |node: &Node| match node.integer() {
+        Some(code) => Some(code),
+        None => {
             table.wrong_type(node, "codes", "a list of JSON-RPC error codes");
             None
         }

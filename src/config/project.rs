@@ -15,11 +15,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     error::ConfigError,
-    source::{Node, Source, unreadable},
+    source::{Source, unreadable},
     workflows::{Role, WorkflowFile, name_in, role_of},
 };
 use crate::{
     domain::{
+        document::Node,
         server::{ServerSpec, Transport, quote},
         text::{is_hidden, visible},
         time::size,
@@ -307,10 +308,7 @@ fn lines_of(file: &WorkflowFile, root: &Path) -> Vec<String> {
 
 /// Returns the items of an array; any other value is one item.
 fn items(node: &Node) -> &[Node] {
-    match &node.kind {
-        super::source::Kind::Array(items) => items,
-        _ => std::slice::from_ref(node),
-    }
+    node.items().unwrap_or(std::slice::from_ref(node))
 }
 
 /// Tools, prompts, resources and variables that the steps of a workflow use.

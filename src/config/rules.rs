@@ -14,10 +14,10 @@ use super::{
     fields::{Fields, near_hint},
     load::replace_or_push,
     policy,
-    source::{Field, Kind, Node},
 };
 use crate::domain::{
     body::Body,
+    document::{Field, Kind, Node},
     id::ServerId,
     policy::{
         Fallback, Rules, ToolRule,
@@ -273,7 +273,7 @@ impl PartialRules {
 
     fn fallback(&mut self, fields: &Fields<'_, '_>, node: &Node) -> Option<Fallback> {
         let hint = "each is { server = \"…\" }, { tool = \"…\", arguments = { … } }, { stale = true } or { value = … }";
-        let Some(table) = node.table() else {
+        let Some(table) = node.fields() else {
             fields.report.error(node.at, "tool.fallback", format!("should be a table, not {}", node.kind_name()), hint);
             return None;
         };
@@ -314,7 +314,7 @@ impl PartialRules {
 
     fn group(&mut self, root: &Fields<'_, '_>, field: &Field) -> Option<Group> {
         let name = format!("groups.{}", field.key);
-        let Some(table) = field.value.table() else {
+        let Some(table) = field.value.fields() else {
             root.report.error(field.at, &name, "should be a table", "set at least `members`");
             return None;
         };
@@ -345,7 +345,7 @@ impl PartialRules {
         if let Some(text) = node.text() {
             return Some(Member { server: self.name(fields, node, "members", text, false), weight: 1 });
         }
-        let Some(table) = node.table() else {
+        let Some(table) = node.fields() else {
             fields.wrong_type(node, "members", "the name of a server, or { server = \"…\", weight = 1 }");
             return None;
         };
@@ -373,7 +373,7 @@ impl PartialRules {
 
 /// Starts reading a table of an array of tables.
 fn entry<'r, 'a>(root: &Fields<'r, 'a>, node: &'r Node, key: &'static str) -> Option<Fields<'r, 'a>> {
-    match node.table() {
+    match node.fields() {
         Some(table) => Some(Fields::new(root.report, table, key)),
         None => {
             root.report.error(

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::{
     fields::{Fields, Report},
     settings::Rules,
-    source::{Field, Kind, Node},
 };
 use crate::domain::{
     ask::AskPolicy,
     body::Body,
+    document::{Field, Kind, Node},
     secret::Secret,
     server::{EraChoice, Root, ServerSpec, SpecOrigin, Transport},
     text::is_hidden,
@@ -60,7 +60,7 @@ pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Fiel
         if name.trim().is_empty() || name.chars().any(is_hidden) {
             report.error(field.at, "", "the name is empty or has invisible characters", "give it another name");
         }
-        match field.value.table() {
+        match field.value.fields() {
             Some(table) => body(table),
             None => {
                 let message = format!("should be a table, not {}", field.value.kind_name());
@@ -266,8 +266,7 @@ fn is_header_name(name: &str) -> bool {
 pub(super) fn scalar(fields: &Fields<'_, '_>, node: &Node, key: &str) -> Option<Secret> {
     match &node.kind {
         Kind::Text(text) => Some(fields.report.expand(node.at, &fields.name(key), text)),
-        Kind::Integer(n) => Some(Secret::literal(n.to_string())),
-        Kind::Number(n) => Some(Secret::literal(n.as_str())),
+        Kind::Integer(n) | Kind::Float(n) | Kind::Date(n) => Some(Secret::literal(n.as_str())),
         Kind::Bool(b) => Some(Secret::literal(b.to_string())),
         Kind::Null | Kind::Array(_) | Kind::Table(_) => {
             fields.wrong_type(node, key, "a string");

@@ -264,7 +264,7 @@ fn keys(root: &mut Fields<'_, '_>) -> Vec<KeySetting> {
     let report = root.report;
     for context in root.table("keys").unwrap_or_default() {
         let name = format!("keys.{}", context.key);
-        let Some(bindings) = context.value.table() else {
+        let Some(bindings) = context.value.fields() else {
             report.error(context.at, &name, "should be a table of keys", format!("write [{name}] and below it \"ctrl-q\" = \"quit\""));
             continue;
         };

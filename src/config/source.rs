@@ -1,16 +1,15 @@
-//! Syntax tree of a configuration file with positions, for TOML and JSON with comments.
+//! Reads configuration files and parses them, TOML and JSON with comments, into [`crate::domain::document`].
 
 use std::{
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
-use jsonc_parser::{ParseOptions, ast};
-use toml::de::{DeTable, DeValue};
+use jsonc_parser::{ParseOptions, ast, common::Ranged};
 
 use super::error::ConfigError;
 use crate::{
-    domain::nesting,
+    domain::document::{self, Field, Kind, Node},
     files::{self, Allowed, Unreadable},
 };
 
@@ -74,86 +73,6 @@ pub(super) enum Language {
     Json,
 }
 
-/// A value and its position.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub kind: Kind,
-    /// Byte offset in the text.
-    pub at: usize,
-}
-
-/// Type and content of a value.
-#[derive(Clone, Debug)]
-pub(super) enum Kind {
-    Null,
-    Bool(bool),
-    Integer(i64),
-    /// Any other number, as written.
-    Number(String),
-    Text(String),
-    Array(Vec<Node>),
-    Table(Vec<Field>),
-}
-
-/// A key of a table, in the order of the file.
-#[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub key: String,
-    /// Byte offset of the key.
-    pub at: usize,
-    pub value: Node,
-}
-
-impl Node {
-    /// Returns the name of the type for messages.
-    pub fn kind_name(&self) -> &'static str {
-        match &self.kind {
-            Kind::Null => "null",
-            Kind::Bool(_) => "true or false",
-            Kind::Integer(_) => "an integer",
-            Kind::Number(_) => "a number or date",
-            Kind::Text(_) => "a string",
-            Kind::Array(_) => "an array",
-            Kind::Table(_) => "a table",
-        }
-    }
-
-    /// Returns the fields of a table.
-    pub fn table(&self) -> Option<&[Field]> {
-        match &self.kind {
-            Kind::Table(fields) => Some(fields),
-            _ => None,
-        }
-    }
-
-    /// Returns the value of a key of a table; the last one if JSON repeats the key.
-    pub fn get(&self, key: &str) -> Option<&Node> {
-        self.table()?.iter().rev().find(|f| f.key == key).map(|f| &f.value)
-    }
-
-    /// Returns the string.
-    pub fn text(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Converts the value to JSON.
-    pub fn json(&self) -> serde_json::Value {
-        use serde_json::Value;
-        match &self.kind {
-            Kind::Null => Value::Null,
-            Kind::Bool(b) => Value::Bool(*b),
-            Kind::Integer(n) => Value::from(*n),
-            Kind::Number(n) => n.parse::<serde_json::Number>().map_or_else(|_| Value::from(n.as_str()), Value::Number),
-            Kind::Text(text) => Value::from(text.as_str()),
-            Kind::Array(items) => Value::Array(items.iter().map(Node::json).collect()),
-            Kind::Table(fields) => Value::Object(fields.iter().map(|f| (f.key.clone(), f.value.json())).collect()),
-        }
-    }
-}
-
 impl Source {
     /// Reads a file under the rules for its owner. A pipe is read only when the user named it.
     pub fn read(path: &Path, whose: Whose<'_>) -> Result<Source, (ErrorKind, ConfigError)> {
@@ -203,16 +122,7 @@ impl Source {
     }
 
     fn parse_toml(&self) -> Result<Node, Vec<ConfigError>> {
-        if let Some(at) = nesting::deep_toml(&self.text) {
-            let message = format!("tables and arrays are nested more than {} deep", nesting::TOML);
-            return Err(vec![self.error(at, message).hint("reduce the nesting")]);
-        }
-        let (table, errors) = DeTable::parse_recoverable(&self.text);
-        if errors.is_empty() {
-            return Ok(toml_table(table.get_ref(), 0));
-        }
-        let hint = "this is not valid TOML";
-        Err(errors.iter().take(10).map(|e| self.error(e.span().map_or(0, |s| s.start), e.message()).hint(hint)).collect())
+        document::parse_toml(&self.text).map_err(|errors| errors.into_iter().map(|e| self.error(e.at, e.message).hint(e.hint)).collect())
     }
 
     fn parse_json(&self) -> Result<Node, ConfigError> {
@@ -237,50 +147,26 @@ impl Source {
     }
 }
 
-fn toml_table(table: &DeTable<'_>, at: usize) -> Node {
-    let mut fields: Vec<Field> = table
-        .iter()
-        .map(|(key, value)| Field {
-            key: key.get_ref().to_string(),
-            at: key.span().start,
-            value: toml_value(value.get_ref(), value.span().start),
-        })
-        .collect();
-    fields.sort_by_key(|f| f.at);
-    Node { kind: Kind::Table(fields), at }
-}
-
-fn toml_value(value: &DeValue<'_>, at: usize) -> Node {
-    let kind = match value {
-        DeValue::String(text) => Kind::Text(text.to_string()),
-        DeValue::Boolean(b) => Kind::Bool(*b),
-        DeValue::Integer(n) => {
-            i64::from_str_radix(n.as_str(), n.radix()).map_or_else(|_| Kind::Number(n.as_str().to_owned()), Kind::Integer)
-        }
-        DeValue::Float(n) => Kind::Number(n.as_str().to_owned()),
-        DeValue::Datetime(date) => Kind::Number(date.to_string()),
-        DeValue::Array(items) => Kind::Array(items.iter().map(|v| toml_value(v.get_ref(), v.span().start)).collect()),
-        DeValue::Table(table) => return toml_table(table, at),
-    };
-    Node { kind, at }
-}
-
 fn json_value(value: ast::Value<'_>) -> Node {
-    match value {
-        ast::Value::StringLit(s) => Node { at: s.range.start, kind: Kind::Text(s.value.into_owned()) },
-        ast::Value::BooleanLit(b) => Node { at: b.range.start, kind: Kind::Bool(b.value) },
-        ast::Value::NullKeyword(n) => Node { at: n.range.start, kind: Kind::Null },
+    let (at, end) = (value.start(), value.end());
+    let kind = match value {
+        ast::Value::StringLit(s) => Kind::Text(s.value.into_owned()),
+        ast::Value::BooleanLit(b) => Kind::Bool(b.value),
+        ast::Value::NullKeyword(_) => Kind::Null,
         ast::Value::NumberLit(n) => {
-            let kind = n.value.parse().map_or_else(|_| Kind::Number(n.value.to_owned()), Kind::Integer);
-            Node { at: n.range.start, kind }
+            let is_integer = n.value.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+            if is_integer { Kind::Integer(n.value.to_owned()) } else { Kind::Float(n.value.to_owned()) }
         }
-        ast::Value::Array(array) => Node { at: array.range.start, kind: Kind::Array(array.elements.into_iter().map(json_value).collect()) },
+        ast::Value::Array(array) => Kind::Array(array.elements.into_iter().map(json_value).collect()),
         ast::Value::Object(object) => {
-            let fields = object.properties.into_iter();
-            let fields = fields.map(|p| Field { at: p.range.start, key: p.name.into_string(), value: json_value(p.value) });
-            Node { at: object.range.start, kind: Kind::Table(fields.collect()) }
+            let field = |p: ast::ObjectProp<'_>| {
+                let (at, end) = (p.name.start(), p.name.end());
+                Field { at, end, key: p.name.into_string(), value: json_value(p.value) }
+            };
+            Kind::Table(object.properties.into_iter().map(field).collect())
         }
-    }
+    };
+    Node { kind, at, end }
 }
 
 #[cfg(test)]
@@ -296,7 +182,7 @@ mod tests {
         assert_eq!(toml_node.json().to_string(), r#"{"z":1,"t":{"b":["x",true],"a":2.5}}"#);
         assert_eq!(toml_node.json(), json_node.json());
         assert_eq!(toml.place(toml_node.get("t").unwrap().get("a").unwrap().at), (5, 5));
-        assert_eq!(json.place(json_node.table().unwrap()[1].at).0, 2);
+        assert_eq!(json.place(json_node.fields().unwrap()[1].at).0, 2);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The `database` server: users, free-form records and the users as resources.
 
+use std::{collections::HashMap, path::Path};
+
 use async_trait::async_trait;
 use rmcp::model::{CompleteRequestParams, Reference};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
@@ -152,6 +154,14 @@ fn insert_record(db: &Connection, insert: &Insert) -> Result<Value, Fault> {
     let id = db.last_insert_rowid();
     let rows: i64 = db.query_row("SELECT count(*) FROM records WHERE table_name = ?1", [&insert.table], |row| row.get(0))?;
     Ok(json!({"recordId": id, "table": insert.table, "rows": rows}))
+}
+
+/// Returns the number of records in each table of the demo's folder `dir`, for tests that check what a server has done.
+pub fn records(dir: &Path) -> rusqlite::Result<HashMap<String, i64>> {
+    Store::new(dir).with(|db| {
+        let mut rows = db.prepare("SELECT table_name, count(*) FROM records GROUP BY table_name")?;
+        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    })
 }
 
 fn get_user_profile(db: &Connection, id: &str) -> Result<Value, Fault> {

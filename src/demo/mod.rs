@@ -26,6 +26,7 @@ mod wire_tests;
 
 use std::path::PathBuf;
 
+pub use database::records;
 pub use launch::Demo;
 pub use process::run_server;
 pub use traffic::{Traffic, plan};

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{body::Body, form::Json, id::ServerId, server::looks_secret};
+use super::{body::Body, id::ServerId, json::Json, server::looks_secret};
 
 /// Maximum number of entries.
 const MOST: usize = 500;

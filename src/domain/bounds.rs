@@ -7,7 +7,10 @@
 
 use std::borrow::Cow;
 
-use super::time::size;
+use super::{
+    json::token::{Escape, unescape},
+    time::size,
+};
 
 /// Maximum length of the JSON-RPC id of a server's request, and of an SSE event id used for resumption.
 pub const ID: usize = 4 << 10;
@@ -94,25 +97,18 @@ fn decode(token: &str) -> Option<String> {
     if let Ok(text) = serde_json::from_str(token) {
         return Some(text);
     }
-    let mut units: Vec<u16> = vec![];
     let mut rest = token.get(1..token.len().checked_sub(1)?)?;
-    while let Some(at) = rest.find('\\') {
-        units.extend(rest[..at].encode_utf16());
-        let unit = rest.get(at + 2..at + 6).filter(|_| rest.as_bytes().get(at + 1) == Some(&b'u'));
-        match unit {
-            Some(digits) => {
-                units.push(u16::from_str_radix(digits, 16).ok()?);
-                rest = &rest[at + 6..];
-            }
-            None => {
-                let unescaped: String = serde_json::from_str(&format!("\"{}\"", rest.get(at..at + 2)?)).ok()?;
-                units.extend(unescaped.encode_utf16());
-                rest = &rest[at + 2..];
-            }
-        }
+    let mut out = String::with_capacity(rest.len());
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        let (escape, length) = unescape(&rest.as_bytes()[at..])?;
+        out.push_str(&rest[..at]);
+        out.push(match escape {
+            Escape::Char(c) => c,
+            Escape::Surrogate(_) => char::REPLACEMENT_CHARACTER,
+        });
+        rest = &rest[at + length..];
     }
-    units.extend(rest.encode_utf16());
-    Some(String::from_utf16_lossy(&units))
+    Some(out + rest)
 }
 
 /// Returns the largest length up to `limit` that does not split a character, escape or surrogate pair.
@@ -121,12 +117,7 @@ fn whole_escapes(inner: &str, limit: usize) -> usize {
     let mut at = 0;
     while let Some(found) = memchr::memchr(b'\\', &inner.as_bytes()[at..limit]) {
         let escape = at + found;
-        let unit = |from: usize| inner.get(from..from + 6).and_then(|e| u16::from_str_radix(e.strip_prefix("\\u")?, 16).ok());
-        let long = match (unit(escape), unit(escape + 6)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
-            (Some(_), _) => 6,
-            (None, _) => 2,
-        };
+        let long = unescape(&inner.as_bytes()[escape..]).map_or(2, |(_, length)| length);
         if escape + long > limit {
             return escape;
         }

@@ -150,6 +150,9 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// All origins.
+    pub const ALL: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
+
     /// Returns the name for users.
     pub fn word(self) -> &'static str {
         match self {

@@ -14,6 +14,7 @@ use super::{
     body::{self, Body},
     bounds,
     id::{ServerId, ToolId},
+    plural::counted,
     time::size,
 };
 
@@ -473,7 +474,7 @@ fn mark<T: Clone>(
     let removed = (old.len() + added).saturating_sub(now.len());
     for (sign, count) in [("+", added), ("−", removed), ("~", changed)] {
         if count > 0 {
-            words.push(format!("{sign}{count} {what}{}", if count == 1 { "" } else { "s" }));
+            words.push(format!("{sign}{}", counted(count, what)));
         }
     }
 }

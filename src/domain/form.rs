@@ -10,7 +10,6 @@
 mod build;
 mod check;
 mod fill;
-pub mod json;
 mod shape;
 
 #[cfg(test)]
@@ -23,11 +22,12 @@ pub(crate) mod tests;
 use std::{collections::HashMap, sync::Arc};
 
 use self::build::Maker;
-pub use self::{
-    json::{Json, SyntaxError},
-    shape::Others,
+pub use self::shape::Others;
+use super::{
+    body::Body,
+    json::{self, Json, SyntaxError},
+    schema::Checker,
 };
-use super::{body::Body, schema::Checker};
 
 /// Maximum size of a schema that gets a form, in bytes.
 const LARGEST: usize = 256 << 10;

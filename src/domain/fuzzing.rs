@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{
     body::Body,
-    form::{Form, Json},
+    form::Form,
+    json::Json,
     schema::Checker,
     workflow::{
         case,

@@ -130,6 +130,7 @@ mod tests {
         body::Body,
         journal::{StepOutcome, StepRecord},
         run::RunId,
+        test_entries::{end, item_ended, run_record, sending, step_ended, undone},
         workflow::parse::{Source, parse},
     };
 
@@ -157,40 +158,6 @@ mod tests {
         parse(&Source { file: "w.toml".into(), text: TEXT.into() }, &|_| None).unwrap()
     }
 
-    fn place(step: &str, item: Option<u32>, purpose: Purpose) -> Place {
-        Place { step: step.into(), item, purpose }
-    }
-
-    fn sending(step: &str, item: Option<u32>, purpose: Purpose) -> RunEntry {
-        RunEntry::Sending { place: place(step, item, purpose), attempt: 1, what: "t".into(), arguments: Body::from("{}") }
-    }
-
-    fn end(outcome: StepOutcome, items: Option<u32>) -> StepRecord {
-        StepRecord {
-            outcome,
-            result: None,
-            text: None,
-            duration_ms: 1,
-            error: None,
-            fallback: None,
-            nothing_done: false,
-            in_doubt: false,
-            items,
-        }
-    }
-
-    fn item(step: &str, item: u32) -> RunEntry {
-        RunEntry::ItemEnded { step: step.into(), item, end: end(StepOutcome::Ok, None) }
-    }
-
-    fn ended_step(step: &str, items: Option<u32>) -> RunEntry {
-        RunEntry::StepEnded { step: step.into(), end: end(StepOutcome::Ok, items) }
-    }
-
-    fn record(entries: Vec<RunEntry>) -> RunRecord {
-        RunRecord { run: RunId::new(1, 1), entries }
-    }
-
     fn repeat(name: &str) -> (String, StepAnswer) {
         (name.into(), StepAnswer::Repeat)
     }
@@ -202,15 +169,15 @@ mod tests {
     #[test]
     fn a_resolution_for_a_step_that_is_not_in_doubt_is_rejected_with_its_state() {
         let step = Purpose::Step;
-        let open = record(vec![
-            sending("make", None, step),
-            ended_step("make", None),
-            sending("send", Some(0), step),
-            sending("send", Some(1), step),
-            sending("send", Some(2), step),
-            item("send", 1),
-            sending("try", None, step),
-            RunEntry::Attempted { place: place("try", None, step), attempt: 2, exhausted: None, error: None },
+        let open = run_record(vec![
+            sending("make", None, step, "t"),
+            step_ended("make", end(StepOutcome::Ok)),
+            sending("send", Some(0), step, "t"),
+            sending("send", Some(1), step, "t"),
+            sending("send", Some(2), step, "t"),
+            item_ended("send", 1, end(StepOutcome::Ok)),
+            sending("try", None, step, "t"),
+            RunEntry::Attempted { place: Place::new("try", None, step), attempt: 2, exhausted: None, error: None },
         ]);
         let outcome_of = |record: &RunRecord, resolutions: &Resolutions| {
             check(record, &plan(), resolutions).map_err(|(name, error)| (name.to_owned(), format!("{} | {}", error.message, error.hint)))
@@ -255,31 +222,36 @@ mod tests {
     #[test]
     fn the_state_of_items_and_compensated_steps_is_reported() {
         let step = Purpose::Step;
-        let outcome_of = |entries: Vec<RunEntry>, name: &str| check(&record(entries), &plan(), &[repeat(name)]).unwrap_err().1;
-        let many = (0..7).flat_map(|at| [sending("send", Some(at), step), item("send", at)]).collect::<Vec<_>>();
+        let outcome_of = |entries: Vec<RunEntry>, name: &str| check(&run_record(entries), &plan(), &[repeat(name)]).unwrap_err().1;
+        let many =
+            (0..7).flat_map(|at| [sending("send", Some(at), step, "t"), item_ended("send", at, end(StepOutcome::Ok))]).collect::<Vec<_>>();
         let error = outcome_of(many.clone(), "send");
         assert!(error.message.contains("`send[0]` has ended (ok), ") && error.message.ends_with("and 2 more"), "{error:?}");
         let id = RunId::new(1, 1);
         assert_eq!(error.hint, format!("no step of the run is in doubt; `switchboard run --resume {id}` continues it"));
-        let ended = [many, vec![ended_step("send", Some(7))]].concat();
+        let ended = [many, vec![step_ended("send", StepRecord { items: Some(7), ..end(StepOutcome::Ok) })]].concat();
         assert!(outcome_of(ended.clone(), "send").message.ends_with("it has ended (ok, 7 items)"));
         assert!(outcome_of(ended, "send[8]").message.ends_with("it was never started, and `send` has ended (ok, 7 items)"));
-        let undoing = vec![sending("make", None, step), ended_step("make", None), sending("make", None, Purpose::Compensation)];
-        assert_eq!(check(&record(undoing.clone()), &plan(), &[repeat("make")]), Ok(()));
+        let undoing = vec![
+            sending("make", None, step, "t"),
+            step_ended("make", end(StepOutcome::Ok)),
+            sending("make", None, Purpose::Compensation, "t"),
+        ];
+        assert_eq!(check(&run_record(undoing.clone()), &plan(), &[repeat("make")]), Ok(()));
         assert!(
             outcome_of(undoing.clone(), "try").hint.starts_with("in doubt: make (compensation)"),
             "{:?}",
             outcome_of(undoing.clone(), "try")
         );
-        let undone = [undoing, vec![RunEntry::Undone { step: "make".into(), item: None, error: None }]].concat();
-        assert!(outcome_of(undone, "make").message.ends_with("it was compensated"));
+        let ended = [undoing, vec![undone("make")]].concat();
+        assert!(outcome_of(ended, "make").message.ends_with("it was compensated"));
     }
 
     #[test]
     fn the_resolution_of_the_most_specific_name_applies() {
         let resolutions = [("send".to_owned(), StepAnswer::Approve), repeat("send"), skip("send[1]")];
-        assert_eq!(resolution(&resolutions, &place("send", Some(0), Purpose::Step)), Some(&StepAnswer::Repeat));
-        assert_eq!(resolution(&resolutions, &place("send", Some(1), Purpose::Step)), Some(&resolutions[2].1));
-        assert_eq!(resolution(&resolutions, &place("make", None, Purpose::Step)), None);
+        assert_eq!(resolution(&resolutions, &Place::new("send", Some(0), Purpose::Step)), Some(&StepAnswer::Repeat));
+        assert_eq!(resolution(&resolutions, &Place::new("send", Some(1), Purpose::Step)), Some(&resolutions[2].1));
+        assert_eq!(resolution(&resolutions, &Place::new("make", None, Purpose::Step)), None);
     }
 }

@@ -107,6 +107,13 @@ pub struct Place {
     pub purpose: Purpose,
 }
 
+impl Place {
+    /// Creates a place.
+    pub fn new(step: impl Into<Arc<str>>, item: Option<u32>, purpose: Purpose) -> Place {
+        Place { step: step.into(), item, purpose }
+    }
+}
+
 /// The end of a step or item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
@@ -130,6 +137,23 @@ pub struct StepRecord {
     pub in_doubt: bool,
     /// Number of items.
     pub items: Option<u32>,
+}
+
+impl StepRecord {
+    /// Creates the record of an end without a result and an error, with no duration.
+    pub fn new(outcome: StepOutcome) -> StepRecord {
+        StepRecord {
+            outcome,
+            result: None,
+            text: None,
+            duration_ms: 0,
+            error: None,
+            fallback: None,
+            nothing_done: false,
+            in_doubt: false,
+            items: None,
+        }
+    }
 }
 
 /// The source of a step result that is not the response of the step's own request. Stored as text in the journal.
@@ -362,29 +386,11 @@ pub fn past_call(name: &str, spec: &CallSpec, result: Option<&Body>) -> Option<P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{call::Failure, run::StepDetail};
-
-    fn place(step: &str, item: Option<u32>, purpose: Purpose) -> Place {
-        Place { step: step.into(), item, purpose }
-    }
-
-    fn sending(place: &Place) -> RunEntry {
-        RunEntry::Sending { place: place.clone(), attempt: 1, what: "t".into(), arguments: Body::from("{}") }
-    }
-
-    fn end() -> StepRecord {
-        StepRecord {
-            outcome: StepOutcome::Ok,
-            result: None,
-            text: None,
-            duration_ms: 1,
-            error: None,
-            fallback: None,
-            nothing_done: false,
-            in_doubt: false,
-            items: None,
-        }
-    }
+    use crate::domain::{
+        call::Failure,
+        run::StepDetail,
+        test_entries::{end, item_ended, run_record, sending, step_ended, undone},
+    };
 
     #[test]
     fn outcomes_of_calls_are_stored_as_the_words_of_version_0_1_0() {
@@ -431,16 +437,17 @@ mod tests {
 
     #[test]
     fn a_sent_request_is_in_doubt_until_its_end_is_recorded() {
-        let (a, b, c) = (place("a", None, Purpose::Step), place("b", Some(1), Purpose::Step), place("a", None, Purpose::Compensation));
-        let record_of = |entries: Vec<RunEntry>| RunRecord { run: RunId::new(1, 1), entries };
-        let open = |entries| record_of(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
-        assert_eq!(open(vec![sending(&a), sending(&b)]), [a.clone(), b.clone()]);
-        assert_eq!(open(vec![sending(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None, error: None }]), []);
-        assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 2, end: end() }]), std::slice::from_ref(&b));
-        assert_eq!(open(vec![sending(&b), RunEntry::ItemEnded { step: "b".into(), item: 1, end: end() }]), []);
-        let undoing = vec![sending(&a), RunEntry::StepEnded { step: "a".into(), end: end() }, sending(&c)];
+        let (a, b, c) =
+            (Place::new("a", None, Purpose::Step), Place::new("b", Some(1), Purpose::Step), Place::new("a", None, Purpose::Compensation));
+        let sent = |place: &Place| sending(&place.step, place.item, place.purpose, "t");
+        let ok = || end(StepOutcome::Ok);
+        let open = |entries| run_record(entries).in_doubt().into_iter().map(|(place, ..)| place).collect::<Vec<_>>();
+        assert_eq!(open(vec![sent(&a), sent(&b)]), [a.clone(), b.clone()]);
+        assert_eq!(open(vec![sent(&a), RunEntry::Attempted { place: a.clone(), attempt: 1, exhausted: None, error: None }]), []);
+        assert_eq!(open(vec![sent(&b), item_ended("b", 2, ok())]), std::slice::from_ref(&b));
+        assert_eq!(open(vec![sent(&b), item_ended("b", 1, ok())]), []);
+        let undoing = vec![sent(&a), step_ended("a", ok()), sent(&c)];
         assert_eq!(open(undoing.clone()), [c]);
-        let undone = RunEntry::Undone { step: "a".into(), item: None, error: None };
-        assert_eq!(open(undoing.into_iter().chain([undone]).collect()), []);
+        assert_eq!(open(undoing.into_iter().chain([undone("a")]).collect()), []);
     }
 }

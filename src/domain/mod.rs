@@ -10,16 +10,21 @@ pub mod bounds;
 pub mod call;
 pub mod capabilities;
 pub mod catalog;
+pub mod directory;
+pub mod document;
 pub mod event;
 pub mod form;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod glob;
 pub mod id;
 pub mod in_doubt;
 pub mod journal;
+pub mod json;
 pub mod masked;
 pub mod nesting;
+pub mod plural;
 pub mod policy;
 pub mod raw_object;
 pub mod read_model;
@@ -38,3 +43,5 @@ pub mod workflow;
 
 #[cfg(test)]
 mod read_model_tests;
+#[cfg(test)]
+pub(crate) mod test_entries;

@@ -14,20 +14,21 @@ use super::{
     body::Body,
     bounds,
     call::{CallSpec, Failure, Operation, Outcome, Progress},
-    catalog::{NameTable, ServerCatalog, Tool},
+    catalog::{NameTable, ServerCatalog},
+    directory::{Directory, ServerEntry},
     event::{AnomalyCounts, Event, EventKind, LogMessage, Notice, Settled},
     frame::{Anomaly, Frame},
-    id::{CallId, ServerId, ToolId},
+    id::{CallId, ServerId},
     policy::{
         Rules,
         breaker::BreakerView,
         cache::CacheView,
         call_event::{CallEvent, CallTrace, Cause},
         fault::Fault,
-        route::{Decision, Group},
+        route::Decision,
     },
     read_model_runs::Runs,
-    server::{Phase, ServerSpec, SessionInfo, Step},
+    server::{Phase, ServerSpec, SessionInfo},
     stats::Stats,
     time::{Epoch, Stamp},
 };
@@ -111,7 +112,7 @@ pub struct ServerView {
 
 impl ServerView {
     fn new(spec: Arc<ServerSpec>, at: Stamp) -> Self {
-        let phase = Arc::new(if spec.disabled { Phase::Disabled } else { Phase::Starting { step: Step::Spawn } });
+        let phase = Arc::new(Phase::initial(&spec));
         Self {
             spec,
             phase,
@@ -140,15 +141,9 @@ impl ServerView {
         &self.spec.id
     }
 
-    /// Returns why the server cannot take a call of `tool` now, for users, judging by its connection and lists.
-    pub fn unfit(&self, tool: Option<&str>) -> Option<String> {
-        let lacks = |tool: &str| self.catalog.revision > 0 && self.catalog.tool(tool).is_none();
-        match &*self.phase {
-            Phase::Failed { why } => Some(format!("has failed: {}", why.summary)),
-            phase if !phase.usable() => Some(format!("is {}", phase.word())),
-            _ if tool.is_some_and(lacks) => Some("does not list the tool".to_owned()),
-            _ => None,
-        }
+    /// Returns what lookups need to know of the server.
+    pub fn entry(&self) -> ServerEntry<'_> {
+        ServerEntry { spec: &self.spec, phase: &self.phase, catalog: &self.catalog }
     }
 
     /// Returns the total number of protocol violations.
@@ -299,58 +294,9 @@ impl ConsoleState {
         self.frames.iter().filter(move |f| f.call == Some(call))
     }
 
-    /// Returns the tool with this id, as listed by its server.
-    ///
-    /// The server may be a group: then returns the tool of its first member that lists it.
-    pub fn tool(&self, id: &ToolId) -> Option<&Arc<Tool>> {
-        match self.server(&id.server) {
-            Some(server) => server.catalog.tool(&id.name),
-            None => self.members(&id.server).find_map(|member| member.catalog.tool(&id.name)),
-        }
-    }
-
-    /// Returns the group with this id.
-    pub fn group(&self, id: &ServerId) -> Option<&Group> {
-        self.rules.routing.groups.iter().find(|group| group.id == *id)
-    }
-
     /// Returns the existing members of a group.
     pub fn members(&self, group: &ServerId) -> impl Iterator<Item = &ServerView> {
         self.group(group).into_iter().flat_map(|group| group.members.iter()).filter_map(|member| self.server(&member.server))
-    }
-
-    /// Returns the tools of a group, in the order of its members' lists: each with the members that list it, and
-    /// whether their schemas differ.
-    pub fn group_tools(&self, group: &ServerId) -> Vec<(Arc<Tool>, Vec<ServerId>, bool)> {
-        let mut tools: Vec<(Arc<Tool>, Vec<ServerId>, bool)> = vec![];
-        for member in self.members(group) {
-            for tool in &member.catalog.tools {
-                match tools.iter_mut().find(|(known, ..)| known.name == tool.name) {
-                    Some((known, members, differ)) => {
-                        *differ |= known.input_schema != tool.input_schema || known.output_schema != tool.output_schema;
-                        members.push(member.id().clone());
-                    }
-                    None => tools.push((tool.clone(), vec![member.id().clone()], false)),
-                }
-            }
-        }
-        tools
-    }
-
-    /// Returns the tool behind an exposed name.
-    pub fn find_tool(&self, exposed: &str) -> Option<(&ToolId, &Arc<Tool>)> {
-        let id = self.names.tool(exposed)?;
-        Some((id, self.tool(id)?))
-    }
-
-    /// Returns the display name of a call: the tool's exposed name, or what is read or requested.
-    pub fn call_name(&self, operation: &Operation) -> String {
-        match operation {
-            Operation::Tool { tool, .. } => {
-                self.names.exposed(tool).map_or_else(|| format!("{}/{}", tool.server, tool.name), |n| n.to_string())
-            }
-            other => other.subject().to_owned(),
-        }
     }
 
     /// Applies the next event. Events up to [`ConsoleState::seq`] are already applied and change nothing.
@@ -588,14 +534,7 @@ impl ConsoleState {
     }
 
     fn rename(&mut self) {
-        let groups = &self.rules.routing.groups;
-        let united: Vec<Vec<Arc<Tool>>> =
-            groups.iter().map(|g| self.group_tools(&g.id).into_iter().map(|(tool, ..)| tool).collect()).collect();
-        let hidden = |id: &ServerId| groups.iter().any(|g| !g.members_listed && g.members.iter().any(|m| m.server == *id));
-        let servers = self.servers.iter().filter(|s| !hidden(s.id()));
-        let servers = servers.map(|s| (s.id(), s.spec.namespace(), s.catalog.tools.as_slice()));
-        let groups = groups.iter().zip(&united).map(|(g, tools)| (&g.id, g.namespace(), tools.as_slice()));
-        self.names = Arc::new(NameTable::build(servers.chain(groups), &self.separator));
+        self.names = Arc::new(self.build_names(&self.separator));
     }
 
     fn record_event(&mut self, id: CallId, stage: &Arc<CallEvent>, at: Stamp) {
@@ -634,6 +573,20 @@ impl ConsoleState {
         if let Some(tool) = tool {
             apply(view.tools.entry(tool.into()).or_default());
         }
+    }
+}
+
+impl Directory for ConsoleState {
+    fn entries(&self) -> impl Iterator<Item = ServerEntry<'_>> {
+        self.servers.iter().map(ServerView::entry)
+    }
+
+    fn names(&self) -> &NameTable {
+        &self.names
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.rules
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     call::{Failure, FailureKind, Origin},
     id::CallId,
     time::Stamp,
-    workflow::plan::RetryOn,
+    workflow::plan::{Plan, RetryOn},
 };
 
 /// Bytes of arguments and of the result per step in an event or report.
@@ -149,6 +149,31 @@ pub struct RunSpec {
     /// Environment variables that override those of the process. For workflow tests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+}
+
+impl RunSpec {
+    /// Creates the request for a run without overrides: no deadline, settings or answers of its own, nothing asked and
+    /// nothing reused. Callers change single fields with the struct update syntax.
+    pub fn new(workflow: &str, sources: impl Into<Arc<[WorkflowText]>>, input: Body, origin: Origin) -> RunSpec {
+        RunSpec {
+            workflow: workflow.into(),
+            sources: sources.into(),
+            input,
+            origin,
+            timeout: None,
+            set: vec![],
+            answers: vec![],
+            ask: false,
+            from: None,
+            env: BTreeMap::new(),
+        }
+    }
+
+    /// Creates the request for a run of a plan, with all its sources, so that a journal can store it. `name` is the
+    /// workflow name of the run.
+    pub fn of_plan(name: &str, plan: &Plan, input: Body, origin: Origin) -> RunSpec {
+        RunSpec::new(name, plan.texts(), input, origin)
+    }
 }
 
 /// The text of a workflow.

@@ -341,6 +341,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Returns the state of a server that was just configured.
+    pub fn initial(spec: &ServerSpec) -> Phase {
+        if spec.disabled { Phase::Disabled } else { Phase::Starting { step: Step::Spawn } }
+    }
+
     /// Returns the name for users: `ready`, `degraded`, `starting`, `reconnecting`, `failed`, `disabled`.
     pub fn word(&self) -> &'static str {
         match self {

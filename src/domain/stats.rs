@@ -21,10 +21,42 @@ pub const PER_DECADE: usize = 8;
 /// Buckets of [`Stats::shape`]: 10 µs to 100 s. Shorter and longer durations count in the first and last bucket.
 pub const BUCKETS: usize = 7 * PER_DECADE;
 
+/// Response times as a histogram with two significant digits from 1 µs to 1 h. It is allocated with the first sample.
+#[derive(Clone, Default)]
+pub struct Latencies(Option<Box<Histogram<u32>>>);
+
+impl Latencies {
+    /// Records a response time.
+    pub fn record(&mut self, duration: Duration) {
+        if self.0.is_none() {
+            self.0 = Histogram::new_with_bounds(1, LONGEST_US, 2).ok().map(Box::new);
+        }
+        if let Some(histogram) = &mut self.0 {
+            histogram.saturating_record(microseconds(duration));
+        }
+    }
+
+    /// Returns the time that `percent` of the responses did not exceed.
+    pub fn percentile(&self, percent: f64) -> Option<Duration> {
+        self.0.as_ref().map(|histogram| Duration::from_micros(histogram.value_at_percentile(percent)))
+    }
+
+    /// Returns the number of responses.
+    pub fn count(&self) -> u64 {
+        self.0.as_ref().map_or(0, |histogram| histogram.len())
+    }
+}
+
+/// The longest response time that [`Latencies`] tell apart: one hour, in microseconds.
+const LONGEST_US: u64 = 3_600_000_000;
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).clamp(1, LONGEST_US)
+}
+
 /// Counts and latencies of the calls of one server or tool.
 ///
-/// The histogram has two significant digits from 1 µs to 1 h. It is allocated with the first sample, so that an idle
-/// server costs nothing.
+/// Without a sample it allocates nothing, so that an idle server costs nothing.
 #[derive(Clone, Default)]
 pub struct Stats {
     /// Calls in flight.
@@ -47,7 +79,7 @@ pub struct Stats {
     pub failures: BTreeMap<FailureKind, u64>,
     /// The last failure and its time.
     pub last_failure: Option<(Stamp, Arc<Failure>)>,
-    histogram: Option<Box<Histogram<u32>>>,
+    latencies: Latencies,
     shape: Option<Box<[u32; BUCKETS]>>,
     minute: Minute,
 }
@@ -55,13 +87,8 @@ pub struct Stats {
 impl Stats {
     /// Records the duration of an answered call.
     pub fn record(&mut self, duration: Duration) {
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).clamp(1, 3_600_000_000);
-        if self.histogram.is_none() {
-            self.histogram = Histogram::new_with_bounds(1, 3_600_000_000, 2).ok().map(Box::new);
-        }
-        if let Some(histogram) = &mut self.histogram {
-            histogram.saturating_record(us);
-        }
+        let us = microseconds(duration);
+        self.latencies.record(duration);
         let shape = self.shape.get_or_insert_with(|| Box::new([0; BUCKETS]));
         let bucket = &mut shape[bucket(us)];
         *bucket = bucket.saturating_add(1);
@@ -108,8 +135,7 @@ impl Stats {
 
     /// Returns the duration that `percent` of the answered calls did not exceed.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
-        let histogram = self.histogram.as_ref()?;
-        Some(Duration::from_micros(histogram.value_at_percentile(percent)))
+        self.latencies.percentile(percent)
     }
 
     /// Returns the share of failed calls among settled ones, 0 to 1; cancelled calls do not count.

@@ -43,6 +43,7 @@ pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// The sequencer of events.
 pub struct Bus {
     clock: Clock,
+    epoch: Epoch,
     wall: OnceLock<WallClock>,
     inner: Mutex<Inner>,
     tail: TailSender,
@@ -60,6 +61,7 @@ impl Bus {
     pub fn new(epoch: Epoch, separator: &str, retention: Retention) -> Bus {
         Bus {
             clock: Clock::new(),
+            epoch,
             wall: OnceLock::new(),
             inner: Mutex::new(Inner { read_model: ConsoleState::new(epoch, separator, retention), frames: 0 }),
             tail: TailSender::default(),
@@ -77,6 +79,11 @@ impl Bus {
         self.clock.now()
     }
 
+    /// Returns what converts stamps to wall-clock time.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Sets the wall clock. Only the first call has an effect.
     pub fn set_wall_clock(&self, clock: WallClock) {
         let _ = self.wall.set(clock);
@@ -88,7 +95,7 @@ impl Bus {
     /// which the monotonic clock may stop.
     pub fn unix_ms(&self) -> u64 {
         let now = self.now();
-        let elapsed = self.read_state(|read_model| read_model.epoch.unix_ms(now));
+        let elapsed = self.epoch.unix_ms(now);
         self.wall.get().map_or(elapsed, |wall| wall().max(elapsed))
     }
 
@@ -142,11 +149,6 @@ impl Bus {
     pub fn tail(&self) -> Tail {
         let inner = self.lock();
         self.tail.subscribe(inner.read_model.seq)
-    }
-
-    /// Runs `read` on the current state, without copying it.
-    pub fn read_state<T>(&self, read: impl FnOnce(&ConsoleState) -> T) -> T {
-        read(&self.lock().read_model)
     }
 }
 

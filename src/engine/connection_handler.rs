@@ -13,6 +13,7 @@ use super::{
     dispatch::CacheFront,
     inbox::Inbox,
     ports::{ClientHandler, ConnectionObserver, FrameDraft},
+    registry::Registry,
 };
 use crate::domain::{
     ask::{Answer, Question},
@@ -38,6 +39,7 @@ type Headers = Arc<Vec<(String, String)>>;
 pub struct ConnectionHandler {
     spec: Arc<ServerSpec>,
     bus: Arc<Bus>,
+    registry: Arc<Registry>,
     inbox: Arc<Inbox>,
     cache: Arc<CacheFront>,
     stderr: Mutex<VecDeque<String>>,
@@ -52,11 +54,18 @@ pub struct ConnectionHandler {
 
 impl ConnectionHandler {
     /// Creates the handler for `spec`.
-    pub fn new(spec: Arc<ServerSpec>, bus: Arc<Bus>, inbox: Arc<Inbox>, cache: Arc<CacheFront>) -> ConnectionHandler {
+    pub fn new(
+        spec: Arc<ServerSpec>,
+        bus: Arc<Bus>,
+        registry: Arc<Registry>,
+        inbox: Arc<Inbox>,
+        cache: Arc<CacheFront>,
+    ) -> ConnectionHandler {
         bus.secrets().learn(spec.secrets());
         ConnectionHandler {
             spec,
             bus,
+            registry,
             inbox,
             cache,
             stderr: Mutex::default(),
@@ -141,9 +150,7 @@ impl ConnectionHandler {
         let value = params.value().unwrap_or_default();
         let acknowledged: Vec<&str> =
             value["notifications"]["resourceSubscriptions"].as_array().into_iter().flatten().filter_map(|uri| uri.as_str()).collect();
-        let wanted: Vec<String> = self.bus.read_state(|read_model| {
-            read_model.server(&self.spec.id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default()
-        });
+        let wanted = self.registry.subscriptions(&self.spec.id);
         let refused: Vec<String> = wanted.into_iter().filter(|uri| !acknowledged.contains(&uri.as_str())).collect();
         if !refused.is_empty() {
             self.unsubscribed(&refused, "the server did not acknowledge it");
@@ -163,7 +170,7 @@ impl ConnectionObserver for ConnectionHandler {
     fn step(&self, step: Step) {
         *self.step.lock() = step;
         if step != Step::Run {
-            self.bus.publish(EventKind::ServerPhase { server: self.spec.id.clone(), phase: Arc::new(Phase::Starting { step }) });
+            self.registry.set_phase(&self.spec.id, Arc::new(Phase::Starting { step }));
         }
     }
 
@@ -251,7 +258,7 @@ impl ConnectionObserver for ConnectionHandler {
         let server = &self.spec.id;
         for uri in uris {
             let why = self.redactor().redact_cut(why, bounds::LINE);
-            self.bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on: false });
+            self.registry.set_subscribed(server, uri, false);
             self.bus.notice(NoticeLevel::Warn, format!("not subscribed to {uri} of {server}: {why}"));
         }
     }

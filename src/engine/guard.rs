@@ -23,6 +23,7 @@ use crate::domain::{
         verdict::Verdict,
     },
     server::ConnectFailure,
+    stats::Latencies,
     time::{Stamp, short},
 };
 
@@ -42,6 +43,8 @@ struct State {
     limiters: HashMap<Arc<str>, Arc<Limiter>>,
     budget: Budget,
     latency: PeakEwma,
+    /// Response times of its tools.
+    tool_latencies: HashMap<Arc<str>, Latencies>,
     faults: BTreeMap<Option<Arc<str>>, Fault>,
 }
 
@@ -55,6 +58,7 @@ impl TargetGuard {
             limiters: HashMap::new(),
             budget: Budget::new(&policy.retry),
             latency: PeakEwma::default(),
+            tool_latencies: HashMap::new(),
             faults: BTreeMap::new(),
         };
         Arc::new(TargetGuard {
@@ -218,6 +222,24 @@ impl TargetGuard {
     pub fn observe(&self, took: Duration) {
         let now = self.bus.now();
         self.lock().latency.observe(took.as_secs_f64(), now);
+    }
+
+    /// Records how long a tool took to respond.
+    pub fn observe_tool(&self, tool: &Arc<str>, took: Duration) {
+        let mut state = self.lock();
+        if let Some(latencies) = state.tool_latencies.get_mut(tool) {
+            return latencies.record(took);
+        }
+        let mut latencies = Latencies::default();
+        latencies.record(took);
+        state.tool_latencies.insert(tool.clone(), latencies);
+    }
+
+    /// Returns the time within which `percent` of the responses of a tool arrived; `None` before there are `samples` of them.
+    pub fn percentile(&self, tool: &str, percent: f64, samples: u64) -> Option<Duration> {
+        let state = self.lock();
+        let latencies = state.tool_latencies.get(tool)?;
+        latencies.percentile(percent).filter(|_| latencies.count() >= samples)
     }
 
     /// Returns the moving average of latency in seconds; `None` before the first response.

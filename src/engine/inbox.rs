@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{bus::Bus, deadline_pause::DeadlinePauses};
+use super::{bus::Bus, deadline_pause::DeadlinePauses, running::RunningCalls};
 use crate::domain::{
     ask::{Answer, Ask, AskEnd, AskPolicy, Question},
     body::Body,
@@ -31,6 +31,7 @@ const MAX_OPEN_PER_SERVER: usize = 64;
 /// The open questions.
 pub struct Inbox {
     bus: Arc<Bus>,
+    running: Arc<RunningCalls>,
     next: AtomicU64,
     waiting: Mutex<HashMap<AskId, PendingQuestion>>,
     /// Pauses of the deadlines of calls with open questions.
@@ -47,8 +48,8 @@ struct PendingQuestion {
 
 impl Inbox {
     /// Creates an empty inbox.
-    pub fn new(bus: Arc<Bus>) -> Inbox {
-        Inbox { bus, next: AtomicU64::new(1), waiting: Mutex::default(), deadline_pauses: DeadlinePauses::default() }
+    pub fn new(bus: Arc<Bus>, running: Arc<RunningCalls>) -> Inbox {
+        Inbox { bus, running, next: AtomicU64::new(1), waiting: Mutex::default(), deadline_pauses: DeadlinePauses::default() }
     }
 
     /// Gets the answer to a server's question from the policy of `spec` or from the user. Dropping the future withdraws the
@@ -104,7 +105,7 @@ impl Inbox {
         self.bus.publish(EventKind::AskOpened { ask });
         let mut open = OpenQuestion { inbox: self.clone(), id, call, closed: false };
         if let Some(call) = call
-            && self.bus.read_state(|read_model| read_model.call(call).is_some_and(|c| c.settled.is_some()))
+            && !self.running.contains(call)
         {
             // The call ended before the question was registered, so its end did not withdraw the question.
             open.close(AskEnd::CallEnded);

@@ -12,20 +12,19 @@ mod guard;
 mod inbox;
 mod limiter;
 pub mod ports;
+mod registry;
 pub mod rehearsal;
 mod result_kind;
 mod runner;
+mod running;
 mod shared;
 mod supervisor;
 mod tail;
 mod task;
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering},
 };
 
 use parking_lot::Mutex;
@@ -40,12 +39,15 @@ use self::{
     guard::TargetGuard,
     inbox::Inbox,
     ports::{Connector, Journal, NoJournal, ResponseCache, SubscriptionChange},
+    registry::Registry,
     runner::Runs,
+    running::RunningCalls,
     shared::Shared,
     supervisor::{Readiness, ServerHandle, SupervisorCommand},
 };
 use crate::domain::{
     call::CallSpec,
+    directory::Directory,
     event::{EventKind, LogLevel, Notice, NoticeLevel, Settled},
     id::{CallId, ServerId},
     policy::{Rules, pattern::Pattern},
@@ -72,12 +74,15 @@ pub struct EngineOptions {
 pub struct Engine {
     bus: Arc<Bus>,
     inbox: Arc<Inbox>,
+    registry: Arc<Registry>,
     shared: Arc<Shared>,
     connector: Arc<dyn Connector>,
-    running: Arc<Mutex<HashMap<CallId, Arc<Cancel>>>>,
+    running: Arc<RunningCalls>,
     calls: AtomicU64,
     tasks: TaskTracker,
     runs: Runs,
+    /// Held while the configured servers are replaced.
+    applying: Mutex<()>,
     weak_self: Weak<Engine>,
 }
 
@@ -90,15 +95,19 @@ impl Engine {
     /// Creates an engine that records workflow runs in `journal`, so that they can be resumed.
     pub fn journaled(options: EngineOptions, connector: Arc<dyn Connector>, journal: Arc<dyn Journal>) -> Arc<Engine> {
         let bus = Arc::new(Bus::new(options.epoch, &options.separator, options.retention));
-        let inbox = Arc::new(Inbox::new(bus.clone()));
+        let running = Arc::new(RunningCalls::default());
+        let inbox = Arc::new(Inbox::new(bus.clone(), running.clone()));
+        let registry = Arc::new(Registry::new(bus.clone(), &options.separator));
         Arc::new_cyclic(|weak| Engine {
             runs: Runs::new(journal),
             weak_self: weak.clone(),
-            shared: Shared::new(bus.clone(), inbox.clone(), options.seed),
+            shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), options.seed),
+            registry,
+            applying: Mutex::default(),
             inbox,
             bus,
             connector,
-            running: Arc::default(),
+            running,
             calls: AtomicU64::new(0),
             tasks: TaskTracker::new(),
         })
@@ -109,41 +118,41 @@ impl Engine {
     pub fn apply(&self, specs: Vec<ServerSpec>) {
         // One call for all servers: each addition discards the redactor.
         self.secrets().learn(specs.iter().flat_map(ServerSpec::secrets));
-        let mut servers = self.shared.servers();
-        let gone: Vec<ServerId> = servers.keys().filter(|id| !specs.iter().any(|s| s.id == **id)).cloned().collect();
-        for id in gone {
-            if let Some(old) = servers.remove(&id) {
-                self.tasks.spawn(stop(old));
-            }
-            self.bus.publish(EventKind::ServerRemoved { server: id });
+        let _applying = self.applying.lock();
+        let known = self.registry.read();
+        for old in known.handles().filter(|old| !specs.iter().any(|spec| spec.id == old.spec.id)) {
+            self.registry.remove(&old.spec.id);
+            self.tasks.spawn(stop(old.clone()));
         }
         for spec in specs {
-            let same = servers.get(&spec.id).is_some_and(|old| without_group(&old.spec) == without_group(&spec));
-            if same {
-                self.update_policy(&mut servers, spec);
+            if let Some(old) = known.handle(&spec.id).filter(|old| without_group(&old.spec) == without_group(&spec)) {
+                self.update_policy(old, spec);
                 continue;
             }
-            let old = servers.remove(&spec.id).map(|old| self.tasks.spawn(stop(old)));
+            let old = self.registry.take_handle(&spec.id).map(|old| self.tasks.spawn(stop(old)));
             let previous_stopped = async {
                 if let Some(old) = old {
                     let _ = old.await;
                 }
             };
-            let (bus, inbox, cache) = (self.bus.clone(), self.inbox.clone(), self.shared.cache.clone());
+            let (bus, registry) = (self.bus.clone(), self.registry.clone());
+            let (inbox, cache) = (self.inbox.clone(), self.shared.cache.clone());
             let connector = self.connector.clone();
             let random = self.shared.fork_random();
-            let setup = supervisor::Setup { spec: Arc::new(spec), connector, bus, inbox, cache, random };
-            let started = supervisor::start(setup, previous_stopped);
-            servers.insert(started.spec.id.clone(), started);
+            let setup = supervisor::Setup { spec: Arc::new(spec), connector, bus, registry, inbox, cache, random };
+            self.registry.set_handle(supervisor::start(setup, previous_stopped));
         }
     }
 
     /// Updates the settings of a server that need no new connection.
-    fn update_policy(&self, servers: &mut HashMap<ServerId, ServerHandle>, spec: ServerSpec) {
-        let Some(known) = servers.get_mut(&spec.id).filter(|known| known.spec.policy != spec.policy) else { return };
+    fn update_policy(&self, known: &ServerHandle, spec: ServerSpec) {
+        if known.spec.policy == spec.policy {
+            return;
+        }
         known.guard.set_policy(&spec.policy);
-        known.spec = Arc::new(ServerSpec { policy: spec.policy, ..ServerSpec::clone(&known.spec) });
-        self.bus.publish(EventKind::ServerAdded { spec: known.spec.clone() });
+        let spec = Arc::new(ServerSpec { policy: spec.policy, ..ServerSpec::clone(&known.spec) });
+        self.registry.set_handle(ServerHandle { spec: spec.clone(), ..known.clone() });
+        self.registry.add(&spec);
     }
 
     /// Sets the clock for the age of cached responses (milliseconds since the Unix epoch): the engine's own clock may stop
@@ -154,12 +163,10 @@ impl Engine {
 
     /// Replaces the rules for tools, groups and routes. Applies to calls from now on.
     pub fn set_rules(&self, rules: Rules) {
-        let rules = Arc::new(rules);
-        if *self.shared.rules() == *rules {
-            return;
+        let _applying = self.applying.lock();
+        if *self.registry.read().rules() != rules {
+            self.registry.set_rules(Arc::new(rules));
         }
-        self.shared.set_rules(rules.clone());
-        self.bus.publish(EventKind::Rules { rules });
     }
 
     /// Sets the store of the response cache; `None` disables caching.
@@ -194,7 +201,7 @@ impl Engine {
     }
 
     fn guard(&self, server: &ServerId) -> Option<Arc<TargetGuard>> {
-        let guard = self.shared.server(server).map(|server| server.guard);
+        let guard = self.registry.read().handle(server).map(|server| server.guard.clone());
         if guard.is_none() {
             self.bus.notice(NoticeLevel::Warn, format!("there is no server {server}"));
         }
@@ -219,13 +226,11 @@ impl Engine {
     /// Cancels all calls and runs, then closes all connections concurrently. Returns when everything has ended.
     pub async fn shutdown(&self) {
         self.runs.interrupt("the console is quitting");
-        for cancel in self.running.lock().values() {
-            cancel.cancel("the console is quitting");
-        }
+        self.running.cancel_all("the console is quitting");
         self.connector.quit();
-        let servers: Vec<ServerHandle> = self.shared.servers().drain().map(|(_, s)| s).collect();
-        for server in servers {
-            self.tasks.spawn(stop(server));
+        for server in self.registry.read().handles() {
+            self.registry.take_handle(&server.spec.id);
+            self.tasks.spawn(stop(server.clone()));
         }
         self.tasks.close();
         self.tasks.wait().await;
@@ -251,7 +256,7 @@ impl Engine {
     }
 
     fn send_command(&self, server: &ServerId, command: SupervisorCommand) {
-        let commands = self.shared.servers().get(server).map(|s| s.commands.clone());
+        let commands = self.registry.read().handle(server).map(|server| server.commands.clone());
         let Some(commands) = commands else {
             self.bus.notice(NoticeLevel::Warn, format!("there is no server {server}"));
             return;
@@ -262,12 +267,12 @@ impl Engine {
     }
 
     fn subscribe(&self, server: ServerId, uri: String, change: SubscriptionChange) {
-        let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
-        let bus = self.bus.clone();
+        let readiness = self.registry.read().handle(&server).map(|server| server.readiness.borrow().clone());
+        let (bus, registry) = (self.bus.clone(), self.registry.clone());
         self.tasks.spawn(async move {
             // Published before the request and reverted on refusal: the server's first notification may arrive before the reply
             // is handled.
-            let publish = |on: bool| bus.publish(EventKind::ResourceSubscribed { server: server.clone(), uri: uri.clone(), on });
+            let publish = |on: bool| registry.set_subscribed(&server, &uri, on);
             let result = match readiness {
                 Some(Readiness::Ready(session)) => {
                     publish(change == SubscriptionChange::Subscribe);
@@ -292,7 +297,7 @@ impl Engine {
     }
 
     fn set_log_level(&self, server: ServerId, level: LogLevel) {
-        let readiness = self.shared.servers().get(&server).map(|s| s.readiness.borrow().clone());
+        let readiness = self.registry.read().handle(&server).map(|server| server.readiness.borrow().clone());
         let bus = self.bus.clone();
         self.tasks.spawn(async move {
             let result = match readiness {
@@ -339,7 +344,7 @@ impl Engine {
         // Under the lock, so that ids are created and published in the same order.
         let mut running = self.running.lock();
         let queued = self.bus.now();
-        let unix_ms = self.bus.read_state(|read_model| read_model.epoch.unix_ms(queued));
+        let unix_ms = self.bus.epoch().unix_ms(queued);
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
         let spec = Arc::new(spec);
         let cancel = Arc::new(Cancel::default());
@@ -347,10 +352,12 @@ impl Engine {
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
         let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone(), state: Default::default() };
-        let running = self.running.clone();
+        let (running, inbox) = (self.running.clone(), self.inbox.clone());
         self.tasks.spawn(async move {
             let settled = dispatch.run().await;
             running.lock().remove(&id);
+            // A question that was registered since the call settled.
+            inbox.withdraw(id);
             if let Some(on_settled) = on_settled {
                 // The receiver may have been dropped.
                 let _ = on_settled.send(settled);
@@ -362,9 +369,7 @@ impl Engine {
     fn handle_command(&self, command: Command) {
         match command {
             Command::Cancel { call, reason } => {
-                if let Some(cancel) = self.running.lock().get(&call) {
-                    cancel.cancel(&reason);
-                }
+                self.running.cancel(call, &reason);
             }
             Command::Restart { server } => self.send_command(&server, SupervisorCommand::Restart),
             Command::Disable { server } => self.send_command(&server, SupervisorCommand::Disable),

@@ -91,7 +91,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
             Ok(None) => break None,
             Err(_) => {
                 tail = engine.bus.tail();
-                if let Some(report) = engine.bus.read_state(|read_model| read_model.runs.get(run).and_then(|view| view.report.clone())) {
+                if let Some(report) = engine.watch().0.runs.get(run).and_then(|view| view.report.clone()) {
                     break Some(report);
                 }
             }
@@ -273,10 +273,9 @@ impl Simulation {
         let mut tail = engine.bus.tail();
         let ended = |state: &StepState| !state.active() && *state != StepState::Pending;
         let all = || {
-            engine.bus.read_state(|read_model| {
-                let view = read_model.runs.get(place.run);
-                after.iter().all(|step| view.and_then(|view| view.step(step)).is_some_and(|view| ended(&view.state)))
-            })
+            let read_model = engine.watch().0;
+            let view = read_model.runs.get(place.run);
+            after.iter().all(|step| view.and_then(|view| view.step(step)).is_some_and(|view| ended(&view.state)))
         };
         while !all() {
             if let Ok(None) = tail.next().await {
@@ -352,7 +351,7 @@ impl SimulatedSession {
     fn place(&self, request: &Request) -> Option<RunStep> {
         let engine = self.simulation.engine.get().and_then(Weak::upgrade)?;
         let call = request.call?;
-        engine.bus.read_state(|read_model| read_model.call(call).and_then(|view| view.spec.run.clone()))
+        engine.watch().0.call(call).and_then(|view| view.spec.run.clone())
     }
 }
 

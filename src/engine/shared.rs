@@ -1,71 +1,40 @@
-//! State that all calls share: servers with their guards, rules, the response cache and random numbers.
+//! State that all calls share: the registry, the response cache and random numbers.
 
 use std::{collections::HashMap, sync::Arc};
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::Mutex;
 
-use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, supervisor::ServerHandle};
-use crate::domain::{id::ServerId, policy::Rules};
+use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, registry::Registry};
+use crate::domain::id::ServerId;
 
 /// State that all calls share.
 pub struct Shared {
     /// The event bus.
     pub bus: Arc<Bus>,
+    /// The servers, their catalogs and the rules.
+    pub registry: Arc<Registry>,
     /// The inbox for questions.
     pub inbox: Arc<Inbox>,
     /// The compiled input schemas of tools.
     pub checkers: Checkers,
     /// The response cache, with the single flights in progress.
     pub cache: Arc<CacheFront>,
-    servers: Mutex<HashMap<ServerId, ServerHandle>>,
-    rules: RwLock<Arc<Rules>>,
     random: Mutex<fastrand::Rng>,
     choices: Mutex<HashMap<ServerId, u64>>,
 }
 
 impl Shared {
     /// Creates state without servers and rules. The same `seed` makes the same choices.
-    pub fn new(bus: Arc<Bus>, inbox: Arc<Inbox>, seed: Option<u64>) -> Arc<Shared> {
+    pub fn new(bus: Arc<Bus>, registry: Arc<Registry>, inbox: Arc<Inbox>, seed: Option<u64>) -> Arc<Shared> {
         Arc::new(Shared {
             bus,
+            registry,
             inbox,
             checkers: Checkers::default(),
             cache: Arc::default(),
-            servers: Mutex::default(),
-            rules: RwLock::default(),
             random: Mutex::new(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
             choices: Mutex::default(),
         })
-    }
-
-    /// Locks and returns the servers.
-    pub fn servers(&self) -> MutexGuard<'_, HashMap<ServerId, ServerHandle>> {
-        self.servers.lock()
-    }
-
-    /// Returns the server with this id.
-    pub fn server(&self, id: &ServerId) -> Option<ServerHandle> {
-        self.servers().get(id).cloned()
-    }
-
-    /// Returns the server with this id, or the members of the group with this id.
-    pub fn target_servers(&self, id: &ServerId) -> Vec<ServerHandle> {
-        let rules = self.rules();
-        let servers = self.servers();
-        match rules.routing.groups.iter().find(|group| group.id == *id) {
-            Some(group) => group.members.iter().filter_map(|member| servers.get(&member.server).cloned()).collect(),
-            None => servers.get(id).cloned().into_iter().collect(),
-        }
-    }
-
-    /// Returns the current rules.
-    pub fn rules(&self) -> Arc<Rules> {
-        self.rules.read().clone()
-    }
-
-    /// Replaces the rules.
-    pub fn set_rules(&self, rules: Arc<Rules>) {
-        *self.rules.write() = rules;
     }
 
     /// Returns a random number generator of its own for a component.

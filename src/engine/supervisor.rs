@@ -16,6 +16,7 @@ use super::{
     guard::TargetGuard,
     inbox::Inbox,
     ports::{Connector, Session, SubscriptionChange},
+    registry::Registry,
 };
 use crate::domain::{
     body::Body,
@@ -79,6 +80,7 @@ pub struct Setup {
     pub spec: Arc<ServerSpec>,
     pub connector: Arc<dyn Connector>,
     pub bus: Arc<Bus>,
+    pub registry: Arc<Registry>,
     pub inbox: Arc<Inbox>,
     pub cache: Arc<CacheFront>,
     /// The source of jitter for reconnect delays.
@@ -88,18 +90,19 @@ pub struct Setup {
 /// Starts the supervisor of a server. It connects after `previous_stopped`: the server that this one replaces has released its
 /// ports and files by then.
 pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + 'static) -> ServerHandle {
-    let Setup { spec, connector, bus, inbox, cache, random } = setup;
+    let Setup { spec, connector, bus, registry, inbox, cache, random } = setup;
     let (commands, command_queue) = mpsc::channel(16);
     let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
     let (readiness, seen) = watch::channel(initial);
-    let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), inbox, cache));
-    bus.publish(EventKind::ServerAdded { spec: spec.clone() });
+    let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), registry.clone(), inbox, cache));
+    registry.add(&spec);
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
     let first = if matches!(spec.launch, Transport::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
     let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
         bus,
+        registry,
         handler,
         guard: guard.clone(),
         session: None,
@@ -122,6 +125,7 @@ struct Supervisor {
     spec: Arc<ServerSpec>,
     connector: Arc<dyn Connector>,
     bus: Arc<Bus>,
+    registry: Arc<Registry>,
     handler: Arc<ConnectionHandler>,
     guard: Arc<TargetGuard>,
     /// The connection, from the handshake to its closing.
@@ -180,7 +184,7 @@ impl Supervisor {
     }
 
     fn phase(&self, phase: Phase) {
-        self.bus.publish(EventKind::ServerPhase { server: self.spec.id.clone(), phase: Arc::new(phase) });
+        self.registry.set_phase(&self.spec.id, Arc::new(phase));
     }
 
     /// Closes the connection, if there is one.
@@ -291,17 +295,16 @@ impl Supervisor {
     /// Renews the subscriptions of the previous session in a new one.
     fn renew_subscriptions(&self, session: &Arc<dyn Session>) {
         let id = self.spec.id.clone();
-        let wanted: Vec<String> =
-            self.bus.read_state(|read_model| read_model.server(&id).map(|s| s.subscriptions.keys().cloned().collect()).unwrap_or_default());
+        let wanted = self.registry.subscriptions(&id);
         if wanted.is_empty() {
             return;
         }
-        let (bus, session) = (self.bus.clone(), session.clone());
+        let (bus, registry, session) = (self.bus.clone(), self.registry.clone(), session.clone());
         tokio::spawn(async move {
             for uri in wanted {
                 if let Err(why) = subscribe(session.clone(), &uri, SubscriptionChange::Subscribe).await {
                     bus.notice(crate::domain::event::NoticeLevel::Warn, format!("subscription to {uri} of {id} lost: {why}"));
-                    bus.publish(EventKind::ResourceSubscribed { server: id.clone(), uri, on: false });
+                    registry.set_subscribed(&id, &uri, false);
                 }
             }
         });
@@ -331,7 +334,7 @@ impl Supervisor {
                 self.list_ttl = raw.ttl.map(|ttl| ttl.clamp(LIST_TTL.0, LIST_TTL.1));
                 let previous = (self.catalog.revision > 0).then_some(&*self.catalog);
                 self.catalog = Arc::new(ServerCatalog::read(raw, previous));
-                self.bus.publish(EventKind::ServerListed { server: self.spec.id.clone(), catalog: self.catalog.clone() });
+                self.registry.set_catalog(&self.spec.id, self.catalog.clone());
                 match self.catalog.warnings.as_slice() {
                     [] => Phase::Ready,
                     [first, rest @ ..] => {

@@ -37,6 +37,7 @@ use crate::{
         time::short,
     },
     engine::ports::{ClientHandler, Connector, Session},
+    executable,
 };
 
 /// Makes connections of every kind.
@@ -169,7 +170,7 @@ fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
     if let Transport::Stdio { command, cwd, .. } = &spec.launch {
         let here = std::env::current_dir().unwrap_or_default();
         failure.cwd = Some(cwd.as_ref().unwrap_or(&here).display().to_string());
-        failure.found = Some(spawn::explain_path(command, spawn::path_of(&spec.launch).as_deref(), cwd.as_deref()));
+        failure.found = Some(executable::explain(command, executable::path_of(&spec.launch).as_deref(), cwd.as_deref()));
         if failure.exit.is_some() && failure.hints.is_empty() {
             failure.hints.push("run the command in that folder and compare its output with the stderr lines".into());
         } else if failure.hints.is_empty() {

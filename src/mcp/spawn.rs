@@ -6,10 +6,9 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io,
     os::{fd::OwnedFd, unix::process::CommandExt},
-    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -199,37 +198,6 @@ fn die_with_parent(command: &mut Command) {
 
 #[cfg(not(target_os = "linux"))]
 fn die_with_parent(_command: &mut Command) {}
-
-/// What `PATH` gives for a command: where it was found, or what was looked at.
-pub fn explain_path(command: &str, path: Option<&OsStr>, cwd: Option<&Path>) -> String {
-    if command.contains('/') {
-        let full = cwd.map_or_else(|| PathBuf::from(command), |cwd| cwd.join(command));
-        return match std::fs::metadata(&full) {
-            Ok(found) if found.is_dir() => format!("{} is a directory", full.display()),
-            Ok(_) if !executable(&full) => format!("{} is not executable", full.display()),
-            Ok(_) => full.display().to_string(),
-            Err(error) => format!("{}: {error}", full.display()),
-        };
-    }
-    let Some(path) = path.filter(|p| !p.is_empty()) else { return "PATH is empty".into() };
-    let folders: Vec<PathBuf> = std::env::split_paths(path).collect();
-    if let Some(found) = folders.iter().map(|f| f.join(command)).find(|file| executable(file)) {
-        return found.display().to_string();
-    }
-    let shown: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
-    format!("{command} is in none of the {} folders of PATH: {}", shown.len(), shown.join(":"))
-}
-
-fn executable(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-}
-
-/// The `PATH` that a server of this configuration gets.
-pub fn path_of(launch: &Transport) -> Option<OsString> {
-    let Transport::Stdio { env, .. } = launch else { return None };
-    env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| OsString::from(value.expose())).or_else(|| std::env::var_os("PATH"))
-}
 
 /// Sends a signal to the whole group that a server leads. Refuses our own group.
 pub fn signal_group(pid: u32, signal: Signal) {

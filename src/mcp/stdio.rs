@@ -245,7 +245,7 @@ impl StdioLink {
     }
 
     /// Waits for the end of a process as long as `timeouts.stop` says, or [`QUIT`] once the program is ending. A value above the
-    /// default is kept then too: whoever set it knows a server that needs the time.
+    /// default counts then too: the server needs the time.
     async fn within<T>(&self, patience: Duration, end: impl Future<Output = T>) -> Result<T, ()> {
         let over = async {
             if patience > Timeouts::default().stop {

@@ -2,6 +2,9 @@
 //!
 //! A server that leaves a line unfinished, or prints without a line end, has its next message end up
 //! on the same line. The search reads each byte at most twice, whatever the line holds.
+//!
+//! Does not use [`crate::domain::json::token`], which reads from the front: the front of such a line is not JSON, so that
+//! brackets and strings can only be matched from its end.
 
 use super::wire::{Parsed, parse};
 use crate::domain::body::Body;

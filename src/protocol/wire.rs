@@ -11,7 +11,13 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::meta::{self, Meta};
-use crate::domain::{body::Body, bounds, call::RpcError, frame::AnomalyKind};
+use crate::domain::{
+    body::Body,
+    bounds,
+    call::RpcError,
+    frame::AnomalyKind,
+    json::token::{Escape, string_end, unescape},
+};
 
 /// A JSON-RPC message.
 #[derive(Clone, Debug, PartialEq)]
@@ -243,10 +249,10 @@ fn mend_surrogates(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     while let Some(found) = memchr::memchr(b'\\', bytes.get(at..).unwrap_or_default()) {
         let escape = at + found;
         at = escape + 2;
-        match escaped_unit(bytes, escape) {
-            Some(0xd800..=0xdbff) if matches!(escaped_unit(bytes, escape + 6), Some(0xdc00..=0xdfff)) => at = escape + 12,
-            Some(0xd800..=0xdfff) => lone.push(escape),
-            _ => {}
+        match unescape(&bytes[escape..]) {
+            Some((Escape::Surrogate(_), _)) => lone.push(escape),
+            Some((Escape::Char(_), length)) => at = escape + length,
+            None => {}
         }
     }
     let first = *lone.first()?;
@@ -255,12 +261,6 @@ fn mend_surrogates(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         mended[at..at + 6].copy_from_slice(b"\\ufffd");
     }
     Some((mended, first))
-}
-
-/// The code unit of the escape `\uXXXX` at `at`.
-fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
-    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// Finds the value of `"id"` at the top level of almost valid JSON.
@@ -277,8 +277,8 @@ fn front_id(bytes: &[u8]) -> Option<Arc<str>> {
         match bytes[at] {
             b'"' => {
                 let end = string_end(bytes, at)?;
-                let is_key = depth == 1 && bytes[at + 1..end] == *b"id";
-                at = end + 1;
+                let is_key = depth == 1 && bytes[at..end] == *b"\"id\"";
+                at = end;
                 if is_key {
                     let colon = skip_space(bytes, at);
                     if bytes.get(colon) == Some(&b':') {
@@ -313,7 +313,7 @@ fn tail_id(bytes: &[u8]) -> Option<Arc<str>> {
 fn id_value(bytes: &[u8], from: usize) -> Option<Arc<str>> {
     let start = skip_space(bytes, from);
     let end = match bytes.get(start)? {
-        b'"' => string_end(bytes, start)? + 1,
+        b'"' => string_end(bytes, start)?,
         b'0'..=b'9' | b'-' => {
             start + bytes[start..].iter().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'.' | b'e' | b'E' | b'+')).count()
         }
@@ -327,19 +327,6 @@ fn skip_space(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
-}
-
-/// Returns the index of the quote that ends the string starting at `start`.
-fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut at = start + 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => at += 2,
-            b'"' => return Some(at),
-            _ => at += 1,
-        }
-    }
-    None
 }
 
 /// Reads one of our ids: a number, or the string form that some servers make of it.

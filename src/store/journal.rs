@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{ConnectionError, runs, schema, transaction::Change};
+use super::{ConnectionError, kill_point::KillPoint, runs, schema, transaction::Change};
 use crate::domain::{journal::RunEntry, run::RunId};
 
 /// A write that takes longer than this was slow.
@@ -41,6 +41,7 @@ struct Inner {
     place: runs::Place,
     /// Writes since the last checkpoint.
     writes: u32,
+    kill_point: KillPoint,
 }
 
 impl Journal {
@@ -48,7 +49,7 @@ impl Journal {
     pub fn new(connection: Connection, flush: bool) -> rusqlite::Result<Journal> {
         // A checkpoint waits for the disk: another thread does it.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        let inner = Inner { connection, place: runs::Place::default(), writes: 0 };
+        let inner = Inner { connection, place: runs::Place::default(), writes: 0, kill_point: KillPoint::from_environment() };
         Ok(Journal { inner: Mutex::new(inner), flush, blocking_writes: AtomicU32::new(0) })
     }
 
@@ -56,7 +57,7 @@ impl Journal {
     pub fn reopen(&self, connection: Connection) -> rusqlite::Result<()> {
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         let mut inner = self.inner.lock();
-        *inner = Inner { connection, place: runs::Place::default(), writes: 0 };
+        (inner.connection, inner.place, inner.writes) = (connection, runs::Place::default(), 0);
         Ok(())
     }
 
@@ -103,11 +104,14 @@ impl Journal {
 
 impl Inner {
     fn write(&mut self, patience: Duration, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
-        let Inner { connection, place, writes } = self;
+        let Inner { connection, place, writes, kill_point } = self;
         connection.busy_timeout(patience)?;
         let mut all = || -> Result<(), ConnectionError> {
             let change = Change::begin(connection)?;
-            entries.iter().try_for_each(|entry| runs::write(connection, place, run, entry))?;
+            for (at, entry) in entries.iter().enumerate() {
+                runs::write(connection, place, run, entry)?;
+                kill_point.uncommitted(at + 1);
+            }
             Ok(change.commit()?)
         };
         let written: Result<(), ConnectionError> = all();
@@ -115,6 +119,7 @@ impl Inner {
             place.lose();
         }
         written?;
+        kill_point.committed(entries.len());
         *writes += 1;
         let much = *writes >= CHECKPOINT;
         if much {

@@ -7,6 +7,7 @@
 
 mod calls;
 mod journal;
+mod kill_point;
 mod recover;
 mod run_lock;
 mod runs;

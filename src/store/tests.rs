@@ -7,8 +7,9 @@ use crate::domain::{
     body::Body,
     call::{CallSpec, Origin},
     id::{CallId, ToolId},
-    journal::{CallOutcome, Place, StepOutcome, StepRecord},
-    run::{Purpose, RunOutcome, RunReport, RunSpec, WorkflowText},
+    journal::{CallOutcome, StepOutcome},
+    run::{Purpose, RunOutcome, RunReport},
+    test_entries::{self, end_with, item_ended, report, sending},
     time::Stamp,
 };
 
@@ -19,33 +20,13 @@ fn store(keep: usize) -> (TempDir, Store) {
 }
 
 fn began(workflow: &str) -> RunEntry {
-    let spec = RunSpec {
-        workflow: workflow.into(),
-        sources: Arc::new([WorkflowText { name: workflow.into(), file: "w.toml".into(), text: "name = \"w\"".into() }]),
-        input: Body::from(r#"{"n":1.50}"#),
-        origin: Origin::Cli,
-        timeout: None,
-        set: vec![],
-        answers: vec![],
-        ask: false,
-        from: None,
-        env: Default::default(),
-    };
+    let text = "name = \"w\"";
+    let spec = test_entries::spec(workflow, text, r#"{"n":1.50}"#);
     RunEntry::Began { spec: Arc::new(spec), unix_ms: 1_700_000_000_000 }
 }
 
 fn ended() -> RunEntry {
-    let report = RunReport {
-        outcome: RunOutcome::Ok,
-        why: None,
-        detail: vec![],
-        steps: vec![],
-        output: Some(Body::from("{}")),
-        compensated: vec![],
-        not_compensated: vec![],
-        started: Stamp(0),
-        ended: Stamp(1_500_000_000),
-    };
+    let report = RunReport { output: Some(Body::from("{}")), ended: Stamp(1_500_000_000), ..report(RunOutcome::Ok) };
     RunEntry::Ended { report: Arc::new(report) }
 }
 
@@ -67,24 +48,8 @@ fn call(number: u64) -> CallRecord {
 async fn a_run_is_read_back_as_written_even_by_another_program() {
     let (dir, store) = store(10);
     let run = RunId::new(1, 1);
-    let place = Place { step: "a".into(), item: Some(3), purpose: Purpose::Step };
-    let end = StepRecord {
-        outcome: StepOutcome::Ok,
-        result: Some(Body::from(r#"{"x":1.0}"#)),
-        text: Some("1".into()),
-        duration_ms: 3,
-        error: None,
-        fallback: None,
-        nothing_done: false,
-        in_doubt: false,
-        items: None,
-    };
-    let entries = vec![
-        began("w"),
-        RunEntry::Sending { place, attempt: 1, what: "t".into(), arguments: Body::from("{}") },
-        RunEntry::ItemEnded { step: "a".into(), item: 3, end },
-        ended(),
-    ];
+    let end = end_with(StepOutcome::Ok, r#"{"x":1.0}"#, "1");
+    let entries = vec![began("w"), sending("a", Some(3), Purpose::Step, "t"), item_ended("a", 3, end), ended()];
     for entry in &entries {
         store.write(run, Arc::new([entry.clone()])).await.unwrap();
     }

@@ -9,7 +9,8 @@ use crate::domain::{
     argument_history::public,
     body::Body,
     call::Operation,
-    form::json::escape,
+    directory::Directory,
+    json::escape,
     read_model::ConsoleState,
     secret::{
         Secret,

@@ -6,7 +6,7 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use crate::domain::{server::Phase, time::short};
+use crate::domain::{directory::Directory, server::Phase, time::short};
 
 use super::{
     action::{Action, Group},

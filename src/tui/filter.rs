@@ -1,13 +1,16 @@
 //! The filter language of the traffic view: `server:db outcome:failed tool:create* >500ms !origin:demo text`.
 //!
-//! All terms must match. `field:value` tests a field (`a|b` is either, `*` any characters, otherwise a part of
-//! the name is enough), `>500ms` and `<2s` the duration, `>10kB` the larger of the two sizes, `!` before a
+//! All terms must match. `field:value` tests a field (`a|b` is either, `*` any characters, `?` one; without
+//! them a part of the name is enough), `>500ms` and `<2s` the duration, `>10kB` the larger of the two sizes, `!` before a
 //! term negates it, and any other word is searched in names, outcomes, the first bytes of arguments, errors
 //! and messages. Pure; matching is case-insensitive.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use crate::domain::call::{FailureKind, Origin};
+use crate::domain::{
+    call::{FailureKind, Origin},
+    glob::matches_or_contains,
+};
 
 use super::rows::{CallState, Row, RowId, RowKind, Rows};
 
@@ -95,20 +98,6 @@ pub const LANGUAGE: [(&str, &str); 10] = [
 ];
 
 const FIELDS: [&str; 6] = ["server", "tool", "outcome", "origin", "kind", "run"];
-const ORIGINS: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
-const FAILURES: [(&str, FailureKind); 11] = [
-    ("not-ready", FailureKind::NotReady),
-    ("unknown-server", FailureKind::UnknownServer),
-    ("unknown-tool", FailureKind::UnknownTool),
-    ("invalid-arguments", FailureKind::InvalidArguments),
-    ("transport", FailureKind::Transport),
-    ("timeout", FailureKind::Timeout),
-    ("protocol", FailureKind::Protocol),
-    ("exited", FailureKind::Exited),
-    ("too-large", FailureKind::TooLarge),
-    ("unauthorized", FailureKind::Unauthorized),
-    ("refused", FailureKind::Refused),
-];
 const OUTCOMES: [(&str, OutcomeClass); 7] = [
     ("failed", OutcomeClass::Failed),
     ("ok", OutcomeClass::Is(CallState::Ok)),
@@ -119,8 +108,15 @@ const OUTCOMES: [(&str, OutcomeClass); 7] = [
     ("queued", OutcomeClass::Is(CallState::Queued)),
 ];
 
-fn outcomes() -> impl Iterator<Item = (&'static str, OutcomeClass)> {
-    OUTCOMES.into_iter().chain(FAILURES.into_iter().map(|(word, kind)| (word, OutcomeClass::Is(CallState::Failed(kind)))))
+/// Returns the words of `outcome:` with their classes: those of [`OUTCOMES`], then one for each kind of failure.
+fn outcomes() -> impl Iterator<Item = (Cow<'static, str>, OutcomeClass)> {
+    let failures = FailureKind::ALL.into_iter().map(|kind| (failure_word(kind).into(), OutcomeClass::Is(CallState::Failed(kind))));
+    OUTCOMES.into_iter().map(|(word, which)| (Cow::from(word), which)).chain(failures)
+}
+
+/// Returns the word of a kind of failure: the key of its JSON with hyphens.
+fn failure_word(kind: FailureKind) -> String {
+    kind.key().replace('_', "-")
 }
 
 impl Filter {
@@ -214,7 +210,9 @@ fn test(word: &str) -> Result<Test, String> {
         "outcome" => {
             values_of(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
         }
-        "origin" => values_of(&values, |v| ORIGINS.into_iter().find(|o| o.word() == v), ORIGINS.iter().map(|o| o.word())).map(Test::Origin),
+        "origin" => {
+            values_of(&values, |v| Origin::ALL.into_iter().find(|o| o.word() == v), Origin::ALL.iter().map(|o| o.word())).map(Test::Origin)
+        }
         "kind" => {
             values_of(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind)
         }
@@ -222,9 +220,13 @@ fn test(word: &str) -> Result<Test, String> {
     }
 }
 
-fn values_of<T>(values: &[String], find: impl Fn(&str) -> Option<T>, known: impl Iterator<Item = &'static str>) -> Result<Vec<T>, String> {
+fn values_of<T, W: Into<Cow<'static, str>>>(
+    values: &[String],
+    find: impl Fn(&str) -> Option<T>,
+    known: impl Iterator<Item = W>,
+) -> Result<Vec<T>, String> {
     let found = values.iter().map(|v| find(v).ok_or(v)).collect::<Result<Vec<T>, &String>>();
-    found.map_err(|bad| format!("{bad} must be one of {}", known.collect::<Vec<_>>().join(", ")))
+    found.map_err(|bad| format!("{bad} must be one of {}", known.map(Into::into).collect::<Vec<Cow<str>>>().join(", ")))
 }
 
 enum Measure {
@@ -266,10 +268,10 @@ impl fmt::Display for Term {
             Test::Tool(values) => write!(f, "tool:{}", values.join("|")),
             Test::Run(values) => write!(f, "run:{}", values.join("|")),
             Test::Outcome(values) => {
-                write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or("", |(word, _)| word)))
+                write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or_else(Cow::default, |(word, _)| word)))
             }
-            Test::Origin(values) => write!(f, "origin:{}", join(values, |v| v.word())),
-            Test::Kind(values) => write!(f, "kind:{}", join(values, |v| v.word())),
+            Test::Origin(values) => write!(f, "origin:{}", join(values, |v| v.word().into())),
+            Test::Kind(values) => write!(f, "kind:{}", join(values, |v| v.word().into())),
             Test::Longer(us) => write!(f, ">{}", time_words(*us)),
             Test::Shorter(us) => write!(f, "<{}", time_words(*us)),
             Test::Bigger(bytes) => write!(f, ">{}", size_words(*bytes)),
@@ -290,7 +292,7 @@ fn needs_no_quotes(text: &str) -> bool {
     !text.is_empty() && !text.starts_with(['"', '!']) && !text.contains(char::is_whitespace)
 }
 
-fn join<T>(values: &[T], word: impl Fn(&T) -> &'static str) -> String {
+fn join<T>(values: &[T], word: impl Fn(&T) -> Cow<'static, str>) -> String {
     values.iter().map(word).collect::<Vec<_>>().join("|")
 }
 
@@ -327,8 +329,8 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
         "server" => rows.names().iter().map(|n| n.server.to_string()).collect(),
         "tool" => rows.names().iter().map(|n| n.tool.to_string()).collect(),
         "run" => rows.workflows().flat_map(|(run, name)| [name.to_string(), run.short()]).collect(),
-        "outcome" => outcomes().map(|(word, _)| word.to_owned()).collect(),
-        "origin" => ORIGINS.iter().map(|o| o.word().to_owned()).collect(),
+        "outcome" => outcomes().map(|(word, _)| word.into_owned()).collect(),
+        "origin" => Origin::ALL.iter().map(|o| o.word().to_owned()).collect(),
         "kind" => RowKind::ALL.iter().map(|k| k.word().to_owned()).collect(),
         _ => return vec![],
     };
@@ -373,8 +375,8 @@ impl Matcher {
             let name = &rows.names()[self.names.len()];
             let (server, tool) = (name.server.to_lowercase(), name.tool.to_lowercase());
             let hits = self.filter.terms.iter().map(|term| match &term.test {
-                Test::Server(patterns) => patterns.iter().any(|p| matches_pattern(p, &server)),
-                Test::Tool(patterns) => patterns.iter().any(|p| matches_pattern(p, &tool)),
+                Test::Server(patterns) => patterns.iter().any(|p| matches_or_contains(p, &server)),
+                Test::Tool(patterns) => patterns.iter().any(|p| matches_or_contains(p, &tool)),
                 Test::Text(text) => server.contains(text) || tool.contains(text) || format!("{server}_{tool}").contains(text),
                 _ => false,
             });
@@ -402,9 +404,12 @@ fn test_matches(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
         Test::Run(patterns) => rows.step_of(row).is_some_and(|step| {
             let name = rows.workflow(step.run).map(|name| name.to_lowercase()).unwrap_or_default();
             let (short, path) = (step.run.short(), step.step.to_lowercase());
-            patterns
-                .iter()
-                .any(|p| matches_pattern(p, &name) || matches_pattern(p, &short) || matches_pattern(p, &path) || *p == step.run.to_string())
+            patterns.iter().any(|p| {
+                matches_or_contains(p, &name)
+                    || matches_or_contains(p, &short)
+                    || matches_or_contains(p, &path)
+                    || *p == step.run.to_string()
+            })
         }),
         Test::Longer(us) => ended(row) && u64::from(row.took_us) > *us,
         Test::Shorter(us) => ended(row) && u64::from(row.took_us) < *us,
@@ -421,24 +426,6 @@ fn test_matches(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
 /// Returns whether the row is a call that ended: only those have a duration.
 fn ended(row: &Row) -> bool {
     !row.state.pending() && row.state != CallState::None
-}
-
-/// Returns whether a lower-case pattern matches a lower-case name.
-fn matches_pattern(pattern: &str, name: &str) -> bool {
-    if !pattern.contains('*') {
-        return name.contains(pattern);
-    }
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let pieces: Vec<&str> = pieces.collect();
-    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
-    for piece in middle {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]

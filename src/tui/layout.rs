@@ -19,23 +19,6 @@ pub enum Focus {
     Traffic,
 }
 
-/// A step through panes or tabs, which wraps around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cycle {
-    /// To the next one.
-    Next,
-    /// To the previous one.
-    Previous,
-}
-
-impl Cycle {
-    /// Returns the index after the step from `at` among `len` items; 0 if there are none.
-    pub fn index(self, at: usize, len: usize) -> usize {
-        let next = if self == Cycle::Previous { at + len.saturating_sub(1) } else { at + 1 };
-        next % len.max(1)
-    }
-}
-
 /// The content of the middle pane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Middle {

@@ -54,12 +54,13 @@ use crate::domain::{
     argument_history::{Recall, Recalled},
     catalog::ConfirmPolicy,
     journal::RunHeader,
+    workflow::library::WorkflowLibrary,
 };
 
 /// How the console looks and starts.
 pub struct ConsoleOptions {
     /// Theme, keys and confirmations.
-    pub taste: Preferences,
+    pub preferences: Preferences,
     /// Whether the mouse is used.
     pub mouse: bool,
     /// The configuration's name, shown at the lower right.
@@ -69,7 +70,7 @@ pub struct ConsoleOptions {
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// The workflow files.
-    pub workflows: flows::WorkflowLibrary,
+    pub workflows: WorkflowLibrary,
     /// How this console was started.
     pub invocation: Invocation,
     /// The folder of files that are opened in other programs.
@@ -106,7 +107,7 @@ pub enum ConsoleUpdate {
     /// The welcome added servers: the command line that reaches the same servers, and the configuration's name.
     Servers(Invocation, String),
     /// The current workflow files.
-    Workflows(flows::WorkflowLibrary),
+    Workflows(WorkflowLibrary),
     /// Runs of earlier sessions, newest first.
     Past(Vec<RunHeader>),
     /// The current ways to get servers, to be shown.

@@ -183,12 +183,12 @@ impl Console {
         let (read_model, tail) = control.watch();
         let clock = Clock::new(read_model.epoch);
         let setup = Setup {
-            theme: options.taste.theme,
-            keymap: options.taste.keymap,
+            theme: options.preferences.theme,
+            keymap: options.preferences.keymap,
             mouse: options.mouse,
             title: options.title,
             startup: options.startup,
-            confirm: options.taste.confirm,
+            confirm: options.preferences.confirm,
             recall: options.recall,
             workflows: options.workflows,
             invocation: options.invocation,

@@ -11,6 +11,7 @@ use nucleo_matcher::{
 };
 
 use crate::domain::{
+    directory::Directory,
     id::{ServerId, ToolId},
     policy::route::Group,
     read_model::{ConsoleState, ServerView},

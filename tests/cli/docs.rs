@@ -14,12 +14,12 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use clap::CommandFactory;
 
-use super::Home;
+use super::{Home, wait_for};
 
 /// The longest time for one command line. A whole demo starts for each of them.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -116,7 +116,7 @@ fn run(script: &Script) -> Option<String> {
     for line in &script.lines {
         let expected = line.rsplit_once("# exit code ").map_or(0, |(_, code)| code.trim().parse::<i32>().unwrap());
         let (out, err) = (home.path().join("out.txt"), home.path().join("err.txt"));
-        let mut child = Command::new("sh")
+        let child = Command::new("sh")
             .args(["-c", line])
             .env_clear()
             .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
@@ -128,17 +128,8 @@ fn run(script: &Script) -> Option<String> {
             .stderr(fs::File::create(&err).unwrap())
             .spawn()
             .unwrap();
-        let end = Instant::now() + LIMIT;
-        let status = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break status,
-                None if Instant::now() > end => {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                    return Some(format!("{}: {line}\n  not done after {LIMIT:?}", script.place));
-                }
-                None => std::thread::sleep(Duration::from_millis(20)),
-            }
+        let Some(status) = wait_for(child, LIMIT) else {
+            return Some(format!("{}: {line}\n  not done after {LIMIT:?}", script.place));
         };
         let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         // A line that opens the console gets as far as the check for a terminal.

@@ -14,7 +14,7 @@ use switchboard::{
         body::Body,
         call::{Failure, FailureKind, Origin},
         event::{Event, EventKind},
-        journal::{RunEntry, RunRecord},
+        journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
         read_model::Retention,
         run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepState, WorkflowText},
         secret::Secret,
@@ -80,18 +80,18 @@ fn engine(log: &Log, journal: Arc<dyn Journal>) -> Rig {
 
 pub fn wanted(text: &str) -> RunSpec {
     let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
-    RunSpec {
-        workflow: "w".into(),
-        sources: Arc::new([source]),
-        input: Body::from("{}"),
-        origin: Origin::Cli,
-        timeout: None,
-        set: vec![],
-        answers: vec![],
-        ask: false,
-        from: None,
-        env: Default::default(),
-    }
+    RunSpec::new("w", [source], Body::from("{}"), Origin::Cli)
+}
+
+/// The first entry of a run of a workflow.
+fn began(text: &str) -> RunEntry {
+    RunEntry::Began { spec: Arc::new(wanted(text)), unix_ms: 1 }
+}
+
+/// The entry of a request of a step.
+fn sending(step: &str, item: Option<u32>, arguments: &str) -> RunEntry {
+    let place = Place::new(step, item, Purpose::Step);
+    RunEntry::Sending { place, attempt: 1, what: "s_echo".into(), arguments: Body::from(arguments) }
 }
 
 pub fn id(number: u64) -> RunId {

@@ -16,6 +16,7 @@ use switchboard::{
     config::{LoadOptions, load},
     domain::{
         call::{CallSpec, Origin, Outcome},
+        directory::Directory,
         event::{Event, EventKind},
         id::{CallId, ServerId},
         policy::{

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use switchboard::domain::{
     call::Outcome,
+    directory::Directory,
     server::{Era, EraChoice, Phase, Step},
 };
 

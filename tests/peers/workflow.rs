@@ -68,18 +68,12 @@ async fn a_workflow_ties_four_servers_together_and_undoes_what_it_did() {
     rig.until("all four ready", |w| w.servers.len() == 4 && w.servers.iter().all(|s| *s.phase == Phase::Ready)).await;
     let input = Body::json(&json!({"repo": repo, "folder": root.display().to_string()}));
     let run = async |number: u64, text: String| {
-        let spec = RunSpec {
-            workflow: "record_commit".into(),
-            sources: Arc::new([WorkflowText { name: "record_commit".into(), file: "record_commit.toml".into(), text }]),
-            input: input.clone(),
-            origin: Origin::Cli,
-            timeout: None,
-            set: vec![],
-            answers: vec![],
-            ask: false,
-            from: None,
-            env: Default::default(),
-        };
+        let spec = RunSpec::new(
+            "record_commit",
+            [WorkflowText { name: "record_commit".into(), file: "record_commit.toml".into(), text }],
+            input.clone(),
+            Origin::Cli,
+        );
         let id = RunId::new(number, 0);
         rig.command(Command::StartRun { run: id, spec: Arc::new(spec) });
         let read_model = rig.until("the run ended", |w| w.runs.get(id).is_some_and(|run| run.report.is_some())).await;

@@ -65,7 +65,7 @@ fn console_that_panics() {
         engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);
         let (requests, _wanted) = tokio::sync::mpsc::channel(1);
         let console = ConsoleOptions {
-            taste: Preferences { theme: Theme::ansi(), keymap: Keymap::built_in(), confirm: Default::default() },
+            preferences: Preferences { theme: Theme::ansi(), keymap: Keymap::built_in(), confirm: Default::default() },
             mouse: true,
             title: "test".into(),
             startup: Startup::Normal,

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use super::{Json, Kind, Node, State, build::Maker, json::is_number, relabel};
+use super::{Json, Kind, Node, State, build::Maker, relabel};
+use crate::domain::json::is_number;
 
 /// Penalty of a value of the wrong kind when alternatives are compared.
 const WRONG: u32 = 100;

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::json::Json;
+use crate::domain::json::Json;
 
 /// Maximum number of subschemas merged for one position: references can multiply.
 const PARTS: usize = 400;

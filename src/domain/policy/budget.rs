@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Datelike, NaiveDateTime};
+
 use super::Retry;
 
 /// Upper limit for a server's `Retry-After`.
@@ -88,59 +90,31 @@ pub fn retry_after(header: &str, unix_now_ms: u64) -> Option<Duration> {
         // A number that overflows is above the limit in any case.
         Duration::from_secs(header.parse().unwrap_or(u64::MAX))
     } else {
-        let then = http_date(header, unix_now_ms / 1000)?;
-        Duration::from_millis(u64::try_from(then.saturating_mul(1000)).unwrap_or(0).saturating_sub(unix_now_ms))
+        let then = u64::try_from(http_date(header, unix_now_ms)?.and_utc().timestamp_millis()).unwrap_or(0);
+        Duration::from_millis(then.saturating_sub(unix_now_ms))
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// Parses an HTTP-date to seconds since the Unix epoch.
-fn http_date(text: &str, now: u64) -> Option<i64> {
-    let words: Vec<&str> = text.split([' ', ',']).filter(|word| !word.is_empty()).collect();
-    let (day, month, year, time) = match words[..] {
-        // IMF-fixdate: Sun, 06 Nov 1994 08:49:37 GMT
-        [_, day, month, year, time, "GMT"] => (day, month, number(year, 4)?, time),
-        // RFC 850: Sunday, 06-Nov-94 08:49:37 GMT
-        [_, date, time, "GMT"] => {
-            let mut to_units = date.split('-');
-            let (day, month, year) = (to_units.next()?, to_units.next()?, number(to_units.next()?, 2)?);
-            if to_units.next().is_some() {
-                return None;
-            }
-            (day, month, full_year(year, now), time)
-        }
-        // asctime: Sun Nov  6 08:49:37 1994
-        [_, month, day, time, year] => (day, month, number(year, 4)?, time),
-        _ => return None,
-    };
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = months.iter().position(|name| *name == month)? as i64 + 1;
-    let day = number(day, day.len().clamp(1, 2))?;
-    let mut clock = time.split(':').map(|part| number(part, 2));
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let real = (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60 && clock.next().is_none();
-    real.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
-}
-
-fn number(text: &str, digits: usize) -> Option<i64> {
-    (text.len() == digits && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+/// Parses an HTTP-date. Ignores the day of the week, which the date implies.
+fn http_date(text: &str, unix_now_ms: u64) -> Option<NaiveDateTime> {
+    let (_, date) = text.split_once(' ')?;
+    let parse = |format| NaiveDateTime::parse_from_str(date, format).ok();
+    // IMF-fixdate: Sun, 06 Nov 1994 08:49:37 GMT. Asctime: Sun Nov  6 08:49:37 1994. chrono accepts years of any length.
+    let four_digits = |date: &NaiveDateTime| (1000..=9999).contains(&date.year());
+    if let Some(date) = parse("%d %b %Y %T GMT").or_else(|| parse("%b %e %T %Y")) {
+        return Some(date).filter(four_digits);
+    }
+    // RFC 850: Sunday, 06-Nov-94 08:49:37 GMT
+    let date = parse("%d-%b-%y %T GMT")?;
+    let this_year = DateTime::from_timestamp_millis(i64::try_from(unix_now_ms).ok()?)?.year();
+    date.with_year(full_year(date.year().rem_euclid(100), this_year))
 }
 
 /// Expands a two-digit year to the latest year that is at most 50 years ahead (RFC 9110, section 5.6.7).
-fn full_year(short: i64, now: u64) -> i64 {
-    // The current year is close enough: the day of the year does not matter over fifty years.
-    let this = 1970 + (now / 31_556_952) as i64;
-    let year = this - this.rem_euclid(100) + short;
-    if year > this + 50 { year - 100 } else { year }
-}
-
-/// Returns the days from 1970-01-01 to a date of the Gregorian calendar (H. Hinnant's `days_from_civil`).
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+fn full_year(short: i32, this_year: i32) -> i32 {
+    let year = this_year - this_year.rem_euclid(100) + short;
+    if year > this_year + 50 { year - 100 } else { year }
 }
 
 #[cfg(test)]
@@ -169,6 +143,8 @@ mod tests {
             "soon",
             "1 2",
             "Sun, 06 Nov 1994 25:49:37 GMT",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
             "Sun, 06 Nov 1994 08:49:37 CET",
             "Sun, 06 Foo 1994 08:49:37 GMT",
         ] {

@@ -9,8 +9,8 @@ use super::{CacheMode, CachePolicy, pattern::Pattern};
 use crate::domain::{
     body::Body,
     catalog::Hints,
-    form::Json,
     id::ServerId,
+    json::Json,
     secret::Secret,
     server::{ServerSpec, Transport},
 };

@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod budget;
 pub mod cache;
 pub mod call_event;
+pub mod call_rules;
 pub mod fault;
 pub mod mapping;
 pub mod pattern;

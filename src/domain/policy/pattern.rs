@@ -8,6 +8,8 @@ use std::{
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::glob;
+
 /// A pattern over exposed names.
 ///
 /// `db_query` matches that name, `db_*` all names with that prefix (`*` any characters, `?` one character),
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 #[serde(from = "Arc<str>", into = "Arc<str>")]
 pub struct Pattern {
     text: Arc<str>,
+    /// The regular expression; unset for an exact name or a glob.
     compiled: OnceLock<Option<Regex>>,
 }
 
@@ -27,7 +30,7 @@ impl Pattern {
             return Err("the pattern is empty".into());
         }
         if let Some(source) = pattern.source() {
-            let regex = Regex::new(&source).map_err(|e| format!("invalid regular expression: {}", last_line(&e.to_string())))?;
+            let regex = Regex::new(source).map_err(|e| format!("invalid regular expression: {}", last_line(&e.to_string())))?;
             let _ = pattern.compiled.set(Some(regex));
         }
         Ok(pattern)
@@ -41,29 +44,14 @@ impl Pattern {
     /// Returns whether the pattern matches `name`. An invalid pattern matches nothing.
     pub fn matches(&self, name: &str) -> bool {
         match self.source() {
-            None => !self.text.is_empty() && *self.text == *name,
-            Some(source) => self.compiled.get_or_init(|| Regex::new(&source).ok()).as_ref().is_some_and(|regex| regex.is_match(name)),
+            None => !self.text.is_empty() && glob::matches(&self.text, name),
+            Some(source) => self.compiled.get_or_init(|| Regex::new(source).ok()).as_ref().is_some_and(|regex| regex.is_match(name)),
         }
     }
 
-    /// Returns the regular expression of the pattern; `None` for an exact name.
-    fn source(&self) -> Option<String> {
-        if let Some(inner) = self.text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
-            return Some(inner.to_owned());
-        }
-        if !self.text.contains(['*', '?']) {
-            return None;
-        }
-        let mut source = String::from("^(?s)");
-        for c in self.text.chars() {
-            match c {
-                '*' => source.push_str(".*"),
-                '?' => source.push('.'),
-                c => source.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
-            }
-        }
-        source.push('$');
-        Some(source)
+    /// Returns the regular expression between slashes; `None` for an exact name or a glob.
+    fn source(&self) -> Option<&str> {
+        self.text.strip_prefix('/')?.strip_suffix('/')
     }
 }
 

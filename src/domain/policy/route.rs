@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::pattern::Pattern;
 use crate::domain::{
+    call::Operation,
     id::{ServerId, ToolId},
     time::{Stamp, short},
 };
@@ -53,6 +54,29 @@ impl Group {
     /// Returns the prefix of exposed names.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// Returns the weight of a member; 1 for another server.
+    pub fn weight(&self, server: &ServerId) -> u32 {
+        self.members.iter().find(|member| member.server == *server).map_or(1, |member| member.weight)
+    }
+
+    /// Ranks the candidates for a call, best first, as indices into `candidates`, with the decision. `rule` is the route that
+    /// led to the group. `turn` counts the calls of the group; `random` returns uniform numbers from 0 to 1.
+    pub fn choose(
+        &self,
+        rule: Option<String>,
+        operation: &Operation,
+        candidates: &[Candidate],
+        (turn, random): (u64, &mut dyn FnMut() -> f64),
+    ) -> (Vec<usize>, Decision) {
+        let argument = match &self.strategy {
+            Strategy::Sticky { argument } => operation.argument(argument),
+            _ => None,
+        };
+        let order = rank(&self.strategy, candidates, turn, random, argument.as_deref());
+        let decision = Decision::for_group(self, rule, candidates, &order, argument.as_deref());
+        (order, decision)
     }
 }
 

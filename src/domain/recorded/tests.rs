@@ -2,11 +2,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::{
-    body::Body,
-    call::{FailureKind, Origin},
+    call::FailureKind,
     journal::{Place, StepOutcome, StepRecord, Substitute},
-    run::{Purpose, RunId, RunReport, RunSpec, StepError, StepErrorKind, StepView, WorkflowText},
-    time::Stamp,
+    run::{Purpose, RunReport, StepError, StepErrorKind, StepView},
+    test_entries::{began, end_with, item_ended, report, run_record, sending, spec, step_ended, undone},
     workflow::{
         case,
         parse::{Source, parse},
@@ -36,74 +35,28 @@ const TEXT: &str = r#"
     approve = "?"
 "#;
 
-fn end(outcome: StepOutcome, result: &str, text: &str) -> StepRecord {
-    StepRecord {
-        outcome,
-        result: (!result.is_empty()).then(|| Body::from(result)),
-        text: Some(text.into()),
-        duration_ms: 1,
-        error: None,
-        fallback: None,
-        nothing_done: false,
-        in_doubt: false,
-        items: None,
-    }
-}
-
-fn sending(step: &str, item: Option<u32>, purpose: Purpose, what: &str) -> RunEntry {
-    RunEntry::Sending { place: place(step, item, purpose), attempt: 1, what: what.into(), arguments: Body::from(r#"{"a":1}"#) }
-}
-
-fn place(step: &str, item: Option<u32>, purpose: Purpose) -> Place {
-    Place { step: step.into(), item, purpose }
-}
-
 fn plan(text: &str) -> Plan {
     parse(&Source { file: "w.toml".into(), text: text.into() }, &|_| None).unwrap()
 }
 
 /// Creates the journal of a run of a workflow.
 fn record(text: &str, input: &str, entries: Vec<RunEntry>) -> RunRecord {
-    let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
-    let spec = RunSpec {
-        workflow: "w".into(),
-        sources: Arc::new([source]),
-        input: Body::from(input),
-        origin: Origin::Cli,
-        timeout: None,
-        set: vec![],
-        answers: vec![],
-        ask: false,
-        from: None,
-        env: Default::default(),
-    };
-    let began = RunEntry::Began { spec: Arc::new(spec), unix_ms: 1 };
-    RunRecord { run: RunId::new(1, 1), entries: std::iter::once(began).chain(entries).collect() }
+    run_record(std::iter::once(began(spec("w", text, input))).chain(entries).collect())
 }
 
 /// Creates the end of a run, with its steps and the compensated ones.
 fn ended(outcome: RunOutcome, steps: &[(&str, StepState)], undone: &[&str]) -> RunEntry {
     let view = |state: &StepState| Arc::new(StepView { state: state.clone(), ..StepView::default() });
     let report = RunReport {
-        outcome,
-        why: None,
-        detail: vec![],
         steps: steps.iter().map(|(step, state)| ((*step).into(), view(state))).collect(),
-        output: None,
         compensated: undone.iter().map(|step| (*step).to_owned()).collect(),
-        not_compensated: vec![],
-        started: Stamp::default(),
-        ended: Stamp::default(),
+        ..report(outcome)
     };
     RunEntry::Ended { report: Arc::new(report) }
 }
 
 fn cancelled() -> StepState {
     StepState::Cancelled { why: "by the user".into() }
-}
-
-fn step_ended(step: &str, outcome: StepOutcome) -> RunEntry {
-    RunEntry::StepEnded { step: step.into(), end: end(outcome, "1", "1") }
 }
 
 fn given_up() -> RunEntry {
@@ -130,23 +83,23 @@ fn a_case_repeats_every_recorded_response() {
         StepError { may_have_run: true, ..StepError::new(StepErrorKind::Call { failure: FailureKind::Timeout }, "timeout: late") };
     let entries = vec![
         sending("make", None, Purpose::Step, "db_make"),
-        RunEntry::StepEnded { step: "make".into(), end: end(StepOutcome::Ok, r#"{"id":"u_1","n":2.50}"#, "made u_1") },
+        step_ended("make", end_with(StepOutcome::Ok, r#"{"id":"u_1","n":2.50}"#, "made u_1")),
         sending("send", Some(0), Purpose::Step, "mail"),
         sending("send", Some(1), Purpose::Step, "mail"),
-        RunEntry::ItemEnded { step: "send".into(), item: 1, end: end(StepOutcome::Ok, r#""to b""#, "to b") },
-        RunEntry::Attempted { place: place("send", Some(0), Purpose::Step), attempt: 1, exhausted: None, error: None },
+        item_ended("send", 1, end_with(StepOutcome::Ok, r#""to b""#, "to b")),
+        RunEntry::Attempted { place: Place::new("send", Some(0), Purpose::Step), attempt: 1, exhausted: None, error: None },
         sending("send", Some(0), Purpose::Step, "mail"),
-        RunEntry::ItemEnded { step: "send".into(), item: 0, end: end(StepOutcome::Ok, r#"{"x":null}"#, r#"{"x":null}"#) },
-        RunEntry::StepEnded { step: "send".into(), end: StepRecord { items: Some(2), ..end(StepOutcome::Ok, "", "") } },
+        item_ended("send", 0, end_with(StepOutcome::Ok, r#"{"x":null}"#, r#"{"x":null}"#)),
+        step_ended("send", StepRecord { items: Some(2), ..end_with(StepOutcome::Ok, "", "") }),
         sending("pay", None, Purpose::Step, "pay"),
-        RunEntry::Attempted { place: place("pay", None, Purpose::Step), attempt: 1, exhausted: Some(timeout), error: None },
+        RunEntry::Attempted { place: Place::new("pay", None, Purpose::Step), attempt: 1, exhausted: Some(timeout), error: None },
         sending("pay", None, Purpose::Fallback, "note"),
-        RunEntry::StepEnded {
-            step: "pay".into(),
-            end: StepRecord { fallback: Some(Substitute::Fallback("note, after: late".into())), ..end(StepOutcome::Ok, "7", "7") },
-        },
+        step_ended(
+            "pay",
+            StepRecord { fallback: Some(Substitute::Fallback("note, after: late".into())), ..end_with(StepOutcome::Ok, "7", "7") },
+        ),
         sending("make", None, Purpose::Compensation, "db_unmake"),
-        RunEntry::Undone { step: "make".into(), item: None, error: None },
+        undone("make"),
         ended(RunOutcome::Compensated, &[("make", StepState::Compensated), ("send", StepState::Ok)], &["make"]),
     ];
     let plan = plan(TEXT);
@@ -209,16 +162,16 @@ fn a_cancelled_run_is_cancelled_again_at_the_last_call_in_flight() {
     let entries = vec![
         sending("make", None, step, "db_make"),
         sending("note", None, step, "db_note"),
-        step_ended("make", StepOutcome::Ok),
+        step_ended("make", end_with(StepOutcome::Ok, "1", "1")),
         sending("send", Some(0), step, "mail"),
         sending("send", Some(1), step, "mail"),
-        step_ended("note", StepOutcome::Ok),
+        step_ended("note", end_with(StepOutcome::Ok, "1", "1")),
         given_up(),
-        RunEntry::ItemEnded { step: "send".into(), item: 0, end: end(StepOutcome::Cancelled, "", "") },
-        RunEntry::ItemEnded { step: "send".into(), item: 1, end: end(StepOutcome::Cancelled, "", "") },
-        RunEntry::StepEnded { step: "send".into(), end: StepRecord { items: Some(2), ..end(StepOutcome::Cancelled, "", "") } },
+        item_ended("send", 0, end_with(StepOutcome::Cancelled, "", "")),
+        item_ended("send", 1, end_with(StepOutcome::Cancelled, "", "")),
+        step_ended("send", StepRecord { items: Some(2), ..end_with(StepOutcome::Cancelled, "", "") }),
         sending("make", None, Purpose::Compensation, "db_unmake"),
-        RunEntry::Undone { step: "make".into(), item: None, error: None },
+        undone("make"),
         ended(
             RunOutcome::Cancelled,
             &[("make", StepState::Compensated), ("note", StepState::Ok), ("send", cancelled()), ("sure", cancelled())],
@@ -245,9 +198,9 @@ fn a_cancelled_compensation_and_a_cancelled_step_are_cancelled_again() {
     let error = StepError { may_have_run: true, ..StepError::new(StepErrorKind::Refused, "cancelled: by the user") };
     let entries = vec![
         sending("make", None, Purpose::Step, "db_make"),
-        step_ended("make", StepOutcome::Ok),
+        step_ended("make", end_with(StepOutcome::Ok, "1", "1")),
         sending("note", None, Purpose::Step, "db_note"),
-        step_ended("note", StepOutcome::Cancelled),
+        step_ended("note", end_with(StepOutcome::Cancelled, "1", "1")),
         sending("make", None, Purpose::Compensation, "db_unmake"),
         RunEntry::Undone { step: "make".into(), item: None, error: Some(error) },
         ended(RunOutcome::CompensationFailed, &[("note", cancelled())], &[]),
@@ -260,12 +213,12 @@ fn a_cancelled_compensation_and_a_cancelled_step_are_cancelled_again() {
 fn a_run_cancelled_during_a_question_reports_what_it_leaves_out() {
     let entries = vec![
         sending("make", None, Purpose::Step, "db_make"),
-        step_ended("make", StepOutcome::Ok),
+        step_ended("make", end_with(StepOutcome::Ok, "1", "1")),
         sending("note", None, Purpose::Step, "db_note"),
-        step_ended("note", StepOutcome::Ok),
-        step_ended("send", StepOutcome::Ok),
+        step_ended("note", end_with(StepOutcome::Ok, "1", "1")),
+        step_ended("send", end_with(StepOutcome::Ok, "1", "1")),
         given_up(),
-        step_ended("sure", StepOutcome::Cancelled),
+        step_ended("sure", end_with(StepOutcome::Cancelled, "1", "1")),
         ended(RunOutcome::Cancelled, &[("sure", cancelled())], &[]),
     ];
     let lines =
@@ -279,7 +232,7 @@ fn the_known_part_of_an_unfinished_run_is_written() {
     let entries = vec![
         sending("make", None, Purpose::Step, "db_make"),
         sending("note", None, Purpose::Step, "db_note"),
-        step_ended("make", StepOutcome::Ok),
+        step_ended("make", end_with(StepOutcome::Ok, "1", "1")),
         sending("send", Some(0), Purpose::Step, "mail"),
     ];
     let lines = [
@@ -291,9 +244,9 @@ fn the_known_part_of_an_unfinished_run_is_written() {
     has(WIDE, &record(WIDE, "{}", entries.clone()), &lines);
     // With nothing in flight, the next steps cancel the run.
     let ends = vec![
-        step_ended("note", StepOutcome::Ok),
-        RunEntry::ItemEnded { step: "send".into(), item: 0, end: end(StepOutcome::Ok, "1", "1") },
-        RunEntry::StepEnded { step: "send".into(), end: StepRecord { items: Some(2), ..end(StepOutcome::Ok, "", "") } },
+        step_ended("note", end_with(StepOutcome::Ok, "1", "1")),
+        item_ended("send", 0, end_with(StepOutcome::Ok, "1", "1")),
+        step_ended("send", StepRecord { items: Some(2), ..end_with(StepOutcome::Ok, "", "") }),
     ];
     let between = record(WIDE, "{}", [entries, ends].concat());
     has(WIDE, &between, &["at the next call: sure.", "sure = { cancel = \"program\" }"]);
@@ -309,8 +262,12 @@ fn every_attempt_gets_its_own_error() {
         retry = { attempts = 4 }
         compensate = { tool = "refund" }
     "#;
-    let attempted =
-        |purpose, attempt, error| RunEntry::Attempted { place: place("pay", None, purpose), attempt, exhausted: None, error: Some(error) };
+    let attempted = |purpose, attempt, error| RunEntry::Attempted {
+        place: Place::new("pay", None, purpose),
+        attempt,
+        exhausted: None,
+        error: Some(error),
+    };
     let call = |failure: FailureKind, words: &str, ran| StepError {
         may_have_run: ran,
         ..StepError::new(StepErrorKind::Call { failure }, format!("{}: {words}", failure.words()))
@@ -324,11 +281,11 @@ fn every_attempt_gets_its_own_error() {
         pay(),
         attempted(Purpose::Step, 3, StepError { may_have_run: true, ..StepError::new(StepErrorKind::ToolError, "busy") }),
         pay(),
-        step_ended("pay", StepOutcome::Ok),
+        step_ended("pay", end_with(StepOutcome::Ok, "1", "1")),
         sending("pay", None, Purpose::Compensation, "refund"),
         attempted(Purpose::Compensation, 1, call(FailureKind::Transport, "gone", true)),
         sending("pay", None, Purpose::Compensation, "refund"),
-        RunEntry::Undone { step: "pay".into(), item: None, error: None },
+        undone("pay"),
         ended(RunOutcome::Compensated, &[("pay", StepState::Compensated)], &["pay"]),
     ];
     let record = record(text, "{}", entries);

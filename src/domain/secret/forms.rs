@@ -8,6 +8,8 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 
+use crate::domain::json::token::{Escape, unescape};
+
 /// Values longer than this, in bytes, are searched for only as they are, without encodings.
 const LONGEST_ENCODED: usize = 4 << 10;
 
@@ -87,32 +89,14 @@ pub const PERCENT: u8 = b'%';
 
 /// Decodes an escape of a JSON string (RFC 8259, section 7), shared by most other languages.
 pub fn backslash(bytes: &[u8]) -> Option<(Decoded, usize)> {
-    let byte = match bytes.get(1)? {
-        same @ (b'"' | b'\\' | b'/' | b'\'') => *same,
-        b'b' => 8,
-        b'f' => 12,
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'u' => return unicode(bytes),
-        _ => return None,
-    };
-    Some((Decoded::byte(byte), 2))
-}
-
-fn unicode(bytes: &[u8]) -> Option<(Decoded, usize)> {
-    let unit = |at: usize| u32::from_str_radix(std::str::from_utf8(bytes.get(at..at + 4)?).ok()?, 16).ok();
-    let first = unit(2)?;
-    if let Some(c) = char::from_u32(first) {
-        return Some((Decoded::char(c), 6));
+    // Not JSON, but JavaScript and others.
+    if bytes.get(1) == Some(&b'\'') {
+        return Some((Decoded::byte(b'\''), 2));
     }
-    if bytes.get(6..8) != Some(br"\u") {
-        return None;
+    match unescape(bytes)? {
+        (Escape::Char(c), length) => Some((Decoded::char(c), length)),
+        (Escape::Surrogate(_), _) => None,
     }
-    let second = unit(8)?;
-    let pair = (0xd800..0xdc00).contains(&first) && (0xdc00..0xe000).contains(&second);
-    let c = char::from_u32(0x10000 + ((first.wrapping_sub(0xd800)) << 10) + second.wrapping_sub(0xdc00)).filter(|_| pair)?;
-    Some((Decoded::char(c), 12))
 }
 
 /// Decodes `%41` (RFC 3986, section 2.1).

@@ -55,6 +55,7 @@ impl Redactor {
             return Self(None);
         }
         let patterns: Vec<String> = values.iter().flat_map(|value| forms::patterns(value)).collect();
+        // Leftmost-longest matches do not overlap: of two values that do, the end of the second one would stay.
         let finder = AhoCorasick::builder().match_kind(MatchKind::Standard).ascii_case_insensitive(true).build(&patterns);
         let long = values.iter().filter(|value| value.len() >= SHORTEST_PART).map(|value| (*value).to_owned()).collect();
         // Fails only if there are more patterns than fit into 32 bits.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{expression::Data, plan::ReadAs};
-use crate::domain::{body::Body, form::Json};
+use crate::domain::{body::Body, json::Json};
 
 /// Length of the excerpt of an unreadable response in messages, in characters.
 const EXCERPT_CHARS: usize = 200;

@@ -26,9 +26,12 @@ use super::{
     },
     plan::{Plan, RetryOn},
     problem::{Place, Problem},
-    source::{Kind, Node, Page},
+    source::Page,
 };
-use crate::domain::body::Body;
+use crate::domain::{
+    body::Body,
+    document::{Kind, Node},
+};
 
 /// A test file.
 #[derive(Clone, Debug, PartialEq)]

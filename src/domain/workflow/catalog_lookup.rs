@@ -6,9 +6,10 @@ use super::{
 };
 use crate::domain::{
     catalog::Prompt,
+    directory::{Directory, ServerEntry},
     id::{ServerId, ToolId},
     policy::route::Group,
-    read_model::{ConsoleState, ServerView},
+    server::ServerSpec,
 };
 
 /// A tool that was found.
@@ -21,56 +22,62 @@ pub struct Target {
 }
 
 /// Finds a tool by its exposed name or as `server/tool`.
-pub fn find_tool(read_model: &ConsoleState, name: &str) -> Option<Target> {
+pub fn find_tool(directory: &impl Directory, name: &str) -> Option<Target> {
     let qualified = || {
-        read_model.servers.iter().find_map(|server| {
+        directory.entries().find_map(|server| {
             let tool_name = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
             server.catalog.tool(tool_name).map(|tool| ToolId::new(server.id().clone(), tool.name.clone()))
         })
     };
-    let tool = read_model.names.tool(name).cloned().or_else(qualified)?;
-    let hints = read_model.tool(&tool).map(|tool| tool.hints).unwrap_or_default();
-    let trusted = read_model.server(&tool.server).is_some_and(|server| server.spec.trusted);
+    let tool = directory.names().tool(name).cloned().or_else(qualified)?;
+    let hints = directory.tool(&tool).map(|tool| tool.hints).unwrap_or_default();
+    let trusted = directory.entry(&tool.server).is_some_and(|server| server.spec.trusted);
     let safe = hints.read_only == Some(true) || hints.idempotent == Some(true);
     Some(Target { tool, repeatable: trusted && safe })
 }
 
+/// Returns the server that a tool would be called on, by the name that [`find_tool`] takes.
+pub fn server_of(directory: &impl Directory, name: &str) -> Option<String> {
+    find_tool(directory, name).map(|target| target.tool.server.to_string())
+}
+
 /// Returns whether `server` could offer the tool `name`, as far as known before it is connected. Names are never
 /// split: each server's own prefix is compared.
-pub fn may_offer(read_model: &ConsoleState, server: &ServerView, name: &str) -> bool {
+pub fn may_offer(directory: &impl Directory, server: &ServerSpec, name: &str) -> bool {
     let matches_prefix = |id: &ServerId, namespace: &str| {
         let clean: String =
             namespace.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
         name.starts_with(&clean) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
     };
     let in_matching_group =
-        |group: &Group| group.members.iter().any(|m| m.server == *server.id()) && matches_prefix(&group.id, group.namespace());
-    read_model.servers.len() == 1
-        || matches_prefix(server.id(), server.spec.namespace())
-        || read_model.rules.routing.groups.iter().any(in_matching_group)
+        |group: &Group| group.members.iter().any(|m| m.server == server.id) && matches_prefix(&group.id, group.namespace());
+    let routing = &directory.rules().routing;
+    directory.entries().count() == 1
+        || matches_prefix(&server.id, server.namespace())
+        || routing.groups.iter().any(in_matching_group)
         // A route may lead the call to the server.
-        || read_model.rules.routing.routes.iter().any(|route| {
-            route.matches.matches(name) && (route.to == *server.id() || read_model.members(&route.to).any(|member| member.id() == server.id()))
+        || routing.routes.iter().any(|route| {
+            route.matches.matches(name) && (route.to == server.id || directory.member_entries(&route.to).any(|member| *member.id() == server.id))
         })
 }
 
-/// The catalogs in a read model, for the checks of a plan.
-pub struct CatalogView<'w>(pub &'w ConsoleState);
+/// The catalogs in a directory, for the checks of a plan.
+pub struct CatalogView<'d, D>(pub &'d D);
 
-impl Offered for CatalogView<'_> {
+impl<D: Directory> Offered for CatalogView<'_, D> {
     fn tool(&self, name: &str) -> Lookup {
         lookup(self.0, name)
     }
 
     fn lists(&self, name: &str) -> Listed {
-        let Some(server) = self.0.server(&name.into()) else {
-            return Listed::NoServer { names: self.0.servers.iter().map(|server| server.id().to_string()).collect() };
+        let Some(server) = self.0.entry(&name.into()) else {
+            return Listed::NoServer { names: self.0.entries().map(|server| server.id().to_string()).collect() };
         };
         // Whatever an incomplete list lacks may still exist.
         if server.phase.pending() || server.catalog.revision == 0 || !server.catalog.warnings.is_empty() {
             return Listed::Unread;
         }
-        let catalog = &server.catalog;
+        let catalog = server.catalog;
         let arguments = |prompt: &Prompt| prompt.arguments.iter().map(|argument| (argument.name.clone(), argument.required)).collect();
         Listed::Lists {
             prompts: catalog.prompts.iter().map(|prompt| (prompt.name.to_string(), arguments(prompt))).collect(),
@@ -82,19 +89,19 @@ impl Offered for CatalogView<'_> {
 
 /// Looks up a tool for the checks of a plan. The result is [`Lookup::Unread`] while a server that may offer it has
 /// not listed its tools.
-fn lookup(read_model: &ConsoleState, name: &str) -> Lookup {
+fn lookup(directory: &impl Directory, name: &str) -> Lookup {
     let unread = || {
-        let open = |server: &&ServerView| server.phase.pending() || server.catalog.revision == 0;
-        read_model.servers.iter().filter(open).any(|server| may_offer(read_model, server, name))
+        let open = |server: &ServerEntry<'_>| server.phase.pending() || server.catalog.revision == 0;
+        directory.entries().filter(open).any(|server| may_offer(directory, server.spec, name))
     };
-    match find_tool(read_model, name) {
+    match find_tool(directory, name) {
         Some(found) => {
-            let tool = read_model.tool(&found.tool);
+            let tool = directory.tool(&found.tool);
             let schema = tool.map(|tool| tool.input_schema.clone()).unwrap_or_default();
             Lookup::Found(ToolFacts { schema, output: tool.and_then(|tool| tool.output_schema.clone()), repeatable: found.repeatable })
         }
         None if unread() => Lookup::Unread,
-        None => Lookup::Unknown { names: read_model.names.iter().map(|(exposed, _)| exposed.to_string()).collect() },
+        None => Lookup::Unknown { names: directory.names().iter().map(|(exposed, _)| exposed.to_string()).collect() },
     }
 }
 

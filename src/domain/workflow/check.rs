@@ -17,9 +17,9 @@ use super::{
     parse::Source,
     plan::{Action, Fallback, Plan, PlanStep, ToolCall},
     problem::Problem,
-    source::{Node, Page},
+    source::Page,
 };
-use crate::domain::{body::Body, schema::Checker};
+use crate::domain::{body::Body, document::Node, schema::Checker};
 
 /// The facts about a tool.
 #[derive(Clone, Debug)]

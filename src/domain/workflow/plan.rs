@@ -13,7 +13,7 @@ use super::{
     problem::{Place, Problem},
     source::Page,
 };
-use crate::domain::body::Body;
+use crate::domain::{body::Body, run::WorkflowText};
 
 /// How many steps of a run execute concurrently by default.
 pub const MAX_PARALLEL: usize = 8;
@@ -107,6 +107,13 @@ impl Plan {
             }
         }
         found
+    }
+
+    /// Returns the texts of the workflow and of its nested workflows, its own first.
+    pub fn texts(&self) -> Vec<WorkflowText> {
+        let text = |plan: &Plan| WorkflowText { name: plan.name.clone(), file: plan.file.clone(), text: plan.text.to_string() };
+        let children = self.children();
+        std::iter::once(text(self)).chain(children.iter().map(|child| text(child))).collect()
     }
 }
 

@@ -1,100 +1,21 @@
-//! Parses a workflow file into a TOML tree with source positions.
-
-use toml::de::{DeTable, DeValue};
+//! Text of a workflow file: lines, problems with their places, and templates from the values of its
+//! [`crate::domain::document`].
 
 use super::{
     expression::{Data, Template},
     parse::Source,
     problem::{Place, Problem},
 };
-use crate::domain::nesting;
-
-/// A value with its byte range.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub kind: Kind,
-    pub at: usize,
-    pub end: usize,
-}
-
-/// The kind of a value.
-#[derive(Clone, Debug)]
-pub(super) enum Kind {
-    Bool(bool),
-    /// As decimal digits.
-    Integer(String),
-    /// As JSON notation; `None` if JSON cannot represent it.
-    Float(Option<String>),
-    Date(String),
-    Text(String),
-    Array(Vec<Node>),
-    Table(Vec<Field>),
-}
-
-/// A key of a table with its value.
-#[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub key: String,
-    pub at: usize,
-    pub end: usize,
-    pub value: Node,
-}
+use crate::domain::document::{self, Field, Kind, Node, SyntaxError};
 
 impl Node {
-    /// Returns the name of the kind for users.
-    pub fn kind_name(&self) -> &'static str {
-        match &self.kind {
-            Kind::Bool(_) => "true or false",
-            Kind::Integer(_) => "an integer",
-            Kind::Float(_) => "a number",
-            Kind::Date(_) => "a date",
-            Kind::Text(_) => "a string",
-            Kind::Array(_) => "an array",
-            Kind::Table(_) => "a table",
-        }
-    }
-
-    /// Returns the string.
-    pub fn text(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Returns the items of an array.
-    pub fn items(&self) -> Option<&[Node]> {
-        match &self.kind {
-            Kind::Array(items) => Some(items),
-            _ => None,
-        }
-    }
-
-    /// Returns the fields of a table, in file order.
-    pub fn fields(&self) -> Option<&[Field]> {
-        match &self.kind {
-            Kind::Table(fields) => Some(fields),
-            _ => None,
-        }
-    }
-
-    /// Returns the field of a table with this key.
-    pub fn field(&self, key: &str) -> Option<&Field> {
-        self.fields()?.iter().find(|field| field.key == key)
-    }
-
-    /// Returns the value of a key of a table.
-    pub fn get(&self, key: &str) -> Option<&Node> {
-        self.field(key).map(|field| &field.value)
-    }
-
     /// Converts the value to JSON without interpreting expressions. Dates become strings. The error is the position
     /// of a number that JSON cannot represent.
-    pub fn data(&self) -> Result<Data, usize> {
+    pub(super) fn data(&self) -> Result<Data, usize> {
         Ok(match &self.kind {
             Kind::Bool(value) => Data::from(*value),
-            Kind::Integer(digits) => Data::parse(digits).map_err(|_| self.at)?,
-            Kind::Float(digits) => digits.as_deref().and_then(|digits| Data::parse(digits).ok()).ok_or(self.at)?,
+            Kind::Null => Data::null(),
+            Kind::Integer(_) | Kind::Float(_) => self.digits().and_then(|digits| Data::parse(digits).ok()).ok_or(self.at)?,
             Kind::Date(text) | Kind::Text(text) => Data::from(text.as_str()),
             Kind::Array(items) => Data::list(items.iter().map(Node::data).collect::<Result<Vec<_>, _>>()?),
             Kind::Table(fields) => {
@@ -102,26 +23,6 @@ impl Node {
                 Data::object(members.collect::<Result<Vec<_>, _>>()?)
             }
         })
-    }
-
-    /// Returns the span of the node at a path of keys and indices, or of the nearest enclosing node: of its key if it
-    /// has one, else of its value.
-    pub fn locate(&self, path: &[String]) -> (usize, usize) {
-        let (mut node, mut span) = (self, (self.at, self.end));
-        for step in path {
-            match &node.kind {
-                Kind::Table(_) => {
-                    let Some(field) = node.field(step) else { break };
-                    (node, span) = (&field.value, (field.at, field.end));
-                }
-                Kind::Array(items) => {
-                    let Some(item) = step.parse::<usize>().ok().and_then(|index| items.get(index)) else { break };
-                    (node, span) = (item, (item.at, item.end));
-                }
-                _ => break,
-            }
-        }
-        span
     }
 }
 
@@ -162,20 +63,13 @@ impl<'a> Page<'a> {
 
     /// Parses the text. Returns at most ten syntax errors.
     pub fn parse(&self) -> Result<Node, Vec<Problem>> {
-        if let Some(at) = nesting::deep_toml(&self.source.text) {
-            let message = format!("tables and arrays are nested more than {} deep", nesting::TOML);
-            return Err(vec![self.problem((at, at + 1), None, "", message).hint("reduce the nesting")]);
-        }
-        let (table, errors) = DeTable::parse_recoverable(&self.source.text);
-        if errors.is_empty() {
-            return Ok(table_node(table.get_ref(), 0, self.source.text.len()));
-        }
-        let problems = errors.iter().take(10).map(|error| {
-            let span = error.span().map_or((0, 0), |span| (span.start, span.end));
-            let line = error.message().lines().collect::<Vec<_>>().join(", ");
-            self.problem(span, None, "", line).hint("this is not valid TOML")
-        });
-        Err(problems.collect())
+        document::parse_toml(&self.source.text).map_err(|errors| {
+            let problem = |error: SyntaxError| {
+                let line = error.message.lines().collect::<Vec<_>>().join(", ");
+                self.problem((error.at, error.end), None, "", line).hint(error.hint)
+            };
+            errors.into_iter().map(problem).collect()
+        })
     }
 
     /// Returns the file offset of byte `offset` in a string's text. Exact if the string has no escapes; otherwise the
@@ -248,44 +142,4 @@ pub(super) struct TemplateFault {
     pub key: String,
     pub message: String,
     pub hint: Option<String>,
-}
-
-fn table_node(table: &DeTable<'_>, at: usize, end: usize) -> Node {
-    let field = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| -> Field {
-        let key: &toml::Spanned<std::borrow::Cow<'_, str>> = key;
-        Field { key: key.get_ref().to_string(), at: key.span().start, end: key.span().end, value: node(value) }
-    };
-    let mut fields: Vec<Field> = table.iter().map(field).collect();
-    fields.sort_by_key(|field| field.at);
-    Node { kind: Kind::Table(fields), at, end }
-}
-
-fn node(value: &toml::Spanned<DeValue<'_>>) -> Node {
-    let (at, end) = (value.span().start, value.span().end);
-    let kind = match value.get_ref() {
-        DeValue::String(text) => Kind::Text(text.to_string()),
-        DeValue::Boolean(value) => Kind::Bool(*value),
-        DeValue::Integer(number) => integer(number.as_str(), number.radix()),
-        DeValue::Float(number) => Kind::Float(float(number.as_str())),
-        DeValue::Datetime(date) => Kind::Date(date.to_string()),
-        DeValue::Array(items) => Kind::Array(items.iter().map(node).collect()),
-        DeValue::Table(table) => return table_node(table, at, end),
-    };
-    Node { kind, at, end }
-}
-
-/// Converts an integer of any size to decimal. In another radix, one beyond 128 bits is not representable.
-fn integer(digits: &str, radix: u32) -> Kind {
-    let digits = digits.replace('_', "");
-    if radix == 10 {
-        return Kind::Integer(digits.trim_start_matches('+').to_owned());
-    }
-    u128::from_str_radix(&digits, radix).map_or(Kind::Float(None), |number| Kind::Integer(number.to_string()))
-}
-
-/// Returns a float in JSON notation.
-fn float(digits: &str) -> Option<String> {
-    let digits = digits.replace('_', "");
-    let digits = digits.trim_start_matches('+');
-    digits.parse::<f64>().is_ok_and(f64::is_finite).then(|| digits.to_owned())
 }

@@ -10,6 +10,7 @@ use crate::{
         ask::{Answer, Question},
         body::Body,
         call::{Failure, FailureKind, Operation, Outcome},
+        directory::Directory,
         event::{EventKind, NoticeLevel},
         frame::{Anomaly, AnomalyKind},
         server::{ServerSpec, SessionInfo},
@@ -102,7 +103,7 @@ impl Dispatch {
     /// Returns whether the tool can only be called as a task (MCP 2025-11-25, `execution.taskSupport`).
     fn wants_task(&self, operation: &Operation) -> bool {
         let Operation::Tool { tool, .. } = operation else { return false };
-        self.shared.bus.read_state(|read_model| read_model.tool(tool).is_some_and(|tool| tool.task_only))
+        self.shared.registry.read().tool(tool).is_some_and(|tool| tool.task_only)
     }
 
     /// Asks the user to open the pages that the server requires before the call (MCP 2025-11-25, error -32042). Returns whether
@@ -154,11 +155,9 @@ impl Dispatch {
     /// Refuses arguments that violate the tool's schema: the server would report an error anyway, and a less precise one.
     pub(super) async fn check_arguments(&self, operation: &Operation) -> Result<(), Failure> {
         let Operation::Tool { tool, arguments } = operation else { return Ok(()) };
-        let (known, listed) = self.shared.bus.read_state(|read_model| {
-            let listed = read_model.server(&tool.server).is_some_and(|s| s.catalog.revision > 0);
-            (read_model.tool(tool).cloned(), listed)
-        });
-        let Some(known) = known else {
+        let registry = self.shared.registry.read();
+        let Some(known) = registry.tool(tool) else {
+            let listed = registry.entry(&tool.server).is_some_and(|server| server.catalog.revision > 0);
             // A server whose lists could not be read may still have the tool.
             let message = format!("{} offers no tool {:?}", tool.server, tool.name);
             return if listed {
@@ -175,7 +174,7 @@ impl Dispatch {
         if !value.is_object() {
             return Err(Failure::new(FailureKind::InvalidArguments, "the arguments are not a JSON object"));
         }
-        let violations = match self.shared.checkers.check(tool, &known, value).await {
+        let violations = match self.shared.checkers.check(tool, known, value).await {
             Ok(violations) => violations,
             Err(Unchecked { first }) => {
                 if first {

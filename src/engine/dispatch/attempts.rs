@@ -299,10 +299,7 @@ impl Dispatch {
             return hedge.after;
         }
         let tool = route.tool()?;
-        self.shared.bus.read_state(|read_model| {
-            let stats = read_model.server(&server.spec.id)?.tools.get(tool)?;
-            stats.percentile(95.0).filter(|_| stats.answered >= hedge.samples)
-        })
+        server.guard.percentile(tool, 95.0, hedge.samples)
     }
 
     /// Returns the failure of a call that an open breaker refuses.
@@ -418,9 +415,13 @@ impl Dispatch {
         };
         let end = AttemptEnd::of(&outcome);
         let how = end.to_string();
+        let responded = matches!(end, AttemptEnd::Ok | AttemptEnd::ToolError);
         context.publish_event(CallEvent::Ended { attempt: number, end, verdict, took });
         if verdict == Verdict::Success {
             server.guard.observe(took);
+        }
+        if let Some(tool) = route.tool().filter(|_| responded) {
+            server.guard.observe_tool(tool, took);
         }
         breaker.record(verdict, took, &how);
         match outcome {

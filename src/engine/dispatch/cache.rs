@@ -23,6 +23,7 @@ use crate::{
     domain::{
         body::Body,
         call::{Operation, Outcome},
+        directory::Directory,
         event::EventKind,
         id::CallId,
         policy::{
@@ -272,7 +273,7 @@ impl Dispatch {
         if ttl.is_zero() || result.len() as u64 > leader.policy.entry_bytes || (private && store.shared()) {
             return;
         }
-        let exposed = self.shared.bus.read_state(|read_model| read_model.call_name(&self.spec.operation));
+        let exposed = self.shared.registry.read().call_name(&self.spec.operation);
         let response = CachedResponse {
             result: result.clone(),
             at_unix_ms,
@@ -328,7 +329,7 @@ impl Dispatch {
     /// Returns the last reported change of the resource that a call reads, on any server of the target.
     fn last_change(&self, route: &RoutedCall) -> Option<Change> {
         let Operation::Resource { server, uri } = &route.operation else { return None };
-        let servers = self.shared.target_servers(server);
+        let servers = self.shared.registry.read().target_servers(server);
         let invalidations = self.shared.cache.invalidations();
         servers.iter().filter_map(|server| invalidations.last(&server.spec.id, uri)).max()
     }
@@ -341,15 +342,14 @@ impl Dispatch {
     /// Returns the cache key of a call: target, identity, operation and arguments. The tool's schema is part of the key, so that a
     /// changed tool does not use old responses.
     fn cache_key(&self, route: &RoutedCall) -> String {
+        let registry = self.shared.registry.read();
         let server = route.operation.server();
         let schema = match &route.operation {
-            Operation::Tool { tool, .. } => {
-                self.shared.bus.read_state(|read_model| read_model.tool(tool).map(|tool| tool.input_schema.clone()))
-            }
+            Operation::Tool { tool, .. } => registry.tool(tool).map(|tool| tool.input_schema.clone()),
             _ => None,
         };
         // All members of a group, whichever of them can take the call now.
-        let scope: String = self.shared.target_servers(server).iter().map(|server| scope_of(&server.spec)).collect();
+        let scope: String = registry.target_servers(server).iter().map(|server| scope_of(&server.spec)).collect();
         key_of(&route.operation, &scope, &schema.unwrap_or_default())
     }
 }

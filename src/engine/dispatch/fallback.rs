@@ -1,9 +1,9 @@
 //! Fallbacks: what answers a call whose own servers failed (a stale cached response, a fixed value, another server or tool).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     Dispatch,
@@ -16,6 +16,7 @@ use super::{
 use crate::domain::{
     body::Body,
     call::{Failure, FailureKind, Operation, Outcome},
+    directory::Directory,
     id::ToolId,
     policy::{
         Fallback,
@@ -23,9 +24,6 @@ use crate::domain::{
         mapping, verdict,
     },
 };
-
-/// Polling interval for a tool whose server is still connecting.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Dispatch {
     /// Tries the configured fallbacks of a failed call in order. If all fail, the failure lists each of them.
@@ -108,14 +106,18 @@ impl Dispatch {
 
     /// Returns the tool with this exposed name. Waits while servers that may list it are still connecting.
     async fn find_tool(&self, exposed: &str, context: &CallContext) -> Option<ToolId> {
+        let mut changes = self.shared.registry.changes();
         loop {
-            let (found, pending) = self.shared.bus.read_state(|read_model| {
-                (read_model.names.tool(exposed).cloned(), read_model.servers.iter().any(|server| server.phase.pending()))
-            });
-            if found.is_some() || !pending || Instant::now() >= context.deadline() {
+            let registry = self.shared.registry.read();
+            let found = registry.names().tool(exposed).cloned();
+            if found.is_some() || !registry.entries().any(|server| server.phase.pending()) {
                 return found;
             }
-            sleep(POLL_INTERVAL).await;
+            tokio::select! {
+                Ok(()) = changes.changed() => {}
+                () = sleep_until(context.deadline()) => return None,
+                else => return None,
+            }
         }
     }
 

@@ -8,16 +8,16 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind, Operation},
-        catalog::Hints,
+        directory::Directory,
         id::{ServerId, ToolId},
         policy::{
-            EffectivePolicy, Policy,
-            route::{self, Candidate, Decision, Strategy},
-            verdict,
+            EffectivePolicy,
+            call_rules::{CallRules, Declared},
+            route::{self, Candidate, Decision},
         },
         server::Timeouts,
     },
-    engine::{shared::Shared, supervisor::ServerHandle},
+    engine::{registry::Known, shared::Shared, supervisor::ServerHandle},
 };
 
 /// A routed call: the servers to try, best first, and the effective policy.
@@ -50,8 +50,9 @@ pub enum Routes {
 impl RoutedCall {
     /// Routes an operation.
     pub fn resolve(shared: &Shared, operation: &Operation, routes: Routes) -> Result<RoutedCall, Failure> {
-        let rules = shared.rules();
-        let exposed = shared.bus.read_state(|read_model| read_model.call_name(operation));
+        let registry = shared.registry.read();
+        let rules = registry.rules();
+        let exposed = registry.call_name(operation);
         let (target, rule) = match operation {
             Operation::Tool { tool, .. } if routes == Routes::Apply => route::decide(&rules.routing, &exposed, tool),
             other => (other.server().clone(), None),
@@ -59,7 +60,7 @@ impl RoutedCall {
         // Rules match the tool as displayed, whatever route it takes.
         let original_server = operation.server().clone();
         let operation = with_server(operation, &target);
-        let servers_of_target = shared.target_servers(&target);
+        let servers_of_target = registry.target_servers(&target);
         let group = rules.routing.groups.iter().find(|group| group.id == target);
         if servers_of_target.is_empty() {
             let message = match group {
@@ -76,21 +77,13 @@ impl RoutedCall {
             Some(group) => {
                 let candidates: Vec<Candidate> = servers_of_target
                     .iter()
-                    .map(|server| {
-                        let weight = group.members.iter().find(|m| m.server == server.spec.id).map_or(1, |m| m.weight);
-                        candidate(shared, server, weight, &operation)
-                    })
+                    .map(|server| candidate(&registry, server, group.weight(&server.spec.id), &operation))
                     .collect();
-                let argument = match &group.strategy {
-                    Strategy::Sticky { argument } => operation.argument(argument),
-                    _ => None,
-                };
-                let choice = shared.next_choice(&group.id);
-                let mut order = route::rank(&group.strategy, &candidates, choice, &mut || shared.random(), argument.as_deref());
-                let mut decision = Decision::for_group(group, rule, &candidates, &order, argument.as_deref());
+                let turn = shared.next_choice(&group.id);
+                let (mut order, mut decision) = group.choose(rule, &operation, &candidates, (turn, &mut || shared.random()));
                 if order.is_empty() {
                     // Wait for a member that may still connect; otherwise the first one reports why it cannot.
-                    let index = servers_of_target.iter().position(|server| pending(shared, server)).unwrap_or(0);
+                    let index = servers_of_target.iter().position(|server| pending(&registry, server)).unwrap_or(0);
                     order = vec![index];
                     decision.order = vec![servers_of_target[index].spec.id.clone()];
                     decision.why = format!("{}; waiting for {}", decision.why, servers_of_target[index].spec.id);
@@ -103,17 +96,10 @@ impl RoutedCall {
             return Err(Failure::new(FailureKind::NotReady, format!("no member of the group {target} can take the call")));
         };
         let policy = first.guard.policy();
-        let treatment = match &operation {
-            Operation::Tool { .. } => rules.treatment(&exposed, &original_server, &policy),
-            _ => EffectivePolicy { policy: Policy::clone(&policy), ..EffectivePolicy::default() },
-        };
-        // The call may go to any of them, so all must allow it.
-        let (safe, reads_only) = servers
-            .iter()
-            .map(|server| safety(shared, &operation, server, &treatment))
-            .fold((true, true), |(safe, reads_only), (server_safe, server_reads_only)| {
-                (safe && server_safe, reads_only && server_reads_only)
-            });
+        // The call may go to any of them.
+        let declared: Vec<Declared> = servers.iter().map(|server| declared(&registry, &operation, server)).collect();
+        let call = (&operation, exposed.as_str(), &original_server);
+        let CallRules { treatment, safe, reads_only, .. } = CallRules::new(rules, call, &policy, &declared);
         Ok(RoutedCall { operation, exposed, safe, reads_only, servers, treatment, decision: decision.map(Arc::new) })
     }
 
@@ -131,40 +117,32 @@ impl RoutedCall {
     }
 }
 
-/// Returns whether a call may be repeated, and whether it only reads.
-fn safety(shared: &Shared, operation: &Operation, server: &ServerHandle, treatment: &EffectivePolicy) -> (bool, bool) {
-    match operation {
+/// Returns what a server declares of a tool.
+fn declared(registry: &Known, operation: &Operation, server: &ServerHandle) -> Declared {
+    let hints = match operation {
         Operation::Tool { tool, .. } => {
             let id = ToolId::new(server.spec.id.clone(), tool.name.clone());
-            let hints = shared.bus.read_state(|read_model| read_model.tool(&id).map(|tool| tool.hints)).unwrap_or_default();
-            let keyed = treatment.idempotency_key.is_some();
-            let trusted = server.spec.trusted;
-            (verdict::is_safe_to_retry(hints, trusted, treatment.safe, keyed), reads_only(hints, trusted))
+            registry.tool(&id).map(|tool| tool.hints)
         }
-        // Read-only by the specification.
-        Operation::Resource { .. } | Operation::Prompt { .. } | Operation::Complete { .. } => (true, true),
-        Operation::Raw { .. } => (false, false),
-    }
+        _ => None,
+    };
+    Declared { hints: hints.unwrap_or_default(), trusted: server.spec.trusted }
 }
 
-fn reads_only(hints: Hints, trusted: bool) -> bool {
-    trusted && hints.read_only == Some(true)
+fn pending(registry: &Known, server: &ServerHandle) -> bool {
+    registry.entry(&server.spec.id).is_some_and(|server| server.phase.pending())
 }
 
-fn pending(shared: &Shared, server: &ServerHandle) -> bool {
-    shared.bus.read_state(|read_model| read_model.server(&server.spec.id).is_some_and(|view| view.phase.pending()))
-}
-
-fn candidate(shared: &Shared, server: &ServerHandle, weight: u32, operation: &Operation) -> Candidate {
+fn candidate(registry: &Known, server: &ServerHandle, weight: u32, operation: &Operation) -> Candidate {
     let id = &server.spec.id;
     let tool = match operation {
         Operation::Tool { tool, .. } => Some(&tool.name),
         _ => None,
     };
-    let unfit = shared.bus.read_state(|read_model| match read_model.server(id) {
-        Some(view) => view.unfit(tool.map(|tool| &**tool)),
+    let unfit = match registry.entry(id) {
+        Some(entry) => entry.unfit(tool.map(|tool| &**tool)),
         None => Some("is not configured".to_owned()),
-    });
+    };
     let unfit = unfit.or_else(|| server.guard.refuses(tool).map(|_| "its breaker is open".to_owned()));
     Candidate { server: id.clone(), weight, unfit, in_flight: server.guard.limiter.in_flight(), latency: server.guard.latency() }
 }

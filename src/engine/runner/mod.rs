@@ -16,7 +16,14 @@ mod step;
 mod step_state;
 mod target;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -79,6 +86,11 @@ impl Runs {
         Some(signals)
     }
 
+    /// Returns whether the start of an active run was published.
+    fn is_announced(&self, run: RunId) -> bool {
+        self.active.lock().get(&run).is_some_and(|signals| signals.announced.load(Ordering::Relaxed))
+    }
+
     fn deactivate(&self, run: RunId) {
         self.active.lock().remove(&run);
     }
@@ -128,6 +140,8 @@ struct RunSignals {
     /// The cancelled steps, by path, with the reason.
     steps: Mutex<HashMap<String, String>>,
     changed: watch::Sender<u64>,
+    /// Whether the start of the run was published.
+    announced: AtomicBool,
     interrupted: Mutex<bool>,
 }
 

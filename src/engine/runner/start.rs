@@ -1,7 +1,10 @@
 //! Starts and resumes runs: checks the plan and input, takes the run lock, loads the replay, resolves in-doubt steps, runs the
 //! flow and publishes the report.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -59,7 +62,7 @@ pub async fn start(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, signals:
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let problems = engine.bus.read_state(|read_model| check_against(&plan, &CatalogView(read_model)));
+        let problems = check_against(&plan, &CatalogView(&*engine.registry.read()));
         if !problems.is_empty() {
             return Err(Refusal::of(&problems));
         }
@@ -67,7 +70,7 @@ pub async fn start(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, signals:
             Some(from) => replay_of(&engine, &plan, from.run, &from.step).await?,
             None => (Replay::default(), vec![]),
         };
-        let started_ms = engine.bus.read_state(|read_model| read_model.epoch.unix_ms(engine.bus_now()));
+        let started_ms = engine.bus.epoch().unix_ms(engine.bus_now());
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
         let (answers, ask) = (spec.answers.clone(), spec.ask);
         let _lock = take_lock(&engine, run).await?;
@@ -152,7 +155,7 @@ pub async fn resume(engine: Arc<Engine>, run: RunId, how: Resumption, signals: A
             }
             resolved = resolve_in_doubt(&mut shared, &plan, &record) => resolved?,
         }
-        let unix_ms = shared.bus().read_state(|read_model| read_model.epoch.unix_ms(shared.engine.bus_now()));
+        let unix_ms = shared.bus().epoch().unix_ms(shared.engine.bus_now());
         let written = shared.write(RunEntry::Resumed { unix_ms }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         Ok((shared, plan, input))
@@ -249,7 +252,7 @@ fn refused(refusal: &Refusal, now: Stamp) -> RunReport {
 /// Publishes the report of a run that cannot start or resume.
 fn refuse(engine: &Engine, run: RunId, workflow: &str, refusal: Refusal) {
     let now = engine.bus_now();
-    if engine.bus.read_state(|read_model| read_model.runs.get(run).is_none_or(|view| view.report.is_some())) {
+    if !engine.runs.is_announced(run) {
         let plan = PlanSummary { name: workflow.into(), ..PlanSummary::default() };
         let origin = crate::domain::call::Origin::Workflow;
         engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input: Body::from("{}"), origin });
@@ -265,6 +268,7 @@ fn announce(run: &Run, plan: &Plan) {
         input: run.spec.input.clone(),
         origin: run.spec.origin,
     };
+    run.signals.announced.store(true, Ordering::Relaxed);
     run.bus().publish(kind);
 }
 

@@ -4,7 +4,7 @@ use crate::{
     domain::event::NoticeLevel,
     tui::{
         action::Action,
-        layout::{Cycle, Focus},
+        layout::Focus,
         msg::Cmd,
         overlay::{help::Help, notices::Notices, palette::Palette},
         tree::{FilterEnd, Folding},
@@ -50,8 +50,8 @@ impl Model {
             Action::Notices => self.modals.push(Modal::Notices(Notices::default())),
             Action::Inbox => self.inbox(),
             Action::Back => self.back(),
-            Action::NextPane => self.go_to_pane(Cycle::Next),
-            Action::PreviousPane => self.go_to_pane(Cycle::Previous),
+            Action::NextPane => self.go_to_pane(Direction::Forward),
+            Action::PreviousPane => self.go_to_pane(Direction::Backward),
             Action::Filter => {
                 self.focus = Focus::Servers;
                 self.end_detail();
@@ -86,7 +86,7 @@ impl Model {
             Action::FoldLevel | Action::UnfoldLevel => {}
             Action::FoldAll => self.tree.fold_all(&self.mirror.read_model),
             Action::UnfoldAll => self.tree.unfold_all(&self.mirror.read_model),
-            Action::Send => return self.fire(),
+            Action::Send => return self.send_call(),
             Action::ToggleJson => self.call.toggle_json(),
             Action::Editor => {
                 self.in_editor = None;
@@ -111,7 +111,7 @@ impl Model {
             Action::Undo => self.call.undo(),
             Action::Cancel => return self.cancel(),
             Action::NextTab | Action::PreviousTab => self.go_to_tab(Direction::backward_if(action == Action::PreviousTab)),
-            Action::SendAgain => return self.refire(),
+            Action::SendAgain => return self.send_again(),
             Action::EditAgain => self.edit_again(),
             Action::Follow => self.traffic.follow(),
             Action::Breakers
@@ -184,7 +184,7 @@ impl Model {
             Action::NextPane | Action::PreviousPane => {
                 let found = self.tree.selected().is_some();
                 self.tree.end_filter(if found { FilterEnd::Accept } else { FilterEnd::Cancel }, read_model);
-                self.go_to_pane(Cycle::Next);
+                self.go_to_pane(Direction::Forward);
             }
             Action::Up => self.tree.go(Move::Back(1)),
             Action::Down => self.tree.go(Move::On(1)),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::{
     domain::{
         call::{CallSpec, Origin},
+        directory::Directory,
         event::NoticeLevel,
         id::CallId,
     },

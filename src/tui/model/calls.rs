@@ -14,7 +14,7 @@ use super::{Modal, Model, Pending};
 
 impl Model {
     /// Sends the call of the call pane, after a confirmation if its tool may modify data.
-    pub(super) fn fire(&mut self) -> Vec<Cmd> {
+    pub(super) fn send_call(&mut self) -> Vec<Cmd> {
         // Rejected arguments are shown in the pane, next to the fields.
         let Ok(operation) = self.call.operation() else { return vec![] };
         let target = self.call.target().cloned();
@@ -23,7 +23,7 @@ impl Model {
 
     pub(super) fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
         let Some(confirm) = self.destroy_question(&spec.operation, "") else { return self.submit(spec, target) };
-        self.modals.push(Modal::Confirm(confirm, Pending::Fire(Box::new(spec), target)));
+        self.modals.push(Modal::Confirm(confirm, Pending::Call(Box::new(spec), target)));
         vec![]
     }
 
@@ -80,7 +80,7 @@ impl Model {
         }
     }
 
-    pub(super) fn refire(&mut self) -> Vec<Cmd> {
+    pub(super) fn send_again(&mut self) -> Vec<Cmd> {
         let Some(call) = self.meant_call().and_then(|id| self.mirror.read_model.call(id)) else {
             self.toast(NoticeLevel::Info, "No call to send again.");
             return vec![];

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         call::Operation,
         catalog::{ConfirmPolicy, Definition, Hints},
+        directory::Directory,
         event::NoticeLevel,
         id::{ServerId, ToolId},
         read_model::ConsoleState,

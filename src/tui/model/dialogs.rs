@@ -231,7 +231,7 @@ impl Model {
         }
         match (answer, pending) {
             (Action::Yes, Pending::Quit) => vec![Cmd::Quit],
-            (_, Pending::Fire(spec, target)) if agreed => self.submit(*spec, target),
+            (_, Pending::Call(spec, target)) if agreed => self.submit(*spec, target),
             (_, Pending::Burst(spec, total, at_once)) if agreed => self.start_burst(*spec, total, at_once),
             (_, Pending::Run(spec)) if agreed => self.begin_run(spec),
             (Action::Yes | Action::Always, Pending::Overwrite(path, content)) => vec![Cmd::Save { path, content, overwrite: true }],

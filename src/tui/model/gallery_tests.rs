@@ -80,7 +80,7 @@ const SCENES: &[Scene] = &[
     Scene { name: "breakers", made: |w, h, t| policies(w, h, t, "4 b"), words: &["CLOSED"] },
     Scene { name: "routes", made: |w, h, t| policies(w, h, t, "4 v"), words: &["email"] },
     Scene { name: "flows_list", made: |w, h, t| flows(w, h, t, true, "down"), words: &["onboard_new_user"] },
-    Scene { name: "flows_undone", made: |w, h, t| flows(w, h, t, true, "tab down down"), words: &["✕", "↶ undone"] },
+    Scene { name: "flows_undone", made: |w, h, t| flows(w, h, t, true, "tab down down"), words: &["✕", "↶ compensated"] },
     Scene { name: "flows_running", made: |w, h, t| flows(w, h, t, true, "down down tab down down"), words: &["▸"] },
     Scene { name: "flows_step", made: |w, h, t| flows(w, h, t, true, "tab down down tab enter"), words: &["✕"] },
     Scene { name: "flows_input", made: |w, h, t| flows(w, h, t, false, "down enter"), words: &["› userId", "string"] },

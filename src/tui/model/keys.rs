@@ -143,7 +143,7 @@ impl Model {
         match self.focus {
             Focus::Call => match self.call.key(key) {
                 KeyOutcome::Stay => vec![],
-                KeyOutcome::Fire => self.fire(),
+                KeyOutcome::Send => self.send_call(),
                 KeyOutcome::Leave => self.act(Action::Back),
                 KeyOutcome::Next => self.act(Action::NextPane),
                 KeyOutcome::Previous => self.act(Action::PreviousPane),

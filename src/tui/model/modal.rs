@@ -82,7 +82,7 @@ pub enum Pending {
     /// Leaving.
     Quit,
     /// A call of a tool that may modify data.
-    Fire(Box<CallSpec>, Option<Node>),
+    Call(Box<CallSpec>, Option<Node>),
     /// A burst of it: how many calls, and how many in parallel.
     Burst(Box<CallSpec>, u64, usize),
     /// A run of a workflow that calls such tools.

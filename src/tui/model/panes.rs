@@ -1,7 +1,7 @@
 //! Navigation between panes: next, into the selection, and back.
 
 use crate::tui::{
-    layout::{Cycle, Focus},
+    layout::Focus,
     msg::Cmd,
     pane::detail::Detail,
     tabs::View,
@@ -13,10 +13,10 @@ use super::Model;
 
 impl Model {
     /// Moves the focus to the next or previous pane.
-    pub(super) fn go_to_pane(&mut self, cycle: Cycle) {
+    pub(super) fn go_to_pane(&mut self, direction: Direction) {
         let order = self.middle().order();
         let at = order.iter().position(|f| *f == self.focus).unwrap_or(0);
-        self.focus = order[cycle.index(at, order.len())];
+        self.focus = order[direction.cycle(at, order.len())];
     }
 
     /// Shows the next or previous tab of the result.

@@ -1,12 +1,11 @@
 //! The setup of a console, and its initial state.
 
 use crate::{
-    domain::{argument_history::Recall, catalog::ConfirmPolicy, read_model::ConsoleState, time::Stamp},
+    domain::{argument_history::Recall, catalog::ConfirmPolicy, read_model::ConsoleState, time::Stamp, workflow::library::WorkflowLibrary},
     tui::{
         Startup,
         activity::Activity,
         copying::Invocation,
-        flows::WorkflowLibrary,
         keymap::Keymap,
         layout::{Focus, Layout, Room},
         overlay::{approval::Approval, welcome::Welcome},

@@ -9,7 +9,6 @@ use crate::{
         background::Material,
         copying::{CopyKind, prepared},
         keymap::Context,
-        layout::Cycle,
         msg::Cmd,
         pane::{
             DrawContext,
@@ -135,8 +134,8 @@ impl Model {
                 (_, View::Health) if action == Action::Fold => self.views.health.fold(None),
                 _ => {}
             },
-            Action::NextPane => self.view_go_to_part(Cycle::Next),
-            Action::PreviousPane => self.view_go_to_part(Cycle::Previous),
+            Action::NextPane => self.view_go_to_part(Direction::Forward),
+            Action::PreviousPane => self.view_go_to_part(Direction::Backward),
             Action::Open => return Some(self.view_open()),
             Action::Back => self.view_back(),
             Action::Filter => return self.view_filter(),
@@ -190,10 +189,10 @@ impl Model {
         }
     }
 
-    fn view_go_to_part(&mut self, cycle: Cycle) {
+    fn view_go_to_part(&mut self, direction: Direction) {
         let order = self.views.order();
         let at = order.iter().position(|p| *p == self.views.part).unwrap_or(0);
-        self.views.part = order.get(cycle.index(at, order.len())).copied().unwrap_or_default();
+        self.views.part = order.get(direction.cycle(at, order.len())).copied().unwrap_or_default();
     }
 
     fn view_open(&mut self) -> Vec<Cmd> {

@@ -7,6 +7,7 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use crate::{
     domain::{
         body::Body,
+        directory::Directory,
         event::NoticeLevel,
         id::CallId,
         journal::past_call,
@@ -16,6 +17,7 @@ use crate::{
             catalog_lookup::CatalogView,
             check::check_against,
             history::{PastCall, from_history},
+            library::WorkflowLibrary,
             plan::Plan,
         },
     },
@@ -25,7 +27,7 @@ use crate::{
         action::Action,
         background::Material,
         copying::{CopyKind, prepared},
-        flows::{self, WorkflowLibrary, free_name, name_trouble},
+        flows::{self, free_name, name_trouble},
         keymap::Context,
         msg::Cmd,
         overlay::{dry_run::DryRun, text_prompt::TextPrompt},
@@ -260,9 +262,9 @@ impl Model {
             self.toast(NoticeLevel::Warn, "The workflow file has errors, so there is nothing to preview.");
             return;
         };
-        let steps = flows::preview(&plan, &self.views.flows.input.draft());
+        let view = flows::preview(&plan, &self.views.flows.input.draft(), &self.mirror.read_model);
         let unfit = check_against(&plan, &CatalogView(&self.mirror.read_model));
-        self.modals.push(Modal::Dry(DryRun::new(&plan.name, steps, unfit)));
+        self.modals.push(Modal::Dry(DryRun::new(&plan.name, view, unfit)));
     }
 
     fn cancel_run(&mut self) -> Vec<Cmd> {
@@ -388,7 +390,7 @@ impl Model {
         match self.views.part {
             Part::Input => match self.views.flows.input.key(key) {
                 KeyOutcome::Stay => vec![],
-                KeyOutcome::Fire => self.run_workflow(),
+                KeyOutcome::Send => self.run_workflow(),
                 KeyOutcome::Leave => {
                     self.flow_back();
                     vec![]

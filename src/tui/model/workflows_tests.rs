@@ -85,7 +85,7 @@ fn a_run_is_started_from_its_form_and_followed() {
     let seq = harness.model.read_model().seq;
     harness.send(Msg::Events(runs::compensated(seq, 2, 12_000)));
     let frame = harness.frame();
-    assert!(frame.contains("failed and compensated") && frame.contains("↶ undone") && frame.contains("✕ 890 ms"), "{frame}");
+    assert!(frame.contains("failed and compensated") && frame.contains("↶ compensated") && frame.contains("✕ 890 ms"), "{frame}");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_run_has_a_lane_on_the_timeline() {
     // The cursor on it shows its calls, on any server, and Enter opens one of them.
     harness.keys("j j j j j j");
     let frame = harness.frame();
-    assert!(frame.contains("calls of onboard_new_user, run ") && frame.contains("create_user, undo"), "{frame}");
+    assert!(frame.contains("calls of onboard_new_user, run ") && frame.contains("create_user, compensation"), "{frame}");
     harness.keys("enter");
     let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.read_model().call(id)).cloned();
     assert!(call.is_some_and(|call| call.spec.run.as_ref().is_some_and(|step| step.run == runs::run(2))));
@@ -257,7 +257,7 @@ fn a_projects_workflow_has_a_name_of_its_own_and_its_runs_too() {
         |name: &str, text: &str| crate::domain::run::WorkflowText { name: name.into(), file: format!("p/{name}.toml"), text: text.into() };
     library.project = vec![text("onboard_new_user", theirs), text("theirs", &theirs.replace("onboard_new_user", "theirs"))];
     library.files.push(text("outer", inner));
-    let flows = crate::tui::flows::flows(&library.clone().planned());
+    let flows = library.clone().planned().entries();
     let flow = |name: &str| flows.iter().find(|flow| &*flow.name == name).unwrap();
     assert_ne!(flow("onboard_new_user").plan.as_ref().unwrap().steps.len(), 1, "the user's name wins");
     assert_eq!(flow("project/onboard_new_user").plan.as_ref().unwrap().steps.len(), 1);

@@ -3,22 +3,24 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::workflow::problem::Problem,
+    domain::workflow::{
+        dry_run_view::{Block, DryRunView, Field, Heading, Label, NO_CALL, UNKNOWN_VALUES},
+        problem::Problem,
+    },
     tui::{
-        flows::Preview,
         pane::{text_view::TextView, workflows::chart::problem_rows},
         theme::Theme,
         widget::{paint::dialog, window::Window},
     },
 };
 
-/// Cells of the label column. The longest label is `for each of`.
-const LABEL: u16 = 15;
+/// Cells of the label column. The longest label is `fallback value`.
+const LABEL: u16 = 18;
 
 /// The dialog.
 pub struct DryRun {
     name: String,
-    steps: Vec<Preview>,
+    view: DryRunView,
     mismatches: Vec<Problem>,
     /// Scroll.
     pub window: Window,
@@ -26,8 +28,8 @@ pub struct DryRun {
 
 impl DryRun {
     /// Creates the dialog for a dry run. `mismatches` lists what does not fit the current catalogues of the servers.
-    pub fn new(name: &str, steps: Vec<Preview>, mismatches: Vec<Problem>) -> DryRun {
-        DryRun { name: name.to_owned(), steps, mismatches, window: Window::default() }
+    pub fn new(name: &str, view: DryRunView, mismatches: Vec<Problem>) -> DryRun {
+        DryRun { name: name.to_owned(), view, mismatches, window: Window::default() }
     }
 
     /// Returns how many rows the text takes at a width.
@@ -40,29 +42,14 @@ impl DryRun {
         for problem in &self.mismatches {
             problem_rows(problem, theme, &mut out);
         }
-        for (index, step) in self.steps.iter().enumerate() {
-            out.gap();
-            let indent = "  ".repeat(step.depth.min(8));
-            out.row(vec![
-                (format!("{:>2} {indent}", index + 1), theme.muted),
-                (step.step.clone(), theme.accent),
-                (format!("  {}", step.what), theme.text),
-            ]);
-            // The arguments come before the fallbacks and the compensation.
-            let fields = |lines: &[(&str, String)], out: &mut TextView<'t>| {
-                for (label, text) in lines {
-                    out.field_at(LABEL, &format!("   {label}"), text, theme.muted);
-                }
-            };
-            fields(&step.more, &mut out);
-            if let Some(arguments) = &step.arguments {
-                out.field_at(LABEL, if step.known { "   with" } else { "   with (…)" }, arguments, theme.text);
-            }
-            fields(&step.later, &mut out);
+        let mut number = 0;
+        for block in &self.view.blocks {
+            number += usize::from(block.heading.path().is_some());
+            block_rows(block, number, theme, &mut out);
         }
-        if self.steps.iter().any(|step| step.open) {
+        if self.view.unknown {
             out.gap();
-            out.text("Values in {{ }} are filled in when the run reaches that step.", theme.muted);
+            out.text(UNKNOWN_VALUES, theme.muted);
         }
         out
     }
@@ -73,8 +60,34 @@ impl DryRun {
         let rows = u16::try_from(self.len(theme, width.saturating_sub(4))).unwrap_or(u16::MAX);
         let height = rows.saturating_add(2).min(area.height.saturating_sub(2));
         let title = format!("Dry run: {}", self.name);
-        let inner = dialog(buf, area, (width, height), &[(&title, theme.focus)], &[("no calls made", theme.muted)], theme);
+        let inner = dialog(buf, area, (width, height), &[(&title, theme.focus)], &[(NO_CALL, theme.muted)], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         self.text_view(theme, room.width).draw(buf, room, self.window);
     }
+}
+
+/// Adds a block: its numbered heading, its notes and its fields.
+fn block_rows(block: &Block, number: usize, theme: &Theme, out: &mut TextView) {
+    out.gap();
+    let indent = "  ".repeat(block.level.min(8));
+    let Some(path) = block.heading.path() else {
+        out.row(vec![(format!("   {indent}{}", block.heading.text()), theme.muted)]);
+        return;
+    };
+    out.row(vec![
+        (format!("{number:>2} {indent}"), theme.muted),
+        (path.to_owned(), theme.accent),
+        (format!("  {}", block.heading.text()), theme.text),
+    ]);
+    let mut field = |label: Label, text: &str| {
+        let style = if label == Label::Arguments { theme.text } else { theme.muted };
+        out.field_at(LABEL, &format!("   {}", label.word()), text, style);
+    };
+    if let Heading::Step { needs, notes, .. } = &block.heading {
+        if !needs.is_empty() {
+            field(Label::Needs, &needs.join(", "));
+        }
+        notes.iter().for_each(|Field { label, text }| field(*label, text));
+    }
+    block.fields.iter().for_each(|Field { label, text }| field(*label, text));
 }

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         ask::{Answer, Ask, Question},
         body::Body,
+        directory::Directory,
         id::AskId,
         read_model::ConsoleState,
         time::{Stamp, short},

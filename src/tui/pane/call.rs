@@ -17,8 +17,9 @@ use crate::{
         body::Body,
         call::Operation,
         catalog::{ConfirmPolicy, Hints},
-        form::{Json, json::pretty},
+        directory::Directory,
         id::{CallId, ServerId, ToolId},
+        json::{Json, pretty},
         read_model::ConsoleState,
     },
     tui::{
@@ -79,7 +80,7 @@ pub enum KeyOutcome {
     /// The pane handled the key.
     Stay,
     /// Send the arguments.
-    Fire,
+    Send,
     /// Leave the pane.
     Leave,
     /// Go to the next pane.
@@ -200,12 +201,12 @@ impl CallPane {
         self.complaints.clear();
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => match editor.handle(key) {
-                EditorEvent::Submit => KeyOutcome::Fire,
+                EditorEvent::Submit => KeyOutcome::Send,
                 EditorEvent::Leave => KeyOutcome::Leave,
                 EditorEvent::None | EditorEvent::Changed | EditorEvent::Refused => KeyOutcome::Stay,
             },
             (None, Some(form)) => match form.handle(key) {
-                FormEvent::Submit => KeyOutcome::Fire,
+                FormEvent::Submit => KeyOutcome::Send,
                 FormEvent::Leave(Leave::Out) => KeyOutcome::Leave,
                 // Tab on the last field moves to the next pane; the arrow keys do not leave the form.
                 FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => KeyOutcome::Next,

@@ -284,11 +284,7 @@ impl Detail {
     /// Goes to the next or the previous tab.
     pub fn turn_tab(&mut self, direction: Direction, read_model: &ConsoleState) {
         let at = Tab::ALL.iter().position(|t| *t == self.tab).unwrap_or(0);
-        let next = match direction {
-            Direction::Backward => at + Tab::ALL.len() - 1,
-            Direction::Forward => at + 1,
-        };
-        self.set_tab(Tab::ALL[next % Tab::ALL.len()], read_model);
+        self.set_tab(Tab::ALL[direction.cycle(at, Tab::ALL.len())], read_model);
     }
 
     /// Shows a tab.

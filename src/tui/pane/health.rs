@@ -19,6 +19,7 @@ use ratatui::{
 use crate::{
     domain::{
         id::ServerId,
+        plural::counted,
         read_model::{ConsoleState, ServerView},
         stats::Stats,
         time::{Stamp, short},
@@ -203,7 +204,11 @@ impl Health {
         let theme = ctx.theme;
         let title = if ctx.focused { theme.focus } else { theme.text };
         let stats = &ctx.read_model.stats;
-        let right = format!("{} calls/min · {} total", stats.per_minute(ctx.now), super::table::grouped(stats.settled as usize));
+        let right = format!(
+            "{}/min · {} total",
+            counted(stats.per_minute(ctx.now) as usize, "call"),
+            super::table::grouped(stats.settled as usize)
+        );
         let inner = pane(buf, area, &[("Health", title)], &[(&right, theme.muted)], ctx.focused, theme);
         let columns = Columns::for_width(inner.width);
         columns.head(theme, inner, buf);

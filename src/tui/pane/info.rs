@@ -4,6 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     domain::{
+        plural::counted,
         read_model::ServerView,
         server::{Era, Phase},
         text::{middle, visible},
@@ -179,8 +180,7 @@ fn identity_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
     if c.revision > 0 {
         let counts =
             [(c.tools.len(), "tool"), (c.resources.len(), "resource"), (c.templates.len(), "template"), (c.prompts.len(), "prompt")];
-        let counts: Vec<String> =
-            counts.iter().map(|(count, noun)| format!("{count} {noun}{}", if *count == 1 { "" } else { "s" })).collect();
+        let counts: Vec<String> = counts.iter().map(|(count, noun)| counted(*count, noun)).collect();
         out.field("provides", &counts.join(" · "), style);
     }
     if !c.changes.is_empty() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
+        directory::Directory,
         id::ServerId,
         policy::route::{Group, Strategy},
         read_model::ConsoleState,

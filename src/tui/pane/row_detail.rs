@@ -7,6 +7,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use crate::{
     domain::{
         body::Body,
+        directory::Directory,
         id::CallId,
         read_model::{CallView, ConsoleState},
         time::{Stamp, short, size},

@@ -21,7 +21,7 @@ use crate::{
 };
 
 use columns::{Columns, head_word};
-pub use columns::{outcome, place_words};
+pub use columns::{outcome, place_words, step_words};
 
 use super::{DrawContext, filter_line::FilterLine};
 

@@ -8,6 +8,7 @@ use ratatui::{
 
 use crate::{
     domain::{
+        directory::Directory,
         id::CallId,
         policy::call_event::{CallEvent, Wait},
         read_model::{CallView, ConsoleState},

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use super::{Script, at, text_result, tool_call};
-use crate::{
-    domain::{
-        body::Body,
-        call::{CallSpec, Failure, FailureKind, Origin, Outcome, Timings},
-        event::{Event, EventKind, Settled},
-        id::CallId,
-        run::{
-            Items, PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunStep, StepError, StepState, StepSummary, StepView, WorkflowText,
-        },
-        workflow::{DEMO, plan::Plan},
+use crate::domain::{
+    body::Body,
+    call::{CallSpec, Failure, FailureKind, Origin, Outcome, Timings},
+    event::{Event, EventKind, Settled},
+    id::CallId,
+    run::{Items, PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunStep, StepError, StepState, StepSummary, StepView, WorkflowText},
+    workflow::{
+        DEMO,
+        library::{WorkflowEntry, WorkflowLibrary},
+        plan::Plan,
     },
-    tui::flows::{Flow, WorkflowLibrary, flows},
 };
 
 /// Returns the demo's workflows, and one with a broken file.
@@ -29,7 +28,7 @@ pub fn library() -> WorkflowLibrary {
 
 /// Returns the plan of one of the demo's workflows.
 pub fn plan(name: &str) -> Arc<Plan> {
-    let found = flows(&library()).into_iter().find(|flow: &Flow| &*flow.name == name);
+    let found = library().entries().into_iter().find(|flow: &WorkflowEntry| &*flow.name == name);
     found.and_then(|flow| flow.plan.ok()).expect("a valid workflow of the demo")
 }
 

@@ -13,10 +13,7 @@ use super::paint::{Pen, wrap_some};
 use crate::{
     domain::{
         body::Body,
-        form::{
-            Json, SyntaxError,
-            json::{escape, pretty},
-        },
+        json::{Json, SyntaxError, escape, pretty},
         schema::{Checker, Rule, Violation},
         text::{is_hidden, visible},
     },

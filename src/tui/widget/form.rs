@@ -23,7 +23,8 @@ use super::field::{FieldEvent, TextField};
 use crate::{
     domain::{
         body::Body,
-        form::{Form, Kind, Path, State, SyntaxError},
+        form::{Form, Kind, Path, State},
+        json::SyntaxError,
         text::{line_ends, one_line},
     },
     tui::{

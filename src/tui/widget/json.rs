@@ -15,12 +15,15 @@ use std::{collections::BTreeMap, ops::Range};
 
 pub use self::{index::SyntaxProblem, search::Progress};
 use self::{
-    index::{Index, container_end, split},
+    index::{Index, split},
     search::Search,
     text::{WrappedText, decode},
 };
 use super::window::Direction;
-use crate::{domain::body::Body, tui::action::Action};
+use crate::{
+    domain::{body::Body, json::token::container_end},
+    tui::action::Action,
+};
 
 /// Documents with more nodes start partly folded.
 const MANY: u32 = 2_000;
@@ -413,7 +416,7 @@ impl JsonView {
         let member = tree.parent(node).is_some_and(|parent| self.is_object(parent));
         let (_, start) = split(bytes, tree.start(node), member);
         if tree.container(node).is_some() || matches!(bytes.get(start), Some(b'{' | b'[')) {
-            return start..container_end(bytes, start);
+            return start..container_end(bytes, start).unwrap_or(bytes.len());
         }
         let next = if node + 1 < tree.nodes() { tree.start(node + 1) } else { bytes.len() };
         let last = bytes[start..next].iter().rposition(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t' | b',' | b'}' | b']'));

@@ -11,7 +11,7 @@ pub struct Window {
     pub top: usize,
 }
 
-/// The direction of a step.
+/// The direction of a step through panes, tabs, rows or matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// To the previous one.
@@ -24,6 +24,12 @@ impl Direction {
     /// Returns `Backward` if the condition holds, else `Forward`.
     pub fn backward_if(condition: bool) -> Direction {
         if condition { Direction::Backward } else { Direction::Forward }
+    }
+
+    /// Returns the index after the step from `at` among `len` items, which wraps around; 0 if there are none.
+    pub fn cycle(self, at: usize, len: usize) -> usize {
+        let next = if self == Direction::Backward { at + len.saturating_sub(1) } else { at + 1 };
+        next % len.max(1)
     }
 }
 

@@ -7,19 +7,9 @@ async fn a_run_that_was_given_up_and_killed_while_it_undid_does_not_go_forward_a
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store.db"), 0).unwrap();
     let text = SAGA.replace(", fail = true", "");
-    let end = |name: &str| switchboard::domain::journal::StepRecord {
-        outcome: switchboard::domain::journal::StepOutcome::Ok,
-        result: Some(Body::json(&json!({ "name": name }))),
-        text: None,
-        duration_ms: 1,
-        error: None,
-        fallback: None,
-        nothing_done: false,
-        in_doubt: false,
-        items: None,
-    };
+    let end = |name: &str| StepRecord { result: Some(Body::json(&json!({ "name": name }))), ..StepRecord::new(StepOutcome::Ok) };
     for entry in [
-        RunEntry::Began { spec: Arc::new(wanted(&text)), unix_ms: 1 },
+        began(&text),
         RunEntry::StepEnded { step: "a".into(), end: end("a") },
         RunEntry::StepEnded { step: "b".into(), end: end("b") },
         RunEntry::GivenUp { prefix: String::new(), time_up: false, undo: true, why: "enough".into() },
@@ -44,7 +34,7 @@ async fn a_run_that_another_process_has_is_not_taken_from_it() {
     let path = dir.path().join("store.db");
     let log = Log::default();
     let (one, other) = (Store::open(&path, 0).unwrap(), Store::open(&path, 0).unwrap());
-    one.write(id(1), Arc::new([RunEntry::Began { spec: Arc::new(wanted(SAGA)), unix_ms: 1 }])).await.unwrap();
+    one.write(id(1), Arc::new([began(SAGA)])).await.unwrap();
     // A lock on a file is the same for another process as for another handle in this one.
     let held = one.lock(id(1)).await.unwrap();
     assert!(held.is_some());

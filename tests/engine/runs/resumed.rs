@@ -39,9 +39,7 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
     for run in [id(1), id(2)] {
         store.write(run, Arc::new([RunEntry::Began { spec: spec.clone(), unix_ms: 1 }])).await.unwrap();
         for (step, item) in [("pay", Some(0)), ("pay", Some(1)), ("all[0]/tell", None), ("all[1]/tell", None)] {
-            let place = switchboard::domain::journal::Place { step: step.into(), item, purpose: Purpose::Step };
-            let sending = RunEntry::Sending { place, attempt: 1, what: "s_echo".into(), arguments: Body::from("{}") };
-            store.write(run, Arc::new([sending])).await.unwrap();
+            store.write(run, Arc::new([sending(step, item, "{}")])).await.unwrap();
         }
     }
     let rig = engine(&log, Arc::new(store));
@@ -81,12 +79,9 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     let text = "name = \"w\"\n[[step]]\nid = \"pay\"\ntool = \"s_echo\"\narguments = { name = \"pay\" }\n[[step]]\nid = \"note\"\ntool = \"s_echo\"\narguments = { name = \"note {{ steps.pay.result.name }}\" }\n";
     let store = Store::open(&path, 0).unwrap();
     let log = Log::default();
-    let began = RunEntry::Began { spec: Arc::new(wanted(text)), unix_ms: 1 };
-    let place = switchboard::domain::journal::Place { step: "pay".into(), item: None, purpose: Purpose::Step };
-    let sending = RunEntry::Sending { place, attempt: 1, what: "s_echo".into(), arguments: Body::from(r#"{"name":"pay"}"#) };
     for run in [id(1), id(2), id(3)] {
-        store.write(run, Arc::new([began.clone()])).await.unwrap();
-        store.write(run, Arc::new([sending.clone()])).await.unwrap();
+        store.write(run, Arc::new([began(text)])).await.unwrap();
+        store.write(run, Arc::new([sending("pay", None, r#"{"name":"pay"}"#)])).await.unwrap();
     }
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;

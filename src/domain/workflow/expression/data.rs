@@ -7,7 +7,7 @@ use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 use super::items::Results;
 use crate::domain::{
     body::Body,
-    form::{Json, SyntaxError},
+    json::{Json, SyntaxError},
 };
 
 /// Maximum nesting depth of a value.

@@ -3,11 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::reader::Table;
-use crate::domain::{
-    body::Body,
-    schema::Checker,
-    workflow::{closest_match, source::Field},
-};
+use crate::domain::{body::Body, document::Field, schema::Checker, workflow::closest_match};
 
 /// The type names of the short form.
 const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "array", "object", "any"];

@@ -19,9 +19,12 @@ use super::{
     keys::TOP_KEYS,
     plan::{Action, MAX_DEPTH, MAX_PARALLEL, OnError, Parts, Plan},
     problem::Problem,
-    source::{Field, Kind, Node, Page},
+    source::Page,
 };
-use crate::domain::body::Body;
+use crate::domain::{
+    body::Body,
+    document::{Field, Kind, Node},
+};
 
 /// Maximum size of a file, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -206,9 +209,9 @@ fn read_top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: Stri
 
 /// Returns the version, which may be a string or a number.
 fn version(table: &mut Table<'_, '_, '_>) -> Option<String> {
-    match table.node("version").map(|node| &node.kind) {
-        Some(Kind::Integer(digits) | Kind::Float(Some(digits))) => Some(digits.clone()),
-        _ => table.text("version"),
+    match table.node("version").and_then(Node::digits) {
+        Some(digits) => Some(digits.to_owned()),
+        None => table.text("version"),
     }
 }
 

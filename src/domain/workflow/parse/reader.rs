@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::domain::{
+    document::{Field, Kind, Node},
     time::parse_duration,
     workflow::{
         closest_match,
         expression::{Data, Expr, InferredType, Template},
         keys::{self, Key},
         problem::Problem,
-        source::{Field, Kind, Node, Page, TemplateFault, join_key},
+        source::{Page, TemplateFault, join_key},
     },
 };
 
@@ -146,15 +147,11 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
     /// Reads a number from `min` to `max`.
     pub fn number(&mut self, key: &str, min: f64, max: f64) -> Option<f64> {
         let node = self.node(key)?;
-        let digits = match &node.kind {
-            Kind::Integer(digits) => digits,
-            Kind::Float(Some(digits)) => digits,
-            _ => {
-                self.kind(node, key, "a number");
-                return None;
-            }
+        let Some(number) = node.number() else {
+            self.kind(node, key, "a number");
+            return None;
         };
-        let number = digits.parse::<f64>().ok().filter(|number| (min..=max).contains(number));
+        let number = Some(number).filter(|number| (min..=max).contains(number));
         if number.is_none() {
             self.report_problem((node.at, node.end), key, format!("must be from {min} to {max}"), None);
         }

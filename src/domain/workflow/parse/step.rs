@@ -8,12 +8,16 @@ use super::{
     Context, input,
     reader::{Span, Table, is_list},
 };
-use crate::domain::workflow::{
-    check::check_arguments,
-    expression::{Data, Template},
-    keys::{CALL_KEYS, EXPECT_KEYS, Key, RETRY_KEYS, STEP_KEYS},
-    plan::{Action, Expectation, Fallback, ForEach, IfSkipped, MAX_PARALLEL_ITEMS, OnError, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
-    source::{Kind, Node},
+use crate::domain::{
+    document::{Kind, Node},
+    workflow::{
+        check::check_arguments,
+        expression::{Data, Template},
+        keys::{CALL_KEYS, EXPECT_KEYS, Key, RETRY_KEYS, STEP_KEYS},
+        plan::{
+            Action, Expectation, Fallback, ForEach, IfSkipped, MAX_PARALLEL_ITEMS, OnError, PlanStep, ReadAs, Retry, RetryOn, ToolCall,
+        },
+    },
 };
 
 /// The keys that define a step's action.

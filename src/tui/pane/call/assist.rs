@@ -178,7 +178,7 @@ impl CallPane {
     /// Returns the call without validating its arguments, for copying and for bursts.
     pub fn draft(&self) -> Option<Operation> {
         let arguments = match (&self.editor, &self.form) {
-            (Some(editor), _) => Body::from(crate::domain::form::Json::parse(&editor.text()).ok()?.text()),
+            (Some(editor), _) => Body::from(crate::domain::json::Json::parse(&editor.text()).ok()?.text()),
             (None, Some(form)) => form.form().body(),
             (None, None) => Body::from("{}"),
         };

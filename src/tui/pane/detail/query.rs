@@ -9,6 +9,7 @@ use crate::{
     domain::{
         body::Body,
         call::{Operation, Outcome},
+        directory::Directory,
         frame::Frame,
         id::ToolId,
         policy::call_event::CallEvent,

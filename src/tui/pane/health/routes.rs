@@ -8,7 +8,9 @@ use ratatui::{
 
 use crate::{
     domain::{
+        directory::Directory,
         id::{CallId, ServerId},
+        plural::counted,
         policy::route::{Group, Strategy},
         read_model::ConsoleState,
         time::short,
@@ -113,10 +115,6 @@ impl Routes {
             }
         }
     }
-}
-
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn rows(ctx: DrawContext, wide: u16) -> Vec<RouteRow> {

@@ -185,19 +185,19 @@ impl Columns {
     }
 }
 
-/// Formats a workflow step: `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, undo`.
+/// Formats a workflow step: `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, compensation`.
 pub fn place_words(step: &RunStep, rows: &Rows) -> String {
     let workflow = rows.workflow(step.run).map_or("…", |name| name);
     format!("{workflow} · {}", step_words(step))
 }
 
-/// Formats a step without its workflow: `welcome`, `send #3`, `create_user, undo`.
-fn step_words(step: &RunStep) -> String {
+/// Formats a step without its workflow: `welcome`, `send #3`, `create_user, compensation`.
+pub fn step_words(step: &RunStep) -> String {
     let item = step.item.map(|item| format!(" #{}", item + 1)).unwrap_or_default();
     let purpose = match step.purpose {
         Purpose::Step => "",
         Purpose::Fallback => ", fallback",
-        Purpose::Compensation => ", undo",
+        Purpose::Compensation => ", compensation",
     };
     format!("{}{item}{purpose}", step.step)
 }

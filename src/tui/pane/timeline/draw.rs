@@ -15,7 +15,7 @@ use crate::{
         keymap::Context,
         pane::{
             DrawContext, status_dot,
-            table::{outcome, place_words},
+            table::{outcome, place_words, step_words},
         },
         rows::{CallState, Row, Rows},
         widget::paint::{Pen, pane, width},
@@ -265,7 +265,9 @@ impl Timeline {
             pen.put(&format!("{:>9}  ", short(row.end(ctx.now).since(row.at))), theme.text);
             pen.put(&format!("{glyph} {words}"), style);
             if let Some(step) = rows.step_of(row) {
-                pen.skip(3).put(&place_words(step, rows), theme.muted);
+                // The heading of a run names the workflow.
+                let place = if run_lane.is_some() { step_words(step) } else { place_words(step, rows) };
+                pen.skip(3).put(&place, theme.muted);
             }
         }
     }

@@ -8,7 +8,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::{
         body::Body,
-        form::{Json, json::pretty},
+        json::{Json, pretty},
         workflow::plan::Plan,
     },
     tui::{
@@ -98,12 +98,12 @@ impl InputPane {
         self.complaints.clear();
         match (&mut self.editor, &mut self.form) {
             (Some(editor), _) => match editor.handle(key) {
-                EditorEvent::Submit => KeyOutcome::Fire,
+                EditorEvent::Submit => KeyOutcome::Send,
                 EditorEvent::Leave => KeyOutcome::Leave,
                 _ => KeyOutcome::Stay,
             },
             (None, Some(form)) => match form.handle(key) {
-                FormEvent::Submit => KeyOutcome::Fire,
+                FormEvent::Submit => KeyOutcome::Send,
                 FormEvent::Leave(Leave::Out) => KeyOutcome::Leave,
                 FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => KeyOutcome::Next,
                 FormEvent::Leave(Leave::Before) if key.code == KeyCode::BackTab => KeyOutcome::Previous,

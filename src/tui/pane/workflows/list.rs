@@ -5,10 +5,9 @@ use std::{sync::Arc, time::Duration};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{read_model_runs::RunView, run::RunOutcome, time::short},
+    domain::{read_model_runs::RunView, run::RunOutcome, time::short, workflow::library::WorkflowEntry},
     tui::{
         action::Action,
-        flows::Flow,
         keymap::Context,
         pane::DrawContext,
         widget::paint::{Pen, lower, pane, wrap},
@@ -81,7 +80,7 @@ impl WorkflowsPane {
         };
         pen.put(glyph, style).skip(1);
         let (words, style) = match (flow, run) {
-            (Some(Flow { plan: Err(problems), .. }), _) => (count(problems.len(), "problem"), theme.fail),
+            (Some(WorkflowEntry { plan: Err(problems), .. }), _) => (count(problems.len(), "problem"), theme.fail),
             (_, Some(run)) => {
                 let took = run.report.as_ref().map_or_else(|| ctx.now.since(run.started), |report| report.took());
                 let (_, _, style) = of_run(run, ctx);
@@ -89,7 +88,7 @@ impl WorkflowsPane {
                 let when = if area.width >= 36 { format!("  {when}") } else { String::new() };
                 (format!("{}{when}", short(took)), if run.report.is_none() { style } else { theme.muted })
             }
-            (Some(Flow { plan: Ok(_), .. }), None) if self.past(name, ctx.read_model).is_some() => {
+            (Some(WorkflowEntry { plan: Ok(_), .. }), None) if self.past(name, ctx.read_model).is_some() => {
                 let past = self.past(name, ctx.read_model);
                 match past.and_then(|run| run.took_ms) {
                     Some(took) => {
@@ -104,7 +103,7 @@ impl WorkflowsPane {
                     }
                 }
             }
-            (Some(Flow { plan: Ok(plan), .. }), None) => (count(plan.steps.len(), "step"), theme.muted),
+            (Some(WorkflowEntry { plan: Ok(plan), .. }), None) => (count(plan.steps.len(), "step"), theme.muted),
             (None, None) => (String::new(), theme.muted),
         };
         pen.right(&[(" ", theme.text), (&words, style), (" ", theme.text)]);

@@ -20,9 +20,9 @@ use crate::{
         read_model::ConsoleState,
         read_model_runs::RunView,
         run::{RunId, StepState},
+        workflow::library::{WorkflowEntry, WorkflowLibrary},
     },
     tui::{
-        flows::{Flow, WorkflowLibrary, flows},
         tabs::Part,
         widget::window::{Move, Window},
     },
@@ -58,7 +58,7 @@ enum PaneSet {
 #[derive(Default)]
 pub struct WorkflowsPane {
     /// The workflow files.
-    pub list: Vec<Flow>,
+    pub list: Vec<WorkflowEntry>,
     /// The folder of new workflow files.
     pub folder: Option<String>,
     /// Files that could not be read.
@@ -85,10 +85,10 @@ pub struct WorkflowsPane {
 
 impl WorkflowsPane {
     /// Sets the workflow files.
-    pub fn set(&mut self, shelf: &WorkflowLibrary) {
-        self.list = flows(shelf);
-        self.folder.clone_from(&shelf.folder);
-        self.troubles.clone_from(&shelf.problems);
+    pub fn set(&mut self, library: &WorkflowLibrary) {
+        self.list = library.entries();
+        self.folder = library.folder.as_ref().map(|folder| folder.display().to_string());
+        self.troubles.clone_from(&library.problems);
     }
 
     /// Returns the name of the workflow under the cursor.
@@ -100,7 +100,7 @@ impl WorkflowsPane {
     }
 
     /// Returns the workflow under the cursor, if it has a file.
-    pub fn flow(&self, read_model: &ConsoleState) -> Option<&Flow> {
+    pub fn flow(&self, read_model: &ConsoleState) -> Option<&WorkflowEntry> {
         let name = self.name(read_model)?;
         self.list.iter().find(|flow| flow.name == name)
     }

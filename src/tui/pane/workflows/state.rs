@@ -35,9 +35,6 @@ pub fn words(view: &StepView) -> String {
     match &view.state {
         StepState::Ok if view.from_before() => "restored".into(),
         StepState::Ok if view.fallback.is_some() => "ok by fallback".into(),
-        StepState::Compensating => "undoing".into(),
-        StepState::Compensated => "undone".into(),
-        StepState::CompensationFailed { .. } => "not undone".into(),
         state => state.word().into(),
     }
 }
@@ -47,11 +44,14 @@ pub fn above(view: &StepView, ctx: DrawContext) -> String {
     let (glyph, _) = of_step(view, ctx);
     match &view.state {
         StepState::Pending => String::new(),
-        StepState::Skipped { .. } | StepState::Cancelled { .. } | StepState::Compensating | StepState::CompensationFailed { .. } => {
+        StepState::Skipped { .. }
+        | StepState::Cancelled { .. }
+        | StepState::Compensating
+        | StepState::Compensated
+        | StepState::CompensationFailed { .. } => {
             format!("{glyph} {}", words(view))
         }
         StepState::Waiting { .. } => format!("{glyph} waiting"),
-        StepState::Compensated => format!("{glyph} undone"),
         _ => match view.took(ctx.now) {
             Some(took) => format!("{glyph} {}", short(took)),
             None => format!("{glyph} {}", words(view)),
@@ -79,7 +79,7 @@ pub fn of_run(run: &RunView, ctx: DrawContext) -> (&'static str, &'static str, S
             let (glyph, style) = of_outcome(report.outcome, theme);
             (glyph, report.outcome.words(), style)
         }
-        None if run.steps.iter().any(|step| matches!(step.state, StepState::Compensating)) => (ctx.spinner(), "undoing", theme.warn),
+        None if run.steps.iter().any(|step| matches!(step.state, StepState::Compensating)) => (ctx.spinner(), "compensating", theme.warn),
         None if run.steps.iter().any(|step| matches!(step.state, StepState::Waiting { .. })) => (ctx.spinner(), "waiting", theme.warn),
         None => (ctx.spinner(), "running", theme.running),
     }

@@ -231,10 +231,13 @@ fn error_rows(error: &StepError, style: Style, out: &mut TextView) {
     }
 }
 
+/// Cells of the label column of a run. The longest label is `not compensated`.
+const RUN_LABEL: u16 = 16;
+
 /// Lays out a run's start and outcome.
 fn run_text<'t>(run: &RunView, ctx: DrawContext<'t>, width: u16) -> TextView<'t> {
     let theme = ctx.theme;
-    let mut out = TextView::new(theme, width);
+    let mut out = TextView::new(theme, width).with_label_width(RUN_LABEL);
     out.field("started", &ctx.read_model.epoch.time_of_day(run.started), theme.text);
     let Some(report) = &run.report else { return out };
     let (_, style) = state::of_outcome(report.outcome, theme);
@@ -246,10 +249,10 @@ fn run_text<'t>(run: &RunView, ctx: DrawContext<'t>, width: u16) -> TextView<'t>
         out.field("", line, theme.text);
     }
     if !report.compensated.is_empty() {
-        out.field("undone", &report.compensated.join(", "), theme.warn);
+        out.field("compensated", &report.compensated.join(", "), theme.warn);
     }
     for (step, why) in &report.not_compensated {
-        out.field("not undone", &format!("{step}: {why}"), theme.fail);
+        out.field("not compensated", &format!("{step}: {why}"), theme.fail);
     }
     out
 }

@@ -11,6 +11,7 @@ use ratatui::{
 
 use crate::{
     domain::{
+        directory::Directory,
         read_model::CallView,
         read_model_runs::RunView,
         run::{Purpose, StepState, StepView},
@@ -231,8 +232,7 @@ impl WaterfallScale {
         let step = call.spec.run.as_ref();
         let name = ctx.read_model.call_name(&call.spec.operation);
         let name = match step.map(|step| (step.purpose, step.item)) {
-            Some((Purpose::Compensation, _)) => format!("undo {name}"),
-            Some((Purpose::Fallback, _)) => format!("fallback {name}"),
+            Some((purpose @ (Purpose::Compensation | Purpose::Fallback), _)) => format!("{} {name}", purpose.word()),
             Some((_, Some(item))) => format!("#{}", item + 1),
             _ => format!("attempt {number}"),
         };

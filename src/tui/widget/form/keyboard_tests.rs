@@ -7,10 +7,13 @@
 use serde_json::Value;
 
 use super::*;
-use crate::domain::form::{
-    Json, Node,
-    test_instances::{Dice, Instances, mutated},
-    tests::corpus,
+use crate::domain::{
+    form::{
+        Node,
+        test_instances::{Dice, Instances, mutated},
+        tests::corpus,
+    },
+    json::Json,
 };
 
 /// How many instances of each schema are entered.

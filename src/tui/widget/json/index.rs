@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use crate::domain::json::token::{self, Controls, StringProblem};
+
 /// The maximum nesting depth of a tree.
 const DEPTH: usize = 2_000;
 
@@ -268,47 +270,12 @@ pub(super) fn split(bytes: &[u8], start: usize, member: bool) -> (Option<Range<u
     if !member {
         return (None, start);
     }
-    let end = string_end(bytes, start);
+    let end = token::string_end(bytes, start).unwrap_or(bytes.len());
     let mut at = end;
     while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t' | b':')) {
         at += 1;
     }
     (Some(start..end), at)
-}
-
-/// Returns the end of the string that starts at `start`.
-pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(next) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
-        if bytes[at + next] == b'"' {
-            return at + next + 1;
-        }
-        at += next + 2;
-    }
-    bytes.len()
-}
-
-/// Returns the end of the container that starts at `start`.
-pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
-    let (mut at, mut depth) = (start, 0usize);
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => {
-                at = string_end(bytes, at);
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return at + 1;
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    bytes.len()
 }
 
 /// A non-recursive JSON parser that fills the index.
@@ -332,9 +299,7 @@ impl Reader<'_> {
     }
 
     fn peek(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
-            self.at += 1;
-        }
+        self.at = token::skip_white(self.bytes, self.at);
         self.bytes.get(self.at).copied()
     }
 
@@ -401,11 +366,17 @@ impl Reader<'_> {
         match self.bytes.get(self.at) {
             Some(b'"') => self.string(),
             Some(open @ (b'{' | b'[')) => self.open(node, ordinal, *open == b'{'),
-            Some(b't') => self.word(b"true"),
-            Some(b'f') => self.word(b"false"),
-            Some(b'n') => self.word(b"null"),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(_) => self.problem("not a JSON value"),
+            Some(b'-' | b'0'..=b'9') => {
+                self.at = token::number(self.bytes, self.at).map_err(|at| SyntaxProblem { at, why: "expected a digit" })?;
+                Ok(())
+            }
+            Some(_) => match token::word(self.bytes, self.at) {
+                Some(word) => {
+                    self.at += word.len();
+                    Ok(())
+                }
+                None => self.problem("not a JSON value"),
+            },
             None => self.problem("expected a value, but the document ends"),
         }
     }
@@ -427,60 +398,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), SyntaxProblem> {
-        if !self.bytes[self.at..].starts_with(word) {
-            return self.problem("not a JSON value");
-        }
-        self.at += word.len();
-        Ok(())
-    }
-
-    /// Parses a string. Accepts control characters, which RFC 8259 forbids, because the viewer shows them escaped.
+    /// Parses a string. Accepts control characters, because the viewer shows them escaped.
     fn string(&mut self) -> Result<(), SyntaxProblem> {
         let open = self.at;
-        self.at += 1;
-        loop {
-            let Some(next) = memchr::memchr2(b'"', b'\\', &self.bytes[self.at..]) else {
-                return Err(SyntaxProblem { at: open, why: "unterminated string" });
-            };
-            self.at += next + 1;
-            if self.bytes[self.at - 1] == b'"' {
-                return Ok(());
-            }
-            match self.bytes.get(self.at) {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-                Some(b'u') if self.bytes.get(self.at + 1..self.at + 5).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)) => self.at += 5,
-                _ => {
-                    self.at -= 1;
-                    return self.problem("invalid escape");
-                }
-            }
-        }
-    }
-
-    fn number(&mut self) -> Result<(), SyntaxProblem> {
-        let digits = |reader: &mut Self| {
-            let start = reader.at;
-            while reader.bytes.get(reader.at).is_some_and(u8::is_ascii_digit) {
-                reader.at += 1;
-            }
-            if reader.at == start { reader.problem("expected a digit") } else { Ok(()) }
-        };
-        self.at += usize::from(self.bytes[self.at] == b'-');
-        if self.bytes.get(self.at) == Some(&b'0') {
-            self.at += 1;
-        } else {
-            digits(self)?;
-        }
-        if self.bytes.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            digits(self)?;
-        }
-        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
-            self.at += 1;
-            self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
-            digits(self)?;
-        }
+        self.at = token::string(self.bytes, open, Controls::Accept).map_err(|problem| match problem {
+            StringProblem::Unclosed => SyntaxProblem { at: open, why: "unterminated string" },
+            StringProblem::Control(at) | StringProblem::Escape(at) | StringProblem::Unit(at) => SyntaxProblem { at, why: "invalid escape" },
+        })?;
         Ok(())
     }
 }

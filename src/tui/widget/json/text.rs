@@ -8,7 +8,11 @@ use std::{cell::RefCell, ops::Range, sync::Arc};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use crate::domain::{body::Body, text::visible};
+use crate::domain::{
+    body::Body,
+    json::token::{Escape, unescape},
+    text::visible,
+};
 
 /// The longest piece of a line, in bytes.
 const PIECE: usize = 4096;
@@ -181,37 +185,25 @@ fn push_lossless(out: &mut String, bytes: &[u8]) {
 
 /// Decodes one escape. Returns how many bytes it takes.
 fn escape(bytes: &[u8], out: &mut String) -> usize {
-    let simple = match bytes.get(1) {
-        Some(b'n') => '\n',
-        Some(b'r') => '\r',
-        Some(b't') => '\t',
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'u') => {
-            let (high, low) = (unit(bytes, 0), unit(bytes, 6));
-            let pair = char::decode_utf16(high.into_iter().chain(low)).next();
-            return match (pair, high) {
-                (Some(Ok(c)), _) => {
-                    out.push(c);
-                    if c.len_utf16() == 2 { 12 } else { 6 }
-                }
-                (_, Some(lone)) => {
-                    out.push_str(&format!("\\u{lone:04x}"));
-                    6
-                }
-                _ => 2,
-            };
+    match unescape(bytes) {
+        Some((Escape::Char(c), length)) => {
+            out.push(c);
+            length
         }
-        Some(other) => *other as char,
-        None => return 1,
-    };
-    out.push(simple);
-    2
-}
-
-fn unit(bytes: &[u8], at: usize) -> Option<u16> {
-    let escape = bytes.get(at..at + 6).filter(|e| e.starts_with(b"\\u"))?;
-    u16::from_str_radix(std::str::from_utf8(&escape[2..]).ok()?, 16).ok()
+        Some((Escape::Surrogate(lone), length)) => {
+            out.push_str(&format!("\\u{lone:04x}"));
+            length
+        }
+        // A token that was cut may end within an escape.
+        None => match bytes.get(1) {
+            Some(b'u') => 2,
+            Some(other) => {
+                out.push(char::from(*other));
+                2
+            }
+            None => 1,
+        },
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Returns theme, key bindings and confirmations of the configuration. Fails with all errors.
-pub fn taste(loaded: &Loaded) -> Result<Preferences, Vec<ConfigError>> {
+pub fn preferences(loaded: &Loaded) -> Result<Preferences, Vec<ConfigError>> {
     match (theme(loaded), keymap(&loaded.settings)) {
         (Ok(theme), Ok(keymap)) => Ok(Preferences { theme, keymap, confirm: loaded.settings.console.confirm }),
         (theme, keymap) => Err(theme.err().into_iter().chain(keymap.err().into_iter().flatten()).collect()),

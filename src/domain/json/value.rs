@@ -1,8 +1,10 @@
 //! JSON values with their original text: keeps the digits of numbers, the order of keys, and duplicate keys.
 //!
-//! Used by forms, the editor and workflow expressions; elsewhere bodies stay raw.
+//! Elsewhere bodies stay raw.
 
 use std::{fmt, fmt::Write};
+
+use super::token::{self, Controls, Escape, StringProblem};
 
 /// Maximum nesting depth of a document.
 const DEPTH: usize = 120;
@@ -150,8 +152,7 @@ impl Json {
 
 /// Returns whether `text` is a JSON number.
 pub fn is_number(text: &str) -> bool {
-    let mut parser = Parser { text, at: 0 };
-    matches!(text.as_bytes().first(), Some(b'-' | b'0'..=b'9')) && parser.number().is_ok() && parser.at == text.len()
+    token::number(text.as_bytes(), 0) == Ok(text.len())
 }
 
 /// Appends `text` as a JSON string.
@@ -177,91 +178,6 @@ pub fn escape(c: char, out: &mut String) {
     for unit in c.encode_utf16(&mut units) {
         let _ = write!(out, "\\u{unit:04x}");
     }
-}
-
-/// Formats JSON text over several lines, two spaces per level. Numbers and strings stay as written; short arrays of
-/// scalars stay on one line.
-pub fn pretty(text: &str) -> Result<String, SyntaxError> {
-    Json::parse(text)?;
-    let bytes = text.as_bytes();
-    let (mut out, mut depth, mut at) = (String::with_capacity(text.len() * 2), 0usize, 0usize);
-    let line = |out: &mut String, depth: usize| {
-        out.push('\n');
-        (0..depth).for_each(|_| out.push_str("  "));
-    };
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => {
-                let end = string_end(bytes, at);
-                out.push_str(&text[at..end]);
-                at = end;
-                continue;
-            }
-            open @ (b'{' | b'[') => {
-                if let Some(short) = one_line(text, at) {
-                    out.push_str(&short.0);
-                    at = short.1;
-                    continue;
-                }
-                out.push(open as char);
-                depth += 1;
-                line(&mut out, depth);
-            }
-            close @ (b'}' | b']') => {
-                depth = depth.saturating_sub(1);
-                line(&mut out, depth);
-                out.push(close as char);
-            }
-            b',' => {
-                out.push(',');
-                line(&mut out, depth);
-            }
-            b':' => out.push_str(": "),
-            b' ' | b'\n' | b'\r' | b'\t' => {}
-            other => out.push(other as char),
-        }
-        at += 1;
-    }
-    Ok(out)
-}
-
-/// Returns an empty container, or an array of scalars of at most 60 bytes, as one line, with its end.
-fn one_line(text: &str, start: usize) -> Option<(String, usize)> {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (String::new(), start);
-    while at < bytes.len() && out.len() <= 60 {
-        match bytes[at] {
-            b'"' => {
-                let end = string_end(bytes, at);
-                out.push_str(&text[at..end]);
-                at = end;
-                continue;
-            }
-            b']' | b'}' => {
-                out.push(bytes[at] as char);
-                let fits = out.len() <= 60 && (bytes[start] == b'[' || out == "{}");
-                return fits.then_some((out, at + 1));
-            }
-            b'[' | b'{' if at != start => return None,
-            b',' => out.push_str(", "),
-            b' ' | b'\n' | b'\r' | b'\t' => {}
-            other => out.push(other as char),
-        }
-        at += 1;
-    }
-    None
-}
-
-fn string_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
 }
 
 fn place(text: &str, offset: usize, message: String) -> SyntaxError {
@@ -296,16 +212,10 @@ impl Parser<'_> {
         Err((self.at, message.to_owned()))
     }
 
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
     /// Returns the next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-        self.byte()
+        self.at = token::skip_white(self.text.as_bytes(), self.at);
+        self.text.as_bytes().get(self.at).copied()
     }
 
     fn value(&mut self, depth: usize) -> Step<Json> {
@@ -322,21 +232,23 @@ impl Parser<'_> {
             }
             Some(b'-' | b'0'..=b'9') => {
                 let start = self.at;
-                self.number()?;
-                Ok(Json::Number(self.text[start..self.at].to_owned()))
+                let end = token::number(self.text.as_bytes(), start).map_err(|at| (at, "expected a digit".to_owned()))?;
+                self.at = end;
+                Ok(Json::Number(self.text[start..end].to_owned()))
             }
             Some(_) => self.word(),
         }
     }
 
     fn word(&mut self) -> Step<Json> {
-        for (word, value) in [("true", Json::Bool(true)), ("false", Json::Bool(false)), ("null", Json::Null)] {
-            if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-                self.at += word.len();
-                return Ok(value);
-            }
-        }
-        self.fail("not a JSON value; text needs double quotes")
+        let Some(word) = token::word(self.text.as_bytes(), self.at) else {
+            return self.fail("not a JSON value; text needs double quotes");
+        };
+        self.at += word.len();
+        Ok(match word {
+            "null" => Json::Null,
+            word => Json::Bool(word == "true"),
+        })
     }
 
     fn object(&mut self, depth: usize) -> Step<Json> {
@@ -395,108 +307,32 @@ impl Parser<'_> {
         Ok(Json::Array(items))
     }
 
-    fn digits(&mut self) -> Step<()> {
-        let start = self.at;
-        while self.byte().is_some_and(|b| b.is_ascii_digit()) {
-            self.at += 1;
-        }
-        if self.at == start { self.fail("expected a digit") } else { Ok(()) }
-    }
-
-    fn number(&mut self) -> Step<()> {
-        if self.byte() == Some(b'-') {
-            self.at += 1;
-        }
-        match self.byte() {
-            Some(b'0') => self.at += 1,
-            _ => self.digits()?,
-        }
-        if self.byte() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.byte(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.byte(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
     /// Parses a string; returns `None` if it contains a lone surrogate.
     fn string(&mut self) -> Step<Option<String>> {
-        let (mut out, mut lone) = (String::new(), false);
-        let open = self.at;
-        self.at += 1;
-        loop {
-            let start = self.at;
-            while self.byte().is_some_and(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-                self.at += 1;
-            }
-            out.push_str(&self.text[start..self.at]);
-            match self.byte() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok((!lone).then_some(out));
-                }
-                Some(b'\\') => match self.escaped()? {
-                    Some(c) => out.push(c),
-                    None => lone = true,
-                },
-                Some(b'\n') => return self.fail("line end inside a string; write it as \\n"),
-                Some(_) => return self.fail("control character inside a string"),
-                None => return Err((open, "the string is not closed".into())),
-            }
-        }
+        let start = self.at;
+        let end = token::string(self.text.as_bytes(), start, Controls::Reject).map_err(|problem| match problem {
+            StringProblem::Unclosed => (start, "the string is not closed".to_owned()),
+            StringProblem::Control(at) if self.text.as_bytes()[at] == b'\n' => (at, "line end inside a string; write it as \\n".to_owned()),
+            StringProblem::Control(at) => (at, "control character inside a string".to_owned()),
+            StringProblem::Escape(at) => (at, "invalid escape sequence".to_owned()),
+            StringProblem::Unit(at) => (at + 2, "expected four hexadecimal digits after \\u".to_owned()),
+        })?;
+        self.at = end;
+        Ok(decode(&self.text[start + 1..end - 1]))
     }
+}
 
-    fn escaped(&mut self) -> Step<Option<char>> {
-        self.at += 2;
-        let c = match self.text.as_bytes().get(self.at - 1) {
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => return self.unit_pair(),
-            _ => {
-                self.at -= 2;
-                return self.fail("invalid escape sequence");
-            }
-        };
-        Ok(Some(c))
+/// Decodes the inner part of a valid string; `None` if it contains a lone surrogate.
+fn decode(inner: &str) -> Option<String> {
+    let (mut out, mut rest) = (String::with_capacity(inner.len()), inner);
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        let (Escape::Char(c), length) = token::unescape(&rest.as_bytes()[at..])? else { return None };
+        out.push(c);
+        rest = &rest[at + length..];
     }
-
-    fn unit_pair(&mut self) -> Step<Option<char>> {
-        let high = self.unit()?;
-        if !(0xd800..0xe000).contains(&high) {
-            return Ok(char::from_u32(high));
-        }
-        let mark = self.at;
-        if high < 0xdc00 && self.text.as_bytes()[self.at..].starts_with(b"\\u") {
-            self.at += 2;
-            let low = self.unit()?;
-            if (0xdc00..0xe000).contains(&low) {
-                return Ok(char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)));
-            }
-            self.at = mark;
-        }
-        Ok(None)
-    }
-
-    fn unit(&mut self) -> Step<u32> {
-        let digits = self.text.as_bytes().get(self.at..self.at + 4).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
-        let Some(unit) = digits.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u32::from_str_radix(d, 16).ok()) else {
-            return self.fail("expected four hexadecimal digits after \\u");
-        };
-        self.at += 4;
-        Ok(unit)
-    }
+    out.push_str(rest);
+    Some(out)
 }
 
 #[cfg(test)]
@@ -527,25 +363,6 @@ mod tests {
         proptest!(|(text in "[\\[\\]{}\",:0-9eE+.tfnul \\\\-]{0,12}")| {
             prop_assert_eq!(Json::parse(&text).is_ok(), serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok(), "{}", text);
         });
-    }
-
-    #[test]
-    fn pretty_keeps_tokens() {
-        let text = r#"{"a":[1.0, 2],"b":{"c":"x,\"{y}"},"d":{},"e":[{"f":1}]}"#;
-        insta::assert_snapshot!(pretty(text).unwrap(), @r#"
-        {
-          "a": [1.0, 2],
-          "b": {
-            "c": "x,\"{y}"
-          },
-          "d": {},
-          "e": [
-            {
-              "f": 1
-            }
-          ]
-        }
-        "#);
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! Arguments of `run` and `workflow`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::values::{parse_answer, parse_setting};
+use crate::domain::run::Setting;
+
+/// `run`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// The workflow: its name, or the path of its file.
+    #[arg(required_unless_present = "resume")]
+    pub workflow: Option<String>,
+    /// Input: key=value by the workflow's schema, key:=json as JSON.
+    #[arg(value_name = "KEY=VALUE")]
+    pub assignments: Vec<String>,
+    /// Set an input, as with the positional KEY=VALUE; repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub input: Vec<String>,
+    /// Read the input, a JSON object, from this file; KEY=VALUE overrides it.
+    #[arg(long, value_name = "FILE")]
+    pub input_file: Option<PathBuf>,
+    /// Write the steps as a JUnit report to this file.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Override a setting of a step for this run: STEP.timeout=20s, STEP.retry=3.
+    #[arg(long, value_name = "STEP.KEY=VALUE", value_parser = parse_setting)]
+    pub set: Vec<Setting>,
+    /// Print the calls of the run without making them.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Resume the interrupted run with this id; finished steps are not repeated.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["workflow", "assignments", "input", "input_file", "set", "dry_run"])]
+    pub resume: Option<String>,
+    /// Approve this step in advance.
+    #[arg(long, value_name = "STEP")]
+    pub approve: Vec<String>,
+    /// Answer the form of this step in advance with a JSON object.
+    #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer)]
+    pub answer: Vec<(String, String)>,
+    /// Repeat this in-doubt step, although it may have run (of a for_each: each in-doubt item); needs --resume.
+    #[arg(long, value_name = "STEP", requires = "resume")]
+    pub repeat: Vec<String>,
+    /// Skip this in-doubt step and use this result (of a for_each: each in-doubt item); needs --resume.
+    #[arg(long, value_name = "STEP=JSON", value_parser = parse_answer, requires = "resume")]
+    pub skip: Vec<(String, String)>,
+}
+
+/// `workflow`.
+#[derive(Clone, Debug, Args)]
+pub struct WorkflowArgs {
+    /// The subcommand.
+    #[command(subcommand)]
+    pub command: WorkflowCmd,
+}
+
+/// The subcommands of `workflow`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum WorkflowCmd {
+    /// Check workflow files and print the errors with their positions.
+    Check(WorkflowCheckArgs),
+    /// List the workflows.
+    List,
+    /// Draw the graph of a workflow.
+    Graph {
+        /// The workflow: its name, or the path of its file.
+        workflow: String,
+        /// Set the output format.
+        #[arg(long, value_enum, default_value_t)]
+        format: GraphFormat,
+    },
+    /// Create a workflow file from a template or from a call in the history.
+    New {
+        /// The workflow's name.
+        name: String,
+        /// Create it from the call with this id in the history.
+        #[arg(long, value_name = "CALL")]
+        from_call: Option<String>,
+        /// Print it instead of writing a file.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Print the JSON Schema of workflow files, for editors.
+    Schema,
+    /// Test workflows without servers, by test files (NAME.test.toml) [default: all in the workflow folders].
+    Test {
+        /// The test files.
+        files: Vec<PathBuf>,
+        /// Write the cases as a JUnit report to this file.
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+    },
+    /// Create a test case from a finished run, with its recorded responses.
+    TestFromRun {
+        /// The id of the run, or at least four digits of its start or end.
+        run: String,
+        /// Set the name of the case.
+        #[arg(long, value_name = "NAME")]
+        case: Option<String>,
+        /// Append it to the test file next to the workflow instead of printing it.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Create a workflow from past calls, linking results to the arguments that use them.
+    FromHistory {
+        /// The workflow's name.
+        #[arg(long, default_value = "from_history")]
+        name: String,
+        /// Use this many of the most recent tool calls.
+        #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "ids")]
+        last: usize,
+        /// Use the calls with these ids, in this order.
+        #[arg(long, value_name = "CALL", value_delimiter = ',')]
+        ids: Vec<String>,
+        /// Write it to the workflow folder instead of printing it.
+        #[arg(long)]
+        write: bool,
+    },
+}
+
+/// `workflow check`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WorkflowCheckArgs {
+    /// The workflows: names or paths of files [default: all].
+    pub workflows: Vec<String>,
+    /// Start the servers and check the calls against their tools.
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// Output format of a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum GraphFormat {
+    /// Boxes and lines.
+    #[default]
+    Text,
+    /// Mermaid, which GitHub displays.
+    Mermaid,
+    /// DOT, for Graphviz.
+    Dot,
+}

@@ -1,0 +1,126 @@
+//! The directory: lookups of servers, groups and tools by name, over whatever knows the servers' catalogs. The engine's
+//! registry and the read model both are one.
+
+use std::sync::Arc;
+
+use super::{
+    call::Operation,
+    catalog::{NameTable, ServerCatalog, Tool},
+    id::{ServerId, ToolId},
+    policy::{Rules, route::Group},
+    server::{Phase, ServerSpec},
+};
+
+/// What lookups need to know of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerEntry<'a> {
+    /// Its configuration.
+    pub spec: &'a ServerSpec,
+    /// The state of its connection.
+    pub phase: &'a Phase,
+    /// Its lists as last read.
+    pub catalog: &'a ServerCatalog,
+}
+
+impl<'a> ServerEntry<'a> {
+    /// Returns the server's id.
+    pub fn id(&self) -> &'a ServerId {
+        &self.spec.id
+    }
+
+    /// Returns why the server cannot take a call of `tool` now, for users, judging by its connection and lists.
+    pub fn unfit(&self, tool: Option<&str>) -> Option<String> {
+        let lacks = |tool: &str| self.catalog.revision > 0 && self.catalog.tool(tool).is_none();
+        match self.phase {
+            Phase::Failed { why } => Some(format!("has failed: {}", why.summary)),
+            phase if !phase.usable() => Some(format!("is {}", phase.word())),
+            _ if tool.is_some_and(lacks) => Some("does not list the tool".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// The tool of a group: with the members that list it, and whether their schemas differ.
+pub type GroupTool = (Arc<Tool>, Vec<ServerId>, bool);
+
+/// The servers with their catalogs, the exposed names and the rules.
+pub trait Directory {
+    /// Returns the servers in configuration order.
+    fn entries(&self) -> impl Iterator<Item = ServerEntry<'_>>;
+
+    /// Returns the exposed names of all tools.
+    fn names(&self) -> &NameTable;
+
+    /// Returns the rules for tools, groups and routes.
+    fn rules(&self) -> &Rules;
+
+    /// Returns the server with this id.
+    fn entry(&self, id: &ServerId) -> Option<ServerEntry<'_>> {
+        self.entries().find(|server| server.id() == id)
+    }
+
+    /// Returns the group with this id.
+    fn group(&self, id: &ServerId) -> Option<&Group> {
+        self.rules().routing.groups.iter().find(|group| group.id == *id)
+    }
+
+    /// Returns the existing members of a group.
+    fn member_entries(&self, group: &ServerId) -> impl Iterator<Item = ServerEntry<'_>> {
+        self.group(group).into_iter().flat_map(|group| group.members.iter()).filter_map(|member| self.entry(&member.server))
+    }
+
+    /// Returns the tool with this id, as listed by its server.
+    ///
+    /// The server may be a group: then returns the tool of its first member that lists it.
+    fn tool(&self, id: &ToolId) -> Option<&Arc<Tool>> {
+        match self.entry(&id.server) {
+            Some(server) => server.catalog.tool(&id.name),
+            None => self.member_entries(&id.server).find_map(|member| member.catalog.tool(&id.name)),
+        }
+    }
+
+    /// Returns the tool behind an exposed name.
+    fn find_tool(&self, exposed: &str) -> Option<(&ToolId, &Arc<Tool>)> {
+        let id = self.names().tool(exposed)?;
+        Some((id, self.tool(id)?))
+    }
+
+    /// Returns the tools of a group, in the order of its members' lists.
+    fn group_tools(&self, group: &ServerId) -> Vec<GroupTool> {
+        let mut tools: Vec<GroupTool> = vec![];
+        for member in self.member_entries(group) {
+            for tool in &member.catalog.tools {
+                match tools.iter_mut().find(|(known, ..)| known.name == tool.name) {
+                    Some((known, members, differ)) => {
+                        *differ |= known.input_schema != tool.input_schema || known.output_schema != tool.output_schema;
+                        members.push(member.id().clone());
+                    }
+                    None => tools.push((tool.clone(), vec![member.id().clone()], false)),
+                }
+            }
+        }
+        tools
+    }
+
+    /// Returns the display name of a call: the tool's exposed name, or what is read or requested.
+    fn call_name(&self, operation: &Operation) -> String {
+        match operation {
+            Operation::Tool { tool, .. } => {
+                self.names().exposed(tool).map_or_else(|| format!("{}/{}", tool.server, tool.name), |name| name.to_string())
+            }
+            other => other.subject().to_owned(),
+        }
+    }
+
+    /// Builds the exposed names of all tools from the catalogs. `separator` joins namespace and tool.
+    fn build_names(&self, separator: &str) -> NameTable {
+        let groups = &self.rules().routing.groups;
+        let united: Vec<Vec<Arc<Tool>>> =
+            groups.iter().map(|group| self.group_tools(&group.id).into_iter().map(|(tool, ..)| tool).collect()).collect();
+        let hidden = |id: &ServerId| groups.iter().any(|group| !group.members_listed && group.members.iter().any(|m| m.server == *id));
+        let servers = self.entries().filter(|server| !hidden(server.id()));
+        let servers = servers.map(|server| (server.id(), server.spec.namespace(), server.catalog.tools.as_slice()));
+        let groups = groups.iter().zip(&united).map(|(group, tools)| (&group.id, group.namespace(), tools.as_slice()));
+        NameTable::build(servers.chain(groups), separator)
+    }
+}

@@ -1,0 +1,228 @@
+//! The registry: what the engine knows of its servers, apart from any display. Its owner is the engine; dispatch, the runner
+//! and the supervisors read it.
+//!
+//! A change replaces the whole state and publishes the event that tells of it, in the same order. Reading never waits.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{bus::Bus, supervisor::ServerHandle};
+use crate::domain::{
+    catalog::{NameTable, ServerCatalog},
+    directory::{Directory, ServerEntry},
+    event::EventKind,
+    id::ServerId,
+    policy::Rules,
+    server::{Phase, ServerSpec},
+};
+
+/// A configured server.
+#[derive(Clone)]
+struct KnownServer {
+    spec: Arc<ServerSpec>,
+    phase: Arc<Phase>,
+    catalog: Arc<ServerCatalog>,
+    /// The subscribed resources.
+    subscriptions: BTreeSet<String>,
+}
+
+/// The state of the registry at one time.
+#[derive(Clone, Default)]
+pub struct Known {
+    servers: Vec<Arc<KnownServer>>,
+    handles: HashMap<ServerId, ServerHandle>,
+    names: Arc<NameTable>,
+    rules: Arc<Rules>,
+}
+
+impl Known {
+    /// Returns the handle of a server.
+    pub fn handle(&self, id: &ServerId) -> Option<&ServerHandle> {
+        self.handles.get(id)
+    }
+
+    /// Returns the handles of all servers, in no order.
+    pub fn handles(&self) -> impl Iterator<Item = &ServerHandle> {
+        self.handles.values()
+    }
+
+    /// Returns the server with this id, or the members of the group with this id.
+    pub fn target_servers(&self, id: &ServerId) -> Vec<ServerHandle> {
+        match self.group(id) {
+            Some(group) => group.members.iter().filter_map(|member| self.handle(&member.server).cloned()).collect(),
+            None => self.handle(id).cloned().into_iter().collect(),
+        }
+    }
+
+    /// Changes a server, if there is one.
+    fn server_mut(&mut self, id: &ServerId) -> Option<&mut KnownServer> {
+        self.servers.iter_mut().find(|server| server.spec.id == *id).map(Arc::make_mut)
+    }
+}
+
+impl Directory for Known {
+    fn entries(&self) -> impl Iterator<Item = ServerEntry<'_>> {
+        self.servers.iter().map(|server| ServerEntry { spec: &server.spec, phase: &server.phase, catalog: &server.catalog })
+    }
+
+    fn names(&self) -> &NameTable {
+        &self.names
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+/// The servers of an engine.
+pub struct Registry {
+    bus: Arc<Bus>,
+    separator: String,
+    known: ArcSwap<Known>,
+    /// Held during a change, until its event is published.
+    writer: Mutex<()>,
+    /// Counts changes.
+    changes: watch::Sender<u64>,
+}
+
+impl Registry {
+    /// Creates a registry without servers. `separator` joins namespace and tool in exposed names.
+    pub fn new(bus: Arc<Bus>, separator: &str) -> Registry {
+        Registry {
+            bus,
+            separator: separator.to_owned(),
+            known: ArcSwap::default(),
+            writer: Mutex::default(),
+            changes: watch::Sender::default(),
+        }
+    }
+
+    /// Returns the current state. It does not change any more.
+    pub fn read(&self) -> Arc<Known> {
+        self.known.load_full()
+    }
+
+    /// Returns a receiver that is notified after every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Adds a server, or replaces its configuration.
+    pub fn add(&self, spec: &Arc<ServerSpec>) {
+        self.change(EventKind::ServerAdded { spec: spec.clone() }, |known| {
+            match known.server_mut(&spec.id) {
+                Some(server) => server.spec = spec.clone(),
+                None => known.servers.push(Arc::new(KnownServer {
+                    spec: spec.clone(),
+                    phase: Arc::new(Phase::initial(spec)),
+                    catalog: Arc::default(),
+                    subscriptions: BTreeSet::new(),
+                })),
+            }
+            Names::Changed
+        });
+    }
+
+    /// Removes a server.
+    pub fn remove(&self, id: &ServerId) {
+        self.change(EventKind::ServerRemoved { server: id.clone() }, |known| {
+            known.servers.retain(|server| server.spec.id != *id);
+            known.handles.remove(id);
+            Names::Changed
+        });
+    }
+
+    /// Sets the handle of a server. Replaces an earlier one.
+    pub fn set_handle(&self, handle: ServerHandle) {
+        let _writer = self.writer.lock();
+        let mut known = Known::clone(&self.known.load());
+        known.handles.insert(handle.spec.id.clone(), handle);
+        self.store(known);
+    }
+
+    /// Removes the handle of a server and returns it. The server stays known.
+    pub fn take_handle(&self, id: &ServerId) -> Option<ServerHandle> {
+        let _writer = self.writer.lock();
+        let mut known = Known::clone(&self.known.load());
+        let handle = known.handles.remove(id);
+        self.store(known);
+        handle
+    }
+
+    /// Sets the connection state of a server.
+    pub fn set_phase(&self, id: &ServerId, phase: Arc<Phase>) {
+        self.change(EventKind::ServerPhase { server: id.clone(), phase: phase.clone() }, |known| {
+            if let Some(server) = known.server_mut(id) {
+                server.phase = phase;
+            }
+            Names::Same
+        });
+    }
+
+    /// Sets the lists of a server.
+    pub fn set_catalog(&self, id: &ServerId, catalog: Arc<ServerCatalog>) {
+        self.change(EventKind::ServerListed { server: id.clone(), catalog: catalog.clone() }, |known| {
+            if let Some(server) = known.server_mut(id) {
+                server.catalog = catalog;
+            }
+            Names::Changed
+        });
+    }
+
+    /// Records that a resource of a server is subscribed, or not any more.
+    pub fn set_subscribed(&self, id: &ServerId, uri: &str, on: bool) {
+        self.change(EventKind::ResourceSubscribed { server: id.clone(), uri: uri.to_owned(), on }, |known| {
+            if let Some(server) = known.server_mut(id) {
+                match on {
+                    true => server.subscriptions.insert(uri.to_owned()),
+                    false => server.subscriptions.remove(uri),
+                };
+            }
+            Names::Same
+        });
+    }
+
+    /// Returns the subscribed resources of a server.
+    pub fn subscriptions(&self, id: &ServerId) -> Vec<String> {
+        let known = self.known.load();
+        let server = known.servers.iter().find(|server| server.spec.id == *id);
+        server.map(|server| server.subscriptions.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Replaces the rules for tools, groups and routes.
+    pub fn set_rules(&self, rules: Arc<Rules>) {
+        self.change(EventKind::Rules { rules: rules.clone() }, |known| {
+            known.rules = rules;
+            Names::Changed
+        });
+    }
+
+    /// Changes the state, then publishes the event of the change.
+    fn change(&self, event: EventKind, change: impl FnOnce(&mut Known) -> Names) {
+        let _writer = self.writer.lock();
+        let mut known = Known::clone(&self.known.load());
+        if change(&mut known) == Names::Changed {
+            known.names = Arc::new(known.build_names(&self.separator));
+        }
+        self.store(known);
+        self.bus.publish(event);
+    }
+
+    fn store(&self, known: Known) {
+        self.known.store(Arc::new(known));
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+}
+
+/// Whether a change affects the exposed names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Changed,
+    Same,
+}
