@@ -27,6 +27,7 @@ use serde_json::json;
 use support::report::{self, Of, Series};
 use switchboard::{
     cache::Memory,
+    domain::retention::Retention,
     domain::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Origin},
@@ -34,7 +35,6 @@ use switchboard::{
         event::Settled,
         id::{ServerId, ToolId},
         policy::{CacheMode, Rules, ToolRule, pattern::Pattern},
-        read_model::Retention,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
     },

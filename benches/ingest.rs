@@ -24,6 +24,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use serde_json::json;
 use support::report::{self, Of, Series};
 use switchboard::{
+    domain::retention::Retention,
     domain::{
         body::Body,
         call::{CallSpec, Operation, Origin, Outcome, Timings},
@@ -31,11 +32,11 @@ use switchboard::{
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{CallId, ServerId, ToolId},
-        read_model::{ConsoleState, Retention},
         server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
     },
     engine::control::{Lagged, Tail, TailSender},
+    state::ConsoleState,
     tui::{
         Startup, draw,
         input::Input,

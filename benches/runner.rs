@@ -26,12 +26,12 @@ use std::{
 use async_trait::async_trait;
 use support::report::{self, Of, Series};
 use switchboard::{
+    domain::retention::Retention,
     domain::{
         body::Body,
         call::{CallSpec, Failure, Origin},
         catalog::RawLists,
         id::{ServerId, ToolId},
-        read_model::{ConsoleState, Retention},
         run::{RunId, RunOutcome, RunSpec, WorkflowText},
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
@@ -41,6 +41,7 @@ use switchboard::{
         control::{Command, Control},
         ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
+    state::ConsoleState,
     store::Store,
 };
 

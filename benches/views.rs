@@ -26,16 +26,17 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect};
 use serde_json::json;
 use switchboard::{
+    domain::retention::Retention,
     domain::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Origin, Outcome, Timings},
         catalog::{ConfirmPolicy, RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId, ToolId},
-        read_model::{ConsoleState, Retention},
         server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
     },
+    state::ConsoleState,
     tui::{
         Startup, draw,
         input::Input,

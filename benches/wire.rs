@@ -18,11 +18,11 @@ use support::{
     server,
 };
 use switchboard::{
+    domain::retention::Retention,
     domain::{
         call::{CallSpec, Origin},
         event::{EventKind, Settled},
         id::{ServerId, ToolId},
-        read_model::Retention,
         secret::Secret,
         server::{ServerSpec, Transport},
         time::Epoch,

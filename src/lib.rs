@@ -57,5 +57,6 @@ pub mod files;
 mod generated_docs;
 pub mod mcp;
 pub mod protocol;
+pub mod state;
 pub mod store;
 pub mod tui;

@@ -19,10 +19,10 @@ use crate::{
         print::Io,
     },
     demo::Demo,
+    domain::retention::Retention,
     domain::{
         call::{Failure, FailureKind},
         policy::{cache::CacheSettings, pattern::Pattern},
-        read_model::Retention,
         run::{RunId, RunSpec},
         server::ServerSpec,
         text::visible_lines,

@@ -12,7 +12,6 @@ use crate::{
         id::CallId,
         journal::CallRecord,
         masked,
-        read_model::ConsoleState,
         secret::SecretRegistry,
         time::Stamp,
     },
@@ -20,6 +19,7 @@ use crate::{
         Engine,
         control::{Control, Lagged},
     },
+    state::ConsoleState,
     store::Store,
 };
 

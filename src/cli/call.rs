@@ -18,20 +18,22 @@ use super::{
     print::{Format, ms},
     session::{Problem, Session, Stop, raw, unknown_server},
 };
-use crate::domain::{
-    body::Body,
-    call::{CallSpec, Failure, FailureKind, Operation, Origin, Outcome},
-    catalog::{Change, Hints, Tool, template_fits},
-    directory::Directory,
-    event::Settled,
-    id::{CallId, ServerId, ToolId},
-    json::indent,
-    policy::call_event::{CallEvent, CallTrace},
-    read_model::{ConsoleState, ServerView},
-    schema::TooDear,
-    server::ConnectFailure,
-    time,
-    workflow::catalog_lookup::may_offer,
+use crate::{
+    domain::{
+        body::Body,
+        call::{CallSpec, Failure, FailureKind, Operation, Origin, Outcome},
+        catalog::{Change, Hints, Tool, template_fits},
+        directory::Directory,
+        event::Settled,
+        id::{CallId, ServerId, ToolId},
+        json::indent,
+        policy::call_event::{CallEvent, CallTrace},
+        schema::TooDear,
+        server::ConnectFailure,
+        time,
+        workflow::catalog_lookup::may_offer,
+    },
+    state::{ConsoleState, ServerView},
 };
 
 /// Longest JSON object read from a file or stdin, in bytes.

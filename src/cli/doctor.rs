@@ -9,13 +9,15 @@ use super::{
     servers::{self, UnavailableServer},
     session::{Session, Stop, raw},
 };
-use crate::domain::{
-    id::ToolId,
-    plural::counted,
-    read_model::{ConsoleState, ServerView},
-    schema::Checker,
-    server::{ConnectFailure, Era, Phase, SessionInfo},
-    time,
+use crate::{
+    domain::{
+        id::ToolId,
+        plural::counted,
+        schema::Checker,
+        server::{ConnectFailure, Era, Phase, SessionInfo},
+        time,
+    },
+    state::{ConsoleState, ServerView},
 };
 
 /// Most bytes of schemas compiled for one server.

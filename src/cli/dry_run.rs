@@ -7,18 +7,20 @@ use super::{
     print::Format,
     session::{Session, Stop},
 };
-use crate::domain::{
-    body::Body,
-    call::{Failure, FailureKind},
-    read_model::ConsoleState,
-    workflow::{
-        catalog_lookup::{CatalogView, server_of},
-        check::check_against,
-        dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedCall, PredictedFallback, dry_run},
-        dry_run_view::{Block, DryRunView, FIELD_LEVELS, Heading, Label, NO_CALL, UNKNOWN_VALUES},
-        expression::Data,
-        plan::{ActionKind, Plan},
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind},
+        workflow::{
+            catalog_lookup::{CatalogView, server_of},
+            check::check_against,
+            dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedCall, PredictedFallback, dry_run},
+            dry_run_view::{Block, DryRunView, FIELD_LEVELS, Heading, Label, NO_CALL, UNKNOWN_VALUES},
+            expression::Data,
+            plan::{ActionKind, Plan},
+        },
     },
+    state::ConsoleState,
 };
 
 /// Cells of indentation of a level.

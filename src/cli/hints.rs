@@ -2,11 +2,9 @@
 
 use super::servers::{self, last_failure};
 use crate::{
-    domain::{
-        read_model::ServerView,
-        server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
-    },
+    domain::server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
     executable,
+    state::ServerView,
 };
 
 /// Returns the failure of a server, completed with its program and at least one hint.

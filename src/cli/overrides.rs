@@ -2,8 +2,9 @@
 
 use super::{Options, session::unknown_server};
 use crate::{
-    domain::{call::Failure, id::ServerId, read_model::ConsoleState},
+    domain::{call::Failure, id::ServerId},
     engine::control::Command,
+    state::ConsoleState,
 };
 
 /// Returns the engine commands of `--breaker` and `--inject`. Fails for an unknown server.

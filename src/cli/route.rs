@@ -10,20 +10,22 @@ use super::{
     servers,
     session::{Session, Stop},
 };
-use crate::domain::{
-    body::Body,
-    call::{Failure, FailureKind, Operation},
-    directory::Directory,
-    id::{ServerId, ToolId},
-    policy::{
-        EffectivePolicy,
-        breaker::State,
-        call_rules::{CallRules, Declared},
-        route::{self, Candidate, Decision, Group},
-        verdict,
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind, Operation},
+        directory::Directory,
+        id::{ServerId, ToolId},
+        policy::{
+            EffectivePolicy,
+            breaker::State,
+            call_rules::{CallRules, Declared},
+            route::{self, Candidate, Decision, Group},
+            verdict,
+        },
+        time::short,
     },
-    read_model::{ConsoleState, ServerView},
-    time::short,
+    state::{ConsoleState, ServerView},
 };
 
 /// Explains the route of a call.

@@ -9,11 +9,13 @@ use super::{
     print::{Format, ms},
     session::{Session, Stop, unknown_server},
 };
-use crate::domain::{
-    call::{Failure, FailureKind},
-    read_model::ServerView,
-    server::{ConnectFailure, Era, Phase, SessionInfo},
-    time,
+use crate::{
+    domain::{
+        call::{Failure, FailureKind},
+        server::{ConnectFailure, Era, Phase, SessionInfo},
+        time,
+    },
+    state::ServerView,
 };
 
 /// Waits for all servers. Fails when none is configured, or for an unknown name.

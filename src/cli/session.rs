@@ -25,11 +25,11 @@ use crate::{
         frame::Direction,
         id::{AskId, CallId, ServerId},
         policy::call_event::CallTrace,
-        read_model::{ConsoleState, ServerView},
         server::{ConnectFailure, Phase},
         time,
     },
     engine::control::{Command, Control, Lagged, Tail},
+    state::{ConsoleState, ServerView},
 };
 
 /// Extra time beyond a server's own limits, in which the engine reports its failure.

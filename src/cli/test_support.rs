@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Options, args::Headless, print::Io, session::Signals};
 use crate::{
+    domain::retention::Retention,
     domain::{
         ask::AskEnd,
         body::Body,
@@ -20,12 +21,12 @@ use crate::{
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         id::{CallId, ServerId},
-        read_model::{ConsoleState, Retention},
         secret::Secret,
         server::{ConnectFailure, Era, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
     },
     engine::control::{Command, Control, Tail, TailSender},
+    state::ConsoleState,
 };
 
 type Script = Box<dyn Fn(&Fake, CallId, &CallSpec) + Send + Sync>;

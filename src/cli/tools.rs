@@ -10,11 +10,13 @@ use super::{
     servers::{self, UnavailableServer},
     session::{Session, Stop, raw},
 };
-use crate::domain::{
-    catalog::Tool,
-    directory::Directory,
-    id::{ServerId, ToolId},
-    read_model::ConsoleState,
+use crate::{
+    domain::{
+        catalog::Tool,
+        directory::Directory,
+        id::{ServerId, ToolId},
+    },
+    state::ConsoleState,
 };
 
 /// Lists the tools.

@@ -16,7 +16,6 @@ use super::{
 use crate::{
     domain::{
         call::{Failure, FailureKind},
-        read_model::ServerView,
         run::{RunSpec, WorkflowText},
         secret::MASK,
         text::visible,
@@ -33,6 +32,7 @@ use crate::{
         },
     },
     files,
+    state::ServerView,
 };
 
 /// Result of a test case.

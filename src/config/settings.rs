@@ -8,12 +8,14 @@ use super::{
     policy,
     server::{self, RootsChoice},
 };
-use crate::domain::{
-    ask::AskPolicy,
-    catalog::ConfirmPolicy,
-    policy::{PolicyPatch, PolicySetting},
-    read_model::Retention,
-    server::{Limits, ServerSpec, Timeouts},
+use crate::{
+    domain::retention::Retention,
+    domain::{
+        ask::AskPolicy,
+        catalog::ConfirmPolicy,
+        policy::{PolicyPatch, PolicySetting},
+        server::{Limits, ServerSpec, Timeouts},
+    },
 };
 
 /// Settings of the program.

@@ -2,7 +2,7 @@
 //!
 //! A message may be as large as [`Limits::message_bytes`](super::server::Limits). Everything that outlives the
 //! message is limited here, so that memory stays within five times the largest message, whatever a server sends. The
-//! stores count bytes ([`Retention`](super::read_model::Retention)), and each stored text has a limit of its own. A
+//! stores count bytes ([`Retention`](super::retention::Retention)), and each stored text has a limit of its own. A
 //! cut text ends in a mark with its full size.
 
 use std::borrow::Cow;

@@ -27,10 +27,9 @@ pub mod nesting;
 pub mod plural;
 pub mod policy;
 pub mod raw_object;
-pub mod read_model;
-pub mod read_model_runs;
 pub mod recorded;
 pub mod restart;
+pub mod retention;
 pub mod run;
 pub mod schema;
 pub mod secret;
@@ -41,7 +40,5 @@ pub mod text;
 pub mod time;
 pub mod workflow;
 
-#[cfg(test)]
-mod read_model_tests;
 #[cfg(test)]
 pub(crate) mod test_entries;

@@ -9,15 +9,18 @@ use super::{
     ports::FrameDraft,
     tail::{Tail, TailSender},
 };
-use crate::domain::{
-    bounds,
-    event::{Event, EventKind, Notice, NoticeLevel},
-    frame::Frame,
-    id::ServerId,
-    masked,
-    read_model::{ConsoleState, Retention},
-    secret::SecretRegistry,
-    time::{Epoch, Stamp},
+use crate::{
+    domain::retention::Retention,
+    domain::{
+        bounds,
+        event::{Event, EventKind, Notice, NoticeLevel},
+        frame::Frame,
+        id::ServerId,
+        masked,
+        secret::SecretRegistry,
+        time::{Epoch, Stamp},
+    },
+    state::ConsoleState,
 };
 
 /// The engine's monotonic clock; the only code in the engine that reads the time.

@@ -3,14 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 pub use super::tail::{Lagged, Tail, TailSender};
-use crate::domain::{
-    ask::Answer,
-    call::CallSpec,
-    event::{Event, EventKind, LogLevel, Settled},
-    id::{AskId, CallId, ServerId},
-    policy::{breaker::BreakerOverride, fault::Fault},
-    read_model::ConsoleState,
-    run::{RunId, RunSpec, StepAnswer},
+use crate::{
+    domain::{
+        ask::Answer,
+        call::CallSpec,
+        event::{Event, EventKind, LogLevel, Settled},
+        id::{AskId, CallId, ServerId},
+        policy::{breaker::BreakerOverride, fault::Fault},
+        run::{RunId, RunSpec, StepAnswer},
+    },
+    state::ConsoleState,
 };
 use serde::{Deserialize, Serialize};
 

@@ -45,16 +45,19 @@ use self::{
     shared::Shared,
     supervisor::{Readiness, ServerHandle, SupervisorCommand},
 };
-use crate::domain::{
-    call::CallSpec,
-    directory::Directory,
-    event::{EventKind, LogLevel, Notice, NoticeLevel, Settled},
-    id::{CallId, ServerId},
-    policy::{Rules, pattern::Pattern},
-    read_model::{ConsoleState, Retention},
-    secret::SecretRegistry,
-    server::ServerSpec,
-    time::{Epoch, Stamp},
+use crate::{
+    domain::retention::Retention,
+    domain::{
+        call::CallSpec,
+        directory::Directory,
+        event::{EventKind, LogLevel, Notice, NoticeLevel, Settled},
+        id::{CallId, ServerId},
+        policy::{Rules, pattern::Pattern},
+        secret::SecretRegistry,
+        server::ServerSpec,
+        time::{Epoch, Stamp},
+    },
+    state::ConsoleState,
 };
 
 /// Settings of an engine.

@@ -7,12 +7,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::domain::{
-    call::Outcome,
-    id::{CallId, ServerId},
-    policy::call_event::CallEvent,
-    read_model::{CallView, ConsoleState},
-    time::Stamp,
+use crate::{
+    domain::{
+        call::Outcome,
+        id::{CallId, ServerId},
+        policy::call_event::CallEvent,
+        time::Stamp,
+    },
+    state::{CallView, ConsoleState},
 };
 
 /// Length of a tenth, in nanoseconds.

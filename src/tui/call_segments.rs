@@ -5,15 +5,17 @@
 
 use std::sync::Arc;
 
-use crate::domain::{
-    call::Outcome,
-    id::ServerId,
-    policy::{
-        call_event::{AttemptEnd, CallEvent, Cause, Wait},
-        verdict::Verdict,
+use crate::{
+    domain::{
+        call::Outcome,
+        id::ServerId,
+        policy::{
+            call_event::{AttemptEnd, CallEvent, Cause, Wait},
+            verdict::Verdict,
+        },
+        time::Stamp,
     },
-    read_model::CallView,
-    time::Stamp,
+    state::CallView,
 };
 
 /// A time segment of a call.

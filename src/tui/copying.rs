@@ -5,19 +5,21 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::{
-    argument_history::public,
-    body::Body,
-    call::Operation,
-    directory::Directory,
-    json::escape,
-    read_model::ConsoleState,
-    secret::{
-        Secret,
-        rule::{self, UrlSecret},
+use crate::{
+    domain::{
+        argument_history::public,
+        body::Body,
+        call::Operation,
+        directory::Directory,
+        json::escape,
+        secret::{
+            Secret,
+            rule::{self, UrlSecret},
+        },
+        server::{Era, ServerSpec, Transport, quote},
+        text::{is_hidden, visible_lines},
     },
-    server::{Era, ServerSpec, Transport, quote},
-    text::{is_hidden, visible_lines},
+    state::ConsoleState,
 };
 
 use super::{background::Material, widget::json::decoded};

@@ -1,18 +1,20 @@
 //! The console's requests for runs, dry-run previews and names of new workflows. Pure.
 
-use crate::domain::{
-    body::Body,
-    call::Origin,
-    read_model::ConsoleState,
-    run::{RunFrom, RunSpec},
-    workflow::{
-        catalog_lookup::server_of,
-        dry_run::{ReadEnv, dry_run},
-        dry_run_view::DryRunView,
-        expression::Data,
-        library::WorkflowEntry,
-        plan::Plan,
+use crate::{
+    domain::{
+        body::Body,
+        call::Origin,
+        run::{RunFrom, RunSpec},
+        workflow::{
+            catalog_lookup::server_of,
+            dry_run::{ReadEnv, dry_run},
+            dry_run_view::DryRunView,
+            expression::Data,
+            library::WorkflowEntry,
+            plan::Plan,
+        },
     },
+    state::ConsoleState,
 };
 
 /// Returns the request for a run from the console, which puts questions to the user. `name` is the workflow name of the
@@ -54,7 +56,7 @@ pub fn name_trouble(name: &str, flows: &[WorkflowEntry]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::domain::{
-        read_model::Retention,
+        retention::Retention,
         run::WorkflowText,
         time::Epoch,
         workflow::{

@@ -10,15 +10,17 @@ use std::{
 };
 
 use super::search_text::{self, Texts};
-use crate::domain::{
-    bounds,
-    call::{CallSpec, FailureKind, Origin, Outcome},
-    event::{Event, EventKind, LogSource, Settled},
-    frame::{Direction, Frame, FrameKind},
-    id::{CallId, ServerId},
-    read_model::ConsoleState,
-    run::{RunId, RunStep},
-    time::Stamp,
+use crate::{
+    domain::{
+        bounds,
+        call::{CallSpec, FailureKind, Origin, Outcome},
+        event::{Event, EventKind, LogSource, Settled},
+        frame::{Direction, Frame, FrameKind},
+        id::{CallId, ServerId},
+        run::{RunId, RunStep},
+        time::Stamp,
+    },
+    state::ConsoleState,
 };
 
 /// Most rows in the ring.
@@ -600,7 +602,7 @@ fn class(row: &Row) -> Option<usize> {
 }
 
 enum Thing<'w> {
-    Call(&'w crate::domain::read_model::CallView),
+    Call(&'w crate::state::CallView),
     Frame(&'w Arc<Frame>),
     Log(&'w ServerId, &'w crate::domain::event::LogMessage),
     Anomaly(&'w ServerId, &'w crate::domain::frame::Anomaly),

@@ -2,13 +2,15 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use crate::domain::{
-    ask::{Ask, AskEnd},
-    event::{Event, EventKind, Notice},
-    frame::Frame,
-    id::{AskId, CallId, ServerId},
-    read_model::ConsoleState,
-    time::Stamp,
+use crate::{
+    domain::{
+        ask::{Ask, AskEnd},
+        event::{Event, EventKind, Notice},
+        frame::Frame,
+        id::{AskId, CallId, ServerId},
+        time::Stamp,
+    },
+    state::ConsoleState,
 };
 
 /// What a batch of events changed, apart from figures.

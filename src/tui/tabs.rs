@@ -5,7 +5,10 @@
 use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::domain::{event::Event, read_model::ConsoleState, time::Stamp};
+use crate::{
+    domain::{event::Event, time::Stamp},
+    state::ConsoleState,
+};
 
 use super::{
     pane::{

@@ -11,6 +11,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    domain::retention::Retention,
     domain::{
         ask::{Ask, Question},
         body::Body,
@@ -19,11 +20,11 @@ use crate::{
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{AskId, CallId, ServerId, ToolId},
-        read_model::{ConsoleState, Retention},
         server::{ConnectFailure, DegradedReason, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
     },
     engine::control::{Command, Control, Tail, TailSender},
+    state::ConsoleState,
 };
 
 /// Returns the stamp `ms` milliseconds after the start.

@@ -10,11 +10,13 @@ use nucleo_matcher::{
     pattern::{CaseMatching, Normalization, Pattern},
 };
 
-use crate::domain::{
-    directory::Directory,
-    id::{ServerId, ToolId},
-    policy::route::Group,
-    read_model::{ConsoleState, ServerView},
+use crate::{
+    domain::{
+        directory::Directory,
+        id::{ServerId, ToolId},
+        policy::route::Group,
+    },
+    state::{ConsoleState, ServerView},
 };
 
 use super::widget::window::{Move, Window};

@@ -7,8 +7,9 @@ use std::{
 
 use serde_json::json;
 use switchboard::{
-    domain::{bounds, call::Outcome, frame::AnomalyKind, read_model::ConsoleState, server::Phase},
+    domain::{bounds, call::Outcome, frame::AnomalyKind, server::Phase},
     engine::control::Control,
+    state::ConsoleState,
 };
 
 use crate::{

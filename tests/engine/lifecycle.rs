@@ -23,7 +23,6 @@ use switchboard::{
             breaker::{BreakerOverride, State as Breaking},
             pattern::Pattern,
         },
-        read_model::ConsoleState,
         secret::Secret,
         server::{ConnectFailure, Era, Phase, ServerSpec, Step, Transport},
     },
@@ -31,6 +30,7 @@ use switchboard::{
         control::{Command, Control, Lagged},
         ports::{ClientHandler, Reply, Request, RequestObserver},
     },
+    state::ConsoleState,
 };
 
 use tokio::{

@@ -9,13 +9,13 @@ use std::{
 use serde_json::{Value, json};
 
 use switchboard::{
+    domain::retention::Retention,
     domain::{
         ask::Answer,
         body::Body,
         call::{Failure, FailureKind, Origin},
         event::{Event, EventKind},
         journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
-        read_model::Retention,
         run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepState, WorkflowText},
         secret::Secret,
         time::{Epoch, Stamp},

@@ -25,10 +25,10 @@ use switchboard::{
             fault::Fault,
             pattern::Pattern,
         },
-        read_model::ConsoleState,
         time::{Stamp, short},
     },
     engine::control::{Command, Control},
+    state::ConsoleState,
 };
 use tokio::time::Instant;
 

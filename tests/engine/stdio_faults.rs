@@ -9,10 +9,10 @@ use switchboard::{
         frame::AnomalyKind,
         id::ToolId,
         policy::breaker::State,
-        read_model::ConsoleState,
         server::{Exit, Phase, Step},
     },
     engine::control::Command,
+    state::ConsoleState,
 };
 
 use crate::support::{Rig, bad, bad_server, failure_of, stdio, text_of};

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use switchboard::{
+    domain::retention::Retention,
     domain::{
         body::Body,
         call::{CallSpec, Failure, Origin, Outcome},
         event::{Event, Settled},
         id::{CallId, ServerId, ToolId},
-        read_model::{ConsoleState, Retention, ServerView},
         secret::Secret,
         server::{ServerSpec, Transport},
         time::Epoch,
@@ -19,6 +19,7 @@ use switchboard::{
         ports::Connector,
     },
     mcp::Connections,
+    state::{ConsoleState, ServerView},
 };
 
 /// Longer than anything may take; only a hang reaches it.

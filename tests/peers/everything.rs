@@ -9,10 +9,10 @@ use switchboard::{
         body::Body,
         call::Outcome,
         event::{EventKind, Settled},
-        read_model::ConsoleState,
         server::{Root, ServerSpec},
     },
     engine::control::Command,
+    state::ConsoleState,
 };
 
 use crate::{

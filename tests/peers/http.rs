@@ -4,10 +4,10 @@ use switchboard::{
     domain::{
         call::{FailureKind, Outcome},
         frame::{Direction, Frame},
-        read_model::ConsoleState,
         server::Phase,
     },
     engine::control::Command,
+    state::ConsoleState,
 };
 
 use crate::{

@@ -5,9 +5,9 @@ use switchboard::{
     domain::{
         body::Body,
         call::{CallSpec, FailureKind, Operation, Origin, Outcome},
-        read_model::ConsoleState,
     },
     engine::control::Command,
+    state::ConsoleState,
 };
 
 use crate::{

@@ -6,10 +6,10 @@ use switchboard::{
         body::Body,
         call::{CallSpec, Operation, Origin},
         frame::Direction,
-        read_model::ConsoleState,
         server::{Era, EraChoice},
     },
     engine::control::Command,
+    state::ConsoleState,
 };
 
 use crate::{

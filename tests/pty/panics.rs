@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use switchboard::{
+    domain::retention::Retention,
     domain::{
         call::CallSpec,
         id::CallId,
-        read_model::{ConsoleState, Retention},
         server::{ServerSpec, Transport},
         time::Epoch,
     },
@@ -18,6 +18,7 @@ use switchboard::{
         control::{Command, Control, Tail},
     },
     mcp::Connections,
+    state::ConsoleState,
     tui::{self, ConsoleOptions, Preferences, Startup, keymap::Keymap, theme::Theme},
 };
 

@@ -14,10 +14,10 @@ use crate::{
         directory::Directory,
         event::NoticeLevel,
         id::{ServerId, ToolId},
-        read_model::ConsoleState,
         run::RunSpec,
         workflow::{catalog_lookup, plan::Plan},
     },
+    state::ConsoleState,
     tui::{
         action::Action,
         msg::Cmd,

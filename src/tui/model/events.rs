@@ -7,8 +7,8 @@ use crate::{
         ask::{Ask, AskPolicy},
         event::{Event, NoticeLevel},
         id::AskId,
-        read_model::ConsoleState,
     },
+    state::ConsoleState,
     tui::{action::Action, activity::Activity, keymap::Context, msg::Cmd, overlay::inbox::Inbox},
 };
 

@@ -39,7 +39,10 @@ mod workflows;
 
 use crokey::KeyCombination;
 
-use crate::domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, read_model::ConsoleState, time::Stamp};
+use crate::{
+    domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, time::Stamp},
+    state::ConsoleState,
+};
 
 use super::{
     ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Preferences,

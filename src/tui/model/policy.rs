@@ -240,7 +240,7 @@ fn display_name(subject: &Subject) -> String {
     }
 }
 
-fn of_server(server: &crate::domain::read_model::ServerView) -> Vec<Subject> {
+fn of_server(server: &crate::state::ServerView) -> Vec<Subject> {
     server.faults.keys().map(|tool| Subject { server: server.id().clone(), tool: tool.clone() }).collect()
 }
 

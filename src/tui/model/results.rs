@@ -6,10 +6,10 @@ use crate::{
         call::{CallSpec, Operation, Origin},
         event::NoticeLevel,
         id::ServerId,
-        read_model::ConsoleState,
         time::size,
     },
     engine::control::Command,
+    state::ConsoleState,
     tui::{
         action::Action,
         files::{extension, opens},

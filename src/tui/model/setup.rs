@@ -1,7 +1,8 @@
 //! The setup of a console, and its initial state.
 
 use crate::{
-    domain::{argument_history::Recall, catalog::ConfirmPolicy, read_model::ConsoleState, time::Stamp, workflow::library::WorkflowLibrary},
+    domain::{argument_history::Recall, catalog::ConfirmPolicy, time::Stamp, workflow::library::WorkflowLibrary},
+    state::ConsoleState,
     tui::{
         Startup,
         activity::Activity,

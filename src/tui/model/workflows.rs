@@ -11,7 +11,6 @@ use crate::{
         event::NoticeLevel,
         id::CallId,
         journal::past_call,
-        read_model_runs::RunView,
         run::{RunFrom, RunId, RunSpec},
         workflow::{
             catalog_lookup::CatalogView,
@@ -22,6 +21,7 @@ use crate::{
         },
     },
     engine::control::Command,
+    state::runs::RunView,
     tui::{
         ConsoleRequest,
         action::Action,

@@ -12,9 +12,9 @@ use crate::{
         body::Body,
         directory::Directory,
         id::AskId,
-        read_model::ConsoleState,
         time::{Stamp, short},
     },
+    state::ConsoleState,
     tui::{
         action::Action,
         keymap::Context,

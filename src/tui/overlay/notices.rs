@@ -5,7 +5,8 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use super::LastSize;
 
 use crate::{
-    domain::{event::NoticeLevel, read_model::ConsoleState},
+    domain::event::NoticeLevel,
+    state::ConsoleState,
     tui::{
         pane::text_view::TextView,
         theme::Theme,

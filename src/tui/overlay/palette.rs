@@ -7,7 +7,8 @@ use nucleo_matcher::{
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{id::ToolId, read_model::ConsoleState},
+    domain::id::ToolId,
+    state::ConsoleState,
     tui::{
         action::{Action, Group},
         keymap::{Context, Keymap},

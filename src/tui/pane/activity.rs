@@ -6,12 +6,8 @@ use std::ops::Range;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
-    domain::{
-        id::ServerId,
-        policy::breaker::State,
-        read_model::{ConsoleState, ServerView},
-        server::Phase,
-    },
+    domain::{id::ServerId, policy::breaker::State, server::Phase},
+    state::{ConsoleState, ServerView},
     tui::{
         activity::{Activity, Grid, Mark},
         theme::Theme,

@@ -9,9 +9,9 @@ use crate::{
             route::Decision,
             verdict::Verdict,
         },
-        read_model::CallView,
         time::{Stamp, short},
     },
+    state::CallView,
     tui::{
         call_segments::{Segment, SegmentKind, cause_word, segments},
         theme::Theme,

@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use crate::{
-    domain::read_model::ConsoleState,
+    state::ConsoleState,
     tui::{
         action::Action,
         keymap::Context,

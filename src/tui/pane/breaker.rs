@@ -10,9 +10,9 @@ use crate::{
     domain::{
         id::ToolId,
         policy::breaker::{BreakerOverride, BreakerPolicy, BreakerView, Cell, State, Window},
-        read_model::{ConsoleState, ServerView},
         time::{Stamp, short},
     },
+    state::{ConsoleState, ServerView},
     tui::{theme::Theme, widget::paint},
 };
 

@@ -20,8 +20,8 @@ use crate::{
         directory::Directory,
         id::{CallId, ServerId, ToolId},
         json::{Json, pretty},
-        read_model::ConsoleState,
     },
+    state::ConsoleState,
     tui::{
         action::Action,
         keymap::Context,

@@ -5,11 +5,11 @@ use ratatui::style::Style;
 
 use crate::{
     domain::{
-        read_model::ServerView,
         server::Era,
         stats::Stats,
         time::{Stamp, short},
     },
+    state::ServerView,
     tui::{
         theme::Theme,
         widget::{paint::Pen, spark::spark},

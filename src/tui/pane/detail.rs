@@ -15,9 +15,9 @@ use crate::{
         event::Settled,
         frame::{Frame, FrameKind},
         id::CallId,
-        read_model::{CallView, ConsoleState},
         time::{short, size},
     },
+    state::{CallView, ConsoleState},
     tui::{
         action::Action,
         background::{Done, Job, JobHandle, JobKind, Material, discard},

@@ -20,10 +20,10 @@ use crate::{
     domain::{
         id::ServerId,
         plural::counted,
-        read_model::{ConsoleState, ServerView},
         stats::Stats,
         time::{Stamp, short},
     },
+    state::{ConsoleState, ServerView},
     tui::{
         theme::Theme,
         widget::{

@@ -5,11 +5,11 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::{
         plural::counted,
-        read_model::ServerView,
         server::{Era, Phase},
         text::{middle, visible},
         time::short,
     },
+    state::ServerView,
     tui::{
         action::Action,
         keymap::Context,

@@ -21,11 +21,9 @@ pub mod workflows;
 
 use ratatui::style::Style;
 
-use crate::domain::{
-    call::Outcome,
-    read_model::{ConsoleState, ServerView},
-    server::Phase,
-    time::Stamp,
+use crate::{
+    domain::{call::Outcome, server::Phase, time::Stamp},
+    state::{ConsoleState, ServerView},
 };
 
 use super::{keymap::Keymap, theme::Theme};

@@ -7,9 +7,9 @@ use crate::{
         directory::Directory,
         id::ServerId,
         policy::route::{Group, Strategy},
-        read_model::ConsoleState,
         time::short,
     },
+    state::ConsoleState,
     tui::{
         theme::Theme,
         tree::{Node, Row},

@@ -9,9 +9,9 @@ use crate::{
         body::Body,
         directory::Directory,
         id::CallId,
-        read_model::{CallView, ConsoleState},
         time::{Stamp, short, size},
     },
+    state::{CallView, ConsoleState},
     tui::{
         action::Action,
         background::{Done, Job, JobHandle, JobKind, Material, Worked, discard},

@@ -10,11 +10,11 @@ use crate::{
     domain::{
         catalog::Change,
         policy::breaker::BreakerView,
-        read_model::{ConsoleState, ServerView},
         server::{Phase, Step},
         stats::Stats,
         time::short,
     },
+    state::{ConsoleState, ServerView},
     tui::{
         action::Action,
         keymap::Context,

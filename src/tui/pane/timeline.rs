@@ -12,7 +12,8 @@ use crossterm::event::KeyEvent;
 use ratatui::layout::Rect;
 
 use crate::{
-    domain::{read_model::ConsoleState, time::Stamp},
+    domain::time::Stamp,
+    state::ConsoleState,
     tui::{
         action::Action,
         filter::Filter,

@@ -11,9 +11,9 @@ use crate::{
         directory::Directory,
         id::CallId,
         policy::call_event::{CallEvent, Wait},
-        read_model::{CallView, ConsoleState},
         time::{short, size},
     },
+    state::{CallView, ConsoleState},
     tui::{
         action::Action,
         keymap::Context,

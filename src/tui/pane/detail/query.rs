@@ -13,8 +13,8 @@ use crate::{
         frame::Frame,
         id::ToolId,
         policy::call_event::CallEvent,
-        read_model::ConsoleState,
     },
+    state::ConsoleState,
     tui::{
         background::{Done, JobKind},
         pane::DrawContext,

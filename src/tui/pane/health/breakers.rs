@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
-    domain::read_model::ConsoleState,
+    state::ConsoleState,
     tui::{
         pane::{DrawContext, breaker, text_view::TextView},
         widget::{

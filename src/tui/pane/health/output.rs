@@ -4,12 +4,8 @@ use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
-    domain::{
-        event::LogLevel,
-        id::ServerId,
-        read_model::{ConsoleState, ServerView},
-        server::Transport,
-    },
+    domain::{event::LogLevel, id::ServerId, server::Transport},
+    state::{ConsoleState, ServerView},
     tui::{
         action::Action,
         keymap::Context,

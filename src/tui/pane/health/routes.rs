@@ -12,9 +12,9 @@ use crate::{
         id::{CallId, ServerId},
         plural::counted,
         policy::route::{Group, Strategy},
-        read_model::ConsoleState,
         time::short,
     },
+    state::ConsoleState,
     tui::{
         pane::{DrawContext, breaker, outcome_glyph, replicas, status_dot},
         widget::{

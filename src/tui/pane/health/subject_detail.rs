@@ -9,11 +9,11 @@ use ratatui::{
 use crate::{
     domain::{
         call::FailureKind,
-        read_model::ServerView,
         server::Phase,
         stats::{BUCKETS, PER_DECADE, Stats, bucket_start},
         time::{Stamp, short},
     },
+    state::ServerView,
     tui::{
         action::Action,
         keymap::Context,

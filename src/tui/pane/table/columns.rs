@@ -8,10 +8,10 @@ use ratatui::{
 
 use crate::{
     domain::{
-        read_model::CallView,
         run::{Purpose, RunStep},
         time::{short, size},
     },
+    state::CallView,
     tui::{
         filter_index::By,
         pane::{DrawContext, traffic::pending_words},

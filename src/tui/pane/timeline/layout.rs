@@ -6,7 +6,8 @@ use ratatui::layout::Rect;
 
 use super::Zoom;
 use crate::{
-    domain::{read_model::ConsoleState, run::RunId, time::Stamp},
+    domain::{run::RunId, time::Stamp},
+    state::ConsoleState,
     tui::{
         filter_index::Index,
         rows::{LONG, RowId, Rows},

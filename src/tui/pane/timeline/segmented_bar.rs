@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use crate::{
-    domain::read_model::CallView,
+    state::CallView,
     tui::{
         call_segments::{Segment, SegmentKind, segments},
         pane::{DrawContext, attempts::segment_style},

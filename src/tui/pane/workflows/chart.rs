@@ -6,7 +6,6 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::{
     domain::{
-        read_model_runs::RunView,
         run::{PlanSummary, StepState, StepView},
         text::middle,
         time::short,
@@ -16,6 +15,7 @@ use crate::{
             problem::Problem,
         },
     },
+    state::runs::RunView,
     tui::{
         action::Action,
         keymap::Context,

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{read_model_runs::RunView, run::RunOutcome, time::short, workflow::library::WorkflowEntry},
+    domain::{run::RunOutcome, time::short, workflow::library::WorkflowEntry},
+    state::runs::RunView,
     tui::{
         action::Action,
         keymap::Context,

@@ -17,11 +17,11 @@ use ratatui::layout::Rect;
 use crate::{
     domain::{
         journal::RunHeader,
-        read_model::ConsoleState,
-        read_model_runs::RunView,
         run::{RunId, StepState},
         workflow::library::{WorkflowEntry, WorkflowLibrary},
     },
+    state::ConsoleState,
+    state::runs::RunView,
     tui::{
         tabs::Part,
         widget::window::{Move, Window},

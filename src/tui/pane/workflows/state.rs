@@ -4,10 +4,10 @@ use ratatui::style::Style;
 
 use crate::{
     domain::{
-        read_model_runs::RunView,
         run::{RunOutcome, StepState, StepView},
         time::short,
     },
+    state::runs::RunView,
     tui::{pane::DrawContext, theme::Theme},
 };
 

@@ -12,10 +12,10 @@ use ratatui::{
 use crate::{
     domain::{
         body::Body,
-        read_model_runs::RunView,
         run::{RunId, StepError, StepState, StepView},
         time::short,
     },
+    state::runs::RunView,
     tui::{
         action::Action,
         pane::{DrawContext, text_view::TextView},

@@ -12,11 +12,11 @@ use ratatui::{
 use crate::{
     domain::{
         directory::Directory,
-        read_model::CallView,
-        read_model_runs::RunView,
         run::{Purpose, StepState, StepView},
         time::{Stamp, short},
     },
+    state::CallView,
+    state::runs::RunView,
     tui::{
         call_segments::segments,
         pane::{DrawContext, attempts::segment_style, outcome_glyph},

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
+use crate::domain::{
     body::Body,
     call::Origin,
     event::EventKind,

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{
+use crate::domain::{
     body::Body,
     bounds,
     call::{CallSpec, Failure, FailureKind, Origin, Outcome, RpcError, Timings},
     event::{Event, EventKind, LogLevel, LogMessage, LogSource, Settled},
     frame::{Anomaly, AnomalyKind, Direction, Frame, FrameKind, HttpNote},
     id::{CallId, ServerId, ToolId},
-    read_model::{ConsoleState, Retention},
     server::{ServerSpec, Transport},
     time::{Epoch, Stamp},
 };
+use crate::{domain::retention::Retention, state::ConsoleState};
 
 struct Story {
     read_model: ConsoleState,
