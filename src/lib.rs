@@ -14,7 +14,9 @@
 //!           engine   registry of servers; one supervisor a server; dispatch = the life of one call; bus = event log
 //!                   |
 //!     mcp   store   telemetry   config   demo   (adapters)
-//!        \     |        |         |      /
+//!      |     |        |         |      |
+//!   protocol |        |         |      |     (JSON-RPC, without transports)
+//!        \   |        |         |      /
 //!                  domain   (pure: no tokio, no I/O, no clock)
 //! ```
 //!
@@ -25,7 +27,8 @@
 //! | [`engine`] | registry of servers, event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
 //! | [`control`] | the interface between faces and engine | `domain`, `engine`, `state` |
 //! | [`rehearsal`] | workflow tests: runs without servers | `domain`, `engine`, `control` |
-//! | [`mcp`] | connections: processes, pipes, HTTP, the protocol of both eras | `domain`, `engine::ports`, `executable` |
+//! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `executable`, `protocol` |
+//! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` names it | `domain` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats, variables, approvals, live reload | `domain`, `files` |
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
@@ -59,6 +62,7 @@ pub mod files;
 #[cfg(test)]
 mod generated_docs;
 pub mod mcp;
+pub mod protocol;
 pub mod rehearsal;
 pub mod state;
 pub mod store;

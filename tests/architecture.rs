@@ -44,6 +44,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry/"]),
 ];
 
+/// Modules confined to certain places: the module, and prefixes of the paths that may name it.
+const CONFINED_MODULES: &[(&str, &[&str])] = &[("protocol", &["protocol/", "mcp/"])];
+
 /// Names that pure code must not use: a runtime, the outside world, a clock.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -91,7 +94,8 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
     Some(match folder {
         "domain" => &["domain"],
         "engine" => &["domain", "engine"],
-        "mcp" => &["domain", "engine::ports", "executable", "mcp"],
+        "mcp" => &["domain", "engine::ports", "executable", "mcp", "protocol"],
+        "protocol" => &["domain", "protocol"],
         "store" => &["domain", "engine::ports", "store"],
         "cache" => &["domain", "engine::ports", "cache"],
         "telemetry" => &["domain", "control", "telemetry", "files"],
@@ -154,7 +158,9 @@ fn violations(file: &str, source: &str) -> Vec<String> {
     };
     for path in &named {
         if let Some(inside) = path.strip_prefix("crate::") {
-            let allowed = may_name(file).is_none_or(|allowed| allowed.iter().any(|a| covers(a, inside)));
+            let mut confined = CONFINED_MODULES.iter().filter(|(module, _)| covers(module, inside));
+            let at_home = confined.all(|(_, homes)| homes.iter().any(|home| file.starts_with(home)));
+            let allowed = at_home && may_name(file).is_none_or(|allowed| allowed.iter().any(|a| covers(a, inside)));
             rule(!allowed, format!("names crate::{inside}, which is not for this folder"));
             continue;
         }
@@ -462,9 +468,22 @@ fn test_modules(file: &str, source: &str) -> Vec<String> {
 #[test]
 fn the_layers_hold() {
     let sources = sources();
-    for folder in
-        ["domain/", "engine/", "mcp/", "store/", "cache/", "telemetry/", "config/", "demo/", "cli/", "tui/", "app/", "state/", "control/"]
-    {
+    for folder in [
+        "domain/",
+        "engine/",
+        "mcp/",
+        "protocol/",
+        "store/",
+        "cache/",
+        "telemetry/",
+        "config/",
+        "demo/",
+        "cli/",
+        "tui/",
+        "app/",
+        "state/",
+        "control/",
+    ] {
         assert!(sources.iter().any(|(file, _)| file.starts_with(folder)), "nothing was read of {folder}");
     }
     let found: Vec<String> = sources.iter().flat_map(|(file, source)| violations(file, source)).collect();
@@ -504,6 +523,13 @@ fn every_planted_violation_is_found() {
         ("mcp/http.rs", "use crate::control::Control;", "control"),
         ("mcp/http.rs", "use crate::engine::{ports::ClientHandler, Engine};", "engine::Engine"),
         ("mcp/http.rs", "use crate::config::load;", "crate::config"),
+        ("protocol/wire.rs", "use crate::engine::ports::Reply;", "engine::ports"),
+        ("protocol/wire.rs", "use super::super::mcp::session;", "crate::mcp"),
+        ("protocol/headers.rs", "use reqwest::header::HeaderMap;", "reqwest"),
+        ("engine/bus.rs", "use crate::protocol::wire;", "crate::protocol"),
+        ("domain/call.rs", "use crate::protocol::wire;", "crate::protocol"),
+        ("app/mod.rs", "use crate::{mcp, protocol::wire};", "crate::protocol"),
+        ("main.rs", "use switchboard::protocol;", "crate::protocol"),
         ("config/load.rs", "use crate::mcp::Connections;", "crate::mcp"),
         ("config/load.rs", "use crate::engine::ports::ClientHandler;", "engine::ports"),
         ("store/mod.rs", "use crate::control::Control;", "control"),
@@ -525,7 +551,7 @@ fn every_planted_violation_is_found() {
         ("tui/overlay/help.rs", "use super::super::super::control::Command;", "control"),
         ("tui/widget/form.rs", "async fn f() { tokio::task::yield_now().await }", "tokio"),
         ("tui/widget/form.rs", "use std::time::{Duration, Instant};", "Instant"),
-        ("mcp/wire.rs", "use rmcp::model::Tool;", "rmcp"),
+        ("protocol/wire.rs", "use rmcp::model::Tool;", "rmcp"),
         ("engine/bus.rs", "fn f(db: &rusqlite::Connection) {}", "rusqlite"),
         ("cli/tools.rs", "use ratatui::style::Color;", "ratatui"),
         ("cli/tools.rs", "use crossterm::style::Color;", "crossterm"),
@@ -573,6 +599,8 @@ fn allowed_code_is_not_reported() {
         ("engine/mod.rs", "use self::{bus::Bus, ports::Connector};\nuse crate::domain::call::{self, CallSpec as Spec};"),
         ("mcp/http.rs", "use reqwest::Client;\nuse crate::engine::ports::{ClientHandler, RequestObserver};\nuse super::session;"),
         ("mcp/spawn.rs", "fn f() { unsafe { g() } }"),
+        ("mcp/stdio.rs", "use crate::protocol::{lines::Lines, wire};"),
+        ("protocol/wire.rs", "use crate::domain::body::Body;\nuse super::lines;\nuse tokio::sync::oneshot;"),
         ("cli/print.rs", "fn f() { println!(\"x\"); std::io::stdout(); crossterm::terminal::size(); }"),
         ("cli/call.rs", "use crate::control::{Command, Control, run};\nuse super::print::Io;"),
         ("tui/run.rs", "use crate::control::{Command, Control};\nuse tokio::sync::mpsc;"),

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| switchboard::mcp::fuzzing::line_reader(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| switchboard::protocol::fuzzing::line_reader(input));

@@ -135,6 +135,31 @@ pub fn fields<'a, const N: usize>(json: &'a [u8], names: [&str; N]) -> Option<[O
     reader.end().ok().map(|()| found)
 }
 
+/// Returns the members of a JSON object in order, undecoded; `None` if this is not a JSON object.
+pub fn object(json: &[u8]) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = vec![];
+            while let Some((Name(name), value)) = map.next_entry()? {
+                found.push((name, value));
+            }
+            Ok(found)
+        }
+    }
+
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let found = reader.deserialize_map(Members).ok()?;
+    reader.end().ok().map(|()| found)
+}
+
 /// Returns the first `most` members of a JSON array, undecoded, and their total number; an error if this is not an
 /// array.
 pub fn members(json: &[u8], most: usize) -> Result<(Vec<&RawValue>, usize), serde_json::Error> {

@@ -487,6 +487,21 @@ pub fn bound_lines(lines: &mut Vec<String>) {
     }
 }
 
+/// The response to a request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The `result`, as received.
+    pub result: Body,
+    /// When its first byte was read.
+    pub first_byte: Stamp,
+    /// When its last byte was read.
+    pub last_byte: Stamp,
+    /// Bytes of the request.
+    pub sent_bytes: u64,
+    /// Bytes of the response.
+    pub received_bytes: u64,
+}
+
 /// The error object of a JSON-RPC response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RpcError {

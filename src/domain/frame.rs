@@ -108,6 +108,29 @@ pub enum FrameKind {
     Noise,
 }
 
+/// A frame as reported by a connection.
+#[derive(Clone, Debug)]
+pub struct FrameDraft {
+    /// When its last byte crossed the wire.
+    pub at: Stamp,
+    /// The direction.
+    pub direction: Direction,
+    /// The kind of message.
+    pub kind: FrameKind,
+    /// The body.
+    pub body: Body,
+    /// Bytes that crossed the wire.
+    pub size: u64,
+    /// The call that the frame belongs to.
+    pub call: Option<CallId>,
+    /// The method of the message, or of the request that it responds to.
+    pub method: Option<Arc<str>>,
+    /// The JSON-RPC id.
+    pub rpc_id: Option<Arc<str>>,
+    /// The HTTP metadata.
+    pub http: Option<Arc<HttpNote>>,
+}
+
 /// The HTTP side of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HttpNote {

@@ -15,7 +15,7 @@ use crate::domain::{
     body::Body,
     call::{Failure, Progress},
     catalog::RawLists,
-    frame::{Anomaly, Direction, FrameKind, HttpNote},
+    frame::Anomaly,
     id::CallId,
     journal::{RunEntry, RunRecord},
     policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
@@ -24,6 +24,7 @@ use crate::domain::{
     stored_catalog::{CatalogKey, StoredCatalog},
     time::Stamp,
 };
+pub use crate::domain::{call::Reply, frame::FrameDraft};
 
 /// Connects to servers.
 #[async_trait]
@@ -108,12 +109,14 @@ pub enum SubscriptionChange {
 }
 
 /// A request to send.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The method.
     pub method: String,
     /// `params` as a JSON object; omitted from the message when empty. The session adds `_meta`.
     pub params: Body,
+    /// Members to pass on in `_meta`, a JSON object or empty. Members that the session sets itself have priority.
+    pub meta: Body,
     /// The call that the request belongs to; `None` for the engine's own requests.
     pub call: Option<CallId>,
     /// Whether the policy allows the request to be sent again after it may have run ([`verdict::may_resend`]). Requests of the
@@ -121,21 +124,6 @@ pub struct Request {
     ///
     /// [`verdict::may_resend`]: crate::domain::policy::verdict::may_resend
     pub repeatable: bool,
-}
-
-/// The response to a request.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// The `result`, as received.
-    pub result: Body,
-    /// When its first byte was read.
-    pub first_byte: Stamp,
-    /// When its last byte was read.
-    pub last_byte: Stamp,
-    /// Bytes of the request.
-    pub sent_bytes: u64,
-    /// Bytes of the response.
-    pub received_bytes: u64,
 }
 
 /// Observes a request in flight.
@@ -263,27 +251,4 @@ impl CatalogStore for MemoryCatalogs {
     async fn save(&self, key: &CatalogKey, catalog: StoredCatalog) {
         self.0.lock().insert(*key, catalog);
     }
-}
-
-/// A frame as reported by a session.
-#[derive(Clone, Debug)]
-pub struct FrameDraft {
-    /// When its last byte crossed the wire.
-    pub at: Stamp,
-    /// The direction.
-    pub direction: Direction,
-    /// The kind of message.
-    pub kind: FrameKind,
-    /// The body.
-    pub body: Body,
-    /// Bytes that crossed the wire.
-    pub size: u64,
-    /// The call that the frame belongs to.
-    pub call: Option<CallId>,
-    /// The method of the message, or of the request that it responds to.
-    pub method: Option<Arc<str>>,
-    /// The JSON-RPC id.
-    pub rpc_id: Option<Arc<str>>,
-    /// The HTTP metadata.
-    pub http: Option<Arc<HttpNote>>,
 }

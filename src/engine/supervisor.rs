@@ -514,7 +514,7 @@ pub async fn subscribe(session: Arc<dyn Session>, uri: &str, change: Subscriptio
 /// Requests log messages of `level` and above.
 pub async fn set_log_level(session: Arc<dyn Session>, level: &LogLevel) -> Result<(), String> {
     let params = Body::json(&serde_json::json!({"level": level}));
-    let request = super::ports::Request { method: "logging/setLevel".into(), params, call: None, repeatable: true };
+    let request = super::ports::Request { method: "logging/setLevel".into(), params, repeatable: true, ..Default::default() };
     match timeout(HEALTH_TIMEOUT, session.request(request, Arc::new(super::dispatch::NoopObserver))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(failure)) => Err(failure.message),

@@ -28,7 +28,8 @@ pub async fn result<F: RequestObserver + 'static>(
     observer: &Arc<F>,
 ) -> Result<Reply, Failure> {
     let params = Body::json(&serde_json::json!({"taskId": id}));
-    let request = |method: &str, call| Request { method: method.to_owned(), params: params.clone(), call, repeatable: true };
+    let request =
+        |method: &str, call| Request { method: method.to_owned(), params: params.clone(), call, repeatable: true, ..Request::default() };
     let mut unfinished = Unfinished { session: session.clone(), cancel: Some(request("tasks/cancel", Some(call))) };
     // The server responds when the task is done, and sends its questions meanwhile.
     let waiting = session.request(request("tasks/result", Some(call)), observer.clone());

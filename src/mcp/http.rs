@@ -37,15 +37,14 @@ use self::{
     sessions::unproven,
 };
 use super::{
-    headers::ParamHeaders,
-    peer::{Outbox, Peer, Ticket},
-    session::{Ending, Link, meta_with_token},
-    wire,
+    client_handler::{connection_to, observed},
+    session::{Ending, Link, request_meta},
 };
 use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind},
+        capabilities::ClientCapabilities,
         frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
         policy::call_event::Resend,
@@ -53,6 +52,12 @@ use crate::{
         time::Stamp,
     },
     engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
+    protocol::{
+        connection::{CancelRule, Connection, Outbox, Outgoing, Ticket},
+        headers::ParamHeaders,
+        meta::Meta,
+        wire,
+    },
 };
 
 const SESSION: &str = "mcp-session-id";
@@ -86,7 +91,9 @@ struct Agreed {
 
 /// A connection to an HTTP server, if one can call it that: most of it is memory.
 pub struct HttpLink {
-    peer: Arc<Peer>,
+    spec: Arc<ServerSpec>,
+    handler: Arc<dyn ClientHandler>,
+    connection: Arc<Connection>,
     client: Client,
     url: Url,
     agreed: Mutex<Agreed>,
@@ -106,14 +113,35 @@ pub struct HttpLink {
     cancelling: Semaphore,
 }
 
-struct ResponseSender(Weak<HttpLink>);
+/// Sends each message as a POST of its own.
+struct Poster {
+    link: Weak<HttpLink>,
+    runtime: tokio::runtime::Handle,
+}
 
 #[async_trait]
-impl Outbox for ResponseSender {
-    async fn reply(&self, body: Body) {
-        if let Some(link) = self.0.upgrade() {
-            let _ = link.tell(body, FrameKind::Response, None, Under::Agreed).await;
+impl Outbox for Poster {
+    async fn send(&self, message: Outgoing) -> Result<(), Failure> {
+        match self.link.upgrade() {
+            Some(link) => link.tell(message.body, message.kind, message.method, Under::Agreed).await,
+            None => Err(Failure::new(FailureKind::Transport, "the connection was closed")),
         }
+    }
+
+    fn cancel(&self, notification: Outgoing) {
+        let Some(link) = self.link.upgrade() else { return };
+        let Ok(place) = link.cancels.clone().try_acquire_owned() else {
+            let detail = format!("{CANCELS} cancellations wait for the server to take them; one more was not sent");
+            return link.handler.anomaly(Anomaly { kind: AnomalyKind::Unread, detail, call: None, frame: None });
+        };
+        self.runtime.spawn(async move {
+            let _place = place;
+            let _ = timeout(Duration::from_secs(5), async {
+                let _turn = link.cancelling.acquire().await;
+                link.tell(notification.body, notification.kind, notification.method, Under::Agreed).await
+            })
+            .await;
+        });
     }
 }
 
@@ -187,11 +215,18 @@ impl Post {
 
 impl HttpLink {
     /// Prepares the connection; nothing is sent yet.
-    pub fn new(spec: Arc<ServerSpec>, handler: Arc<dyn ClientHandler>) -> Result<Arc<HttpLink>, ConnectFailure> {
+    pub fn new(
+        spec: Arc<ServerSpec>,
+        handler: Arc<dyn ClientHandler>,
+        capabilities: Arc<ClientCapabilities>,
+    ) -> Result<Arc<HttpLink>, ConnectFailure> {
         let (url, client) = client_of(&spec)?;
-        let peer = Peer::new(spec, handler);
+        let connection = connection_to(&spec, handler.clone(), capabilities);
+        let runtime = tokio::runtime::Handle::current();
         Ok(Arc::new_cyclic(|own| HttpLink {
-            peer,
+            spec,
+            handler,
+            connection,
             client,
             url,
             agreed: Mutex::default(),
@@ -200,7 +235,7 @@ impl HttpLink {
             params: Mutex::default(),
             listener: Mutex::default(),
             ending: Ending::new(),
-            outbox: Arc::new(ResponseSender(own.clone())),
+            outbox: Arc::new(Poster { link: own.clone(), runtime }),
             own: own.clone(),
             serial: AtomicU64::new(0),
             bad_ids: AtomicBool::new(false),
@@ -209,12 +244,8 @@ impl HttpLink {
         }))
     }
 
-    fn handler(&self) -> &Arc<dyn ClientHandler> {
-        self.peer.handler()
-    }
-
     fn configured_headers(&self) -> &[(String, crate::domain::secret::Secret)] {
-        match &self.peer.spec().launch {
+        match &self.spec.launch {
             Transport::Http { headers, .. } => headers,
             Transport::Stdio { .. } => &[],
         }
@@ -280,7 +311,7 @@ impl HttpLink {
         for (name, value, _) in &fields {
             request = request.header(name, value);
         }
-        let (handler, bytes) = (self.handler().clone(), post.body.bytes().clone());
+        let (handler, bytes) = (self.handler.clone(), post.body.bytes().clone());
         let note = self.note(format!("POST {}", url.path()), &fields);
         let taken = {
             let observer = post.observer.clone();
@@ -325,8 +356,8 @@ impl HttpLink {
     /// Records an answer without a message.
     fn record_head(&self, response: &Response, body: Option<&Body>, call: Option<CallId>) {
         let body = body.cloned().unwrap_or_default();
-        self.handler().frame(FrameDraft {
-            at: self.handler().now(),
+        self.handler.frame(FrameDraft {
+            at: self.handler.now(),
             direction: Direction::In,
             kind: FrameKind::Http,
             size: body.len() as u64,
@@ -378,7 +409,7 @@ impl HttpLink {
                 Err(failure) => {
                     let failure = Failure { may_have_run: failure.may_have_run || ran, ..failure };
                     // One connection that is refused says nothing of those over which others wait for their answers.
-                    if !failure.may_have_run && failure.status.is_none() && self.peer.alone() {
+                    if !failure.may_have_run && failure.status.is_none() && self.connection.alone() {
                         self.ending.end(unreachable(&failure));
                     }
                     return failure;
@@ -408,39 +439,22 @@ impl HttpLink {
         if method == "initialize" || method == "server/discover" || self.agreed.lock().era != Some(Era::Legacy) {
             return;
         }
-        let (link, runtime) = (self.own.clone(), tokio::runtime::Handle::current());
-        ticket.on_drop(move |id, reason| {
-            let Some(link) = link.upgrade() else { return };
-            let Ok(place) = link.cancels.clone().try_acquire_owned() else {
-                let detail = format!("{CANCELS} cancellations wait for the server to take them; one more was not sent");
-                return link.handler().anomaly(Anomaly { kind: AnomalyKind::Unread, detail, call: None, frame: None });
-            };
-            runtime.spawn(async move {
-                let _place = place;
-                let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
-                let method = "notifications/cancelled";
-                let _ = timeout(Duration::from_secs(5), async {
-                    let _turn = link.cancelling.acquire().await;
-                    link.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into()), Under::Agreed).await
-                })
-                .await;
-            });
-        });
+        ticket.cancel_through(self.outbox.clone(), CancelRule::Always);
     }
 
-    async fn send(self: &Arc<Self>, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn send(self: &Arc<Self>, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         if self.ending.over() {
             return Err(Failure::new(FailureKind::Transport, "the server is not connected any more"));
         }
-        let id = self.peer.fresh_id();
+        let id = self.connection.fresh_id();
         let method: Arc<str> = request.method.as_str().into();
-        let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));
+        let body = wire::request(id, &method, &request.params, &request_meta(&request, meta, id));
         let mut routing = vec![];
         if !meta.is_empty() {
             routing = self.params.lock().of(&method, &request.params);
             routing.push((VERSION.to_owned(), super::session::MODERN.to_owned()));
         }
-        let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, observer.clone())?;
+        let mut ticket = self.connection.register(id, &method, request.call, body.len() as u64, observed(observer.clone()))?;
         self.cancel_on_drop(&mut ticket, &method);
         if &*method == "initialize" {
             self.agreed.lock().opening = Some(request.params.clone());
@@ -459,7 +473,7 @@ impl HttpLink {
             failure = self.drive(post, id) => failure,
         };
         // The last message of the stream may have been the answer.
-        self.peer.fail(id, failure);
+        self.connection.fail(id, failure);
         self.learned(&method, waiting.await)
     }
 
@@ -467,7 +481,7 @@ impl HttpLink {
         if method == "tools/list"
             && let Ok(reply) = &answer
         {
-            self.params.lock().learn(&reply.result, self.peer.spec().limits.items);
+            self.params.lock().learn(&reply.result, self.spec.limits.items);
         }
         answer
     }
@@ -475,13 +489,13 @@ impl HttpLink {
 
 #[async_trait]
 impl Link for HttpLink {
-    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+    async fn request(&self, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         let Some(own) = self.own.upgrade() else { return Err(Failure::new(FailureKind::Transport, "the connection was closed")) };
         own.send(request, meta, observer).await
     }
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
-        self.tell(wire::notification(method, &params, ""), FrameKind::Notification, Some(method.into()), Under::Agreed).await
+        self.tell(wire::notification(method, &params, &Meta::default()), FrameKind::Notification, Some(method.into()), Under::Agreed).await
     }
 
     fn agreed(self: Arc<Self>, era: Era, version: &str) {
@@ -491,7 +505,7 @@ impl Link for HttpLink {
             agreed.version = Some(version.to_owned());
         }
         if version == "2025-03-26" {
-            self.peer.accept_batches();
+            self.connection.accept_batches();
         }
         self.listen();
     }
@@ -502,7 +516,7 @@ impl Link for HttpLink {
 
     async fn closed(&self) -> Arc<ConnectFailure> {
         let reason = self.ending.wait().await;
-        self.peer.close(&Failure::after_send(FailureKind::Transport, reason.summary.clone()));
+        self.connection.close(&Failure::after_send(FailureKind::Transport, reason.summary.clone()));
         reason
     }
 
@@ -513,7 +527,7 @@ impl Link for HttpLink {
             let _ = timeout(GOODBYE, self.forget_session()).await;
         }
         self.ending.end(ConnectFailure::new(Step::Run, "the connection was closed"));
-        self.peer.close(&Failure::after_send(FailureKind::Transport, "the connection was closed"));
+        self.connection.close(&Failure::after_send(FailureKind::Transport, "the connection was closed"));
         Exit::Unknown
     }
 }

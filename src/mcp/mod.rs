@@ -9,22 +9,14 @@
 //! back cannot give it. The demo servers are built on the official Rust SDK, so that the two check
 //! each other.
 
+mod client_handler;
 mod descent;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
-mod headers;
 mod http;
-mod lines;
-mod pace;
 mod pages;
-mod peer;
 pub mod reaper;
-mod salvage;
 mod session;
 mod spawn;
-mod sse;
 mod stdio;
-mod wire;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -39,6 +31,7 @@ use self::{
 };
 use crate::{
     domain::{
+        capabilities::ClientCapabilities,
         secret::Redactor,
         server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Transport},
         time::short,
@@ -50,6 +43,7 @@ use crate::{
 /// Makes connections of every kind.
 pub struct Connections {
     reaper: Arc<Reaper>,
+    capabilities: Arc<ClientCapabilities>,
     /// Set when the program is ending.
     quitting: CancellationToken,
     abandoned: TaskTracker,
@@ -74,7 +68,19 @@ impl Connections {
     /// program itself. Without one, stdio servers that ignore the end of their input survive that.
     pub fn new(helper: Option<PathBuf>) -> Connections {
         let mark = format!("{:x}-{:016x}", std::process::id(), fastrand::u64(..));
-        Connections { reaper: Arc::new(Reaper::new(helper, mark)), abandoned: TaskTracker::new(), quitting: CancellationToken::new() }
+        let capabilities = Arc::default();
+        Connections {
+            reaper: Arc::new(Reaper::new(helper, mark)),
+            capabilities,
+            abandoned: TaskTracker::new(),
+            quitting: CancellationToken::new(),
+        }
+    }
+
+    /// Declares these capabilities to every server instead of those of the console.
+    #[must_use]
+    pub fn declaring(self, capabilities: ClientCapabilities) -> Connections {
+        Connections { capabilities: Arc::new(capabilities), ..self }
     }
 
     /// The helper, which can watch over the terminal too.
@@ -92,13 +98,17 @@ impl Connections {
         let began = handler.now();
         handler.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
-            Transport::Stdio { .. } => StdioLink::start(spec.clone(), handler.clone(), self.reaper.clone(), self.quitting.clone())
-                .await
-                .map_err(|why| (why, false))?,
-            Transport::Http { .. } => HttpLink::new(spec.clone(), handler.clone()).map_err(|why| (why, false))?,
+            Transport::Stdio { .. } => {
+                StdioLink::start(spec.clone(), handler.clone(), self.capabilities.clone(), self.reaper.clone(), self.quitting.clone())
+                    .await
+                    .map_err(|why| (why, false))?
+            }
+            Transport::Http { .. } => {
+                HttpLink::new(spec.clone(), handler.clone(), self.capabilities.clone()).map_err(|why| (why, false))?
+            }
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
-        let opening = McpSession::open(link.clone(), spec.clone(), handler.clone(), known, began);
+        let opening = McpSession::open(link.clone(), spec.clone(), handler.clone(), &self.capabilities, known, began);
         let mut failure = match tokio::time::timeout(spec.timeouts.connect, opening).await {
             Ok(Ok(session)) => {
                 attempt.link = None;

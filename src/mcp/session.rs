@@ -20,13 +20,15 @@ use crate::{
         body::{self, Body},
         bounds,
         call::{Failure, FailureKind, Progress},
+        capabilities::ClientCapabilities,
         catalog::RawLists,
         frame::{Anomaly, AnomalyKind},
-        id::CallId,
+        raw_object::RawObject,
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
         time::{Stamp, short, size},
     },
     engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session, SubscriptionChange},
+    protocol::meta::{self, Meta},
 };
 
 /// The newest supported version of the modern era.
@@ -36,14 +38,8 @@ pub const LEGACY: &str = "2025-11-25";
 /// Every supported version of the legacy era.
 pub const LEGACY_VERSIONS: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
 
-/// The key of the protocol version in `_meta` (MCP 2026-07-28, basic, "Request metadata").
-const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
-const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// Number of supported versions that are read from a server.
 const VERSIONS: usize = 64;
-const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 
 /// How long a subscription must last to count as working.
 const MIN_SUBSCRIPTION: Duration = Duration::from_secs(1);
@@ -53,9 +49,9 @@ const LISTEN_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration
 /// Carries JSON-RPC to one server and back.
 #[async_trait]
 pub trait Link: Send + Sync {
-    /// Sends a request whose `params._meta` gets the members of `meta` (a JSON object, or empty) and a progress token when it
-    /// belongs to a call, and waits for the response. Dropping the future cancels the request.
-    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
+    /// Sends a request whose `params._meta` gets the members of `meta` (see [`request_meta`]), and waits for the response.
+    /// Dropping the future cancels the request.
+    async fn request(&self, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
     /// Sends a notification.
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
     /// Called when the handshake is done, with the agreed era and version.
@@ -73,21 +69,16 @@ fn client_info() -> Value {
     json!({"name": "switchboard", "title": "Switchboard", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// The capabilities that this client offers to servers.
-fn capabilities(era: Era) -> Value {
-    match era {
-        Era::Legacy => json!({"roots": {"listChanged": true}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}),
-        Era::Modern => json!({"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}),
+/// Returns `_meta` of every request of the modern era.
+fn modern_meta(version: &str, capabilities: &ClientCapabilities, log_level: Option<&str>) -> Meta {
+    let meta = Meta::default()
+        .with(meta::VERSION, Body::json(version))
+        .with(meta::CLIENT_INFO, Body::json(&client_info()))
+        .with(meta::CLIENT_CAPABILITIES, capabilities.declared(Era::Modern));
+    match log_level {
+        Some(level) => meta.with(meta::LOG_LEVEL, Body::json(level)),
+        None => meta,
     }
-}
-
-/// `_meta` of every request of the modern era.
-fn modern_meta(version: &str, log_level: Option<&str>) -> String {
-    let mut meta = json!({META_VERSION: version, META_CLIENT: client_info(), META_CAPABILITIES: capabilities(Era::Modern)});
-    if let Some(level) = log_level {
-        meta[META_LOG_LEVEL] = level.into();
-    }
-    meta.to_string()
 }
 
 /// The observer of the engine's own requests; holds the reason of a cancellation.
@@ -107,7 +98,7 @@ pub struct McpSession {
     spec: Arc<ServerSpec>,
     handler: Arc<dyn ClientHandler>,
     info: Arc<SessionInfo>,
-    meta: String,
+    meta: Meta,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Resources that the modern era's listener asks about.
     watched: Arc<Mutex<BTreeSet<String>>>,
@@ -161,21 +152,22 @@ fn bounded_capabilities(raw: &RawValue) -> Body {
 }
 
 impl McpSession {
-    /// Performs the handshake over a new link. The caller limits the time.
+    /// Performs the handshake over a new link and declares `capabilities`. The caller limits the time.
     pub async fn open(
         link: Arc<dyn Link>,
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
+        capabilities: &ClientCapabilities,
         known: Option<Era>,
         began: Stamp,
     ) -> Result<Arc<McpSession>, ConnectFailure> {
         let agreement = match (spec.era, known) {
-            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => initialize(&*link, &*handler).await?,
-            (EraChoice::Modern, _) => discover(&*link, &*handler).await.map_err(Refusal::into_failure)?,
-            (EraChoice::Auto, _) => match tokio::time::timeout(spec.timeouts.probe, discover(&*link, &*handler)).await {
+            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => initialize(&*link, &*handler, capabilities).await?,
+            (EraChoice::Modern, _) => discover(&*link, &*handler, capabilities).await.map_err(Refusal::into_failure)?,
+            (EraChoice::Auto, _) => match tokio::time::timeout(spec.timeouts.probe, discover(&*link, &*handler, capabilities)).await {
                 Ok(Ok(agreement)) => agreement,
                 Ok(Err(Refusal::Fatal(failure))) => return Err(*failure),
-                Ok(Err(Refusal::NotModern(_))) | Err(_) => initialize(&*link, &*handler).await?,
+                Ok(Err(Refusal::NotModern(_))) | Err(_) => initialize(&*link, &*handler, capabilities).await?,
             },
         };
         link.clone().agreed(agreement.era, &agreement.version);
@@ -196,8 +188,8 @@ impl McpSession {
             took: now.since(began),
         };
         let meta = match agreement.era {
-            Era::Legacy => String::new(),
-            Era::Modern => modern_meta(&agreement.version, Some("info")),
+            Era::Legacy => Meta::default(),
+            Era::Modern => modern_meta(&agreement.version, capabilities, Some("info")),
         };
         let session =
             Arc::new(McpSession { link, spec, handler, info: Arc::new(info), meta, listener: Mutex::new(None), watched: Arc::default() });
@@ -230,7 +222,8 @@ impl McpSession {
             let (mut filter, mut watched) = (filter, watched);
             let (mut pause, mut gap) = (LISTEN_PAUSE.0, false);
             loop {
-                let request = Request { method: "subscriptions/listen".into(), params: Body::json(&filter), call: None, repeatable: true };
+                let request =
+                    Request { method: "subscriptions/listen".into(), params: Body::json(&filter), repeatable: true, ..Request::default() };
                 let ended = link.request(request, &meta, Arc::new(Quiet("the console ended the subscription")));
                 tokio::pin!(ended);
                 let at_once = timeout(MIN_SUBSCRIPTION, &mut ended).await.ok();
@@ -285,7 +278,7 @@ impl McpSession {
         let mut cursor: Option<String> = None;
         for page in 1.. {
             let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
-            let request = Request { method: method.into(), params, call: None, repeatable: true };
+            let request = Request { method: method.into(), params, repeatable: true, ..Request::default() };
             let asking = self.link.request(request, &self.meta, Arc::new(Quiet("listing took too long")));
             let late =
                 |_| Err(Failure::after_send(FailureKind::Timeout, format!("listing took longer than {}", short(self.spec.timeouts.list))));
@@ -408,14 +401,14 @@ impl Session for McpSession {
             SubscriptionChange::Subscribe => "resources/subscribe",
             SubscriptionChange::Unsubscribe => "resources/unsubscribe",
         };
-        let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), call: None, repeatable: true };
+        let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), repeatable: true, ..Request::default() };
         self.link.request(request, &self.meta, Arc::new(Quiet("no answer to the subscription"))).await.map(drop)
     }
 
     async fn check(&self) -> Result<(), Failure> {
         // 2026-07-28 has no ping.
         let method = if self.info.era == Era::Legacy { "ping" } else { "server/discover" };
-        let request = Request { method: method.into(), params: Body::default(), call: None, repeatable: true };
+        let request = Request { method: method.into(), repeatable: true, ..Request::default() };
         match self.link.request(request, &self.meta, Arc::new(Quiet("no response in time"))).await {
             Err(failure) if failure.rpc.is_none() => Err(failure),
             _ => Ok(()),
@@ -448,10 +441,10 @@ impl Refusal {
     }
 }
 
-async fn discover(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreement, Refusal> {
+async fn discover(link: &dyn Link, handler: &dyn ClientHandler, offered: &ClientCapabilities) -> Result<Agreement, Refusal> {
     handler.step(Step::Discover);
-    let request = Request { method: "server/discover".into(), params: Body::default(), call: None, repeatable: true };
-    let reply = link.request(request, &modern_meta(MODERN, None), Arc::new(Quiet("no answer to server/discover"))).await;
+    let request = Request { method: "server/discover".into(), repeatable: true, ..Request::default() };
+    let reply = link.request(request, &modern_meta(MODERN, offered, None), Arc::new(Quiet("no answer to server/discover"))).await;
     let result = match reply {
         Ok(reply) => reply.result,
         Err(failure) => {
@@ -480,15 +473,22 @@ async fn discover(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreem
         report.retryable = false;
         return Err(Refusal::NotModern(Box::new(report)));
     }
-    let [server] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [META_SERVER])).unwrap_or_default();
+    let [server] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [meta::SERVER_INFO])).unwrap_or_default();
     Ok(Agreement::read(Era::Modern, MODERN.into(), server, instructions, capabilities))
 }
 
-async fn initialize(link: &dyn Link, handler: &dyn ClientHandler) -> Result<Agreement, ConnectFailure> {
+async fn initialize(link: &dyn Link, handler: &dyn ClientHandler, offered: &ClientCapabilities) -> Result<Agreement, ConnectFailure> {
     handler.step(Step::Initialize);
-    let params = json!({"protocolVersion": LEGACY, "capabilities": capabilities(Era::Legacy), "clientInfo": client_info()});
-    let request = Request { method: "initialize".into(), params: Body::json(&params), call: None, repeatable: true };
-    let reply = link.request(request, "", Arc::new(Quiet("no answer to initialize"))).await.map_err(|f| failed(Step::Initialize, &f))?;
+    let params = RawObject::default()
+        .with("protocolVersion", Body::json(LEGACY))
+        .with("capabilities", offered.declared(Era::Legacy))
+        .with("clientInfo", Body::json(&client_info()))
+        .to_body();
+    let request = Request { method: "initialize".into(), params, repeatable: true, ..Request::default() };
+    let reply = link
+        .request(request, &Meta::default(), Arc::new(Quiet("no answer to initialize")))
+        .await
+        .map_err(|f| failed(Step::Initialize, &f))?;
     let [version, server, instructions, capabilities] =
         reply.result.fields(["protocolVersion", "serverInfo", "instructions", "capabilities"]).unwrap_or_default();
     let version = version.and_then(|version| bounds::json_text(version.get(), 64)).unwrap_or_default();
@@ -556,12 +556,17 @@ impl Ending {
     }
 }
 
-/// Returns the `_meta` members of one request: `meta`, and a progress token for requests of a call.
-pub fn meta_with_token(meta: &str, call: Option<CallId>, id: u64) -> String {
-    match (call, meta) {
-        (None, meta) => meta.to_owned(),
-        (Some(_), "") => format!("{{\"progressToken\":{id}}}"),
-        (Some(_), meta) => format!("{{\"progressToken\":{id},{}", &meta[1..]),
+/// Returns the `_meta` of one request: a progress token if it belongs to a call, the members of the session, and those of the
+/// request that neither has.
+pub fn request_meta(request: &Request, session: &Meta, id: u64) -> Meta {
+    let mut all = Meta::default();
+    if request.call.is_some() {
+        all.set(meta::PROGRESS_TOKEN, Body::json(&id));
+    }
+    let all = all.or(session.clone());
+    match request.meta.is_empty() {
+        true => all,
+        false => all.or(Meta::parse(&request.meta).unwrap_or_default()),
     }
 }
 
@@ -571,6 +576,7 @@ mod tests {
     use crate::{
         domain::{
             ask::{Answer, Question},
+            id::CallId,
             server::Transport,
         },
         engine::ports::{ConnectionObserver, FrameDraft},
@@ -585,7 +591,7 @@ mod tests {
 
     #[async_trait]
     impl Link for Streams {
-        async fn request(&self, request: Request, _: &str, _: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+        async fn request(&self, request: Request, _: &Meta, _: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
             if request.method == "server/discover" {
                 let result = Body::from(r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#);
                 return Ok(Reply { result, first_byte: Stamp(0), last_byte: Stamp(0), sent_bytes: 0, received_bytes: 0 });
@@ -657,7 +663,7 @@ mod tests {
         let handler = Arc::new(Listener { began, changed: Mutex::default() });
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
-        let _session = McpSession::open(link.clone(), spec, handler.clone(), None, Stamp(0)).await.unwrap();
+        let _session = McpSession::open(link.clone(), spec, handler.clone(), &ClientCapabilities::default(), None, Stamp(0)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
         let halves = |times: &Mutex<Vec<Duration>>| times.lock().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
         // Half a second after a subscription that worked; then twice as long each time while none does.

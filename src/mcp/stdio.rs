@@ -20,24 +20,28 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    lines::{Lines, Piece},
-    pace::Pace,
-    peer::{Arrival, Outbox, Peer},
+    client_handler::{connection_to, observed},
     reaper::Reaper,
-    session::{Ending, Link, meta_with_token},
+    session::{Ending, Link, request_meta},
     spawn::{self, End, Process},
-    wire,
 };
 use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind},
+        capabilities::ClientCapabilities,
         frame::{Anomaly, AnomalyKind, Direction, FrameKind},
-        id::CallId,
         server::{ConnectFailure, Era, Exit, ServerSpec, Step, Timeouts},
         time::{Stamp, size},
     },
     engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
+    protocol::{
+        connection::{Arrival, Connection, Outbox, Outgoing},
+        lines::{Lines, Piece},
+        meta::Meta,
+        pace::Pace,
+        wire,
+    },
 };
 
 /// Messages that may wait to be written.
@@ -64,31 +68,11 @@ const STDERR_LINE: usize = 8 << 10;
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-/// Something to be written to the server.
-#[derive(Clone)]
-struct Outgoing {
-    body: Body,
-    kind: FrameKind,
-    method: Option<Arc<str>>,
-    rpc_id: Option<Arc<str>>,
-    call: Option<CallId>,
-    observer: Option<Arc<dyn RequestObserver>>,
-    /// Set for requests.
-    request: Option<Sending>,
-}
-
-/// A request on its way out.
-#[derive(Clone)]
-struct Sending {
-    id: u64,
-    /// Set once it is being written; only then there is something to cancel.
-    taken: Arc<AtomicBool>,
-}
-
 /// A running stdio server.
 pub struct StdioLink {
-    peer: Arc<Peer>,
-    out: mpsc::Sender<Outgoing>,
+    spec: Arc<ServerSpec>,
+    handler: Arc<dyn ClientHandler>,
+    connection: Arc<Connection>,
     outbox: Arc<dyn Outbox>,
     pid: u32,
     mark: String,
@@ -105,15 +89,25 @@ pub struct StdioLink {
     closing: CancellationToken,
 }
 
-struct ResponseSender(mpsc::Sender<Outgoing>);
+/// The queue of the writer.
+struct WriteQueue {
+    queue: mpsc::Sender<Outgoing>,
+    ending: Arc<Ending>,
+    cancelled: Arc<Notify>,
+}
 
 #[async_trait]
-impl Outbox for ResponseSender {
-    async fn reply(&self, body: Body) {
-        let _ = self
-            .0
-            .send(Outgoing { body, kind: FrameKind::Response, method: None, rpc_id: None, call: None, observer: None, request: None })
-            .await;
+impl Outbox for WriteQueue {
+    async fn send(&self, message: Outgoing) -> Result<(), Failure> {
+        match self.queue.send(message).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(gone(&self.ending).await),
+        }
+    }
+
+    fn cancel(&self, notification: Outgoing) {
+        self.cancelled.notify_one();
+        let _ = self.queue.try_send(notification);
     }
 }
 
@@ -122,6 +116,7 @@ impl StdioLink {
     pub async fn start(
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
+        capabilities: Arc<ClientCapabilities>,
         reaper: Arc<Reaper>,
         quitting: CancellationToken,
     ) -> Result<Arc<StdioLink>, ConnectFailure> {
@@ -130,25 +125,27 @@ impl StdioLink {
         let started = timeout(spec.timeouts.connect, spawn::spawn(&spec.launch, &mark, &reaper)).await;
         let started = started.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         let Process { pid, stdin, stdout, stderr, end } = started.map_err(|error| spawn_failure(&spec, &error))?;
-        let peer = Peer::new(spec, handler);
+        let connection = connection_to(&spec, handler.clone(), capabilities);
         let (out, queue) = mpsc::channel(QUEUE);
         let (exit_to, exit) = watch::channel(None);
+        let (ending, cancelled) = (Arc::new(Ending::new()), Arc::<Notify>::default());
         let link = Arc::new(StdioLink {
-            outbox: Arc::new(ResponseSender(out.clone())),
-            peer,
-            out,
+            outbox: Arc::new(WriteQueue { queue: out, ending: ending.clone(), cancelled: cancelled.clone() }),
+            spec,
+            handler,
+            connection,
             pid,
             mark,
             reaper,
             quitting,
-            ending: Arc::new(Ending::new()),
-            cancelled: Arc::default(),
+            ending,
+            cancelled,
             exit,
             end_input: CancellationToken::new(),
             closing: CancellationToken::new(),
         });
-        let writer = tokio::spawn(write(link.peer.clone(), stdin, queue, link.end_input.clone()));
-        let stderr = tokio::spawn(read_stderr(link.peer.handler().clone(), stderr));
+        let writer = tokio::spawn(write(link.clone(), stdin, queue));
+        let stderr = tokio::spawn(read_stderr(link.handler.clone(), stderr));
         tokio::spawn(link.clone().live(end, writer, stdout, stderr, exit_to));
         Ok(link)
     }
@@ -163,7 +160,7 @@ impl StdioLink {
         exit_to: watch::Sender<Option<Exit>>,
     ) {
         let busy = Arc::new(AtomicBool::new(false));
-        let mut reader = tokio::spawn(read(self.peer.clone(), stdout, self.outbox.clone(), self.cancelled.clone(), busy.clone()));
+        let mut reader = tokio::spawn(read(self.clone(), stdout, busy.clone()));
         let closed_input = async {
             if !matches!(writer.await, Ok(Input::ClosedByServer)) {
                 std::future::pending::<()>().await;
@@ -212,7 +209,7 @@ impl StdioLink {
     /// Tells everybody that the connection is gone, with all that is known of the reason; `why` is it
     /// where the process lives on.
     fn report_end(&self, exit: Option<Exit>, why: &str) {
-        let handler = self.peer.handler();
+        let handler = &self.handler;
         let closing = self.closing.is_cancelled();
         let summary = match (closing, exit) {
             (true, _) => "the server was stopped".to_owned(),
@@ -228,13 +225,13 @@ impl StdioLink {
         reason.stderr = handler.last_stderr(20);
         // Set before requests fail, so that their callers can recognise the end.
         self.ending.end(reason);
-        self.peer.close(&failure);
+        self.connection.close(&failure);
         self.end_input.cancel();
     }
 
     /// End of input, SIGTERM, SIGKILL: each with its patience, to the whole group.
     async fn end_group(&self, child: &mut End) -> Exit {
-        let patience = self.peer.spec().timeouts.stop;
+        let patience = self.spec.timeouts.stop;
         self.end_input.cancel();
         for signal in [None, Some(Signal::TERM), Some(Signal::KILL)] {
             if let Some(signal) = signal {
@@ -283,84 +280,33 @@ impl StdioLink {
             .await;
         }
     }
+}
 
-    /// Nothing can be written any more. Why is known in a moment: first the pipe ends, then the process is seen to have.
-    async fn gone(&self) -> Failure {
-        let Ok(why) = timeout(KNOWN, self.ending.wait()).await else {
-            return Failure::new(FailureKind::Transport, "the server is not connected any more");
-        };
-        let kind = if why.exit.is_some() { FailureKind::Exited } else { FailureKind::Transport };
-        let mut failure = Failure::new(kind, why.summary.clone());
-        (failure.exit, failure.causes, failure.stderr) = (why.exit, why.causes.clone(), why.stderr.clone());
-        failure
-    }
+/// Nothing can be written any more. Why is known in a moment: first the pipe ends, then the process is seen to have.
+async fn gone(ending: &Ending) -> Failure {
+    let Ok(why) = timeout(KNOWN, ending.wait()).await else {
+        return Failure::new(FailureKind::Transport, "the server is not connected any more");
+    };
+    let kind = if why.exit.is_some() { FailureKind::Exited } else { FailureKind::Transport };
+    let mut failure = Failure::new(kind, why.summary.clone());
+    (failure.exit, failure.causes, failure.stderr) = (why.exit, why.causes.clone(), why.stderr.clone());
+    failure
 }
 
 #[async_trait]
 impl Link for StdioLink {
-    async fn request(&self, request: Request, meta: &str, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
-        let id = self.peer.fresh_id();
-        let method: Arc<str> = request.method.as_str().into();
-        let body = wire::request(id, &method, &request.params, &meta_with_token(meta, request.call, id));
-        let mut ticket = self.peer.register(id, &method, request.call, body.len() as u64, observer.clone())?;
-        let (out, call) = (self.out.clone(), request.call);
-        let sending = Sending { id, taken: Arc::default() };
-        if &*method != "initialize" {
-            let (taken, cancelled) = (sending.taken.clone(), self.cancelled.clone());
-            ticket.on_drop(move |id, reason| {
-                if !taken.load(Ordering::Relaxed) {
-                    return;
-                }
-                cancelled.notify_one();
-                let params = Body::json(&serde_json::json!({"requestId": id, "reason": reason}));
-                let body = wire::notification("notifications/cancelled", &params, "");
-                let method = Some("notifications/cancelled".into());
-                let _ = out.try_send(Outgoing {
-                    body,
-                    kind: FrameKind::Notification,
-                    method,
-                    rpc_id: None,
-                    call,
-                    observer: None,
-                    request: None,
-                });
-            });
-        }
-        let outgoing = Outgoing {
-            body,
-            kind: FrameKind::Request,
-            method: Some(method),
-            rpc_id: Some(id.to_string().into()),
-            call,
-            observer: Some(observer),
-            request: Some(sending),
-        };
-        if self.out.send(outgoing).await.is_err() {
-            return Err(self.gone().await);
-        }
-        ticket.wait().await
+    async fn request(&self, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
+        let message = |id| wire::request(id, &request.method, &request.params, &request_meta(&request, meta, id));
+        self.connection.request(&request.method, request.call, observed(observer), &self.outbox, message).await
     }
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
-        let body = wire::notification(method, &params, "");
-        let outgoing = Outgoing {
-            body,
-            kind: FrameKind::Notification,
-            method: Some(method.into()),
-            rpc_id: None,
-            call: None,
-            observer: None,
-            request: None,
-        };
-        match self.out.send(outgoing).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.gone().await),
-        }
+        self.outbox.send(Outgoing::notification(method, &params, None)).await
     }
 
     fn agreed(self: Arc<Self>, _era: Era, version: &str) {
         if version == "2025-03-26" {
-            self.peer.accept_batches();
+            self.connection.accept_batches();
         }
     }
 
@@ -375,7 +321,7 @@ impl Link for StdioLink {
     async fn close(&self) -> Exit {
         self.closing.cancel();
         self.end_input.cancel();
-        let patience = self.peer.spec().timeouts.stop;
+        let patience = self.spec.timeouts.stop;
         let mut exit = self.exit.clone();
         for signal in [None, Some(Signal::TERM), Some(Signal::KILL)] {
             if let Some(signal) = signal {
@@ -401,7 +347,8 @@ enum Input {
 
 /// Writes queued messages, one per line. Frames are reported before they are written, so that no response is seen before its
 /// request.
-async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiver<Outgoing>, end: CancellationToken) -> Input {
+async fn write(link: Arc<StdioLink>, mut stdin: pipe::Sender, mut queue: mpsc::Receiver<Outgoing>) -> Input {
+    let (connection, handler, end) = (&link.connection, &link.handler, &link.end_input);
     loop {
         let next = tokio::select! {
             biased;
@@ -415,13 +362,12 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
         let mut line = Vec::with_capacity(message.body.len() + 1);
         line.extend_from_slice(message.body.bytes());
         line.push(b'\n');
-        let (handler, size) = (peer.handler(), line.len() as u64);
+        let size = line.len() as u64;
         let at = handler.now();
         let sent = |at: Stamp| message.observer.as_ref().inspect(|observer| observer.sent(at, size)).is_some();
-        if let Some(request) = &message.request {
-            let begun = peer.begin(request.id, || {
-                request.taken.store(true, Ordering::Relaxed);
-                // Checked before the first byte of the line: a request cancelled after this may have arrived.
+        if let Some(id) = message.id {
+            // Recorded before the first byte of the line: a request cancelled after this may have arrived.
+            let begun = connection.begin(id, || {
                 sent(at);
             });
             if !begun {
@@ -429,9 +375,10 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
             }
         }
         if message.kind == FrameKind::Notification {
-            peer.begin_notification();
+            connection.begin_notification();
         }
-        let Outgoing { body, kind, method, rpc_id, call, .. } = message.clone();
+        let rpc_id = message.rpc_id();
+        let Outgoing { body, kind, method, call, .. } = message.clone();
         handler.frame(FrameDraft { at, direction: Direction::Out, kind, size, body, call, method, rpc_id, http: None });
         let mut taken = 0;
         let written = tokio::select! {
@@ -440,8 +387,8 @@ async fn write(peer: Arc<Peer>, mut stdin: pipe::Sender, mut queue: mpsc::Receiv
         };
         if written.is_err() {
             // A request that is whole but for the end of its line may be read as one.
-            if let Some(request) = message.request.filter(|_| taken < message.body.len()) {
-                peer.cut(request.id);
+            if let Some(id) = message.id.filter(|_| taken < message.body.len()) {
+                connection.cut(id);
             }
             return Input::ClosedByServer;
         }
@@ -486,14 +433,8 @@ struct Patience {
 /// Reads lines until the stream ends or stops within a line for too long.
 ///
 /// `busy` is set while messages that came are being read: the end of the process does not cut that short.
-async fn read(
-    peer: Arc<Peer>,
-    mut stdout: pipe::Receiver,
-    outbox: Arc<dyn Outbox>,
-    cancelled: Arc<Notify>,
-    busy: Arc<AtomicBool>,
-) -> Output {
-    let limit = peer.spec().limits.message_bytes;
+async fn read(link: Arc<StdioLink>, mut stdout: pipe::Receiver, busy: Arc<AtomicBool>) -> Output {
+    let (connection, handler, limit) = (&link.connection, &link.handler, link.spec.limits.message_bytes);
     let mut pace = Pace::default();
     let mut lines = Lines::new(limit);
     let mut oversized: Option<(Body, bool)> = None;
@@ -505,7 +446,7 @@ async fn read(
                 Ok(0) | Err(_) => break Output::Ended,
                 Ok(_) => {}
             },
-            () = cancelled.notified() => {
+            () = link.cancelled.notified() => {
                 let now = Instant::now();
                 match &mut patience {
                     // Over the limit already, so it is not waited for.
@@ -522,7 +463,7 @@ async fn read(
         {
             patience.until = patience.until.max(Instant::now() + STALL).min(patience.at_most);
         }
-        let now = peer.handler().now();
+        let now = handler.now();
         let arrival = |first: Stamp, size: u64| Arrival { first, last: now, size, ..Default::default() };
         let mut pieces = vec![];
         lines.read(now, |piece| pieces.push(piece));
@@ -532,22 +473,22 @@ async fn read(
                 Piece::Line { body, first, size } => {
                     patience = None;
                     let length = body.len();
-                    peer.take_in(body, arrival(first, size), &outbox).await;
+                    connection.take_in(body, arrival(first, size), &link.outbox).await;
                     pace.spend(length).await;
                 }
                 Piece::TooLong { head } => {
                     let until = Instant::now() + LONG_LINE;
                     patience = Some(Patience { until, at_most: until });
-                    let pinned = peer.too_large(&head, None, limit as u64, &arrival(now, limit as u64));
+                    let pinned = connection.too_large(&head, None, limit as u64, &arrival(now, limit as u64));
                     oversized = Some((head, pinned));
                 }
                 Piece::TooLongEnd { tail, size } => {
                     patience = None;
                     if let Some((head, false)) = oversized.take()
-                        && !peer.too_large(&head, Some(&tail), size, &arrival(now, size))
+                        && !connection.too_large(&head, Some(&tail), size, &arrival(now, size))
                     {
                         let detail = format!("a line of {} that is not a response", crate::domain::time::size(size));
-                        peer.handler().anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
+                        handler.anomaly(Anomaly { kind: AnomalyKind::TooLarge, detail, call: None, frame: None });
                     }
                 }
             }
@@ -555,13 +496,13 @@ async fn read(
         busy.store(false, Ordering::Relaxed);
     };
     if let Some((rest, seen)) = lines.unfinished() {
-        let now = peer.handler().now();
+        let now = handler.now();
         let detail = match end {
             Output::Ended => format!("the output ended within a line, after {}", size(seen)),
             Output::Stuck => format!("a line was left unfinished after {}", size(seen)),
         };
         let rpc_id = wire::salvage_id(rest.bytes());
-        let frame = peer.handler().frame(FrameDraft {
+        let frame = handler.frame(FrameDraft {
             at: now,
             direction: Direction::In,
             kind: FrameKind::Noise,
@@ -573,7 +514,7 @@ async fn read(
             http: None,
         });
         // The call itself fails with the reason of the end, which says more.
-        peer.handler().anomaly(Anomaly { kind: AnomalyKind::Partial, detail, call: None, frame: Some(frame) });
+        handler.anomaly(Anomaly { kind: AnomalyKind::Partial, detail, call: None, frame: Some(frame) });
     }
     end
 }

@@ -43,7 +43,7 @@ impl Dispatch {
         for round in 1..=ROUNDS {
             context.begin_round(round);
             let params = params(operation, &extra);
-            let request = Request { method: operation.method().to_owned(), params, call: Some(self.id), repeatable };
+            let request = Request { method: operation.method().to_owned(), params, call: Some(self.id), repeatable, ..Request::default() };
             let reply = match session.request(request, context.clone()).await {
                 Ok(reply) => reply,
                 Err(failure) if round == 1 && info.has_tasks() => match self.open_pages(&server.spec, &failure).await {

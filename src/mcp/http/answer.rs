@@ -8,19 +8,46 @@ use super::EVENT_STREAM;
 use crate::{
     domain::{
         body::Body,
+        bounds,
         call::{Failure, FailureKind, RpcError},
         frame::HttpNote,
         policy::budget,
-        server::{ConnectFailure, Step},
+        secret::MASK,
+        server::{ConnectFailure, Step, looks_secret},
         time::size,
     },
-    mcp::{headers, session, wire},
+    mcp::session,
+    protocol::wire,
 };
 
 pub(super) fn note_of(response: &Response) -> Arc<HttpNote> {
     let status = response.status();
     let line = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-    Arc::new(HttpNote { line: line.trim_end().to_owned(), headers: Arc::new(headers::shown(response.headers())), event_id: None })
+    Arc::new(HttpNote { line: line.trim_end().to_owned(), headers: Arc::new(shown_headers(response.headers())), event_id: None })
+}
+
+/// Returns the headers of a response as they may be displayed and stored: at most [`bounds::HEADERS`] bytes in total,
+/// [`bounds::ERROR_TEXT`] of each.
+fn shown_headers(headers: &header::HeaderMap) -> Vec<(String, String)> {
+    let hidden = |name: &str| looks_secret(name) && !name.starts_with("mcp-") && name != "www-authenticate";
+    let (mut shown, mut left, mut more) = (vec![], bounds::HEADERS, (0, 0));
+    for (name, value) in headers {
+        let size = name.as_str().len() + value.len();
+        if left == 0 {
+            more = (more.0 + 1, more.1 + size);
+            continue;
+        }
+        left = left.saturating_sub(size.min(bounds::ERROR_TEXT));
+        let text = match hidden(name.as_str()) {
+            true => MASK.to_owned(),
+            false => bounds::cut(&String::from_utf8_lossy(value.as_bytes()), bounds::ERROR_TEXT).into_owned(),
+        };
+        shown.push((bounds::cut(name.as_str(), bounds::LINE).into_owned(), text));
+    }
+    if more.0 > 0 {
+        shown.push(("…".to_owned(), format!("{} more headers, {}, are not stored", more.0, size(more.1 as u64))));
+    }
+    shown
 }
 
 pub(super) fn is_stream(response: &Response) -> bool {
@@ -146,7 +173,7 @@ pub(super) fn refused(status: StatusCode, response: &Response, body: &Body) -> F
     failure.rpc = rpc;
     failure.retry_after = retry_after(response);
     let telling = ["www-authenticate", "retry-after", "content-type", "location", "server"];
-    failure.headers = headers::shown(response.headers()).into_iter().filter(|(name, _)| telling.contains(&name.as_str())).collect();
+    failure.headers = shown_headers(response.headers()).into_iter().filter(|(name, _)| telling.contains(&name.as_str())).collect();
     failure.hint = match status.as_u16() {
         401 => Some("the server wants credentials; set headers = { Authorization = \"Bearer ${TOKEN}\" } for it".into()),
         403 => Some("the server refuses these credentials or this origin".into()),

@@ -17,7 +17,8 @@ use crate::{
         time::size,
     },
     engine::ports::Request,
-    mcp::{session::Quiet, wire},
+    mcp::session::Quiet,
+    protocol::{meta::Meta, wire},
 };
 
 /// How long a ping may take that shows whether a call was refused unread.
@@ -48,7 +49,7 @@ impl HttpLink {
             let session = response.headers().get(SESSION).and_then(|s| s.to_str().ok()).map(Arc::<str>::from);
             if let Some(long) = session.as_ref().map(|session| session.len()).filter(|length| *length > bounds::ID) {
                 let detail = format!("a session id of {}: every request would carry it", size(long as u64));
-                self.handler().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
+                self.handler.anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call: None, frame: None });
             }
             let session = session.filter(|session| session.len() <= bounds::ID);
             match agreed.era {
@@ -88,9 +89,9 @@ impl HttpLink {
 
     /// A ping in `session`. It goes past the matching of requests and answers: only the head of its answer counts.
     fn ping(&self, under: Under, call: Option<CallId>) -> Post {
-        let id = self.peer.fresh_id();
+        let id = self.connection.fresh_id();
         Post {
-            body: wire::request(id, "ping", &Body::default(), ""),
+            body: wire::request(id, "ping", &Body::default(), &Meta::default()),
             kind: FrameKind::Request,
             method: Some("ping".into()),
             rpc_id: Some(id.to_string().into()),
@@ -157,9 +158,10 @@ impl HttpLink {
             agreed.opening.clone()
         };
         let Some(params) = opening else { return Err(Failure::new(FailureKind::Transport, "the session was lost")) };
-        let request = Request { method: "initialize".into(), params, call: None, repeatable: true };
+        let request = Request { method: "initialize".into(), params, repeatable: true, ..Request::default() };
         let opened =
-            timeout(self.peer.spec().timeouts.connect, Box::pin(self.send(request, "", Arc::new(Quiet("no answer to initialize"))))).await;
+            timeout(self.spec.timeouts.connect, Box::pin(self.send(request, &Meta::default(), Arc::new(Quiet("no answer to initialize")))))
+                .await;
         match opened {
             Ok(Ok(_)) => {}
             Ok(Err(failure)) => {
@@ -171,7 +173,7 @@ impl HttpLink {
             Err(_) => return Err(Failure::new(FailureKind::Timeout, "the session was lost and initialize was not answered")),
         }
         let method = "notifications/initialized";
-        let told = wire::notification(method, &Body::default(), "");
+        let told = wire::notification(method, &Body::default(), &Meta::default());
         self.tell(told, FrameKind::Notification, Some(method.into()), Under::Next).await?;
         {
             let mut agreed = self.agreed.lock();
@@ -179,7 +181,7 @@ impl HttpLink {
         }
         self.listen();
         // The new session knows nothing of what the old one was asked to tell.
-        self.handler().renewed();
+        self.handler.renewed();
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use crate::{
         time::size,
     },
     engine::ports::FrameDraft,
-    mcp::{pace::Pace, peer::Arrival, sse, wire},
+    protocol::{connection::Arrival, pace::Pace, sse, wire},
 };
 
 /// How often a cut answer stream is resumed without anything new in between (MCP 2025-11-25, transports,
@@ -47,33 +47,33 @@ impl HttpLink {
         if kind.starts_with(EVENT_STREAM) {
             return self.answer_stream(response, post, id).await;
         }
-        let (first, note, limit) = (self.handler().now(), note_of(&response), self.peer.spec().limits.message_bytes);
+        let (first, note, limit) = (self.handler.now(), note_of(&response), self.spec.limits.message_bytes);
         let (body, cut) = match read_body(response, limit).await {
             Ok(read) => read,
             Err(failure) => return failure,
         };
-        let arrival = Arrival { first, last: self.handler().now(), size: body.len() as u64, http: Some(note), call: post.call };
+        let arrival = Arrival { first, last: self.handler.now(), size: body.len() as u64, http: Some(note), call: post.call };
         if cut {
-            self.peer.too_large(&Body::from(format!("{{\"id\":{id},")), None, body.len() as u64, &arrival);
+            self.connection.too_large(&Body::from(format!("{{\"id\":{id},")), None, body.len() as u64, &arrival);
             return Failure::after_send(FailureKind::TooLarge, "the answer is over the limit");
         }
         if !kind.starts_with("application/json") && !body.bytes().trim_ascii_start().starts_with(b"{") {
             let detail =
                 format!("the answer is {} instead of JSON: {}", if kind.is_empty() { "of no type" } else { &kind }, excerpt(&body));
-            self.peer.bad(
+            self.connection.bad(
                 wire::Bad { kind: AnomalyKind::BadHttp, detail: detail.clone(), id: None, seems: wire::Seems::Nothing },
                 &arrival,
                 None,
             );
             return Failure::after_send(FailureKind::Protocol, detail).hint("check that url is the MCP endpoint (it often ends in /mcp)");
         }
-        self.peer.take_in(body, arrival, &self.outbox).await;
+        self.connection.take_in(body, arrival, &self.outbox).await;
         Failure::after_send(FailureKind::Protocol, "the HTTP answer holds no answer to this request").hint("see the frames of this call")
     }
 
     /// Reads an event stream until the answer came; resumes it when it is cut and can be resumed.
     pub(super) async fn answer_stream(self: &Arc<Self>, response: Response, post: &Post, id: u64) -> Failure {
-        let mut parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
+        let mut parser = sse::Parser::new(self.spec.limits.message_bytes);
         let mut response = response;
         let (mut last, mut resumes, mut in_vain) = (None::<Arc<str>>, 0, 0);
         loop {
@@ -82,9 +82,9 @@ impl HttpLink {
             let interrupted = |why: String| Failure::after_send(FailureKind::Transport, why);
             let why = match end {
                 StreamEnd::TooLong => {
-                    let (now, limit) = (self.handler().now(), self.peer.spec().limits.message_bytes as u64);
+                    let (now, limit) = (self.handler.now(), self.spec.limits.message_bytes as u64);
                     let arrival = Arrival { first: now, last: now, size: limit, http: None, call: post.call };
-                    self.peer.too_large(&Body::from(format!("{{\"id\":{id},")), None, limit, &arrival);
+                    self.connection.too_large(&Body::from(format!("{{\"id\":{id},")), None, limit, &arrival);
                     return Failure::after_send(FailureKind::TooLarge, "the answer is over the limit");
                 }
                 StreamEnd::Ended if parser.within_event() => "the event stream was cut within an event".to_owned(),
@@ -115,7 +115,7 @@ impl HttpLink {
                 }
             };
             let retry = parser.retry_ms;
-            parser = sse::Parser::new(self.peer.spec().limits.message_bytes);
+            parser = sse::Parser::new(self.spec.limits.message_bytes);
             parser.retry_ms = retry;
         }
     }
@@ -131,7 +131,7 @@ impl HttpLink {
         };
         if !self.bad_ids.swap(true, Ordering::Relaxed) {
             let detail = format!("{why} in an event stream: the stream cannot be resumed");
-            self.handler().anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
+            self.handler.anomaly(Anomaly { kind: AnomalyKind::Oversize, detail, call, frame: None });
         }
         None
     }
@@ -157,8 +157,8 @@ impl HttpLink {
             request = request.header(name, value);
         }
         let response = request.send().await.map_err(|error| transport(&error))?;
-        self.handler().frame(FrameDraft {
-            at: self.handler().now(),
+        self.handler.frame(FrameDraft {
+            at: self.handler.now(),
             direction: Direction::Out,
             kind: FrameKind::Http,
             body: Body::default(),
@@ -188,7 +188,7 @@ impl HttpLink {
                 Ok(None) => return StreamEnd::Ended,
                 Err(error) => return StreamEnd::Broken(causes(&error).join(": ")),
             };
-            let now = self.handler().now();
+            let now = self.handler.now();
             let mut events = vec![];
             let fed = parser.feed(&chunk, now, |event| events.push(event));
             for event in events.into_iter().filter(|event| !event.data.is_empty()) {
@@ -196,7 +196,7 @@ impl HttpLink {
                 let note = Arc::new(HttpNote { event_id: event.id, ..HttpNote::clone(&head) });
                 let arrival = Arrival { first: event.first, last: now, size: event.size, http: Some(note), call };
                 let size = event.data.len();
-                self.peer.take_in(Body::new(event.data), arrival, &self.outbox).await;
+                self.connection.take_in(Body::new(event.data), arrival, &self.outbox).await;
                 pace.spend(size).await;
             }
             if fed.is_err() {
@@ -221,7 +221,7 @@ impl HttpLink {
                     Ok(response) if is_stream(&response) => {
                         pause = Duration::from_millis(500);
                         offered = true;
-                        let mut parser = sse::Parser::new(link.peer.spec().limits.message_bytes);
+                        let mut parser = sse::Parser::new(link.spec.limits.message_bytes);
                         link.read_stream(response, &mut parser, None, &mut false).await;
                         last = link.resumable(&parser, last, None);
                         pause = parser.retry_ms.map_or(pause, |ms| Duration::from_millis(ms.min(30_000)).max(POLL_PAUSE));
@@ -241,7 +241,7 @@ impl HttpLink {
                     Ok(response) if response.status().is_client_error() || response.status().is_redirection() => return,
                     Ok(_) => {}
                     // While calls wait over other connections, they tell whether the host is gone.
-                    Err(failure) if !failure.may_have_run && link.peer.idle() => {
+                    Err(failure) if !failure.may_have_run && link.connection.idle() => {
                         link.ending.end(unreachable(&failure));
                         return;
                     }

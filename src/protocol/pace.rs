@@ -1,10 +1,10 @@
-//! Keeps the work on incoming messages off the runtime's workers, or short: no server may hold up timers, signals or other servers.
+//! Keeps the work on incoming messages off the runtime's workers, or short: no connection may hold up timers, signals or other connections.
 //!
-//! Used by both transports where they read.
+//! Transports use it where they read.
 
 use std::sync::Arc;
 
-use super::peer::{Arrival, Outbox, Peer};
+use super::connection::{Arrival, Connection, Outbox};
 use crate::domain::body::Body;
 
 /// Messages of up to this size are read on the runtime's worker, in bytes: that takes about a millisecond.
@@ -30,8 +30,8 @@ impl Pace {
     }
 }
 
-impl Peer {
-    /// Takes in one message of the server like [`Peer::incoming`], without holding up the runtime: a large message is read
+impl Connection {
+    /// Takes in one message of the other end like [`Connection::incoming`], without holding up the runtime: a large message is read
     /// on a blocking thread. The caller reads the next message after this one, so the order stays.
     pub async fn take_in(self: &Arc<Self>, body: Body, arrival: Arrival, outbox: &Arc<dyn Outbox>) {
         // A batch array or a broken line of this size can hold thousands of messages.
@@ -39,8 +39,8 @@ impl Peer {
         if body.len() <= if plain { INLINE } else { INLINE_MANY } {
             return self.incoming(body, &arrival, outbox);
         }
-        let (peer, outbox) = (self.clone(), outbox.clone());
+        let (connection, outbox) = (self.clone(), outbox.clone());
         // A panic within is reported by the hook; the message is lost, the connection is not.
-        let _ = tokio::task::spawn_blocking(move || peer.incoming(body, &arrival, &outbox)).await;
+        let _ = tokio::task::spawn_blocking(move || connection.incoming(body, &arrival, &outbox)).await;
     }
 }

@@ -1,47 +1,106 @@
-//! The JSON-RPC peer of both transports: matches responses to requests, assigns faults to the call that they affect, and serves
-//! the server's requests.
+//! A JSON-RPC connection, the same for both ends: ids, pending requests, responses, progress, cancellation in both directions, and
+//! the attribution of faults to the call that they affect.
+//!
+//! A transport creates a [`Connection`], passes what it reads to [`Connection::incoming`] and sends what the [`Outbox`] gets. What
+//! one end does with the requests and notifications of the other is in its [`Handler`]: the client's in `mcp`, the server's later
+//! in `gateway`.
 
-mod requests;
+mod incoming;
+mod outgoing;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
-use self::requests::Requests;
+use self::incoming::IncomingRequests;
+pub use self::{
+    incoming::{Answering, Decision, Incoming, OPEN, PATIENCE, REFUSALS, SENDING},
+    outgoing::{CANCELLED, CancelRule, Observer, Outbox, Outgoing, Ticket},
+};
 use super::{
-    salvage,
+    meta, salvage,
     wire::{self, Bad, Message, Parsed, Seems},
 };
-use crate::{
-    domain::{
-        body::Body,
-        bounds,
-        call::{Failure, FailureKind, Progress, RpcError},
-        frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
-        id::CallId,
-        server::ServerSpec,
-        time::{Stamp, size},
-    },
-    engine::ports::{ClientHandler, FrameDraft, Reply, RequestObserver},
+use crate::domain::{
+    body::Body,
+    bounds,
+    call::{Failure, FailureKind, Reply, RpcError},
+    frame::{Anomaly, AnomalyKind, Direction, FrameDraft, FrameKind, HttpNote},
+    id::CallId,
+    time::{Stamp, size},
 };
-use async_trait::async_trait;
-use serde_json::value::RawValue;
-use tokio::sync::oneshot;
 
 /// Number of ended requests remembered, to distinguish late responses from wrong ones.
 const REMEMBERED: usize = 1024;
+/// The notification of progress.
+pub const PROGRESS: &str = "notifications/progress";
 
-/// The channel for responses to the server's requests.
-#[async_trait]
-pub trait Outbox: Send + Sync {
-    /// Sends a response.
-    async fn reply(&self, body: Body);
+/// What one end of a connection does with the messages of the other end, and who observes them.
+pub trait Handler: Send + Sync {
+    /// A message, or noise, was received. Returns the number of the frame.
+    fn frame(&self, frame: FrameDraft) -> u64;
+    /// The other end violated the protocol.
+    fn anomaly(&self, anomaly: Anomaly);
+    /// The other end sent a notification, except progress and cancellation, which the connection handles.
+    fn notification(&self, method: &str, params: &Body, call: Option<CallId>);
+    /// Decides how to handle a request. Must not block: the connection reads no further message meanwhile.
+    fn request(&self, request: &Incoming<'_>) -> Decision;
+}
+
+/// Which end of a connection is remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// A server.
+    Server,
+    /// A client.
+    Client,
+}
+
+impl Remote {
+    /// Returns what the open requests of this end are, in messages.
+    fn requests(self) -> &'static str {
+        match self {
+            Remote::Server => "questions",
+            Remote::Client => "requests",
+        }
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Remote::Server => "server",
+            Remote::Client => "client",
+        })
+    }
+}
+
+/// The limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Size of the largest message, in bytes.
+    pub message_bytes: usize,
+    /// Maximum pending requests of this end.
+    pub requests: usize,
+    /// Maximum open requests of the other end; further ones are refused.
+    pub incoming: usize,
+}
+
+impl Default for Limits {
+    /// 16 MiB, 65,536 requests (more than the limiters of the engine let through), and 64 requests of the other end.
+    fn default() -> Limits {
+        Limits { message_bytes: 16 << 20, requests: 1 << 16, incoming: OPEN }
+    }
 }
 
 /// How input arrived.
@@ -63,7 +122,7 @@ pub struct Arrival {
 struct Slot {
     call: Option<CallId>,
     method: Arc<str>,
-    observer: Arc<dyn RequestObserver>,
+    observer: Arc<dyn Observer>,
     sent_bytes: u64,
     /// Its position among all written messages, once it is written.
     written: u64,
@@ -88,81 +147,32 @@ struct Ended {
     call: Option<CallId>,
     method: Arc<str>,
     /// The observer of a late response; `None` if the request was answered.
-    given_up: Option<Arc<dyn RequestObserver>>,
+    cancelled: Option<Arc<dyn Observer>>,
 }
 
-/// The state of one connection.
-pub struct Peer {
-    spec: Arc<ServerSpec>,
-    handler: Arc<dyn ClientHandler>,
+/// One end of a connection.
+pub struct Connection {
+    handler: Arc<dyn Handler>,
+    remote: Remote,
+    limits: Limits,
     next_id: AtomicU64,
     pending: Mutex<Pending>,
-    requests: Requests,
-    batches: std::sync::atomic::AtomicBool,
+    incoming: IncomingRequests,
+    batches: AtomicBool,
 }
 
-/// A registered request. Dropping it before the response cancels it.
-pub struct Ticket {
-    peer: Arc<Peer>,
-    /// Its id.
-    pub id: u64,
-    answer: oneshot::Receiver<Result<Reply, Failure>>,
-    on_drop: Option<Box<dyn FnOnce(u64, String) + Send>>,
-    observer: Arc<dyn RequestObserver>,
-}
-
-impl Ticket {
-    /// Sets the action on cancellation. It gets the request's id and the reason.
-    pub fn on_drop(&mut self, action: impl FnOnce(u64, String) + Send + 'static) {
-        self.on_drop = Some(Box::new(action));
-    }
-
-    /// Waits for the response.
-    pub async fn wait(mut self) -> Result<Reply, Failure> {
-        let answer = (&mut self.answer).await;
-        self.on_drop = None;
-        answer.unwrap_or_else(|_| Err(Failure::after_send(FailureKind::Transport, "the connection was closed")))
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let Some(slot) = self.peer.end(self.id, false) else { return };
-        if let Some(action) = self.on_drop.take() {
-            action(self.id, self.observer.reason());
-        }
-        if let Some(call) = slot.call {
-            self.peer.requests.withdraw(call);
-        }
-    }
-}
-
-impl Peer {
-    /// Creates the peer of a connection to `spec`.
-    pub fn new(spec: Arc<ServerSpec>, handler: Arc<dyn ClientHandler>) -> Arc<Peer> {
-        Arc::new(Peer {
-            spec,
+impl Connection {
+    /// Creates this end of a connection to `remote`.
+    pub fn new(remote: Remote, limits: Limits, handler: Arc<dyn Handler>) -> Arc<Connection> {
+        Arc::new(Connection {
             handler,
+            remote,
+            limits,
             next_id: AtomicU64::new(1),
             pending: Mutex::default(),
-            requests: Requests::default(),
+            incoming: IncomingRequests::new(limits.incoming),
             batches: false.into(),
         })
-    }
-
-    /// Returns the client handler of this connection.
-    pub fn handler(&self) -> &Arc<dyn ClientHandler> {
-        &self.handler
-    }
-
-    /// Returns the server's configuration.
-    pub fn spec(&self) -> &Arc<ServerSpec> {
-        &self.spec
-    }
-
-    /// Returns a new request id.
-    pub fn fresh_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Accepts batch arrays: the negotiated version is 2025-03-26, the only one that has them.
@@ -177,17 +187,21 @@ impl Peer {
         method: &str,
         call: Option<CallId>,
         sent_bytes: u64,
-        observer: Arc<dyn RequestObserver>,
+        observer: Arc<dyn Observer>,
     ) -> Result<Ticket, Failure> {
         let (answer, wait) = oneshot::channel();
         let mut pending = self.pending.lock();
         if let Some(failure) = &pending.closed {
             return Err(Failure { may_have_run: false, ..failure.clone() });
         }
+        if pending.slots.len() >= self.limits.requests {
+            let message = format!("more than {} requests under way", self.limits.requests);
+            return Err(Failure::new(FailureKind::Overloaded, message));
+        }
         pending
             .slots
             .insert(id, Slot { call, method: method.into(), observer: observer.clone(), sent_bytes, written: 0, cut: false, answer });
-        Ok(Ticket { peer: self.clone(), id, answer: wait, on_drop: None, observer })
+        Ok(Ticket::new(self.clone(), id, wait, observer))
     }
 
     /// Records that a request is about to be written. Returns false if it was cancelled meanwhile; it is then never written.
@@ -234,8 +248,8 @@ impl Peer {
         if pending.ended.len() == REMEMBERED {
             pending.ended.pop_front();
         }
-        let given_up = (!answered).then(|| slot.observer.clone());
-        pending.ended.push_back((id, Ended { call: slot.call, method: slot.method.clone(), given_up }));
+        let cancelled = (!answered).then(|| slot.observer.clone());
+        pending.ended.push_back((id, Ended { call: slot.call, method: slot.method.clone(), cancelled }));
         Some(slot)
     }
 
@@ -266,8 +280,8 @@ impl Peer {
         for (id, cut) in slots {
             self.fail(id, Failure { may_have_run: failure.may_have_run && !cut, ..failure.clone() });
         }
-        // Their handlers are cancelled: the server cannot receive the responses.
-        self.requests.clear();
+        // Their handlers are cancelled: the other end cannot receive the responses.
+        self.incoming.clear();
     }
 
     /// Returns the only pending request, if there is exactly one. A subscription does not count: it stays open as long as the
@@ -294,7 +308,7 @@ impl Peer {
         })
     }
 
-    /// Handles one message of the server.
+    /// Handles one message of the other end.
     pub fn incoming(self: &Arc<Self>, body: Body, arrival: &Arrival, outbox: &Arc<dyn Outbox>) {
         let (body, bad_at) = wire::repair_utf8(body);
         let (mut parsed, mut lone_at) = wire::parse_mended(&body);
@@ -396,7 +410,7 @@ impl Peer {
         let known = rpc_id.as_deref().filter(|_| kind != FrameKind::Request).and_then(wire::our_id).and_then(|id| self.known(id));
         let call = match (&known, parsed) {
             (Some(ended), _) => ended.call,
-            (None, Parsed::Message(Message::Notification { method, params })) if &**method == "notifications/progress" => {
+            (None, Parsed::Message(Message::Notification { method, params })) if &**method == PROGRESS => {
                 progress_token(params).and_then(|id| self.known(id)).and_then(|e| e.call).or(arrival.call)
             }
             _ => self.likely_call(arrival),
@@ -417,7 +431,7 @@ impl Peer {
     fn known(&self, id: u64) -> Option<Ended> {
         let pending = self.pending.lock();
         if let Some(slot) = pending.slots.get(&id) {
-            return Some(Ended { call: slot.call, method: slot.method.clone(), given_up: None });
+            return Some(Ended { call: slot.call, method: slot.method.clone(), cancelled: None });
         }
         pending.ended.iter().rev().find(|(ended, _)| *ended == id).map(|(_, e)| e.clone())
     }
@@ -461,7 +475,7 @@ impl Peer {
             Some(id) => Some(id).filter(|id| self.pending.lock().slots.contains_key(id)),
             None => self.only_pending(),
         };
-        let (Some(id), limit) = (own, self.spec.limits.message_bytes) else { return false };
+        let (Some(id), limit) = (own, self.limits.message_bytes) else { return false };
         let detail = format!("the answer is over the limit of {} ({} seen so far)", size(limit as u64), size(seen));
         let call = self.call_of(id);
         let frame = self.handler.frame(FrameDraft {
@@ -484,7 +498,7 @@ impl Peer {
         match message {
             Message::Response { id, answer } => self.response(&id, answer, arrival, frame),
             Message::Notification { method, params } => self.notification(&method, &params, arrival),
-            Message::Request { id, method, params } => self.request(id, &method, &params, arrival, frame, outbox),
+            Message::Request { id, method, params } => self.incoming_request(id, &method, &params, arrival, frame, outbox),
         }
     }
 
@@ -508,10 +522,10 @@ impl Peer {
             return;
         }
         match number.and_then(|id| self.known(id)) {
-            Some(Ended { call, given_up: None, .. }) => {
+            Some(Ended { call, cancelled: None, .. }) => {
                 self.anomaly(AnomalyKind::Duplicate, format!("a second answer to request {id}"), call, Some(frame))
             }
-            Some(Ended { call, given_up: Some(observer), .. }) => {
+            Some(Ended { call, cancelled: Some(observer), .. }) => {
                 observer.late(arrival.last);
                 self.anomaly(AnomalyKind::Late, format!("the answer to request {id} came after the call had ended"), call, Some(frame));
             }
@@ -524,16 +538,16 @@ impl Peer {
 
     fn notification(&self, method: &str, params: &Body, arrival: &Arrival) {
         match method {
-            "notifications/progress" => {
+            PROGRESS => {
                 let observer = progress_token(params).and_then(|id| self.pending.lock().slots.get(&id).map(|s| s.observer.clone()));
-                if let (Some(observer), Some(progress)) = (observer, read_progress(params)) {
-                    observer.progress(progress);
+                if let Some(observer) = observer {
+                    observer.progress(params);
                 }
             }
-            "notifications/cancelled" => {
+            CANCELLED => {
                 let [id] = params.fields(["requestId"]).unwrap_or_default();
                 if let Some(id) = id {
-                    self.requests.cancelled(id.get());
+                    self.incoming.cancelled(id.get());
                 }
             }
             _ => self.handler.notification(method, params, self.likely_call(arrival)),
@@ -551,16 +565,6 @@ fn rpc_failure(rpc: RpcError) -> Failure {
 }
 
 fn progress_token(params: &Body) -> Option<u64> {
-    let [token] = params.fields(["progressToken"])?;
+    let [token] = params.fields([meta::PROGRESS_TOKEN])?;
     wire::our_id(token?.get())
-}
-
-fn read_progress(params: &Body) -> Option<Progress> {
-    let [progress, total, message] = params.fields(["progress", "total", "message"])?;
-    let number = |raw: &RawValue| raw.get().parse().ok().filter(|number: &f64| number.is_finite());
-    Some(Progress {
-        progress: number(progress?)?,
-        total: total.and_then(number),
-        message: message.and_then(|message| bounds::json_text(message.get(), bounds::LINE)),
-    })
 }

@@ -1,6 +1,6 @@
 //! JSON-RPC 2.0 on the wire: parses messages without changing a byte, and salvages invalid ones.
 //!
-//! Pure functions over bytes, used by both transports. Results stay raw: they are slices of the frame.
+//! Pure functions over bytes, used by every transport. Results stay raw: they are slices of the frame.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -10,6 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::meta::{self, Meta};
 use crate::domain::{
     body::Body,
     bounds,
@@ -18,7 +19,7 @@ use crate::domain::{
     json::token::{Escape, string_end, unescape},
 };
 
-/// A JSON-RPC message of the server.
+/// A JSON-RPC message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// A request.
@@ -333,75 +334,68 @@ pub fn our_id(id: &str) -> Option<u64> {
     id.trim_matches('"').parse().ok()
 }
 
-/// Returns the text of a request. `params` and `meta` are JSON objects, either may be empty; the bytes of `params` stay
-/// unchanged except for line ends, which JSON has only between tokens.
-pub fn request(id: u64, method: &str, params: &Body, meta: &str) -> Body {
-    let mut text = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}", quoted(method)).into_bytes();
-    push_params(&mut text, params, meta);
-    text.push(b'}');
-    Body::new(text)
+/// Returns the text of a request. `params` is a JSON object or empty; its bytes stay unchanged except for line ends, which
+/// JSON has only between tokens, and for the members of `meta` that are added.
+pub fn request(id: u64, method: &str, params: &Body, meta: &Meta) -> Body {
+    let mut text = Vec::with_capacity(params.len() + 512);
+    text.extend_from_slice(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}", quoted(method)).as_bytes());
+    finish(text, params, meta)
 }
 
 /// Returns the text of a notification.
-pub fn notification(method: &str, params: &Body, meta: &str) -> Body {
-    let mut text = format!("{{\"jsonrpc\":\"2.0\",\"method\":{}", quoted(method)).into_bytes();
-    push_params(&mut text, params, meta);
-    text.push(b'}');
-    Body::new(text)
+pub fn notification(method: &str, params: &Body, meta: &Meta) -> Body {
+    let text = format!("{{\"jsonrpc\":\"2.0\",\"method\":{}", quoted(method)).into_bytes();
+    finish(text, params, meta)
 }
 
-/// Returns the text of a response to a request of the server; `id` is JSON text.
-pub fn response(id: &str, answer: &Result<serde_json::Value, (i64, String)>) -> Body {
-    Body::from(match answer {
-        Ok(result) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}"),
-        Err((code, message)) => {
-            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{}}}}}", quoted(message))
+/// Returns the text of a response. `id` is the JSON text of the request's id; the result and `data` of an error stay as they
+/// are, except for line ends.
+pub fn response(id: &str, answer: &Result<Body, RpcError>) -> Body {
+    let mut text = Vec::with_capacity(answer.as_ref().map_or(0, Body::len) + id.len() + 128);
+    text.extend_from_slice(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},").as_bytes());
+    match answer {
+        Ok(result) => {
+            text.extend_from_slice(b"\"result\":");
+            text.extend_from_slice(result.bytes());
         }
-    })
+        Err(RpcError { code, message, data }) => {
+            text.extend_from_slice(format!("\"error\":{{\"code\":{code},\"message\":{}", quoted(message)).as_bytes());
+            if let Some(data) = data {
+                text.extend_from_slice(b",\"data\":");
+                text.extend_from_slice(data.bytes());
+            }
+            text.push(b'}');
+        }
+    }
+    text.push(b'}');
+    on_one_line(&mut text);
+    Body::new(text)
 }
 
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn push_params(text: &mut Vec<u8>, params: &Body, meta: &str) {
-    let merged = with_meta(params, meta);
-    if !merged.is_empty() {
-        text.extend_from_slice(b",\"params\":");
-        text.extend(merged.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
+/// Appends `params` and the end of the message.
+fn finish(mut text: Vec<u8>, params: &Body, meta: &Meta) -> Body {
+    const KEY: &[u8] = b",\"params\":";
+    let start = text.len();
+    text.extend_from_slice(KEY);
+    meta::write_params(params, meta, &mut text);
+    if text.len() == start + KEY.len() {
+        text.truncate(start);
     }
+    on_one_line(&mut text[start..]);
+    text.push(b'}');
+    Body::new(text)
 }
 
-/// Adds the members of `meta` to `params._meta`; members that `params` already has win.
-fn with_meta(params: &Body, meta: &str) -> Vec<u8> {
-    let plain = params.bytes().trim_ascii();
-    if meta.is_empty() {
-        return plain.to_vec();
-    }
-    if plain.is_empty() {
-        return format!("{{\"_meta\":{meta}}}").into_bytes();
-    }
-    let own: Option<&RawValue> = serde_json::from_slice::<indexed::Fields>(plain).ok().and_then(|f| f.meta);
-    let Some(own) = own else {
-        let inner = plain.strip_suffix(b"}").unwrap_or(plain).trim_ascii_end();
-        let comma: &[u8] = if inner.ends_with(b"{") { b"" } else { b"," };
-        return [inner, comma, b"\"_meta\":", meta.as_bytes(), b"}"].concat();
-    };
-    let mut members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(meta).unwrap_or_default();
-    members.extend(serde_json::from_str::<serde_json::Map<_, _>>(own.get()).unwrap_or_default());
-    let whole = serde_json::Value::Object(members).to_string();
-    let at = own.get().as_ptr() as usize - plain.as_ptr() as usize;
-    [&plain[..at], whole.as_bytes(), &plain[at + own.get().len()..]].concat()
-}
-
-mod indexed {
-    use super::*;
-
-    /// Only the member that has to be looked into.
-    #[derive(Deserialize)]
-    pub struct Fields<'a> {
-        #[serde(borrow, default, rename = "_meta")]
-        pub meta: Option<&'a RawValue>,
+/// Replaces line ends, which end a message on stdio. JSON has them only between tokens.
+fn on_one_line(json: &mut [u8]) {
+    for byte in json {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
     }
 }
 
@@ -462,6 +456,19 @@ mod tests {
     }
 
     #[test]
+    fn responses_carry_raw_results_and_errors() {
+        let result = Body::from("{\n\"n\": 1.50}");
+        assert_eq!(response("\"a\"", &Ok(result)).text(), r#"{"jsonrpc":"2.0","id":"a","result":{ "n": 1.50}}"#);
+        let error = |data| Err(RpcError { code: -1, message: "no \"x\"".into(), data });
+        assert_eq!(response("7", &error(None)).text(), r#"{"jsonrpc":"2.0","id":7,"error":{"code":-1,"message":"no \"x\""}}"#);
+        let data = Some(Body::from(r#"{"v":1.0}"#));
+        assert_eq!(
+            response("7", &error(data)).text(),
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":-1,"message":"no \"x\"","data":{"v":1.0}}}"#
+        );
+    }
+
+    #[test]
     fn half_a_surrogate_pair_is_read_as_no_character() {
         for (text, mended, at) in [
             (r#"{"a":"\ud800b"}"#, r#"{"a":"\ufffdb"}"#, Some(6)),
@@ -489,17 +496,18 @@ mod tests {
     #[test]
     fn arguments_go_out_as_they_were_written() {
         let params = Body::from("{\"name\":\"t\",\"arguments\":{\n \"n\": 1.50}\n}");
+        let meta = |members: &str| Meta::parse(&Body::from(members)).unwrap();
         assert_eq!(
-            request(1, "tools/call", &params, "{\"progressToken\":1}").text(),
+            request(1, "tools/call", &params, &meta("{\"progressToken\":1}")).text(),
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{  "n": 1.50},"_meta":{"progressToken":1}}}"#
         );
-        assert_eq!(request(2, "ping", &Body::default(), "").text(), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
+        assert_eq!(request(2, "ping", &Body::default(), &Meta::default()).text(), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
         assert_eq!(
-            request(3, "x", &Body::from("{ }"), "{\"a\":1}").text(),
+            request(3, "x", &Body::from("{ }"), &meta("{\"a\":1}")).text(),
             r#"{"jsonrpc":"2.0","id":3,"method":"x","params":{"_meta":{"a":1}}}"#
         );
         assert_eq!(
-            notification("n", &Body::from(r#"{"_meta":{"a":2},"z":1}"#), r#"{"a":1,"b":1}"#).text(),
+            notification("n", &Body::from(r#"{"_meta":{"a":2},"z":1}"#), &meta(r#"{"a":1,"b":1}"#)).text(),
             r#"{"jsonrpc":"2.0","method":"n","params":{"_meta":{"a":2,"b":1},"z":1}}"#
         );
     }

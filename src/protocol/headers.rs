@@ -1,4 +1,4 @@
-//! HTTP headers of MCP: the routing headers of 2026-07-28 (SEP-2243), and what may be shown. Pure.
+//! Routing headers of MCP 2026-07-28 (SEP-2243). Pure.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,6 @@ use serde_json::Value;
 use crate::domain::{
     body::{self, Body},
     bounds,
-    secret::MASK,
-    server::looks_secret,
-    time,
 };
 
 /// Longest schema whose annotations are read, tools with annotations that are remembered, and annotations of each.
@@ -100,29 +97,6 @@ pub fn encode(value: &str) -> String {
         && value.trim_matches([' ', '\t']) == value
         && !(value.starts_with("=?base64?") && value.ends_with("?="));
     if plain { value.to_owned() } else { format!("=?base64?{}?=", BASE64_STANDARD.encode(value)) }
-}
-
-/// The headers of an answer as they may be shown and stored: at most [`bounds::HEADERS`] bytes of them, [`bounds::ERROR_TEXT`] of each.
-pub fn shown(headers: &reqwest::header::HeaderMap) -> Vec<(String, String)> {
-    let hidden = |name: &str| looks_secret(name) && !name.starts_with("mcp-") && name != "www-authenticate";
-    let (mut shown, mut left, mut more) = (vec![], bounds::HEADERS, (0, 0));
-    for (name, value) in headers {
-        let size = name.as_str().len() + value.len();
-        if left == 0 {
-            more = (more.0 + 1, more.1 + size);
-            continue;
-        }
-        left = left.saturating_sub(size.min(bounds::ERROR_TEXT));
-        let text = match hidden(name.as_str()) {
-            true => MASK.to_owned(),
-            false => bounds::cut(&String::from_utf8_lossy(value.as_bytes()), bounds::ERROR_TEXT).into_owned(),
-        };
-        shown.push((bounds::cut(name.as_str(), bounds::LINE).into_owned(), text));
-    }
-    if more.0 > 0 {
-        shown.push(("…".to_owned(), format!("{} more headers, {}, are not stored", more.0, time::size(more.1 as u64))));
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -1,0 +1,360 @@
+//! The client's end of a connection: answers pings, passes questions to the engine's [`ClientHandler`], and reports progress,
+//! notifications, frames and faults. Both transports of this side use it.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::{
+    domain::{
+        ask::{Answer, Question},
+        body::Body,
+        bounds,
+        call::{Progress, RpcError},
+        capabilities::ClientCapabilities,
+        frame::{Anomaly, FrameDraft},
+        id::CallId,
+        raw_object::RawObject,
+        server::ServerSpec,
+        time::{Stamp, size},
+    },
+    engine::ports::{ClientHandler, RequestObserver},
+    protocol::connection::{Connection, Decision, Handler, Incoming, Limits, Observer, Remote},
+};
+
+/// Creates the connection to a server. Requests of the server that need a capability which is not among `capabilities` are
+/// unknown methods.
+pub fn connection_to(spec: &ServerSpec, handler: Arc<dyn ClientHandler>, capabilities: Arc<ClientCapabilities>) -> Arc<Connection> {
+    let limits = Limits { message_bytes: spec.limits.message_bytes, ..Limits::default() };
+    Connection::new(Remote::Server, limits, Arc::new(ClientEnd { handler, capabilities }))
+}
+
+/// The handler of a connection to a server.
+struct ClientEnd {
+    handler: Arc<dyn ClientHandler>,
+    capabilities: Arc<ClientCapabilities>,
+}
+
+impl Handler for ClientEnd {
+    fn frame(&self, frame: FrameDraft) -> u64 {
+        self.handler.frame(frame)
+    }
+
+    fn anomaly(&self, anomaly: Anomaly) {
+        self.handler.anomaly(anomaly);
+    }
+
+    fn notification(&self, method: &str, params: &Body, call: Option<CallId>) {
+        self.handler.notification(method, params, call);
+    }
+
+    fn request(&self, request: &Incoming<'_>) -> Decision {
+        if request.method == "ping" {
+            return Decision::Answer(Ok(Body::from("{}")));
+        }
+        let Some(question) = Question::from_request(request.method, request.params) else { return Decision::MethodNotFound };
+        if !self.capabilities.declares(capability_of(&question)) {
+            return Decision::MethodNotFound;
+        }
+        if question.oversize() {
+            return Decision::TooLarge(format!("the question is longer than {}", size(bounds::QUESTION as u64)));
+        }
+        let (handler, call) = (self.handler.clone(), request.call);
+        let (weight, call_ended) = (question.weight(), result_of(&Answer::Cancel, &question));
+        let answer = Box::pin(async move {
+            let answer = handler.ask(question.clone(), call).await;
+            result_of(&answer, &question)
+        });
+        Decision::Run { answer, weight, call_ended }
+    }
+}
+
+/// Returns the `result` or the error that answers `question`.
+///
+/// Accepted content stays raw JSON text, so that numbers and members that this program does not know keep their form.
+fn result_of(answer: &Answer, question: &Question) -> Result<Body, RpcError> {
+    if let Answer::Accept { content } = answer
+        && content.value().is_some()
+    {
+        match question {
+            Question::Form { .. } => {
+                return Ok(RawObject::default().with("action", Body::json("accept")).with("content", content.clone()).to_body());
+            }
+            Question::Sampling { .. } | Question::Roots => return Ok(content.clone()),
+            Question::Url { .. } => {}
+        }
+    }
+    match answer.to_result(question) {
+        Ok(result) => Ok(Body::json(&result)),
+        Err((code, message)) => Err(RpcError { code, message, data: None }),
+    }
+}
+
+/// Returns the capability that a client must declare to be asked.
+fn capability_of(question: &Question) -> &'static str {
+    match question {
+        Question::Form { .. } | Question::Url { .. } => "elicitation",
+        Question::Sampling { .. } => "sampling",
+        Question::Roots => "roots",
+    }
+}
+
+/// Passes what happens to a request on to the engine's observer.
+struct EngineObserver(Arc<dyn RequestObserver>);
+
+/// Adapts an observer of the engine to a connection.
+pub fn observed(observer: Arc<dyn RequestObserver>) -> Arc<dyn Observer> {
+    Arc::new(EngineObserver(observer))
+}
+
+impl Observer for EngineObserver {
+    fn sent(&self, at: Stamp, bytes: u64) {
+        self.0.sent(at, bytes);
+    }
+
+    fn progress(&self, params: &Body) {
+        if let Some(progress) = read_progress(params) {
+            self.0.progress(progress);
+        }
+    }
+
+    fn reason(&self) -> String {
+        self.0.reason()
+    }
+
+    fn late(&self, at: Stamp) {
+        self.0.late(at);
+    }
+}
+
+fn read_progress(params: &Body) -> Option<Progress> {
+    let [progress, total, message] = params.fields(["progress", "total", "message"])?;
+    let number = |raw: &RawValue| raw.get().parse().ok().filter(|number: &f64| number.is_finite());
+    Some(Progress {
+        progress: number(progress?)?,
+        total: total.and_then(number),
+        message: message.and_then(|message| bounds::json_text(message.get(), bounds::LINE)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use async_trait::async_trait;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::{
+        domain::{
+            call::Failure,
+            frame::AnomalyKind,
+            server::{Step, Transport},
+        },
+        engine::ports::ConnectionObserver,
+        protocol::connection::{Arrival, OPEN, Outbox, Outgoing, PATIENCE, REFUSALS, SENDING},
+    };
+
+    /// Counts anomalies by kind, and answers no question but one that `during` is set for.
+    #[derive(Default)]
+    struct CountingHandler {
+        anomalies: Mutex<HashMap<AnomalyKind, usize>>,
+        asked: AtomicUsize,
+        /// What happens while a question is put, before its call ends and cancels it.
+        during: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    }
+
+    impl ConnectionObserver for CountingHandler {
+        fn now(&self) -> Stamp {
+            Stamp(0)
+        }
+        fn fresh_start(&self) {}
+        fn step(&self, _: Step) {}
+        fn at_step(&self) -> Step {
+            Step::Run
+        }
+        fn frame(&self, _: FrameDraft) -> u64 {
+            0
+        }
+        fn anomaly(&self, anomaly: Anomaly) {
+            *self.anomalies.lock().entry(anomaly.kind).or_default() += 1;
+        }
+        fn stderr(&self, _: &str) {}
+        fn last_stderr(&self, _: usize) -> Vec<String> {
+            vec![]
+        }
+        fn notification(&self, _: &str, _: &Body, _: Option<CallId>) {}
+    }
+
+    #[async_trait]
+    impl ClientHandler for CountingHandler {
+        async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let during = self.during.lock().take();
+            if let Some(during) = during {
+                during();
+                return Answer::Cancel;
+            }
+            std::future::pending().await
+        }
+    }
+
+    /// Takes no answer, or all of them.
+    #[derive(Default)]
+    struct Deaf {
+        listens: bool,
+        now: AtomicUsize,
+        most: AtomicUsize,
+        taken: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl Outbox for Deaf {
+        async fn send(&self, message: Outgoing) -> Result<(), Failure> {
+            struct Leaves<'a>(&'a AtomicUsize);
+            impl Drop for Leaves<'_> {
+                fn drop(&mut self) {
+                    self.0.fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+            self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let _leaves = Leaves(&self.now);
+            if !self.listens {
+                std::future::pending::<()>().await;
+            }
+            self.taken.lock().push(message.body.text().into_owned());
+            Ok(())
+        }
+
+        fn cancel(&self, _: Outgoing) {}
+    }
+
+    fn bench(listens: bool) -> (Arc<CountingHandler>, Arc<Deaf>, Arc<Connection>, Arc<dyn Outbox>) {
+        bench_with(listens, Arc::default())
+    }
+
+    fn bench_with(
+        listens: bool,
+        capabilities: Arc<ClientCapabilities>,
+    ) -> (Arc<CountingHandler>, Arc<Deaf>, Arc<Connection>, Arc<dyn Outbox>) {
+        let (handler, outbox) = (Arc::new(CountingHandler::default()), Arc::new(Deaf { listens, ..Deaf::default() }));
+        let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
+        let connection = connection_to(&ServerSpec::new("x", launch), handler.clone(), capabilities);
+        (handler, outbox.clone(), connection, outbox)
+    }
+
+    fn count(handler: &CountingHandler, kind: AnomalyKind) -> usize {
+        handler.anomalies.lock().get(&kind).copied().unwrap_or(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_no_answers_holds_a_few_of_them_and_each_for_a_bounded_time() {
+        let (handler, deaf, connection, outbox) = bench(false);
+        for n in 0..5_000 {
+            let ping = Body::from(format!(r#"{{"jsonrpc":"2.0","id":"p{n}","method":"ping"}}"#));
+            connection.incoming(ping, &Arrival::default(), &outbox);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((deaf.most.load(Ordering::SeqCst), count(&handler, AnomalyKind::Flood)), (SENDING, 5_000 - OPEN));
+        // All that wait get their turn, and none is taken.
+        let turns = (OPEN + REFUSALS).div_ceil(SENDING) as u32;
+        tokio::time::sleep(PATIENCE * turns + Duration::from_secs(1)).await;
+        assert_eq!((deaf.most.load(Ordering::SeqCst), deaf.now.load(Ordering::SeqCst)), (SENDING, 0));
+        assert_eq!(count(&handler, AnomalyKind::Unread), OPEN + REFUSALS);
+        assert_eq!(connection.free_permits(), (OPEN, REFUSALS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_its_server_withdraws_as_its_call_ends_is_not_answered() {
+        for (withdrawn, answers) in [(true, 0), (false, 1)] {
+            let (handler, deaf, connection, outbox) = bench(true);
+            let (server, link) = (connection.clone(), outbox.clone());
+            *handler.during.lock() = Some(Box::new(move || {
+                if withdrawn {
+                    let cancelled = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"q"}}"#;
+                    server.incoming(Body::from(cancelled), &Arrival::default(), &link);
+                }
+            }));
+            let question = r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"m","requestedSchema":{}}}"#;
+            connection.incoming(Body::from(question), &Arrival::default(), &outbox);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!((handler.asked.load(Ordering::SeqCst), deaf.taken.lock().len()), (1, answers), "withdrawn: {withdrawn}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_ids_are_not_answered_and_long_methods_and_questions_are_refused() {
+        let (handler, deaf, connection, outbox) = bench(true);
+        let long = "x".repeat(300 << 10);
+        for message in [
+            format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#),
+            format!(r#"{{"jsonrpc":"2.0","id":"method","method":"{long}"}}"#),
+            format!(
+                r#"{{"jsonrpc":"2.0","id":"schema","method":"elicitation/create","params":{{"message":"m","requestedSchema":{{"title":"{long}"}}}}}}"#
+            ),
+            format!(r#"{{"jsonrpc":"2.0","id":"sampling","method":"sampling/createMessage","params":{{"systemPrompt":"{long}"}}}}"#),
+        ] {
+            connection.incoming(Body::from(message), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut taken = deaf.taken.lock().clone();
+        taken.sort_by_key(|answer| answer.len());
+        let codes: Vec<bool> = taken.iter().map(|answer| answer.contains("-32602") || answer.contains("-32601")).collect();
+        assert_eq!(codes, [true; 3], "{taken:?}");
+        assert!(taken.iter().all(|answer| answer.len() < 500), "{taken:?}");
+        assert_eq!((count(&handler, AnomalyKind::Oversize), handler.asked.load(Ordering::SeqCst)), (4, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bytes_of_open_questions_are_bounded() {
+        let (handler, _, connection, outbox) = bench(true);
+        let schema = "x".repeat(200 << 10);
+        for n in 0..50 {
+            let ask = format!(
+                r#"{{"jsonrpc":"2.0","id":{n},"method":"elicitation/create","params":{{"message":"m","requestedSchema":{{"title":"{schema}"}}}}}}"#
+            );
+            connection.incoming(Body::from(ask), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let asked = handler.asked.load(Ordering::SeqCst);
+        assert_eq!((asked, count(&handler, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_that_need_an_undeclared_capability_are_unknown_methods() {
+        let capabilities = ClientCapabilities::none().with("roots", Body::from("{}"));
+        let (handler, deaf, connection, outbox) = bench_with(true, Arc::new(capabilities));
+        for method in ["elicitation/create", "sampling/createMessage", "roots/list"] {
+            let request = format!(r#"{{"jsonrpc":"2.0","id":"{method}","method":"{method}","params":{{}}}}"#);
+            connection.incoming(Body::from(request), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let taken = deaf.taken.lock().clone();
+        assert!(taken.len() == 2 && taken.iter().all(|answer| answer.contains("-32601")), "{taken:?}");
+        assert_eq!((handler.asked.load(Ordering::SeqCst), handler.anomalies.lock().len()), (1, 0));
+    }
+
+    #[test]
+    fn accepted_content_is_sent_as_written() {
+        let accept = |content: &str| Answer::Accept { content: Body::from(content) };
+        let form = Question::Form { message: String::new(), schema: Body::from("{}") };
+        let sampling = Question::Sampling { params: Body::default() };
+        for (question, content, result) in [
+            (&form, r#"{"n":1.50}"#, r#"{"action":"accept","content":{"n":1.50}}"#),
+            (
+                &sampling,
+                r#"{"role":"assistant","vendor":12345678901234567890123}"#,
+                r#"{"role":"assistant","vendor":12345678901234567890123}"#,
+            ),
+            (&Question::Roots, r#"{"roots":[], "n":1.0}"#, r#"{"roots":[], "n":1.0}"#),
+            (&form, "{", r#"{"action":"accept","content":{}}"#),
+        ] {
+            assert_eq!(result_of(&accept(content), question).unwrap().text(), result);
+        }
+        assert!(result_of(&accept("{"), &sampling).is_err());
+    }
+}
