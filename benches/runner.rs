@@ -38,7 +38,7 @@ use switchboard::{
         time::Epoch,
     },
     engine::{
-        EngineOptions,
+        Adapters, EngineOptions,
         ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
     state::ConsoleState,
@@ -81,7 +81,7 @@ async fn connected(engine: &LocalControl) {
 fn journaled(retention: Retention) -> (Arc<LocalControl>, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Store::open(&folder.path().join("runs.sqlite"), 0).expect("a store");
-    (LocalControl::journaled(options(), retention, Arc::new(Prompt), Arc::new(store)), folder)
+    (LocalControl::with(options(), retention, Adapters { journal: Arc::new(store), ..Adapters::new(Arc::new(Prompt)) }), folder)
 }
 
 /// Runs one loop, journal and all, and tells the kernel's count of what it took.

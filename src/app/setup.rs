@@ -18,10 +18,7 @@ use crate::{
         server::ServerSpec,
         time::Epoch,
     },
-    engine::{
-        Engine, EngineOptions,
-        ports::{Journal, NoJournal},
-    },
+    engine::{Adapters, Engine, EngineOptions},
     mcp::Connections,
     store::{Store, StoreOptions},
     telemetry::Log,
@@ -201,11 +198,15 @@ pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<LocalCo
 
 /// Returns an engine over these connections.
 pub fn engine_over(connections: Arc<Connections>, loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<LocalControl> {
-    let journal: Arc<dyn Journal> = match store {
-        Some(store) => Arc::new(store.clone()),
-        None => Arc::new(NoJournal),
-    };
-    let engine = LocalControl::journaled(engine_options(loaded, demo), loaded.settings.retention, connections, journal);
+    let mut adapters = Adapters::new(connections);
+    if let Some(store) = store {
+        adapters.journal = Arc::new(store.clone());
+        // The demo's servers have another folder in each run, so that no catalog would be found again.
+        if !demo {
+            adapters.catalogs = Arc::new(store.catalogs());
+        }
+    }
+    let engine = LocalControl::with(engine_options(loaded, demo), loaded.settings.retention, adapters);
     engine.secrets().learn(secrets(loaded));
     engine.set_wall_clock(Arc::new(|| u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()));
     engine

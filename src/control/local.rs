@@ -5,10 +5,7 @@ use std::{ops::Deref, sync::Arc};
 use super::{Command, Control, Tail};
 use crate::{
     domain::{call::CallSpec, id::CallId, retention::Retention},
-    engine::{
-        Engine, EngineOptions,
-        ports::{Connector, Journal, NoJournal},
-    },
+    engine::{Adapters, Engine, EngineOptions, ports::Connector},
     state::{ConsoleState, projection::Projection},
 };
 
@@ -21,18 +18,13 @@ pub struct LocalControl {
 impl LocalControl {
     /// Creates an engine without servers. Must be called within a tokio runtime.
     pub fn new(options: EngineOptions, retention: Retention, connector: Arc<dyn Connector>) -> Arc<LocalControl> {
-        LocalControl::journaled(options, retention, connector, Arc::new(NoJournal))
+        LocalControl::with(options, retention, Adapters::new(connector))
     }
 
-    /// Creates an engine that records workflow runs in `journal`, so that they can be resumed.
-    pub fn journaled(
-        options: EngineOptions,
-        retention: Retention,
-        connector: Arc<dyn Connector>,
-        journal: Arc<dyn Journal>,
-    ) -> Arc<LocalControl> {
+    /// Creates an engine that works with these adapters.
+    pub fn with(options: EngineOptions, retention: Retention, adapters: Adapters) -> Arc<LocalControl> {
         let projection = Arc::new(Projection::new(ConsoleState::new(options.epoch, &options.separator, retention)));
-        let engine = Engine::new(options, connector, journal, projection.clone());
+        let engine = Engine::new(options, adapters, projection.clone());
         Arc::new(LocalControl { engine, projection })
     }
 }

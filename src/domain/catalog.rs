@@ -42,8 +42,12 @@ pub struct ServerCatalog {
     pub cut: Vec<String>,
     /// Changes of the last refresh, for users: `+2 tools, −1 prompt`. Empty for the first.
     pub changes: String,
-    /// Number of times the lists were read since the server was added, from 1.
+    /// Number of times the lists were read since the server was added, from 1; 0 if they were not.
     pub revision: u64,
+    /// When the lists were read, in milliseconds since the Unix epoch, if that was in an earlier run of the program: they are the
+    /// last known lists of a server that has not answered yet.
+    #[serde(default)]
+    pub stored_ms: Option<u64>,
 }
 
 /// The change of an entry since the previous list.
@@ -282,6 +286,12 @@ impl ServerCatalog {
             catalog.changes = words.join(", ");
         }
         catalog
+    }
+
+    /// Parses lists that were stored by an earlier run of the program, at `read_ms` (milliseconds since the Unix epoch). They count
+    /// as not read.
+    pub fn stored(raw: RawLists, read_ms: u64) -> ServerCatalog {
+        ServerCatalog { revision: 0, stored_ms: Some(read_ms), ..ServerCatalog::read(raw, None) }
     }
 
     /// Returns the approximate size of the lists, in bytes.

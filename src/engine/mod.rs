@@ -35,7 +35,7 @@ use self::{
     dispatch::{Cancel, Dispatch},
     guard::TargetGuard,
     inbox::Inbox,
-    ports::{Connector, Journal, ResponseCache, SubscriptionChange},
+    ports::{CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache, SubscriptionChange},
     registry::Registry,
     runner::Runs,
     running::RunningCalls,
@@ -66,6 +66,23 @@ pub struct EngineOptions {
     pub seed: Option<u64>,
 }
 
+/// What an engine works with.
+pub struct Adapters {
+    /// Connects to servers.
+    pub connector: Arc<dyn Connector>,
+    /// Records workflow runs.
+    pub journal: Arc<dyn Journal>,
+    /// Stores the last known catalogs.
+    pub catalogs: Arc<dyn CatalogStore>,
+}
+
+impl Adapters {
+    /// Returns adapters that connect, and store nothing.
+    pub fn new(connector: Arc<dyn Connector>) -> Adapters {
+        Adapters { connector, journal: Arc::new(NoJournal), catalogs: Arc::new(NoCatalogs) }
+    }
+}
+
 /// The engine of this process.
 pub struct Engine {
     bus: Arc<Bus>,
@@ -73,6 +90,7 @@ pub struct Engine {
     registry: Arc<Registry>,
     shared: Arc<Shared>,
     connector: Arc<dyn Connector>,
+    catalogs: Arc<dyn CatalogStore>,
     running: Arc<RunningCalls>,
     calls: AtomicU64,
     tasks: TaskTracker,
@@ -83,9 +101,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Creates an engine without servers, which records workflow runs in `journal` and passes every event to `sink`. Must be called
-    /// within a tokio runtime.
-    pub fn new(options: EngineOptions, connector: Arc<dyn Connector>, journal: Arc<dyn Journal>, sink: Arc<dyn EventSink>) -> Arc<Engine> {
+    /// Creates an engine without servers, which passes every event to `sink`. Must be called within a tokio runtime.
+    pub fn new(options: EngineOptions, adapters: Adapters, sink: Arc<dyn EventSink>) -> Arc<Engine> {
+        let Adapters { connector, journal, catalogs } = adapters;
         let bus = Arc::new(Bus::new(options.epoch, sink));
         let running = Arc::new(RunningCalls::default());
         let inbox = Arc::new(Inbox::new(bus.clone(), running.clone()));
@@ -99,6 +117,7 @@ impl Engine {
             inbox,
             bus,
             connector,
+            catalogs,
             running,
             calls: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -129,9 +148,9 @@ impl Engine {
             };
             let (bus, registry) = (self.bus.clone(), self.registry.clone());
             let (inbox, cache) = (self.inbox.clone(), self.shared.cache.clone());
-            let connector = self.connector.clone();
+            let (connector, catalogs) = (self.connector.clone(), self.catalogs.clone());
             let random = self.shared.fork_random();
-            let setup = supervisor::Setup { spec: Arc::new(spec), connector, bus, registry, inbox, cache, random };
+            let setup = supervisor::Setup { spec: Arc::new(spec), connector, bus, registry, catalogs, inbox, cache, random };
             self.registry.set_handle(supervisor::start(setup, previous_stopped));
         }
     }

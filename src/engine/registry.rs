@@ -175,6 +175,21 @@ impl Registry {
         });
     }
 
+    /// Sets the last known lists of a server, unless its lists were read already.
+    pub fn set_stored_catalog(&self, id: &ServerId, catalog: Arc<ServerCatalog>) {
+        let unread = |server: &&Arc<KnownServer>| server.spec.id == *id && server.catalog.revision == 0;
+        // A supervisor sets the lists that it reads under the same lock.
+        let _writer = self.writer.lock();
+        if self.known.load().servers.iter().find(unread).is_some() {
+            self.change_locked(EventKind::ServerListed { server: id.clone(), catalog: catalog.clone() }, |known| {
+                if let Some(server) = known.server_mut(id) {
+                    server.catalog = catalog;
+                }
+                Names::Changed
+            });
+        }
+    }
+
     /// Records that a resource of a server is subscribed, or not any more.
     pub fn set_subscribed(&self, id: &ServerId, uri: &str, on: bool) {
         self.change(EventKind::ResourceSubscribed { server: id.clone(), uri: uri.to_owned(), on }, |known| {
@@ -206,6 +221,11 @@ impl Registry {
     /// Changes the state, then publishes the event of the change.
     fn change(&self, event: EventKind, change: impl FnOnce(&mut Known) -> Names) {
         let _writer = self.writer.lock();
+        self.change_locked(event, change);
+    }
+
+    /// Does so while the caller holds the writer's lock.
+    fn change_locked(&self, event: EventKind, change: impl FnOnce(&mut Known) -> Names) {
         let mut known = Known::clone(&self.known.load());
         if change(&mut known) == Names::Changed {
             known.names = Arc::new(known.build_names(&self.separator));

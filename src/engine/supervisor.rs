@@ -15,17 +15,19 @@ use super::{
     dispatch::CacheFront,
     guard::TargetGuard,
     inbox::Inbox,
-    ports::{Connector, Session, SubscriptionChange},
+    ports::{CatalogStore, Connector, Session, SubscriptionChange},
     registry::Registry,
 };
 use crate::domain::{
     body::Body,
     call::Failure,
-    catalog::ServerCatalog,
+    capabilities::ClientCapabilities,
+    catalog::{RawLists, ServerCatalog},
     event::{EventKind, LogLevel},
     restart::{FIRST_PAUSE, FIRST_PAUSE_REMOTE, Restart, Verdict},
     secret::Redactor,
     server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
+    stored_catalog::{CatalogKey, StoredCatalog},
 };
 
 /// Minimum time between two refreshes of the lists, however often a server reports changes.
@@ -81,6 +83,7 @@ pub struct Setup {
     pub connector: Arc<dyn Connector>,
     pub bus: Arc<Bus>,
     pub registry: Arc<Registry>,
+    pub catalogs: Arc<dyn CatalogStore>,
     pub inbox: Arc<Inbox>,
     pub cache: Arc<CacheFront>,
     /// The source of jitter for reconnect delays.
@@ -90,12 +93,15 @@ pub struct Setup {
 /// Starts the supervisor of a server. It connects after `previous_stopped`: the server that this one replaces has released its
 /// ports and files by then.
 pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + 'static) -> ServerHandle {
-    let Setup { spec, connector, bus, registry, inbox, cache, random } = setup;
+    let Setup { spec, connector, bus, registry, catalogs, inbox, cache, random } = setup;
     let (commands, command_queue) = mpsc::channel(16);
     let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
     let (readiness, seen) = watch::channel(initial);
     let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), registry.clone(), inbox, cache));
     registry.add(&spec);
+    if !spec.disabled {
+        tokio::spawn(load_catalog(spec.clone(), catalogs.clone(), registry.clone()));
+    }
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
     let first = if matches!(spec.launch, Transport::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
     let mut supervisor = Supervisor {
@@ -103,6 +109,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         connector,
         bus,
         registry,
+        catalogs,
         handler,
         guard: guard.clone(),
         session: None,
@@ -121,11 +128,25 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
     ServerHandle { spec, readiness: seen, commands, guard }
 }
 
+/// Shows the last known lists of a server until its own are read.
+async fn load_catalog(spec: Arc<ServerSpec>, catalogs: Arc<dyn CatalogStore>, registry: Arc<Registry>) {
+    if let Some(stored) = catalogs.load(&catalog_key(&spec)).await {
+        let catalog = ServerCatalog::stored(stored.lists(), stored.read_ms);
+        registry.set_stored_catalog(&spec.id, Arc::new(catalog));
+    }
+}
+
+/// Returns the key of the server's lists. The era is unknown before a connection, so the key always has that of the newest one.
+fn catalog_key(spec: &ServerSpec) -> CatalogKey {
+    CatalogKey::new(spec, &ClientCapabilities::default().declared(Era::Modern))
+}
+
 struct Supervisor {
     spec: Arc<ServerSpec>,
     connector: Arc<dyn Connector>,
     bus: Arc<Bus>,
     registry: Arc<Registry>,
+    catalogs: Arc<dyn CatalogStore>,
     handler: Arc<ConnectionHandler>,
     guard: Arc<TargetGuard>,
     /// The connection, from the handshake to its closing.
@@ -180,6 +201,16 @@ impl Supervisor {
                 }
                 Next::Gone => return,
             };
+        }
+    }
+
+    /// Stores complete lists as the last known ones, without waiting.
+    fn store_catalog(&self, raw: &RawLists) {
+        let Some(session) = &self.session else { return };
+        let catalog = StoredCatalog::new(raw, &session.info(), self.bus.unix_ms(), &self.bus.secrets().redactor());
+        if let Some(catalog) = catalog {
+            let (catalogs, key) = (self.catalogs.clone(), catalog_key(&self.spec));
+            tokio::spawn(async move { catalogs.save(&key, catalog).await });
         }
     }
 
@@ -331,6 +362,7 @@ impl Supervisor {
     fn listed(&mut self, result: Listed) -> Phase {
         match result {
             Ok(raw) => {
+                self.store_catalog(&raw);
                 self.list_ttl = raw.ttl.map(|ttl| ttl.clamp(LIST_TTL.0, LIST_TTL.1));
                 let previous = (self.catalog.revision > 0).then_some(&*self.catalog);
                 self.catalog = Arc::new(ServerCatalog::read(raw, previous));

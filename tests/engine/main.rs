@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot continue")]
 
 mod bounds;
+mod catalogs;
 mod demo_runs;
 mod executions;
 mod fake;

@@ -22,7 +22,7 @@ use switchboard::{
         time::{Epoch, Stamp},
     },
     engine::{
-        EngineOptions,
+        Adapters, EngineOptions,
         ports::{Journal, JournalError, NoJournal, Reply},
     },
     store::Store,
@@ -68,7 +68,7 @@ fn server(log: &Log) -> Arc<Fake> {
 
 fn engine(log: &Log, journal: Arc<dyn Journal>) -> Rig {
     let options = EngineOptions { epoch: Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, separator: "_".into(), seed: None };
-    let engine = LocalControl::journaled(options, Retention::default(), server(log), journal);
+    let engine = LocalControl::with(options, Retention::default(), Adapters { journal, ..Adapters::new(server(log)) });
     engine.apply(vec![spec("s")]);
     Rig { engine }
 }

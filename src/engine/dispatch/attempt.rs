@@ -166,6 +166,10 @@ impl Dispatch {
                 Ok(())
             };
         };
+        // The last known definition may be out of date.
+        if registry.entry(&tool.server).is_some_and(|server| server.catalog.stored_ms.is_some()) {
+            return Ok(());
+        }
         let value: Value = if arguments.is_empty() {
             Value::Object(Default::default())
         } else {

@@ -1,5 +1,7 @@
 //! The info pane: details of the selected server, group or section, with the failure report of a failed server.
 
+use std::time::Duration;
+
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
@@ -177,7 +179,12 @@ fn identity_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
         out.field("capabilities", capabilities.as_deref().filter(|c| !c.is_empty()).unwrap_or("none"), style);
     }
     let c = &server.catalog;
-    if c.revision > 0 {
+    if let Some(read_ms) = c.stored_ms {
+        let now_ms = ctx.read_model.epoch.unix_ms(ctx.now);
+        let age = short(Duration::from_millis(now_ms.saturating_sub(read_ms)));
+        out.field("last known", &format!("lists of {age} ago, until the server answers"), theme.warn);
+    }
+    if c.revision > 0 || c.stored_ms.is_some() {
         let counts =
             [(c.tools.len(), "tool"), (c.resources.len(), "resource"), (c.templates.len(), "template"), (c.prompts.len(), "prompt")];
         let counts: Vec<String> = counts.iter().map(|(count, noun)| counted(*count, noun)).collect();

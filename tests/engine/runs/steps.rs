@@ -240,7 +240,7 @@ async fn what_is_not_as_expected_is_asked_for_again_and_not_kept() {
     }));
     let options = EngineOptions { epoch: Epoch { unix_ms: 1, utc_offset_s: 0 }, separator: "_".into(), seed: None };
     let fake = Fake::new(move |_| crate::fake::Plan::Serve(Duration::ZERO, behaviour.clone()));
-    let engine = LocalControl::journaled(options, Retention::default(), fake, Arc::new(NoJournal));
+    let engine = LocalControl::new(options, Retention::default(), fake);
     engine.apply(vec![spec("s")]);
     let rig = Rig { engine };
     let text = r#"
