@@ -11,7 +11,7 @@ pub struct Retention {
     pub frames: usize,
     /// Bytes of frames: bodies, headers, ids and the overhead of each.
     pub frame_bytes: usize,
-    /// Number of log messages, and of anomalies, per server; each limited to [`bounds::LOG_BYTES`].
+    /// Number of log messages, and of anomalies, per server; each limited to [`bounds::LOG_BYTES`](super::bounds::LOG_BYTES).
     pub logs: usize,
 }
 

@@ -24,7 +24,7 @@ pub struct ParamHeaders {
 impl ParamHeaders {
     /// Reads the annotations of the tools in a result of `tools/list`, at most `items` of them.
     ///
-    /// Only tools with an annotation are decoded. A tool is held once, and none over [`TOOL`] or beyond [`LEARNED`] tools.
+    /// Only tools with an annotation are decoded. A tool is held once, and none over `TOOL` or beyond `LEARNED` tools.
     pub fn learn(&mut self, result: &Body, items: usize) {
         let Some([Some(list)]) = result.fields(["tools"]) else { return };
         let Ok((tools, _)) = body::members(list.get().as_bytes(), items) else { return };

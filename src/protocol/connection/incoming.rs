@@ -1,4 +1,4 @@
-//! Requests of the other end: decided by the [`Handler`], answered in their turn. Bounded in number, bytes and time.
+//! Requests of the other end: decided by the [`Handler`](super::Handler), answered in their turn. Bounded in number, bytes and time.
 //!
 //! The other end has at most [`Limits::incoming`](super::Limits) open requests and [`REFUSALS`] refusals waiting to be sent; further requests are dropped
 //! and counted as [`AnomalyKind::Flood`]. At most [`SENDING`] responses are sent concurrently, each within [`PATIENCE`], so that
