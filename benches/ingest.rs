@@ -29,14 +29,14 @@ use switchboard::{
         body::Body,
         call::{CallSpec, Operation, Origin, Outcome, Timings},
         catalog::{RawLists, ServerCatalog},
-        event::{Event, EventKind, Settled},
+        event::{Event, EventKind, EventSink, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{CallId, ServerId, ToolId},
         retention::Retention,
         server::{Phase, ServerSpec, Transport},
         time::{Epoch, Stamp},
     },
-    state::ConsoleState,
+    state::{ConsoleState, projection::Projection},
     tui::{
         Startup, draw,
         input::Input,
@@ -50,6 +50,8 @@ use switchboard::{
 use tokio::sync::mpsc;
 
 const SECONDS: u64 = 10;
+/// Calls of the large read model.
+const CALLS: u64 = 1_000_000;
 const KEY_GAP: Duration = Duration::from_millis(10);
 /// As the engine and the loop have them.
 const TAIL: usize = 8192;
@@ -58,17 +60,23 @@ const SERVERS: [&str; 4] = ["database", "email", "analytics", "flaky"];
 
 /// The engine's event log, with a script instead of servers.
 struct Log {
-    read_model: Mutex<ConsoleState>,
+    last: Mutex<u64>,
+    projection: Projection,
     tail: TailSender,
     start: Instant,
     published: AtomicU64,
 }
 
 impl Log {
-    fn new() -> Log {
-        let read_model = ConsoleState::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", Retention::default());
-        let log =
-            Log { read_model: Mutex::new(read_model), tail: TailSender::new(TAIL), start: Instant::now(), published: AtomicU64::new(0) };
+    fn new(retention: Retention) -> Log {
+        let state = ConsoleState::new(Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 }, "_", retention);
+        let log = Log {
+            last: Mutex::default(),
+            projection: Projection::new(state),
+            tail: TailSender::new(TAIL),
+            start: Instant::now(),
+            published: AtomicU64::new(0),
+        };
         for server in SERVERS {
             let launch = Transport::Stdio { command: server.into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
             log.publish(EventKind::ServerAdded { spec: Arc::new(ServerSpec::new(server, launch)) });
@@ -87,17 +95,21 @@ impl Log {
     }
 
     fn publish(&self, kind: EventKind) {
-        let mut read_model = self.read_model.lock().expect("no thread panics");
-        let event = Arc::new(Event { seq: read_model.seq + 1, at: self.now(), kind });
-        read_model.apply(&event);
+        let mut last = self.last.lock().expect("no thread panics");
+        *last += 1;
+        let event = Arc::new(Event { seq: *last, at: self.now(), kind });
+        self.projection.queue(&event);
         self.tail.send(&event);
+        drop(last);
+        self.projection.work();
         self.published.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn watch(&self) -> (ConsoleState, Tail) {
-        let read_model = self.read_model.lock().expect("no thread panics");
-        let tail = self.tail.subscribe(read_model.seq);
-        (read_model.clone(), tail)
+    fn watch(&self) -> (Arc<ConsoleState>, Tail) {
+        let mut tail = self.tail.subscribe(0);
+        let state = self.projection.snapshot();
+        tail.skip_to(state.seq);
+        (state, tail)
     }
 
     /// The five events of a call that is answered.
@@ -159,11 +171,33 @@ fn main() {
     let idle = scene("no events", None);
     scene("10,000 events/s", Some((10_000, idle)));
     scene("as many events as go", Some((0, idle)));
+    snapshots();
+}
+
+/// Takes snapshots of a read model with a million calls.
+fn snapshots() {
+    let log = Log::new(Retention { calls: CALLS as usize, result_bytes: 1 << 30, ..Retention::default() });
+    (0..CALLS).for_each(|number| log.call(number));
+    let (mut taken, mut next) = (vec![], vec![]);
+    for number in CALLS..CALLS + 1000 {
+        let began = Instant::now();
+        let (state, tail) = log.watch();
+        taken.push(began.elapsed());
+        // The next events change the read model that the snapshot shares.
+        let began = Instant::now();
+        log.call(number);
+        drop(log.projection.snapshot());
+        next.push(began.elapsed());
+        drop((state, tail));
+    }
+    report::heading("ingest: a read model with 1,000,000 calls");
+    report::line("watch()", "ms", &Series::of(&taken)).promise(Of::Max, 0.05).print();
+    report::line("the next call while the snapshot is used", "ms", &Series::of(&next)).print();
 }
 
 /// Plays keys while events pour in at this rate (0: as fast as they go); the median of a frame without any.
 fn scene(name: &str, rate: Option<(u64, f64)>) -> f64 {
-    let log = Arc::new(Log::new());
+    let log = Arc::new(Log::new(Retention::default()));
     let over = Arc::new(AtomicBool::new(false));
     let (send, keys) = mpsc::channel(256);
     let typist = thread::spawn(move || {

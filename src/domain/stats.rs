@@ -21,18 +21,19 @@ pub const PER_DECADE: usize = 8;
 /// Buckets of [`Stats::shape`]: 10 µs to 100 s. Shorter and longer durations count in the first and last bucket.
 pub const BUCKETS: usize = 7 * PER_DECADE;
 
-/// Response times as a histogram with two significant digits from 1 µs to 1 h. It is allocated with the first sample.
+/// Response times as a histogram with two significant digits from 1 µs to 1 h. It is allocated with the first sample, and shared
+/// by copies until one of them changes.
 #[derive(Clone, Default)]
-pub struct Latencies(Option<Box<Histogram<u32>>>);
+pub struct Latencies(Option<Arc<Histogram<u32>>>);
 
 impl Latencies {
     /// Records a response time.
     pub fn record(&mut self, duration: Duration) {
         if self.0.is_none() {
-            self.0 = Histogram::new_with_bounds(1, LONGEST_US, 2).ok().map(Box::new);
+            self.0 = Histogram::new_with_bounds(1, LONGEST_US, 2).ok().map(Arc::new);
         }
         if let Some(histogram) = &mut self.0 {
-            histogram.saturating_record(microseconds(duration));
+            Arc::make_mut(histogram).saturating_record(microseconds(duration));
         }
     }
 
@@ -80,7 +81,7 @@ pub struct Stats {
     /// The last failure and its time.
     pub last_failure: Option<(Stamp, Arc<Failure>)>,
     latencies: Latencies,
-    shape: Option<Box<[u32; BUCKETS]>>,
+    shape: Option<Arc<[u32; BUCKETS]>>,
     minute: Minute,
 }
 
@@ -89,7 +90,7 @@ impl Stats {
     pub fn record(&mut self, duration: Duration) {
         let us = microseconds(duration);
         self.latencies.record(duration);
-        let shape = self.shape.get_or_insert_with(|| Box::new([0; BUCKETS]));
+        let shape = Arc::make_mut(self.shape.get_or_insert_with(|| Arc::new([0; BUCKETS])));
         let bucket = &mut shape[bucket(us)];
         *bucket = bucket.saturating_add(1);
         self.remember(us, false);

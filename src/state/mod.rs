@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use imbl::Vector;
+
 use self::runs::Runs;
 use crate::domain::{
     ask::Ask,
@@ -178,9 +180,9 @@ pub struct ConsoleState {
     /// Exposed names of all tools.
     pub names: Arc<NameTable>,
     /// The last calls, oldest first. Ids ascend.
-    pub calls: VecDeque<CallView>,
+    pub calls: Vector<CallView>,
     /// The last frames, oldest first.
-    pub frames: VecDeque<Arc<Frame>>,
+    pub frames: Vector<Arc<Frame>>,
     /// Memory used by `frames`, in bytes.
     pub frame_bytes: usize,
     /// Open questions, oldest first.
@@ -206,10 +208,12 @@ pub struct ConsoleState {
     separator: Arc<str>,
     retention: Retention,
     result_bytes: usize,
+    /// Calls whose results are stored, oldest first, with the sizes of the results. Also names calls that were dropped since.
+    results: Vector<(CallId, usize)>,
     /// The weights of `frames`.
-    frame_weights: VecDeque<usize>,
+    frame_weights: Vector<usize>,
     /// Calls whose failures are stored in full, oldest first, with the weights of the failures.
-    failed: VecDeque<(CallId, usize)>,
+    failed: Vector<(CallId, usize)>,
     failure_bytes: usize,
 }
 
@@ -221,8 +225,8 @@ impl ConsoleState {
             epoch,
             servers: vec![],
             names: Arc::default(),
-            calls: VecDeque::new(),
-            frames: VecDeque::new(),
+            calls: Vector::new(),
+            frames: Vector::new(),
             frame_bytes: 0,
             asks: vec![],
             runs: Runs::default(),
@@ -237,8 +241,9 @@ impl ConsoleState {
             separator: separator.into(),
             retention,
             result_bytes: 0,
-            frame_weights: VecDeque::new(),
-            failed: VecDeque::new(),
+            results: Vector::new(),
+            frame_weights: Vector::new(),
+            failed: Vector::new(),
             failure_bytes: 0,
         }
     }
@@ -426,6 +431,10 @@ impl ConsoleState {
                 self.result_bytes -= result.len();
             }
         }
+        // Calls settle out of order, so that entries of dropped calls can remain behind one that is retained.
+        while self.results.front().is_some_and(|(id, _)| self.calls.front().is_none_or(|first| *id < first.id)) {
+            self.results.pop_front();
+        }
     }
 
     fn settled(&mut self, id: CallId, settled: &Arc<Settled>) {
@@ -460,8 +469,11 @@ impl ConsoleState {
                 }
             }
         }
-        self.result_bytes += settled.outcome.result().map_or(0, Body::len);
-        self.drop_old_results(id);
+        if let Some(size) = settled.outcome.result().map(Body::len).filter(|size| *size > 0) {
+            self.result_bytes += size;
+            self.results.push_back((id, size));
+            self.drop_old_results();
+        }
         if let Outcome::Failed { failure } = &settled.outcome {
             self.reduce_old_failures(id, failure.weight());
         }
@@ -483,17 +495,12 @@ impl ConsoleState {
         }
     }
 
-    /// Drops the oldest results while they exceed the limit; never that of `newest`.
-    fn drop_old_results(&mut self, newest: CallId) {
-        if self.result_bytes <= self.retention.result_bytes {
-            return;
-        }
-        for call in self.calls.iter_mut().filter(|c| !c.result_dropped && c.id != newest) {
-            if self.result_bytes <= self.retention.result_bytes {
-                break;
-            }
+    /// Drops the oldest results while they exceed the limit; never the newest one.
+    fn drop_old_results(&mut self) {
+        while self.result_bytes > self.retention.result_bytes && self.results.len() > 1 {
+            let Some((id, size)) = self.results.pop_front() else { break };
+            let Some(call) = self.call_mut(id) else { continue };
             let Some(settled) = &call.settled else { continue };
-            let Some(size) = settled.outcome.result().map(Body::len) else { continue };
             let mut emptied = Settled::clone(settled);
             match &mut emptied.outcome {
                 Outcome::Ok { result } | Outcome::ToolError { result } => *result = Body::default(),

@@ -127,7 +127,7 @@ fn rows_height(area: Rect) -> usize {
 
 /// Returns the index of a call, or of the next newer one if the call was dropped.
 fn place(read_model: &ConsoleState, id: CallId) -> usize {
-    read_model.calls.partition_point(|c| c.id < id).min(read_model.calls.len().saturating_sub(1))
+    read_model.calls.binary_search_by_key(&id, |c| c.id).unwrap_or_else(|place| place).min(read_model.calls.len().saturating_sub(1))
 }
 
 struct Columns {
