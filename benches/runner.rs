@@ -215,7 +215,7 @@ async fn observer(engine: &LocalControl, seen: &Mutex<Arc<ConsoleState>>, run: R
         Body::from("{}"),
         Origin::Cli,
     );
-    engine.command(Command::StartRun { run, spec: Arc::new(spec) });
+    drop(engine.command(Command::StartRun { run, spec: Arc::new(spec) }));
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let ended = seen.lock().expect("no panic").runs.get(run).and_then(|view| view.report.clone());

@@ -77,7 +77,7 @@ pub async fn rehearse(plan: &Plan, texts: &[WorkflowText], case: &Case, options:
         ..RunSpec::new(plan.name.as_str(), texts, case.input.body(), Origin::Cli)
     };
     let mut tail = engine.watch().1;
-    engine.command(Command::StartRun { run, spec: Arc::new(spec) });
+    drop(engine.command(Command::StartRun { run, spec: Arc::new(spec) }));
     let report = loop {
         match tail.next().await {
             Ok(Some(event)) => match &event.kind {
@@ -261,7 +261,7 @@ impl Simulation {
     async fn handle_question(&self, engine: &LocalControl, ask: AskId, place: Option<&RunStep>) {
         match self.next(place, "").map(|answer| answer.say) {
             Some(Say::Never { cancels, after }) => self.cancel(cancels, place, &after).await,
-            _ => engine.command(Command::Answer { ask, answer: ask::Answer::Decline }),
+            _ => drop(engine.command(Command::Answer { ask, answer: ask::Answer::Decline })),
         }
     }
 
@@ -282,12 +282,14 @@ impl Simulation {
         }
         let reason = || "cancelled by the test".to_owned();
         match cancels {
-            Cancels::Step => engine.command(Command::CancelStep { run: place.run, step: place.step.to_string(), reason: reason() }),
+            Cancels::Step => {
+                drop(engine.command(Command::CancelStep { run: place.run, step: place.step.to_string(), reason: reason() }));
+            }
             Cancels::Run => {
-                engine.command(Command::CancelRun { run: place.run, reason: reason() });
+                drop(engine.command(Command::CancelRun { run: place.run, reason: reason() }));
                 if place.purpose == Purpose::Compensation {
                     // The second cancellation cancels the compensation.
-                    engine.command(Command::CancelRun { run: place.run, reason: reason() });
+                    drop(engine.command(Command::CancelRun { run: place.run, reason: reason() }));
                 }
             }
             Cancels::Program => {

@@ -106,7 +106,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
     put_in_force(&engine, &loaded, demo.is_some(), None);
     engine.apply(setup.servers(&loaded, demo.as_ref()));
     match overrides::commands(&engine.watch().0, &options) {
-        Ok(commands) => commands.into_iter().for_each(|command| engine.command(command)),
+        Ok(commands) => commands.into_iter().for_each(|command| drop(engine.command(command))),
         Err(failure) => {
             engine.shutdown().await;
             if let Some(demo) = demo {

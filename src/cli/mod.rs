@@ -133,7 +133,7 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
     };
     let mut session = Session::new(control, options, printer, signals, answers);
     match overrides::commands(&session.read_model, options) {
-        Ok(commands) => commands.into_iter().for_each(|command| session.control.command(command)),
+        Ok(commands) => commands.into_iter().for_each(|command| session.command(command)),
         Err(failure) => return conclude(&mut session.printer, Err(failure.into())),
     }
     let outcome = match command {

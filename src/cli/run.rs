@@ -188,7 +188,7 @@ fn destructive(session: &Session<'_>, tool: &str) -> Option<String> {
 /// quits; SIGTERM interrupts the run.
 async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &str, command: Command) -> Result<u8, Stop> {
     session.printer.note(&format!("run {run} of {name}"));
-    session.control.command(command);
+    session.command(command);
     let mut progress = Progress { run, steps: HashMap::new(), active: vec![] };
     let mut interrupts = 0;
     let report = loop {
@@ -206,7 +206,7 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
             }
             Wake::Signal(Signal::Interrupt) if interrupts < 2 => {
                 interrupts += 1;
-                session.control.command(Command::CancelRun { run, reason: "cancelled by the user".into() });
+                session.command(Command::CancelRun { run, reason: "cancelled by the user".into() });
                 let words = if interrupts == 1 {
                     "cancelling the run; press Ctrl-C again to stop the compensation"
                 } else {
@@ -218,7 +218,7 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
                 session.printer.note(&format!("resume the run with: switchboard run --resume {run}"));
                 return Err(Stop::Quit(if signal == Signal::Terminate { exit::TERMINATED } else { exit::INTERRUPTED }));
             }
-            Wake::Late => {}
+            Wake::Late | Wake::Replied => {}
         }
     };
     session.printer.clear_status();

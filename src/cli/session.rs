@@ -7,7 +7,7 @@ use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use super::{
     Options, exit,
@@ -22,7 +22,7 @@ use crate::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Progress},
         directory::Directory,
-        event::{Event, EventKind, NoticeLevel, Settled},
+        event::{Event, EventKind, Notice, NoticeLevel, Settled},
         frame::Direction,
         id::{AskId, CallId, ServerId},
         policy::call_event::CallTrace,
@@ -137,6 +137,8 @@ pub enum Wake {
     Event(Arc<Event>),
     /// Events were lost; the read model is a new snapshot.
     Resynced,
+    /// A command was replied to.
+    Replied,
     /// The time limit of the step expired.
     Late,
     /// A signal.
@@ -161,6 +163,8 @@ pub struct Session<'a> {
     answered: HashSet<AskId>,
     started: Instant,
     call: Option<CallId>,
+    /// What commands came to.
+    replies: JoinSet<Option<Notice>>,
 }
 
 impl<'a> Session<'a> {
@@ -175,7 +179,8 @@ impl<'a> Session<'a> {
         let (read_model, tail) = control.watch();
         let started = Instant::now();
         let deadline = options.timeout.map(|limit| started + limit);
-        Session { control, read_model, options, printer, deadline, tail, signals, answers, answered: HashSet::new(), started, call: None }
+        let (answered, replies) = (HashSet::new(), JoinSet::new());
+        Session { control, read_model, options, printer, deadline, tail, signals, answers, answered, started, call: None, replies }
     }
 
     /// Waits for the next event, at most `until`.
@@ -202,7 +207,21 @@ impl<'a> Session<'a> {
                     Ok(Wake::Resynced)
                 }
             },
+            Some(Ok(notice)) = self.replies.join_next() => {
+                notice.iter().for_each(|notice| self.show_notice(notice));
+                Ok(Wake::Replied)
+            }
             () = late => Ok(Wake::Late),
+        }
+    }
+
+    /// Prints a notice, unless it only informs.
+    fn show_notice(&mut self, notice: &Notice) {
+        if self.options.verbose || notice.level > NoticeLevel::Info {
+            self.printer.note(&notice.text);
+            for line in &notice.detail {
+                self.printer.note(&format!("  {line}"));
+            }
         }
     }
 
@@ -318,6 +337,7 @@ impl<'a> Session<'a> {
                     }
                     None => return Err(Failure::after_send(FailureKind::Transport, "the engine has dropped the call").into()),
                 },
+                Wake::Replied => {}
                 Wake::Signal(Signal::Interrupt) if !interrupted => {
                     interrupted = true;
                     self.cancel(id, "cancelled by the user");
@@ -336,8 +356,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn cancel(&self, call: CallId, reason: &str) {
-        self.control.command(Command::Cancel { call, reason: reason.into() });
+    fn cancel(&mut self, call: CallId, reason: &str) {
+        self.command(Command::Cancel { call, reason: reason.into() });
+    }
+
+    /// Gives a command. What it came to is printed during a later step.
+    pub fn command(&mut self, command: Command) {
+        let reply = self.control.command(command.clone());
+        self.replies.spawn(async move { command.notice(&reply.await) });
     }
 
     /// Waits for `answer`, or for a signal to quit.
@@ -376,7 +402,7 @@ impl<'a> Session<'a> {
             let (answer, how) = self.answers.answer(&ask.question);
             self.document_question(&ask, &how)?;
             self.print_question(&ask, &how);
-            self.control.command(Command::Answer { ask: ask.id, answer });
+            self.command(Command::Answer { ask: ask.id, answer });
         }
         Ok(())
     }
@@ -423,12 +449,7 @@ impl<'a> Session<'a> {
             EventKind::ServerAnomaly { server, anomaly } if verbose => {
                 self.printer.note(&format!("{server}: {}: {}", anomaly.kind.words(), anomaly.detail));
             }
-            EventKind::Notice { notice } if verbose || notice.level > NoticeLevel::Info => {
-                self.printer.note(&notice.text);
-                for line in &notice.detail {
-                    self.printer.note(&format!("  {line}"));
-                }
-            }
+            EventKind::Notice { notice } => self.show_notice(notice),
             _ => {}
         }
         Ok(())

@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::{Options, args::Headless, print::Io, session::Signals};
 use crate::{
-    control::{Command, Control, Tail, TailSender},
+    control::{Command, Control, PendingReply, Reply, Tail, TailSender},
     domain::{
         ask::AskEnd,
         body::Body,
@@ -63,7 +64,7 @@ impl Control for Fake {
         id
     }
 
-    fn command(&self, command: Command) {
+    fn command(&self, command: Command) -> PendingReply {
         if let Command::Cancel { call, reason } = &command
             && !self.stubborn.load(Ordering::Relaxed)
         {
@@ -73,6 +74,7 @@ impl Control for Fake {
             self.publish(EventKind::AskClosed { ask: *ask, how: AskEnd::Answered });
         }
         self.commands.lock().unwrap().push(command);
+        std::future::ready(Ok(Reply::Done)).boxed()
     }
 }
 

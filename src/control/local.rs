@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use super::{Command, Control, Tail};
+use super::{Command, Control, PendingReply, Tail};
 use crate::{
     domain::{call::CallSpec, id::CallId, retention::Retention},
     engine::{Adapters, Engine, EngineOptions, ports::Connector},
@@ -51,8 +51,8 @@ impl Control for LocalControl {
         self.engine.submit(spec)
     }
 
-    fn command(&self, command: Command) {
-        self.engine.command(command);
+    fn command(&self, command: Command) -> PendingReply {
+        self.engine.command(command)
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 pub use self::local::LocalControl;
 pub use crate::{
-    domain::command::Command,
+    domain::command::{Command, CommandError, Reply},
+    engine::PendingReply,
     engine::tail::{Lagged, Tail, TailSender},
 };
 use crate::{
@@ -20,14 +21,14 @@ use crate::{
 
 /// The interface of a face to an engine, in this process or in another.
 ///
-/// No method waits: the effects of a command appear in the events.
+/// No method waits. The effects of a command are events; its reply goes to the face that gave it.
 pub trait Control: Send + Sync {
     /// Returns the full state and a tail of all later events, without gap or duplicate.
     fn watch(&self) -> (Arc<ConsoleState>, Tail);
     /// Starts a call and returns its id.
     fn submit(&self, spec: CallSpec) -> CallId;
-    /// Sends a command.
-    fn command(&self, command: Command);
+    /// Gives a command. Commands take effect in the order of the calls, whether or not the reply is awaited.
+    fn command(&self, command: Command) -> PendingReply;
 }
 
 /// Starts a call and waits until it settles. Calls `on_event` with every event meanwhile. Returns `None` if the engine was

@@ -1,12 +1,13 @@
-//! The commands that faces give to the engine. Plain data: they can cross a process boundary.
+//! The commands that faces give to the engine, and its replies. Plain data: they can cross a process boundary.
 
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::{
     ask::Answer,
-    event::LogLevel,
+    event::{LogLevel, Notice, NoticeLevel},
     id::{AskId, CallId, ServerId},
     policy::{breaker::BreakerOverride, fault::Fault},
     run::{RunId, RunSpec, StepAnswer},
@@ -118,4 +119,94 @@ pub enum Command {
         /// The reason.
         reason: String,
     },
+}
+
+/// The reply to a command that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// Accepted; its effects are events.
+    Done,
+    /// Responses were purged from the cache.
+    Purged {
+        /// How many.
+        responses: u64,
+    },
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum CommandError {
+    /// The server is not configured.
+    #[error("there is no server {server}")]
+    UnknownServer {
+        /// The server.
+        server: ServerId,
+    },
+    /// The server's supervisor has too many commands to carry out.
+    #[error("{server} is busy and did not accept the command")]
+    Busy {
+        /// The server.
+        server: ServerId,
+    },
+    /// The server is not connected.
+    #[error("{server} is not connected")]
+    NotConnected {
+        /// The server.
+        server: ServerId,
+    },
+    /// The server refused the request, or did not answer it.
+    #[error("{why}")]
+    Refused {
+        /// The server's reason, or what happened to the request.
+        why: String,
+    },
+    /// The question was answered or withdrawn before.
+    #[error("the question is closed: the answer was not sent")]
+    QuestionClosed,
+    /// The run is active in this engine.
+    #[error("run {} is already active", run.short())]
+    RunActive {
+        /// The run.
+        run: RunId,
+    },
+    /// No active run has this id.
+    #[error("run {} is not active", run.short())]
+    RunNotActive {
+        /// The run.
+        run: RunId,
+    },
+    /// The pattern is invalid, or the cache's store failed.
+    #[error("{why}")]
+    Cache {
+        /// Why.
+        why: String,
+    },
+    /// The engine has ended.
+    #[error("the engine has ended")]
+    Ended,
+}
+
+impl Command {
+    /// Returns what to tell the user who gave the command; `None` if the effects tell enough.
+    pub fn notice(&self, result: &Result<Reply, CommandError>) -> Option<Notice> {
+        let (level, text) = match (self, result) {
+            (Command::Purge { pattern }, Ok(Reply::Purged { responses })) => {
+                (NoticeLevel::Info, format!("{responses} cached responses of {pattern} purged"))
+            }
+            (Command::LogLevel { server, level }, Ok(_)) => (NoticeLevel::Info, format!("log level of {server} set to {level}")),
+            (_, Ok(_)) => return None,
+            (Command::Purge { pattern }, Err(why)) => {
+                (NoticeLevel::Warn, format!("purging the cached responses of {pattern} failed: {why}"))
+            }
+            (Command::LogLevel { server, .. }, Err(why)) => (NoticeLevel::Warn, format!("setting the log level of {server} failed: {why}")),
+            (Command::Subscribe { server, uri, on }, Err(why)) => {
+                let action = if *on { "subscribing to" } else { "unsubscribing from" };
+                (NoticeLevel::Warn, format!("{action} {uri} of {server} failed: {why}"))
+            }
+            (_, Err(why)) => (NoticeLevel::Warn, why.to_string()),
+        };
+        Some(Notice::new(level, text))
+    }
 }

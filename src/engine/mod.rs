@@ -4,6 +4,7 @@
 
 mod bus;
 mod checkers;
+mod commands;
 mod connection_handler;
 mod deadline_pause;
 mod dispatch;
@@ -29,27 +30,25 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-pub use self::bus::WallClock;
 use self::{
     bus::Bus,
     dispatch::{Cancel, Dispatch},
-    guard::TargetGuard,
     inbox::Inbox,
-    ports::{CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache, SubscriptionChange},
+    ports::{CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache},
     registry::Registry,
     runner::Runs,
     running::RunningCalls,
     shared::Shared,
-    supervisor::{Readiness, ServerHandle, SupervisorCommand},
+    supervisor::{ServerHandle, SupervisorCommand},
     tail::Tail,
 };
+pub use self::{bus::WallClock, commands::PendingReply};
 use crate::domain::{
     call::CallSpec,
-    command::Command,
     directory::Directory,
-    event::{EventKind, EventSink, LogLevel, Notice, NoticeLevel, Settled},
-    id::{CallId, ServerId},
-    policy::{Rules, pattern::Pattern},
+    event::{EventKind, EventSink, Notice, Settled},
+    id::CallId,
+    policy::Rules,
     secret::SecretRegistry,
     server::ServerSpec,
     time::{Epoch, Stamp},
@@ -197,28 +196,6 @@ impl Engine {
         });
     }
 
-    fn purge(&self, pattern: String) {
-        let (shared, bus) = (self.shared.clone(), self.bus.clone());
-        self.tasks.spawn(async move {
-            let purged = match Pattern::parse(&pattern) {
-                Ok(pattern) => shared.cache.purge(&pattern).await,
-                Err(why) => Err(why),
-            };
-            match purged {
-                Ok(count) => bus.notice(NoticeLevel::Info, format!("{count} cached responses of {pattern} purged")),
-                Err(why) => bus.notice(NoticeLevel::Warn, format!("purging the cached responses of {pattern} failed: {why}")),
-            }
-        });
-    }
-
-    fn guard(&self, server: &ServerId) -> Option<Arc<TargetGuard>> {
-        let guard = self.registry.read().handle(server).map(|server| server.guard.clone());
-        if guard.is_none() {
-            self.bus.notice(NoticeLevel::Warn, format!("there is no server {server}"));
-        }
-        guard
-    }
-
     /// Returns the secrets that are masked in events, in the journal and in everything derived from them.
     pub fn secrets(&self) -> &SecretRegistry {
         self.bus.secrets()
@@ -258,68 +235,6 @@ impl Engine {
     /// Returns the time on the engine's clock.
     fn bus_now(&self) -> Stamp {
         self.bus.now()
-    }
-
-    fn with_self(&self, then: impl FnOnce(&Arc<Engine>)) {
-        if let Some(engine) = self.weak_self.upgrade() {
-            then(&engine);
-        }
-    }
-
-    fn send_command(&self, server: &ServerId, command: SupervisorCommand) {
-        let commands = self.registry.read().handle(server).map(|server| server.commands.clone());
-        let Some(commands) = commands else {
-            self.bus.notice(NoticeLevel::Warn, format!("there is no server {server}"));
-            return;
-        };
-        if commands.try_send(command).is_err() {
-            self.bus.notice(NoticeLevel::Warn, format!("{server} is busy and did not accept the command"));
-        }
-    }
-
-    fn subscribe(&self, server: ServerId, uri: String, change: SubscriptionChange) {
-        let readiness = self.registry.read().handle(&server).map(|server| server.readiness.borrow().clone());
-        let (bus, registry) = (self.bus.clone(), self.registry.clone());
-        self.tasks.spawn(async move {
-            // Published before the request and reverted on refusal: the server's first notification may arrive before the reply
-            // is handled.
-            let publish = |on: bool| registry.set_subscribed(&server, &uri, on);
-            let result = match readiness {
-                Some(Readiness::Ready(session)) => {
-                    publish(change == SubscriptionChange::Subscribe);
-                    supervisor::subscribe(session, &uri, change).await
-                }
-                _ => Err("the server is not connected".into()),
-            };
-            match result {
-                Ok(()) => {}
-                Err(why) => {
-                    let action = match change {
-                        SubscriptionChange::Subscribe => {
-                            publish(false);
-                            "subscribing to"
-                        }
-                        SubscriptionChange::Unsubscribe => "unsubscribing from",
-                    };
-                    bus.notice(NoticeLevel::Warn, format!("{action} {uri} of {server} failed: {why}"));
-                }
-            }
-        });
-    }
-
-    fn set_log_level(&self, server: ServerId, level: LogLevel) {
-        let readiness = self.registry.read().handle(&server).map(|server| server.readiness.borrow().clone());
-        let bus = self.bus.clone();
-        self.tasks.spawn(async move {
-            let result = match readiness {
-                Some(Readiness::Ready(session)) => supervisor::set_log_level(session, &level).await,
-                _ => Err("the server is not connected".into()),
-            };
-            match result {
-                Ok(()) => bus.notice(NoticeLevel::Info, format!("log level of {server} set to {level}")),
-                Err(why) => bus.notice(NoticeLevel::Warn, format!("setting the log level of {server} failed: {why}")),
-            }
-        });
     }
 }
 
@@ -381,44 +296,5 @@ impl Engine {
     /// Returns a tail of the events from now on.
     pub fn tail(&self) -> Tail {
         self.bus.tail()
-    }
-
-    /// Carries out a command.
-    pub fn command(&self, command: Command) {
-        match command {
-            Command::Cancel { call, reason } => {
-                self.running.cancel(call, &reason);
-            }
-            Command::Restart { server } => self.send_command(&server, SupervisorCommand::Restart),
-            Command::Disable { server } => self.send_command(&server, SupervisorCommand::Disable),
-            Command::Refresh { server } => self.send_command(&server, SupervisorCommand::Refresh),
-            Command::Answer { ask, answer } => {
-                if !self.inbox.answer(ask, answer) {
-                    self.bus.notice(NoticeLevel::Warn, "the question is closed: the answer was not sent");
-                }
-            }
-            Command::Subscribe { server, uri, on } => {
-                let change = if on { SubscriptionChange::Subscribe } else { SubscriptionChange::Unsubscribe };
-                self.subscribe(server, uri, change);
-            }
-            Command::LogLevel { server, level } => self.set_log_level(server, level),
-            Command::StartRun { run, spec } => self.with_self(|engine| self.runs.start(engine, run, spec)),
-            Command::ResumeRun { run, answers, ask, timeout } => {
-                self.with_self(|engine| self.runs.resume(engine, run, runner::Resumption { answers, ask, timeout }));
-            }
-            Command::CancelRun { run, reason } => self.runs.cancel(run, &reason),
-            Command::CancelStep { run, step, reason } => self.runs.cancel_step(run, &step, &reason),
-            Command::Breaker { server, tool, order } => {
-                if let Some(guard) = self.guard(&server) {
-                    guard.set_override(tool.map(Into::into), order);
-                }
-            }
-            Command::Inject { server, tool, fault } => {
-                if let Some(guard) = self.guard(&server) {
-                    guard.inject(tool.map(Into::into), fault);
-                }
-            }
-            Command::Purge { pattern } => self.purge(pattern),
-        }
     }
 }

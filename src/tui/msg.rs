@@ -6,7 +6,13 @@ use base64::Engine as _;
 
 use crate::{
     control::Command,
-    domain::{body::Body, call::CallSpec, event::Event, id::CallId, time::Stamp},
+    domain::{
+        body::Body,
+        call::CallSpec,
+        event::{Event, Notice},
+        id::CallId,
+        time::Stamp,
+    },
 };
 
 use super::{
@@ -52,6 +58,8 @@ pub enum Msg {
     Worked(Box<Worked>),
     /// The file of an answer was read, or an error.
     FileRead(Result<String, String>),
+    /// What a command of this console came to.
+    Notice(Notice),
     /// An operation of the console failed.
     Trouble(String),
     /// An update from the composition root.

@@ -391,7 +391,8 @@ impl Console {
                 return self.dispatch(Msg::Submitted { token, call }, Cause::Input, terminal);
             }
             Cmd::Command(command) => {
-                self.control.command(command);
+                let reply = self.control.command(command.clone());
+                self.others.spawn(async move { command.notice(&reply.await).map(Msg::Notice) });
                 None
             }
             Cmd::Request(request) => {

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::{
-    control::{Command, Control, Tail, TailSender},
+    control::{Command, Control, PendingReply, Reply, Tail, TailSender},
     domain::{
         ask::{Ask, Question},
         body::Body,
@@ -328,8 +329,9 @@ impl Control for Fake {
         CallId(count)
     }
 
-    fn command(&self, command: Command) {
+    fn command(&self, command: Command) -> PendingReply {
         self.asked.lock().unwrap().push(format!("{command:?}"));
+        std::future::ready(Ok(Reply::Done)).boxed()
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use switchboard::{
-    control::{Command, Control, Lagged},
+    control::{Command, CommandError, Control, Lagged},
     domain::{
         ask::{Answer, AskPolicy, Question},
         body::Body,

@@ -223,9 +223,8 @@ async fn a_redis_that_hangs_is_asked_once_and_then_left_alone() {
         assert!(!place.hit("query", &format!("{{\"n\":{n}}}")).await);
         assert!(place.trouble().await.contains("does not answer within 2"));
     }
-    let (pattern, refused) = (control::Command::Purge { pattern: "*".into() }, "failed: Redis at");
-    place.rig.command(pattern);
-    place.rig.until("the refused purge", |w| w.notices.iter().any(|(_, n)| n.text.contains(refused))).await;
+    let notice = place.rig.notice_of(control::Command::Purge { pattern: "*".into() }).await;
+    assert!(notice.as_ref().is_some_and(|notice| notice.contains("failed: Redis at")), "{notice:?}");
     redis.signal(Signal::CONT);
     // The cancelled request is answered now; there was no other one.
     let mut seen = redis.reads();
@@ -345,9 +344,8 @@ async fn a_purge_takes_what_the_pattern_means_and_nothing_else() {
         redis.ask::<redis::Value>(command);
     });
     let purge = async |pattern: &str, count: u64| {
-        place.rig.command(control::Command::Purge { pattern: pattern.into() });
-        let text = format!("{count} cached responses of {pattern} purged");
-        place.rig.until(&text, |w| w.notices.iter().any(|(_, n)| n.text == text)).await;
+        let notice = place.rig.notice_of(control::Command::Purge { pattern: pattern.into() }).await;
+        assert_eq!(notice, Some(format!("{count} cached responses of {pattern} purged")));
     };
     let fill = async || {
         // More than one SCAN has in its answer.

@@ -18,7 +18,7 @@ use switchboard::{
     domain::{
         call::{CallSpec, Origin, Outcome},
         directory::Directory,
-        event::{Event, EventKind},
+        event::{Event, EventKind, Notice, NoticeLevel},
         id::{CallId, ServerId},
         policy::{
             breaker::{BreakerOverride, Transition},
@@ -276,7 +276,9 @@ async fn play(scenario: &Scenario) -> (String, BTreeMap<String, usize>) {
         }
         if let Some(pattern) = &step.purge {
             assert!(Pattern::parse(pattern).is_ok());
-            rig.command(Command::Purge { pattern: pattern.clone() });
+            let reply = rig.notice_of(Command::Purge { pattern: pattern.clone() }).await.expect("a notice");
+            // Published, so that the timeline shows it.
+            rig.engine.notice(Notice::new(NoticeLevel::Info, reply));
         }
     }
     let last = calls.clone();

@@ -142,7 +142,13 @@ impl Rig {
     }
 
     pub fn command(&self, command: Command) {
-        self.engine.command(command);
+        drop(self.engine.command(command));
+    }
+
+    /// Gives a command and returns what to tell the user about its reply.
+    pub async fn notice_of(&self, command: Command) -> Option<String> {
+        let reply = self.engine.command(command.clone()).await;
+        command.notice(&reply).map(|notice| notice.text)
     }
 
     pub async fn stop(self) {

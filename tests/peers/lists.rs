@@ -101,9 +101,8 @@ async fn log_messages_come_from_the_level_that_was_asked_for() {
     let rig = Rig::start(vec![packages::everything()]);
     rig.ready(ID).await;
     let set = async |level: &str| {
-        rig.command(Command::LogLevel { server: ID.into(), level: level.to_owned().into() });
-        let told = format!("set to {level}");
-        rig.until(&told, |w| w.notices.iter().any(|(_, n)| n.text.contains(&told))).await;
+        let notice = rig.notice_of(Command::LogLevel { server: ID.into(), level: level.to_owned().into() }).await;
+        assert!(notice.as_ref().is_some_and(|notice| notice.contains(&format!("set to {level}"))), "{notice:?}");
     };
     let subscribe =
         |uri: &str| Operation::Raw { server: ID.into(), method: "resources/subscribe".into(), params: Body::json(&json!({ "uri": uri })) };

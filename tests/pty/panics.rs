@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use switchboard::{
-    control::{Command, Control, LocalControl, Tail},
+    control::{Command, Control, LocalControl, PendingReply, Reply, Tail},
     domain::{
         call::CallSpec,
         id::CallId,
@@ -38,12 +39,13 @@ impl Control for Faulty {
         self.engine.submit(spec)
     }
 
-    fn command(&self, _: Command) {
+    fn command(&self, _: Command) -> PendingReply {
         if self.in_a_task {
             tokio::spawn(async { panic!("out of cheese") });
         } else {
             panic!("out of cheese")
         }
+        std::future::ready(Ok(Reply::Done)).boxed()
     }
 }
 

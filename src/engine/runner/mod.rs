@@ -60,25 +60,23 @@ impl Runs {
     }
 
     /// Starts a run. Its progress appears in the events.
-    pub fn start(&self, engine: &Arc<Engine>, run: RunId, spec: Arc<RunSpec>) {
-        if let Some(signals) = self.activate(engine, run) {
-            engine.tasks.spawn(start::start(engine.clone(), run, spec, signals));
-        }
+    /// Returns false if it is active already.
+    pub fn start(&self, engine: &Arc<Engine>, run: RunId, spec: Arc<RunSpec>) -> bool {
+        let signals = self.activate(run);
+        signals.map(|signals| engine.tasks.spawn(start::start(engine.clone(), run, spec, signals))).is_some()
     }
 
     /// Resumes an interrupted run.
-    pub fn resume(&self, engine: &Arc<Engine>, run: RunId, how: Resumption) {
-        if let Some(signals) = self.activate(engine, run) {
-            engine.tasks.spawn(start::resume(engine.clone(), run, how, signals));
-        }
+    /// Returns false if it is active already.
+    pub fn resume(&self, engine: &Arc<Engine>, run: RunId, how: Resumption) -> bool {
+        let signals = self.activate(run);
+        signals.map(|signals| engine.tasks.spawn(start::resume(engine.clone(), run, how, signals))).is_some()
     }
 
     /// Adds a run to the active ones; `None` if it is active already.
-    fn activate(&self, engine: &Engine, run: RunId) -> Option<Arc<RunSignals>> {
+    fn activate(&self, run: RunId) -> Option<Arc<RunSignals>> {
         let mut active = self.active.lock();
         if active.contains_key(&run) {
-            drop(active);
-            engine.bus.notice(crate::domain::event::NoticeLevel::Warn, format!("run {} is already active", run.short()));
             return None;
         }
         let signals = Arc::new(RunSignals::default());
@@ -95,19 +93,18 @@ impl Runs {
         self.active.lock().remove(&run);
     }
 
-    /// Cancels a run.
-    pub fn cancel(&self, run: RunId, reason: &str) {
-        if let Some(signals) = self.active.lock().get(&run) {
-            signals.cancel(reason);
-        }
+    /// Cancels a run. Returns false if it is not active.
+    pub fn cancel(&self, run: RunId, reason: &str) -> bool {
+        self.active.lock().get(&run).map(|signals| signals.cancel(reason)).is_some()
     }
 
-    /// Cancels a step.
-    pub fn cancel_step(&self, run: RunId, step: &str, reason: &str) {
-        if let Some(signals) = self.active.lock().get(&run) {
-            signals.steps.lock().insert(step.to_owned(), reason.to_owned());
-            signals.changed.send_modify(|changes| *changes += 1);
-        }
+    /// Cancels a step. Returns false if the run is not active.
+    pub fn cancel_step(&self, run: RunId, step: &str, reason: &str) -> bool {
+        let active = self.active.lock();
+        let Some(signals) = active.get(&run) else { return false };
+        signals.steps.lock().insert(step.to_owned(), reason.to_owned());
+        signals.changed.send_modify(|changes| *changes += 1);
+        true
     }
 
     /// Interrupts every run as a kill of the process would: each can be resumed.

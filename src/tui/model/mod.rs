@@ -207,6 +207,10 @@ impl Model {
                 self.updated(update);
                 vec![]
             }
+            Msg::Notice(notice) => {
+                self.notice(&notice);
+                vec![]
+            }
             Msg::Trouble(text) => {
                 self.toast(NoticeLevel::Warn, text);
                 vec![]

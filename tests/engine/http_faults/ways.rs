@@ -100,15 +100,15 @@ async fn a_subscription_that_is_refused_is_told_and_taken_back() {
     .await;
     let rig = Rig::start(vec![http("web", &server.url())]);
     rig.ready("web").await;
-    let subscribe = |uri: &str| rig.engine.command(Command::Subscribe { server: "web".into(), uri: uri.into(), on: true });
+    let subscribe = |uri: &str| rig.notice_of(Command::Subscribe { server: "web".into(), uri: uri.into(), on: true });
     let told = |uri: &'static str, why: &'static str| {
         rig.until("a notice", move |read_model| read_model.notices.iter().any(|(_, n)| n.text.contains(uri) && n.text.contains(why)))
     };
-    subscribe("r://bad");
+    assert_eq!(subscribe("r://bad").await, None);
     told("r://bad", "no such resource").await;
-    subscribe("r://quiet");
+    assert_eq!(subscribe("r://quiet").await, None);
     told("r://quiet", "did not acknowledge it").await;
-    subscribe("r://accepted");
+    assert_eq!(subscribe("r://accepted").await, None);
     let read_model = rig.until("the accepted one", |read_model| read_model.servers[0].subscriptions.contains_key("r://accepted")).await;
     assert_eq!(read_model.servers[0].subscriptions.keys().collect::<Vec<_>>(), ["r://accepted"]);
     assert_eq!(text_of(&rig.call("web", "echo", "{}").await.1), "hello", "the connection lives on");
