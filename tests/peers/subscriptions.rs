@@ -112,8 +112,8 @@ async fn a_legacy_server_tells_of_a_resource_over_both_transports_and_again_afte
 async fn subscribing_without_support_is_reported() {
     let rig = Rig::start(vec![packages::thinking()]);
     rig.ready("thinking").await;
-    rig.command(Command::Subscribe { server: "thinking".into(), uri: "x://y".into(), on: true });
-    rig.until("the notice", |w| w.notices.iter().any(|(_, notice)| notice.text.contains("does not support subscriptions"))).await;
+    let notice = rig.notice_of(Command::Subscribe { server: "thinking".into(), uri: "x://y".into(), on: true }).await;
+    assert!(notice.as_ref().is_some_and(|notice| notice.contains("does not support subscriptions")), "{notice:?}");
     assert_eq!(changes(&rig.read_model(), "thinking", "x://y"), None);
     rig.stop().await;
 }
