@@ -330,9 +330,8 @@ impl TrafficView {
     }
 
     fn state_words(&self, rows: &Rows, ctx: DrawContext) -> String {
-        let all = grouped(rows.len());
-        let mut words =
-            if self.index.filter().is_empty() { format!("{all} rows") } else { format!("{} of {all} rows", grouped(self.index.len(rows))) };
+        let all = format!("{} {}", grouped(rows.len()), if rows.len() == 1 { "row" } else { "rows" });
+        let mut words = if self.index.filter().is_empty() { all } else { format!("{} of {all}", grouped(self.index.len(rows))) };
         if self.index.working(rows) {
             words.push_str(&format!(" · {:.0} % scanned", self.index.progress(rows) * 100.0));
         }

@@ -225,7 +225,11 @@ impl InputPane {
         let inner = pane(buf, area, &[("Input", title)], &[(&right, theme.muted)], ctx.focused, theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         if self.form.is_none() {
-            Pen::new(buf, inner, 0).put("The workflow file is missing or has errors, so it cannot run", theme.muted);
+            let text = match &self.name {
+                Some(_) => "The workflow file is missing or has errors, so it cannot run",
+                None => "No workflow selected",
+            };
+            Pen::new(buf, inner, 0).put(text, theme.muted);
             return;
         }
         let mut y = 0;
