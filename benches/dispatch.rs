@@ -41,7 +41,7 @@ use switchboard::{
     },
     engine::{
         EngineOptions,
-        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
+        ports::{CallExecutor, ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};

@@ -39,7 +39,7 @@ use switchboard::{
     },
     engine::{
         Adapters, EngineOptions,
-        ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
+        ports::{CallExecutor, ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
     state::ConsoleState,
     store::Store,

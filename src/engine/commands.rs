@@ -10,7 +10,7 @@ use super::{
     bus::Bus,
     guard::TargetGuard,
     ports::{Session, SubscriptionChange},
-    runner::Resumption,
+    runner::{NotStarted, Resumption},
     supervisor::{self, Readiness, SupervisorCommand},
 };
 use crate::domain::{
@@ -27,6 +27,13 @@ pub type PendingReply = BoxFuture<'static, Result<Reply, CommandError>>;
 
 fn at_once(result: Result<(), CommandError>) -> PendingReply {
     std::future::ready(result.map(|()| Reply::Done)).boxed()
+}
+
+fn not_started(run: RunId, why: NotStarted) -> CommandError {
+    match why {
+        NotStarted::Active => CommandError::RunActive { run },
+        NotStarted::Ended => CommandError::Ended,
+    }
 }
 
 /// Returns a text that a server or a store sent, with secrets masked and bounded, since it crosses to a face.
@@ -48,9 +55,9 @@ impl Engine {
             Command::Answer { ask, answer } => self.inbox.answer(ask, answer).then_some(()).ok_or(CommandError::QuestionClosed),
             Command::Subscribe { server, uri, on } => return self.subscribe(server, uri, on),
             Command::LogLevel { server, level } => return self.set_log_level(server, level),
-            Command::StartRun { run, spec } => self.with_self(run, |engine| self.runs.start(engine, run, spec)),
+            Command::StartRun { run, spec } => self.runs.start(run, spec).map_err(|why| not_started(run, why)),
             Command::ResumeRun { run, answers, ask, timeout } => {
-                self.with_self(run, |engine| self.runs.resume(engine, run, Resumption { answers, ask, timeout }))
+                self.runs.resume(run, Resumption { answers, ask, timeout }).map_err(|why| not_started(run, why))
             }
             Command::CancelRun { run, reason } => self.runs.cancel(run, &reason).then_some(()).ok_or(CommandError::RunNotActive { run }),
             Command::CancelStep { run, step, reason } => {
@@ -70,12 +77,6 @@ impl Engine {
             let _ = done.send(work.await);
         });
         async move { reply.await.unwrap_or(Err(CommandError::Ended)) }.boxed()
-    }
-
-    /// Starts or resumes a run.
-    fn with_self(&self, run: RunId, start: impl FnOnce(&Arc<Engine>) -> bool) -> Result<(), CommandError> {
-        let engine = self.weak_self.upgrade().ok_or(CommandError::Ended)?;
-        start(&engine).then_some(()).ok_or(CommandError::RunActive { run })
     }
 
     fn guard(&self, server: ServerId) -> Result<Arc<TargetGuard>, CommandError> {

@@ -26,6 +26,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -34,7 +35,7 @@ use self::{
     bus::Bus,
     dispatch::{Cancel, Dispatch},
     inbox::Inbox,
-    ports::{CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache},
+    ports::{CallExecutor, CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache},
     registry::Registry,
     runner::Runs,
     running::RunningCalls,
@@ -93,10 +94,9 @@ pub struct Engine {
     running: Arc<RunningCalls>,
     calls: AtomicU64,
     tasks: TaskTracker,
-    runs: Runs,
+    runs: Arc<Runs>,
     /// Held while the configured servers are replaced.
     applying: Mutex<()>,
-    weak_self: Weak<Engine>,
 }
 
 impl Engine {
@@ -107,9 +107,9 @@ impl Engine {
         let running = Arc::new(RunningCalls::default());
         let inbox = Arc::new(Inbox::new(bus.clone(), running.clone()));
         let registry = Arc::new(Registry::new(bus.clone(), &options.separator));
-        Arc::new_cyclic(|weak| Engine {
-            runs: Runs::new(journal),
-            weak_self: weak.clone(),
+        let tasks = TaskTracker::new();
+        Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
+            runs: Runs::new(journal, (bus.clone(), inbox.clone(), registry.clone()), weak.clone(), tasks.clone()),
             shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), options.seed),
             registry,
             applying: Mutex::default(),
@@ -119,7 +119,7 @@ impl Engine {
             catalogs,
             running,
             calls: AtomicU64::new(0),
-            tasks: TaskTracker::new(),
+            tasks,
         })
     }
 
@@ -224,18 +224,6 @@ impl Engine {
         self.tasks.wait().await;
         self.connector.settled().await;
     }
-
-    /// Starts a call of a workflow run. The future resolves when the call has settled, with `None` if the engine was dropped.
-    pub fn call(&self, spec: CallSpec) -> (CallId, impl Future<Output = Option<Arc<Settled>>> + use<>) {
-        let (on_settled, settled) = oneshot::channel();
-        let id = self.start_call(spec, Some(on_settled));
-        (id, async move { settled.await.ok() })
-    }
-
-    /// Returns the time on the engine's clock.
-    fn bus_now(&self) -> Stamp {
-        self.bus.now()
-    }
 }
 
 /// Returns a specification without the settings that need no new connection: its group membership and policy.
@@ -283,11 +271,6 @@ impl Engine {
         self.start_call(spec, None)
     }
 
-    /// Cancels a call, if it is in flight.
-    pub fn cancel(&self, call: CallId, reason: &str) {
-        self.running.cancel(call, reason);
-    }
-
     /// Interrupts all runs as a kill of the process would: each can be resumed.
     pub fn interrupt_runs(&self, reason: &str) {
         self.runs.interrupt(reason);
@@ -296,5 +279,17 @@ impl Engine {
     /// Returns a tail of the events from now on.
     pub fn tail(&self) -> Tail {
         self.bus.tail()
+    }
+}
+
+impl CallExecutor for Engine {
+    fn call(&self, spec: CallSpec) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
+        let (on_settled, settled) = oneshot::channel();
+        let id = self.start_call(spec, Some(on_settled));
+        (id, async move { settled.await.ok() }.boxed())
+    }
+
+    fn cancel(&self, call: CallId, reason: &str) {
+        self.running.cancel(call, reason);
     }
 }

@@ -7,14 +7,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::domain::{
     ask::{Answer, Question},
     body::Body,
-    call::{Failure, Progress},
+    call::{CallSpec, Failure, Progress},
     catalog::RawLists,
+    event::Settled,
     frame::Anomaly,
     id::CallId,
     journal::{RunEntry, RunRecord},
@@ -97,6 +99,15 @@ pub trait ResponseCache: Send + Sync {
     fn trouble(&self) -> Option<String>;
     /// Changes whenever `trouble` changes.
     fn changed(&self) -> watch::Receiver<()>;
+}
+
+/// Executes the calls of runs: the engine's dispatch.
+pub trait CallExecutor: Send + Sync {
+    /// Starts a call. The future resolves when the call has settled, with `None` if the executor has ended.
+    fn call(&self, spec: CallSpec) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>);
+
+    /// Cancels a call, if it is in flight.
+    fn cancel(&self, call: CallId, reason: &str);
 }
 
 /// Whether to start or to end a subscription.

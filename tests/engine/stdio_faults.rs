@@ -419,7 +419,7 @@ async fn a_line_that_a_busy_server_takes_only_in_part_may_have_run() {
     let arguments = format!("{{\"text\":\"{}\"}}", "x".repeat(300_000));
     let mut spec = CallSpec::tool(ToolId::new("bad".into(), "echo"), arguments, Origin::Cli);
     spec.timeout = Some(Duration::from_millis(150));
-    let settled = rig.engine.call(spec).1.await.unwrap();
+    let settled = rig.run(spec, |_| {}).await.1;
     let failure = failure_of(&settled);
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Timeout, true), "{failure:?}");
     rig.stop().await;

@@ -3,7 +3,7 @@
 //! [`Runs`] owns the active runs and is the engine's interface to them. `flow` drives one plan with its
 //! [`Schedule`](crate::domain::workflow::schedule::Schedule), `step` executes one step or item, `compensation` undoes one,
 //! `human_input` asks the user, `target` looks up tools, and `replay` restores the state of an interrupted run. Every call goes
-//! through the engine's own dispatch.
+//! through [`CallExecutor`], the engine's own dispatch.
 
 mod cache;
 mod cancellation;
@@ -15,11 +15,13 @@ mod start;
 mod step;
 mod step_state;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -27,13 +29,14 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use self::{cache::Cache, cancellation::Signal, replay::Replay};
 use super::{
-    Engine,
     bus::Bus,
     inbox::Inbox,
-    ports::{Journal, RunLock},
+    ports::{CallExecutor, Journal, RunLock},
+    registry::Registry,
 };
 use crate::domain::{
     event::EventKind,
@@ -46,42 +49,62 @@ use crate::domain::{
     },
 };
 
-/// The active runs.
+/// The active runs, and what they work with.
 pub struct Runs {
     journal: Arc<dyn Journal>,
+    bus: Arc<Bus>,
+    inbox: Arc<Inbox>,
+    registry: Arc<Registry>,
+    executor: Weak<dyn CallExecutor>,
+    tasks: TaskTracker,
     active: Mutex<HashMap<RunId, Arc<RunSignals>>>,
     cache: Cache,
 }
 
+/// Why a run was not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// It is active already.
+    Active,
+    /// The executor has ended.
+    Ended,
+}
+
 impl Runs {
-    /// Creates an empty set of runs that records them in `journal`.
-    pub fn new(journal: Arc<dyn Journal>) -> Runs {
-        Runs { journal, active: Mutex::default(), cache: Cache::default() }
+    /// Creates an empty set of runs that records them in `journal`. The runs are tasks of `tasks`.
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        (bus, inbox, registry): (Arc<Bus>, Arc<Inbox>, Arc<Registry>),
+        executor: Weak<dyn CallExecutor>,
+        tasks: TaskTracker,
+    ) -> Arc<Runs> {
+        Arc::new(Runs { journal, bus, inbox, registry, executor, tasks, active: Mutex::default(), cache: Cache::default() })
     }
 
     /// Starts a run. Its progress appears in the events.
-    /// Returns false if it is active already.
-    pub fn start(&self, engine: &Arc<Engine>, run: RunId, spec: Arc<RunSpec>) -> bool {
-        let signals = self.activate(run);
-        signals.map(|signals| engine.tasks.spawn(start::start(engine.clone(), run, spec, signals))).is_some()
+    pub fn start(self: &Arc<Self>, run: RunId, spec: Arc<RunSpec>) -> Result<(), NotStarted> {
+        let (executor, signals) = self.activate(run)?;
+        self.tasks.spawn(start::start(self.clone(), executor, run, spec, signals));
+        Ok(())
     }
 
     /// Resumes an interrupted run.
-    /// Returns false if it is active already.
-    pub fn resume(&self, engine: &Arc<Engine>, run: RunId, how: Resumption) -> bool {
-        let signals = self.activate(run);
-        signals.map(|signals| engine.tasks.spawn(start::resume(engine.clone(), run, how, signals))).is_some()
+    pub fn resume(self: &Arc<Self>, run: RunId, how: Resumption) -> Result<(), NotStarted> {
+        let (executor, signals) = self.activate(run)?;
+        self.tasks.spawn(start::resume(self.clone(), executor, run, how, signals));
+        Ok(())
     }
 
-    /// Adds a run to the active ones; `None` if it is active already.
-    fn activate(&self, run: RunId) -> Option<Arc<RunSignals>> {
+    /// Adds a run to the active ones.
+    fn activate(&self, run: RunId) -> Result<(Arc<dyn CallExecutor>, Arc<RunSignals>), NotStarted> {
+        let executor = self.executor.upgrade().ok_or(NotStarted::Ended)?;
         let mut active = self.active.lock();
         if active.contains_key(&run) {
-            return None;
+            return Err(NotStarted::Active);
         }
         let signals = Arc::new(RunSignals::default());
         active.insert(run, signals.clone());
-        Some(signals)
+        Ok((executor, signals))
     }
 
     /// Returns whether the start of an active run was published.
@@ -160,7 +183,8 @@ impl RunSignals {
 /// State that all parts of one run share.
 struct Run {
     id: RunId,
-    engine: Arc<Engine>,
+    runs: Arc<Runs>,
+    executor: Arc<dyn CallExecutor>,
     spec: Arc<RunSpec>,
     /// Answers given in advance, those of a resumption first.
     answers: Vec<(String, StepAnswer)>,
@@ -176,15 +200,15 @@ struct Run {
 
 impl Run {
     fn bus(&self) -> &Bus {
-        &self.engine.bus
+        &self.runs.bus
     }
 
     fn inbox(&self) -> &Arc<Inbox> {
-        &self.engine.inbox
+        &self.runs.inbox
     }
 
     fn cache(&self) -> &Cache {
-        &self.engine.runs.cache
+        &self.runs.cache
     }
 
     /// Writes an entry after the pending ones. After the return, they survive the death of the process. Fails if the run is
@@ -218,7 +242,7 @@ impl Run {
         let pending = std::mem::take(&mut *self.pending.lock());
         let pending_entries = pending.len();
         let entries: Arc<[RunEntry]> = pending.into_iter().chain(last).collect();
-        let written = self.engine.runs.journal.write(self.id, self.masked(&entries)).await;
+        let written = self.runs.journal.write(self.id, self.masked(&entries)).await;
         written.map_err(|error| {
             // The entries remain valid: the next successful write includes them.
             self.pending.lock().splice(0..0, entries[..pending_entries].iter().cloned());

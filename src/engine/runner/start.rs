@@ -10,33 +10,31 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
-    Resumption, Run, RunLock, RunSignals,
+    Resumption, Run, RunLock, RunSignals, Runs,
     flow::{self, FlowEnd, Frame},
     human_input::Asker,
     replay::{InDoubtResolution, Replay},
     target,
 };
-use crate::{
-    domain::{
-        body::Body,
-        event::EventKind,
-        in_doubt::{self, Resolutions},
-        journal::{Place, RunEntry, RunRecord},
-        run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary},
-        time::Stamp,
-        workflow::{
-            catalog_lookup::CatalogView,
-            check::check_against,
-            expression::{Data, RunFacts},
-            input_values,
-            name::{self, shell_quoted},
-            parse::{Source, parse},
-            plan::{Action, Plan, PlanStep},
-            problem::Problem,
-        },
+use crate::domain::{
+    body::Body,
+    event::EventKind,
+    in_doubt::{self, Resolutions},
+    journal::{Place, RunEntry, RunRecord},
+    run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary},
+    time::Stamp,
+    workflow::{
+        catalog_lookup::CatalogView,
+        check::check_against,
+        expression::{Data, RunFacts},
+        input_values,
+        name::{self, shell_quoted},
+        parse::{Source, parse},
+        plan::{Action, Plan, PlanStep},
+        problem::Problem,
     },
-    engine::Engine,
 };
+use crate::engine::ports::CallExecutor;
 
 /// The reason why a run cannot start or resume.
 struct Refusal {
@@ -58,26 +56,27 @@ impl Refusal {
 }
 
 /// Runs a new run.
-pub async fn start(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, signals: Arc<RunSignals>) {
+pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, spec: Arc<RunSpec>, signals: Arc<RunSignals>) {
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let problems = check_against(&plan, &CatalogView(&*engine.registry.read()));
+        let problems = check_against(&plan, &CatalogView(&*runs.registry.read()));
         if !problems.is_empty() {
             return Err(Refusal::of(&problems));
         }
         let (replay, entries) = match &spec.from {
-            Some(from) => replay_of(&engine, &plan, from.run, &from.step).await?,
+            Some(from) => replay_of(&runs, &plan, from.run, &from.step).await?,
             None => (Replay::default(), vec![]),
         };
-        let started_ms = engine.bus.epoch().unix_ms(engine.bus_now());
+        let started_ms = runs.bus.epoch().unix_ms(runs.bus.now());
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
         let (answers, ask) = (spec.answers.clone(), spec.ask);
-        let _lock = take_lock(&engine, run).await?;
+        let _lock = take_lock(&runs, run).await?;
         let pending = Default::default();
         let shared = Run {
             id: run,
-            engine: engine.clone(),
+            runs: runs.clone(),
+            executor,
             spec: spec.clone(),
             answers,
             ask,
@@ -94,25 +93,25 @@ pub async fn start(engine: Arc<Engine>, run: RunId, spec: Arc<RunSpec>, signals:
         Ok((shared, plan, input))
     };
     let prepared = contain_panics(work).await;
-    execute(&engine, run, &spec, prepared).await;
+    execute(&runs, run, &spec, prepared).await;
 }
 
 /// Resumes an interrupted run.
-pub async fn resume(engine: Arc<Engine>, run: RunId, how: Resumption, signals: Arc<RunSignals>) {
+pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, how: Resumption, signals: Arc<RunSignals>) {
     let Resumption { answers, ask, timeout } = how;
     let invalid = |why: String| Refusal::invalid(why, vec![]);
     // Locked before the journal is read: another process may still be writing it.
-    let lock = match take_lock(&engine, run).await {
+    let lock = match take_lock(&runs, run).await {
         Ok(lock) => lock,
-        Err(refusal) => return refuse(&engine, run, "", refusal),
+        Err(refusal) => return refuse(&runs, run, "", refusal),
     };
-    let record = match engine.runs.journal.load(run).await {
+    let record = match runs.journal.load(run).await {
         Ok(Some(record)) => record,
-        Ok(None) => return refuse(&engine, run, "", invalid(format!("the journal has no run {run}"))),
-        Err(error) => return refuse(&engine, run, "", invalid(format!("the journal cannot be read: {error}"))),
+        Ok(None) => return refuse(&runs, run, "", invalid(format!("the journal has no run {run}"))),
+        Err(error) => return refuse(&runs, run, "", invalid(format!("the journal cannot be read: {error}"))),
     };
     let Some(spec) = record.spec().cloned() else {
-        return refuse(&engine, run, "", invalid(format!("the journal of the run {run} lacks its first entry")));
+        return refuse(&runs, run, "", invalid(format!("the journal of the run {run} lacks its first entry")));
     };
     let spec = match timeout {
         Some(_) => Arc::new(RunSpec { timeout, ..RunSpec::clone(&spec) }),
@@ -121,17 +120,17 @@ pub async fn resume(engine: Arc<Engine>, run: RunId, how: Resumption, signals: A
     // Checked before anything is published: the view of the run stays as it is.
     let resolution = plan_of(&spec).ok().map_or(Ok(()), |plan| check_resolutions(&record, &plan, &answers));
     if let Err(refusal) = resolution {
-        return refuse(&engine, run, &spec.workflow, refusal);
+        return refuse(&runs, run, &spec.workflow, refusal);
     }
     if let Some(report) = record.report().cloned() {
         let plan = plan_of(&spec)
             .map(|plan| summary(&plan, &spec.workflow))
             .unwrap_or_else(|_| PlanSummary { name: spec.workflow.clone(), ..Default::default() });
         let (input, origin) = (spec.input.clone(), spec.origin);
-        engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input, origin });
+        runs.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input, origin });
         let report = RunReport { detail: vec!["the run has already ended; nothing was done".into()], ..(*report).clone() };
-        engine.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
-        return engine.runs.deactivate(run);
+        runs.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
+        return runs.deactivate(run);
     }
     let work = async {
         let plan = plan_of(&spec)?;
@@ -145,8 +144,8 @@ pub async fn resume(engine: Arc<Engine>, run: RunId, how: Resumption, signals: A
         let facts = RunFacts { id: run.to_string(), started_ms: started_ms.unwrap_or_default(), attempt };
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
         let replay = Replay::of(&record);
-        let (engine, spec, pending) = (engine.clone(), spec.clone(), Default::default());
-        let mut shared = Run { id: run, engine, spec, answers, ask, facts, replay, signals: signals.clone(), pending, _lock: lock };
+        let (runs, spec, pending) = (runs.clone(), spec.clone(), Default::default());
+        let mut shared = Run { id: run, runs, executor, spec, answers, ask, facts, replay, signals: signals.clone(), pending, _lock: lock };
         announce(&shared, &plan);
         tokio::select! {
             biased;
@@ -155,18 +154,18 @@ pub async fn resume(engine: Arc<Engine>, run: RunId, how: Resumption, signals: A
             }
             resolved = resolve_in_doubt(&mut shared, &plan, &record) => resolved?,
         }
-        let unix_ms = shared.bus().epoch().unix_ms(shared.engine.bus_now());
+        let unix_ms = shared.bus().epoch().unix_ms(shared.bus().now());
         let written = shared.write(RunEntry::Resumed { unix_ms }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         Ok((shared, plan, input))
     };
     let prepared = contain_panics(work).await;
-    execute(&engine, run, &spec, prepared).await;
+    execute(&runs, run, &spec, prepared).await;
 }
 
 /// Takes the run lock for this process.
-async fn take_lock(engine: &Engine, run: RunId) -> Result<RunLock, Refusal> {
-    match engine.runs.journal.lock(run).await {
+async fn take_lock(runs: &Runs, run: RunId) -> Result<RunLock, Refusal> {
+    match runs.journal.lock(run).await {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(Refusal::invalid(
             format!("the run {run} is active in another process"),
@@ -186,17 +185,17 @@ fn internal_failure() -> Refusal {
     Refusal { outcome: RunOutcome::Failed, why: why.into(), detail: vec![] }
 }
 
-async fn execute(engine: &Arc<Engine>, run: RunId, spec: &RunSpec, prepared: Result<(Run, Plan, Data), Refusal>) {
+async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<(Run, Plan, Data), Refusal>) {
     let (shared, plan, input) = match prepared {
         Ok(prepared) => prepared,
-        Err(refusal) => return refuse(engine, run, &spec.workflow, refusal),
+        Err(refusal) => return refuse(runs, run, &spec.workflow, refusal),
     };
-    let started = engine.bus_now();
+    let started = runs.bus.now();
     let deadline = spec.timeout.or(plan.timeout).map(|limit| Instant::now() + limit);
     let frame = Frame { prefix: String::new(), depth: 0, input, signal: shared.signals.forward.child(), deadline };
     let work = async { Ok(flow::run(&shared, &plan, frame).await) };
     let report = match contain_panics(work).await {
-        Ok(end) => report(end, started, engine.bus_now(), shared.signals.is_interrupted()),
+        Ok(end) => report(end, started, runs.bus.now(), shared.signals.is_interrupted()),
         Err(refusal) => refused(&refusal, started),
     };
     let report = Arc::new(report);
@@ -207,13 +206,13 @@ async fn execute(engine: &Arc<Engine>, run: RunId, spec: &RunSpec, prepared: Res
         shared.write(RunEntry::Ended { report: report.clone() }).await
     };
     if let Err(error) = written {
-        engine.bus.notice(
+        runs.bus.notice(
             crate::domain::event::NoticeLevel::Warn,
             format!("the end of run {} could not be recorded: {}", run.short(), error.message),
         );
     }
-    engine.bus.publish(EventKind::RunSettled { run, report });
-    engine.runs.deactivate(run);
+    runs.bus.publish(EventKind::RunSettled { run, report });
+    runs.deactivate(run);
 }
 
 fn report(end: FlowEnd, started: Stamp, ended: Stamp, interrupted: bool) -> RunReport {
@@ -250,15 +249,15 @@ fn refused(refusal: &Refusal, now: Stamp) -> RunReport {
 }
 
 /// Publishes the report of a run that cannot start or resume.
-fn refuse(engine: &Engine, run: RunId, workflow: &str, refusal: Refusal) {
-    let now = engine.bus_now();
-    if !engine.runs.is_announced(run) {
+fn refuse(runs: &Runs, run: RunId, workflow: &str, refusal: Refusal) {
+    let now = runs.bus.now();
+    if !runs.is_announced(run) {
         let plan = PlanSummary { name: workflow.into(), ..PlanSummary::default() };
         let origin = crate::domain::call::Origin::Workflow;
-        engine.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input: Body::from("{}"), origin });
+        runs.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input: Body::from("{}"), origin });
     }
-    engine.bus.publish(EventKind::RunSettled { run, report: Arc::new(refused(&refusal, now)) });
-    engine.runs.deactivate(run);
+    runs.bus.publish(EventKind::RunSettled { run, report: Arc::new(refused(&refusal, now)) });
+    runs.deactivate(run);
 }
 
 fn announce(run: &Run, plan: &Plan) {
@@ -305,9 +304,9 @@ fn input_of(plan: &Plan, input: &Body) -> Result<Data, Refusal> {
 }
 
 /// Returns what an earlier run did before a step.
-async fn replay_of(engine: &Engine, plan: &Plan, run: RunId, step: &str) -> Result<(Replay, Vec<RunEntry>), Refusal> {
+async fn replay_of(runs: &Runs, plan: &Plan, run: RunId, step: &str) -> Result<(Replay, Vec<RunEntry>), Refusal> {
     let Some(from) = plan.index(step) else { return Err(Refusal::invalid(format!("there is no step `{step}`"), vec![])) };
-    let record = engine.runs.journal.load(run).await;
+    let record = runs.journal.load(run).await;
     match record.map_err(|error| Refusal::invalid(format!("the journal cannot be read: {error}"), vec![]))? {
         Some(record) => Ok(Replay::before(&record, plan, from)),
         None => Err(Refusal::invalid(format!("the journal has no run {run}"), vec![])),

@@ -548,7 +548,7 @@ impl StepCall<'_> {
             return Err(Try::Failed(StepError::new(StepErrorKind::Journal, MASKED_ARGUMENT), false));
         }
         let spec = CallSpec { operation, origin: Origin::Workflow, timeout: limits.left(), run: Some(self.place.clone()) };
-        let (id, end) = self.run.engine.call(spec);
+        let (id, end) = self.run.executor.call(spec);
         self.flow.update_view(self.step, self.item, |view| {
             if view.calls.len() >= SHOWN_CALLS {
                 view.calls.remove(0);
@@ -564,7 +564,7 @@ impl StepCall<'_> {
                     Expiry::Signal => limits.signal.why(),
                     Expiry::Late => "the step's time was up".to_owned(),
                 };
-                self.run.engine.cancel(id, &reason);
+                self.run.executor.cancel(id, &reason);
                 (end.await, Some(expired))
             }
         };

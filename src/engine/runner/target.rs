@@ -16,7 +16,7 @@ use crate::{
 
 /// Returns the tool with an exposed name. Waits while a server that may list it is connecting.
 pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
-    let registry = &run.engine.registry;
+    let registry = &run.runs.registry;
     let mut changes = registry.changes();
     loop {
         let known = registry.read();

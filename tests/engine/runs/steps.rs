@@ -385,7 +385,7 @@ async fn every_attempt_of_a_call_and_its_fallback_carry_one_key() {
         ..ToolRule::default()
     };
     rig.engine.set_rules(Rules { tools: vec![rule], ..Rules::default() });
-    let settled = rig.engine.call(CallSpec::tool(ToolId::new("s".into(), "echo"), r#"{"drop":true}"#, Origin::Cli)).1.await.unwrap();
+    let settled = rig.run(CallSpec::tool(ToolId::new("s".into(), "echo"), r#"{"drop":true}"#, Origin::Cli), |_| {}).await.1;
     assert!(matches!(settled.outcome, switchboard::domain::call::Outcome::Failed { .. }), "{settled:?}");
     let keys = log.lock().unwrap().clone();
     assert!(keys.len() >= 3 && keys[0] != "?", "{keys:?}");
