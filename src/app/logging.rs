@@ -47,7 +47,7 @@ fn path(cli: &Cli) -> Result<PathBuf, String> {
     match (&cli.global.log_file, &load.state_dir) {
         (Some(file), _) => Ok(load.cwd.join(file)),
         (None, Some(state_dir)) => config::log_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display())),
-        (None, None) => Err("there is no state folder".into()),
+        (None, None) => Err("the state folder is unknown".into()),
     }
 }
 

@@ -92,7 +92,7 @@ fn missing(library: &WorkflowLibrary, wanted: &str) -> Failure {
     if let Some(pending) = library.pending.as_ref().filter(|pending| pending.names.iter().any(|name| name == wanted)) {
         return unapproved(pending);
     }
-    let failure = Failure::new(FailureKind::InvalidArguments, format!("there is no workflow {wanted:?}"));
+    let failure = Failure::new(FailureKind::InvalidArguments, format!("no workflow is named {wanted:?}"));
     let names = library.names();
     let close = similar(wanted, names.iter().map(String::as_str), 3).join(", ");
     match (close.as_str(), names.as_slice()) {

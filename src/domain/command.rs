@@ -139,7 +139,7 @@ pub enum Reply {
 #[serde(tag = "error", rename_all = "snake_case")]
 pub enum CommandError {
     /// The server is not configured.
-    #[error("there is no server {server}")]
+    #[error("no server is named {server}")]
     UnknownServer {
         /// The server.
         server: ServerId,

@@ -73,7 +73,7 @@ impl Row {
     }
 }
 
-/// Replaces the catalog under a key, or deletes it if there is no new one, and deletes the oldest beyond the limits.
+/// Replaces the catalog under a key, or deletes it without a new one, and deletes the oldest beyond the limits.
 pub fn write(connection: &Connection, key: &CatalogKey, row: Option<&Row>) -> Result<(), ConnectionError> {
     let Some(row) = row else {
         connection

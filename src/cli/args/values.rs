@@ -103,7 +103,7 @@ pub(super) fn parse_sample(text: &str) -> Result<ReplySource, String> {
     parse_reply(text, "decline")
 }
 
-/// Parses a reply. `words` are the accepted words besides a file and JSON, for the error message.
+/// Parses a reply. `words` are the words that are accepted in addition to a file and JSON, for the error message.
 pub(super) fn parse_reply(text: &str, words: &str) -> Result<ReplySource, String> {
     match text {
         "decline" => Ok(ReplySource::Decline),

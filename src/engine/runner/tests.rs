@@ -50,7 +50,7 @@ impl EventSink for Nowhere {
     fn work(&self) {}
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_run_makes_its_calls_through_the_executor() {
     let bus = Arc::new(Bus::new(Epoch::default(), Arc::new(Nowhere)));
     let inbox = Arc::new(Inbox::new(bus.clone(), Arc::new(RunningCalls::default())));
@@ -71,12 +71,15 @@ async fn a_run_makes_its_calls_through_the_executor() {
     let (run, mut tail) = (RunId::new(1, 1), bus.tail());
     runs.start(run, spec.clone()).unwrap();
     assert_eq!(runs.start(run, spec), Err(NotStarted::Active));
-    let report = loop {
-        let event = tail.next().await.unwrap().unwrap();
-        if let EventKind::RunSettled { report, .. } = &event.kind {
-            break report.clone();
+    let settled = async {
+        while let Ok(Some(event)) = tail.next().await {
+            if let EventKind::RunSettled { report, .. } = &event.kind {
+                return report.clone();
+            }
         }
+        panic!("the events ended before the run");
     };
+    let report = tokio::time::timeout(Duration::from_secs(60), settled).await.expect("the run ends");
     assert_eq!(report.outcome, RunOutcome::Ok, "{report:?}");
     let calls = executor.0.lock();
     let arguments: Vec<String> = calls
