@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::support::PATIENCE;
 
@@ -138,6 +138,8 @@ struct Inner {
     log: watch::Sender<Log>,
     sessions: Mutex<u32>,
     single: bool,
+    /// Its connections.
+    open: TaskTracker,
 }
 
 impl Server {
@@ -163,14 +165,20 @@ impl Server {
         server.listening = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(inner.clone(), Wire::Unix(stream)));
+                connections.spawn(inner.open.track_future(serve(inner.clone(), Wire::Unix(stream))));
             }
         })));
         server
     }
 
     fn prepared(script: impl Fn(&Asked) -> Option<Answer> + Send + Sync + 'static, single: bool) -> Server {
-        let inner = Inner { script: Box::new(script), log: watch::channel(Log::default()).0, sessions: Mutex::new(0), single };
+        let inner = Inner {
+            script: Box::new(script),
+            log: watch::channel(Log::default()).0,
+            sessions: Mutex::new(0),
+            single,
+            open: TaskTracker::new(),
+        };
         Server { port: 0, inner: Arc::new(inner), listening: None }
     }
 
@@ -182,7 +190,7 @@ impl Server {
         self.listening = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(inner.clone(), Wire::Tcp(stream)));
+                connections.spawn(inner.open.track_future(serve(inner.clone(), Wire::Tcp(stream))));
             }
         })));
     }
@@ -192,6 +200,10 @@ impl Server {
         if let Some(task) = self.listening.take() {
             task.abort();
             let _ = task.await;
+            // The tasks of the connections are only aborted so far: a socket closes when its task is dropped.
+            self.inner.open.close();
+            self.inner.open.wait().await;
+            self.inner.open.reopen();
         }
     }
 
