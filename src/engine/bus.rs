@@ -147,20 +147,23 @@ impl Bus {
     }
 }
 
+/// Discards the events.
+#[cfg(test)]
+pub struct Discard;
+
+#[cfg(test)]
+impl EventSink for Discard {
+    fn queue(&self, _: &Arc<Event>) {}
+    fn work(&self) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Nowhere;
-
-    impl EventSink for Nowhere {
-        fn queue(&self, _: &Arc<Event>) {}
-        fn work(&self) {}
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_wall_clock_counts_a_suspend_and_ignores_set_backs() {
-        let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, Arc::new(Nowhere));
+        let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, Arc::new(Discard));
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         assert_eq!(bus.unix_ms(), 2_000);
         let wall = Arc::new(std::sync::atomic::AtomicU64::new(60_000));

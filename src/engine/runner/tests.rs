@@ -1,4 +1,4 @@
-//! The runner on an executor of its own: it needs no engine.
+//! Tests the runner with an executor in place of the engine.
 
 use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::json;
@@ -9,13 +9,13 @@ use crate::{
         body::Body,
         call::{CallSpec, Operation, Origin, Outcome, Timings},
         catalog::{RawLists, ServerCatalog},
-        event::{Event, EventSink, Settled},
+        event::Settled,
         id::CallId,
         run::{RunOutcome, WorkflowText},
         server::{Phase, ServerSpec, Transport},
         time::Epoch,
     },
-    engine::{ports::NoJournal, running::RunningCalls},
+    engine::{bus::Discard, ports::NoJournal, running::RunningCalls},
 };
 
 /// Answers every call with the number of calls so far.
@@ -43,16 +43,9 @@ impl CallExecutor for Counting {
     fn cancel(&self, _: CallId, _: &str) {}
 }
 
-struct Nowhere;
-
-impl EventSink for Nowhere {
-    fn queue(&self, _: &Arc<Event>) {}
-    fn work(&self) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_run_makes_its_calls_through_the_executor() {
-    let bus = Arc::new(Bus::new(Epoch::default(), Arc::new(Nowhere)));
+    let bus = Arc::new(Bus::new(Epoch::default(), Arc::new(Discard)));
     let inbox = Arc::new(Inbox::new(bus.clone(), Arc::new(RunningCalls::default())));
     let registry = Arc::new(Registry::new(bus.clone(), "_"));
     let launch = Transport::Http { url: "http://nowhere.invalid".into(), headers: vec![], socket: None };
