@@ -25,7 +25,7 @@ use crate::domain::{
 /// The reply to a command, when it is known.
 pub type PendingReply = BoxFuture<'static, Result<Reply, CommandError>>;
 
-fn at_once(result: Result<(), CommandError>) -> PendingReply {
+fn replied(result: Result<(), CommandError>) -> PendingReply {
     std::future::ready(result.map(|()| Reply::Done)).boxed()
 }
 
@@ -44,7 +44,7 @@ fn for_reply(bus: &Bus, text: &str) -> String {
 impl Engine {
     /// Carries out a command. Commands take effect in the order of the calls, whether or not the reply is awaited.
     pub fn command(&self, command: Command) -> PendingReply {
-        at_once(match command {
+        replied(match command {
             Command::Cancel { call, reason } => {
                 self.running.cancel(call, &reason);
                 Ok(())
@@ -103,7 +103,7 @@ impl Engine {
     fn subscribe(&self, server: ServerId, uri: String, on: bool) -> PendingReply {
         let session = match self.session(&server) {
             Ok(session) => session,
-            Err(error) => return at_once(Err(error)),
+            Err(error) => return replied(Err(error)),
         };
         let change = if on { SubscriptionChange::Subscribe } else { SubscriptionChange::Unsubscribe };
         let (registry, bus) = (self.registry.clone(), self.bus.clone());
@@ -122,7 +122,7 @@ impl Engine {
     fn set_log_level(&self, server: ServerId, level: LogLevel) -> PendingReply {
         let session = match self.session(&server) {
             Ok(session) => session,
-            Err(error) => return at_once(Err(error)),
+            Err(error) => return replied(Err(error)),
         };
         let bus = self.bus.clone();
         self.in_background(async move {
