@@ -20,7 +20,7 @@ use super::{
     workflow_lookup,
 };
 use crate::{
-    control::Command,
+    control::{Command, CommandError},
     domain::{
         body::Body,
         call::{Failure, FailureKind, Origin},
@@ -217,6 +217,14 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
             Wake::Signal(signal) => {
                 session.printer.note(&format!("resume the run with: switchboard run --resume {run}"));
                 return Err(Stop::Quit(if signal == Signal::Terminate { exit::TERMINATED } else { exit::INTERRUPTED }));
+            }
+            // Nothing will be published about the run.
+            Wake::NotStarted(error) => {
+                let kind = match error {
+                    CommandError::RunActive { .. } => FailureKind::InvalidArguments,
+                    _ => FailureKind::Transport,
+                };
+                return Err(Failure::new(kind, error.to_string()).into());
             }
             Wake::Late | Wake::Replied => {}
         }

@@ -16,7 +16,7 @@ use super::{
     servers::last_failure,
 };
 use crate::{
-    control::{Command, Control, Lagged, Tail},
+    control::{Command, CommandError, Control, Lagged, Reply, Tail},
     domain::{
         ask::{Ask, AskPolicy, Question},
         body::Body,
@@ -137,8 +137,10 @@ pub enum Wake {
     Event(Arc<Event>),
     /// Events were lost; the read model is a new snapshot.
     Resynced,
-    /// A command was replied to.
+    /// A command was replied to. Its notice is printed already.
     Replied,
+    /// The engine did not start or resume the run that a command named.
+    NotStarted(CommandError),
     /// The time limit of the step expired.
     Late,
     /// A signal.
@@ -163,8 +165,8 @@ pub struct Session<'a> {
     answered: HashSet<AskId>,
     started: Instant,
     call: Option<CallId>,
-    /// What commands came to.
-    replies: JoinSet<Option<Notice>>,
+    /// The commands that are not replied to yet.
+    replies: JoinSet<(Command, Result<Reply, CommandError>)>,
 }
 
 impl<'a> Session<'a> {
@@ -207,10 +209,13 @@ impl<'a> Session<'a> {
                     Ok(Wake::Resynced)
                 }
             },
-            Some(Ok(notice)) = self.replies.join_next() => {
-                notice.iter().for_each(|notice| self.show_notice(notice));
-                Ok(Wake::Replied)
-            }
+            Some(Ok((command, result))) = self.replies.join_next() => Ok(match (command, result) {
+                (Command::StartRun { .. } | Command::ResumeRun { .. }, Err(error)) => Wake::NotStarted(error),
+                (command, result) => {
+                    command.notice(&result).iter().for_each(|notice| self.show_notice(notice));
+                    Wake::Replied
+                }
+            }),
             () = late => Ok(Wake::Late),
         }
     }
@@ -337,7 +342,7 @@ impl<'a> Session<'a> {
                     }
                     None => return Err(Failure::after_send(FailureKind::Transport, "the engine has dropped the call").into()),
                 },
-                Wake::Replied => {}
+                Wake::Replied | Wake::NotStarted(_) => {}
                 Wake::Signal(Signal::Interrupt) if !interrupted => {
                     interrupted = true;
                     self.cancel(id, "cancelled by the user");
@@ -360,10 +365,10 @@ impl<'a> Session<'a> {
         self.command(Command::Cancel { call, reason: reason.into() });
     }
 
-    /// Gives a command. What it came to is printed during a later step.
+    /// Gives a command. A later step returns its reply.
     pub fn command(&mut self, command: Command) {
         let reply = self.control.command(command.clone());
-        self.replies.spawn(async move { command.notice(&reply.await) });
+        self.replies.spawn(async move { (command, reply.await) });
     }
 
     /// Waits for `answer`, or for a signal to quit.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Options, args::Headless, print::Io, session::Signals};
 use crate::{
-    control::{Command, Control, PendingReply, Reply, Tail, TailSender},
+    control::{Command, CommandError, Control, PendingReply, Reply, Tail, TailSender},
     domain::{
         ask::AskEnd,
         body::Body,
@@ -42,6 +42,8 @@ pub struct Fake {
     pub commands: Mutex<Vec<Command>>,
     /// Whether calls ignore their cancellation.
     pub stubborn: AtomicBool,
+    /// The reply to a command that starts a run; none is started.
+    pub refusal: Mutex<Option<CommandError>>,
     script: Script,
 }
 
@@ -73,8 +75,9 @@ impl Control for Fake {
         if let Command::Answer { ask, .. } = &command {
             self.publish(EventKind::AskClosed { ask: *ask, how: AskEnd::Answered });
         }
+        let refusal = matches!(command, Command::StartRun { .. }).then(|| self.refusal.lock().unwrap().clone()).flatten();
         self.commands.lock().unwrap().push(command);
-        std::future::ready(Ok(Reply::Done)).boxed()
+        std::future::ready(refusal.map_or(Ok(Reply::Done), Err)).boxed()
     }
 }
 
@@ -88,6 +91,7 @@ impl Fake {
             calls: Mutex::default(),
             commands: Mutex::default(),
             stubborn: AtomicBool::new(false),
+            refusal: Mutex::default(),
             script: Box::new(script),
         })
     }

@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use super::{
     exit,
     session::{Signal, Signals},
-    test_support::{Fake, Ran, db, failing, id, ran, ran_with},
+    test_support::{Fake, Ran, buffers, db, failing, id, parsed, ran, ran_with},
 };
-use crate::control::Command;
+use crate::control::{Command, CommandError};
 use crate::domain::{
     ask::{Answer, Ask, Question},
     body::Body,
@@ -19,8 +19,10 @@ use crate::domain::{
     event::{EventKind, LogLevel, LogMessage, LogSource, Notice, NoticeLevel},
     frame::{Anomaly, AnomalyKind},
     id::AskId,
+    run::WorkflowText,
     server::{ConnectFailure, DegradedReason, Exit, ListingError, Phase, ServerSpec, Step, Transport},
     time::Stamp,
+    workflow::library::WorkflowLibrary,
 };
 
 const QUERY: [&str; 3] = ["call", "db_query", "sql=select 1"];
@@ -397,6 +399,20 @@ async fn the_first_interrupt_cancels_and_the_second_quits() {
         assert_eq!(ran.err.contains("cancelled by the user"), !stubborn);
         assert_eq!(fake.commands.lock().unwrap().len(), if stubborn { 2 } else { 1 });
     }
+}
+
+#[tokio::test]
+async fn a_run_that_the_engine_does_not_start_ends_the_command() {
+    let fake = with_db(Fake::ending(Outcome::Cancelled { reason: "unused".into() }));
+    *fake.refusal.lock().unwrap() = Some(CommandError::Ended);
+    let (command, mut options) = parsed(&["run", "w"]);
+    let text = "name = \"w\"\n[[step]]\nid = \"a\"\ntool = \"db_query\"\narguments = { sql = \"select 1\" }\n";
+    let file = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
+    options.library = WorkflowLibrary { files: vec![file], ..WorkflowLibrary::default() };
+    let (io, _, err) = buffers(None);
+    let code = super::run(fake.clone(), &command, &options, io, Signals::none()).await;
+    assert_eq!(code, exit::FAILED, "{}", err.text());
+    assert!(err.text().contains("the engine has ended"), "{}", err.text());
 }
 
 #[tokio::test]
