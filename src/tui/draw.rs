@@ -10,11 +10,13 @@ use crate::domain::{directory::Directory, server::Phase, time::short};
 
 use super::{
     action::{Action, Group},
+    hits::{Hit, Owner},
     keymap::{Context, show},
     layout::Focus,
     model::{Modal, Model},
     overlay::toast,
     pane::{activity, banner, breaker, servers},
+    tabs::View,
     tree::Node,
     widget::{
         paint::{Pen, width},
@@ -25,6 +27,7 @@ use super::{
 /// Draws the screen.
 pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let layout = model.layout.clone();
+    model.hits.start(model.modals.len());
     let screen = layout.screen.intersection(buf.area);
     if layout.too_small {
         Pen::new(buf, screen, 0).put("too small", model.theme.muted);
@@ -38,6 +41,7 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
         lamp_row(model, place, buf);
     }
     if let Some(place) = layout.activity {
+        model.hits.enter(Owner::Activity, place);
         activity::draw(&model.activity, model.look(), place, buf);
     }
     if model.in_view() {
@@ -56,8 +60,8 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     if model.modals.is_empty() {
         toast::draw(&model.toasts, &model.theme, body, buf);
     }
-    if let Some((form, theme)) = model.choosing() {
-        form.draw_list(body, buf, theme);
+    if let Some((form, look)) = model.choosing() {
+        form.draw_list(body, buf, look.theme, look.hits);
     }
     model.theme.ground(buf);
 }
@@ -84,6 +88,7 @@ pub fn window_title(model: &Model) -> String {
 fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
     let focused = pane == model.focus && model.modals.is_empty();
     let (look, panes) = model.parts(focused);
+    look.hits.enter(Owner::Pane(pane), place);
     match pane {
         Focus::Servers => servers::draw(panes.tree, look, place, buf),
         Focus::Call => panes.call.draw(look, place, buf),
@@ -101,28 +106,30 @@ fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
 
 fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
     let answered = model.guard_left().is_none();
+    let above_footer = Rect { height: model.layout.footer.y, ..model.layout.screen };
     let (look, panes) = model.parts(true);
-    let (keys, theme) = (look.keys, look.theme);
     for modal in panes.modals {
+        // A dialog takes the clicks next to it as well. The footer shows its keys.
+        look.hits.enter(Owner::Dialog, above_footer);
         match modal {
-            Modal::Help(help) => help.draw(keys, theme, area, buf),
-            Modal::Palette(palette) => palette.draw(keys, theme, area, buf),
-            Modal::Confirm(confirm, _) => confirm.draw(keys, theme, area, buf),
+            Modal::Help(help) => help.draw(look, area, buf),
+            Modal::Palette(palette) => palette.draw(look, area, buf),
+            Modal::Confirm(confirm, _) => confirm.draw(look, area, buf),
             Modal::Inbox(inbox) => inbox.draw(look, area, buf),
-            Modal::Approval(approval) => approval.draw(keys, answered, theme, area, buf),
-            Modal::Notices(notices) => notices.draw(look.read_model, theme, area, buf),
-            Modal::Welcome(welcome) => welcome.draw(keys, theme, area, buf),
-            Modal::Entry(entry, _) => entry.draw(keys, theme, area, buf),
-            Modal::Menu(menu, _) => menu.draw(theme, area, buf),
+            Modal::Approval(approval) => approval.draw(look, answered, area, buf),
+            Modal::Notices(notices) => notices.draw(look, area, buf),
+            Modal::Welcome(welcome) => welcome.draw(look, area, buf),
+            Modal::Entry(entry, _) => entry.draw(look, area, buf),
+            Modal::Menu(menu, _) => menu.draw(look, area, buf),
             Modal::Burst(burst) => burst.draw(look, area, buf),
-            Modal::LongText(text) => text.draw(keys, theme, area, buf),
-            Modal::Dry(dry) => dry.draw(theme, area, buf),
+            Modal::LongText(text) => text.draw(look, area, buf),
+            Modal::Dry(dry) => dry.draw(look, area, buf),
         }
     }
 }
 
 /// Returns the header badge for waiting questions, with the key that opens the inbox.
-pub fn inbox_badge(model: &Model) -> Option<String> {
+fn inbox_badge(model: &Model) -> Option<String> {
     let (asks, key) = (model.read_model().asks.len(), model.inbox_key());
     match asks {
         0 => None,
@@ -139,7 +146,10 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     let pieces: Vec<(&str, Style)> = pieces.iter().map(|(t, s)| (t.as_str(), *s)).collect();
     // The inbox is the most urgent item of the line, so it is drawn even if the rest is cut off.
     if let Some(badge) = inbox_badge(model) {
+        let before = pen.left();
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
+        // Without the blank at its end.
+        model.hits.add(Rect { width: (before - pen.left()).saturating_sub(1), x: pen.x() + pen.left(), height: 1, y: area.y }, Hit::Inbox);
     }
     // For screens without room for the banner.
     if let faults @ 1.. = banner::faults(read_model)
@@ -165,7 +175,8 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     if x > 1 {
         pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).to(area.x + x);
     }
-    tabs::draw(&mut pen, &model.tabs(), model.tab(), room, theme);
+    let places = tabs::draw(&mut pen, &model.tabs(), model.tab(), room, theme);
+    places.into_iter().zip(View::ALL).for_each(|(place, view)| model.hits.add(place, Hit::View(view)));
     if model.layout.narrow && !model.in_view() {
         let room = pen.left().saturating_sub(2);
         pen.put_middle(&breadcrumb(model), room, theme.accent);
@@ -241,6 +252,7 @@ fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
 
 fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &model.theme;
+    model.hits.enter(Owner::Frame, area);
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1);
     if !model.sequence.is_empty() {
@@ -266,7 +278,10 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
         if wide(hint) > pen.left() + 3 {
             break;
         }
-        pen.put(&hint.key, theme.key).skip(1).put(hint.action.label(), theme.muted).skip(3);
+        let start = pen.x();
+        pen.put(&hint.key, theme.key).skip(1).put(hint.action.label(), theme.muted);
+        model.hits.add(pen.since(start), Hit::Key(hint.action));
+        pen.skip(3);
     }
 }
 

@@ -167,11 +167,6 @@ impl Layout {
     pub fn place(&self, pane: Focus) -> Option<Rect> {
         self.panes.iter().find(|(p, _)| *p == pane).map(|(_, place)| *place)
     }
-
-    /// Returns the pane at a cell.
-    pub fn at(&self, x: u16, y: u16) -> Option<(Focus, Rect)> {
-        self.panes.iter().find(|(_, place)| place.contains((x, y).into())).copied()
-    }
 }
 
 fn side_by_side(body: Rect, middle: Middle, room: Room) -> Vec<(Focus, Rect)> {

@@ -14,6 +14,7 @@ mod files;
 pub mod filter;
 pub mod filter_index;
 pub mod flows;
+pub mod hits;
 pub mod input;
 pub mod keymap;
 pub mod layout;

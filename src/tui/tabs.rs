@@ -11,6 +11,7 @@ use crate::{
 };
 
 use super::{
+    hits::Owner,
     pane::{
         DrawContext,
         filter_line::FilterLine,
@@ -230,11 +231,6 @@ impl Views {
         self.places.iter().find(|(p, _)| *p == part).map(|(_, place)| *place)
     }
 
-    /// Returns the part at a cell.
-    pub fn at(&self, x: u16, y: u16) -> Option<(Part, Rect)> {
-        self.places.iter().find(|(_, place)| place.contains((x, y).into())).copied()
-    }
-
     /// Updates areas, cursors and scroll offsets for the available area.
     pub fn fit(&mut self, read_model: &ConsoleState, now: Stamp, body: Rect, zoom: bool) {
         if !self.order().contains(&self.part) {
@@ -310,6 +306,7 @@ impl Views {
     pub fn draw(&mut self, look: DrawContext, dialog: bool, buf: &mut Buffer) {
         for (part, place) in self.places.clone() {
             let look = DrawContext { focused: part == self.part && !dialog, ..look };
+            look.hits.enter(Owner::Part(part), place);
             match (part, self.current) {
                 (Part::Main, View::Traffic) => self.traffic.draw(&self.rows, look, place, buf),
                 (Part::Main, View::Timeline) => self.timeline.draw(&self.rows, look, place, buf),

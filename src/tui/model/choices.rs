@@ -1,18 +1,30 @@
 //! The open drop-down list of a form. It is drawn on top of all panes, so mouse events go to it first.
 
+use ratatui::layout::Position;
+
 use crate::tui::{
     action::Action,
+    hits::HitArea,
     layout::Focus,
-    theme::Theme,
+    pane::DrawContext,
     widget::{form::FormView, window::Move},
 };
 
 use super::{Modal, Model, mouse::NOTCH};
 
 impl Model {
-    /// Returns the form whose drop-down list is open and has the focus, and the theme to draw it.
-    pub fn choosing(&mut self) -> Option<(&mut FormView, &Theme)> {
+    /// Returns the form whose drop-down list is open and has the focus, and what it needs to draw the list.
+    pub fn choosing(&mut self) -> Option<(&mut FormView, DrawContext<'_>)> {
         let (in_call, in_input) = (!self.in_view() && self.focus == Focus::Call, self.in_input());
+        let look = DrawContext {
+            read_model: &self.mirror.read_model,
+            theme: &self.theme,
+            keys: &self.keymap,
+            hits: &self.hits,
+            now: self.now,
+            tick: self.tick,
+            focused: true,
+        };
         let form = match self.modals.last_mut() {
             Some(Modal::Inbox(inbox)) => inbox.form_mut(),
             Some(_) => None,
@@ -20,19 +32,19 @@ impl Model {
             None if in_call => self.call.form_mut(),
             None => None,
         }?;
-        form.listing().then_some((form, &self.theme))
+        form.listing().then_some((form, look))
     }
 
-    /// Handles a click on the list; returns whether the click is fully handled.
-    pub(super) fn press_choices(&mut self, x: u16, y: u16) -> bool {
-        self.choosing().is_some_and(|(form, _)| form.click_list(x, y))
+    /// Handles a click while the list is open; returns whether the click is fully handled.
+    pub(super) fn press_choices(&mut self, cell: Position, found: &HitArea) -> bool {
+        self.choosing().is_some_and(|(form, _)| form.click_list(cell, found))
     }
 
-    /// Scrolls the list if the wheel is over it; returns whether it is.
-    pub(super) fn wheel_choices(&mut self, x: u16, y: u16, action: Action) -> bool {
-        let Some((form, _)) = self.choosing().filter(|(form, _)| form.list_at(x, y)) else { return false };
-        form.move_list(if action == Action::Up { Move::Back(NOTCH) } else { Move::On(NOTCH) });
-        true
+    /// Scrolls the list.
+    pub(super) fn wheel_choices(&mut self, action: Action) {
+        if let Some((form, _)) = self.choosing() {
+            form.move_list(if action == Action::Up { Move::Back(NOTCH) } else { Move::On(NOTCH) });
+        }
     }
 
     /// Closes the list; returns whether one was open.

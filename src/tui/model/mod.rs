@@ -49,6 +49,7 @@ use super::{
     activity::Activity,
     background::{Done, Job, JobHandle, Worked},
     copying::Invocation,
+    hits::HitMap,
     keymap::Keymap,
     layout::{Divider, Focus, Layout, Room},
     msg::{Cmd, Msg},
@@ -99,6 +100,8 @@ pub struct Model {
     pub keymap: Keymap,
     /// The configuration's name.
     pub title: String,
+    /// What the last frame shows where.
+    pub hits: HitMap,
     /// The layout of the panes.
     pub layout: Layout,
     /// The pane with the focus.
@@ -294,6 +297,7 @@ impl Model {
             read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
+            hits: &self.hits,
             now: self.now.max(self.mirror.last),
             tick: self.tick,
             focused: false,
@@ -306,6 +310,7 @@ impl Model {
             read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
+            hits: &self.hits,
             now: self.now.max(self.mirror.last),
             tick: self.tick,
             focused,

@@ -104,6 +104,10 @@ impl Harness {
     }
 
     pub(super) fn send(&mut self, msg: Msg) -> &mut Self {
+        // As in the loop, the mouse meets the frame drawn last.
+        if matches!(msg, Msg::Input(Input::Mouse(_))) {
+            self.buffer();
+        }
         let commands = self.model.update(msg);
         self.commands.extend(commands);
         self

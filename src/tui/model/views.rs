@@ -1,6 +1,7 @@
 //! Keys, mouse and events of the views other than the console.
 
-use crossterm::event::{KeyEvent, MouseEvent};
+use crossterm::event::KeyEvent;
+use ratatui::layout::Position;
 
 use crate::{
     domain::{event::NoticeLevel, id::CallId},
@@ -8,6 +9,7 @@ use crate::{
         action::Action,
         background::Material,
         copying::{CopyKind, prepared},
+        hits::{Hit, HitArea},
         keymap::Context,
         msg::Cmd,
         pane::{
@@ -15,21 +17,17 @@ use crate::{
             filter_line::FilterLine,
             health::{Page, Subject},
             row_detail::RowDetail,
-            table::Clicked,
             timeline::Zoom,
         },
         tabs::{OnQuery, Part, View, Views},
-        widget::{
-            tabs,
-            window::{Direction, Move},
-        },
+        widget::window::{Direction, Move},
     },
 };
 
 use super::{Model, mouse::NOTCH};
 
 /// Cells left of the tabs: the program name.
-pub const BEFORE_TABS: u16 = 15;
+const BEFORE_TABS: u16 = 15;
 
 impl Model {
     /// Returns whether a view other than the console is shown.
@@ -331,9 +329,8 @@ impl Model {
         }
     }
 
-    /// Handles the wheel over the view.
-    pub(super) fn view_wheel(&mut self, event: MouseEvent, action: Action) {
-        let Some((part, _)) = self.views.at(event.column, event.row) else { return };
+    /// Handles the wheel over a part of the view.
+    pub(super) fn view_wheel(&mut self, part: Part, action: Action) {
         for _ in 0..NOTCH {
             if self.views.current == View::Workflows {
                 self.flow_wheel(part, action);
@@ -341,18 +338,6 @@ impl Model {
             }
             self.view_move(part, action);
         }
-    }
-
-    /// Handles a click on a tab; returns whether there was one.
-    pub(super) fn click_tab(&mut self, event: MouseEvent) -> bool {
-        let header = self.layout.header;
-        if event.row != header.y || self.layout.too_small {
-            return false;
-        }
-        let (x, room) = self.tab_bar();
-        let Some(index) = tabs::at(&self.tabs(), self.tab(), x, room, event.column) else { return false };
-        self.views.show(View::ALL[index.min(View::ALL.len() - 1)]);
-        true
     }
 
     /// Returns where the tabs begin, and their width.
@@ -365,37 +350,38 @@ impl Model {
         (1, if self.in_view() { header.width.saturating_sub(24) } else { 0 })
     }
 
-    /// Handles a click in the view.
-    pub(super) fn view_click(&mut self, event: MouseEvent) -> Vec<Cmd> {
-        let Some((part, place)) = self.views.at(event.column, event.row) else { return vec![] };
+    /// Handles a click on a part of the view. A second click on a row opens it.
+    pub(super) fn view_click(&mut self, part: Part, found: &HitArea, cell: Position) -> Vec<Cmd> {
         let was = std::mem::replace(&mut self.views.part, part);
-        let again = match (part, self.views.current) {
-            (Part::Main, View::Traffic) => match self.views.traffic.click(&self.views.rows, place, event.column, event.row) {
-                Clicked::Row { was_selected: again } => again && was == part,
-                Clicked::Column(by) => {
-                    self.views.traffic.sort(by);
-                    false
-                }
-                Clicked::Query => {
-                    self.views.traffic.edit(&self.views.rows);
-                    false
-                }
-                Clicked::Nothing => false,
-            },
-            (_, View::Workflows) => self.flow_click(part, was, event),
-            (Part::Main, View::Timeline) if self.views.timeline.query_at(place, event.row) => {
-                self.views.on_query(OnQuery::Edit);
+        let (read_model, views) = (&self.mirror.read_model, &mut self.views);
+        let again = match (&found.hit, part, views.current) {
+            (Hit::Key(action), ..) => return self.press_key(*action),
+            (Hit::FormKey(action), ..) => return self.form_act(*action),
+            (Hit::Tab(tab), Part::Lines, _) => {
+                views.health.lines.set_tab(*tab);
                 false
             }
-            (Part::Main, View::Timeline) => self.views.timeline.click(place, event.column, event.row, self.now) && was == part,
-            (Part::Main, View::Health) => self.views.health.click(place, event.column, event.row) && was == part,
+            (Hit::Query, _, View::Health) => {
+                views.health.lines.edit();
+                false
+            }
+            (Hit::Query, ..) => {
+                views.on_query(OnQuery::Edit);
+                false
+            }
+            (_, _, View::Workflows) => self.flow_click(part, &found.hit),
+            (hit, Part::Entry, _) => views.entry.as_mut().is_some_and(|entry| entry.click(hit, read_model)),
+            (Hit::Column(by), ..) => {
+                views.traffic.sort(*by);
+                false
+            }
+            (Hit::Entry(id), _, View::Traffic) => views.traffic.click(*id, &views.rows),
+            (Hit::Lanes, _, View::Timeline) => views.timeline.click(found.area, cell, self.now),
+            (Hit::Row(row), Part::Main, View::Health) => views.health.click(*row),
             _ => false,
         };
-        match again {
-            true if self.views.current == View::Workflows => self.act(Action::Open),
-            true => self.view_open(),
-            false => vec![],
-        }
+        let again = again && (was == part || matches!(found.hit, Hit::FoldSign(_)));
+        if again { self.act(Action::Open) } else { vec![] }
     }
 
     /// Returns whether an action of the view would have an effect now; `None` if the view does not decide.
@@ -443,6 +429,7 @@ impl Model {
             read_model: &self.mirror.read_model,
             theme: &self.theme,
             keys: &self.keymap,
+            hits: &self.hits,
             now: self.now.max(self.mirror.last),
             tick: self.tick,
             focused: false,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crossterm::event::{KeyEvent, MouseEvent};
+use crossterm::event::KeyEvent;
 
 use crate::{
     control::Command,
@@ -28,6 +28,7 @@ use crate::{
         background::Material,
         copying::{CopyKind, prepared},
         flows::{self, free_name, name_trouble},
+        hits::Hit,
         keymap::Context,
         msg::Cmd,
         overlay::{dry_run::DryRun, text_prompt::TextPrompt},
@@ -402,28 +403,29 @@ impl Model {
         }
     }
 
-    /// Handles a click in the view; returns whether the clicked row was selected already.
-    pub(super) fn flow_click(&mut self, part: Part, was: Part, event: MouseEvent) -> bool {
-        let Some(place) = self.views.place(part) else { return false };
+    /// Handles a click on a part; returns whether the clicked row was selected already.
+    pub(super) fn flow_click(&mut self, part: Part, hit: &Hit) -> bool {
         let flows = &mut self.views.flows;
-        match part {
-            Part::Main => flows.click(place, event.row).is_some_and(|again| again && was == part),
-            Part::Graph => {
-                let step = flows.chart.at(place, event.column, event.row);
-                let again = step.is_some() && flows.selected() == step.as_ref() && was == part;
-                if step.is_some() {
-                    flows.select(step);
-                }
-                again
+        match (part, hit) {
+            (Part::Main, Hit::Row(row)) => flows.click(*row),
+            (Part::Graph, Hit::Row(step)) => {
+                let Some(step) = flows.chart.id(*step) else { return false };
+                let same = flows.selected() == Some(&step);
+                flows.select(Some(step));
+                same
             }
-            Part::Steps => {
-                let Some(step) = flows.steps.at(place, event.row) else { return false };
-                let again = flows.selected() == step.as_ref() && was == part;
+            (Part::Steps, Hit::Row(line)) => {
+                let Some(step) = flows.steps.path(*line) else { return false };
+                let same = flows.selected() == step.as_ref();
                 flows.select(step);
-                again
+                same
             }
-            Part::Input => {
-                flows.input.click(event.row);
+            (Part::Step, Hit::Tab(tab)) => {
+                flows.detail.set_tab(*tab);
+                false
+            }
+            (Part::Input, hit) => {
+                flows.input.click(hit);
                 false
             }
             _ => false,

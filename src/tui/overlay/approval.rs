@@ -4,8 +4,8 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
     ApprovalPrompt,
-    keymap::{Context, Keymap},
-    pane::text_view::TextView,
+    keymap::Context,
+    pane::{DrawContext, text_view::TextView},
     theme::Theme,
     widget::{paint::dialog, window::Window},
 };
@@ -43,13 +43,14 @@ impl Approval {
     }
 
     /// Draws the dialog. `keys_active` hides the keys during the guard time after it opened.
-    pub fn draw(&self, keys: &Keymap, keys_active: bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, ctx: DrawContext, keys_active: bool, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let wish = (100, area.height.saturating_sub(2));
         let inner = dialog(buf, area, wish, &[("Start this project's servers?", theme.warn)], &[], theme);
         let room =
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         self.last_size.note(room);
         self.text_view(theme, room.width).draw(buf, room, self.window);
-        key_row(keys, Context::Approval, |_| keys_active, theme, inner, buf);
+        key_row(ctx, Context::Approval, |_| keys_active, inner, buf);
     }
 }

@@ -195,7 +195,7 @@ impl Burst {
             out.row(vec![(format!("{glyph} "), style), (format!("{count:>7}"), theme.text), (format!("  {word}"), style)]);
         }
         out.draw(buf, room, Window::default());
-        key_row(ctx.keys, Context::Burst, |_| true, theme, inner, buf);
+        key_row(ctx, Context::Burst, |_| true, inner, buf);
     }
 
     fn progress(&self, out: &mut TextView, ctx: DrawContext, width: u16) {

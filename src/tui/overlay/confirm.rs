@@ -6,8 +6,9 @@ use crate::{
     domain::{catalog::Definition, id::ToolId},
     tui::{
         action::Action,
-        keymap::{Context, Keymap},
-        theme::Theme,
+        hits::Hit,
+        keymap::Context,
+        pane::DrawContext,
         widget::{
             paint::{Pen, dialog, wrap},
             window::Window,
@@ -48,7 +49,8 @@ impl Confirm {
     }
 
     /// Draws the question.
-    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let width = 64.min(area.width);
         let text = wrap(&self.text, width.saturating_sub(4));
         let height = (text.len() + self.answers.len() + 3) as u16;
@@ -63,9 +65,10 @@ impl Confirm {
         let start = (text_rows as u16 + 1).min(room);
         for (index, (action, label)) in self.answers.iter().enumerate() {
             let row = Rect { y: inner.y + start + index as u16, height: 1, ..inner };
-            let key = keys.key(&[Context::Confirm], *action).unwrap_or_default();
+            let key = ctx.keys.key(&[Context::Confirm], *action).unwrap_or_default();
             if row.y < inner.bottom() {
                 Pen::new(buf, row, 0).skip(1).put(&key, theme.key).skip(2).put(label, theme.text);
+                ctx.hits.add(row, Hit::Row(index));
                 if index == self.window.cursor {
                     buf.set_style(row.intersection(buf.area), theme.selection);
                 }

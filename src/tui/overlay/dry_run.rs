@@ -8,7 +8,7 @@ use crate::{
         problem::Problem,
     },
     tui::{
-        pane::{text_view::TextView, workflows::chart::problem_rows},
+        pane::{DrawContext, text_view::TextView, workflows::chart::problem_rows},
         theme::Theme,
         widget::{paint::dialog, window::Window},
     },
@@ -55,7 +55,8 @@ impl DryRun {
     }
 
     /// Draws the dialog.
-    pub fn draw(&self, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let width = area.width.min(110);
         let rows = u16::try_from(self.len(theme, width.saturating_sub(4))).unwrap_or(u16::MAX);
         let height = rows.saturating_add(2).min(area.height.saturating_sub(2));

@@ -8,7 +8,7 @@ use crate::tui::{
     action::{Action, Group},
     filter::LANGUAGE,
     keymap::{Context, Keymap},
-    pane::text_view::TextView,
+    pane::{DrawContext, text_view::TextView},
     theme::Theme,
     widget::{
         paint::{dialog, head, wrap},
@@ -82,7 +82,8 @@ impl Help {
     }
 
     /// Draws the dialog.
-    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let (keys, theme) = (ctx.keys, ctx.theme);
         let search = format!("search: {}▏", self.search);
         let inner = dialog(buf, area, (106, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };

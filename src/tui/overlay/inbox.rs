@@ -80,11 +80,6 @@ impl Inbox {
         now < self.guarded
     }
 
-    /// Handles a click on a row of the screen in the form. Returns whether the row belongs to the form.
-    pub fn click(&mut self, y: u16) -> bool {
-        self.form.as_mut().is_some_and(|form| form.click(y))
-    }
-
     /// Returns the form, if the question has one.
     pub fn form(&self) -> Option<&FormView> {
         self.form.as_ref()
@@ -244,10 +239,10 @@ impl Inbox {
         self.text_view(ctx, room.width).draw(buf, text, self.window);
         if let Some(form) = &mut self.form {
             form.show_keys(ctx.keys);
-            form.draw(body, buf, theme, true);
+            form.draw(body, buf, theme, true, ctx.hits);
         }
         let context = if self.wants_text() { Context::InboxText } else { Context::Inbox };
-        key_row(ctx.keys, context, |action| self.acts(action, ctx.read_model), theme, inner, buf);
+        key_row(ctx, context, |action| self.acts(action, ctx.read_model), inner, buf);
     }
 
     /// Returns whether an action applies to the question that is shown.

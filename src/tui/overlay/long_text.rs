@@ -14,11 +14,7 @@ use crate::{
         form::Path,
         text::{is_hidden, line_ends, visible},
     },
-    tui::{
-        keymap::{Context, Keymap},
-        theme::Theme,
-        widget::paint::dialog,
-    },
+    tui::{keymap::Context, pane::DrawContext, widget::paint::dialog},
 };
 
 use super::key_row;
@@ -61,7 +57,8 @@ impl LongText {
     }
 
     /// Draws the editor.
-    pub fn draw(&mut self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let hidden = self.area.lines().iter().flat_map(|l| l.chars()).filter(|c| is_hidden(*c) && *c != '\t').count();
         let status = match hidden {
             0 => format!("{} lines", self.area.lines().len()),
@@ -85,6 +82,6 @@ impl LongText {
                 }
             }
         }
-        key_row(keys, Context::LongText, |_| true, theme, inner, buf);
+        key_row(ctx, Context::LongText, |_| true, inner, buf);
     }
 }

@@ -3,7 +3,8 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
-    theme::Theme,
+    hits::Hit,
+    pane::DrawContext,
     widget::{
         paint::{Pen, dialog, width},
         window::Window,
@@ -39,7 +40,8 @@ impl Menu {
     }
 
     /// Draws the menu.
-    pub fn draw(&self, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let label = self.rows.iter().map(|r| width(&r.label)).max().unwrap_or(0);
         let detail = self.rows.iter().map(|r| width(&r.detail)).max().unwrap_or(0);
         let wide = (label + detail + 10).max(width(&self.title) + 6).min(area.width);
@@ -51,6 +53,7 @@ impl Menu {
             let mut pen = Pen::new(buf, place, 0);
             pen.skip(1).put(&row.key.to_string(), theme.key).skip(2).put(&row.label, theme.text);
             pen.to(place.x + label + 6).put(&row.detail, theme.muted);
+            ctx.hits.add(place, Hit::Row(index));
             if index == self.window.cursor {
                 buf.set_style(place.intersection(buf.area), theme.selection);
             }

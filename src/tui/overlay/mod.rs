@@ -4,7 +4,6 @@ pub mod approval;
 pub mod burst;
 pub mod confirm;
 pub mod dry_run;
-
 pub mod help;
 pub mod inbox;
 pub mod long_text;
@@ -21,8 +20,9 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
     action::{Action, Group},
-    keymap::{Context, Keymap},
-    theme::Theme,
+    hits::Hit,
+    keymap::Context,
+    pane::DrawContext,
     widget::paint::{Pen, width},
 };
 
@@ -54,14 +54,14 @@ impl LastSize {
 
 /// Writes the available keys of a context into the last row of a dialog. `Back` is always shown, even when the row has
 /// no space for all keys.
-fn key_row(keys: &Keymap, context: Context, acts: impl Fn(Action) -> bool, theme: &Theme, area: Rect, buf: &mut Buffer) {
+fn key_row(ctx: DrawContext, context: Context, acts: impl Fn(Action) -> bool, area: Rect, buf: &mut Buffer) {
     if area.height == 0 {
         return;
     }
     let row = Rect { y: area.bottom() - 1, height: 1, ..area };
     let mut pen = Pen::new(buf, row, 0);
     pen.skip(1);
-    let hints = keys.hints(context).into_iter().filter(|(_, action)| action.group() != Group::Move && acts(*action));
+    let hints = ctx.keys.hints(context).into_iter().filter(|(_, action)| action.group() != Group::Move && acts(*action));
     let (last, first): (Vec<_>, Vec<_>) = hints.partition(|(_, action)| *action == Action::Back);
     let hint_width = |(key, action): &(String, Action)| width(key) + 1 + width(action.label());
     let total: u16 = first.iter().chain(&last).map(|hint| hint_width(hint) + 3).sum();
@@ -74,6 +74,9 @@ fn key_row(keys: &Keymap, context: Context, acts: impl Fn(Action) -> bool, theme
     });
     let fitting: Vec<_> = fitting.collect();
     for (key, action) in fitting.iter().chain(&last) {
-        pen.put(key, theme.key).skip(1).put(action.label(), theme.muted).skip(gap);
+        let start = pen.x();
+        pen.put(key, ctx.theme.key).skip(1).put(action.label(), ctx.theme.muted);
+        ctx.hits.add(pen.since(start), Hit::Key(*action));
+        pen.skip(gap);
     }
 }

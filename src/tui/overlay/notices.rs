@@ -8,7 +8,7 @@ use crate::{
     domain::event::NoticeLevel,
     state::ConsoleState,
     tui::{
-        pane::text_view::TextView,
+        pane::{DrawContext, text_view::TextView},
         theme::Theme,
         widget::{paint::dialog, window::Window},
     },
@@ -54,7 +54,8 @@ impl Notices {
     }
 
     /// Draws the list.
-    pub fn draw(&self, read_model: &ConsoleState, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let (read_model, theme) = (ctx.read_model, ctx.theme);
         let inner = dialog(buf, area, (100, area.height.saturating_sub(4)), &[("Notices", theme.focus)], &[], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         self.last_size.note(room);

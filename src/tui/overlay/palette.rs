@@ -11,8 +11,9 @@ use crate::{
     state::ConsoleState,
     tui::{
         action::{Action, Group},
-        keymap::{Context, Keymap},
-        theme::Theme,
+        hits::Hit,
+        keymap::Context,
+        pane::DrawContext,
         widget::{
             paint::{self, Pen, dialog},
             window::Window,
@@ -111,7 +112,8 @@ impl Palette {
     }
 
     /// Draws the palette.
-    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let (keys, theme) = (ctx.keys, ctx.theme);
         let wish = (92, area.height.saturating_sub(4).min(24));
         let count = format!("{}", self.rows.len());
         let inner = dialog(buf, area, wish, &[("Commands", theme.focus)], &[(&count, theme.muted)], theme);
@@ -122,6 +124,7 @@ impl Palette {
         for (y, index) in window.rows(self.rows.len(), usize::from(list.height)).enumerate() {
             let entry = &self.rows[index];
             let row = Rect { y: list.y + y as u16, height: 1, ..list };
+            ctx.hits.add(row, Hit::Row(index));
             let mut pen = Pen::new(buf, row, 0);
             let (kind, key) = match &entry.choice {
                 Choice::Action(action) => ("  ", keys.key(Context::ALL, *action).unwrap_or_default()),

@@ -4,8 +4,8 @@ use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
-    keymap::{Context, Keymap},
-    theme::Theme,
+    keymap::Context,
+    pane::DrawContext,
     widget::{
         field::{FieldEvent, TextField},
         paint::{Pen, dialog, width, wrap},
@@ -111,7 +111,8 @@ impl TextPrompt {
     }
 
     /// Draws the dialog.
-    pub fn draw(&mut self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let wide = 72.min(area.width);
         let note = wrap(&self.note, wide.saturating_sub(4));
         let note = if self.note.is_empty() { vec![] } else { note };
@@ -145,6 +146,6 @@ impl TextPrompt {
                 y += 1;
             }
         }
-        key_row(keys, Context::Entry, |_| true, theme, inner, buf);
+        key_row(ctx, Context::Entry, |_| true, inner, buf);
     }
 }

@@ -9,8 +9,9 @@ use super::LastSize;
 
 use crate::tui::{
     action::Action,
-    keymap::{Context, Keymap},
-    pane::text_view::TextView,
+    hits::Hit,
+    keymap::Context,
+    pane::{DrawContext, text_view::TextView},
     theme::Theme,
     widget::{
         paint::{Pen, dialog, width, wrap},
@@ -103,6 +104,11 @@ impl Welcome {
         }
     }
 
+    /// Puts the cursor on a row of the list.
+    pub fn select(&mut self, row: usize) {
+        self.cursor = row.min(self.offer.found.len() + 1);
+    }
+
     /// Moves the cursor, or scrolls the lines.
     pub fn go(&mut self, to: Move) {
         match self.page {
@@ -186,7 +192,8 @@ impl Welcome {
     }
 
     /// Draws the dialog.
-    pub fn draw(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let rows = match self.page {
             Page::List => self.offer.found.len() as u16 + 14,
             Page::Lines(index) => self.text_view(index, theme, 84).len() as u16 + 4,
@@ -203,17 +210,18 @@ impl Welcome {
             Rect { x: inner.x.saturating_add(2), width: inner.width.saturating_sub(4), height: inner.height.saturating_sub(1), ..inner };
         let foot = Rect { y: inner.bottom().saturating_sub(1), height: inner.height.min(1), ..inner };
         match &self.page {
-            Page::List => self.draw_list(theme, room, buf),
+            Page::List => self.draw_list(ctx, room, buf),
             Page::Lines(index) => {
                 self.last_size.note(room);
                 self.text_view(*index, theme, room.width).draw(buf, room, self.window);
             }
             Page::Typing(text) => draw_typing(text, theme, room, buf),
         }
-        self.draw_keys(keys, theme, foot, buf);
+        self.draw_keys(ctx, foot, buf);
     }
 
-    fn draw_keys(&self, keys: &Keymap, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    fn draw_keys(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let context = if self.typing() { Context::WelcomeText } else { Context::Welcome };
         let hints: &[(Action, &str)] = match self.page {
             Page::List if self.cursor < self.offer.found.len() && self.adds(self.cursor) => {
@@ -231,12 +239,16 @@ impl Welcome {
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(2);
         for (action, label) in hints {
-            let key = keys.key(&[context], *action).unwrap_or_default();
-            pen.put(&key, theme.key).skip(1).put(label, theme.muted).skip(3);
+            let key = ctx.keys.key(&[context], *action).unwrap_or_default();
+            let start = pen.x();
+            pen.put(&key, theme.key).skip(1).put(label, theme.muted);
+            ctx.hits.add(pen.since(start), Hit::Key(*action));
+            pen.skip(3);
         }
     }
 
-    fn draw_list(&self, theme: &Theme, area: Rect, buf: &mut Buffer) {
+    fn draw_list(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let found = &self.offer.found;
         let mut y = 0;
         let line = |y: &mut u16| {
@@ -282,7 +294,7 @@ impl Welcome {
             }
             let rest = pen.left().saturating_sub(1);
             pen.put_middle(&config.path, rest, theme.muted);
-            self.highlight(index, row, theme, buf);
+            self.finish_row(index, row, ctx, buf);
         }
         if tall {
             y += 1;
@@ -293,13 +305,15 @@ impl Welcome {
             let row = line(&mut y);
             let mut pen = Pen::new(buf, row, 0);
             pen.skip(1).put(word, theme.accent).to(row.x + 3 + name).skip(2).put(what, theme.muted);
-            self.highlight(found.len() + index, row, theme, buf);
+            self.finish_row(found.len() + index, row, ctx, buf);
         }
     }
 
-    fn highlight(&self, index: usize, row: Rect, theme: &Theme, buf: &mut Buffer) {
+    /// Highlights a row if it is under the cursor, and records its area.
+    fn finish_row(&self, index: usize, row: Rect, ctx: DrawContext, buf: &mut Buffer) {
+        ctx.hits.add(row, Hit::Row(index));
         if index == self.cursor {
-            buf.set_style(row.intersection(buf.area), theme.selection);
+            buf.set_style(row.intersection(buf.area), ctx.theme.selection);
         }
     }
 }

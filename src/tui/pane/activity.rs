@@ -6,10 +6,11 @@ use std::ops::Range;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
-    domain::{id::ServerId, policy::breaker::State, server::Phase},
+    domain::{policy::breaker::State, server::Phase},
     state::{ConsoleState, ServerView},
     tui::{
         activity::{Activity, Grid, Mark},
+        hits::Hit,
         theme::Theme,
         widget::paint::{self, Pen, pane},
     },
@@ -52,15 +53,6 @@ fn lanes(activity: &Activity, read_model: &ConsoleState, grid: Grid, rows: usize
     indexes
 }
 
-/// Returns the server whose lane is at this row of the screen.
-pub fn lane_at(activity: &Activity, ctx: DrawContext, area: Rect, y: u16) -> Option<ServerId> {
-    let row = usize::from(y.checked_sub(area.y + 1)?);
-    let rows = usize::from(area.height.saturating_sub(2));
-    let grid = Grid::new(cells(ctx.read_model, area), ctx.now);
-    let at = *lanes(activity, ctx.read_model, grid, rows).get(row)?;
-    ctx.read_model.servers.get(at).map(|s| s.id().clone())
-}
-
 /// Draws the activity pane.
 pub fn draw(activity: &Activity, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let (theme, read_model) = (ctx.theme, ctx.read_model);
@@ -84,7 +76,9 @@ pub fn draw(activity: &Activity, ctx: DrawContext, area: Rect, buf: &mut Buffer)
     let inner = pane(buf, area, &[("Last 60 s", theme.text)], legend, false, theme);
     for (y, at) in visible.into_iter().enumerate() {
         let Some(server) = read_model.servers.get(at) else { continue };
-        lane(activity, server, grid, ctx, Rect { y: inner.y + y as u16, height: 1, ..inner }, buf);
+        let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
+        ctx.hits.add(place, Hit::Server(server.id().clone()));
+        lane(activity, server, grid, ctx, place, buf);
     }
 }
 

@@ -55,7 +55,7 @@ pub fn draw(ctx: DrawContext, area: Rect, buf: &mut Buffer) {
             pen.put("…", theme.fail);
         }
         if !key.is_empty() {
-            pen.put(&format!(" {key}"), theme.key).put(" stop  ", theme.muted);
+            ctx.put_key(&mut pen, Action::StopFaults, &format!(" {key}"), " stop  ");
         }
     }
     if let Some(trouble) = &read_model.cache.trouble {

@@ -24,6 +24,7 @@ use crate::{
     state::ConsoleState,
     tui::{
         action::Action,
+        hits::Hit,
         keymap::Context,
         tree::Node,
         uri,
@@ -219,12 +220,9 @@ impl CallPane {
         }
     }
 
-    /// Puts the cursor on the field at this row of the screen. Returns whether there is one.
-    pub fn click(&mut self, y: u16) -> bool {
-        match (&self.editor, &mut self.form) {
-            (None, Some(form)) => form.click(y),
-            _ => false,
-        }
+    /// Puts the cursor on the field that was clicked. Returns whether there is one.
+    pub fn click(&mut self, hit: &Hit) -> bool {
+        self.form_mut().is_some_and(|form| form.click(hit))
     }
 
     /// Returns the form, unless JSON is edited.
@@ -378,7 +376,7 @@ impl CallPane {
             (Some(editor), _) => editor.draw(body, buf, theme, ctx.focused),
             (None, Some(form)) if !form.form().rows().is_empty() => {
                 form.show_keys(ctx.keys);
-                form.draw(body, buf, theme, ctx.focused);
+                form.draw(body, buf, theme, ctx.focused, ctx.hits);
             }
             _ => self.draw_plain(ctx, body, buf),
         }
@@ -400,7 +398,7 @@ impl CallPane {
             Some(_) => " send · no arguments",
             None => return,
         };
-        Pen::new(buf, area, 0).put(&key, ctx.theme.key).put(text, ctx.theme.muted);
+        ctx.put_key(&mut Pen::new(buf, area, 0), Action::Send, &key, text);
     }
 
     fn hints(&self, read_model: &ConsoleState) -> Option<Hints> {

@@ -21,6 +21,7 @@ use crate::{
     tui::{
         action::Action,
         background::{Done, Job, JobHandle, JobKind, Material, discard},
+        hits::Hit,
         keymap::Context,
         result_view::{Part, Presented},
         widget::{
@@ -35,6 +36,9 @@ use super::{DrawContext, attempts, outcome_glyph, text_view::TextView, traffic::
 
 /// The most frames of the shown call that stay after the read model has dropped them.
 const DROPPED_FRAMES_KEPT: usize = 64;
+
+/// What separates the tabs.
+const TAB_GAP: &str = " │ ";
 
 /// The tabs of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -413,7 +417,9 @@ impl Detail {
         let inner = pane(buf, area, &title, &[], ctx.focused, theme);
         if call.is_some() {
             // The tabs are in the lower border, because the title above may grow.
-            lower(buf, area, &tabs, if ctx.focused { theme.focus } else { theme.border });
+            if let Some(place) = lower(buf, area, &tabs, if ctx.focused { theme.focus } else { theme.border }) {
+                self.record_tabs(ctx, place);
+            }
         }
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         match call {
@@ -430,7 +436,7 @@ impl Detail {
         let mut pieces = Vec::new();
         for (index, tab) in Tab::ALL.into_iter().enumerate() {
             if index > 0 {
-                pieces.push((" │ ", ctx.theme.border));
+                pieces.push((TAB_GAP, ctx.theme.border));
             }
             let style = if tab == self.tab { ctx.theme.focus } else { ctx.theme.muted };
             if tab == self.tab && ctx.theme.mono {
@@ -442,6 +448,44 @@ impl Detail {
         pieces
     }
 
+    /// Records the areas of the tabs, which are drawn in `place`.
+    fn record_tabs(&self, ctx: DrawContext, place: Rect) {
+        let mut x = place.x;
+        for (index, tab) in Tab::ALL.into_iter().enumerate() {
+            let brackets = if tab == self.tab && ctx.theme.mono { 2 } else { 0 };
+            let cells = width(tab.word()) + brackets;
+            ctx.hits.add(Rect { x, width: cells, ..place }, Hit::Tab(index));
+            x += cells + width(TAB_GAP);
+        }
+    }
+
+    /// Handles a click. Returns whether the clicked row was under the cursor already, or its fold sign was clicked: then the
+    /// row opens.
+    pub fn click(&mut self, hit: &Hit, read_model: &ConsoleState) -> bool {
+        match hit {
+            Hit::Tab(tab) => {
+                if let Some(tab) = Tab::ALL.get(*tab).filter(|tab| **tab != self.tab) {
+                    self.set_tab(*tab, read_model);
+                }
+                false
+            }
+            Hit::Frame(index) => {
+                let same = !std::mem::take(&mut self.inside) && self.frame.cursor == *index;
+                if !same {
+                    self.frame.cursor = (*index).min(self.frames.len().saturating_sub(1));
+                    self.view_frame();
+                }
+                same
+            }
+            Hit::Row(row) | Hit::FoldSign(row) => {
+                let entered = self.tab == Tab::Frames && !std::mem::replace(&mut self.inside, self.tab == Tab::Frames);
+                let same = self.view.as_mut().is_some_and(|view| view.click(*row));
+                same && !entered || matches!(hit, Hit::FoldSign(_))
+            }
+            _ => false,
+        }
+    }
+
     fn draw_call(&mut self, call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         match (self.tab, &mut self.view) {
             (Tab::Frames, _) => return self.draw_frames(call, ctx, area, buf),
@@ -451,7 +495,7 @@ impl Detail {
                 self.trace_rows = out.len();
                 return out.draw(buf, area, self.scroll);
             }
-            (Tab::Arguments, Some(view)) => return view.draw(area, buf, ctx.theme, ctx.focused),
+            (Tab::Arguments, Some(view)) => return view.draw(area, buf, ctx.theme, ctx.focused, ctx.hits),
             _ => {}
         }
         match &call.settled {
@@ -466,14 +510,15 @@ impl Detail {
                 (_, Some(view)) => {
                     let notes = draw_notes(&self.notes, ctx, area, buf);
                     let rest = Rect { y: area.y + notes, height: area.height - notes, ..area };
-                    view.draw(rest, buf, ctx.theme, ctx.focused);
+                    view.draw(rest, buf, ctx.theme, ctx.focused, ctx.hits);
                 }
                 (Outcome::Failed { failure }, _) => {
                     let mut out = TextView::new(ctx.theme, area.width);
                     out.report(&failure.report());
                     let key = ctx.keys.key(&[Context::Global], Action::SendAgain).unwrap_or_default();
-                    out.gap().field("next", &format!("{key} send again"), ctx.theme.key);
+                    out.gap().field("next", &format!("{key} send again"), ctx.theme.key).does(Action::SendAgain);
                     out.draw(buf, area, self.scroll);
+                    out.record(ctx.hits, area, self.scroll);
                 }
                 (Outcome::Cancelled { reason }, _) => note(ctx, area, buf, &format!("Cancelled: {reason}")),
                 _ => note(ctx, area, buf, "The result was dropped to save memory. Send the call again to see it."),
@@ -492,6 +537,7 @@ impl Detail {
         for (y, index) in window.rows(self.frames.len(), usize::from(list_height)).enumerate() {
             let frame = &self.frames[index];
             let row = Rect { y: area.y + y as u16, height: 1, ..area };
+            ctx.hits.add(row, Hit::Frame(index));
             frame_row(frame, call, ctx, row, buf);
             if index == self.frame.cursor {
                 buf.set_style(row.intersection(buf.area), if self.inside { theme.selection_idle } else { ctx.selection() });
@@ -514,7 +560,7 @@ impl Detail {
         }
         let rest = Rect { y, height: area.bottom().saturating_sub(y), ..area };
         if let Some(view) = &mut self.view {
-            view.draw(rest, buf, theme, ctx.focused && self.inside);
+            view.draw(rest, buf, theme, ctx.focused && self.inside, ctx.hits);
         }
     }
 }
@@ -621,8 +667,9 @@ fn draw_running(call: &CallView, ctx: DrawContext, area: Rect, buf: &mut Buffer)
     }
     // The key that also works in a text field.
     let key = ctx.keys.key(&[Context::Text, Context::Global], Action::Cancel).unwrap_or_default();
-    out.gap().row(vec![(key, theme.key), (" cancel · runs in the background".into(), theme.muted)]);
+    out.gap().row(vec![(key, theme.key), (" cancel · runs in the background".into(), theme.muted)]).does(Action::Cancel);
     out.draw(buf, area, Window::default());
+    out.record(ctx.hits, area, Window::default());
 }
 
 fn progress_bar(share: f64, width: u16, ctx: DrawContext) -> Vec<(String, Style)> {

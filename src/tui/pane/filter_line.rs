@@ -7,6 +7,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::tui::{
     action::Action,
     filter::{self, Filter, ParseError},
+    hits::Hit,
     keymap::Context,
     rows::Rows,
     widget::{
@@ -155,6 +156,7 @@ impl FilterLine {
         let theme = ctx.theme;
         let key = ctx.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
         let mut pen = Pen::new(buf, area, 0);
+        ctx.hits.add(Rect { height: area.height.min(1), ..area }, Hit::Query);
         pen.skip(1).put(&key, theme.key).skip(1);
         let x = pen.x();
         if self.is_visible() {

@@ -25,6 +25,7 @@ use crate::{
     },
     state::{ConsoleState, ServerView},
     tui::{
+        hits::Hit,
         theme::Theme,
         widget::{
             paint::{Pen, pane, width},
@@ -150,16 +151,16 @@ impl Health {
         }
     }
 
-    /// Puts the cursor on the row at a cell of the table. Returns whether it was there already.
-    pub fn click(&mut self, area: Rect, x: u16, y: u16) -> bool {
+    /// Puts the cursor on a row of the page. Returns whether it was there already.
+    pub fn click(&mut self, row: usize) -> bool {
         match self.page {
             Page::Table => {}
-            Page::Breakers => return self.breakers.click(x, y),
-            Page::Routes => return self.routes.click(area, y),
+            Page::Breakers => return self.breakers.click(row),
+            Page::Routes => return self.routes.click(row),
         }
-        let Some(row) = y.checked_sub(area.y + 2).map(|y| usize::from(y) + self.window.top).filter(|row| *row < self.rows.len()) else {
+        if row >= self.rows.len() {
             return false;
-        };
+        }
         let same = row == self.window.cursor;
         self.window.cursor = row;
         self.cursor_moved();
@@ -221,6 +222,7 @@ impl Health {
                 continue;
             };
             let line = Rect { y: list.y + y as u16, height: 1, ..list };
+            ctx.hits.add(line, Hit::Row(index));
             columns.row(subject, server, self.unfolded.contains(&subject.server), ctx, line, buf);
             if index == self.window.cursor {
                 buf.set_style(line.intersection(buf.area), ctx.selection());

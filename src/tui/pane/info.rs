@@ -63,7 +63,9 @@ impl InfoPane {
         };
         let inner = pane(buf, area, &[(&title, title_style)], &right, ctx.focused, ctx.theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-        text_view(node, ctx, inner.width).draw(buf, inner, self.window);
+        let text = text_view(node, ctx, inner.width);
+        text.draw(buf, inner, self.window);
+        text.record(ctx.hits, inner, self.window);
     }
 }
 
@@ -147,6 +149,12 @@ fn next_step(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
         _ => format!("{} restart", key(Action::Restart)),
     };
     out.field("next", &text, ctx.theme.key);
+    match &*server.phase {
+        Phase::Disabled => drop(out.does(Action::Disable)),
+        // Names two keys.
+        Phase::Reconnecting { .. } => {}
+        _ => drop(out.does(Action::Restart)),
+    }
 }
 
 fn identity_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {

@@ -26,7 +26,13 @@ use crate::{
     state::{ConsoleState, ServerView},
 };
 
-use super::{keymap::Keymap, theme::Theme};
+use super::{
+    action::Action,
+    hits::{Hit, HitMap},
+    keymap::Keymap,
+    theme::Theme,
+    widget::paint::Pen,
+};
 
 /// The context that every pane needs to draw.
 #[derive(Clone, Copy)]
@@ -37,6 +43,8 @@ pub struct DrawContext<'a> {
     pub theme: &'a Theme,
     /// The keymap, for hints.
     pub keys: &'a Keymap,
+    /// Records what is drawn where.
+    pub hits: &'a HitMap,
     /// The current time of the engine's clock.
     pub now: Stamp,
     /// The animation counter. Increases while something moves.
@@ -49,6 +57,15 @@ impl DrawContext<'_> {
     /// Returns the style of the row under the cursor.
     pub fn selection(&self) -> Style {
         if self.focused { self.theme.selection } else { self.theme.selection_idle }
+    }
+
+    /// Writes a key and its label, which a click presses.
+    pub fn put_key(&self, pen: &mut Pen, action: Action, key: &str, label: &str) {
+        let start = pen.x();
+        pen.put(key, self.theme.key).put(label, self.theme.muted);
+        if !key.is_empty() {
+            self.hits.add(pen.since(start), Hit::Key(action));
+        }
     }
 
     /// Returns the current frame of the spinner.

@@ -16,6 +16,7 @@ use crate::{
         action::Action,
         background::{Done, Job, JobHandle, JobKind, Material, Worked, discard},
         call_segments::segments,
+        hits::Hit,
         rows::{Row, RowId, RowKind, Rows},
         widget::{
             json::JsonView,
@@ -116,6 +117,19 @@ impl RowDetail {
         }
     }
 
+    /// Handles a click. Returns whether the clicked row opens.
+    pub fn click(&mut self, hit: &Hit, read_model: &ConsoleState) -> bool {
+        match (&mut self.view, hit) {
+            (None, _) => self.detail.click(hit, read_model),
+            (Some(view), Hit::Row(row)) => view.click(*row),
+            (Some(view), Hit::FoldSign(row)) => {
+                view.click(*row);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Returns whether a foldable tree is shown.
     pub fn can_fold(&self) -> bool {
         self.view.as_ref().map_or_else(|| self.detail.can_fold(), JsonView::is_tree)
@@ -172,7 +186,7 @@ impl RowDetail {
         }
         let rest = Rect { y: inner.y.saturating_add(top), height: inner.height.saturating_sub(top), ..inner };
         match &mut self.view {
-            Some(view) => view.draw(rest, buf, theme, ctx.focused),
+            Some(view) => view.draw(rest, buf, theme, ctx.focused, ctx.hits),
             None => {
                 let text = if self.pending.is_some() { "Parsing …" } else { "The text was dropped to save memory." };
                 Pen::new(buf, rest, 0).put(text, theme.muted);

@@ -17,6 +17,7 @@ use crate::{
     state::{ConsoleState, ServerView},
     tui::{
         action::Action,
+        hits::Hit,
         keymap::Context,
         tree::{Node, Row, Section, Tree, other_name},
         widget::paint::{self, Pen, pane, wrap},
@@ -33,13 +34,6 @@ fn head(tree: &Tree, area: Rect) -> u16 {
 /// Returns how many rows fit, without the borders and the filter line.
 pub fn rows_height(tree: &Tree, area: Rect) -> usize {
     usize::from(area.height.saturating_sub(2 + head(tree, area)))
-}
-
-/// Returns the row of the tree at this row of the screen.
-pub fn row_at(tree: &Tree, area: Rect, y: u16) -> Option<usize> {
-    let inside = y.checked_sub(area.y + 1 + head(tree, area))?;
-    let row = tree.window.top + usize::from(inside);
-    (usize::from(inside) < rows_height(tree, area) && row < tree.rows().len()).then_some(row)
 }
 
 /// Draws the pane.
@@ -60,7 +54,9 @@ pub fn draw(tree: &Tree, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let height = usize::from(list.height);
     for (y, index) in tree.window.rows(tree.rows().len(), height).enumerate() {
         let selected = index == tree.window.cursor;
-        draw_row(&tree.rows()[index], selected, ctx, Rect { y: list.y + y as u16, height: 1, ..list }, buf);
+        let place = Rect { y: list.y + y as u16, height: 1, ..list };
+        ctx.hits.add(place, Hit::Row(index));
+        draw_row(&tree.rows()[index], (index, selected), ctx, place, buf);
     }
 }
 
@@ -74,7 +70,7 @@ fn draw_filter(tree: &Tree, ctx: DrawContext, inner: Rect, buf: &mut Buffer) {
         }
         None => {
             let key = ctx.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
-            pen.put(&key, ctx.theme.key).put(" find a tool", ctx.theme.muted);
+            ctx.put_key(&mut pen, Action::Filter, &key, " find a tool");
             if !ctx.read_model.servers.is_empty() {
                 ServerColumns::for_room(room_for_columns(ctx.read_model, inner.width)).heads(ctx.theme, &mut pen);
             }
@@ -99,16 +95,20 @@ fn draw_empty(tree: &Tree, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
 fn draw_no_servers(key: &str, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let room = Rect { x: area.x.saturating_add(1), width: area.width.saturating_sub(2), ..area };
     Pen::new(buf, room, 0).put("No servers yet", ctx.theme.text);
-    Pen::new(buf, room, 2).put(key, ctx.theme.key).put(" to add servers", ctx.theme.muted);
+    ctx.put_key(&mut Pen::new(buf, room, 2), Action::Welcome, key, " to add servers");
     let text = "Or run switchboard --demo for built-in servers, or list your own in switchboard.toml (see the README).";
     for (y, row) in wrap(text, room.width).iter().enumerate() {
         Pen::new(buf, room, y as u16 + 4).put(row, ctx.theme.muted);
     }
 }
 
-fn draw_row(row: &Row, selected: bool, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+/// Draws the row at this index of the tree.
+fn draw_row(row: &Row, (index, selected): (usize, bool), ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1 + row.depth * 2);
+    if row.open.is_some() {
+        ctx.hits.add(Rect { width: pen.left().min(1), ..pen.rest() }, Hit::FoldSign(index));
+    }
     let fold = match row.open {
         Some(true) => "▾ ",
         Some(false) => "▸ ",

@@ -11,6 +11,7 @@ use crate::{
         action::Action,
         filter::Filter,
         filter_index::{By, FILTER_STEP, Index, SORT_STEP, Sort},
+        hits::Hit,
         keymap::Context,
         rows::{RowId, Rows},
         widget::{
@@ -199,25 +200,10 @@ impl TrafficView {
         self.top = self.cursor.and_then(|_| self.id_at(rows, self.window.top));
     }
 
-    /// Handles a click at a cell of the pane.
-    pub fn click(&mut self, rows: &Rows, area: Rect, x: u16, y: u16) -> Clicked {
-        let Some(inside) = y.checked_sub(area.y + 1) else { return Clicked::Nothing };
-        if inside == 0 {
-            return Clicked::Query;
-        }
-        let head = 1 + self.query.note_height(area.width.saturating_sub(2));
-        if inside == head {
-            let columns = Columns::for_width(area.width.saturating_sub(2));
-            return columns.at(x.saturating_sub(area.x + 1)).map_or(Clicked::Nothing, Clicked::Column);
-        }
-        let Some(row) = inside.checked_sub(head + 1).map(usize::from) else { return Clicked::Nothing };
-        match self.id_at(rows, self.window.top + row).filter(|_| row < self.height) {
-            Some(id) => {
-                self.top = self.id_at(rows, self.window.top);
-                Clicked::Row { was_selected: self.cursor.replace(id) == Some(id) }
-            }
-            None => Clicked::Nothing,
-        }
+    /// Puts the cursor on a visible row, which does not scroll. Returns whether it was there already.
+    pub fn click(&mut self, id: RowId, rows: &Rows) -> bool {
+        self.top = self.id_at(rows, self.window.top);
+        self.cursor.replace(id) == Some(id)
     }
 
     /// Returns the sort column, and whether the order is descending.
@@ -304,7 +290,7 @@ impl TrafficView {
         let head = 1 + self.query.note_height(area.width.saturating_sub(2));
         columns.head(
             (self.by, self.descending),
-            theme,
+            ctx,
             Rect { y: inner.y.saturating_add(head), height: inner.height.saturating_sub(head).min(1), ..inner },
             buf,
         );
@@ -316,6 +302,7 @@ impl TrafficView {
         for (y, place) in self.window.rows(self.len(rows), usize::from(list.height)).enumerate() {
             let Some(id) = self.id_at(rows, place) else { continue };
             let line = Rect { y: list.y + y as u16, height: 1, ..list };
+            ctx.hits.add(line, Hit::Entry(id));
             match rows.get(id) {
                 Some(row) => columns.row(row, rows, ctx, line, buf),
                 None => {
@@ -349,30 +336,16 @@ impl TrafficView {
         pen.skip(1);
         if rows.is_empty() {
             let key = ctx.keys.key(&[Context::Global], Action::ViewConsole).unwrap_or_default();
-            pen.put("No traffic yet. ", theme.muted).put(&key, theme.key).put(" opens the console: select a tool there.", theme.muted);
+            pen.put("No traffic yet. ", theme.muted);
+            ctx.put_key(&mut pen, Action::ViewConsole, &key, " opens the console: select a tool there.");
         } else if self.index.working(rows) || self.job.is_some() || self.by != By::Time {
             pen.put(&format!("{} filtering …", ctx.spinner()), theme.running);
         } else {
             let key = ctx.keys.key(&[Context::Global], Action::Back).unwrap_or_default();
-            pen.put("No rows match. ", theme.muted).put(&key, theme.key).put(" clears the filter.", theme.muted);
+            pen.put("No rows match. ", theme.muted);
+            ctx.put_key(&mut pen, Action::Back, &key, " clears the filter.");
         }
     }
-}
-
-/// The target of a click.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clicked {
-    /// Nothing.
-    Nothing,
-    /// The filter line.
-    Query,
-    /// The header of a column.
-    Column(By),
-    /// A row.
-    Row {
-        /// Whether the row was selected before the click.
-        was_selected: bool,
-    },
 }
 
 /// Returns how many rows fit, without borders, filter line, its notes and the header.

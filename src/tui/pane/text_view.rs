@@ -5,9 +5,11 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use crate::{
     domain::call::Label,
     tui::{
+        action::Action,
+        hits::{Hit, HitMap},
         theme::Theme,
         widget::{
-            paint::{Pen, wrap},
+            paint::{Pen, width, wrap},
             window::Window,
         },
     },
@@ -22,12 +24,14 @@ pub struct TextView<'t> {
     width: u16,
     label_width: u16,
     rows: Vec<Vec<(String, Style)>>,
+    /// Rows whose key a click presses.
+    actions: Vec<(usize, Action)>,
 }
 
 impl<'t> TextView<'t> {
     /// Creates an empty view for rows of `width` cells.
     pub fn new(theme: &'t Theme, width: u16) -> TextView<'t> {
-        TextView { theme, width, label_width: LABEL, rows: vec![] }
+        TextView { theme, width, label_width: LABEL, rows: vec![], actions: vec![] }
     }
 
     /// Sets the cells of the label column, of which the last one stays blank.
@@ -58,6 +62,12 @@ impl<'t> TextView<'t> {
         if let Some(row) = self.rows.last_mut() {
             row.push(piece);
         }
+        self
+    }
+
+    /// Makes the last row the key of an action, for [`TextView::record`].
+    pub fn does(&mut self, action: Action) -> &mut Self {
+        self.actions.push((self.rows.len().saturating_sub(1), action));
         self
     }
 
@@ -111,10 +121,27 @@ impl<'t> TextView<'t> {
         self
     }
 
+    /// Returns the first row that is drawn.
+    fn top(&self, area: Rect, window: Window) -> usize {
+        window.top.min(self.rows.len().saturating_sub(usize::from(area.height)))
+    }
+
+    /// Records the areas of the rows with an action, as [`TextView::draw`] draws them.
+    pub fn record(&self, hits: &HitMap, area: Rect, window: Window) {
+        let top = self.top(area, window);
+        for (row, action) in &self.actions {
+            let inside = row.checked_sub(top).and_then(|y| u16::try_from(y).ok()).filter(|y| *y < area.height);
+            let cells = self.rows.get(*row).map_or(0, |pieces| pieces.iter().map(|(text, _)| width(text)).fold(0, u16::saturating_add));
+            if let Some(y) = inside {
+                hits.add(Rect { y: area.y + y, height: 1, width: cells.min(area.width), ..area }, Hit::Key(*action));
+            }
+        }
+    }
+
     /// Draws the rows from `window.top`.
     pub fn draw(&self, buf: &mut Buffer, area: Rect, window: Window) {
         let height = usize::from(area.height);
-        let top = window.top.min(self.rows.len().saturating_sub(height));
+        let top = self.top(area, window);
         for (y, row) in self.rows.iter().skip(top).take(height).enumerate() {
             let mut pen = Pen::new(buf, area, y as u16);
             for (text, style) in row {

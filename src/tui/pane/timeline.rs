@@ -9,7 +9,7 @@ mod runs;
 mod segmented_bar;
 
 use crossterm::event::KeyEvent;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 use crate::{
     domain::time::Stamp,
@@ -228,25 +228,18 @@ impl Timeline {
         }
     }
 
-    /// Returns whether this row of the screen is the filter line.
-    pub fn query_at(&self, area: Rect, y: u16) -> bool {
-        self.head(area) > 0 && y == area.y + 1
-    }
-
-    /// Puts the cursor at a cell of the pane. Returns whether it was in this column already.
-    pub fn click(&mut self, area: Rect, x: u16, y: u16, now: Stamp) -> bool {
-        let (labels, chart) = areas(area, self.head(area), &self.layout);
-        let Some(line) = y.checked_sub(chart.y) else { return false };
-        let line = usize::from(line) + self.top;
+    /// Puts the cursor at a cell of the lanes, which were drawn in `area` with their labels. Returns whether it was in this
+    /// column already.
+    pub fn click(&mut self, area: Rect, cell: Position, now: Stamp) -> bool {
+        let line = usize::from(cell.y.saturating_sub(area.y)) + self.top;
         if let Some(lane) = self.layout.lanes.iter().position(|l| (l.first..l.first + l.lines).contains(&line)) {
             self.lane = lane;
         }
-        if x < labels.right() || x >= chart.right() {
-            return false;
-        }
+        let start = area.right().saturating_sub(self.scale.cells);
+        let Some(column) = cell.x.checked_sub(start) else { return false };
         let was = self.cursor.map(|at| self.scale.column(at));
         self.freeze(now);
-        let at = self.scale.at(x - chart.x);
+        let at = self.scale.at(column);
         self.cursor = Some(at.min(now));
         was == Some(self.scale.column(at))
     }

@@ -16,6 +16,7 @@ use crate::{
     state::{CallView, ConsoleState},
     tui::{
         action::Action,
+        hits::Hit,
         keymap::Context,
         widget::{
             paint::{self, Pen, pane},
@@ -65,17 +66,11 @@ impl TrafficPane {
         self.cursor = read_model.calls.get(window.cursor).map(|c| c.id);
     }
 
-    /// Puts the cursor on the call at this row of the screen. Returns whether there is one.
-    pub fn click(&mut self, read_model: &ConsoleState, area: Rect, y: u16) -> bool {
-        let height = rows_height(area);
-        let Some(inside) = y.checked_sub(area.y + 2) else { return false };
-        let rows = self.rows(read_model, height);
-        let Some(call) = read_model.calls.get(rows.start + usize::from(inside)).filter(|_| usize::from(inside) < rows.len()) else {
-            return false;
-        };
-        self.top = read_model.calls.get(rows.start).map(|c| c.id);
-        self.cursor = Some(call.id);
-        true
+    /// Puts the cursor on a visible call of a pane of this size, which does not scroll.
+    pub fn select(&mut self, call: CallId, read_model: &ConsoleState, area: Rect) {
+        let first = self.rows(read_model, rows_height(area)).start;
+        self.top = read_model.calls.get(first).map(|c| c.id);
+        self.cursor = Some(call);
     }
 
     /// Scrolls so that the cursor is visible in a pane of this size.
@@ -112,6 +107,7 @@ impl TrafficPane {
         let selected = self.selected(read_model).map(|c| c.id);
         for (y, call) in rows.filter_map(|i| read_model.calls.get(i)).enumerate() {
             let row = Rect { y: inner.y + 1 + y as u16, height: 1, ..inner };
+            ctx.hits.add(row, Hit::Call(call.id));
             columns.row(call, ctx, row, buf);
             if selected == Some(call.id) && (ctx.focused || !self.following()) {
                 buf.set_style(row.intersection(buf.area), ctx.selection());

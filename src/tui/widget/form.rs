@@ -16,7 +16,6 @@ mod tests;
 use std::collections::HashSet;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::layout::Rect;
 
 use self::{picker::Picker, undo::UndoStep};
 use super::field::{FieldEvent, TextField};
@@ -81,21 +80,26 @@ pub struct FormView {
     tried: bool,
     top: usize,
     page: usize,
-    /// The area of the rows as drawn last.
-    place: Rect,
-    keys: InlineKeys,
+    keys: RowKeys,
 }
 
 /// The keys that the cursor's row shows.
-struct InlineKeys {
+struct RowKeys {
     add: String,
     remove: String,
-    move_item: String,
+    move_up: String,
+    move_down: String,
 }
 
-impl Default for InlineKeys {
-    fn default() -> Self {
-        InlineKeys { add: "a".into(), remove: "d".into(), move_item: "K J".into() }
+impl RowKeys {
+    fn key(&self, action: Action) -> &str {
+        match action {
+            Action::AddItem => &self.add,
+            Action::RemoveItem => &self.remove,
+            Action::MoveItemUp => &self.move_up,
+            Action::MoveItemDown => &self.move_down,
+            _ => "",
+        }
     }
 }
 
@@ -117,8 +121,7 @@ impl FormView {
             tried: false,
             top: 0,
             page: 10,
-            place: Rect::default(),
-            keys: InlineKeys::default(),
+            keys: RowKeys { add: "a".into(), remove: "d".into(), move_up: "K".into(), move_down: "J".into() },
         };
         view.rewind();
         view
@@ -283,10 +286,11 @@ impl FormView {
     /// Sets the keys that rows show for adding, removing and moving items.
     pub fn show_keys(&mut self, keys: &Keymap) {
         let key = |action| keys.key(&[Context::Form], action).unwrap_or_default();
-        self.keys = InlineKeys {
+        self.keys = RowKeys {
             add: key(Action::AddItem),
             remove: key(Action::RemoveItem),
-            move_item: format!("{} {}", key(Action::MoveItemUp), key(Action::MoveItemDown)).trim().to_owned(),
+            move_up: key(Action::MoveItemUp),
+            move_down: key(Action::MoveItemDown),
         };
     }
 

@@ -61,12 +61,19 @@ impl Scroll {
         (i64::from(area.x) + spare as i64 - self.x as i64, i64::from(area.y) - self.y as i64)
     }
 
-    /// Returns the step whose box is at a cell of the screen.
-    pub fn at(self, layout: &Layout, area: Rect, x: u16, y: u16) -> Option<usize> {
+    /// Returns the steps whose boxes are visible, with the visible areas of the boxes.
+    pub fn boxes(self, layout: &Layout, area: Rect) -> impl Iterator<Item = (usize, Rect)> {
         let (left, top) = self.origin(layout, area);
-        let (x, y) = (usize::try_from(i64::from(x) - left).ok()?, usize::try_from(i64::from(y) - top).ok()?);
-        let hit = |node: &&Node| (node.x..node.x + node.width).contains(&x) && (node.y..node.y + node.height).contains(&y);
-        layout.boxes.iter().find(hit).map(|node| node.step)
+        let clip = |origin: i64, at: usize, len: usize, from: u16, to: u16| {
+            let start = (origin + at as i64).clamp(i64::from(from), i64::from(to));
+            let end = (origin + (at + len) as i64).clamp(i64::from(from), i64::from(to));
+            (start as u16, (end - start) as u16)
+        };
+        layout.boxes.iter().map(move |node| {
+            let (x, width) = clip(left, node.x, node.width, area.left(), area.right());
+            let (y, height) = clip(top, node.y, node.height, area.top(), area.bottom());
+            (node.step, Rect { x, y, width, height })
+        })
     }
 }
 

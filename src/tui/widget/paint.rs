@@ -56,6 +56,12 @@ impl<'b> Pen<'b> {
         self.x
     }
 
+    /// Returns the area of the row from column `x` to the pen.
+    pub fn since(&self, x: u16) -> Rect {
+        let width = if self.drawable { self.x.saturating_sub(x) } else { 0 };
+        Rect { x, y: self.y, width, height: 1 }
+    }
+
     /// Writes text, cut at the end of the row.
     pub fn put(&mut self, text: &str, style: Style) -> &mut Self {
         if self.left() > 0 {
@@ -213,12 +219,18 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
     inner
 }
 
-/// Writes pieces into the right end of a pane's lower border if they fit.
-pub fn lower(buf: &mut Buffer, area: Rect, right: &[Piece], border: Style) {
-    if area.width > 4 && area.height > 1 {
-        let row = Rect { x: area.x + 2, width: area.width - 4, height: 1, y: area.bottom() - 1 };
-        Pen::new(buf, row, 0).right(&framed(right, border));
+/// Writes pieces into the right end of a pane's lower border if they fit. Returns their area.
+pub fn lower(buf: &mut Buffer, area: Rect, right: &[Piece], border: Style) -> Option<Rect> {
+    if area.width <= 4 || area.height <= 1 {
+        return None;
     }
+    let row = Rect { x: area.x + 2, width: area.width - 4, height: 1, y: area.bottom() - 1 };
+    let mut pen = Pen::new(buf, row, 0);
+    let before = pen.left();
+    pen.right(&framed(right, border));
+    let used = before - pen.left();
+    // Without the blanks around them.
+    (used > 2).then(|| Rect { x: pen.x() + pen.left() + 1, width: used - 2, ..row })
 }
 
 fn framed<'a>(pieces: &[Piece<'a>], style: Style) -> Vec<Piece<'a>> {

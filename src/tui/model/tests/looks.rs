@@ -1,7 +1,10 @@
 //! Tests of themes, keys, the activity pane, the welcome and the mouse on the drawn screen.
 
 use super::*;
-use crate::tui::overlay::welcome::{Chosen, FoundConfig, WelcomeState};
+use crate::tui::{
+    hits::Hit,
+    overlay::welcome::{Chosen, FoundConfig, WelcomeState},
+};
 
 fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Msg {
     Msg::Input(Input::Mouse(MouseEvent { kind, column, row, modifiers: crossterm::event::KeyModifiers::NONE }))
@@ -444,4 +447,58 @@ fn theme_keys_and_confirmations_follow_the_configuration() {
     assert!(matches!(harness.take()[..], [Cmd::Submit { .. }]), "nothing is confirmed any more");
     harness.keys("f9");
     assert_eq!(harness.model.layout.panes.len(), 1);
+}
+
+#[test]
+fn a_click_is_not_for_a_dialog_that_opened_since_the_last_frame() {
+    let mut harness = Harness::busy(132, 44);
+    let (x, y) = harness.place("? help");
+    harness.frame();
+    harness.model.update(Msg::Input(Input::Key(KeyEvent::from(crossterm::event::KeyCode::Char(':')))));
+    let press = mouse(MouseEventKind::Down(MouseButton::Left), x, y);
+    assert_eq!(harness.model.update(press.clone()), []);
+    assert!(matches!(harness.model.modals[..], [Modal::Palette(_)]), "the help did not open over the palette");
+    harness.keys("esc").send(press);
+    assert!(matches!(harness.model.modals[..], [Modal::Help(_)]));
+}
+
+#[test]
+fn tabs_keys_and_frames_are_clicked_in_monochrome_too() {
+    let mut harness = Harness::busy(132, 44);
+    harness.model.theme = Theme::mono();
+    harness.click("track_event ").click("track_event ");
+    assert_eq!(harness.model.focus, Focus::Detail);
+    harness.click("cancel · runs in the background");
+    assert!(matches!(harness.take()[..], [Cmd::Command(Command::Cancel { .. })]), "{}", harness.frame());
+    harness.click("frames");
+    assert!(harness.frame().contains("[frames]"), "{}", harness.frame());
+    harness.click("attempts");
+    assert!(harness.frame().contains("[attempts]"), "{}", harness.frame());
+    // The output of a server has tabs as well.
+    let (x, y) = harness.keys("4").place("│ log ");
+    harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x + 2, y));
+    assert!(harness.frame().contains("[log]"), "{}", harness.frame());
+}
+
+#[test]
+fn every_action_in_the_footer_is_a_button() {
+    for keys in ["", "end", "2", "3", "4", "5"] {
+        let mut harness = Harness::busy(132, 44);
+        if !keys.is_empty() {
+            harness.keys(keys);
+        }
+        let footer = harness.frame().lines().last().unwrap().to_owned();
+        let row = harness.model.layout.footer.y;
+        let hits = |harness: &Harness, x| harness.model.hits.at(x, row).map(|found| found.hit);
+        let shown: Vec<Action> =
+            (0..132).filter_map(|x| if let Some(Hit::Key(action)) = hits(&harness, x) { Some(action) } else { None }).collect();
+        let mut actions = shown.clone();
+        actions.dedup();
+        assert!(actions.len() > 2, "{keys}: {footer}");
+        for action in actions {
+            assert!(footer.contains(action.label()), "{keys}: {action:?} in {footer}");
+            let width = shown.iter().filter(|shown| **shown == action).count();
+            assert!(width > action.label().chars().count(), "{keys}: {action:?} has {width} cells");
+        }
+    }
 }

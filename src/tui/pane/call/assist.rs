@@ -111,7 +111,8 @@ impl CallPane {
         let theme = ctx.theme;
         let key = ctx.keys.key(&[Context::Text], Action::Complete).unwrap_or_default();
         let mut pen = Pen::new(buf, area, 0);
-        pen.put(&key, theme.key).skip(1);
+        ctx.put_key(&mut pen, Action::Complete, &key, "");
+        pen.skip(1);
         // Starts at the completion inserted last, so that the row scrolls with it.
         let start = self.inserted.unwrap_or(0);
         for (index, value) in self.completions.iter().enumerate().skip(start) {
@@ -133,7 +134,7 @@ impl CallPane {
         let key = ctx.keys.key(&[Context::Call], Action::Subscribe).unwrap_or_default();
         match view.subscriptions.get(uri) {
             None => {
-                Pen::new(buf, area, 1).put(&key, theme.key).put(" subscribe to changes", theme.muted);
+                ctx.put_key(&mut Pen::new(buf, area, 1), Action::Subscribe, &key, " subscribe to changes");
             }
             Some((count, last)) => {
                 let status = match last {
@@ -144,12 +145,9 @@ impl CallPane {
                     }
                 };
                 let style = if last.is_some() { theme.warn } else { theme.ok };
-                Pen::new(buf, area, 1)
-                    .put("◉ ", style)
-                    .put(&status, style)
-                    .put("   ", theme.muted)
-                    .put(&key, theme.key)
-                    .put(" unsubscribe", theme.muted);
+                let mut pen = Pen::new(buf, area, 1);
+                pen.put("◉ ", style).put(&status, style).put("   ", theme.muted);
+                ctx.put_key(&mut pen, Action::Subscribe, &key, " unsubscribe");
             }
         }
     }

@@ -5,6 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use crate::{
     state::ConsoleState,
     tui::{
+        hits::Hit,
         pane::{DrawContext, breaker, text_view::TextView},
         widget::{
             paint::{Pen, lower, pane},
@@ -30,8 +31,6 @@ pub struct Breakers {
     top: usize,
     /// How many panels are side by side.
     across: usize,
-    /// The area of each panel as drawn last.
-    panel_areas: Vec<(usize, Rect)>,
 }
 
 impl Breakers {
@@ -65,11 +64,10 @@ impl Breakers {
         self.cursor = Some(subject.clone());
     }
 
-    /// Puts the cursor on the panel at a cell. Returns whether it was there already.
-    pub fn click(&mut self, x: u16, y: u16) -> bool {
-        let Some((index, _)) = self.panel_areas.iter().find(|(_, place)| place.contains((x, y).into())) else { return false };
-        let same = *index == self.window.cursor;
-        self.window.cursor = *index;
+    /// Puts the cursor on a panel. Returns whether it was there already.
+    pub fn click(&mut self, index: usize) -> bool {
+        let same = index == self.window.cursor;
+        self.window.cursor = index.min(self.subjects.len().saturating_sub(1));
         self.cursor = self.selected().cloned();
         same
     }
@@ -99,7 +97,6 @@ impl Breakers {
         let legend = breaker::legend(theme);
         let legend: Vec<(&str, Style)> = legend.iter().map(|(t, s)| (t.as_str(), *s)).collect();
         lower(buf, area, &legend, if ctx.focused { theme.focus } else { theme.border });
-        self.panel_areas.clear();
         if self.subjects.is_empty() {
             Pen::new(buf, inner, 0).skip(1).put("No servers yet", theme.muted);
             return;
@@ -118,7 +115,7 @@ impl Breakers {
                 let index = row * self.across + column;
                 let Some((subject, content)) = self.subjects.get(index).zip(panels.get(index)) else { break };
                 let place = Rect { x: inner.x + width * column as u16, y, width, height: (*height).min(inner.bottom() - y) };
-                self.panel_areas.push((index, place));
+                ctx.hits.add(place, Hit::Row(index));
                 draw_panel(subject, content, index == self.window.cursor, ctx, place, buf);
             }
             y += height;

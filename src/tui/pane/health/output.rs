@@ -8,12 +8,13 @@ use crate::{
     state::{ConsoleState, ServerView},
     tui::{
         action::Action,
+        hits::Hit,
         keymap::Context,
         pane::DrawContext,
         theme::Theme,
         widget::{
             field::{FieldEvent, TextField},
-            paint::{Pen, lower, pane},
+            paint::{Pen, lower, pane, width},
             window::{Move, Window},
         },
     },
@@ -42,6 +43,13 @@ impl ServerOutput {
     pub fn switch_source(&mut self) {
         self.source = if self.source == Source::Stderr { Source::Log } else { Source::Stderr };
         self.top = None;
+    }
+
+    /// Shows a source by the index of its tab.
+    pub fn set_tab(&mut self, tab: usize) {
+        if (self.source == Source::Log) != (tab == 1) {
+            self.switch_source();
+        }
     }
 
     /// Keeps the newest line in view.
@@ -152,6 +160,7 @@ impl ServerOutput {
         if self.editing || !self.field.is_empty() {
             let key = ctx.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
             Pen::new(buf, list, 0).put(&key, theme.key);
+            ctx.hits.add(Rect { height: list.height.min(1), ..list }, Hit::Query);
             let field = Rect { x: list.x + 2, width: list.width.saturating_sub(2), height: list.height.min(1), ..list };
             self.field.draw(field, buf, theme.text, theme, self.editing && ctx.focused);
             list = Rect { y: list.y.saturating_add(1), height: list.height.saturating_sub(1), ..list };
@@ -205,7 +214,12 @@ impl ServerOutput {
         let word = |source, word: &str| if self.source == source && theme.mono { format!("[{word}]") } else { word.to_owned() };
         let (stderr, log) = (word(Source::Stderr, "stderr"), word(Source::Log, "log"));
         let border = if ctx.focused { theme.focus } else { theme.border };
-        lower(buf, area, &[(&stderr, style(Source::Stderr)), (" │ ", theme.border), (&log, style(Source::Log))], border);
+        let gap = " │ ";
+        let pieces = [(stderr.as_str(), style(Source::Stderr)), (gap, theme.border), (&log, style(Source::Log))];
+        if let Some(place) = lower(buf, area, &pieces, border) {
+            ctx.hits.add(Rect { width: width(&stderr), ..place }, Hit::Tab(0));
+            ctx.hits.add(Rect { x: place.x + width(&stderr) + width(gap), width: width(&log), ..place }, Hit::Tab(1));
+        }
     }
 }
 

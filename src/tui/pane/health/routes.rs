@@ -16,6 +16,7 @@ use crate::{
     },
     state::ConsoleState,
     tui::{
+        hits::Hit,
         pane::{DrawContext, breaker, outcome_glyph, replicas, status_dot},
         widget::{
             paint::{Pen, pane, width, wrap},
@@ -81,14 +82,12 @@ impl Routes {
         }
     }
 
-    /// Puts the cursor on the row at a cell of the page. Returns whether it was there already.
-    pub fn click(&mut self, area: Rect, y: u16) -> bool {
-        let Some(row) = y.checked_sub(area.y + 1).map(|y| usize::from(y) + self.window.top).filter(|row| *row < self.targets.len()) else {
+    /// Puts the cursor on a row. Returns whether it was there already.
+    pub fn click(&mut self, row: usize) -> bool {
+        if row >= self.targets.len() {
             return false;
-        };
-        let same = row == self.window.cursor;
-        self.window.cursor = row;
-        same
+        }
+        std::mem::replace(&mut self.window.cursor, row) == row
     }
 
     /// Draws the page.
@@ -105,6 +104,7 @@ impl Routes {
         self.window.fit(rows.len(), height);
         for (y, index) in self.window.rows(rows.len(), height).enumerate() {
             let line = Rect { y: inner.y + y as u16, height: 1, ..inner };
+            ctx.hits.add(line, Hit::Row(index));
             let mut pen = Pen::new(buf, line, 0);
             pen.skip(1);
             for (text, style) in &rows[index].pieces {

@@ -66,7 +66,9 @@ impl SubjectDetail {
         };
         let inner = pane(buf, area, &[(&title, style)], &right, ctx.focused, theme);
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-        text_view(subject, ctx, inner.width).draw(buf, inner, self.window);
+        let text = text_view(subject, ctx, inner.width);
+        text.draw(buf, inner, self.window);
+        text.record(ctx.hits, inner, self.window);
     }
 }
 
@@ -101,7 +103,8 @@ fn injected_faults(out: &mut TextView, subject: &Subject, server: &ServerView, c
             (format!("  {prefix}{}  ", fault.words()), theme.fail),
             (key.clone(), theme.key),
             (" stop".into(), theme.muted),
-        ]);
+        ])
+        .does(Action::StopFaults);
     }
     out.gap();
 }

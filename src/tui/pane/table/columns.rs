@@ -14,6 +14,7 @@ use crate::{
     state::CallView,
     tui::{
         filter_index::By,
+        hits::Hit,
         pane::{DrawContext, traffic::pending_words},
         rows::{CallState, Row, RowKind, Rows},
         theme::Theme,
@@ -65,21 +66,9 @@ impl Columns {
         Columns { list, bar }
     }
 
-    /// Returns the column at a cell.
-    pub(super) fn at(&self, x: u16) -> Option<By> {
-        let mut start = 1;
-        for (by, width) in &self.list {
-            let end = start + width + if *by == By::Took { self.bar } else { 0 };
-            if (start..end).contains(&x) {
-                return Some(*by);
-            }
-            start = end;
-        }
-        None
-    }
-
     /// Writes the headers. The sort column is marked with its direction.
-    pub(super) fn head(&self, (sorted, down): (By, bool), theme: &Theme, area: Rect, buf: &mut Buffer) {
+    pub(super) fn head(&self, (sorted, down): (By, bool), ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
         let mut pen = Pen::new(buf, area, 0);
         pen.skip(1);
         for (by, width) in &self.list {
@@ -100,6 +89,7 @@ impl Columns {
                 pen.put_middle(&text, width.saturating_sub(1), style)
             };
             pen.to(start + width + if *by == By::Took { self.bar } else { 0 });
+            ctx.hits.add(pen.since(start), Hit::Column(*by));
         }
     }
 

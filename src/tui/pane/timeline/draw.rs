@@ -12,6 +12,7 @@ use crate::{
     domain::time::{Epoch, Stamp, short},
     tui::{
         action::Action,
+        hits::Hit,
         keymap::Context,
         pane::{
             DrawContext, status_dot,
@@ -50,6 +51,7 @@ impl Timeline {
             self.query.draw(EXAMPLE, ctx, Rect { height: inner.height.min(head), ..inner }, buf);
         }
         let (labels, chart) = areas(area, head, &self.layout);
+        ctx.hits.add(Rect { x: labels.x, width: labels.width + chart.width, ..chart }, Hit::Lanes);
         self.axis(ctx, Rect { y: chart.y.saturating_sub(1), height: chart.height.min(1), ..chart }, buf);
         self.names(ctx, labels, buf);
         let lanes = self.layout.lines().saturating_sub(self.top).min(usize::from(chart.height)) as u16;

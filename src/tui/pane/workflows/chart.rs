@@ -18,6 +18,7 @@ use crate::{
     state::runs::RunView,
     tui::{
         action::Action,
+        hits::Hit,
         keymap::Context,
         pane::{DrawContext, text_view::TextView},
         theme::Theme,
@@ -114,9 +115,9 @@ impl Chart {
         self.ids.get(graph::step(&self.layout, from, action)?).cloned()
     }
 
-    /// Returns the step at a cell of the screen.
-    pub fn at(&self, area: Rect, x: u16, y: u16) -> Option<Arc<str>> {
-        self.ids.get(self.scroll.at(&self.layout, inside(area), x, y)?).cloned()
+    /// Returns the step of a box.
+    pub fn id(&self, step: usize) -> Option<Arc<str>> {
+        self.ids.get(step).cloned()
     }
 
     /// Scrolls so that the selected step is visible.
@@ -213,6 +214,7 @@ impl WorkflowsPane {
         };
         let selected = self.step.as_ref().and_then(|path| chart.index(path));
         graph::draw(&chart.layout, (chart.scroll, selected), &mut decorate, &edge, theme, inner, buf);
+        chart.scroll.boxes(&chart.layout, inner).for_each(|(step, place)| ctx.hits.add(place, Hit::Row(step)));
         draw_more_arrows(chart, inner, ctx, area, buf);
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     },
     tui::{
         action::Action,
+        hits::Hit,
         keymap::Context,
         pane::{DrawContext, call::KeyOutcome},
         widget::{
@@ -113,9 +114,9 @@ impl InputPane {
         }
     }
 
-    /// Puts the cursor on the field at this row of the screen. Returns whether there is one.
-    pub fn click(&mut self, y: u16) -> bool {
-        self.editor.is_none() && self.form.as_mut().is_some_and(|form| form.click(y))
+    /// Puts the cursor on the field that was clicked. Returns whether there is one.
+    pub fn click(&mut self, hit: &Hit) -> bool {
+        self.form_mut().is_some_and(|form| form.click(hit))
     }
 
     /// Returns the form, unless JSON is edited.
@@ -244,7 +245,7 @@ impl InputPane {
             (Some(editor), _) => editor.draw(body, buf, theme, ctx.focused),
             (None, Some(form)) if !form.form().rows().is_empty() => {
                 form.show_keys(ctx.keys);
-                form.draw(body, buf, theme, ctx.focused);
+                form.draw(body, buf, theme, ctx.focused, ctx.hits);
             }
             _ => drop(Pen::new(buf, body, 0).put("No input", theme.muted)),
         }

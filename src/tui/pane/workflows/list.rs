@@ -9,6 +9,7 @@ use crate::{
     state::runs::RunView,
     tui::{
         action::Action,
+        hits::Hit,
         keymap::Context,
         pane::DrawContext,
         widget::paint::{Pen, lower, pane, wrap},
@@ -47,6 +48,7 @@ impl WorkflowsPane {
         for (y, index) in self.window.rows(self.rows.len(), usize::from(inner.height)).enumerate() {
             let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
             let selected = index == self.window.cursor;
+            ctx.hits.add(place, Hit::Row(index));
             match &self.rows[index] {
                 ListRow::Flow(name) => self.draw_flow(name, selected, ctx, place, buf),
                 ListRow::Run(run) => {

@@ -207,13 +207,12 @@ impl WorkflowsPane {
         }
     }
 
-    /// Puts the cursor on the row at this row of the screen. Returns whether it was there already.
-    pub fn click(&mut self, area: Rect, y: u16) -> Option<bool> {
-        let inside = usize::from(y.checked_sub(area.y + 1)?);
-        let row = self.rows.get(self.window.top + inside)?.clone();
+    /// Puts the cursor on a row of the list. Returns whether it was there already.
+    pub fn click(&mut self, row: usize) -> bool {
+        let Some(row) = self.rows.get(row).cloned() else { return false };
         let same = self.cursor.as_ref() == Some(&row);
         self.move_to(row);
-        Some(same)
+        same
     }
 
     /// Updates the list, the selection and the panes.

@@ -18,6 +18,7 @@ use crate::{
     state::runs::RunView,
     tui::{
         action::Action,
+        hits::Hit,
         pane::{DrawContext, text_view::TextView},
         widget::{
             json::JsonView,
@@ -85,6 +86,11 @@ impl StepPane {
     /// Switches to the other side.
     pub fn switch_side(&mut self) {
         self.side = if self.side == Side::Input { Side::Output } else { Side::Input };
+    }
+
+    /// Shows a side by the index of its tab.
+    pub fn set_tab(&mut self, tab: usize) {
+        self.side = if tab == 0 { Side::Input } else { Side::Output };
     }
 
     fn view(&mut self) -> Option<&mut JsonView> {
@@ -163,18 +169,21 @@ impl StepPane {
             let active = side == self.side;
             let heads: Vec<(&str, bool)> = if both { vec![(name, active)] } else { sides.map(|(s, name)| (name, s == self.side)).to_vec() };
             let mut pen = Pen::new(buf, place, 0);
-            for (index, (name, active)) in heads.iter().enumerate() {
+            for (place, (name, active)) in heads.iter().enumerate() {
                 let style = match (active, ctx.focused) {
                     (true, true) => ctx.theme.focus.add_modifier(Modifier::UNDERLINED),
                     (true, false) => ctx.theme.text.add_modifier(Modifier::BOLD),
                     _ => ctx.theme.muted,
                 };
-                pen.put(if index > 0 { "  " } else { "" }, ctx.theme.muted).put(name, style);
+                pen.put(if place > 0 { "  " } else { "" }, ctx.theme.muted);
+                let start = pen.x();
+                pen.put(name, style);
+                ctx.hits.add(pen.since(start), Hit::Tab(if both { index } else { place }));
             }
             let body = Rect { y: place.y + 1.min(place.height), height: place.height.saturating_sub(1), ..place };
             let view = if side == Side::Input { &mut self.input.1 } else { &mut self.output.1 };
             match view {
-                Some(view) => view.draw(body, buf, ctx.theme, ctx.focused && active),
+                Some(view) => view.draw(body, buf, ctx.theme, ctx.focused && active, ctx.hits),
                 None => drop(Pen::new(buf, body, 0).put("none", ctx.theme.muted)),
             }
         }

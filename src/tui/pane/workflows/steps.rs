@@ -19,6 +19,7 @@ use crate::{
     state::runs::RunView,
     tui::{
         call_segments::segments,
+        hits::Hit,
         pane::{DrawContext, attempts::segment_style, outcome_glyph},
         widget::{
             paint::{Pen, pane},
@@ -38,8 +39,6 @@ pub struct Steps {
     /// The path of each line; `None` is the whole run.
     lines: Vec<Option<Arc<str>>>,
     window: Window,
-    /// The line of each drawn row.
-    drawn: Vec<usize>,
 }
 
 /// A row of the waterfall.
@@ -73,10 +72,9 @@ impl Steps {
         self.lines.get(window.cursor).cloned().flatten()
     }
 
-    /// Returns the path at this row of the screen; `None` when the row has no line.
-    pub fn at(&self, area: Rect, y: u16) -> Option<Option<Arc<str>>> {
-        let line = self.drawn.get(usize::from(y.checked_sub(area.y + 1)?))?;
-        self.lines.get(*line).cloned()
+    /// Returns the path of a line; the whole run has none.
+    pub fn path(&self, line: usize) -> Option<Option<Arc<str>>> {
+        self.lines.get(line).cloned()
     }
 }
 
@@ -119,7 +117,6 @@ impl WorkflowsPane {
         let mut window = Window { cursor: selected, top: self.steps.window.top };
         window.fit(rows.len(), usize::from(inner.height));
         self.steps.window.top = window.top;
-        self.steps.drawn.clear();
         let scale = WaterfallScale::new(run.started, end, inner.width);
         for (y, index) in window.rows(rows.len(), usize::from(inner.height)).enumerate() {
             let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
@@ -128,10 +125,11 @@ impl WorkflowsPane {
                 WaterfallRow::Step(_, path, view) => scale.step(path, view, ctx, place, buf),
                 WaterfallRow::Call(_, number, call) => scale.call(call, *number, ctx, place, buf),
             }
-            self.steps.drawn.push(match &rows[index] {
+            let line = match &rows[index] {
                 WaterfallRow::Run => 0,
                 WaterfallRow::Step(line, ..) | WaterfallRow::Call(line, ..) => *line,
-            });
+            };
+            ctx.hits.add(place, Hit::Row(line));
             if index == selected {
                 buf.set_style(Rect { width: scale.name.min(place.width), ..place }.intersection(buf.area), ctx.selection());
             }

@@ -6,13 +6,15 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use super::{FormView, InlineKeys};
+use super::{FormView, RowKeys};
 use crate::{
     domain::{
         form::{Kind, Node, Row, State},
         text::{middle, visible},
     },
     tui::{
+        action::Action,
+        hits::{Hit, HitMap},
         theme::Theme,
         widget::paint::{Pen, width, wrap_some},
     },
@@ -40,7 +42,7 @@ struct RowState<'a> {
 impl FormView {
     /// Draws the form, scrolled so that the row of the cursor is visible with its messages. [`FormView::draw_list`] draws an
     /// open list after everything that the list may cover.
-    pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
+    pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool, hits: &HitMap) {
         let area = area.intersection(buf.area);
         let list_row = |y| focused.then_some(Rect { y, height: 1, ..area });
         self.note_list_row(list_row(area.y));
@@ -53,21 +55,23 @@ impl FormView {
             return;
         }
         let (body, foot) = split(area, u16::try_from(rows.len()).unwrap_or(u16::MAX));
-        self.place = body;
         self.page = usize::from(body.height).saturating_sub(1).max(1);
         let columns = self.columns(&rows, body.width);
         let messages: Vec<Vec<(String, Style)>> = rows.iter().map(|row| self.messages(row, body, theme)).collect();
         self.scroll(&rows, &messages, body.height);
         let mut line = 0;
-        for (row, messages) in rows.iter().zip(&messages) {
+        for (index, (row, messages)) in rows.iter().zip(&messages).enumerate() {
             let current = row.path == self.at;
             if let Some(y) = on_screen(line, self.top, body) {
                 let state = RowState { columns: &columns, current, active: focused && current };
-                self.draw_row(row, state, Rect { y, height: 1, ..body }, buf, theme);
+                let place = Rect { y, height: 1, ..body };
+                hits.add(place, Hit::Row(index));
+                self.draw_row(row, state, place, buf, theme, hits);
             }
             line += 1;
             for (text, style) in messages {
                 if let Some(y) = on_screen(line, self.top, body) {
+                    hits.add(Rect { y, height: 1, ..body }, Hit::Message(index));
                     let mut pen = Pen::new(buf, Rect { y, height: 1, ..body }, 0);
                     pen.pass(self.message_column(body));
                     pen.cut(text, *style);
@@ -122,7 +126,7 @@ impl FormView {
         self.top = self.top.max(end.saturating_sub(height)).min(start).min(line.saturating_sub(height));
     }
 
-    fn draw_row(&mut self, row: &Row, state: RowState, area: Rect, buf: &mut Buffer, theme: &Theme) {
+    fn draw_row(&mut self, row: &Row, state: RowState, area: Rect, buf: &mut Buffer, theme: &Theme, hits: &HitMap) {
         let RowState { columns, current, active } = state;
         let Some(node) = self.form.node(&row.path) else { return };
         let typing = active && self.typing && matches!(node.kind, Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_));
@@ -157,7 +161,7 @@ impl FormView {
             let place = pen.rest();
             self.field.draw(place, buf, style, theme, true);
         } else {
-            draw_value(node, &mut pen, theme, active, &self.keys);
+            draw_value(node, &mut pen, theme, active, &InlineKeys { keys: &self.keys, hits });
         }
     }
 
@@ -234,7 +238,7 @@ fn on_screen(line: usize, top: usize, area: Rect) -> Option<u16> {
     (row < area.height).then_some(area.y + row)
 }
 
-fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, hints: &InlineKeys) {
+fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, inline: &InlineKeys) {
     if node.state == State::Null {
         return pen.cut("null", theme.json_word);
     }
@@ -267,7 +271,7 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, hints: &I
             };
             pen.put(if node.folded && !items.is_empty() { "▸ " } else { "" }, theme.muted);
             pen.cut(&count, if items.is_empty() { theme.muted } else { theme.text });
-            hints.show(pen, active, &[(&hints.add, "add")], theme);
+            inline.show(pen, active, &[(Action::AddItem, "add")], theme);
         }
         Kind::Object { extra, .. } if node.folded => {
             pen.put("▸ ", theme.muted);
@@ -277,15 +281,15 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, hints: &I
         Kind::Object { fields, extra, .. } => {
             pen.put("▾", theme.muted);
             if fields.is_empty() && extra.is_some() {
-                hints.show(pen, active, &[(&hints.add, "add")], theme);
+                inline.show(pen, active, &[(Action::AddItem, "add")], theme);
             }
         }
     }
     if node.key.is_empty() && is_number(&node.label) {
-        let all = [(hints.add.as_str(), "add"), (hints.remove.as_str(), "remove"), (hints.move_item.as_str(), "move")];
+        let all = [(Action::AddItem, "add"), (Action::RemoveItem, "remove"), (Action::MoveItemUp, ""), (Action::MoveItemDown, "move")];
         // In an item that is an open object, the key adds members, not items.
         let takes_members = matches!(node.kind, Kind::Object { extra: Some(_), .. });
-        hints.show(pen, active, if takes_members { &all[1..] } else { &all }, theme);
+        inline.show(pen, active, if takes_members { &all[1..] } else { &all }, theme);
     }
 }
 
@@ -313,18 +317,34 @@ fn others<'a>(pen: &mut Pen, labels: impl Iterator<Item = &'a str>, theme: &Them
     pen.cut(&all.join(" · "), theme.muted);
 }
 
-impl InlineKeys {
-    /// Shows keys in the row of the cursor where there is room.
-    fn show(&self, pen: &mut Pen, active: bool, keys: &[(&str, &str)], theme: &Theme) {
-        let needed: usize = keys.iter().map(|(key, word)| usize::from(width(key)) + usize::from(width(word)) + 4).sum();
+/// Draws the keys of the row under the cursor.
+struct InlineKeys<'a> {
+    keys: &'a RowKeys,
+    hits: &'a HitMap,
+}
+
+impl InlineKeys<'_> {
+    /// Shows keys in the row of the cursor where there is room. A key without a word shares the word of the next one.
+    fn show(&self, pen: &mut Pen, active: bool, actions: &[(Action, &str)], theme: &Theme) {
+        let cells = |(key, word): (&str, &str)| usize::from(width(key)) + usize::from(width(word));
+        let needed: usize =
+            actions.iter().map(|(action, word)| cells((self.keys.key(*action), word)) + if word.is_empty() { 1 } else { 4 }).sum();
         if !active || pen.room() < needed {
             return;
         }
-        for (key, word) in keys.iter().filter(|(key, _)| !key.is_empty()) {
-            pen.pass(3);
+        let mut joined = false;
+        for (action, word) in actions {
+            let key = self.keys.key(*action);
+            if key.is_empty() {
+                continue;
+            }
+            pen.pass(if joined { 0 } else { 3 });
+            let start = pen.x();
             pen.put(key, theme.key);
-            pen.put(" ", theme.muted);
+            joined = word.is_empty();
+            pen.put(" ", if joined { theme.key } else { theme.muted });
             pen.put(word, theme.muted);
+            self.hits.add(pen.since(start), Hit::FormKey(*action));
         }
     }
 }

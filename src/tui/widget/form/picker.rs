@@ -4,7 +4,10 @@
 //! screen draws the list after all panes. For the same reason the mouse asks the list first.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
 
 use super::{FormEvent, FormView};
 use crate::{
@@ -13,6 +16,7 @@ use crate::{
         text::visible,
     },
     tui::{
+        hits::{Hit, HitArea, HitMap, Owner},
         theme::Theme,
         widget::{
             paint::{Pen, clear, pane, width},
@@ -36,19 +40,8 @@ pub(super) struct Picker {
     window: Window,
     /// The row of the field, set when the form is drawn and taken when the list is drawn.
     field_row: Option<Rect>,
-    /// The areas of the list as drawn last.
-    drawn: Option<DrawnList>,
-}
-
-/// The areas of a drawn list.
-#[derive(Clone, Copy)]
-struct DrawnList {
-    /// The row of the field.
-    field: Rect,
-    /// The list with its border.
-    frame: Rect,
-    /// The rows of the list.
-    rows: Rect,
+    /// The row of the field of the list that was drawn last.
+    drawn: Option<Rect>,
 }
 
 /// Returns the indexes of the labels that contain every word of the filter.
@@ -130,26 +123,19 @@ impl FormView {
         self.picker = None;
     }
 
-    /// Returns whether the list covers a cell of the screen.
-    pub fn list_at(&self, x: u16, y: u16) -> bool {
-        self.drawn().is_some_and(|drawn| drawn.frame.contains((x, y).into()))
-    }
-
-    /// Handles a click while the list is open: picks the choice at the cell, or closes the list on a click outside. Returns
+    /// Handles a click while the list is open: picks the choice in the list, or closes the list on a click outside. Returns
     /// whether the click is consumed; a click outside of list and field is not.
-    pub fn click_list(&mut self, x: u16, y: u16) -> bool {
-        let (Some(drawn), Some((labels, _)), Some(picker)) = (self.drawn(), self.choices(), &self.picker) else { return false };
-        let cell = (x, y).into();
-        if !drawn.frame.contains(cell) {
+    pub fn click_list(&mut self, cell: Position, found: &HitArea) -> bool {
+        let Some((picker, field)) = self.picker.as_ref().and_then(|picker| Some((picker, picker.drawn?))) else { return false };
+        if found.owner != Owner::DropDown {
             self.picker = None;
-            return drawn.field.contains(cell);
+            return field.contains(cell);
         }
-        if drawn.rows.contains(cell) {
-            let row = picker.window.top + usize::from(y - drawn.rows.y);
-            if let Some(index) = matching(&labels, &picker.filter).get(row).copied() {
-                self.picker = None;
-                self.change(|form, at| form.pick(at, index));
-            }
+        if let (Hit::Row(row), Some((labels, _))) = (&found.hit, self.choices())
+            && let Some(index) = matching(&labels, &picker.filter).get(*row).copied()
+        {
+            self.picker = None;
+            self.change(|form, at| form.pick(at, index));
         }
         true
     }
@@ -158,10 +144,6 @@ impl FormView {
     pub fn move_list(&mut self, to: Move) {
         let (Some((labels, _)), Some(picker)) = (self.choices(), &mut self.picker) else { return };
         picker.window.go(to, matching(&labels, &picker.filter).len());
-    }
-
-    fn drawn(&self) -> Option<DrawnList> {
-        self.picker.as_ref()?.drawn
     }
 
     /// Records the row of the list's field; `None` hides the list.
@@ -173,7 +155,7 @@ impl FormView {
 
     /// Draws the open list over everything else on `screen` if the form was drawn with focus: below its field, or above it
     /// where there is no room.
-    pub fn draw_list(&mut self, screen: Rect, buf: &mut Buffer, theme: &Theme) {
+    pub fn draw_list(&mut self, screen: Rect, buf: &mut Buffer, theme: &Theme, hits: &HitMap) {
         let (Some((labels, picked)), Some(picker)) = (self.choices(), &mut self.picker) else { return };
         let screen = screen.intersection(buf.area);
         let Some(field) = picker.field_row.take().filter(|_| !screen.is_empty()) else { return };
@@ -184,10 +166,12 @@ impl FormView {
         let filter = if picker.filter.is_empty() { "type to filter".to_owned() } else { format!("{}▏", picker.filter) };
         let count = format!("{} of {}", found.len(), labels.len());
         let rows = pane(buf, frame, &[(&filter, theme.focus)], &[(&count, theme.muted)], true, theme);
-        picker.drawn = Some(DrawnList { field, frame, rows });
+        picker.drawn = Some(field);
+        hits.enter(Owner::DropDown, frame);
         picker.window.fit(found.len(), usize::from(rows.height));
         for (row, index) in picker.window.rows(found.len(), usize::from(rows.height)).enumerate() {
             let line = Rect { y: rows.y + row as u16, height: 1, ..rows };
+            hits.add(line, Hit::Row(picker.window.top + row));
             let mut pen = Pen::new(buf, line, 0);
             pen.put(if Some(found[index]) == picked { " ● " } else { "   " }, theme.accent);
             let room = pen.left();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::*;
-use crate::tui::theme::Theme;
+use crate::tui::{hits::HitMap, theme::Theme};
 
 const USER: &str = r#"{"type":"object","properties":{
   "email":{"type":"string","format":"email","description":"Where invitations go. Must not be in use by another user of the directory."},
@@ -26,8 +26,9 @@ fn view(schema: &str) -> FormView {
 fn screen(view: &mut FormView, width: u16, height: u16) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
-    view.draw(area, &mut buf, &Theme::mono(), true);
-    view.draw_list(area, &mut buf, &Theme::mono());
+    let hits = HitMap::default();
+    view.draw(area, &mut buf, &Theme::mono(), true, &hits);
+    view.draw_list(area, &mut buf, &Theme::mono(), &hits);
     crate::tui::widget::test_screen::text_of(&buf)
 }
 

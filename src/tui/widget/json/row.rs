@@ -8,6 +8,7 @@ use super::{JsonView, Position, text::decode};
 use crate::{
     domain::text::{middle, visible},
     tui::{
+        hits::{Hit, HitMap},
         theme::Theme,
         widget::paint::{Pen, head, width},
     },
@@ -20,7 +21,7 @@ const SAMPLE: usize = 64;
 
 impl JsonView {
     /// Draws the view, scrolled so that the cursor is visible.
-    pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool) {
+    pub fn draw(&mut self, area: Rect, buf: &mut Buffer, theme: &Theme, focused: bool, hits: &HitMap) {
         let mut area = area.intersection(buf.area);
         if area.is_empty() {
             return;
@@ -37,14 +38,25 @@ impl JsonView {
         for (row, at) in rows.into_iter().enumerate() {
             let line = Rect { y: area.y + row as u16, height: 1, ..area };
             let mut pen = Pen::new(buf, line, 0);
+            hits.add(line, Hit::Row(row));
             match at.line {
-                0 => self.draw_node(at.node, &mut pen, theme, &mut keys),
+                0 => {
+                    if let Some(sign) = self.draw_node(at.node, &mut pen, theme, &mut keys) {
+                        hits.add(sign, Hit::FoldSign(row));
+                    }
+                }
                 _ => self.draw_text(at, &mut pen, theme),
             }
             if at == self.cursor {
                 select(line, buf, theme, focused);
             }
         }
+    }
+
+    /// Puts the cursor on a visible row, counted from the first one. Returns whether it was there already.
+    pub fn click(&mut self, row: usize) -> bool {
+        let Some(at) = self.rows_from(self.top).get(row).copied() else { return false };
+        std::mem::replace(&mut self.cursor, at) == at
     }
 
     /// Returns the visible positions. Keeps the cursor visible and fills the screen where possible.
@@ -104,21 +116,23 @@ impl JsonView {
         }
     }
 
-    fn draw_node(&self, node: u32, pen: &mut Pen, theme: &Theme, keys: &mut HashMap<usize, usize>) {
-        let Some(tree) = &self.tree else { return };
+    /// Draws a value. Returns the area of its fold sign, if it has one.
+    fn draw_node(&self, node: u32, pen: &mut Pen, theme: &Theme, keys: &mut HashMap<usize, usize>) -> Option<Rect> {
+        let tree = self.tree.as_ref()?;
         let parent = tree.parent(node);
         pen.pass(self.indent(tree.depth(node)));
         let container = tree.container(node);
         let folded = container.is_some_and(|c| tree.is_folded(c));
         let value = self.peek(node, pen.room());
         let opened = self.texts.contains_key(&node);
-        let mark = match container {
-            Some(_) if folded => "▸ ",
-            Some(_) => "▾ ",
-            None if opened => "▾ ",
-            None if value.long => "▸ ",
-            None => "  ",
+        let (mark, folds) = match container {
+            Some(_) if folded => ("▸ ", true),
+            Some(_) => ("▾ ", true),
+            None if opened => ("▾ ", true),
+            None if value.long => ("▸ ", true),
+            None => ("  ", false),
         };
+        let sign = folds.then_some(Rect { width: pen.left().min(1), ..pen.rest() });
         pen.put(mark, theme.muted);
         if let Some(parent) = parent {
             let column = *keys.entry(parent).or_insert_with(|| self.column(parent));
@@ -134,6 +148,7 @@ impl JsonView {
             Some(_) => {}
             None => self.draw_value(&value, opened, pen, theme),
         }
+        sign
     }
 
     fn draw_value(&self, value: &ValuePreview, opened: bool, pen: &mut Pen, theme: &Theme) {

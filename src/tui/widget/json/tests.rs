@@ -4,14 +4,14 @@ use proptest::prelude::*;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::*;
-use crate::tui::theme::Theme;
+use crate::tui::{hits::HitMap, theme::Theme};
 
 const DOCUMENT: &str = r#"{"userId":"u_1042","profile":{"email":"ann@example.org","role":"developer","age":12345678901234567890123,"score":1.0,"ok":true,"none":null},"tags":["new","beta"],"empty":{},"list":[],"bio":"first\nsecond\u0007","":"no key","a\u0000b":"\ud800 lone","tags":["again"]}"#;
 
 fn screen(view: &mut JsonView, width: u16, height: u16) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buf = Buffer::empty(area);
-    view.draw(area, &mut buf, &Theme::mono(), true);
+    view.draw(area, &mut buf, &Theme::mono(), true, &HitMap::default());
     crate::tui::widget::test_screen::text_of(&buf)
 }
 
