@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::values::{is_url, parse_duration, parse_elicit, parse_fault, parse_override, parse_sample, parse_url};
 pub use self::workflow::{GraphFormat, RunArgs, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd};
-use super::exit;
+use super::{exit, servers::ListKind};
 use crate::domain::policy::{breaker::BreakerOverride, fault::Fault};
 
 /// A terminal console for many MCP servers.
@@ -120,6 +120,12 @@ pub struct OnLine {
 pub enum Cmd {
     /// List the tools of all servers.
     Tools(ToolsArgs),
+    /// List the resources of all servers.
+    Resources(ListArgs),
+    /// List the resource templates of all servers.
+    Templates(ListArgs),
+    /// List the prompts of all servers with their arguments.
+    Prompts(ListArgs),
     /// Call a tool and print its result.
     ///
     /// A tool is called without a question if its annotations say that it is read-only (`readOnlyHint: true`) or not
@@ -181,6 +187,16 @@ pub struct ToolsArgs {
     /// Also print the schemas.
     #[arg(long)]
     pub schema: bool,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `resources`, `templates` and `prompts`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ListArgs {
+    /// Show only entries that match: part of a name or URI, or a pattern with * and ?.
+    pub pattern: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -327,6 +343,8 @@ pub struct ReaperArgs {
 pub enum Headless {
     /// `tools`
     Tools(ToolsArgs),
+    /// `resources`, `templates` or `prompts`
+    List(ListKind, ListArgs),
     /// `call`
     Call(CallArgs),
     /// `read`
@@ -379,6 +397,7 @@ impl Cli {
     pub fn target(&self) -> Result<Option<Target>, String> {
         let after = match &self.command {
             Some(Cmd::Tools(a)) => Some(&a.server),
+            Some(Cmd::Resources(a) | Cmd::Templates(a) | Cmd::Prompts(a)) => Some(&a.server),
             Some(Cmd::Call(a)) => Some(&a.server),
             Some(Cmd::Read(a)) => Some(&a.server),
             Some(Cmd::Prompt(a)) => Some(&a.server),
@@ -404,6 +423,9 @@ impl Cmd {
     pub fn headless(&self) -> Option<Headless> {
         Some(match self {
             Cmd::Tools(a) => Headless::Tools(a.clone()),
+            Cmd::Resources(a) => Headless::List(ListKind::Resources, a.clone()),
+            Cmd::Templates(a) => Headless::List(ListKind::Templates, a.clone()),
+            Cmd::Prompts(a) => Headless::List(ListKind::Prompts, a.clone()),
             Cmd::Call(a) => Headless::Call(a.clone()),
             Cmd::Read(a) => Headless::Read(a.clone()),
             Cmd::Prompt(a) => Headless::Prompt(a.clone()),

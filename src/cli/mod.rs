@@ -18,6 +18,7 @@ pub mod hints;
 pub mod import;
 pub mod json;
 pub mod junit;
+pub mod lists;
 pub mod logged;
 pub mod manual;
 pub mod names;
@@ -138,6 +139,7 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
     }
     let outcome = match command {
         Headless::Tools(args) => tools::run(&mut session, args).await,
+        Headless::List(kind, args) => lists::run(&mut session, *kind, args).await,
         Headless::Call(args) => call::call(&mut session, args).await,
         Headless::Read(args) => call::read(&mut session, args).await,
         Headless::Prompt(args) => call::prompt(&mut session, args).await,

@@ -71,10 +71,93 @@ pub struct TruncatedList<'a> {
     entries: usize,
 }
 
-impl TruncatedList<'_> {
-    /// Returns whether it is the list of tools.
-    pub fn is_tools(&self) -> bool {
-        self.list == "tools"
+/// A list that was not read completely because of an error.
+#[derive(Serialize)]
+pub struct IncompleteList<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    server: &'a str,
+    /// `tools`, `resources`, `resourceTemplates` or `prompts`.
+    list: &'a str,
+    reason: &'a str,
+}
+
+/// A kind of list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListKind {
+    /// `tools/list`.
+    Tools,
+    /// `resources/list`.
+    Resources,
+    /// `resources/templates/list`.
+    Templates,
+    /// `prompts/list`.
+    Prompts,
+}
+
+impl ListKind {
+    const ALL: [ListKind; 4] = [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts];
+
+    /// Returns the key of the list in its result.
+    fn key(self) -> &'static str {
+        match self {
+            ListKind::Templates => "resourceTemplates",
+            other => other.plural(),
+        }
+    }
+
+    fn method(self) -> &'static str {
+        match self {
+            ListKind::Tools => "tools/list",
+            ListKind::Resources => "resources/list",
+            ListKind::Templates => "resources/templates/list",
+            ListKind::Prompts => "prompts/list",
+        }
+    }
+
+    /// Returns the word for one entry.
+    pub fn noun(self) -> &'static str {
+        match self {
+            ListKind::Tools => "tool",
+            ListKind::Resources => "resource",
+            ListKind::Templates => "template",
+            ListKind::Prompts => "prompt",
+        }
+    }
+
+    /// Returns the word for several entries, which is also the name of the command.
+    pub fn plural(self) -> &'static str {
+        match self {
+            ListKind::Tools => "tools",
+            ListKind::Resources => "resources",
+            ListKind::Templates => "templates",
+            ListKind::Prompts => "prompts",
+        }
+    }
+}
+
+/// Returns the truncated lists of one kind of all usable servers.
+pub fn truncated(servers: &[ServerView], kind: ListKind) -> impl Iterator<Item = TruncatedList<'_>> {
+    servers.iter().filter(|s| s.phase.usable()).flat_map(truncated_lists).filter(move |list| list.list == kind.key())
+}
+
+/// Returns the lists of one kind that were not read completely, of all usable servers.
+pub fn incomplete(servers: &[ServerView], kind: ListKind) -> impl Iterator<Item = IncompleteList<'_>> {
+    servers.iter().filter(|s| s.phase.usable()).flat_map(move |server| {
+        server.catalog.broken.iter().filter(move |broken| broken.list == kind.key()).map(|broken| IncompleteList {
+            kind: "incomplete_list",
+            server: server.id().as_str(),
+            list: &broken.list,
+            reason: &broken.reason,
+        })
+    })
+}
+
+/// Prints the lists that were not read completely on stderr.
+pub fn print_incomplete<'a>(session: &mut Session<'_>, lists: impl IntoIterator<Item = IncompleteList<'a>>) {
+    for IncompleteList { server, list, reason, .. } in lists {
+        let method = ListKind::ALL.into_iter().find(|kind| kind.key() == list).map_or(list, |kind| kind.method());
+        session.printer.note(&format!("{server}: {method} failed: {reason}"));
     }
 }
 
@@ -132,6 +215,7 @@ struct ServerJson<'a> {
     protocol: Option<&'a str>,
     tools: usize,
     resources: usize,
+    templates: usize,
     prompts: usize,
     ready_ms: Option<f64>,
     /// The lists truncated by a limit.
@@ -153,6 +237,7 @@ impl<'a> ServerJson<'a> {
             protocol: info.map(|i| i.protocol.as_str()),
             tools: server.catalog.tools.len(),
             resources: server.catalog.resources.len(),
+            templates: server.catalog.templates.len(),
             prompts: server.catalog.prompts.len(),
             ready_ms: took(info).map(ms),
             truncated: &server.catalog.cut,
@@ -247,6 +332,17 @@ fn served(server: &ServerView) -> bool {
 /// Returns whether a selected server has no lists.
 pub fn failed(server: &ServerView) -> bool {
     *server.phase != Phase::Disabled && !served(server)
+}
+
+/// Returns the exit code of a command that lists entries of one kind, `found` of them.
+pub fn code_of_list(servers: &[ServerView], kind: ListKind, found: usize) -> u8 {
+    let incomplete = |server: &&ServerView| server.catalog.broken.iter().any(|broken| broken.list == kind.key());
+    let (partly, wholly): (Vec<&ServerView>, Vec<&ServerView>) = servers.iter().filter(|s| served(s)).partition(incomplete);
+    match (partly.len(), wholly.len()) {
+        (0, _) => code(servers),
+        (_, 0) if found == 0 => exit::FAILED,
+        _ => exit::PARTIAL,
+    }
 }
 
 /// Returns the exit code for the states of the servers.

@@ -7,7 +7,7 @@ use super::{
     args::ToolsArgs,
     names::fits,
     print::Format,
-    servers::{self, UnavailableServer},
+    servers::{self, ListKind, UnavailableServer},
     session::{Session, Stop, raw},
 };
 use crate::{
@@ -37,8 +37,8 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
     }
     let found = groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
     let unavailable = servers::unavailable(&read_model.servers);
-    let truncated =
-        || read_model.servers.iter().filter(|s| s.phase.usable()).flat_map(servers::truncated_lists).filter(|list| list.is_tools());
+    let truncated = || servers::truncated(&read_model.servers, ListKind::Tools);
+    let incomplete = || servers::incomplete(&read_model.servers, ListKind::Tools);
     match session.printer.format() {
         Format::Human => {
             let mut first = true;
@@ -54,6 +54,7 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
             session.printer.document(&ToolsJson {
                 tools,
                 truncated: truncated().collect(),
+                incomplete: incomplete().collect(),
                 failed: unavailable.iter().map(UnavailableServer::json).collect(),
             })?;
         }
@@ -62,6 +63,9 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
                 session.printer.document(&row.json(args.schema))?;
             }
             for list in truncated() {
+                session.printer.document(&list)?;
+            }
+            for list in incomplete() {
                 session.printer.document(&list)?;
             }
             for unavailable in &unavailable {
@@ -74,8 +78,9 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
         session.printer.note(&format!("no tool{what}"));
     }
     servers::print_truncated(session, truncated());
+    servers::print_incomplete(session, incomplete());
     servers::print_unavailable(session, &unavailable);
-    Ok(servers::code(&read_model.servers))
+    Ok(servers::code_of_list(&read_model.servers, ListKind::Tools, found))
 }
 
 struct Row<'a> {
@@ -112,6 +117,8 @@ struct ToolsJson<'a> {
     tools: Vec<ToolJson<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     truncated: Vec<servers::TruncatedList<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    incomplete: Vec<servers::IncompleteList<'a>>,
     failed: Vec<servers::UnavailableJson<'a>>,
 }
 
@@ -136,6 +143,8 @@ struct ToolJson<'a> {
     input_schema: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_schema: Option<Box<RawValue>>,
+    /// The complete entry as received.
+    definition: Option<Box<RawValue>>,
 }
 
 impl Row<'_> {
@@ -156,6 +165,7 @@ impl Row<'_> {
             schemas_differ: self.differ,
             input_schema: schema.then(|| raw(&tool.input_schema)).flatten(),
             output_schema: tool.output_schema.as_ref().filter(|_| schema).and_then(raw),
+            definition: raw(&tool.raw),
         }
     }
 }

@@ -40,6 +40,9 @@ pub struct ServerCatalog {
     /// The lists that were cut by a limit, by key (`tools`, `resources`, `resourceTemplates`, `prompts`).
     #[serde(default)]
     pub cut: Vec<String>,
+    /// The lists that were not read completely because of an error.
+    #[serde(default)]
+    pub broken: Vec<BrokenList>,
     /// Changes of the last refresh, for users: `+2 tools, −1 prompt`. Empty for the first.
     pub changes: String,
     /// Number of times the lists were read since the server was added, from 1; 0 if they were not.
@@ -244,15 +247,30 @@ pub struct RawLists {
     pub warnings: Vec<String>,
     /// Whether reading a list exceeded `timeouts.list`.
     pub timed_out: bool,
-    /// The lists that were not read completely because of an error, by key (`tools`, `resources`,
-    /// `resourceTemplates`, `prompts`): their missing entries may still exist.
-    pub broken: Vec<&'static str>,
+    /// The lists that were not read completely because of an error: their missing entries may still exist.
+    pub broken: Vec<BrokenList>,
     /// The lists that were cut by a limit, by key.
     pub cut: Vec<&'static str>,
     /// Total size of all entries, in bytes.
     pub bytes: usize,
     /// TTL of the lists, if the server sets one and does not notify of changes (`ttlMs`, MCP 2026-07-28); never zero.
     pub ttl: Option<Duration>,
+}
+
+/// A list that was not read completely because of an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenList {
+    /// Its key: `tools`, `resources`, `resourceTemplates` or `prompts`.
+    pub list: String,
+    /// What happened, for users.
+    pub reason: String,
+}
+
+impl BrokenList {
+    /// Creates the record of a list by its key.
+    pub fn new(list: &str, reason: impl Into<String>) -> BrokenList {
+        BrokenList { list: list.to_owned(), reason: reason.into() }
+    }
 }
 
 impl ServerCatalog {
@@ -262,6 +280,8 @@ impl ServerCatalog {
         let mut catalog = ServerCatalog { revision: before.map_or(1, |b| b.revision + 1), ..Default::default() };
         catalog.timed_out = raw.timed_out;
         catalog.cut = raw.cut.iter().map(|key| (*key).to_owned()).collect();
+        catalog.broken = raw.broken;
+        let unread = catalog.broken.clone();
         let mut warnings = Warnings { first: raw.warnings, more: 0 };
         catalog.tools = read_list(raw.tools, "tool", &mut warnings, read_tool, |t| &t.name);
         catalog.resources = read_list(raw.resources, "resource", &mut warnings, |b| read_resource(b, "uri"), |r| &r.uri);
@@ -269,7 +289,7 @@ impl ServerCatalog {
         catalog.prompts = read_list(raw.prompts, "prompt", &mut warnings, read_prompt, |p| &p.name);
         catalog.warnings = warnings.finish();
         if let Some(before) = before {
-            let broken = |key: &str| raw.broken.contains(&key);
+            let broken = |key: &str| unread.iter().any(|broken| broken.list == key);
             let retained = retain_missing(&mut catalog.tools, &before.tools, broken("tools"), |t| &t.name)
                 + retain_missing(&mut catalog.resources, &before.resources, broken("resources"), |t| &t.uri)
                 + retain_missing(&mut catalog.templates, &before.templates, broken("resourceTemplates"), |t| &t.uri)
@@ -608,9 +628,9 @@ mod tests {
 
     #[test]
     fn entries_missing_from_an_incomplete_list_are_retained_and_from_a_complete_one_dropped() {
-        let raw = |names: &[&str], broken: &[&'static str]| RawLists {
+        let raw = |names: &[&str], broken: &[&str]| RawLists {
             tools: names.iter().map(|n| Body::json(&serde_json::json!({"name": n, "inputSchema": {"type": "object"}}))).collect(),
-            broken: broken.to_vec(),
+            broken: broken.iter().map(|list| BrokenList::new(list, "reset")).collect(),
             ..Default::default()
         };
         let names = |catalog: &ServerCatalog| catalog.tools.iter().map(|t| t.name.to_string()).collect::<Vec<_>>();

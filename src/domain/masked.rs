@@ -185,15 +185,15 @@ fn session_info(redactor: &Redactor, info: &mut SessionInfo) {
 /// Masks texts and complete entries of a list. Names and schemas stay: calls use them.
 fn server_catalog(redactor: &Redactor, catalog: &mut Arc<ServerCatalog>) {
     let found = |raw: &Body| redactor.finds(raw.bytes());
-    let ServerCatalog { tools, resources, templates, prompts, warnings, .. } = &**catalog;
+    let ServerCatalog { tools, resources, templates, prompts, warnings, broken, .. } = &**catalog;
     let listed = tools.iter().any(|tool| found(&tool.raw))
         || resources.iter().chain(templates).any(|resource| found(&resource.raw))
         || prompts.iter().any(|prompt| found(&prompt.raw))
-        || warnings.iter().any(|warning| redactor.finds(warning.as_bytes()));
+        || warnings.iter().chain(broken.iter().map(|broken| &broken.reason)).any(|text| redactor.finds(text.as_bytes()));
     if !listed {
         return;
     }
-    let ServerCatalog { tools, resources, templates, prompts, warnings, changes, .. } = Arc::make_mut(catalog);
+    let ServerCatalog { tools, resources, templates, prompts, warnings, broken, changes, .. } = Arc::make_mut(catalog);
     for tool in tools.iter_mut().filter(|tool| found(&tool.raw)) {
         let Tool { title, description, raw, .. } = Arc::make_mut(tool);
         texts(redactor, title.iter_mut().chain(description));
@@ -210,7 +210,8 @@ fn server_catalog(redactor: &Redactor, catalog: &mut Arc<ServerCatalog>) {
         texts(redactor, title.iter_mut().chain(description).chain(inner));
         body(redactor, raw);
     }
-    texts(redactor, warnings.iter_mut().chain([changes]));
+    let reasons = broken.iter_mut().map(|broken| &mut broken.reason);
+    texts(redactor, warnings.iter_mut().chain(reasons).chain([changes]));
 }
 
 fn stage_text(redactor: &Redactor, stage: &mut CallEvent) {

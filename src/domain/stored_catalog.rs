@@ -209,7 +209,7 @@ struct Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{secret::MASK, time::Stamp};
+    use crate::domain::{catalog::BrokenList, secret::MASK, time::Stamp};
 
     fn stdio(args: &[&str], env: &[(&str, &str)], cwd: Option<&str>) -> Transport {
         Transport::Stdio {
@@ -285,7 +285,7 @@ mod tests {
         let info = SessionInfo::bare(Stamp(0));
         let of = |lists: RawLists| StoredCatalog::new(&lists, &info, 0, &Redactor::default());
         assert_eq!(of(RawLists { timed_out: true, ..RawLists::default() }), None);
-        assert_eq!(of(RawLists { broken: vec!["tools"], ..RawLists::default() }), None);
+        assert_eq!(of(RawLists { broken: vec![BrokenList::new("tools", "reset")], ..RawLists::default() }), None);
         let item = |length: usize| Body::from(format!("\"{}\"", "x".repeat(length)));
         let sized = |length| of(RawLists { tools: vec![item(length)], ..RawLists::default() }).unwrap().to_json();
         assert!(sized(BYTES - 1000).is_some() && sized(BYTES - 2).is_none() && sized(BYTES).is_none());

@@ -21,7 +21,7 @@ use crate::{
         bounds,
         call::{Failure, FailureKind, Progress},
         capabilities::ClientCapabilities,
-        catalog::RawLists,
+        catalog::{BrokenList, RawLists},
         frame::{Anomaly, AnomalyKind},
         raw_object::RawObject,
         server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
@@ -288,7 +288,7 @@ impl McpSession {
                 Err(failure) => {
                     raw.timed_out |= failure.kind == FailureKind::Timeout;
                     self.cut_list(raw, format!("{method}: page {page} failed ({}); the list is cut there", failure.message));
-                    raw.broken.push(key);
+                    raw.broken.push(BrokenList::new(key, format!("page {page} failed: {}", failure.message)));
                     break;
                 }
             };
@@ -334,7 +334,7 @@ impl McpSession {
         }
         if Instant::now() >= until {
             raw.warnings.push(format!("{method}: not asked, the lists before took all the time"));
-            raw.broken.push(key);
+            raw.broken.push(BrokenList::new(key, "not asked, the lists before took all the time"));
             return vec![];
         }
         match self.list(method, key, raw, until).await {
@@ -344,7 +344,7 @@ impl McpSession {
             Err(failure) => {
                 raw.timed_out |= failure.kind == FailureKind::Timeout;
                 raw.warnings.push(format!("{method} failed: {}", failure.message));
-                raw.broken.push(key);
+                raw.broken.push(BrokenList::new(key, failure.message));
                 vec![]
             }
         }

@@ -33,7 +33,6 @@ pub mod tabs;
 pub mod terminal;
 pub mod theme;
 pub mod tree;
-pub mod uri;
 pub mod widget;
 
 #[cfg(test)]

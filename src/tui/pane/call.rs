@@ -20,6 +20,7 @@ use crate::{
         directory::Directory,
         id::{CallId, ServerId, ToolId},
         json::{Json, pretty},
+        uri_template,
     },
     state::ConsoleState,
     tui::{
@@ -27,7 +28,6 @@ use crate::{
         hits::Hit,
         keymap::Context,
         tree::Node,
-        uri,
         widget::{
             editor::{EditorEvent, JsonEditor},
             form::{FormEvent, FormView, Leave},
@@ -324,7 +324,7 @@ impl CallPane {
             Node::Prompt(server, name) => Operation::Prompt { server: server.clone(), name: name.to_string(), arguments },
             Node::Template(server, template) => {
                 let values: BTreeMap<String, String> = arguments.parse().unwrap_or_default();
-                Operation::Resource { server: server.clone(), uri: uri::expand(template, &values) }
+                Operation::Resource { server: server.clone(), uri: uri_template::expand(template, &values) }
             }
             Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => {
                 return Err(vec!["this row cannot be called".into()]);
@@ -484,7 +484,7 @@ fn schema(node: &Node, read_model: &ConsoleState) -> Option<Body> {
             Some(Body::json(&json!({"type": "object", "properties": properties, "required": required})))
         }
         Node::Template(_, template) => {
-            let properties: Map<String, Value> = uri::variables(template).into_iter().map(|name| (name, text(None))).collect();
+            let properties: Map<String, Value> = uri_template::variables(template).into_iter().map(|name| (name, text(None))).collect();
             Some(Body::json(&json!({"type": "object", "properties": properties})))
         }
         _ => None,

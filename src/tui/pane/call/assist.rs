@@ -10,13 +10,13 @@ use crate::{
         call::Operation,
         form::{Kind, Path},
         id::ServerId,
+        uri_template,
     },
     tui::{
         action::Action,
         keymap::Context,
         pane::DrawContext,
         tree::Node,
-        uri,
         widget::paint::{Pen, width},
     },
 };
@@ -186,7 +186,7 @@ impl CallPane {
             Node::Prompt(server, name) => Operation::Prompt { server: server.clone(), name: name.to_string(), arguments },
             Node::Template(server, template) => {
                 let values = arguments.parse().unwrap_or_default();
-                Operation::Resource { server: server.clone(), uri: uri::expand(template, &values) }
+                Operation::Resource { server: server.clone(), uri: uri_template::expand(template, &values) }
             }
             Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => return None,
         })
