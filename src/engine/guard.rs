@@ -117,6 +117,14 @@ impl TargetGuard {
         }
     }
 
+    /// Returns whether a user holds the server's breaker, or the tool's, open.
+    pub fn held_open(&self, tool: Option<&Arc<str>>) -> bool {
+        let now = self.bus.now();
+        let state = self.lock();
+        let held = |breaker: &Breaker| breaker.view(now).held == Some(BreakerOverride::HoldOpen);
+        held(&state.breaker) || tool.and_then(|tool| state.tools.get(tool)).is_some_and(held)
+    }
+
     /// Returns the refusal that a call would get now, without taking a breaker permit.
     pub fn refuses(&self, tool: Option<&Arc<str>>) -> Option<Failure> {
         let now = self.bus.now();
@@ -132,11 +140,15 @@ impl TargetGuard {
 
     /// Takes a breaker permit from the server's breaker, and from the tool's if it has one: by its rule
     /// ([`TargetGuard::own_breaker`]) or because of a manual override.
-    pub fn admit(self: &Arc<Self>, tool: Option<&Arc<str>>) -> Result<BreakerPermit, Failure> {
+    pub fn admit(self: &Arc<Self>, tool: Option<&Arc<str>>, rule: BreakerRule) -> Result<BreakerPermit, Failure> {
         let now = self.bus.now();
+        let admit = |breaker: &mut Breaker| match rule {
+            BreakerRule::Enforce => breaker.admit(now),
+            BreakerRule::Bypass => breaker.admit_bypassing(now).map_or_else(|| breaker.admit(now), Ok),
+        };
         let mut state = self.lock();
         let before = state.breaker.state();
-        let admitted = state.breaker.admit(now);
+        let admitted = admit(&mut state.breaker);
         if state.breaker.state() != before || admitted.is_err() {
             let view = state.breaker.view(now);
             self.publish(None, view);
@@ -145,7 +157,7 @@ impl TargetGuard {
         let mut permit = BreakerPermit { guard: self.clone(), probe: server.probe.is_some(), server: Some(server), tool: None };
         if let Some((name, breaker)) = tool.and_then(|name| Some((name, state.tools.get_mut(name)?))) {
             let before = breaker.state();
-            let admitted = breaker.admit(now);
+            let admitted = admit(breaker);
             if breaker.state() != before || admitted.is_err() {
                 let view = breaker.view(now);
                 self.publish(Some(name.clone()), view);
@@ -215,7 +227,13 @@ impl TargetGuard {
 
     /// Takes an extra attempt from the retry budget. Returns false if the budget is used up.
     pub fn spend(&self) -> bool {
-        self.lock().budget.spend()
+        self.lock().budget.spend(0)
+    }
+
+    /// Takes the attempt of a call that failed on another member of its group. All `in_progress` calls can fail at the same
+    /// moment, so the budget may be overdrawn by their number; later calls pay it back.
+    pub fn spend_failover(&self, in_progress: u32) -> bool {
+        self.lock().budget.spend(in_progress)
     }
 
     /// Records the latency of a response.
@@ -266,6 +284,15 @@ impl TargetGuard {
         }
         state.faults.get(&tool.cloned()).or_else(|| state.faults.get(&None)).cloned()
     }
+}
+
+/// Whether an open breaker refuses a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerRule {
+    /// It does.
+    Enforce,
+    /// It does only if a user holds it open: no member of the group would be left.
+    Bypass,
 }
 
 /// Permission of the breakers for one attempt. Dropping it without [`BreakerPermit::record`] returns it and counts nothing.

@@ -1,6 +1,12 @@
 //! State that all calls share: the registry, the response cache and random numbers.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 
@@ -21,6 +27,16 @@ pub struct Shared {
     pub cache: Arc<CacheFront>,
     random: Mutex<fastrand::Rng>,
     choices: Mutex<HashMap<ServerId, u64>>,
+    in_progress: AtomicU32,
+}
+
+/// Counts a call as in progress until it is dropped.
+pub struct InProgress<'a>(&'a AtomicU32);
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -34,12 +50,24 @@ impl Shared {
             cache: Arc::default(),
             random: Mutex::new(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
             choices: Mutex::default(),
+            in_progress: AtomicU32::new(0),
         })
     }
 
     /// Returns a random number generator of its own for a component.
     pub fn fork_random(&self) -> fastrand::Rng {
         self.random.lock().fork()
+    }
+
+    /// Counts a call as in progress.
+    pub fn begin_call(&self) -> InProgress<'_> {
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
+        InProgress(&self.in_progress)
+    }
+
+    /// Returns the number of calls in progress on all servers.
+    pub fn calls_in_progress(&self) -> u32 {
+        self.in_progress.load(Ordering::Relaxed)
     }
 
     /// Returns a random number in [0, 1).
@@ -52,11 +80,13 @@ impl Shared {
         format!("{:032x}", self.random.lock().u128(..))
     }
 
-    /// Returns the number of this choice among those of a group, from 0.
+    /// Returns the number of this choice among those of a group. The first one is random: otherwise the first call of
+    /// every process would go to the same member.
     pub fn next_choice(&self, group: &ServerId) -> u64 {
         let mut choices = self.choices.lock();
-        let count = choices.entry(group.clone()).or_default();
-        *count += 1;
-        *count - 1
+        let next = choices.entry(group.clone()).or_insert_with(|| u64::from(self.random.lock().u32(..)));
+        let choice = *next;
+        *next += 1;
+        choice
     }
 }

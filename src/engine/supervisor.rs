@@ -24,7 +24,7 @@ use crate::domain::{
     capabilities::ClientCapabilities,
     catalog::{RawLists, ServerCatalog},
     event::{EventKind, LogLevel},
-    restart::{FIRST_PAUSE, FIRST_PAUSE_REMOTE, Restart, Verdict},
+    restart::{Restart, RestartPolicy, Verdict},
     secret::Redactor,
     server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
     stored_catalog::{CatalogKey, StoredCatalog},
@@ -103,7 +103,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         tokio::spawn(load_catalog(spec.clone(), catalogs.clone(), registry.clone()));
     }
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
-    let first = if matches!(spec.launch, Transport::Http { .. }) { FIRST_PAUSE_REMOTE } else { FIRST_PAUSE };
+    let remote = matches!(spec.launch, Transport::Http { .. });
     let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
@@ -115,7 +115,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         session: None,
         commands: command_queue,
         readiness,
-        restart: Restart::new(first),
+        restart: Restart::new(if remote { RestartPolicy::REMOTE } else { RestartPolicy::LOCAL }),
         random,
         era: None,
         catalog: Arc::default(),

@@ -7,6 +7,7 @@ mod catalogs;
 mod demo_runs;
 mod executions;
 mod fake;
+mod groups;
 mod http_faults;
 mod http_sessions;
 mod lifecycle;

@@ -70,8 +70,8 @@ impl Watched {
         self.alive.plus(limit).min(self.queued.plus(spec.timeouts.call_max.max(limit)))
     }
 
-    /// Takes in a stage; says whose budget it spends from.
-    fn stage(&mut self, stage: &CallEvent) -> Option<ServerId> {
+    /// Takes in a stage; says whose budget it spends from, and whether it is a failover.
+    fn stage(&mut self, stage: &CallEvent) -> Option<(ServerId, bool)> {
         match stage {
             CallEvent::Routed { decision } => self.first = self.first.take().or_else(|| decision.order.first().cloned()),
             CallEvent::Attempt { attempt, server, cause, .. } => {
@@ -80,10 +80,12 @@ impl Watched {
                 match cause {
                     Cause::Hedge => {
                         self.hedged = true;
-                        return before;
+                        return before.map(|server| (server, false));
                     }
                     // With two concurrent attempts, the failure that led here is not visible from outside.
-                    Cause::Retry | Cause::Failover if !self.hedged => return self.failed.take(),
+                    Cause::Retry if !self.hedged => return self.failed.take().map(|server| (server, false)),
+                    // Paid by the server that it goes to.
+                    Cause::Failover if !self.hedged => return self.failed.take().map(|_| (server.clone(), true)),
                     _ => {}
                 }
             }
@@ -294,6 +296,8 @@ async fn run(seed: u64) -> Result<(), String> {
 
     let mut ends: HashMap<CallId, u32> = HashMap::new();
     let mut spent: HashMap<ServerId, u32> = HashMap::new();
+    let mut failovers: HashMap<ServerId, u32> = HashMap::new();
+    let mut most_running = 0;
     while ends.len() < watched.len() {
         let event = match tokio::time::timeout(Duration::from_secs(60), tail.next()).await {
             Ok(Ok(Some(event))) => event,
@@ -305,10 +309,11 @@ async fn run(seed: u64) -> Result<(), String> {
             }
         };
         Arc::make_mut(&mut read_model).apply(&event);
+        most_running = most_running.max(read_model.running);
         match &event.kind {
             EventKind::CallStage { call, stage } => {
-                if let Some(server) = watched.get_mut(call).and_then(|call| call.stage(stage)) {
-                    *spent.entry(server).or_default() += 1;
+                if let Some((server, failover)) = watched.get_mut(call).and_then(|call| call.stage(stage)) {
+                    *if failover { &mut failovers } else { &mut spent }.entry(server).or_default() += 1;
                 }
             }
             EventKind::CallProgress { call, .. } => {
@@ -359,6 +364,11 @@ async fn run(seed: u64) -> Result<(), String> {
         let spent = spent.get(&spec.id).copied().unwrap_or_default();
         if f64::from(spent) > budget + 1e-6 {
             return Err(format!("{spent} extra attempts were spent from the budget of {}, which is {budget}", spec.id));
+        }
+        // All calls that run can fail over at the same moment.
+        let failovers = failovers.get(&spec.id).copied().unwrap_or_default();
+        if f64::from(spent + failovers) > budget + most_running as f64 + 1e-6 {
+            return Err(format!("{failovers} failovers to {} overdrew its budget, which is {budget}, with {most_running} calls", spec.id));
         }
         rate_held(spec, &puppets[&spec.id].came.lock().unwrap())?;
     }

@@ -36,10 +36,10 @@ pub fn attempt_share(left: Duration, others: usize) -> Option<Duration> {
 /// Extra attempts never exceed the reserve plus [`Retry::budget`] times the number of calls.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    /// In [`UNITS`] of an attempt.
-    balance: u64,
-    max: u64,
-    share: u64,
+    /// In [`UNITS`] of an attempt; negative while overdrawn.
+    balance: i64,
+    max: i64,
+    share: i64,
 }
 
 impl Budget {
@@ -63,22 +63,26 @@ impl Budget {
         self.balance = self.balance.saturating_add(self.share).min(self.max);
     }
 
-    /// Spends one extra attempt. Returns whether the balance covered it.
-    pub fn spend(&mut self) -> bool {
-        let left = self.balance.checked_sub(UNITS as u64);
-        self.balance = left.unwrap_or(self.balance);
-        left.is_some()
+    /// Spends one extra attempt, and overdraws the balance by at most `overdraft` attempts. Returns whether that covered
+    /// it.
+    pub fn spend(&mut self, overdraft: u32) -> bool {
+        let left = self.balance.saturating_sub(UNITS as i64);
+        let covered = left >= -i64::from(overdraft).saturating_mul(UNITS as i64);
+        if covered {
+            self.balance = left;
+        }
+        covered
     }
 
     /// Returns the number of extra attempts available now.
     pub fn available(&self) -> u64 {
-        self.balance / UNITS as u64
+        u64::try_from(self.balance).unwrap_or(0) / UNITS as u64
     }
 }
 
-fn to_units(attempts: f64) -> u64 {
-    // The cast turns NaN and negative numbers into zero.
-    (attempts * UNITS).round() as u64
+fn to_units(attempts: f64) -> i64 {
+    // The cast turns NaN into zero.
+    (attempts.max(0.0) * UNITS).round() as i64
 }
 
 /// Parses a `Retry-After` header (RFC 9110, section 10.2.3): seconds, or an HTTP-date in one of the three formats of
@@ -172,7 +176,7 @@ mod tests {
             let (mut calls, mut extra) = (0, 0);
             for spend in spends {
                 if spend {
-                    extra += u32::from(budget.spend());
+                    extra += u32::from(budget.spend(0));
                 } else {
                     calls += 1;
                     budget.earn();
@@ -193,13 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn an_overdraft_is_limited_and_paid_back() {
+        let mut budget = Budget::new(&Retry { budget: 0.5, budget_min: 2.0, ..Retry::default() });
+        assert_eq!((0..20).filter(|_| budget.spend(5)).count(), 7);
+        assert_eq!((budget.spend(0), budget.available()), (false, 0));
+        (0..12).for_each(|_| budget.earn());
+        assert!(budget.spend(0) && !budget.spend(0), "five attempts were owed, six were earned");
+    }
+
+    #[test]
     fn every_fifth_call_earns_an_attempt() {
         let mut budget = Budget::new(&Retry { budget_min: 0.0, ..Retry::default() });
-        assert!(!budget.spend());
+        assert!(!budget.spend(0));
         let granted = (0..100)
             .filter(|_| {
                 budget.earn();
-                budget.spend()
+                budget.spend(0)
             })
             .count();
         assert_eq!(granted, 20);

@@ -17,13 +17,13 @@ use super::{
     attempt::ready,
     context::{AttemptContext, CallContext},
     failed,
-    fallback::join_failures,
     route::{RoutedCall, with_key, with_server},
 };
 use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind, Operation, Outcome, RpcError},
+        id::ServerId,
         policy::{
             breaker::Probe,
             budget,
@@ -34,7 +34,7 @@ use crate::{
         time::short,
     },
     engine::{
-        guard::BreakerPermit,
+        guard::{BreakerPermit, BreakerRule},
         limiter::{Permit, Rejected},
         ports::Session,
         supervisor::{Readiness, ServerHandle},
@@ -134,8 +134,8 @@ impl Dispatch {
         let mut made = 0;
         // Whether any attempt may have run. A later unsent attempt does not change that.
         let mut may_have_run = false;
-        // Earlier failures on other servers that may have run. They are part of the final failure.
-        let mut earlier: Vec<(String, Failure)> = vec![];
+        // The last failure of each server, in the order of the attempts. They are part of the final failure.
+        let mut failures: Vec<(ServerId, Failure)> = vec![];
         loop {
             let server = if untried.is_empty() { &route.servers[0] } else { untried.remove(0) };
             let spare = untried.first().copied();
@@ -154,19 +154,21 @@ impl Dispatch {
             made += u32::from(attempt);
             may_have_run |= failure.may_have_run;
             let next = match attempt {
-                true => self.next_attempt(&attempts, server, &failure, made, untried.len(), fallbacks),
+                true => self.next_attempt(&attempts, server, &failure, made, &untried, fallbacks),
                 // Nothing was sent to this server; another replica may take the call.
                 false if untried.is_empty() || verdict::may_fail_over(&failure, route.safe, retry).is_err() => NextAttempt::Stop,
                 false if Instant::now() >= context.deadline() => NextAttempt::Stop,
                 false => NextAttempt::Failover,
             };
             match next {
-                NextAttempt::Stop => return with_earlier(failure, server, &earlier, may_have_run),
+                NextAttempt::Stop => {
+                    failures.push((server.spec.id.clone(), failure));
+                    let failure = of_group(route, failures);
+                    return failed(Failure { may_have_run: failure.may_have_run || may_have_run, ..failure });
+                }
                 NextAttempt::Failover => {
                     cause = Cause::Failover;
-                    if attempt && failure.may_have_run {
-                        earlier.push((server.spec.id.to_string(), failure));
-                    }
+                    failures.push((server.spec.id.clone(), failure));
                 }
                 NextAttempt::Retry { pause, why } => {
                     cause = Cause::Retry;
@@ -183,15 +185,15 @@ impl Dispatch {
         }
     }
 
-    /// Decides what follows a failed attempt, and takes the next one from the retry budget. `made`: attempts so far;
-    /// `untried`: servers not yet tried.
+    /// Decides what follows a failed attempt, and takes the next one from the retry budget of the server that it goes to.
+    /// `made`: attempts so far; `untried`: servers not yet tried.
     fn next_attempt(
         &self,
         attempts: &AttemptLoop<'_>,
         server: &ServerHandle,
         failure: &Failure,
         made: u32,
-        untried: usize,
+        untried: &[&ServerHandle],
         fallbacks: usize,
     ) -> NextAttempt {
         let AttemptLoop { route, context, .. } = attempts;
@@ -204,22 +206,25 @@ impl Dispatch {
             return NextAttempt::Stop;
         }
         // A failure that rules out a retry on this server may still allow another replica.
-        let allowed = if untried == 0 { verdict::may_retry } else { verdict::may_fail_over };
+        let allowed = if untried.is_empty() { verdict::may_retry } else { verdict::may_fail_over };
         if let Err(why) = allowed(failure, route.safe, retry) {
             return if retry.attempts > 1 { not_repeated(why.to_owned()) } else { NextAttempt::Stop };
         }
         if made >= retry.attempts.max(1) {
             return NextAttempt::Stop;
         }
-        if failure.kind == FailureKind::Timeout && route.treatment.policy.attempt.is_none() && fallbacks > 0 && untried == 0 {
+        if failure.kind == FailureKind::Timeout && route.treatment.policy.attempt.is_none() && fallbacks > 0 && untried.is_empty() {
             return not_repeated("the remaining time is reserved for the fallback".into());
         }
         // A request that the server cannot have seen costs it nothing. A refusal (429) does.
+        if let Some(target) = untried.first() {
+            return match !reached_server(failure) || target.guard.spend_failover(self.shared.calls_in_progress()) {
+                true => NextAttempt::Failover,
+                false => not_repeated(format!("the retry budget of {} is used up", target.spec.id)),
+            };
+        }
         if reached_server(failure) && !server.guard.spend() {
             return not_repeated(format!("the retry budget of {} is used up", server.spec.id));
-        }
-        if untried > 0 {
-            return NextAttempt::Failover;
         }
         let (pause, why) = match failure.retry_after.filter(|_| retry.retry_after) {
             Some(asked) => (asked, format!("{} asked for it (Retry-After)", server.spec.id)),
@@ -310,7 +315,10 @@ impl Dispatch {
         }
         let failure = server.guard.refuses(tool)?;
         // Counts the refusal.
-        let failure = server.guard.admit(tool).err().unwrap_or(failure);
+        let failure = match route.breakers {
+            BreakerRule::Enforce => server.guard.admit(tool, route.breakers).err().unwrap_or(failure),
+            BreakerRule::Bypass => return None,
+        };
         let down = matches!(&*server.readiness.borrow(), Readiness::Down(Some(_)));
         Some(match ready(server).now_or_never() {
             // The supervisor has stopped reconnecting, so no probe will follow: its failure says more.
@@ -339,7 +347,7 @@ impl Dispatch {
             }
             permits.1.wait_for_rate(on_wait).await.map_err(|rejected| overloaded(id.as_str(), rejected))?;
         }
-        let breaker = server.guard.admit(route.tool())?;
+        let breaker = server.guard.admit(route.tool(), route.breakers)?;
         Ok(Admitted { session, breaker, _permits: permits })
     }
 
@@ -583,13 +591,31 @@ enum Limit {
     Attempt,
 }
 
-/// Returns the final failure of a call, with the earlier failures on other servers that may have run.
-fn with_earlier(failure: Failure, server: &ServerHandle, earlier: &[(String, Failure)], may_have_run: bool) -> Outcome {
-    let failure = match earlier.is_empty() || failure.may_have_run {
-        true => failure,
-        false => join_failures(earlier.iter().cloned().chain([(server.spec.id.to_string(), failure)]).collect()),
-    };
-    failed(Failure { may_have_run: failure.may_have_run || may_have_run, ..failure })
+/// Returns the final failure of a call that was tried on these servers: of a group, it names the group and what each member
+/// said. Kind and details are those of the first failure that may have run, else of the last.
+fn of_group(route: &RoutedCall, mut failures: Vec<(ServerId, Failure)>) -> Failure {
+    let Some((server, last)) = failures.pop() else { return Failure::new(FailureKind::NotReady, "no server was tried") };
+    let passed_over = route.decision.iter().flat_map(|decision| &decision.passed_over);
+    let mut members: Vec<(String, String)> = passed_over.map(|(server, why)| (server.to_string(), why.clone())).collect();
+    let Some(group) = route.decision.as_ref().and_then(|decision| decision.group.clone()) else { return last };
+    // The arguments or the tool are at fault, whichever member gets the call.
+    let by_call = matches!(last.kind, FailureKind::InvalidArguments | FailureKind::UnknownTool);
+    if by_call || (failures.is_empty() && members.is_empty()) {
+        return last;
+    }
+    failures.push((server, last));
+    let mut causes = vec![];
+    for (server, failure) in &failures {
+        members.retain(|(name, _)| *name != server.as_str());
+        members.push((server.to_string(), format!("{}: {}", failure.kind.words(), failure.message)));
+        causes.extend(failure.causes.iter().map(|cause| format!("{server}: {cause}")));
+    }
+    let may_have_run = failures.iter().any(|(_, failure)| failure.may_have_run);
+    let at = failures.iter().position(|(_, failure)| failure.may_have_run).unwrap_or(failures.len() - 1);
+    let (_, details) = failures.swap_remove(at);
+    let members: Vec<String> = members.iter().map(|(server, why)| format!("{server}: {why}")).collect();
+    let message = format!("no member of the group {group} answered: {}", members.join("; "));
+    Failure { message, causes, may_have_run, ..details }
 }
 
 /// Returns the failure of a call that was sent and not answered.

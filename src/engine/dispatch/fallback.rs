@@ -182,7 +182,7 @@ fn fixed_result(value: &Body) -> Outcome {
 }
 
 /// Returns one failure that lists each, in order. Kind and details are those of the first.
-pub(super) fn join_failures(failures: Vec<(String, Failure)>) -> Failure {
+fn join_failures(failures: Vec<(String, Failure)>) -> Failure {
     let line = |(who, failure): &(String, Failure)| format!("{who}: {}: {}", failure.kind.words(), failure.message);
     let message: Vec<String> = failures.iter().map(line).collect();
     let ran = failures.iter().any(|(_, failure)| failure.may_have_run);

@@ -95,6 +95,7 @@ impl Cancel {
 impl Dispatch {
     /// Runs the call and publishes its result.
     pub async fn run(self) -> Arc<Settled> {
+        let _in_progress = self.shared.begin_call();
         let timestamps = Arc::new(Mutex::new(CallTimestamps::default()));
         // A panic ends this call only.
         let settled = AssertUnwindSafe(self.settle(&timestamps)).catch_unwind().await;

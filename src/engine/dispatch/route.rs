@@ -17,7 +17,7 @@ use crate::{
         },
         server::Timeouts,
     },
-    engine::{registry::Known, shared::Shared, supervisor::ServerHandle},
+    engine::{guard::BreakerRule, registry::Known, shared::Shared, supervisor::ServerHandle},
 };
 
 /// A routed call: the servers to try, best first, and the effective policy.
@@ -34,6 +34,8 @@ pub struct RoutedCall {
     pub safe: bool,
     /// Whether trusted servers declare the tool read-only.
     pub reads_only: bool,
+    /// Whether open breakers refuse the call.
+    pub breakers: BreakerRule,
     /// The routing decision, if there was a choice.
     pub decision: Option<Arc<Decision>>,
 }
@@ -69,18 +71,29 @@ impl RoutedCall {
             };
             return Err(Failure::new(FailureKind::UnknownServer, message).hint("see the configured servers with `switchboard servers`"));
         }
-        let (order, decision) = match group {
+        let (order, decision, breakers) = match group {
             None => {
                 let decision = rule.map(|rule| Decision::for_server(target.clone(), Some(rule)));
-                (vec![0], decision)
+                (vec![0], decision, BreakerRule::Enforce)
             }
             Some(group) => {
-                let candidates: Vec<Candidate> = servers_of_target
-                    .iter()
-                    .map(|server| candidate(&registry, server, group.weight(&server.spec.id), &operation))
-                    .collect();
+                let candidates = |breakers| -> Vec<Candidate> {
+                    let weight = |server: &ServerHandle| group.weight(&server.spec.id);
+                    servers_of_target.iter().map(|server| candidate(&registry, server, weight(server), &operation, breakers)).collect()
+                };
                 let turn = shared.next_choice(&group.id);
-                let (mut order, mut decision) = group.choose(rule, &operation, &candidates, (turn, &mut || shared.random()));
+                let choose = |rule, breakers| group.choose(rule, &operation, &candidates(breakers), (turn, &mut || shared.random()));
+                let mut breakers = BreakerRule::Enforce;
+                let (mut order, mut decision) = choose(rule.clone(), breakers);
+                if order.is_empty() {
+                    // A refusal would lose the call for certain; a connected member may have recovered.
+                    let (bypassing, why) = choose(rule, BreakerRule::Bypass);
+                    if !bypassing.is_empty() {
+                        breakers = BreakerRule::Bypass;
+                        order = bypassing;
+                        decision = Decision { why: format!("every breaker is open; {}", why.why), ..why };
+                    }
+                }
                 if order.is_empty() {
                     // Wait for a member that may still connect; otherwise the first one reports why it cannot.
                     let index = servers_of_target.iter().position(|server| pending(&registry, server)).unwrap_or(0);
@@ -88,7 +101,7 @@ impl RoutedCall {
                     decision.order = vec![servers_of_target[index].spec.id.clone()];
                     decision.why = format!("{}; waiting for {}", decision.why, servers_of_target[index].spec.id);
                 }
-                (order, Some(decision))
+                (order, Some(decision), breakers)
             }
         };
         let servers: Vec<ServerHandle> = order.into_iter().filter_map(|i| servers_of_target.get(i).cloned()).collect();
@@ -100,7 +113,7 @@ impl RoutedCall {
         let declared: Vec<Declared> = servers.iter().map(|server| declared(&registry, &operation, server)).collect();
         let call = (&operation, exposed.as_str(), &original_server);
         let CallRules { treatment, safe, reads_only, .. } = CallRules::new(rules, call, &policy, &declared);
-        Ok(RoutedCall { operation, exposed, safe, reads_only, servers, treatment, decision: decision.map(Arc::new) })
+        Ok(RoutedCall { operation, exposed, safe, reads_only, servers, treatment, breakers, decision: decision.map(Arc::new) })
     }
 
     /// Returns the time limits: those of the first server.
@@ -133,7 +146,7 @@ fn pending(registry: &Known, server: &ServerHandle) -> bool {
     registry.entry(&server.spec.id).is_some_and(|server| server.phase.pending())
 }
 
-fn candidate(registry: &Known, server: &ServerHandle, weight: u32, operation: &Operation) -> Candidate {
+fn candidate(registry: &Known, server: &ServerHandle, weight: u32, operation: &Operation, breakers: BreakerRule) -> Candidate {
     let id = &server.spec.id;
     let tool = match operation {
         Operation::Tool { tool, .. } => Some(&tool.name),
@@ -143,7 +156,11 @@ fn candidate(registry: &Known, server: &ServerHandle, weight: u32, operation: &O
         Some(entry) => entry.unfit(tool.map(|tool| &**tool)),
         None => Some("is not configured".to_owned()),
     };
-    let unfit = unfit.or_else(|| server.guard.refuses(tool).map(|_| "its breaker is open".to_owned()));
+    let refuses = || match breakers {
+        BreakerRule::Enforce => server.guard.refuses(tool).is_some(),
+        BreakerRule::Bypass => server.guard.held_open(tool),
+    };
+    let unfit = unfit.or_else(|| refuses().then(|| "its breaker is open".to_owned()));
     Candidate { server: id.clone(), weight, unfit, in_flight: server.guard.limiter.in_flight(), latency: server.guard.latency() }
 }
 

@@ -4,27 +4,27 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_keeps_failing_is_left_alone_until_somebody_asks() {
-    let fake = Fake::new(|attempt| if attempt < 6 { Plan::Refuse } else { Behaviour::prompt().plan() });
+    let fake = Fake::new(|attempt| if attempt < 18 { Plan::Refuse } else { Behaviour::prompt().plan() });
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     let waiting = rig.submit("web", "echo", "{}");
     let read_model = until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
-    assert_eq!(fake.attempts(), 5);
+    assert_eq!(fake.attempts(), 17);
     let tries: Vec<u32> = read_model.servers[0]
         .history
         .iter()
         .filter_map(|(_, phase)| if let Phase::Reconnecting { attempt, .. } = &**phase { Some(*attempt) } else { None })
         .collect();
-    assert_eq!(tries, [1, 2, 3, 4]);
+    assert_eq!(tries, (1..=16).collect::<Vec<_>>());
     let read_model = until(&rig, |w| w.call(waiting).is_some_and(|c| c.settled.is_some())).await;
     let failure = failure_of(read_model.call(waiting).unwrap().settled.as_ref().unwrap()).clone();
     assert_eq!((failure.kind, failure.may_have_run), (FailureKind::NotReady, false));
     assert!(failure.message.contains("not today"), "the cause is reported: {failure:?}");
     sleep(MINUTE * 60).await;
-    assert_eq!(fake.attempts(), 5, "an hour later");
+    assert_eq!(fake.attempts(), 17, "an hour later");
 
     rig.command(Command::Restart { server: "web".into() });
     until(&rig, |w| w.servers[0].phase.usable()).await;
-    assert_eq!(fake.attempts(), 7, "failures before are forgotten");
+    assert_eq!(fake.attempts(), 19, "failures before are forgotten");
     assert_eq!(text_of(&*echo(&rig, None).await), "hello");
     rig.engine.shutdown().await;
 }

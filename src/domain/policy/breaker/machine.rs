@@ -123,6 +123,18 @@ impl Breaker {
         }
     }
 
+    /// Admits a call although the breaker refuses it, for a caller that has no other server left. Returns `None` while
+    /// the breaker is held open manually.
+    ///
+    /// A success counts like that of a probe. A failure changes nothing: the breaker stays open as long as it would
+    /// have.
+    pub fn admit_bypassing(&mut self, now: Stamp) -> Option<Admission> {
+        if self.peek(now).is_ok() {
+            return self.admit(now).ok();
+        }
+        (self.held != Some(BreakerOverride::HoldOpen)).then_some(Admission { generation: self.generation, probe: None })
+    }
+
     fn refusal(&self) -> Refusal {
         Refusal { state: self.state, since: self.since, reason: self.reason.clone(), next_probe: self.next_probe() }
     }
@@ -153,6 +165,8 @@ impl Breaker {
         match (self.state, admission.probe) {
             (State::Closed, _) => self.record_closed(verdict, took, why, now),
             (State::HalfOpen, Some(number)) if self.free_permit(number) => self.record_probe(verdict, took, why, now),
+            // Admissions of a closed breaker belong to an earlier generation.
+            (State::Open | State::HalfOpen, None) => self.record_bypassing(verdict, took, now),
             _ => None,
         }
     }
@@ -184,8 +198,8 @@ impl Breaker {
     }
 
     /// Records a successful connection. It clears consecutive failures that were failed connections only, and closes
-    /// a breaker that opened because of these only: the handshake was its probe. Failures of calls need successful
-    /// calls.
+    /// a breaker that opened because of these only: the handshake was its probe. After failures of calls the breaker
+    /// becomes half-open instead of waiting for the rest of the open period: the server that failed them is gone.
     pub fn reachable(&mut self, now: Stamp) -> Option<Transition> {
         if self.state == State::Closed && self.failed_connections == self.consecutive {
             // They are the last entries of the window, as far as it still holds them.
@@ -196,8 +210,13 @@ impl Breaker {
             }
             (self.failed_connections, self.consecutive) = (0, 0);
         }
-        let reconnected = self.state == State::Open && self.connections_only && self.held.is_none();
-        reconnected.then(|| self.close("reconnected".into(), now))
+        if self.state != State::Open || self.held.is_some() {
+            return None;
+        }
+        Some(match self.connections_only {
+            true => self.close("reconnected".into(), now),
+            false => self.transition(State::HalfOpen, "reconnected, probing".into(), now),
+        })
     }
 
     /// Returns an admission whose call was not made: frees the permit, counts nothing.
@@ -302,6 +321,16 @@ impl Breaker {
                 self.close_if_healthy(now)
             }
         }
+    }
+
+    fn record_bypassing(&mut self, verdict: Verdict, took: Duration, now: Stamp) -> Option<Transition> {
+        let slow = self.policy.slow_rate > 0.0 && took >= self.policy.slow_call;
+        if verdict != Verdict::Success || slow {
+            return None;
+        }
+        let half_open = (self.state == State::Open).then(|| self.transition(State::HalfOpen, "a call succeeded".into(), now));
+        self.successes += 1;
+        self.close_if_healthy(now).or(half_open)
     }
 
     /// Returns why the counts open the breaker; `None` if they do not.

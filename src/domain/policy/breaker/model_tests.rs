@@ -150,9 +150,21 @@ impl Model {
             self.calls = self.window(now);
             self.calls.truncate(self.calls.len().saturating_sub(row));
         }
-        if self.state == State::Open && self.connections_only && self.held.is_none() {
-            self.enter(State::Closed, now);
+        if self.state == State::Open && self.held.is_none() {
+            self.enter(if self.connections_only { State::Closed } else { State::HalfOpen }, now);
         }
+    }
+
+    fn admit_bypassing(&mut self, now: u64) -> Option<Ticket> {
+        let passes = match self.state {
+            State::Closed => true,
+            State::Open => self.open_until.is_some_and(|until| until <= now),
+            State::HalfOpen => self.successful_probes() + self.in_flight(now) < self.policy.half_open_calls as usize,
+        };
+        if passes {
+            return self.admit(now).ok();
+        }
+        (self.held != Some(BreakerOverride::HoldOpen)).then_some((self.period, None))
     }
 
     fn record(&mut self, (period, probe): Ticket, verdict: Verdict, took: Duration, now: u64) -> Option<(State, State)> {
@@ -178,6 +190,18 @@ impl Model {
                 } else if self.successful_probes() >= self.policy.half_open_calls as usize {
                     self.enter(State::Closed, now);
                 }
+            }
+            (State::Open | State::HalfOpen, None) if verdict == Verdict::Success && !(slow && self.policy.slow_rate > 0.0) => {
+                if before == State::Open {
+                    self.enter(State::HalfOpen, now);
+                }
+                // A success without a permit.
+                self.probes.push((0, now, Some(Verdict::Success)));
+                if self.successful_probes() >= self.policy.half_open_calls as usize {
+                    self.enter(State::Closed, now);
+                }
+                let from = if before == State::Open && self.state == State::Closed { State::HalfOpen } else { before };
+                return (from != self.state).then_some((from, self.state));
             }
             _ => {}
         }
@@ -242,7 +266,12 @@ fn side_by_side(seed: u64, steps: u32) {
         now += random.u64(0..20_000_000);
         let stamp = Stamp(now);
         match random.u32(0..100) {
-            0..47 => match (breaker.admit(stamp), model.admit(now)) {
+            0..4 => {
+                let (admission, ticket) = (breaker.admit_bypassing(stamp), model.admit_bypassing(now));
+                assert_eq!(admission.is_some(), ticket.is_some(), "seed {seed} step {step}");
+                in_flight.extend(admission.zip(ticket));
+            }
+            4..47 => match (breaker.admit(stamp), model.admit(now)) {
                 (Ok(admission), Ok(ticket)) => {
                     assert_eq!(admission.probe.is_some(), ticket.1.is_some(), "seed {seed} step {step}");
                     in_flight.push((admission, ticket));
@@ -433,7 +462,7 @@ fn failed_connections_open_it_and_a_connection_closes_it() {
 }
 
 #[test]
-fn a_connection_does_not_close_it_after_failed_calls_or_while_held() {
+fn a_connection_half_opens_it_after_failed_calls_and_changes_nothing_while_held() {
     let mut breaker = Breaker::new(BreakerPolicy::default());
     // A program that dies of every call and is restarted each time.
     for n in 0..4 {
@@ -441,9 +470,28 @@ fn a_connection_does_not_close_it_after_failed_calls_or_while_held() {
         assert_eq!(breaker.reachable(at(n)), None);
     }
     assert!(breaker.unreachable("refused", at(5)).is_some_and(|change| change.to == State::Open));
-    assert_eq!((breaker.reachable(at(6)), breaker.state()), (None, State::Open));
+    let returned = breaker.reachable(at(6)).unwrap();
+    assert_eq!((returned.from, returned.to, &*returned.reason), (State::Open, State::HalfOpen, "reconnected, probing"));
+    assert!(fail(&mut breaker, 1, at(6)).is_some_and(|change| change.to == State::Open), "the probe decides");
     breaker.apply_override(BreakerOverride::HoldOpen, at(7));
     assert_eq!((breaker.unreachable("refused", at(90_000)), breaker.reachable(at(90_001))), (None, None));
     let off = BreakerPolicy { enabled: false, ..BreakerPolicy::default() };
     assert!((0..9).all(|n| Breaker::new(off.clone()).unreachable("refused", at(n)).is_none()));
+}
+
+#[test]
+fn a_call_that_bypasses_it_counts_only_if_it_succeeds() {
+    let mut breaker = Breaker::new(BreakerPolicy { half_open_calls: 2, ..BreakerPolicy::default() });
+    fail(&mut breaker, 5, at(0));
+    let until = breaker.next_probe();
+    let [failed, first, late] = [1, 2, 2].map(|ms| breaker.admit_bypassing(at(ms)).unwrap());
+    assert_eq!(breaker.record(failed, Verdict::Failure, Duration::ZERO, "gone", at(3)), None);
+    assert_eq!((breaker.state(), breaker.next_probe()), (State::Open, until), "it stays open as long as it would have");
+    assert_eq!(breaker.record(first, Verdict::Success, Duration::ZERO, "", at(4)).map(|change| change.to), Some(State::HalfOpen));
+    assert_eq!(breaker.record(late, Verdict::Success, Duration::ZERO, "", at(4)), None, "sent before the state changed");
+    let probe = breaker.admit_bypassing(at(5)).unwrap();
+    assert!(probe.probe.is_some(), "a free permit is taken first");
+    assert_eq!(breaker.record(probe, Verdict::Success, Duration::ZERO, "", at(5)).map(|change| change.to), Some(State::Closed));
+    breaker.apply_override(BreakerOverride::HoldOpen, at(6));
+    assert_eq!(breaker.admit_bypassing(at(99_000)), None);
 }
