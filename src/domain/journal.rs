@@ -135,6 +135,9 @@ pub struct StepRecord {
     /// Whether an earlier, failed attempt may still have taken effect.
     #[serde(default)]
     pub in_doubt: bool,
+    /// Index of the fallback whose call provided the result, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<u32>,
     /// Number of items.
     pub items: Option<u32>,
 }
@@ -151,6 +154,7 @@ impl StepRecord {
             fallback: None,
             nothing_done: false,
             in_doubt: false,
+            answered_by: None,
             items: None,
         }
     }

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest, Sha256};
 
 use super::{
     body::Body,
@@ -95,6 +96,23 @@ pub struct RunStep {
     pub item: Option<u32>,
     /// The purpose of the call.
     pub purpose: Purpose,
+    /// Whether the step repeats a failed call by its own `retry`. The engine then makes one attempt, so that `retry = 3` means
+    /// three attempts in all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retries: bool,
+}
+
+impl RunStep {
+    /// Returns the idempotency key of the step's calls, 32 hexadecimal digits: the first half of a SHA-256 hash over run, step,
+    /// item and purpose. It is the same for every attempt, also after the process was killed and the run resumed, so that a
+    /// server that knows the key does the work once.
+    pub fn idempotency_key(&self) -> String {
+        let mut hash = Sha256::new();
+        let item = self.item.map(|item| item.to_string()).unwrap_or_default();
+        // No part contains a line feed, so different parts are different texts.
+        hash.update(format!("{}\n{}\n{item}\n{}", self.run, self.step, self.purpose.word()));
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// The purpose of a step's call.
@@ -650,6 +668,28 @@ impl RunReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn idempotency_keys_differ_by_run_step_item_and_purpose() {
+        let step = |run: u128, step: &str, item, purpose| RunStep {
+            run: RunId::new(1_700_000_000_000, run),
+            step: step.into(),
+            item,
+            purpose,
+            retries: false,
+        };
+        let first = step(1, "a/b", Some(1), Purpose::Step);
+        let others = [
+            step(2, "a/b", Some(1), Purpose::Step),
+            step(1, "a/c", Some(1), Purpose::Step),
+            step(1, "a/b", Some(11), Purpose::Step),
+            step(1, "a/b", None, Purpose::Step),
+            step(1, "a/b", Some(1), Purpose::Compensation),
+        ];
+        assert_eq!(first.idempotency_key(), first.clone().idempotency_key());
+        assert_eq!(first.idempotency_key().len(), 32);
+        assert!(others.iter().all(|other| other.idempotency_key() != first.idempotency_key()));
+    }
 
     #[test]
     fn ids_are_version_7_sort_by_time_and_round_trip() {

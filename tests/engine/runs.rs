@@ -16,6 +16,7 @@ use switchboard::{
         call::{Failure, FailureKind, Origin},
         event::{Event, EventKind},
         journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
+        policy::{Rules, ToolRule, pattern::Pattern},
         retention::Retention,
         run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepState, WorkflowText},
         secret::Secret,
@@ -53,7 +54,8 @@ fn server(log: &Log) -> Arc<Fake> {
             let params: Value = request.params.value().unwrap_or_default();
             let arguments = params["arguments"].clone();
             observer.sent(handler.now(), 1);
-            log.lock().unwrap().push(arguments["name"].as_str().unwrap_or("?").to_owned());
+            let key = arguments["key"].as_str().map(|key| format!(" {key}")).unwrap_or_default();
+            log.lock().unwrap().push(format!("{}{key}", arguments["name"].as_str().unwrap_or("?")));
             tokio::time::sleep(Duration::from_millis(arguments["ms"].as_u64().unwrap_or(0))).await;
             if arguments["drop"] == true {
                 return Err(Failure::after_send(FailureKind::Transport, "the connection broke"));
@@ -76,6 +78,12 @@ fn engine(log: &Log, journal: Arc<dyn Journal>) -> Rig {
 pub fn wanted(text: &str) -> RunSpec {
     let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
     RunSpec::new("w", [source], Body::from("{}"), Origin::Cli)
+}
+
+/// Rules by which the tool gets an idempotency key in `key`, and is safe to repeat for that reason.
+fn keyed() -> Rules {
+    let rule = ToolRule { matches: Pattern::parse("s_echo").unwrap(), idempotency_key: Some("key".into()), ..ToolRule::default() };
+    Rules { tools: vec![rule], ..Rules::default() }
 }
 
 /// The first entry of a run of a workflow.

@@ -263,10 +263,7 @@ fn tools(plan: &Plan) -> Vec<String> {
                 found.push(call.tool.to_string());
             }
             found.extend(step.compensate.iter().map(|call| call.tool.to_string()));
-            found.extend(step.fallback.iter().filter_map(|fallback| match fallback {
-                Fallback::Tool(call) => Some(call.tool.to_string()),
-                Fallback::Value(_) => None,
-            }));
+            found.extend(step.fallback.iter().flat_map(Fallback::calls).map(|call| call.tool.to_string()));
         }
         found.extend(plan.steps.iter().map(|step| step.id.to_string()));
     }

@@ -115,10 +115,7 @@ pub fn tools_of(plan: &Plan) -> Vec<String> {
                 tools.push(call.tool.to_string());
             }
             tools.extend(step.compensate.iter().map(|call| call.tool.to_string()));
-            tools.extend(step.fallback.iter().filter_map(|fallback| match fallback {
-                Fallback::Tool(call) => Some(call.tool.to_string()),
-                Fallback::Value(_) => None,
-            }));
+            tools.extend(step.fallback.iter().flat_map(Fallback::calls).map(|call| call.tool.to_string()));
         }
     }
     tools

@@ -166,10 +166,12 @@ fn calls(step: &PlanStep) -> Vec<(&ToolCall, Vec<&'static str>)> {
     }
     let single = step.fallback.len() == 1;
     for (index, fallback) in step.fallback.iter().enumerate() {
-        if let Fallback::Tool(call) = fallback {
+        if let Fallback::Tool { call, compensate } = fallback {
             // A single fallback may be written without a list; `locate` stops where the path ends.
             let place = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"].get(index).copied().unwrap_or("9");
-            found.push((call, if single { vec!["fallback"] } else { vec!["fallback", place] }));
+            let path = if single { vec!["fallback"] } else { vec!["fallback", place] };
+            found.extend(compensate.iter().map(|call| (call, [&path[..], &["compensate"]].concat())));
+            found.push((call, path));
         }
     }
     if let Some(call) = &step.compensate {

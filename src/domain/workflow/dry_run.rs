@@ -353,7 +353,7 @@ impl Evaluator<'_> {
 
 fn predicted_fallback(view: &KnownScope<'_>, fallback: &Fallback) -> PredictedFallback {
     match fallback {
-        Fallback::Tool(call) => PredictedFallback::Call(view.call(call)),
+        Fallback::Tool { call, .. } => PredictedFallback::Call(view.call(call)),
         Fallback::Value(value) => PredictedFallback::Value(view.known(value)),
     }
 }

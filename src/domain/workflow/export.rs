@@ -80,7 +80,7 @@ fn labels(step: &PlanStep) -> Vec<String> {
     }
     for fallback in &step.fallback {
         marks.push(match fallback {
-            Fallback::Tool(call) => format!("else {}", call.tool),
+            Fallback::Tool { call, .. } => format!("else {}", call.tool),
             Fallback::Value(_) => "else a value".to_owned(),
         });
     }

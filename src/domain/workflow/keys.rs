@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::plan::{MAX_PARALLEL, MAX_PARALLEL_ITEMS, OnError, ReadAs, RetryOn};
 
 /// A key of a table.
+#[derive(Clone, Copy)]
 pub(super) struct Key {
     pub name: &'static str,
     /// Its description, one or two sentences.
@@ -180,7 +181,7 @@ pub(super) const STEP_KEYS: [Key; 27] = [
         || json!({"type": "boolean", "default": false}),
     ),
     key("fallback", "Alternative once all attempts have failed: another tool or a value, or a list of these, tried in order.", || {
-        let one = json!({"anyOf": [tool_call(), {
+        let one = json!({"anyOf": [table(&FALLBACK_KEYS, &["tool"]), {
             "type": "object", "required": ["value"], "additionalProperties": false,
             "properties": {"value": {"description": "Used as the result."}}
         }]});
@@ -232,8 +233,15 @@ pub(super) const RETRY_KEYS: [Key; 6] = [
     ),
 ];
 
-/// The keys of a call in `compensate` and `fallback`.
+/// The keys of a call in `compensate`.
 pub(super) const CALL_KEYS: [Key; 2] = [key("tool", "The exposed name of the tool.", text), key("arguments", "Its arguments.", arguments)];
+
+/// The keys of a fallback that calls a tool.
+pub(super) const FALLBACK_KEYS: [Key; 3] = [
+    CALL_KEYS[0],
+    CALL_KEYS[1],
+    key("compensate", "The call that undoes the fallback. Its expressions may use the step's own `result` and `text`.", tool_call),
+];
 
 /// The keys of a condition in `expect`.
 pub(super) const EXPECT_KEYS: [Key; 2] =

@@ -88,7 +88,7 @@ impl StepFilter {
             StepFilter::Call => {
                 matches!(step.action, Action::Tool(_))
                     || step.compensate.is_some()
-                    || step.fallback.iter().any(|fallback| matches!(fallback, Fallback::Tool(_)))
+                    || step.fallback.iter().any(|fallback| matches!(fallback, Fallback::Tool { .. }))
             }
         }
     }

@@ -157,6 +157,18 @@ pub struct PlanStep {
     pub place: Place,
 }
 
+impl PlanStep {
+    /// Returns whether something of the step can be undone: it has a compensating call, or its workflow has such steps.
+    pub fn is_undoable(&self) -> bool {
+        match &self.action {
+            _ if self.compensate.is_some() => true,
+            _ if self.fallback.iter().any(|fallback| matches!(fallback, Fallback::Tool { compensate: Some(_), .. })) => true,
+            Action::Workflow { plan, .. } => plan.steps.iter().any(PlanStep::is_undoable),
+            _ => false,
+        }
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -352,9 +364,25 @@ impl RetryOn {
 #[derive(Clone, Debug)]
 pub enum Fallback {
     /// Calls another tool.
-    Tool(ToolCall),
+    Tool {
+        /// The call.
+        call: ToolCall,
+        /// The call that undoes it. Its arguments may use the step's own `result` and `text`.
+        compensate: Option<ToolCall>,
+    },
     /// Uses a value as the result.
     Value(Template),
+}
+
+impl Fallback {
+    /// Returns the calls that the fallback may make: its own, then the one that undoes it.
+    pub fn calls(&self) -> impl Iterator<Item = &ToolCall> {
+        let (call, compensate) = match self {
+            Fallback::Tool { call, compensate } => (Some(call), compensate.as_ref()),
+            Fallback::Value(_) => (None, None),
+        };
+        call.into_iter().chain(compensate)
+    }
 }
 
 /// A condition on the result of a step.
@@ -383,6 +411,11 @@ impl OnError {
     /// All values, with their names in the file.
     pub const ALL: [(OnError, &'static str); 3] =
         [(OnError::Fail, "fail"), (OnError::Continue, "continue"), (OnError::Compensate, "compensate")];
+
+    /// Returns the effect in a workflow whose failure makes the enclosing run compensate (`compensates`).
+    pub fn inherited(self, compensates: bool) -> OnError {
+        if compensates && self == OnError::Fail { OnError::Compensate } else { self }
+    }
 }
 
 /// The effect of a skipped step on the steps that need it.

@@ -24,7 +24,7 @@ pub struct Node {
     pub on_error: OnError,
     /// Whether it is skipped when a step that it needs was skipped.
     pub if_skipped: IfSkipped,
-    /// Whether it has a compensating call.
+    /// Whether something of it can be compensated.
     pub undoable: bool,
     /// Whether it runs once per item.
     pub each: bool,
@@ -130,18 +130,19 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Creates the schedule of a plan. Cancelling it compensates if the plan's `on_error` is `compensate`.
-    pub fn of(plan: &Plan) -> Schedule {
+    /// Creates the schedule of a plan. Cancelling it compensates if the plan's `on_error` is `compensate`. `within_compensation`: a
+    /// failure of the plan makes the enclosing run compensate, so `fail` means `compensate` here too.
+    pub fn of(plan: &Plan, within_compensation: bool) -> Schedule {
         let nodes = plan.steps.iter().map(|step| Node {
             needs: step.needs.clone(),
-            on_error: step.on_error,
+            on_error: step.on_error.inherited(within_compensation),
             if_skipped: step.if_skipped,
-            undoable: step.compensate.is_some(),
+            undoable: step.is_undoable(),
             each: step.for_each.is_some(),
             max_parallel: step.for_each.as_ref().map_or(1, |each| each.max_parallel),
             items_go_on: step.for_each.as_ref().is_some_and(|each| each.on_error == OnError::Continue),
         });
-        Schedule::new(nodes.collect(), plan.max_parallel, plan.on_error == OnError::Compensate)
+        Schedule::new(nodes.collect(), plan.max_parallel, plan.on_error.inherited(within_compensation) == OnError::Compensate)
     }
 
     /// Creates a schedule of `nodes` with at most `max_parallel` of them (items included) running concurrently.

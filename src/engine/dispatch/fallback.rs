@@ -98,7 +98,7 @@ impl Dispatch {
         if Instant::now() >= context.deadline() {
             return failed(Failure::new(FailureKind::Timeout, "no time is left"));
         }
-        match RoutedCall::resolve(&self.shared, &operation, routes) {
+        match self.resolve(&operation, routes) {
             Ok(route) => self.run_attempts(&route, Cause::Fallback, context, started, fallbacks_left).await,
             Err(failure) => failed(failure),
         }

@@ -34,7 +34,7 @@ use self::{
 };
 use super::shared::Shared;
 use crate::domain::{
-    call::{CallSpec, Failure, FailureKind, Outcome, Timings},
+    call::{CallSpec, Failure, FailureKind, Operation, Outcome, Timings},
     event::{EventKind, Settled},
     id::CallId,
     policy::call_event::{CallEvent, Cause},
@@ -63,7 +63,7 @@ pub struct Dispatch {
 /// State of one call that holds for all its attempts and fallbacks.
 #[derive(Default)]
 pub struct CallState {
-    /// The idempotency key: one per call, so that a server recognises a second attempt.
+    /// The idempotency key: one per call or step, so that a server recognises a second attempt.
     key: OnceLock<String>,
     /// Whether fault injection damaged the response.
     damaged: AtomicBool,
@@ -128,9 +128,21 @@ impl Dispatch {
         settled
     }
 
-    /// Returns the idempotency key of this call.
+    /// Routes an operation of this call. A step with a `retry` of its own gets one attempt from each call.
+    fn resolve(&self, operation: &Operation, routes: Routes) -> Result<RoutedCall, Failure> {
+        let mut route = RoutedCall::resolve(&self.shared, operation, routes)?;
+        if self.spec.run.as_ref().is_some_and(|step| step.retries) {
+            route.treatment.policy.retry.attempts = 1;
+        }
+        Ok(route)
+    }
+
+    /// Returns the idempotency key of this call: that of its step if a run makes it, else a random one.
     fn key(&self) -> &str {
-        self.state.key.get_or_init(|| self.shared.random_key())
+        self.state.key.get_or_init(|| match &self.spec.run {
+            Some(step) => step.idempotency_key(),
+            None => self.shared.random_key(),
+        })
     }
 
     /// Masks secrets that a failure quotes. Results stay unchanged.
@@ -141,7 +153,7 @@ impl Dispatch {
     }
 
     async fn settle(&self, timestamps: &Arc<Mutex<CallTimestamps>>) -> Outcome {
-        let route = match RoutedCall::resolve(&self.shared, &self.spec.operation, Routes::Apply) {
+        let route = match self.resolve(&self.spec.operation, Routes::Apply) {
             Ok(route) => route,
             Err(failure) => return failed(failure),
         };

@@ -15,7 +15,7 @@ use crate::domain::{
     call::Operation,
     journal::{Place, RunEntry},
     run::{Purpose, RunStep, StepError, StepErrorKind},
-    workflow::expression::Scope,
+    workflow::{expression::Scope, plan::ToolCall},
 };
 
 /// Maximum attempts per compensation.
@@ -32,6 +32,8 @@ pub struct Compensation<'a> {
     pub step: usize,
     /// The item, if the step has items.
     pub item: Option<u32>,
+    /// The call that undoes it.
+    pub call: &'a ToolCall,
     /// The scope of the compensation's expressions.
     pub scope: Scope,
     /// Cancels the compensation.
@@ -79,7 +81,7 @@ impl Compensation<'_> {
 
     async fn attempt(&self, place: &Place, attempt: u32) -> Result<(), Try> {
         let flow = self.flow;
-        let Some(call) = &flow.plan.steps[self.step].compensate else { return Ok(()) };
+        let call = self.call;
         let arguments = call.arguments.eval(&self.scope).map_err(|error| Try::Failed(flow.unevaluated(&error), false))?.body();
         let limits = Limits { signal: self.signal.clone(), deadline: flow.timeout(self.step).map(|limit| Instant::now() + limit) };
         let target = tokio::select! {
@@ -90,7 +92,8 @@ impl Compensation<'_> {
         let entry = RunEntry::Sending { place: place.clone(), attempt, what: call.tool.to_string(), arguments: flow.shown(&arguments).0 };
         // A broken journal must not prevent compensation.
         let _ = flow.run.write(entry).await;
-        let run_step = RunStep { run: flow.run.id, step: place.step.clone(), item: self.item, purpose: Purpose::Compensation };
+        let run_step =
+            RunStep { run: flow.run.id, step: place.step.clone(), item: self.item, purpose: Purpose::Compensation, retries: true };
         let step_call = StepCall { run: flow.run, flow, step: self.step, place: run_step, item: self.item };
         let outcome = step_call.send(Operation::Tool { tool: target.tool, arguments }, &limits).await;
         outcome.map(|_| ()).map_err(|failure| match failure {

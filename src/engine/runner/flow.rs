@@ -30,7 +30,8 @@ use crate::domain::{
     time::short,
     workflow::{
         expression::{Data, Scope, Unevaluated},
-        plan::{Action, OnError, Plan},
+        input_values,
+        plan::{Action, Fallback, OnError, Plan, ToolCall},
         schedule::{At, End, Halt, Schedule, Task},
     },
 };
@@ -56,6 +57,8 @@ pub struct Frame {
     pub signal: Signal,
     /// The flow's deadline.
     pub deadline: Option<Instant>,
+    /// Whether its failure makes the enclosing flow compensate.
+    pub compensates: bool,
 }
 
 /// The result of a flow.
@@ -68,8 +71,6 @@ pub struct FlowEnd {
     pub steps: Vec<(Arc<str>, Arc<StepView>)>,
     /// The outputs, if the flow reached its end.
     pub output: Option<Data>,
-    /// The compensated steps, in that order.
-    pub compensated: Vec<String>,
     /// The steps that were not compensated, with the reason.
     pub not_compensated: Vec<(String, String)>,
 }
@@ -91,6 +92,10 @@ pub struct Flow<'a> {
     /// Cancel single steps.
     signals: Vec<Signal>,
     deadline: Option<Instant>,
+    /// Whether its failure makes the enclosing flow compensate.
+    within_compensation: bool,
+    /// Whether it only undoes what it did before.
+    undoing: bool,
     timed_out: AtomicBool,
     /// The journal error that stopped the run.
     unwritable: Mutex<Option<StepError>>,
@@ -99,10 +104,20 @@ pub struct Flow<'a> {
     redactors: [Redactor; 2],
 }
 
+/// Why a step or item is not undone.
+enum NotUndone {
+    /// What answered has nothing to undo.
+    Nothing,
+    /// For this reason; whether effects may remain.
+    Because { why: String, effects_remain: bool },
+}
+
 /// A task that ended.
 enum Ended {
     Step(usize, Option<u32>, StepResult),
     Undone(usize, Option<u32>, Result<(), StepError>),
+    /// The workflow of a step was undone.
+    UndoneWorkflow(usize, Option<u32>, Result<(), StepError>, Vec<(String, String)>),
 }
 
 type Work<'f> = FuturesUnordered<BoxFuture<'f, Ended>>;
@@ -112,39 +127,29 @@ pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, Flow
     Box::pin(run_unboxed(run, plan, frame))
 }
 
+/// Undoes what a flow did that has succeeded. Boxed as [`run`].
+fn undo<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, FlowEnd> {
+    Box::pin(async move {
+        let flow = Flow { undoing: true, ..Flow::new(run, plan, frame) };
+        let mut schedule = Schedule::of(plan, true);
+        let mut log = CompensationLog::default();
+        flow.restore(&mut schedule, &mut log);
+        schedule.fail(true);
+        flow.drive(&mut schedule, &mut log).await;
+        flow.conclude(&schedule, log, None)
+    })
+}
+
 async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
-    let value = |name: &String| run.spec.env.get(name).cloned().or_else(|| std::env::var(name).ok());
-    let env: Vec<(String, String)> = plan.env.iter().filter_map(|name| value(name).map(|value| (name.clone(), value))).collect();
-    // Values given by a test are written in its file, and its expectations are compared with results. They are masked only in
-    // arguments and errors, and only if their names look secret.
-    let (test_values, environment): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| run.spec.env.contains_key(name));
-    run.bus().secrets().learn(environment.into_iter().flat_map(|(name, value)| rule::of_value(name, value)));
-    let test_values: Vec<Secret> =
-        test_values.into_iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| Secret::literal(value)).collect();
-    let forward = frame.signal.child();
-    let flow = Flow {
-        run,
-        plan,
-        paths: plan.steps.iter().map(|step| Arc::from(format!("{}{}", frame.prefix, step.id))).collect(),
-        depth: frame.depth,
-        scope: Scope::new(&plan.names, frame.input, &run.facts, env),
-        signals: plan.steps.iter().map(|_| forward.child()).collect(),
-        forward,
-        prefix: frame.prefix,
-        deadline: frame.deadline,
-        timed_out: AtomicBool::new(false),
-        unwritable: Mutex::default(),
-        entries: Mutex::new(plan.steps.iter().map(|_| StepEntry::default()).collect()),
-        redactors: [run.bus().secrets().redactor(), Redactor::new(&test_values)],
-    };
-    let mut schedule = Schedule::of(plan);
+    let flow = Flow::new(run, plan, frame);
+    let mut schedule = Schedule::of(plan, flow.within_compensation);
     let mut log = CompensationLog::default();
     flow.restore(&mut schedule, &mut log);
     flow.drive(&mut schedule, &mut log).await;
     let output = (schedule.halted().is_none() && !run.signals.is_interrupted()).then(|| flow.output());
     if let Some(Err(_)) = &output {
         // All steps succeeded but the outputs failed: compensate as after any failure.
-        schedule.fail(plan.on_error == OnError::Compensate);
+        schedule.fail(flow.compensates());
         flow.drive(&mut schedule, &mut log).await;
     }
     flow.conclude(&schedule, log, output)
@@ -174,7 +179,47 @@ impl CompensationLog {
     }
 }
 
-impl Flow<'_> {
+impl<'a> Flow<'a> {
+    /// Prepares the execution of a plan.
+    fn new(run: &'a Run, plan: &'a Plan, frame: Frame) -> Flow<'a> {
+        let value = |name: &String| run.spec.env.get(name).cloned().or_else(|| std::env::var(name).ok());
+        let env: Vec<(String, String)> = plan.env.iter().filter_map(|name| value(name).map(|value| (name.clone(), value))).collect();
+        // Values given by a test are written in its file, and its expectations are compared with results. They are masked only in
+        // arguments and errors, and only if their names look secret.
+        let (test_values, environment): (Vec<_>, Vec<_>) = env.iter().partition(|(name, _)| run.spec.env.contains_key(name));
+        run.bus().secrets().learn(environment.into_iter().flat_map(|(name, value)| rule::of_value(name, value)));
+        let test_values: Vec<Secret> =
+            test_values.into_iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| Secret::literal(value)).collect();
+        let forward = frame.signal.child();
+        Flow {
+            run,
+            plan,
+            paths: plan.steps.iter().map(|step| Arc::from(format!("{}{}", frame.prefix, step.id))).collect(),
+            depth: frame.depth,
+            scope: Scope::new(&plan.names, frame.input, &run.facts, env),
+            signals: plan.steps.iter().map(|_| forward.child()).collect(),
+            forward,
+            prefix: frame.prefix,
+            deadline: frame.deadline,
+            within_compensation: frame.compensates,
+            undoing: false,
+            timed_out: AtomicBool::new(false),
+            unwritable: Mutex::default(),
+            entries: Mutex::new(plan.steps.iter().map(|_| StepEntry::default()).collect()),
+            redactors: [run.bus().secrets().redactor(), Redactor::new(&test_values)],
+        }
+    }
+
+    /// Returns whether a failure of the flow as a whole leads to compensation.
+    fn compensates(&self) -> bool {
+        self.plan.on_error.inherited(self.within_compensation) == OnError::Compensate
+    }
+
+    /// Returns the effect of a step's failure.
+    pub fn on_error(&self, step: usize) -> OnError {
+        self.plan.steps[step].on_error.inherited(self.within_compensation)
+    }
+
     /// Returns the time limit of a step, as changed for this run.
     pub fn timeout(&self, step: usize) -> Option<Duration> {
         let changed = self.run.changes(&self.paths[step]).find_map(|change| match change {
@@ -224,7 +269,8 @@ impl Flow<'_> {
 
     /// Restores the state of an interrupted run.
     fn restore(&self, schedule: &mut Schedule, log: &mut CompensationLog) {
-        for entry in self.run.replay.entries(&self.prefix) {
+        let recorded = self.run.nested.entries(&self.prefix);
+        for entry in self.run.replay.entries(&self.prefix).iter().chain(&recorded) {
             match entry {
                 ReplayEntry::GivenUp { time_up, undo, why } => {
                     self.timed_out.store(*time_up, Ordering::Relaxed);
@@ -250,15 +296,37 @@ impl Flow<'_> {
                     let each = self.plan.steps[step].for_each.is_some();
                     let (step_end, view) = self.entries.lock()[step].restore(end, each);
                     self.scope.settle(step, step_end);
-                    self.run.publish_step(&self.paths[step], view);
+                    if let Some(shown) = self.run.nested.view(&self.paths[step]) {
+                        // The view of this process says more than the record.
+                        self.entries.lock()[step].view = shown;
+                    } else {
+                        self.run.publish_step(&self.paths[step], view);
+                    }
                 }
                 ReplayEntry::Undone { id, item, error } => {
                     let Some(step) = self.plan.index(id) else { continue };
                     schedule.restore_compensated(step, *item);
                     let result = error.clone().map_or(Ok(()), Err);
                     log.record(label(id, *item), &result);
+                    match self.plan.steps[step].action {
+                        Action::Workflow { .. } => self.record_nested_compensations(&nested_prefix(&self.paths[step], *item)),
+                        _ => self.run.record_compensated(&self.paths[step], *item, &result),
+                    }
                     self.show_compensation(step, &result, schedule);
                 }
+            }
+        }
+    }
+
+    /// Records what an earlier process compensated in the workflow with this path prefix.
+    fn record_nested_compensations(&self, prefix: &str) {
+        for entry in self.run.replay.entries(prefix) {
+            let ReplayEntry::Undone { id, item, error: None } = entry else { continue };
+            let path = format!("{prefix}{id}");
+            let within = nested_prefix(&path, *item);
+            match self.run.replay.entries(&within).is_empty() {
+                true => self.run.record_compensated(&path, *item, &Ok(())),
+                false => self.record_nested_compensations(&within),
             }
         }
     }
@@ -302,8 +370,8 @@ impl Flow<'_> {
                     // Steps that failed before the deadline keep their own failure.
                     if schedule.halted().is_none() {
                         self.timed_out.store(true, Ordering::Relaxed);
-                        let undoes = |step: usize| schedule.at(step) == At::Begun && self.plan.steps[step].on_error == OnError::Compensate;
-                        let undo = self.plan.on_error == OnError::Compensate || (0..self.plan.steps.len()).any(undoes);
+                        let undoes = |step: usize| schedule.at(step) == At::Begun && self.on_error(step) == OnError::Compensate;
+                        let undo = self.compensates() || (0..self.plan.steps.len()).any(undoes);
                         schedule.fail(undo);
                         self.write_cancelled(schedule).await;
                     }
@@ -335,7 +403,7 @@ impl Flow<'_> {
         let Err(error) = self.run.write_pending().await else { return true };
         self.forward.raise(&error.message);
         if schedule.halted().is_none() {
-            schedule.fail(self.plan.on_error == OnError::Compensate);
+            schedule.fail(self.compensates());
             *self.unwritable.lock() = Some(error);
         }
         false
@@ -371,12 +439,24 @@ impl Flow<'_> {
                 };
                 tasks.push(Box::pin(self.execute_step(step, item, scope)));
             }
+            Task::Undo(step, item)
+                if matches!(self.plan.steps[step].action, Action::Workflow { .. }) && self.compensation(step, item).is_none() =>
+            {
+                self.update_view(step, None, |view| view.state = StepState::Compensating);
+                tasks.push(Box::pin(self.undo_workflow(step, item)));
+            }
             Task::Undo(step, item) => match self.compensation_scope(step, item) {
-                Ok(scope) => {
+                Ok((call, scope, in_doubt)) => {
+                    if in_doubt {
+                        log.effects_remain = true;
+                        let why = "a fallback answered after the call failed; that call may have taken effect";
+                        log.not_done.push((label(&self.plan.steps[step].id, item), why.to_owned()));
+                    }
                     self.update_view(step, None, |view| view.state = StepState::Compensating);
-                    tasks.push(Box::pin(self.compensate(step, item, scope)));
+                    tasks.push(Box::pin(self.compensate(step, item, call, scope)));
                 }
-                Err((why, effects_remain)) => {
+                Err(NotUndone::Nothing) => schedule.compensation_ended(step, item),
+                Err(NotUndone::Because { why, effects_remain }) => {
                     log.effects_remain |= effects_remain;
                     log.not_done.push((label(&self.plan.steps[step].id, item), why));
                     schedule.compensation_ended(step, item);
@@ -461,24 +541,77 @@ impl Flow<'_> {
         Ended::Step(step, item, result)
     }
 
-    /// Returns the scope of the compensation of a step or item. Otherwise returns why it is not compensated, and whether
-    /// effects may remain.
-    fn compensation_scope(&self, step: usize, item: Option<u32>) -> Result<Scope, (String, bool)> {
-        let response = self.entries.lock()[step].response(item);
-        let Some(response) = response else { return Err(("its result is unknown".into(), true)) };
-        if response.nothing_done() && response.in_doubt() {
-            return Err(("a fallback value replaced its result after the call failed and may have taken effect".into(), true));
+    /// Returns the call that undoes a step or item: that of the fallback that answered, else the step's own.
+    fn compensation(&self, step: usize, item: Option<u32>) -> Option<&ToolCall> {
+        let planned = &self.plan.steps[step];
+        let answered_by = self.entries.lock()[step].response(item).and_then(|response| response.answered_by());
+        match answered_by.and_then(|index| planned.fallback.get(usize::try_from(index).ok()?)) {
+            Some(Fallback::Tool { compensate, .. }) => compensate.as_ref(),
+            _ => planned.compensate.as_ref(),
         }
-        if response.nothing_done() {
-            return Err(("a fallback value replaced its result, so there is nothing to undo".into(), false));
-        }
-        let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
-        Ok(scope.with_result(response.result.clone(), response.text()))
     }
 
-    async fn compensate(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {
-        let compensation = Compensation { flow: self, step, item, scope, signal: self.run.signals.compensation.clone() };
+    /// Returns the call that undoes a step or item, with its scope, and whether an attempt before the fallback that answered may
+    /// have taken effect.
+    fn compensation_scope(&self, step: usize, item: Option<u32>) -> Result<(&ToolCall, Scope, bool), NotUndone> {
+        let because = |why: &str, effects_remain| NotUndone::Because { why: why.to_owned(), effects_remain };
+        let planned = &self.plan.steps[step];
+        let response = self.entries.lock()[step].response(item);
+        let Some(response) = response else { return Err(because("its result is unknown", true)) };
+        if response.nothing_done() && response.in_doubt() {
+            return Err(because("a fallback value replaced its result after the call failed and may have taken effect", true));
+        }
+        if response.nothing_done() {
+            return Err(because("a fallback value replaced its result, so there is nothing to undo", false));
+        }
+        let by_fallback = response.answered_by().is_some();
+        let Some(call) = self.compensation(step, item) else {
+            return Err(match by_fallback && planned.compensate.is_some() {
+                true => because("a fallback answered that has no `compensate`", true),
+                false => NotUndone::Nothing,
+            });
+        };
+        let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
+        Ok((call, scope.with_result(response.result.clone(), response.text()), by_fallback && response.in_doubt()))
+    }
+
+    async fn compensate(&self, step: usize, item: Option<u32>, call: &ToolCall, scope: Scope) -> Ended {
+        let compensation = Compensation { flow: self, step, item, call, scope, signal: self.run.signals.compensation.clone() };
         Ended::Undone(step, item, compensation.run().await)
+    }
+
+    /// Undoes the steps of a step's workflow, which ran in this process or in one before.
+    async fn undo_workflow(&self, step: usize, item: Option<u32>) -> Ended {
+        let (end, not_undone) = match self.nested_frame(step, item) {
+            Ok((plan, frame)) => {
+                let end = undo(self.run, plan, frame).await;
+                let left = end.not_compensated;
+                let error = left.first().map(|(inner, why)| StepError::new(StepErrorKind::Workflow, format!("{inner}: {why}")));
+                (error.map_or(Ok(()), Err), left)
+            }
+            Err(error) => (Err(error), vec![]),
+        };
+        let error = end.as_ref().err().cloned();
+        self.run.queue(RunEntry::Undone { step: self.paths[step].clone(), item, error });
+        Ended::UndoneWorkflow(step, item, end, not_undone)
+    }
+
+    /// Returns the workflow of a step and the frame in which it is undone.
+    fn nested_frame(&self, step: usize, item: Option<u32>) -> Result<(&'a Plan, Frame), StepError> {
+        let Action::Workflow { plan, input } = &self.plan.steps[step].action else {
+            return Err(StepError::new(StepErrorKind::Workflow, "the step has no compensating call"));
+        };
+        if self.run.nested.is_full() {
+            let most = crate::domain::time::size(MAX_RESULT as u64);
+            let why = format!("the results of the nested workflows exceed {most}, so what they did is not undone");
+            return Err(StepError::new(StepErrorKind::Limit, why));
+        }
+        let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
+        let given = input.eval(&scope).map_err(|error| self.unevaluated(&error))?;
+        let input = input_values::prepare(&plan.input, &given)
+            .map_err(|wrong| StepError::new(StepErrorKind::Expectation, format!("the input does not fit {}: {}", plan.name, wrong[0])))?;
+        let prefix = nested_prefix(&self.paths[step], item);
+        Ok((plan, Frame { prefix, depth: self.depth + 1, input, signal: Signal::default(), deadline: None, compensates: true }))
     }
 
     fn ended(&self, ended: Ended, schedule: &mut Schedule, log: &mut CompensationLog) {
@@ -489,7 +622,7 @@ impl Flow<'_> {
                     StepResult::Failed(_) => End::Failed,
                     StepResult::Cancelled(_) => End::Cancelled,
                 };
-                let undoable = self.plan.steps[step].compensate.is_some();
+                let undoable = self.plan.steps[step].is_undoable();
                 let changed = self.entries.lock()[step].record(item, result, undoable);
                 schedule.settle(step, item, end);
                 if changed {
@@ -499,6 +632,20 @@ impl Flow<'_> {
             }
             Ended::Undone(step, item, result) => {
                 log.record(label(&self.plan.steps[step].id, item), &result);
+                self.run.record_compensated(&self.paths[step], item, &result);
+                schedule.compensation_ended(step, item);
+                self.show_compensation(step, &result, schedule);
+            }
+            Ended::UndoneWorkflow(step, item, result, not_undone) => {
+                let label = label(&self.plan.steps[step].id, item);
+                match not_undone.is_empty() {
+                    true => log.record(label, &result),
+                    false => {
+                        log.failed = true;
+                        log.effects_remain = true;
+                        log.not_done.extend(not_undone.into_iter().map(|(inner, why)| (format!("{label}/{inner}"), why)));
+                    }
+                }
                 schedule.compensation_ended(step, item);
                 self.show_compensation(step, &result, schedule);
             }
@@ -545,6 +692,12 @@ impl Flow<'_> {
         let timed_out = self.timed_out.load(Ordering::Relaxed);
         let halted = schedule.halted();
         let mut entries = self.entries.lock();
+        // A step whose fallback could be undone, but which answered itself.
+        let has_nothing_to_undo = |step: usize, item: Option<u32>, entries: &[StepEntry]| {
+            let planned = &self.plan.steps[step];
+            let own = planned.compensate.is_some() || matches!(planned.action, Action::Workflow { .. });
+            !own && entries[step].response(item).is_some_and(|response| response.answered_by().is_none())
+        };
         let first = self.first_failure(&entries);
         let unwritable = self.unwritable.lock().take();
         let mut why = match (halted, &first) {
@@ -559,6 +712,7 @@ impl Flow<'_> {
         for (step, item) in schedule.pending_compensations() {
             let why = match halted {
                 None => continue,
+                _ if has_nothing_to_undo(*step, *item, &entries) => continue,
                 Some(Halt::Cancelled) if !schedule.is_compensating() => "the run was cancelled",
                 Some(_) if self.run.signals.compensation.is_raised() => "the compensation was cancelled",
                 Some(_) => "the run failed where on_error = \"fail\"",
@@ -568,27 +722,27 @@ impl Flow<'_> {
         }
         for (step, entry) in entries.iter_mut().enumerate() {
             let planned = &self.plan.steps[step];
-            let undoable = planned.compensate.is_some() || matches!(planned.action, Action::Workflow { .. });
+            let undoable = planned.is_undoable() || matches!(planned.action, Action::Workflow { .. });
             if undoable && halted.is_some() {
                 log.effects_remain |= !entry.doubts.is_empty();
                 log.not_done.extend(entry.doubts.iter().map(|(item, why)| (label(&planned.id, *item), why.clone())));
             }
-            if entry.never_ended(halted.is_some(), self.run.bus().now(), &self.forward.why()) {
+            if !self.undoing && entry.never_ended(halted.is_some(), self.run.bus().now(), &self.forward.why()) {
                 self.run.publish_step(&self.paths[step], entry.view.clone());
             }
         }
         let refused = first.as_ref().is_some_and(|(_, error)| error.kind == StepErrorKind::Refused);
+        // The run as a whole also compensated what its nested workflows undid when they failed.
+        let compensated = !log.done.is_empty() || (self.depth == 0 && self.run.has_compensated());
         let has_failure = |entry: &StepEntry| entry.error.is_some() || entry.failed_items > 0;
         let outcome = match halted {
             _ if log.failed => RunOutcome::CompensationFailed,
             Some(Halt::Cancelled) => RunOutcome::Cancelled,
             _ if timed_out => RunOutcome::TimedOut,
             // `Compensated` only if no effects remain.
-            Some(Halt::Failed) if log.effects_remain && (schedule.is_compensating() || !log.done.is_empty()) => {
-                RunOutcome::CompensationFailed
-            }
+            Some(Halt::Failed) if log.effects_remain && (schedule.is_compensating() || compensated) => RunOutcome::CompensationFailed,
             Some(Halt::Failed) if refused => RunOutcome::Refused,
-            Some(Halt::Failed) if !log.done.is_empty() => RunOutcome::Compensated,
+            Some(Halt::Failed) if compensated => RunOutcome::Compensated,
             Some(Halt::Failed) => RunOutcome::Failed,
             None if entries.iter().any(has_failure) => RunOutcome::Partial,
             None => RunOutcome::Ok,
@@ -604,7 +758,7 @@ impl Flow<'_> {
             }
             None => None,
         };
-        FlowEnd { outcome, why, steps, output, compensated: log.done, not_compensated: log.not_done }
+        FlowEnd { outcome, why, steps, output, not_compensated: log.not_done }
     }
 
     fn limit_words(&self) -> String {
@@ -638,6 +792,11 @@ impl Flow<'_> {
     }
 }
 
+/// Returns the path prefix of the steps of a step's workflow.
+pub fn nested_prefix(path: &str, item: Option<u32>) -> String {
+    format!("{}/", label(path, item))
+}
+
 fn end_of(outcome: StepOutcome) -> End {
     match outcome {
         StepOutcome::Ok | StepOutcome::Skipped => End::Ok,
@@ -656,6 +815,7 @@ fn record(result: &StepResult, took: Duration) -> StepRecord {
         fallback: None,
         nothing_done: false,
         in_doubt: false,
+        answered_by: None,
         items: None,
     };
     match result {
@@ -665,6 +825,7 @@ fn record(result: &StepResult, took: Duration) -> StepRecord {
             record.fallback = answered.fallback.clone();
             record.nothing_done = answered.nothing_done;
             record.in_doubt = answered.in_doubt;
+            record.answered_by = answered.answered_by;
         }
         StepResult::Failed(error) => {
             record.outcome = StepOutcome::Failed;

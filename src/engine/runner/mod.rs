@@ -10,6 +10,7 @@ mod cancellation;
 mod compensation;
 mod flow;
 mod human_input;
+mod nested;
 mod replay;
 mod start;
 mod step;
@@ -31,7 +32,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use self::{cache::Cache, cancellation::Signal, replay::Replay};
+use self::{cache::Cache, cancellation::Signal, nested::Nested, replay::Replay, step_state::label};
 use super::{
     bus::Bus,
     inbox::Inbox,
@@ -194,6 +195,10 @@ struct Run {
     signals: Arc<RunSignals>,
     /// Entries to write together with the next one.
     pending: Mutex<Vec<RunEntry>>,
+    /// What nested workflows did.
+    nested: Nested,
+    /// The compensated steps and items by path, in that order.
+    compensated: Mutex<Vec<String>>,
     /// Keeps other processes from taking the run.
     _lock: RunLock,
 }
@@ -224,8 +229,28 @@ impl Run {
     /// next request is sent, and one write of both costs as much as one of either.
     fn queue(&self, entry: RunEntry) {
         if !self.signals.is_interrupted() {
+            self.nested.record(&entry);
             self.pending.lock().push(entry);
         }
+    }
+
+    /// Records the end of a compensation for the report.
+    fn record_compensated(&self, path: &str, item: Option<u32>, result: &Result<(), StepError>) {
+        let label = label(path, item);
+        let mut compensated = self.compensated.lock();
+        if result.is_ok() && !compensated.contains(&label) {
+            compensated.push(label);
+        }
+    }
+
+    /// Returns whether a step was compensated.
+    fn has_compensated(&self) -> bool {
+        !self.compensated.lock().is_empty()
+    }
+
+    /// Takes the compensated steps and items, in that order.
+    fn take_compensated(&self) -> Vec<String> {
+        std::mem::take(&mut *self.compensated.lock())
     }
 
     /// Returns the number of pending entries.
@@ -274,6 +299,7 @@ impl Run {
 
     /// Publishes the view of a step.
     fn publish_step(&self, path: &Arc<str>, view: StepView) {
+        self.nested.show(path, &view);
         self.bus().publish(EventKind::RunStep { run: self.id, step: path.clone(), view: Arc::new(view) });
     }
 }

@@ -52,6 +52,44 @@ pub enum ReplayEntry {
     },
 }
 
+impl ReplayEntry {
+    /// Returns the settled part that an entry records, with the path prefix of its flow.
+    pub fn of(entry: &RunEntry) -> Option<(&str, ReplayEntry)> {
+        Some(match entry {
+            RunEntry::ItemEnded { step, item, end } => {
+                let (prefix, id) = split(step);
+                (prefix, ReplayEntry::Item { id, item: *item, end: end.clone() })
+            }
+            RunEntry::StepEnded { step, end } => {
+                let (prefix, id) = split(step);
+                (prefix, ReplayEntry::Step { id, end: end.clone() })
+            }
+            RunEntry::Undone { step, item, error } => {
+                let (prefix, id) = split(step);
+                (prefix, ReplayEntry::Undone { id, item: *item, error: error.clone() })
+            }
+            RunEntry::GivenUp { prefix, time_up, undo, why } => {
+                (prefix, ReplayEntry::GivenUp { time_up: *time_up, undo: *undo, why: why.clone() })
+            }
+            RunEntry::Began { .. }
+            | RunEntry::Resumed { .. }
+            | RunEntry::Sending { .. }
+            | RunEntry::Attempted { .. }
+            | RunEntry::Ended { .. } => return None,
+        })
+    }
+
+    /// Returns the size of the results and texts in it, in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            ReplayEntry::Item { end, .. } | ReplayEntry::Step { end, .. } => {
+                end.result.as_ref().map_or(0, Body::len) + end.text.as_ref().map_or(0, String::len)
+            }
+            ReplayEntry::GivenUp { .. } | ReplayEntry::Undone { .. } => 0,
+        }
+    }
+}
+
 /// The progress of a step or item that did not end.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
@@ -89,34 +127,18 @@ impl Replay {
     pub fn of(record: &RunRecord) -> Replay {
         let mut replay = Replay { masked: record.entries.iter().any(masked::in_entry), ..Replay::default() };
         for entry in &record.entries {
-            match entry {
-                RunEntry::ItemEnded { step, item, end } => {
-                    let (prefix, id) = split(step);
-                    replay.push(prefix, ReplayEntry::Item { id, item: *item, end: end.clone() });
+            if let Some((prefix, settled)) = ReplayEntry::of(entry) {
+                replay.entries.entry(prefix.to_owned()).or_default().push(settled);
+            }
+            let RunEntry::Attempted { place, attempt, exhausted, .. } = entry else { continue };
+            let progress = replay.progress.entry((place.step.clone(), place.item)).or_default();
+            match place.purpose {
+                Purpose::Step => {
+                    progress.attempts = *attempt;
+                    progress.exhausted = exhausted.clone();
                 }
-                RunEntry::StepEnded { step, end } => {
-                    let (prefix, id) = split(step);
-                    replay.push(prefix, ReplayEntry::Step { id, end: end.clone() });
-                }
-                RunEntry::Undone { step, item, error } => {
-                    let (prefix, id) = split(step);
-                    replay.push(prefix, ReplayEntry::Undone { id, item: *item, error: error.clone() });
-                }
-                RunEntry::GivenUp { prefix, time_up, undo, why } => {
-                    replay.push(prefix, ReplayEntry::GivenUp { time_up: *time_up, undo: *undo, why: why.clone() });
-                }
-                RunEntry::Attempted { place, attempt, exhausted, .. } => {
-                    let progress = replay.progress.entry((place.step.clone(), place.item)).or_default();
-                    match place.purpose {
-                        Purpose::Step => {
-                            progress.attempts = *attempt;
-                            progress.exhausted = exhausted.clone();
-                        }
-                        Purpose::Fallback => progress.fallbacks = usize::try_from(*attempt).unwrap_or(usize::MAX),
-                        Purpose::Compensation => {}
-                    }
-                }
-                RunEntry::Began { .. } | RunEntry::Resumed { .. } | RunEntry::Sending { .. } | RunEntry::Ended { .. } => {}
+                Purpose::Fallback => progress.fallbacks = usize::try_from(*attempt).unwrap_or(usize::MAX),
+                Purpose::Compensation => {}
             }
         }
         replay
@@ -155,10 +177,6 @@ impl Replay {
         });
         let entries: Vec<RunEntry> = reused.cloned().collect();
         (Replay::of(&RunRecord { run: record.run, entries: entries.clone() }), entries)
-    }
-
-    fn push(&mut self, prefix: &str, push: ReplayEntry) {
-        self.entries.entry(prefix.to_owned()).or_default().push(push);
     }
 
     /// Returns the settled parts of the steps with this path prefix, in order.

@@ -13,6 +13,7 @@ use super::{
     Resumption, Run, RunLock, RunSignals, Runs,
     flow::{self, FlowEnd, Frame},
     human_input::Asker,
+    nested::Nested,
     replay::{InDoubtResolution, Replay},
     target,
 };
@@ -84,6 +85,8 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
             replay,
             signals: signals.clone(),
             pending,
+            nested: Nested::of(&plan),
+            compensated: Default::default(),
             _lock,
         };
         shared.queue(RunEntry::Began { spec: spec.clone(), unix_ms: started_ms });
@@ -145,7 +148,22 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
         let replay = Replay::of(&record);
         let (runs, spec, pending) = (runs.clone(), spec.clone(), Default::default());
-        let mut shared = Run { id: run, runs, executor, spec, answers, ask, facts, replay, signals: signals.clone(), pending, _lock: lock };
+        let (nested, compensated) = (Nested::of(&plan), Default::default());
+        let mut shared = Run {
+            id: run,
+            runs,
+            executor,
+            spec,
+            answers,
+            ask,
+            facts,
+            replay,
+            signals: signals.clone(),
+            pending,
+            nested,
+            compensated,
+            _lock: lock,
+        };
         announce(&shared, &plan);
         tokio::select! {
             biased;
@@ -192,10 +210,11 @@ async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<
     };
     let started = runs.bus.now();
     let deadline = spec.timeout.or(plan.timeout).map(|limit| Instant::now() + limit);
-    let frame = Frame { prefix: String::new(), depth: 0, input, signal: shared.signals.forward.child(), deadline };
+    let signal = shared.signals.forward.child();
+    let frame = Frame { prefix: String::new(), depth: 0, input, signal, deadline, compensates: false };
     let work = async { Ok(flow::run(&shared, &plan, frame).await) };
     let report = match contain_panics(work).await {
-        Ok(end) => report(end, started, runs.bus.now(), shared.signals.is_interrupted()),
+        Ok(end) => report(end, shared.take_compensated(), (started, runs.bus.now()), shared.signals.is_interrupted()),
         Err(refusal) => refused(&refusal, started),
     };
     let report = Arc::new(report);
@@ -215,14 +234,14 @@ async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<
     runs.deactivate(run);
 }
 
-fn report(end: FlowEnd, started: Stamp, ended: Stamp, interrupted: bool) -> RunReport {
+fn report(end: FlowEnd, compensated: Vec<String>, (started, ended): (Stamp, Stamp), interrupted: bool) -> RunReport {
     let mut report = RunReport {
         outcome: end.outcome,
         why: end.why,
         detail: vec![],
         steps: end.steps,
         output: end.output.map(|data| data.body()),
-        compensated: end.compensated,
+        compensated,
         not_compensated: end.not_compensated,
         started,
         ended,
@@ -329,7 +348,7 @@ async fn resolve_in_doubt(run: &mut Run, plan: &Plan, record: &RunRecord) -> Res
                 Some(StepAnswer::Repeat)
             }
             None if run.ask => {
-                let step = RunStep { run: run.id, step: place.step.clone(), item: place.item, purpose: place.purpose };
+                let step = RunStep { run: run.id, step: place.step.clone(), item: place.item, purpose: place.purpose, retries: false };
                 Asker { run, step }.resolve_in_doubt(&what, &arguments).await
             }
             None => None,

@@ -26,7 +26,7 @@ use crate::domain::{
         answer,
         expression::{Data, Scope, Template, Unevaluated},
         input_values,
-        plan::{Action, Fallback, MAX_DEPTH, Plan, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
+        plan::{Action, Fallback, MAX_DEPTH, OnError, Plan, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
     },
 };
 
@@ -70,6 +70,8 @@ pub struct Answered {
     pub nothing_done: bool,
     /// Whether a failed attempt before the fallback may have run.
     pub in_doubt: bool,
+    /// Index of the fallback whose call answered.
+    pub answered_by: Option<u32>,
     /// Whether the request may be sent again.
     pub repeatable: bool,
 }
@@ -77,7 +79,16 @@ pub struct Answered {
 impl Answered {
     /// Creates the response of the step itself.
     pub fn new(result: Data, text: String) -> Answered {
-        Answered { json: result.body(), result, text, fallback: None, nothing_done: false, in_doubt: false, repeatable: false }
+        Answered {
+            json: result.body(),
+            result,
+            text,
+            fallback: None,
+            nothing_done: false,
+            in_doubt: false,
+            answered_by: None,
+            repeatable: false,
+        }
     }
 }
 
@@ -152,7 +163,8 @@ impl StepExecution<'_> {
 
     /// Returns the step's place in the run, for calls and questions.
     fn run_step(&self, purpose: Purpose) -> RunStep {
-        RunStep { run: self.run().id, step: self.path().clone(), item: self.item, purpose }
+        let retries = purpose == Purpose::Step && self.retry().is_some();
+        RunStep { run: self.run().id, step: self.path().clone(), item: self.item, purpose, retries }
     }
 
     /// Returns the limits of work that starts now.
@@ -353,15 +365,13 @@ impl StepExecution<'_> {
             error.detail = wrong[1..].iter().cloned().map(StepDetail::Text).collect();
             Try::Failed(error, false)
         })?;
-        let prefix = match self.item {
-            Some(item) => format!("{}[{item}]/", self.path()),
-            None => format!("{}/", self.path()),
-        };
+        let prefix = flow::nested_prefix(self.path(), self.item);
+        let compensates = self.flow.on_error(self.step) == OnError::Compensate;
         let deadline = match (limits.deadline, plan.timeout) {
             (Some(step), Some(own)) => Some(step.min(Instant::now() + own)),
             (step, own) => step.or(own.map(|own| Instant::now() + own)),
         };
-        let frame = Frame { prefix, depth: self.flow.depth + 1, input, signal: self.signal.clone(), deadline };
+        let frame = Frame { prefix, depth: self.flow.depth + 1, input, signal: self.signal.clone(), deadline, compensates };
         let end = flow::run(self.run(), plan, frame).await;
         match (end.outcome, end.output) {
             (RunOutcome::Ok | RunOutcome::Partial, output) => Ok(Answered::new(output.unwrap_or_default(), String::new())),
@@ -431,7 +441,11 @@ impl StepExecution<'_> {
             let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
             let limits = self.limits();
             let (tried, what) = match fallback {
-                Fallback::Tool(call) => (self.tool(call, Purpose::Fallback, number, &limits, None).await, call.tool.to_string()),
+                Fallback::Tool { call, .. } => {
+                    let answered = self.tool(call, Purpose::Fallback, number, &limits, None).await;
+                    let answered_by = u32::try_from(index).ok();
+                    (answered.map(|answered| Answered { answered_by, ..answered }), call.tool.to_string())
+                }
                 Fallback::Value(value) => (
                     self.evaluate(value).map(|data| Answered { nothing_done: true, ..Answered::new(data, String::new()) }),
                     "a value".to_owned(),
@@ -568,6 +582,13 @@ impl StepCall<'_> {
                 (end.await, Some(expired))
             }
         };
+        if let Some(settled) = &settled
+            && self.place.purpose == Purpose::Step
+        {
+            // The first attempt was counted when the arguments were shown.
+            let more = settled.attempts.saturating_sub(1);
+            self.flow.update_view(self.step, self.item, |view| view.attempts += more);
+        }
         let Some(settled) = settled else {
             let error = StepError::new(StepErrorKind::Call { failure: FailureKind::Transport }, "the engine ended");
             return Err(Try::Failed(StepError { may_have_run: true, ..error }, false));

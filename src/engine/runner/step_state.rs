@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::step::{StepResult, kind_word};
+use super::step::{Answered, StepResult, kind_word};
 use crate::domain::{
     body::Body,
     journal::{StepOutcome, StepRecord},
@@ -62,6 +62,11 @@ impl StepResponse {
         self.notes.nothing_done
     }
 
+    /// Returns the index of the fallback whose call answered.
+    pub fn answered_by(&self) -> Option<u32> {
+        self.notes.answered_by
+    }
+
     /// Returns whether a failed attempt before the response may have run.
     pub fn in_doubt(&self) -> bool {
         self.notes.in_doubt
@@ -74,6 +79,7 @@ struct ResponseNotes {
     text: Box<str>,
     nothing_done: bool,
     in_doubt: bool,
+    answered_by: Option<u32>,
 }
 
 /// What to publish when a step has ended.
@@ -124,7 +130,8 @@ impl StepEntry {
                 self.view.fallback = answered.fallback.map(|fallback| fallback.to_string()).or(self.view.fallback.take());
                 self.show_result(&answered.json);
                 let text = if item.is_none() || has_compensation { answered.text.into() } else { Box::default() };
-                let notes = ResponseNotes { text, nothing_done: answered.nothing_done, in_doubt: answered.in_doubt };
+                let Answered { nothing_done, in_doubt, answered_by, .. } = answered;
+                let notes = ResponseNotes { text, nothing_done, in_doubt, answered_by };
                 match item {
                     Some(item) => self.store(item, &answered.json, notes),
                     None => self.response = Some(StepResponse { result: answered.result, notes }),
@@ -230,6 +237,7 @@ impl StepEntry {
             fallback: None,
             nothing_done: false,
             in_doubt: false,
+            answered_by: None,
             items: self.view.items.map(|items| items.total),
         });
         Some(Finished { step_end: self.step_end(outcome, duration_ms), view: self.view.clone(), unwritten })
@@ -341,7 +349,12 @@ fn result_of(end: &StepRecord) -> Body {
 }
 
 fn notes_of(end: &StepRecord) -> ResponseNotes {
-    ResponseNotes { text: end.text.clone().unwrap_or_default().into(), nothing_done: end.nothing_done, in_doubt: end.in_doubt }
+    ResponseNotes {
+        text: end.text.clone().unwrap_or_default().into(),
+        nothing_done: end.nothing_done,
+        in_doubt: end.in_doubt,
+        answered_by: end.answered_by,
+    }
 }
 
 fn unknown_error() -> StepError {

@@ -92,7 +92,7 @@ impl Story {
     ) -> CallId {
         let call = CallId(self.call);
         self.call += 1;
-        let step = RunStep { run: self.id, step: id.into(), item, purpose };
+        let step = RunStep { run: self.id, step: id.into(), item, purpose, retries: false };
         let operation = tool_call(tool.0, tool.1, arguments);
         let spec = Arc::new(CallSpec { operation, origin: Origin::Workflow, timeout: None, run: Some(step) });
         self.script.push(ms, EventKind::CallQueued { call, spec });

@@ -142,3 +142,67 @@ async fn a_run_begins_again_at_a_step_with_what_was_there_before() {
     assert!(report.step("a").unwrap().from_before() && !report.step("c").unwrap().from_before());
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn a_resumed_run_sends_the_idempotency_key_that_the_killed_process_sent() {
+    let text = "name = \"w\"\n[[step]]\nid = \"pay\"\ntool = \"s_echo\"\narguments = { name = \"pay\" }\nidempotent = true";
+    let log = Log::default();
+    let first = engine(&log, Arc::new(NoJournal));
+    first.engine.set_rules(keyed());
+    finished(&first, id(1), Command::StartRun { run: id(1), spec: Arc::new(wanted(text)) }).await;
+    first.stop().await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("runs.sqlite"), 0).unwrap();
+    store.write(id(1), vec![began(text), sending("pay", None, r#"{"name":"pay"}"#)].into()).await.unwrap();
+    let rig = engine(&log, Arc::new(store));
+    rig.engine.set_rules(keyed());
+    rig.ready("s").await;
+    let resume = Command::ResumeRun { run: id(1), answers: vec![], ask: false, timeout: None };
+    let (report, _) = finished(&rig, id(1), resume).await;
+    let sent = std::mem::take(&mut *log.lock().unwrap());
+    assert_eq!((report.outcome, sent.len()), (RunOutcome::Ok, 2), "{report:#?}");
+    assert!(sent[0].len() > "pay ".len() && sent[0] == sent[1], "{sent:?}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_kill_anywhere_in_the_undoing_of_nested_workflows_loses_and_repeats_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("runs.sqlite"), 0).unwrap();
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(store.clone()));
+    rig.ready("s").await;
+    let spec = Arc::new(super::steps::nested_saga("['x', 'y']", "fail = true"));
+    let (whole, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec }).await;
+    assert_eq!(whole.outcome, RunOutcome::Compensated, "{whole:#?}");
+    let all = std::mem::take(&mut *log.lock().unwrap());
+    let record = store.run(id(1)).await.unwrap().unwrap();
+    // Killed after each of its entries: what the journal has was done before.
+    for (length, number) in (1..record.entries.len()).zip(100..) {
+        let entries: Vec<RunEntry> = record.entries[..length].to_vec();
+        let sent: Vec<String> = entries
+            .iter()
+            .filter_map(|entry| match entry {
+                RunEntry::Sending { arguments, .. } => Some(arguments.value()?["name"].as_str()?.to_owned()),
+                _ => None,
+            })
+            .collect();
+        store.write(id(number), entries.into()).await.unwrap();
+        let answers = [("last", StepAnswer::Repeat)].map(|(step, answer)| (step.to_owned(), answer));
+        let resume = |answers| Command::ResumeRun { run: id(number), answers, ask: false, timeout: None };
+        let (mut report, _) = finished(&rig, id(number), resume(vec![])).await;
+        if report.outcome == RunOutcome::InDoubt {
+            // The last request is the one in doubt, forward or back.
+            let doubtful: Vec<String> =
+                report.detail.iter().filter_map(|line| line.split("--repeat ").nth(1)?.split(" to ").next()).map(str::to_owned).collect();
+            let step = doubtful.first().map(|step| step.trim_matches('\'').to_owned()).unwrap_or_else(|| answers[0].0.clone());
+            report = finished(&rig, id(number), resume(vec![(step, StepAnswer::Repeat)])).await.0;
+        }
+        let after = std::mem::take(&mut *log.lock().unwrap());
+        assert_eq!((report.outcome, &report.compensated), (RunOutcome::Compensated, &whole.compensated), "after {length}: {report:#?}");
+        assert!(after.iter().filter(|name| sent.contains(name)).count() <= 1, "only what was in doubt: {sent:?}, then {after:?}");
+        let done: Vec<&String> = all.iter().filter(|name| !sent.contains(name) || after.contains(name)).collect();
+        assert_eq!(after.iter().collect::<Vec<_>>(), done, "after {length} entries, with {sent:?} sent");
+    }
+    rig.stop().await;
+}

@@ -392,3 +392,143 @@ async fn every_attempt_of_a_call_and_its_fallback_carry_one_key() {
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     rig.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_retry_of_a_step_replaces_that_of_the_engine_and_every_attempt_has_the_same_key() {
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(NoJournal));
+    rig.engine.set_rules(keyed());
+    let mut unprotected = spec("s");
+    unprotected.policy.breaker.enabled = false;
+    rig.engine.apply(vec![unprotected]);
+    let step = |retry: &str| {
+        let text = format!(
+            "name = \"w\"\n[[step]]\nid = \"a\"\ntool = \"s_echo\"\narguments = {{ name = \"a\", drop = true }}\nidempotent = true\n{retry}"
+        );
+        Arc::new(wanted(&text))
+    };
+    let attempts = |report: &RunReport| report.steps[0].1.attempts;
+    let mut keys = vec![];
+    // The engine makes three attempts by default.
+    for (number, retry, made) in [(1, "retry = 2", 2), (2, "retry = 1", 1), (3, "", 3)] {
+        let (report, _) = finished(&rig, id(number), Command::StartRun { run: id(number), spec: step(retry) }).await;
+        let sent = std::mem::take(&mut *log.lock().unwrap());
+        assert_eq!((sent.len(), attempts(&report)), (made, made as u32), "{retry}: {report:#?}");
+        keys.push(sent[0].clone());
+        assert!(sent.iter().all(|sent| *sent == keys[keys.len() - 1]), "{sent:?}");
+    }
+    assert!(keys[0] != keys[1] && keys[1] != keys[2], "each run has its own: {keys:?}");
+    rig.stop().await;
+}
+
+/// A saga over nested workflows: `each` runs `inner` once per name, then `last` fails.
+pub fn nested_saga(names: &str, last: &str) -> RunSpec {
+    let outer = format!(
+        r#"
+        name = "w"
+        on_error = "compensate"
+        [[step]]
+        id = "each"
+        workflow = "inner"
+        for_each = "{{{{ {names} }}}}"
+        max_parallel = 1
+        arguments = {{ who = "{{{{ item }}}}" }}
+        [[step]]
+        id = "last"
+        needs = ["each"]
+        tool = "s_echo"
+        arguments = {{ name = "last", {last} }}
+    "#
+    );
+    let inner = r#"
+        name = "inner"
+        [input]
+        who = "string"
+        [[step]]
+        id = "create"
+        tool = "s_echo"
+        arguments = { name = "create {{ input.who }}" }
+        compensate = { tool = "s_echo", arguments = { name = "undo {{ result.name }} of {{ input.who }}" } }
+        [[step]]
+        id = "maybe"
+        when = "input.who == 'nobody'"
+        tool = "s_echo"
+        arguments = { name = "maybe" }
+        [[step]]
+        id = "notify"
+        needs = ["create"]
+        tool = "s_echo"
+        arguments = { name = "notify {{ input.who }}", fail = "{{ input.who == 'bad' }}" }
+    "#;
+    let text = |name: &str, text: &str| WorkflowText { name: name.into(), file: format!("{name}.toml"), text: text.into() };
+    RunSpec { sources: Arc::new([text("w", &outer), text("inner", inner)]), ..wanted(&outer) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nested_workflows_did_is_undone_backwards_when_the_run_fails() {
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(NoJournal));
+    let spec = Arc::new(nested_saga("['x', 'y']", "fail = true"));
+    let (report, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec }).await;
+    let sent = std::mem::take(&mut *log.lock().unwrap());
+    let forward = ["create x", "notify x", "create y", "notify y", "last"];
+    assert_eq!(sent, [&forward[..], &["undo create y of y", "undo create x of x"]].concat());
+    assert_eq!((report.outcome, &report.not_compensated), (RunOutcome::Compensated, &vec![]), "{report:#?}");
+    assert_eq!(report.compensated, ["each[1]/create", "each[0]/create"]);
+    // The steps within still show what they did.
+    let read_model = rig.read_model();
+    let inner = &read_model.runs.iter().find(|run| run.id == id(1)).unwrap().inner;
+    let create = &inner.iter().find(|(path, _)| &**path == "each[0]/create").unwrap().1;
+    assert!(create.started.is_some() && create.state.word() == "compensated" && create.calls.len() == 2, "{create:#?}");
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nested_workflow_that_fails_is_undone_with_those_that_succeeded() {
+    let log = Log::default();
+    let rig = engine(&log, Arc::new(NoJournal));
+    let spec = Arc::new(nested_saga("['x', 'bad', 'y']", ""));
+    let (report, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec }).await;
+    let sent = std::mem::take(&mut *log.lock().unwrap());
+    assert_eq!(sent, ["create x", "notify x", "create bad", "notify bad", "undo create bad of bad", "undo create x of x"]);
+    assert_eq!((report.outcome, &report.not_compensated), (RunOutcome::Compensated, &vec![]), "{report:#?}");
+    assert_eq!(report.compensated, ["each[1]/create", "each[0]/create"]);
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_that_answered_is_undone_where_it_ran() {
+    let text = |how: &str, undo: &str| {
+        format!(
+            r#"
+        name = "w"
+        on_error = "compensate"
+        [[step]]
+        id = "pay"
+        tool = "s_echo"
+        arguments = {{ name = "first", {how} }}
+        compensate = {{ tool = "s_echo", arguments = {{ name = "undo first" }} }}
+        fallback = {{ tool = "s_echo", arguments = {{ name = "second" }}{undo} }}
+        [[step]]
+        id = "last"
+        needs = ["pay"]
+        tool = "s_echo"
+        arguments = {{ name = "last", fail = true }}
+    "#
+        )
+    };
+    let undo = r#", compensate = { tool = "s_echo", arguments = { name = "undo {{ result.name }}" } }"#;
+    let (report, _, log) = ran(&text("fail = true", undo)).await;
+    assert_eq!(log, ["first", "second", "last", "undo second"]);
+    assert_eq!((report.outcome, report.not_compensated.len()), (RunOutcome::Compensated, 0), "{report:#?}");
+    // What may have run at the first server stays, and is reported.
+    let (report, _, log) = ran(&text("drop = true", undo)).await;
+    assert_eq!(log, ["first", "second", "last", "undo second"]);
+    assert_eq!(report.outcome, RunOutcome::CompensationFailed, "{report:#?}");
+    assert!(report.not_compensated.len() == 1 && report.not_compensated[0].1.contains("may have taken effect"), "{report:#?}");
+    // A fallback without a call that undoes it is not undone by that of the step.
+    let (report, _, log) = ran(&text("fail = true", "")).await;
+    assert_eq!(log, ["first", "second", "last"]);
+    assert_eq!(report.outcome, RunOutcome::CompensationFailed, "{report:#?}");
+    assert!(report.not_compensated[0].1.contains("has no `compensate`"), "{report:#?}");
+}

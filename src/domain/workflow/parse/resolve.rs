@@ -140,7 +140,12 @@ fn each_expression(step: &PlanStep, each: &mut dyn FnMut(&Expr, Locals)) {
     }
     for fallback in &step.fallback {
         match fallback {
-            Fallback::Tool(tool) => tool.arguments.each_expr(&mut |expr| each(expr, in_item)),
+            Fallback::Tool { call, compensate } => {
+                call.arguments.each_expr(&mut |expr| each(expr, in_item));
+                if let Some(compensate) = compensate {
+                    compensate.arguments.each_expr(&mut |expr| each(expr, with_result));
+                }
+            }
             Fallback::Value(value) => value.each_expr(&mut |expr| each(expr, in_item)),
         }
     }

@@ -13,7 +13,7 @@ use crate::domain::{
     workflow::{
         check::check_arguments,
         expression::{Data, Template},
-        keys::{CALL_KEYS, EXPECT_KEYS, Key, RETRY_KEYS, STEP_KEYS},
+        keys::{CALL_KEYS, EXPECT_KEYS, FALLBACK_KEYS, Key, RETRY_KEYS, STEP_KEYS},
         plan::{
             Action, Expectation, Fallback, ForEach, IfSkipped, MAX_PARALLEL_ITEMS, OnError, PlanStep, ReadAs, Retry, RetryOn, ToolCall,
         },
@@ -163,6 +163,11 @@ fn workflow(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>) -> Option<
 
 fn tool_call(table: &mut Table<'_, '_, '_>) -> Option<ToolCall> {
     table.check_keys(&CALL_KEYS);
+    call_of(table)
+}
+
+/// Reads `tool` and `arguments` of a table whose keys were checked.
+fn call_of(table: &mut Table<'_, '_, '_>) -> Option<ToolCall> {
     let Some(field) = table.field("tool") else {
         let span = table.span;
         table.report_problem(span, "tool", "is missing", None);
@@ -241,7 +246,11 @@ fn fallback(table: &mut Table<'_, '_, '_>) -> Vec<Fallback> {
                 inner.check_keys(&[Key { name: "value", about: "", shape: || Value::Null }]);
                 found.push(Fallback::Value(inner.template("value", &value.value)));
             }
-            (None, Some(_)) => found.extend(tool_call(&mut inner).map(Fallback::Tool)),
+            (None, Some(_)) => {
+                inner.check_keys(&FALLBACK_KEYS);
+                let compensate = inner.inner("compensate").and_then(|mut inner| tool_call(&mut inner));
+                found.extend(call_of(&mut inner).map(|call| Fallback::Tool { call, compensate }));
+            }
             (Some(value), Some(_)) => inner.report_problem((value.at, value.end), "value", "cannot be combined with `tool`", None),
             (None, None) => inner.report_problem(span, "", "has no action", Some("add a `tool` or a `value`".into())),
         }
