@@ -33,6 +33,7 @@ const MCP_JSON: &str = r#"{
   "mcpServers": {
     "api": { "type": "http", "url": "${API_URL:-https://api.example.com}/mcp", "headers": { "Authorization": "Bearer ${TOKEN}" } },
     "old": { "type": "sse", "url": "https://mcp.example.com/sse" },
+    "socket": { "type": "ws", "url": "wss://mcp.example.com/ws" },
     "off": { "command": "off", "disabled": true }
   }
 }"#;
@@ -126,7 +127,16 @@ fn every_clients_file_is_read_as_it_is() {
             vec![],
         ),
         ("claude.json", CLAUDE_CODE, vec!["sentry: https://mcp.sentry.dev/mcp"], vec![]),
-        (".mcp.json", MCP_JSON, vec!["api: https://api.example.com/mcp Authorization=Bearer s3cret-token", "off: off (off)"], vec!["old"]),
+        (
+            ".mcp.json",
+            MCP_JSON,
+            vec![
+                "api: https://api.example.com/mcp Authorization=Bearer s3cret-token",
+                "old: https://mcp.example.com/sse",
+                "off: off (off)",
+            ],
+            vec!["socket"],
+        ),
         ("windsurf.json", WINDSURF, vec!["remote: https://x.example/mcp API_KEY=v"], vec![]),
         ("mcp.json", VSCODE, vec!["sock: http://localhost/mcp/sub", "plain: uvx mcp-server-git"], vec!["asks"]),
         (
@@ -175,7 +185,7 @@ fn every_clients_file_is_read_as_it_is() {
     let cursor = servers_at(&place, "w/.cursor/mcp.json", CURSOR);
     assert!(printed(&cursor.servers[0]).contains("/w/run "), "{}", printed(&cursor.servers[0]));
     assert!(printed(&cursor.servers[0]).ends_with("KEY=s3cret-token PORT=3000"));
-    assert_eq!(cursor.problems.len(), 1, "sse is reported: {:?}", cursor.problems);
+    assert!(cursor.problems.is_empty(), "the transport is found out when the server is connected to: {:?}", cursor.problems);
 }
 
 #[test]
@@ -278,7 +288,7 @@ fn the_files_of_all_clients_are_found() {
         ("Zed", 4, false),
         ("Codex", 2, false),
         ("Gemini CLI", 1, false),
-        ("Claude Code (project)", 2, true),
+        ("Claude Code (project)", 3, true),
         ("Cursor (project)", 0, true),
         ("VS Code (workspace)", 3, true),
     ];

@@ -129,10 +129,15 @@ fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Rea
     let report = fields.report;
     let disabled = fields.boolean("disabled").unwrap_or(false) || fields.boolean("enabled") == Some(false);
     let kind = fields.text("type").or_else(|| fields.text("transport")).unwrap_or_default().to_lowercase();
-    if kind == "sse" || kind == "ws" || kind == "websocket" {
-        let message = format!("uses the `{}` transport, which is not supported", if kind == "sse" { "sse" } else { "websocket" });
-        let hint = "only stdio and Streamable HTTP are; many servers offer the latter under /mcp in place of /sse";
-        report.error(fields.node("type").map_or(field.at, |n| n.at), "type", message, hint);
+    // `sse` needs no reading of its own: which of the HTTP transports a server speaks is found out when it is connected to.
+    if kind == "ws" || kind == "websocket" {
+        let hint = "use stdio, Streamable HTTP or HTTP+SSE; many servers offer one of the latter under /mcp or /sse";
+        report.error(
+            fields.node("type").map_or(field.at, |n| n.at),
+            "type",
+            "uses the `websocket` transport, which is not supported".to_owned(),
+            hint,
+        );
         return None;
     }
     if let Some(helper) = fields.field("headersHelper") {
@@ -141,10 +146,6 @@ fn common(mut fields: Fields<'_, '_>, field: &Field, root: Option<&Path>) -> Rea
     for key in ["url", "serverUrl", "httpUrl"] {
         let Some(url) = fields.node(key) else { continue };
         let text = fields.text(key)?;
-        if kind.is_empty() && text.split(['?', '#']).next().is_some_and(|path| path.ends_with("/sse")) {
-            let hint = "many servers offer Streamable HTTP under /mcp in place of /sse";
-            report.note(url.at, key, "looks like the old HTTP+SSE transport; Streamable HTTP is tried", hint);
-        }
         let (address, socket) = unix_url(text).unwrap_or_else(|| (text.to_owned(), None));
         let address = report.expand(url.at, key, &address);
         let socket = socket.map(|socket| report.expand(url.at, key, &socket));

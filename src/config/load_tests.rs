@@ -315,7 +315,7 @@ fn includes_are_below_the_file_and_one_bad_server_costs_only_itself() {
     place.write("conf/a/deep.toml", "[servers.deep]\ncommand = \"deep\"");
     place.write(
         "two.json",
-        r#"{"mcpServers": {"y": {"command": "two"}, "worse": {"type": "sse", "url": "http://x/sse"}, "z": {"command": "z"}}}"#,
+        r#"{"mcpServers": {"y": {"command": "two"}, "worse": {"type": "ws", "url": "ws://x/ws"}, "z": {"command": "z"}}}"#,
     );
     let loaded = load(&place.options()).unwrap();
     assert_eq!(ids(&loaded.servers), ["x", "y", "deep", "z"]);
