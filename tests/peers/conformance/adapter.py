@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Maps the client scenarios of @modelcontextprotocol/conformance to headless commands. Usage: adapter.py PROGRAM URL
+
+The suite appends the URL of its server, and passes the name of the scenario and its data in the environment. The first exit code
+that is not 0 is this program's: the suite fails a scenario whose client fails.
+"""
+import json
+import os
+import subprocess
+import sys
+
+PROGRAM, URL = sys.argv[1], sys.argv[-1]
+SCENARIO = os.environ["MCP_CONFORMANCE_SCENARIO"]
+CONTEXT = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+FLAGS = ["--no-project-config", "--json", "--yes", "--timeout", "24s", "--elicit", "defaults"]
+
+codes = []
+
+
+def run(*words):
+    """Runs one command and returns the document that it prints, if it prints one."""
+    done = subprocess.run(
+        [PROGRAM, *FLAGS, *words, "--", URL], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    codes.append(done.returncode)
+    print(f"$ {' '.join(words)}: exit code {done.returncode}\n{done.stdout}")
+    print(done.stderr, file=sys.stderr)
+    return json.loads(done.stdout) if done.stdout.lstrip().startswith("{") else {}
+
+
+def call(tool, arguments, *flags):
+    run("call", tool["name"], "--args", json.dumps(arguments), *flags)
+
+
+def arguments_for(schema):
+    """Returns a value of the right type for each required argument."""
+    values = {"string": "x", "number": 5, "integer": 5, "boolean": True, "object": {}, "array": [], "null": None}
+    properties = schema.get("properties", {})
+    return {name: values.get(properties.get(name, {}).get("type")) for name in schema.get("required", [])}
+
+
+tools = {tool["tool"]: tool for tool in run("tools", "--schema").get("tools", [])}
+match SCENARIO:
+    case "initialize" | "request-metadata" | "json-schema-ref-no-deref":
+        pass
+    case "json-schema-2020-12-preservation":
+        call(tools["json_schema_echo"], {"schema": tools["json_schema_2020_12_tool"]["input_schema"]})
+    case "http-custom-headers":
+        # Some of its arguments do not match the schemas, on purpose.
+        for wanted in CONTEXT["toolCalls"]:
+            call(tools[wanted["name"]], wanted["arguments"], "--no-check")
+    case _:
+        for tool in tools.values():
+            call(tool, arguments_for(tool["input_schema"]))
+        if SCENARIO == "http-standard-headers":
+            run("read", "file:///path/to/file%20name.txt")
+            run("prompt", "test_prompt")
+sys.exit(next((code for code in codes if code != 0), 0))
