@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 #[path = "cli/docs.rs"]
 mod docs;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/log.rs"]
@@ -244,7 +246,10 @@ fn a_bad_server_does_not_affect_the_others() {
 fn questions_of_servers_are_answered_by_flags() {
     let home = Home::new();
     let mail = ["call", "email_send_email", "to=ada@example.com", "subject=Hi", "confirm=true", "--json"];
-    home.demo(&["email"], &mail).says("declined; respond with --elicit");
+    // Without a flag nothing answers, so the capability is not declared and the server does not ask.
+    let refused = home.demo(&["email"], &mail).ends(1);
+    assert!(refused.out.contains("cannot show forms"), "{}", refused.out);
+    home.demo(&["email"], &[&mail[..], &["--elicit", "decline"]].concat()).says("declined");
     let sent = home.demo(&["email"], &[&mail[..], &["--elicit", r#"{"send":true}"#]].concat()).says("answered by --elicit");
     assert!(matches!(sent.json()["outcome"].as_str(), Some("ok" | "tool_error")), "{}", sent.out);
     let sum = ["call", "preferences_summarise", "userId=u_1001"];

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     approval_hint,
     history::Recorder,
+    own_program,
     setup::{self, Setup},
     waiting,
     watchdog::Watch,
@@ -21,12 +22,14 @@ use crate::{
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
+        capabilities::Answerable,
         policy::{cache::CacheSettings, pattern::Pattern},
         retention::Retention,
         run::{RunId, RunSpec},
         server::ServerSpec,
         text::visible_lines,
     },
+    mcp::Connections,
     store::Store,
     telemetry::events,
 };
@@ -80,9 +83,12 @@ async fn serve(
 ) -> Result<u8, String> {
     let runs = matches!(command, Headless::Run(_) | Headless::CheckLive(_));
     // Do not open a store that is not needed.
-    let wanted = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !setup.demo && command.calls());
+    let records = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !setup.demo && command.calls());
+    let wanted = records || (!setup.demo && servers.iter().any(ServerSpec::probed_over_stdio));
     let store = match wanted.then(|| setup::store(&setup, &loaded)).transpose() {
         Ok(store) => store,
+        // Without the store a program that does not answer the probe is waited for.
+        Err(_) if !records => None,
         Err(why) => {
             let what =
                 if runs { "the run is not stored in the journal and cannot be resumed" } else { "the call is not stored in the history" };
@@ -115,7 +121,9 @@ async fn serve(
     if matches!(command, Headless::Run(_)) {
         loaded.settings.retention = loaded.settings.retention.at_most(&HEADLESS_RETENTION);
     }
-    let engine = setup::engine(&loaded, setup.demo, store.as_ref());
+    let answerable = Answerable { forms: setup.elicit, pages: false, sampling: setup.sample };
+    let connections = Arc::new(Connections::new(own_program()).answering(answerable));
+    let engine = setup::engine_over(connections, &loaded, setup.demo, store.as_ref());
     options.secrets = engine.secrets().clone();
     setup.log.mask(engine.secrets());
     let events = events::follow(&*engine);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::Offset;
 
+#[cfg(test)]
 use super::own_program;
 use crate::{
     cache,
@@ -192,6 +193,7 @@ pub fn secrets(loaded: &Loaded) -> Vec<Secret> {
 }
 
 /// Returns an engine with the configured settings. Must be called within a runtime.
+#[cfg(test)]
 pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<LocalControl> {
     engine_over(Arc::new(Connections::new(own_program())), loaded, demo, store)
 }

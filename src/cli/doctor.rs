@@ -153,9 +153,24 @@ fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
         };
         warnings.extend(problem.map(|problem| format!("the arguments of {} cannot be validated: {problem}", tool.name)));
     }
+    for refused in &server.catalog.refused {
+        warnings.push(format!("the tool {:?} is refused: {}", refused.name, refused.why));
+    }
     for (kind, times) in &server.anomaly_counts {
         let last = server.anomalies.iter().rev().find(|(_, a)| a.kind == *kind).map(|(_, a)| format!(", last: {}", a.detail));
-        warnings.push(format!("{} ×{times}{}", kind.words(), last.unwrap_or_default()));
+        warnings.push(format!("{} ×{times}{} · {}", kind.words(), last.unwrap_or_default(), hints::of_anomaly(*kind)));
+    }
+    if let Some(waited) = server.info.as_ref().and_then(|info| info.probe_unanswered) {
+        let waited = time::short(waited);
+        warnings.push(format!(
+            "server/discover was not answered within {waited} · set era = \"legacy\" in its configuration to save that time at each start"
+        ));
+    }
+    if server.info.as_ref().is_some_and(|info| info.http_sse) {
+        warnings.push(
+            "the server speaks only the HTTP+SSE transport of 2024-11-05, which is deprecated · ask its maintainer for Streamable HTTP"
+                .into(),
+        );
     }
     warnings
 }

@@ -2,7 +2,10 @@
 
 use super::servers::{self, last_failure};
 use crate::{
-    domain::server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
+    domain::{
+        frame::AnomalyKind,
+        server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
+    },
     executable,
     state::ServerView,
 };
@@ -44,6 +47,31 @@ fn of_failure(spec: &ServerSpec, why: &ConnectFailure) -> &'static str {
         }
         _ if http => "check that url is the MCP endpoint (often /mcp), and check the server's log",
         _ => "run the command in a shell in that folder; its output is in the stderr lines",
+    }
+}
+
+/// Returns what to do about a protocol violation, for a list of warnings.
+pub fn of_anomaly(kind: AnomalyKind) -> &'static str {
+    match kind {
+        AnomalyKind::Noise => "let the server write its log to stderr: stdout is for messages only",
+        AnomalyKind::BadUtf8 => "let the server write UTF-8",
+        AnomalyKind::BadJson => "report it to the maintainer: one message is one line of JSON",
+        AnomalyKind::NotRpc | AnomalyKind::Batch => "report it to the maintainer: the message is not of the protocol version in use",
+        AnomalyKind::TooLarge => "raise limits.message_bytes in its configuration, or ask for less in one call",
+        AnomalyKind::UnknownId | AnomalyKind::Duplicate => {
+            "report it to the maintainer: a response has the id of its request, and is sent once"
+        }
+        AnomalyKind::Late => "raise timeouts.call in its configuration if the server needs the time",
+        AnomalyKind::Partial => "read its stderr lines: the server stopped within a message",
+        AnomalyKind::BadHttp => "check that url is the MCP endpoint, and what a proxy between makes of the response",
+        AnomalyKind::Pagination => "raise limits.pages, limits.items or timeouts.list in its configuration if the list is that long",
+        AnomalyKind::BadListing => "report it to the maintainer: the definition breaks the protocol",
+        AnomalyKind::Flood => "report it to the maintainer: the server asks faster than a client can answer",
+        AnomalyKind::BadResult => "report it to the maintainer: the result does not fit its method or version",
+        AnomalyKind::Oversize => "report it to the maintainer: the field is too long to be used",
+        AnomalyKind::Unread => "report it to the maintainer: the server must read responses while it works",
+        AnomalyKind::ForbiddenRequest => "report it to the maintainer: since 2026-07-28 a server asks in its results",
+        AnomalyKind::Uncorrelated => "report it to the maintainer: the notification must name its subscription",
     }
 }
 

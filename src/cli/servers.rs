@@ -177,6 +177,29 @@ pub fn truncated_lists(server: &ServerView) -> impl Iterator<Item = TruncatedLis
     })
 }
 
+/// A tool that a server lists but that is not offered.
+#[derive(Serialize)]
+pub struct RefusedJson<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    server: &'a str,
+    tool: &'a str,
+    why: &'a str,
+}
+
+/// Returns the tools of a server that are not offered, because their definitions break a rule of the protocol.
+pub fn refused_tools(server: &ServerView) -> impl Iterator<Item = RefusedJson<'_>> {
+    let id = server.id().as_str();
+    server.catalog.refused.iter().map(move |tool| RefusedJson { kind: "refused_tool", server: id, tool: &tool.name, why: &tool.why })
+}
+
+/// Prints the tools that are not offered on stderr.
+pub fn print_refused<'a>(session: &mut Session<'_>, refused: impl IntoIterator<Item = RefusedJson<'a>>) {
+    for RefusedJson { server, tool, why, .. } in refused {
+        session.printer.note(&format!("{server}: the tool {tool:?} is refused: {why}"));
+    }
+}
+
 /// Prints the truncated lists on stderr.
 pub fn print_truncated<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<Item = TruncatedList<'a>>) {
     for TruncatedList { server, list, entries, .. } in cuts {

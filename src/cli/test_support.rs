@@ -150,6 +150,8 @@ impl Fake {
             pid: Some(4242),
             since: Stamp(5_000_000),
             took: Duration::from_millis(31),
+            probe_unanswered: None,
+            http_sse: false,
         };
         self.publish(EventKind::ServerInfo { server: name.into(), info: Arc::new(info) });
         let catalog = Arc::new(ServerCatalog::read(lists, None));

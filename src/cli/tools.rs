@@ -37,6 +37,7 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
     }
     let found = groups.iter().map(|(_, rows)| rows.len()).sum::<usize>();
     let unavailable = servers::unavailable(&read_model.servers);
+    let refused = || read_model.servers.iter().filter(|s| s.phase.usable()).flat_map(servers::refused_tools);
     let truncated = || servers::truncated(&read_model.servers, ListKind::Tools);
     let incomplete = || servers::incomplete(&read_model.servers, ListKind::Tools);
     match session.printer.format() {
@@ -53,6 +54,7 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
             let tools: Vec<ToolJson<'_>> = groups.iter().flat_map(|(_, rows)| rows).map(|row| row.json(args.schema)).collect();
             session.printer.document(&ToolsJson {
                 tools,
+                refused: refused().collect(),
                 truncated: truncated().collect(),
                 incomplete: incomplete().collect(),
                 failed: unavailable.iter().map(UnavailableServer::json).collect(),
@@ -61,6 +63,9 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
         Format::Jsonl => {
             for row in groups.iter().flat_map(|(_, rows)| rows) {
                 session.printer.document(&row.json(args.schema))?;
+            }
+            for tool in refused() {
+                session.printer.document(&tool)?;
             }
             for list in truncated() {
                 session.printer.document(&list)?;
@@ -77,6 +82,7 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
         let what = args.pattern.as_ref().map(|pattern| format!(" matches {pattern:?}")).unwrap_or_else(|| " is offered".into());
         session.printer.note(&format!("no tool{what}"));
     }
+    servers::print_refused(session, refused());
     servers::print_truncated(session, truncated());
     servers::print_incomplete(session, incomplete());
     servers::print_unavailable(session, &unavailable);
@@ -115,6 +121,8 @@ fn row<'a>(
 #[derive(Serialize)]
 struct ToolsJson<'a> {
     tools: Vec<ToolJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<servers::RefusedJson<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     truncated: Vec<servers::TruncatedList<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

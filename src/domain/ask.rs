@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 use super::{
     body::Body,
     bounds,
+    call::RpcError,
     id::{AskId, CallId, ServerId},
+    raw_object::RawObject,
     run::RunStep,
     time::Stamp,
 };
@@ -69,25 +71,34 @@ impl Question {
         }
     }
 
-    /// Parses a request by its method and parameters; `None` for methods that are not questions.
+    /// Parses a request by its method and parameters.
     ///
-    /// Keeps no reference to the message. The text for the user is cut to its limit.
-    pub fn from_request(method: &str, params: &Body) -> Option<Question> {
+    /// Keeps no reference to the message. The text for the user is cut to its limit. An elicitation without a mode is a form
+    /// (MCP 2025-11-25, client/elicitation, "Elicitation Requests").
+    pub fn from_request(method: &str, params: &Body) -> Result<Question, NotAQuestion> {
         let [mode, message, url, schema] = params.fields(["mode", "message", "url", "requestedSchema"]).unwrap_or_default();
         let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit)).unwrap_or_default();
         let message = || text(message, bounds::DESCRIPTION);
         match method {
-            "elicitation/create" if text(mode, bounds::LINE) == "url" => {
-                Some(Question::Url { message: message(), url: text(url, bounds::QUESTION) })
-            }
-            "elicitation/create" => {
-                let schema = schema.map_or_else(|| Body::from("{}"), |schema| Body::from(schema.get()));
-                Some(Question::Form { message: message(), schema })
-            }
-            "sampling/createMessage" => Some(Question::Sampling { params: params.detached() }),
-            "roots/list" => Some(Question::Roots),
-            _ => None,
+            "elicitation/create" => match mode.filter(|mode| mode.get() != "null").map(RawValue::get) {
+                None | Some("\"form\"") => {
+                    let schema = schema.map_or_else(|| Body::from("{}"), |schema| Body::from(schema.get()));
+                    Ok(Question::Form { message: message(), schema })
+                }
+                Some("\"url\"") => Ok(Question::Url { message: message(), url: text(url, bounds::QUESTION) }),
+                Some(other) => Err(NotAQuestion::Mode(bounds::cut(other, 100).into_owned())),
+            },
+            "sampling/createMessage" => Ok(Question::Sampling { params: params.detached() }),
+            "roots/list" => Ok(Question::Roots),
+            _ => Err(NotAQuestion::Method),
         }
+    }
+
+    /// Returns whether a sampling request offers tools to the model, which needs the capability `sampling.tools`.
+    pub fn offers_tools(&self) -> bool {
+        let Question::Sampling { params } = self else { return false };
+        let members = params.fields(["tools", "toolChoice"]).unwrap_or_default();
+        members.into_iter().flatten().any(|member| member.get() != "null")
     }
 
     /// Returns the approximate size of its texts, in bytes.
@@ -112,6 +123,15 @@ impl Question {
     }
 }
 
+/// Why a request of a server is not a question that this program can ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAQuestion {
+    /// Its method is another one.
+    Method,
+    /// An elicitation of an unknown mode, as JSON text.
+    Mode(String),
+}
+
 /// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
@@ -129,24 +149,27 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Converts the answer to the `result` of the response to `question`, or to a JSON-RPC error `(code, message)`.
+    /// Returns the `result` of the response to `question`, or the error that answers it.
     ///
+    /// Accepted content stays raw JSON text, so that numbers and members that this program does not know keep their form.
     /// Declined sampling is the error -1 (MCP 2025-11-25, client/sampling, "Error Handling").
-    pub fn to_result(&self, question: &Question) -> Result<serde_json::Value, (i64, String)> {
-        use serde_json::json;
+    pub fn to_result(&self, question: &Question) -> Result<Body, RpcError> {
+        let action = |action: &str| RawObject::default().with("action", Body::json(action));
+        let error = |code, message: String| Err(RpcError { code, message, data: None });
         match (question, self) {
             (Question::Form { .. }, Answer::Accept { content }) => {
-                Ok(json!({"action": "accept", "content": content.value().unwrap_or_else(|| json!({}))}))
+                let content = if content.is_json() { content.clone() } else { Body::from("{}") };
+                Ok(action("accept").with("content", content).to_body())
             }
-            (Question::Url { .. }, Answer::Accept { .. }) => Ok(json!({"action": "accept"})),
-            (Question::Form { .. } | Question::Url { .. }, Answer::Decline) => Ok(json!({"action": "decline"})),
-            (Question::Form { .. } | Question::Url { .. }, Answer::Cancel) => Ok(json!({"action": "cancel"})),
-            (Question::Sampling { .. }, Answer::Accept { content }) => {
-                content.parse().map_err(|e| (-32603, format!("the configured sampling answer is not valid JSON: {e}")))
-            }
-            (Question::Roots, Answer::Accept { content }) => Ok(content.value().unwrap_or_else(|| json!({"roots": []}))),
-            (Question::Sampling { .. }, _) => Err((-1, "User rejected sampling request".into())),
-            (Question::Roots, _) => Err((-32603, "Roots are not shared with this server".into())),
+            (Question::Url { .. }, Answer::Accept { .. }) => Ok(action("accept").to_body()),
+            (Question::Form { .. } | Question::Url { .. }, Answer::Decline) => Ok(action("decline").to_body()),
+            (Question::Form { .. } | Question::Url { .. }, Answer::Cancel) => Ok(action("cancel").to_body()),
+            (Question::Sampling { .. }, Answer::Accept { content }) if content.is_json() => Ok(content.clone()),
+            (Question::Sampling { .. }, Answer::Accept { .. }) => error(-32603, "the configured sampling answer is not valid JSON".into()),
+            (Question::Roots, Answer::Accept { content }) if content.is_json() => Ok(content.clone()),
+            (Question::Roots, Answer::Accept { .. }) => Ok(Body::from(r#"{"roots":[]}"#)),
+            (Question::Sampling { .. }, _) => error(-1, "User rejected sampling request".into()),
+            (Question::Roots, _) => error(-32603, "Roots are not shared with this server".into()),
         }
     }
 }
@@ -197,4 +220,41 @@ pub enum AskPolicy {
     /// Answered immediately with this JSON (form content, a `CreateMessageResult`, …). For roots: the configured
     /// list.
     Fixed(Body),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v12_only_known_modes_are_questions() {
+        let read = |params: &str| Question::from_request("elicitation/create", &Body::from(params));
+        for form in [r#"{"message":"m"}"#, r#"{"message":"m","mode":"form"}"#, r#"{"message":"m","mode":null}"#] {
+            assert!(matches!(read(form), Ok(Question::Form { .. })), "{form}");
+        }
+        assert!(matches!(read(r#"{"mode":"url","url":"u"}"#), Ok(Question::Url { .. })));
+        assert_eq!(read(r#"{"mode":"vendor"}"#), Err(NotAQuestion::Mode("\"vendor\"".into())));
+        assert_eq!(read(r#"{"mode":7}"#), Err(NotAQuestion::Mode("7".into())));
+        assert_eq!(Question::from_request("custom/thing", &Body::default()), Err(NotAQuestion::Method));
+    }
+
+    #[test]
+    fn v13_accepted_content_is_sent_as_written() {
+        let accept = |content: &str| Answer::Accept { content: Body::from(content) };
+        let form = Question::Form { message: String::new(), schema: Body::from("{}") };
+        let sampling = Question::Sampling { params: Body::default() };
+        for (question, content, result) in [
+            (
+                &form,
+                r#"{"n":1.50,"big":12345678901234567890123,"e":1E400}"#,
+                r#"{"action":"accept","content":{"n":1.50,"big":12345678901234567890123,"e":1E400}}"#,
+            ),
+            (&sampling, r#"{"role":"assistant","vendor":1.0}"#, r#"{"role":"assistant","vendor":1.0}"#),
+            (&Question::Roots, r#"{"roots":[], "n":1.0}"#, r#"{"roots":[], "n":1.0}"#),
+            (&form, "{", r#"{"action":"accept","content":{}}"#),
+        ] {
+            assert_eq!(accept(content).to_result(question).unwrap().text(), result);
+        }
+        assert!(accept("{").to_result(&sampling).is_err());
+    }
 }

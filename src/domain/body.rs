@@ -59,6 +59,11 @@ impl Body {
         self.parse().ok()
     }
 
+    /// Returns whether this is JSON text. Numbers may exceed every type.
+    pub fn is_json(&self) -> bool {
+        serde_json::from_slice::<IgnoredAny>(&self.0).is_ok()
+    }
+
     /// Masks every known secret, preserving valid JSON; copies nothing if there is none.
     pub fn redacted(&self, redactor: &Redactor) -> Body {
         if !redactor.finds(&self.0) {

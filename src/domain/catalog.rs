@@ -32,6 +32,9 @@ pub struct ServerCatalog {
     pub templates: Vec<Arc<Resource>>,
     /// `prompts/list`.
     pub prompts: Vec<Arc<Prompt>>,
+    /// Tools that the server lists but that must not be offered, with the reason.
+    #[serde(default)]
+    pub refused: Vec<RefusedTool>,
     /// Problems of the lists: cut short, unusable entries, duplicate names. At most [`WARNINGS`].
     pub warnings: Vec<String>,
     /// Whether reading a list exceeded `timeouts.list`.
@@ -51,6 +54,15 @@ pub struct ServerCatalog {
     /// last known lists of a server that has not answered yet.
     #[serde(default)]
     pub stored_ms: Option<u64>,
+}
+
+/// A listed tool that must not be offered, because its definition breaks a rule of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedTool {
+    /// Its own name; empty if it has none.
+    pub name: String,
+    /// The rule that it breaks, for users.
+    pub why: String,
 }
 
 /// The change of an entry since the previous list.
@@ -237,6 +249,8 @@ pub struct PromptArgument {
 pub struct RawLists {
     /// Items of `tools/list`.
     pub tools: Vec<Body>,
+    /// Tools that were taken out of `tools`.
+    pub refused: Vec<RefusedTool>,
     /// Items of `resources/list`.
     pub resources: Vec<Body>,
     /// Items of `resources/templates/list`.
@@ -282,6 +296,7 @@ impl ServerCatalog {
         catalog.cut = raw.cut.iter().map(|key| (*key).to_owned()).collect();
         catalog.broken = raw.broken;
         let unread = catalog.broken.clone();
+        catalog.refused = raw.refused;
         let mut warnings = Warnings { first: raw.warnings, more: 0 };
         catalog.tools = read_list(raw.tools, "tool", &mut warnings, read_tool, |t| &t.name);
         catalog.resources = read_list(raw.resources, "resource", &mut warnings, |b| read_resource(b, "uri"), |r| &r.uri);
@@ -321,7 +336,8 @@ impl ServerCatalog {
         let resources = self.resources.iter().chain(&self.templates);
         let resources = resources.map(|r| size_of::<Resource>() + r.raw.len() + r.uri.len() + text(&r.title) + text(&r.description));
         let prompts = self.prompts.iter().map(|p| size_of::<Prompt>() + p.raw.len() + text(&p.title) + text(&p.description));
-        size_of::<ServerCatalog>() + tools.chain(resources).chain(prompts).sum::<usize>()
+        let refused = self.refused.iter().map(|tool| size_of::<RefusedTool>() + tool.name.len() + tool.why.len());
+        size_of::<ServerCatalog>() + tools.chain(resources).chain(prompts).chain(refused).sum::<usize>()
     }
 
     /// Returns the tool of this name.

@@ -166,7 +166,7 @@ impl Anomaly {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnomalyKind {
-    /// A line on stdout that is not JSON.
+    /// A line on stdout that is not a JSON-RPC message and names no pending request.
     Noise,
     /// Bytes that are not UTF-8; repaired.
     BadUtf8,
@@ -200,6 +200,10 @@ pub enum AnomalyKind {
     Oversize,
     /// A response to a server request that the server did not read in time.
     Unread,
+    /// A request of a server in a version in which servers send none (2026-07-28).
+    ForbiddenRequest,
+    /// A notification of a subscription that does not name it, or names another one.
+    Uncorrelated,
 }
 
 impl AnomalyKind {
@@ -223,6 +227,8 @@ impl AnomalyKind {
             AnomalyKind::BadResult => "unexpected result",
             AnomalyKind::Oversize => "oversized field",
             AnomalyKind::Unread => "answer not taken",
+            AnomalyKind::ForbiddenRequest => "request of the server, which its version forbids",
+            AnomalyKind::Uncorrelated => "notification without its subscription",
         }
     }
 }

@@ -172,8 +172,9 @@ fn phase_text(redactor: &Redactor, phase: &mut Phase) {
 }
 
 fn connect_failure(redactor: &Redactor, failure: &mut ConnectFailure) {
-    let ConnectFailure { summary, causes, target, found, stderr, hints, .. } = failure;
-    texts(redactor, causes.iter_mut().chain(stderr).chain(hints).chain(found).chain([summary, target]));
+    let ConnectFailure { summary, causes, target, found, stderr, hints, headers, .. } = failure;
+    let headers = headers.iter_mut().map(|(_, value)| value);
+    texts(redactor, causes.iter_mut().chain(stderr).chain(hints).chain(found).chain(headers).chain([summary, target]));
 }
 
 fn session_info(redactor: &Redactor, info: &mut SessionInfo) {

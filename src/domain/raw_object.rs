@@ -65,6 +65,11 @@ impl RawObject {
         self.members.iter().rev().find(|(present, _)| present == name).map(|(_, value)| value)
     }
 
+    /// Returns the names of the members in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| &**name)
+    }
+
     /// Returns whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()

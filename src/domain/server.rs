@@ -84,6 +84,11 @@ impl ServerSpec {
         self.namespace.as_deref().unwrap_or(self.id.as_str())
     }
 
+    /// Returns whether this is a program whose era is probed for: if it does not answer, its era is stored for later runs.
+    pub fn probed_over_stdio(&self) -> bool {
+        self.era == EraChoice::Auto && matches!(self.launch, Transport::Stdio { .. })
+    }
+
     /// Returns how a question of this server is answered. A fixed answer fills in forms; whether a page may be
     /// opened, only a user can decide.
     pub fn policy(&self, question: &Question) -> &AskPolicy {
@@ -248,7 +253,8 @@ pub enum Era {
 pub struct Timeouts {
     /// From the start to the end of the handshake.
     pub connect: Duration,
-    /// How long to wait for `server/discover` before trying `initialize` (era `auto`).
+    /// How long to wait for `server/discover` before trying `initialize` (era `auto`); at most 2 s for a program that has
+    /// written nothing to stdout, unless this is more than the default.
     pub probe: Duration,
     /// Overall deadline of a call; progress restarts it.
     pub call: Duration,
@@ -521,6 +527,9 @@ pub struct ConnectFailure {
     pub exit: Option<Exit>,
     /// The HTTP status, if there was one.
     pub status: Option<u16>,
+    /// HTTP headers of the response that refused the connection, such as `WWW-Authenticate`; secrets masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
     /// The code of the JSON-RPC error response, if there was one. Not serialised, since the summary quotes it.
     #[serde(skip)]
     pub rpc_code: Option<i64>,
@@ -544,6 +553,7 @@ impl ConnectFailure {
             found: None,
             exit: None,
             status: None,
+            headers: vec![],
             rpc_code: None,
             stderr: vec![],
             hints: vec![],
@@ -557,13 +567,17 @@ impl ConnectFailure {
         for lines in [&mut self.causes, &mut self.stderr, &mut self.hints] {
             bound_lines(lines);
         }
+        for (_, value) in &mut self.headers {
+            bounds::shorten(value, bounds::LINE);
+        }
         self
     }
 
     /// Returns the approximate size of its texts, in bytes.
     pub fn weight(&self) -> usize {
         let lines = [&self.causes, &self.stderr, &self.hints].into_iter().flatten();
-        size_of::<ConnectFailure>() + self.summary.len() + lines.map(|line| line.len() + size_of::<String>()).sum::<usize>()
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum();
+        size_of::<ConnectFailure>() + self.summary.len() + headers + lines.map(|line| line.len() + size_of::<String>()).sum::<usize>()
     }
 
     /// Returns the complete report as labelled lines, for console and CLI.
@@ -576,6 +590,7 @@ impl ConnectFailure {
         lines.extend(self.cwd.iter().map(|cwd| (Label::Cwd, cwd.clone())));
         lines.extend(self.found.iter().map(|found| (Label::Path, found.clone())));
         lines.extend(self.status.iter().map(|status| (Label::Status, status.to_string())));
+        lines.extend(self.headers.iter().map(|(name, value)| (Label::Header, format!("{name}: {value}"))));
         lines.extend(self.exit.iter().map(|exit| (Label::Exit, exit.to_string())));
         lines.extend(self.stderr.iter().map(|line| (Label::Stderr, line.clone())));
         lines.extend(self.hints.iter().map(|hint| (Label::Try, hint.clone())));
@@ -646,6 +661,12 @@ pub struct SessionInfo {
     pub since: Stamp,
     /// Duration of start and handshake.
     pub took: Duration,
+    /// How long the probe for the era was waited for without an answer, as part of `took`.
+    #[serde(default)]
+    pub probe_unanswered: Option<Duration>,
+    /// Whether the connection uses the HTTP+SSE transport of 2024-11-05.
+    #[serde(default)]
+    pub http_sse: bool,
 }
 
 impl SessionInfo {
@@ -662,12 +683,20 @@ impl SessionInfo {
             pid: None,
             since,
             took: Duration::ZERO,
+            probe_unanswered: None,
+            http_sse: false,
         }
     }
 
     /// Returns whether the negotiated version has results that request input (`input_required`, MCP 2026-07-28).
     pub fn has_input_rounds(&self) -> bool {
         self.era == Era::Modern
+    }
+
+    /// Returns whether a call of a tool may ask to be run as a task: the negotiated version has such tasks, and the server
+    /// declares them for tools (MCP 2025-11-25, basic/utilities/tasks, "Capabilities").
+    pub fn takes_tasks(&self) -> bool {
+        self.has_tasks() && self.declares(&["tasks", "requests", "tools", "call"])
     }
 
     /// Returns whether the negotiated version has tasks, and the error -32042 that asks to open pages first: only

@@ -15,15 +15,16 @@ use crate::domain::{
     ask::{Answer, Question},
     body::Body,
     call::{CallSpec, Failure, Progress},
+    capabilities::ClientCapabilities,
     catalog::RawLists,
-    event::Settled,
+    event::{LogLevel, Settled},
     frame::Anomaly,
     id::CallId,
     journal::{RunEntry, RunRecord},
     policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
     run::RunId,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
-    stored_catalog::{CatalogKey, StoredCatalog},
+    stored_catalog::{CatalogKey, Hash, StoredCatalog},
     time::Stamp,
 };
 pub use crate::domain::{call::Reply, frame::FrameDraft};
@@ -43,6 +44,11 @@ pub trait Connector: Send + Sync {
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure>;
 
+    /// Returns the capabilities that connections to this server declare.
+    fn capabilities(&self, _spec: &ServerSpec) -> ClientCapabilities {
+        ClientCapabilities::default()
+    }
+
     /// The program is ending: from now on connections close within a second, unless a server's `timeouts.stop` says more.
     fn quit(&self) {}
 
@@ -56,6 +62,17 @@ pub trait Session: Send + Sync {
     /// Returns what the server declared about itself.
     fn info(&self) -> Arc<SessionInfo>;
 
+    /// Returns whether the era is a property of the server, so that it may be remembered. An era that was used because the probe
+    /// decided nothing is not.
+    fn era_certain(&self) -> bool {
+        true
+    }
+
+    /// Returns the capabilities that were declared to the server.
+    fn capabilities(&self) -> Arc<ClientCapabilities> {
+        Arc::default()
+    }
+
     /// Sends one request and waits for its response without a time limit: the caller owns the deadline. Dropping the future
     /// cancels the request by the rule of the transport and the era (`notifications/cancelled`, or closing the stream).
     async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
@@ -68,6 +85,11 @@ pub trait Session: Send + Sync {
 
     /// Subscribes to updates of a resource, or unsubscribes. The updates arrive as `notifications/resources/updated`.
     async fn subscribe(&self, uri: &str, change: SubscriptionChange) -> Result<(), Failure>;
+
+    /// Requests log messages of this level and above.
+    async fn set_log_level(&self, _level: &LogLevel) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Runs a health check: `ping`, or `server/discover` in eras without ping.
     async fn check(&self) -> Result<(), Failure>;
@@ -234,6 +256,15 @@ pub trait CatalogStore: Send + Sync {
 
     /// Replaces the catalog stored under this key. If the new one cannot be stored, the key has none afterwards.
     async fn save(&self, key: &CatalogKey, catalog: StoredCatalog);
+
+    /// Returns the era that a server with this launch fingerprint spoke, if that was stored recently enough at `now_ms`
+    /// (milliseconds since the Unix epoch).
+    async fn era(&self, _launch: &Hash, _now_ms: u64) -> Option<Era> {
+        None
+    }
+
+    /// Stores the era of a server at `now_ms`, or deletes it.
+    async fn save_era(&self, _launch: &Hash, _era: Option<Era>, _now_ms: u64) {}
 }
 
 /// A store that stores no catalogs.
@@ -251,15 +282,29 @@ impl CatalogStore for NoCatalogs {
 
 /// A store of catalogs in memory, without limits, for tests.
 #[derive(Debug, Default)]
-pub struct MemoryCatalogs(Mutex<HashMap<CatalogKey, StoredCatalog>>);
+pub struct MemoryCatalogs {
+    catalogs: Mutex<HashMap<CatalogKey, StoredCatalog>>,
+    eras: Mutex<HashMap<Hash, Era>>,
+}
 
 #[async_trait]
 impl CatalogStore for MemoryCatalogs {
     async fn load(&self, key: &CatalogKey) -> Option<StoredCatalog> {
-        self.0.lock().get(key).cloned()
+        self.catalogs.lock().get(key).cloned()
     }
 
     async fn save(&self, key: &CatalogKey, catalog: StoredCatalog) {
-        self.0.lock().insert(*key, catalog);
+        self.catalogs.lock().insert(*key, catalog);
+    }
+
+    async fn era(&self, launch: &Hash, _: u64) -> Option<Era> {
+        self.eras.lock().get(launch).copied()
+    }
+
+    async fn save_era(&self, launch: &Hash, era: Option<Era>, _: u64) {
+        match era {
+            Some(era) => self.eras.lock().insert(*launch, era),
+            None => self.eras.lock().remove(launch),
+        };
     }
 }

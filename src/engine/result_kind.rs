@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::domain::{
     body::{self, Body},
     bounds,
     call::Operation,
-    server::SessionInfo,
+    server::{Era, SessionInfo},
     time::size,
 };
 
@@ -28,12 +28,17 @@ pub enum ResultKind {
         /// Opaque state to send back with the input.
         state: Option<String>,
     },
-    /// The server runs the operation as a task (MCP 2025-11-25, tasks).
+    /// The server runs the operation as a task (MCP 2025-11-25, tasks; or the tasks extension of 2026-07-28, SEP-2663).
     Task {
         /// The id of the task.
         id: String,
         /// The minimum interval between two state requests.
         poll: Duration,
+    },
+    /// The result has a type that is unknown here. It must not be used (MCP 2026-07-28, basic, "ResultType").
+    Unknown {
+        /// `resultType`, JSON text.
+        kind: String,
     },
 }
 
@@ -62,6 +67,11 @@ struct Peek<'a> {
 }
 
 impl Peek<'_> {
+    /// Returns `resultType`, if it is neither absent nor `complete`.
+    fn special_type(&self) -> Option<&str> {
+        self.result_type.map(RawValue::get).filter(|kind| *kind != "\"complete\"")
+    }
+
     fn asks_for_input(&self) -> bool {
         self.result_type.is_some_and(|kind| kind.get() == "\"input_required\"")
     }
@@ -76,6 +86,16 @@ impl ResultKind {
         {
             return task;
         }
+        if info.era == Era::Modern {
+            match peek.special_type() {
+                None | Some("\"input_required\"") => {}
+                Some("\"task\"") => {
+                    let unknown = || ResultKind::Unknown { kind: "\"task\" without a valid taskId".to_owned() };
+                    return read_task_fields(result.bytes(), "pollIntervalMs").unwrap_or_else(unknown);
+                }
+                Some(other) => return ResultKind::Unknown { kind: bounds::cut(other, 100).into_owned() },
+            }
+        }
         if !(peek.asks_for_input() && info.has_input_rounds()) {
             return ResultKind::Final { error: peek.is_error.is_some_and(|e| e.get() == "true") };
         }
@@ -84,17 +104,20 @@ impl ResultKind {
             let method = format!("input by {} of requests", size(requests.get().len() as u64));
             return ResultKind::NeedsInput { requests: vec![(String::new(), method, Body::default())], state: None };
         }
-        let requests: serde_json::Map<String, Value> =
-            peek.input_requests.and_then(|r| serde_json::from_str(r.get()).ok()).unwrap_or_default();
-        let requests = requests
-            .into_iter()
-            .map(|(key, request)| {
-                let method = request.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
-                (key, method, request.get("params").map(Body::json).unwrap_or_default())
-            })
-            .collect();
+        let requests = peek.input_requests.map(|requests| read_requests(&result.slice_of(requests.get().as_bytes()))).unwrap_or_default();
         ResultKind::NeedsInput { requests, state: peek.request_state.and_then(|s| serde_json::from_str(s.get()).ok()) }
     }
+}
+
+/// Reads `inputRequests`: key, method and parameters of each. The parameters stay raw text.
+pub fn read_requests(requests: &Body) -> Vec<(String, String, Body)> {
+    let members = body::object(requests.bytes()).unwrap_or_default();
+    let one = |(key, request): (std::borrow::Cow<'_, str>, &RawValue)| {
+        let [method, params] = body::fields(request.get().as_bytes(), ["method", "params"]).unwrap_or_default();
+        let method = method.and_then(|method| bounds::json_text(method.get(), bounds::METHOD)).unwrap_or_default();
+        (key.into_owned(), method, params.map(|params| Body::from(params.get())).unwrap_or_default())
+    };
+    members.into_iter().map(one).collect()
 }
 
 /// A deviation from the protocol in a result that is accepted as final.
@@ -108,6 +131,8 @@ pub enum Oddity {
     ForeignInput,
     /// The result is a task, which the negotiated version does not have.
     ForeignTask,
+    /// The result is a task without an id, so that its result cannot be requested.
+    BrokenTask,
 }
 
 impl Oddity {
@@ -125,8 +150,23 @@ impl Oddity {
             _ => None,
         };
         let input = (peek.asks_for_input() && !info.has_input_rounds()).then_some(Oddity::ForeignInput);
-        let task = (peek.task.is_some() && peek.content.is_none() && !info.has_tasks()).then_some(Oddity::ForeignTask);
+        let task = (peek.task.is_some() && peek.content.is_none()).then_some(if info.has_tasks() {
+            Oddity::BrokenTask
+        } else {
+            Oddity::ForeignTask
+        });
         [input, task, lacks].into_iter().flatten().collect()
+    }
+
+    /// Returns whether a result with these deviations says nothing about the outcome of the call: it is not an object, or the
+    /// server has not finished.
+    pub fn unusable(all: &[Oddity]) -> Option<&Oddity> {
+        let lacks = all.iter().any(|oddity| matches!(oddity, Oddity::Lacks(_)));
+        all.iter().find(|oddity| match oddity {
+            Oddity::NotObject(_) => true,
+            Oddity::ForeignInput | Oddity::ForeignTask | Oddity::BrokenTask => lacks,
+            Oddity::Lacks(_) => false,
+        })
     }
 
     /// Returns the text for the user; `version` is the negotiated protocol version.
@@ -135,6 +175,7 @@ impl Oddity {
             Oddity::NotObject(what) => format!("the result is {what}, not a JSON object"),
             Oddity::Lacks(member) => format!("the result has no {member:?}"),
             Oddity::ForeignInput => format!("the result asks for input (input_required), which protocol version {version} does not have"),
+            Oddity::BrokenTask => "the result is a task without an id, so its result cannot be requested".to_owned(),
             Oddity::ForeignTask => format!("the result is a task, which protocol version {version} does not have"),
         }
     }
@@ -155,11 +196,21 @@ fn not_object(result: &Body) -> Option<&'static str> {
 }
 
 fn read_task(raw: &RawValue) -> Option<ResultKind> {
-    let [id, poll] = body::fields(raw.get().as_bytes(), ["taskId", "pollInterval"])?;
-    let poll = poll.and_then(|poll| poll.get().parse().ok()).unwrap_or(1000).clamp(100, 60_000);
+    read_task_fields(raw.get().as_bytes(), "pollInterval")
+}
+
+/// Reads a task; `interval` is the name of the member with the polling interval.
+fn read_task_fields(task: &[u8], interval: &str) -> Option<ResultKind> {
+    let [id, poll] = body::fields(task, ["taskId", interval])?;
     // An id over the limit would be repeated in each request about the task.
     let id = id.filter(|id| id.get().len() <= bounds::ID).and_then(|id| bounds::json_text(id.get(), bounds::ID))?;
-    Some(ResultKind::Task { id, poll: Duration::from_millis(poll) })
+    Some(ResultKind::Task { id, poll: poll_interval(poll) })
+}
+
+/// Returns a polling interval, within bounds; a second where the server sets none.
+pub fn poll_interval(ms: Option<&RawValue>) -> Duration {
+    let ms = ms.and_then(|ms| ms.get().parse().ok()).unwrap_or(1000u64);
+    Duration::from_millis(ms.clamp(100, 60_000))
 }
 
 #[cfg(test)]
@@ -167,7 +218,6 @@ mod tests {
     use super::*;
     use crate::domain::{
         id::{ServerId, ToolId},
-        server::Era,
         time::Stamp,
     };
 
@@ -191,6 +241,38 @@ mod tests {
             asked,
             ResultKind::NeedsInput { requests: vec![("k".into(), "roots/list".into(), Body::default())], state: Some("s".into()) }
         );
+    }
+
+    #[test]
+    fn v03_v04_types_of_results_are_known_or_refused() {
+        let modern = session_info(Era::Modern, "2026-07-28");
+        let classify = |text: &'static str| ResultKind::classify(&Body::from(text), &modern);
+        assert_eq!(classify(r#"{"content":[]}"#), ResultKind::Final { error: false });
+        assert_eq!(classify(r#"{"resultType":"complete","content":[],"isError":true}"#), ResultKind::Final { error: true });
+        let task = r#"{"resultType":"task","taskId":"t1","status":"working","pollIntervalMs":200}"#;
+        assert_eq!(classify(task), ResultKind::Task { id: "t1".into(), poll: Duration::from_millis(200) });
+        for odd in [
+            r#"{"resultType":"com.example/weird","content":[]}"#,
+            r#"{"resultType":7,"content":[]}"#,
+            r#"{"resultType":"task","content":[]}"#,
+            r#"{"resultType":"Complete","content":[]}"#,
+        ] {
+            assert!(matches!(classify(odd), ResultKind::Unknown { .. }), "{odd}");
+            let legacy = session_info(Era::Legacy, "2025-11-25");
+            assert_eq!(
+                ResultKind::classify(&Body::from(odd), &legacy),
+                ResultKind::Final { error: false },
+                "the member has no meaning there"
+            );
+        }
+    }
+
+    #[test]
+    fn v13_parameters_of_questions_stay_as_received() {
+        let asked = r#"{"k":{"method":"elicitation/create","params":{"requestedSchema":{"default":12345678901234567890123,"n":1.50}}}}"#;
+        let requests = read_requests(&Body::from(asked));
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].2.text(), r#"{"requestedSchema":{"default":12345678901234567890123,"n":1.50}}"#);
     }
 
     #[test]

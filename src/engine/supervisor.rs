@@ -19,15 +19,13 @@ use super::{
     registry::Registry,
 };
 use crate::domain::{
-    body::Body,
     call::Failure,
-    capabilities::ClientCapabilities,
     catalog::{RawLists, ServerCatalog},
     event::{EventKind, LogLevel},
     restart::{Restart, RestartPolicy, Verdict},
     secret::Redactor,
     server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
-    stored_catalog::{CatalogKey, StoredCatalog},
+    stored_catalog::{CatalogKey, StoredCatalog, launch_fingerprint},
 };
 
 /// Minimum time between two refreshes of the lists, however often a server reports changes.
@@ -38,6 +36,8 @@ const LIST_TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_s
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Health checks that fail in a row before the connection counts as lost.
 const FAILED_CHECKS: u32 = 2;
+/// How long the store is waited for before the era is probed for.
+const ERA_LOOKUP: Duration = Duration::from_secs(1);
 /// Extra time for a session that enforces `timeouts.list` itself to return what it has read so far.
 const LIST_GRACE: Duration = Duration::from_millis(500);
 
@@ -100,7 +100,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
     let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), registry.clone(), inbox, cache));
     registry.add(&spec);
     if !spec.disabled {
-        tokio::spawn(load_catalog(spec.clone(), catalogs.clone(), registry.clone()));
+        tokio::spawn(load_catalog(spec.clone(), catalog_key(&*connector, &spec), catalogs.clone(), registry.clone()));
     }
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
     let remote = matches!(spec.launch, Transport::Http { .. });
@@ -118,6 +118,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         restart: Restart::new(if remote { RestartPolicy::REMOTE } else { RestartPolicy::LOCAL }),
         random,
         era: None,
+        era_loaded: false,
         catalog: Arc::default(),
         list_ttl: None,
     };
@@ -129,16 +130,16 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
 }
 
 /// Shows the last known lists of a server until its own are read.
-async fn load_catalog(spec: Arc<ServerSpec>, catalogs: Arc<dyn CatalogStore>, registry: Arc<Registry>) {
-    if let Some(stored) = catalogs.load(&catalog_key(&spec)).await {
+async fn load_catalog(spec: Arc<ServerSpec>, key: CatalogKey, catalogs: Arc<dyn CatalogStore>, registry: Arc<Registry>) {
+    if let Some(stored) = catalogs.load(&key).await {
         let catalog = ServerCatalog::stored(stored.lists(), stored.read_ms);
         registry.set_stored_catalog(&spec.id, Arc::new(catalog));
     }
 }
 
 /// Returns the key of the server's lists. The era is unknown before a connection, so the key always has that of the newest one.
-fn catalog_key(spec: &ServerSpec) -> CatalogKey {
-    CatalogKey::new(spec, &ClientCapabilities::default().declared(Era::Modern))
+fn catalog_key(connector: &dyn Connector, spec: &ServerSpec) -> CatalogKey {
+    CatalogKey::new(spec, &connector.capabilities(spec).declared(Era::Modern))
 }
 
 struct Supervisor {
@@ -157,6 +158,8 @@ struct Supervisor {
     random: fastrand::Rng,
     /// The era of the last connection, which saves the probe.
     era: Option<Era>,
+    /// Whether the stored era was looked up.
+    era_loaded: bool,
     catalog: Arc<ServerCatalog>,
     /// TTL of the lists, if they have one.
     list_ttl: Option<Duration>,
@@ -209,9 +212,33 @@ impl Supervisor {
         let Some(session) = &self.session else { return };
         let catalog = StoredCatalog::new(raw, &session.info(), self.bus.unix_ms(), &self.bus.secrets().redactor());
         if let Some(catalog) = catalog {
-            let (catalogs, key) = (self.catalogs.clone(), catalog_key(&self.spec));
+            let (catalogs, key) = (self.catalogs.clone(), catalog_key(&*self.connector, &self.spec));
             tokio::spawn(async move { catalogs.save(&key, catalog).await });
         }
+    }
+
+    /// Looks up the era that a program spoke in an earlier run, once: a server that does not answer the probe costs its limit at
+    /// each start.
+    async fn load_era(&mut self) {
+        if self.spec.probed_over_stdio() && !std::mem::replace(&mut self.era_loaded, true) && self.era.is_none() {
+            let launch = launch_fingerprint(&self.spec.launch);
+            self.era = timeout(ERA_LOOKUP, self.catalogs.era(&launch, self.bus.unix_ms())).await.ok().flatten();
+        }
+    }
+
+    /// Remembers the era of a connection: in this run if it is certain, and for later runs if the program did not answer the
+    /// probe.
+    fn note_era(&mut self, session: &dyn Session) {
+        let (info, certain) = (session.info(), session.era_certain());
+        self.era = certain.then_some(info.era);
+        if certain && info.probe_unanswered.is_some() && self.spec.probed_over_stdio() {
+            self.store_era(Some(info.era));
+        }
+    }
+
+    fn store_era(&self, era: Option<Era>) {
+        let (catalogs, launch, now) = (self.catalogs.clone(), launch_fingerprint(&self.spec.launch), self.bus.unix_ms());
+        tokio::spawn(async move { catalogs.save_era(&launch, era, now).await });
     }
 
     fn phase(&self, phase: Phase) {
@@ -289,6 +316,7 @@ impl Supervisor {
 
     async fn connect_and_serve(&mut self) -> Next {
         self.readiness.send_replace(Readiness::Pending);
+        self.load_era().await;
         let (connector, spec, handler, era) = (self.connector.clone(), self.spec.clone(), self.handler.clone(), self.era);
         let session = match self.unless_commanded(connector.connect(spec, era, handler)).await {
             Ok(Ok(session)) => session,
@@ -297,6 +325,7 @@ impl Supervisor {
                 if shaking && self.spec.era == EraChoice::Auto && self.era.take().is_some() {
                     // The server may speak another era now: the retry probes for it.
                     failure.retryable = true;
+                    self.store_era(None);
                 }
                 self.guard.unreachable(&failure);
                 return Next::Failed(Arc::new(failure.bounded()));
@@ -305,7 +334,7 @@ impl Supervisor {
         };
         self.guard.reachable();
         self.session = Some(session.clone());
-        self.era = Some(session.info().era);
+        self.note_era(&*session);
         self.bus.publish(EventKind::ServerInfo { server: self.spec.id.clone(), info: session.info() });
         let phase = match self.unless_commanded(list(session.clone(), self.spec.clone(), self.handler.clone())).await {
             Ok(result) => self.listed(result),
@@ -545,10 +574,8 @@ pub async fn subscribe(session: Arc<dyn Session>, uri: &str, change: Subscriptio
 
 /// Requests log messages of `level` and above.
 pub async fn set_log_level(session: Arc<dyn Session>, level: &LogLevel) -> Result<(), String> {
-    let params = Body::json(&serde_json::json!({"level": level}));
-    let request = super::ports::Request { method: "logging/setLevel".into(), params, repeatable: true, ..Default::default() };
-    match timeout(HEALTH_TIMEOUT, session.request(request, Arc::new(super::dispatch::NoopObserver))).await {
-        Ok(Ok(_)) => Ok(()),
+    match timeout(HEALTH_TIMEOUT, session.set_log_level(level)).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(failure)) => Err(failure.message),
         Err(_) => Err("no response".into()),
     }

@@ -1,20 +1,26 @@
-//! Tools that respond with a task (MCP 2025-11-25, basic/utilities/tasks): hides the task behind one logical call.
+//! Tools that respond with a task: hides the task behind one logical call.
+//!
+//! [`result`] follows a task of MCP 2025-11-25 (basic/utilities/tasks), [`poll`] one of the tasks extension (SEP-2663).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     dispatch::NoopObserver,
     ports::{Reply, Request, RequestObserver, Session},
+    result_kind::{poll_interval, read_requests},
 };
 use crate::domain::{
-    body::Body,
+    body::{self, Body},
     bounds,
-    call::{Failure, Progress},
+    call::{Failure, FailureKind, Progress, RpcError},
     id::CallId,
 };
+
+/// Polls without an answer in a row after which a task counts as lost.
+const FAILED_POLLS: u32 = 3;
 
 /// The member of `params` that requests a task. The server may drop the result after ten minutes.
 pub const AUGMENTATION: &str = ",\"task\":{\"ttl\":600000}";
@@ -52,6 +58,92 @@ pub async fn result<F: RequestObserver + 'static>(
                 next = Instant::now() + poll;
             }
         }
+    }
+}
+
+/// Polls the task `id` of the tasks extension until it ends, and returns the result of the call. Answers the questions of the
+/// server with `answer`, each once, and reports the state as progress. Dropping the future cancels the task.
+pub async fn poll<F, A>(
+    session: &Arc<dyn Session>,
+    call: CallId,
+    id: &str,
+    mut interval: Duration,
+    observer: &Arc<F>,
+    answer: impl Fn(Vec<(String, String, Body)>) -> A,
+) -> Result<Reply, Failure>
+where
+    F: RequestObserver + 'static,
+    A: Future<Output = Result<Option<Body>, Failure>>,
+{
+    let request = |method: &str, params: Body| Request {
+        method: method.to_owned(),
+        params,
+        call: Some(call),
+        repeatable: true,
+        ..Request::default()
+    };
+    let params = Body::json(&serde_json::json!({"taskId": id}));
+    let mut unfinished = Unfinished { session: session.clone(), cancel: Some(request("tasks/cancel", params.clone())) };
+    let (mut answered, mut polls, mut failed) = (HashSet::new(), 0.0, 0);
+    loop {
+        sleep(interval).await;
+        let reply = match session.request(request("tasks/get", params.clone()), Arc::new(NoopObserver)).await {
+            Ok(reply) => reply,
+            // The task runs on while its server is busy or restarts.
+            Err(failure) if failure.rpc.is_none() && failed < FAILED_POLLS => {
+                failed += 1;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        failed = 0;
+        let [status, next, questions] = reply.result.fields(["status", "pollIntervalMs", "inputRequests"]).unwrap_or_default();
+        if next.is_some() {
+            interval = poll_interval(next);
+        }
+        polls += 1.0;
+        observer.progress(Progress { progress: polls, total: None, message: Some(describe(&reply.result)) });
+        match status.map(RawValue::get) {
+            Some("\"working\"") => {}
+            Some("\"input_required\"") => {
+                let mut asked = questions.map(|raw| read_requests(&Body::from(raw.get()))).unwrap_or_default();
+                asked.retain(|(key, ..)| answered.insert(key.clone()));
+                if let Some(answers) = answer(asked).await? {
+                    let update =
+                        Body::from(format!("{{\"taskId\":{},\"inputResponses\":{}}}", serde_json::Value::from(id), answers.text()));
+                    session.request(request("tasks/update", update), Arc::new(NoopObserver)).await?;
+                }
+            }
+            ended => {
+                unfinished.cancel = None;
+                return outcome(ended, &reply);
+            }
+        }
+    }
+}
+
+/// Returns the outcome of a task that does not run any more; `status` is JSON text.
+fn outcome(status: Option<&str>, reply: &Reply) -> Result<Reply, Failure> {
+    let [result, error] = reply.result.fields(["result", "error"]).unwrap_or_default();
+    let failed = |message: String| Failure::after_send(FailureKind::Protocol, message);
+    match (status, result, error) {
+        (Some("\"completed\""), Some(result), _) => Ok(Reply { result: reply.result.slice_of(result.get().as_bytes()), ..reply.clone() }),
+        (Some("\"completed\""), None, _) => Err(failed("the task is completed, but has no result".to_owned())),
+        (Some("\"failed\""), _, error) => {
+            let [code, message, data] =
+                error.and_then(|error| body::fields(error.get().as_bytes(), ["code", "message", "data"])).unwrap_or_default();
+            let text =
+                message.and_then(|message| bounds::json_text(message.get(), bounds::ERROR_TEXT)).unwrap_or_else(|| describe(&reply.result));
+            let rpc = code.and_then(|code| code.get().parse().ok()).map(|code| RpcError {
+                code,
+                message: text.clone(),
+                data: data.map(|data| Body::from(data.get())),
+            });
+            Err(Failure { rpc, ..failed(format!("the task failed: {text}")) }.bounded())
+        }
+        (Some("\"cancelled\""), ..) => Err(failed(format!("the server cancelled the task ({})", describe(&reply.result)))),
+        (Some(other), ..) => Err(failed(format!("the task has the state {}, which is unknown", bounds::cut(other, 100)))),
+        (None, ..) => Err(failed("the task has no state".to_owned())),
     }
 }
 

@@ -7,14 +7,13 @@ use serde_json::value::RawValue;
 
 use crate::{
     domain::{
-        ask::{Answer, Question},
+        ask::{Answer, NotAQuestion, Question},
         body::Body,
         bounds,
         call::{Progress, RpcError},
-        capabilities::ClientCapabilities,
+        capabilities::{ClientCapabilities, Undeclared},
         frame::{Anomaly, FrameDraft},
         id::CallId,
-        raw_object::RawObject,
         server::ServerSpec,
         time::{Stamp, size},
     },
@@ -52,50 +51,28 @@ impl Handler for ClientEnd {
         if request.method == "ping" {
             return Decision::Answer(Ok(Body::from("{}")));
         }
-        let Some(question) = Question::from_request(request.method, request.params) else { return Decision::MethodNotFound };
-        if !self.capabilities.declares(capability_of(&question)) {
-            return Decision::MethodNotFound;
+        let invalid = |message: String| Decision::Answer(Err(RpcError { code: -32602, message, data: None }));
+        let question = match Question::from_request(request.method, request.params) {
+            Ok(question) => question,
+            Err(NotAQuestion::Method) => return Decision::MethodNotFound,
+            Err(NotAQuestion::Mode(_)) if !self.capabilities.declares("elicitation") => return Decision::MethodNotFound,
+            Err(NotAQuestion::Mode(mode)) => return invalid(format!("elicitation of the mode {mode} is not declared")),
+        };
+        match self.capabilities.permit(&question) {
+            Ok(()) => {}
+            Err(Undeclared::Method) => return Decision::MethodNotFound,
+            Err(Undeclared::Member(member)) => return invalid(format!("{} with {member} is not declared", request.method)),
         }
         if question.oversize() {
             return Decision::TooLarge(format!("the question is longer than {}", size(bounds::QUESTION as u64)));
         }
         let (handler, call) = (self.handler.clone(), request.call);
-        let (weight, call_ended) = (question.weight(), result_of(&Answer::Cancel, &question));
+        let (weight, call_ended) = (question.weight(), Answer::Cancel.to_result(&question));
         let answer = Box::pin(async move {
             let answer = handler.ask(question.clone(), call).await;
-            result_of(&answer, &question)
+            answer.to_result(&question)
         });
         Decision::Run { answer, weight, call_ended }
-    }
-}
-
-/// Returns the `result` or the error that answers `question`.
-///
-/// Accepted content stays raw JSON text, so that numbers and members that this program does not know keep their form.
-fn result_of(answer: &Answer, question: &Question) -> Result<Body, RpcError> {
-    if let Answer::Accept { content } = answer
-        && content.value().is_some()
-    {
-        match question {
-            Question::Form { .. } => {
-                return Ok(RawObject::default().with("action", Body::json("accept")).with("content", content.clone()).to_body());
-            }
-            Question::Sampling { .. } | Question::Roots => return Ok(content.clone()),
-            Question::Url { .. } => {}
-        }
-    }
-    match answer.to_result(question) {
-        Ok(result) => Ok(Body::json(&result)),
-        Err((code, message)) => Err(RpcError { code, message, data: None }),
-    }
-}
-
-/// Returns the capability that a client must declare to be asked.
-fn capability_of(question: &Question) -> &'static str {
-    match question {
-        Question::Form { .. } | Question::Url { .. } => "elicitation",
-        Question::Sampling { .. } => "sampling",
-        Question::Roots => "roots",
     }
 }
 
@@ -338,23 +315,34 @@ mod tests {
         assert_eq!((handler.asked.load(Ordering::SeqCst), handler.anomalies.lock().len()), (1, 0));
     }
 
-    #[test]
-    fn accepted_content_is_sent_as_written() {
-        let accept = |content: &str| Answer::Accept { content: Body::from(content) };
-        let form = Question::Form { message: String::new(), schema: Body::from("{}") };
-        let sampling = Question::Sampling { params: Body::default() };
-        for (question, content, result) in [
-            (&form, r#"{"n":1.50}"#, r#"{"action":"accept","content":{"n":1.50}}"#),
-            (
-                &sampling,
-                r#"{"role":"assistant","vendor":12345678901234567890123}"#,
-                r#"{"role":"assistant","vendor":12345678901234567890123}"#,
-            ),
-            (&Question::Roots, r#"{"roots":[], "n":1.0}"#, r#"{"roots":[], "n":1.0}"#),
-            (&form, "{", r#"{"action":"accept","content":{}}"#),
+    #[tokio::test(start_paused = true)]
+    async fn v11_v12_questions_beyond_the_declared_members_have_invalid_params() {
+        let (handler, deaf, connection, outbox) = bench(true);
+        for (method, params) in [
+            ("sampling/createMessage", r#"{"messages":[],"tools":[{"name":"t"}]}"#),
+            ("sampling/createMessage", r#"{"messages":[],"toolChoice":{"mode":"required"}}"#),
+            ("elicitation/create", r#"{"mode":"vendor","message":"m"}"#),
         ] {
-            assert_eq!(result_of(&accept(content), question).unwrap().text(), result);
+            let request = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+            connection.incoming(Body::from(request), &Arrival::default(), &outbox);
         }
-        assert!(result_of(&accept("{"), &sampling).is_err());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let taken = deaf.taken.lock().clone();
+        assert!(taken.len() == 3 && taken.iter().all(|answer| answer.contains("-32602")), "{taken:?}");
+        assert_eq!(handler.asked.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn v08_requests_of_a_modern_server_are_reported_and_not_answered() {
+        let (handler, deaf, connection, outbox) = bench(true);
+        connection.forbid_requests();
+        for method in ["ping", "elicitation/create", "custom/thing"] {
+            let request = format!(r#"{{"jsonrpc":"2.0","id":"{method}","method":"{method}","params":{{"message":"m"}}}}"#);
+            connection.incoming(Body::from(request), &Arrival::default(), &outbox);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!((deaf.taken.lock().len(), handler.asked.load(Ordering::SeqCst)), (0, 0));
+        assert_eq!(count(&handler, AnomalyKind::ForbiddenRequest), 3);
+        assert_eq!(connection.free_permits(), (OPEN, REFUSALS));
     }
 }

@@ -9,6 +9,7 @@
 mod answer;
 mod client;
 mod loss;
+mod older;
 mod sessions;
 mod streams;
 
@@ -16,7 +17,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -38,6 +39,7 @@ use self::{
 };
 use super::{
     client_handler::{connection_to, observed},
+    handshake::MODERN,
     session::{Ending, Link, request_meta},
 };
 use crate::{
@@ -48,7 +50,7 @@ use crate::{
         frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
         policy::call_event::Resend,
-        server::{ConnectFailure, Era, Exit, ServerSpec, Step, Transport},
+        server::{ConnectFailure, Era, Exit, ServerSpec, Step, Transport, looks_secret},
         time::Stamp,
     },
     engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
@@ -102,6 +104,8 @@ pub struct HttpLink {
     proof: tokio::sync::Mutex<Option<(u64, bool)>>,
     params: Mutex<ParamHeaders>,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Where messages are posted to over the HTTP+SSE transport, if that is used.
+    sse_endpoint: OnceLock<Url>,
     ending: Ending,
     own: Weak<HttpLink>,
     outbox: Arc<dyn Outbox>,
@@ -234,6 +238,7 @@ impl HttpLink {
             proof: tokio::sync::Mutex::new(None),
             params: Mutex::default(),
             listener: Mutex::default(),
+            sse_endpoint: OnceLock::new(),
             ending: Ending::new(),
             outbox: Arc::new(Poster { link: own.clone(), runtime }),
             own: own.clone(),
@@ -281,7 +286,7 @@ impl HttpLink {
     /// (307, 308). A message that must not be repeated follows one redirect, and only if a ping is redirected to the same
     /// place: a server may run a call and then redirect it. Returns the redirect that is not followed.
     async fn post(&self, post: &Post) -> Result<Response, Failure> {
-        let mut url = self.url.clone();
+        let mut url = self.sse_endpoint.get().unwrap_or(&self.url).clone();
         let most = if post.repeatable { REDIRECTS } else { REDIRECTS_UNREPEATABLE };
         for sent in 1..=most {
             // A server may have run what it redirected.
@@ -342,7 +347,7 @@ impl HttpLink {
     async fn tell(&self, body: Body, kind: FrameKind, method: Option<Arc<str>>, under: Under) -> Result<(), Failure> {
         let routing = match (&method, self.agreed.lock().era) {
             (Some(method), Some(Era::Modern)) => {
-                vec![("Mcp-Method".to_owned(), method.to_string()), (VERSION.to_owned(), super::session::MODERN.to_owned())]
+                vec![("Mcp-Method".to_owned(), method.to_string()), (VERSION.to_owned(), MODERN.to_owned())]
             }
             _ => vec![],
         };
@@ -381,7 +386,8 @@ impl HttpLink {
         }
         let body = Body::new(page);
         self.record_head(&response, Some(&body), call);
-        let mut failure = refused(status, &response, &body);
+        let credentials = self.configured_headers().iter().any(|(name, _)| looks_secret(name));
+        let mut failure = refused(status, &response, &body, credentials);
         if status.is_redirection() && !post.repeatable && self.moved(&self.url, &response).is_some() {
             failure.hint = Some("a call that must not be repeated follows one redirect; give the final address as url".into());
         }
@@ -415,6 +421,11 @@ impl HttpLink {
                     return failure;
                 }
             };
+            if response.status().is_success() && self.is_older_transport() {
+                self.acknowledged(response, post.call).await;
+                // The answer comes on the event stream, whose end fails the request.
+                return std::future::pending().await;
+            }
             if response.status().is_success() {
                 self.note_session(&response, &post);
                 return self.answer(response, &post, id).await;
@@ -452,7 +463,7 @@ impl HttpLink {
         let mut routing = vec![];
         if !meta.is_empty() {
             routing = self.params.lock().of(&method, &request.params);
-            routing.push((VERSION.to_owned(), super::session::MODERN.to_owned()));
+            routing.push((VERSION.to_owned(), MODERN.to_owned()));
         }
         let mut ticket = self.connection.register(id, &method, request.call, body.len() as u64, observed(observer.clone()))?;
         self.cancel_on_drop(&mut ticket, &method);
@@ -499,6 +510,9 @@ impl Link for HttpLink {
     }
 
     fn agreed(self: Arc<Self>, era: Era, version: &str) {
+        if era == Era::Modern {
+            self.connection.forbid_requests();
+        }
         {
             let mut agreed = self.agreed.lock();
             agreed.era = Some(era);
@@ -507,7 +521,26 @@ impl Link for HttpLink {
         if version == "2025-03-26" {
             self.connection.accept_batches();
         }
+    }
+
+    fn opened(self: Arc<Self>) {
+        // Not before: the server may refuse the stream until the session is initialized (MCP 2025-11-25, lifecycle).
         self.listen();
+    }
+
+    async fn older_transport(&self) -> bool {
+        match self.own.upgrade() {
+            Some(link) => link.switch_to_sse().await,
+            None => false,
+        }
+    }
+
+    fn is_older_transport(&self) -> bool {
+        self.sse_endpoint.get().is_some()
+    }
+
+    fn abandon(&self, reason: ConnectFailure) {
+        self.ending.end(reason);
     }
 
     fn pid(&self) -> Option<u32> {

@@ -11,6 +11,7 @@
 
 mod client_handler;
 mod descent;
+mod handshake;
 mod http;
 mod pages;
 pub mod reaper;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    handshake::Known,
     http::HttpLink,
     reaper::Reaper,
     session::{Link, McpSession},
@@ -31,10 +33,9 @@ use self::{
 };
 use crate::{
     domain::{
-        capabilities::ClientCapabilities,
+        capabilities::{Answerable, ClientCapabilities},
         secret::Redactor,
         server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Transport},
-        time::short,
     },
     engine::ports::{ClientHandler, Connector, Session},
     executable,
@@ -43,7 +44,10 @@ use crate::{
 /// Makes connections of every kind.
 pub struct Connections {
     reaper: Arc<Reaper>,
-    capabilities: Arc<ClientCapabilities>,
+    /// What answers the questions of servers.
+    answerable: Answerable,
+    /// The capabilities to declare to every server, instead of those that can be answered.
+    declared: Option<ClientCapabilities>,
     /// Set when the program is ending.
     quitting: CancellationToken,
     abandoned: TaskTracker,
@@ -68,19 +72,25 @@ impl Connections {
     /// program itself. Without one, stdio servers that ignore the end of their input survive that.
     pub fn new(helper: Option<PathBuf>) -> Connections {
         let mark = format!("{:x}-{:016x}", std::process::id(), fastrand::u64(..));
-        let capabilities = Arc::default();
         Connections {
             reaper: Arc::new(Reaper::new(helper, mark)),
-            capabilities,
+            answerable: Answerable::ALL,
+            declared: None,
             abandoned: TaskTracker::new(),
             quitting: CancellationToken::new(),
         }
     }
 
-    /// Declares these capabilities to every server instead of those of the console.
+    /// Declares to servers only questions that their policies or `answerable` can answer. By default a user answers everything.
+    #[must_use]
+    pub fn answering(self, answerable: Answerable) -> Connections {
+        Connections { answerable, ..self }
+    }
+
+    /// Declares these capabilities to every server, whatever can be answered.
     #[must_use]
     pub fn declaring(self, capabilities: ClientCapabilities) -> Connections {
-        Connections { capabilities: Arc::new(capabilities), ..self }
+        Connections { declared: Some(capabilities), ..self }
     }
 
     /// The helper, which can watch over the terminal too.
@@ -92,36 +102,29 @@ impl Connections {
     async fn attempt(
         &self,
         spec: &Arc<ServerSpec>,
-        known: Option<Era>,
+        known: Known,
         handler: &Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, (ConnectFailure, bool)> {
+        let capabilities = Arc::new(self.capabilities(spec));
         let began = handler.now();
         handler.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
             Transport::Stdio { .. } => {
-                StdioLink::start(spec.clone(), handler.clone(), self.capabilities.clone(), self.reaper.clone(), self.quitting.clone())
+                StdioLink::start(spec.clone(), handler.clone(), capabilities.clone(), self.reaper.clone(), self.quitting.clone())
                     .await
                     .map_err(|why| (why, false))?
             }
-            Transport::Http { .. } => {
-                HttpLink::new(spec.clone(), handler.clone(), self.capabilities.clone()).map_err(|why| (why, false))?
-            }
+            Transport::Http { .. } => HttpLink::new(spec.clone(), handler.clone(), capabilities.clone()).map_err(|why| (why, false))?,
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
-        let opening = McpSession::open(link.clone(), spec.clone(), handler.clone(), &self.capabilities, known, began);
+        let opening = McpSession::open(link.clone(), spec.clone(), handler.clone(), capabilities, known, began);
         let mut failure = match tokio::time::timeout(spec.timeouts.connect, opening).await {
             Ok(Ok(session)) => {
                 attempt.link = None;
                 return Ok(session);
             }
             Ok(Err(failure)) => failure,
-            Err(_) => {
-                let mut failure = ConnectFailure::new(handler.at_step(), format!("no answer within {}", short(spec.timeouts.connect)));
-                failure
-                    .hints
-                    .push("raise timeouts.connect of this server if it is slow to start (a first npx or uvx downloads the package)".into());
-                failure
-            }
+            Err(_) => handshake::not_in_time(handler.at_step(), spec.timeouts.connect),
         };
         // How it ends from here on is our doing.
         let gone = tokio::time::timeout(Duration::ZERO, link.closed()).await.ok();
@@ -141,15 +144,18 @@ impl Connector for Connections {
         known: Option<Era>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
-        let mut result = self.attempt(&spec, known, &handler).await;
+        let first = known.map_or(Known::Nothing, Known::Era);
+        let mut result = self.attempt(&spec, first, &handler).await;
         // Some servers end at the first request that they do not know.
-        let died_at_probe = |(failure, gone): &(ConnectFailure, bool)| {
-            failure.step == Step::Discover && failure.retryable && (*gone || matches!(spec.launch, Transport::Http { .. }))
-        };
+        let died_at_probe = |(failure, gone): &(ConnectFailure, bool)| failure.step == Step::Discover && failure.retryable && *gone;
         if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(died_at_probe) {
-            result = self.attempt(&spec, Some(Era::Legacy), &handler).await;
+            result = self.attempt(&spec, Known::Era(Era::Legacy), &handler).await;
         }
         result.map_err(|(failure, _)| explain(failure, &spec))
+    }
+
+    fn capabilities(&self, spec: &ServerSpec) -> ClientCapabilities {
+        self.declared.clone().unwrap_or_else(|| ClientCapabilities::of(spec, self.answerable))
     }
 
     fn quit(&self) {
@@ -179,7 +185,8 @@ fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
     }
     let redactor = Redactor::new(&spec.secrets());
     failure.summary = redactor.redact(&failure.summary);
-    for text in failure.causes.iter_mut().chain(&mut failure.stderr) {
+    let headers = failure.headers.iter_mut().map(|(_, value)| value);
+    for text in failure.causes.iter_mut().chain(&mut failure.stderr).chain(headers) {
         *text = redactor.redact(text);
     }
     failure

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::domain::{
     body::{self, Body},
     bounds,
+    server::Era,
 };
 
 /// A page of a list.
@@ -45,11 +46,15 @@ pub enum Next {
     TooLong(usize),
 }
 
-/// Reads a page of the list `key`: at most `most` entries of `room` bytes together.
+/// Reads a page of the list `key` of a server of this era: at most `most` entries of `room` bytes together.
 ///
 /// Entries that are a small part of their message are copied out of it, so that they do not keep it alive.
-pub fn read(result: &Body, key: &str, most: usize, room: usize) -> Result<Page, String> {
-    let [list, next, ttl] = result.fields([key, "nextCursor", "ttlMs"]).ok_or("the result is not an object")?;
+pub fn read(result: &Body, key: &str, era: Era, most: usize, room: usize) -> Result<Page, String> {
+    let [list, next, ttl, kind] = result.fields([key, "nextCursor", "ttlMs", "resultType"]).ok_or("the result is not an object")?;
+    // A client must not accept a result of an unknown type (MCP 2026-07-28, basic, "ResultType").
+    if let Some(kind) = kind.filter(|kind| era == Era::Modern && kind.get() != "\"complete\"") {
+        return Err(format!("the result has the type {}, which is unknown here", bounds::cut(kind.get(), 100)));
+    }
     let list = list.ok_or_else(|| format!("the result has no {key:?}"))?;
     let (members, count) = body::members(list.get().as_bytes(), most).map_err(|e| format!("{key:?} is not a list: {e}"))?;
     let mut page = Page { next: cursor(next), ..Page::default() };
@@ -89,22 +94,30 @@ mod tests {
     #[test]
     fn entries_are_taken_while_there_is_room() {
         let result = Body::from(r#"{"tools":[{"a":1},{"b":22},3],"nextCursor":"n","ttlMs":5}"#);
-        let whole = read(&result, "tools", 10, 1000).unwrap();
+        let whole = read(&result, "tools", Era::Modern, 10, 1000).unwrap();
         assert_eq!((texts(&whole), whole.bytes, whole.cut), (vec![r#"{"a":1}"#.into(), r#"{"b":22}"#.into(), "3".into()], 16, None));
         assert_eq!((whole.next, whole.ttl), (Next::At("n".into()), Some(Duration::from_millis(5))));
-        let few = read(&result, "tools", 2, 1000).unwrap();
+        let few = read(&result, "tools", Era::Modern, 2, 1000).unwrap();
         assert_eq!((few.items.len(), few.cut), (2, Some(Cut::Items)));
-        let short = read(&result, "tools", 10, 9).unwrap();
+        let short = read(&result, "tools", Era::Modern, 10, 9).unwrap();
         assert_eq!((short.items.len(), short.bytes, short.cut), (1, 7, Some(Cut::Bytes)));
-        assert!(read(&result, "prompts", 10, 9).is_err() && read(&Body::from("[]"), "tools", 10, 9).is_err());
-        assert_eq!(read(&Body::from(r#"{"tools":[],"nextCursor":null}"#), "tools", 1, 1).unwrap().next, Next::End);
+        assert!(read(&result, "prompts", Era::Modern, 10, 9).is_err() && read(&Body::from("[]"), "tools", Era::Modern, 10, 9).is_err());
+        assert_eq!(read(&Body::from(r#"{"tools":[],"nextCursor":null}"#), "tools", Era::Modern, 1, 1).unwrap().next, Next::End);
+    }
+
+    #[test]
+    fn v03_a_page_of_an_unknown_type_is_refused_in_the_modern_era() {
+        let odd = Body::from(r#"{"resultType":"com.example/weird","tools":[]}"#);
+        assert!(read(&odd, "tools", Era::Modern, 10, 9).unwrap_err().contains("com.example/weird"));
+        assert!(read(&odd, "tools", Era::Legacy, 10, 9).is_ok());
+        assert!(read(&Body::from(r#"{"resultType":"complete","tools":[]}"#), "tools", Era::Modern, 10, 9).is_ok());
     }
 
     #[test]
     fn a_small_entry_keeps_no_large_page_alive_and_a_long_cursor_is_not_sent_back() {
         let long = "x".repeat(bounds::CURSOR + 1);
         let result = Body::from(format!(r#"{{"tools":[{{"name":"t"}}],"nextCursor":"{long}"}}"#));
-        let page = read(&result, "tools", 10, 1000).unwrap();
+        let page = read(&result, "tools", Era::Modern, 10, 1000).unwrap();
         assert_eq!(page.next, Next::TooLong(bounds::CURSOR + 1));
         let within = result.bytes().as_ptr_range();
         assert!(!within.contains(&page.items[0].bytes().as_ptr()));

@@ -1,6 +1,6 @@
-//! An MCP session over a link: handshake of both eras, lists within their limits, health checks and subscriptions.
+//! An MCP session over a link: lists within their limits, health checks and subscriptions, in both eras.
 //!
-//! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that both share is here.
+//! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that both share is here, except the [handshake](super::handshake).
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -10,36 +10,34 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::pages::{self, Cut, Next};
+use super::{
+    handshake::{self, Handshake, Known, MODERN, modern_meta},
+    pages::{self, Cut, Next},
+};
 use crate::{
     domain::{
-        body::{self, Body},
+        body::Body,
         bounds,
         call::{Failure, FailureKind, Progress},
         capabilities::ClientCapabilities,
-        catalog::{BrokenList, RawLists},
+        catalog::{BrokenList, RawLists, RefusedTool},
+        event::LogLevel,
         frame::{Anomaly, AnomalyKind},
-        raw_object::RawObject,
-        server::{ConnectFailure, Era, EraChoice, Exit, ServerSpec, SessionInfo, Step},
+        policy::call_event::Resend,
+        server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::{Stamp, short, size},
     },
     engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session, SubscriptionChange},
-    protocol::meta::{self, Meta},
+    protocol::{
+        connection::LISTEN,
+        headers::mirrors,
+        meta::{self, Meta},
+    },
 };
-
-/// The newest supported version of the modern era.
-pub const MODERN: &str = "2026-07-28";
-/// The newest version of the legacy era, offered in `initialize`.
-pub const LEGACY: &str = "2025-11-25";
-/// Every supported version of the legacy era.
-pub const LEGACY_VERSIONS: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
-
-/// Number of supported versions that are read from a server.
-const VERSIONS: usize = 64;
 
 /// How long a subscription must last to count as working.
 const MIN_SUBSCRIPTION: Duration = Duration::from_secs(1);
@@ -54,31 +52,30 @@ pub trait Link: Send + Sync {
     async fn request(&self, request: Request, meta: &Meta, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure>;
     /// Sends a notification.
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure>;
-    /// Called when the handshake is done, with the agreed era and version.
+    /// Called when the era and the version are agreed on.
     fn agreed(self: Arc<Self>, era: Era, version: &str);
+    /// Called when the handshake is done: the server accepted `notifications/initialized`, if the era has it.
+    fn opened(self: Arc<Self>) {}
+    /// Returns whether anything was received from the server.
+    fn heard(&self) -> bool {
+        true
+    }
+    /// Switches to the HTTP+SSE transport of 2024-11-05, if the server speaks it. Returns whether it does.
+    async fn older_transport(&self) -> bool {
+        false
+    }
+    /// Returns whether the HTTP+SSE transport is used.
+    fn is_older_transport(&self) -> bool {
+        false
+    }
+    /// Treats the connection as lost.
+    fn abandon(&self, _reason: ConnectFailure) {}
     /// The process id, if it has one.
     fn pid(&self) -> Option<u32>;
     /// Resolves when the connection is lost.
     async fn closed(&self) -> Arc<ConnectFailure>;
     /// Shuts the connection down.
     async fn close(&self) -> Exit;
-}
-
-/// Our `clientInfo`.
-fn client_info() -> Value {
-    json!({"name": "switchboard", "title": "Switchboard", "version": env!("CARGO_PKG_VERSION")})
-}
-
-/// Returns `_meta` of every request of the modern era.
-fn modern_meta(version: &str, capabilities: &ClientCapabilities, log_level: Option<&str>) -> Meta {
-    let meta = Meta::default()
-        .with(meta::VERSION, Body::json(version))
-        .with(meta::CLIENT_INFO, Body::json(&client_info()))
-        .with(meta::CLIENT_CAPABILITIES, capabilities.declared(Era::Modern));
-    match log_level {
-        Some(level) => meta.with(meta::LOG_LEVEL, Body::json(level)),
-        None => meta,
-    }
 }
 
 /// The observer of the engine's own requests; holds the reason of a cancellation.
@@ -98,57 +95,15 @@ pub struct McpSession {
     spec: Arc<ServerSpec>,
     handler: Arc<dyn ClientHandler>,
     info: Arc<SessionInfo>,
-    meta: Meta,
+    /// Whether the era is a property of the server.
+    certain: bool,
+    /// `_meta` of every request.
+    meta: Mutex<Meta>,
+    /// The capabilities that were declared.
+    capabilities: Arc<ClientCapabilities>,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Resources that the modern era's listener asks about.
     watched: Arc<Mutex<BTreeSet<String>>>,
-}
-
-/// The result of a handshake.
-struct Agreement {
-    era: Era,
-    version: String,
-    name: Option<String>,
-    title: Option<String>,
-    server_version: Option<String>,
-    instructions: Option<String>,
-    capabilities: Body,
-}
-
-impl Agreement {
-    /// Reads the members of a result, each within its limit.
-    fn read(
-        era: Era,
-        version: String,
-        server: Option<&RawValue>,
-        instructions: Option<&RawValue>,
-        capabilities: Option<&RawValue>,
-    ) -> Agreement {
-        let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit));
-        let [name, title, own] =
-            server.and_then(|server| body::fields(server.get().as_bytes(), ["name", "title", "version"])).unwrap_or_default();
-        Agreement {
-            era,
-            version,
-            name: text(name, bounds::LINE),
-            title: text(title, bounds::LINE),
-            server_version: text(own, bounds::LINE),
-            instructions: text(instructions, bounds::DESCRIPTION),
-            capabilities: capabilities.map_or_else(|| Body::from("null"), bounded_capabilities),
-        }
-    }
-}
-
-/// Returns the capabilities as received. If the object is over the limit, returns only those that this client uses.
-fn bounded_capabilities(raw: &RawValue) -> Body {
-    if raw.get().len() <= bounds::DESCRIPTION {
-        return Body::from(raw.get());
-    }
-    const USED: [&str; 6] = ["tools", "resources", "prompts", "logging", "completions", "tasks"];
-    let used = body::fields(raw.get().as_bytes(), USED).unwrap_or_default();
-    let fits = |raw: &&RawValue| raw.get().len() <= bounds::LINE;
-    let used = USED.iter().zip(used).filter_map(|(name, raw)| raw.filter(fits).map(|raw| format!("{name:?}:{}", raw.get())));
-    Body::from(format!("{{{}}}", used.collect::<Vec<_>>().join(",")))
 }
 
 impl McpSession {
@@ -157,23 +112,21 @@ impl McpSession {
         link: Arc<dyn Link>,
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
-        capabilities: &ClientCapabilities,
-        known: Option<Era>,
+        capabilities: Arc<ClientCapabilities>,
+        known: Known,
         began: Stamp,
     ) -> Result<Arc<McpSession>, ConnectFailure> {
-        let agreement = match (spec.era, known) {
-            (EraChoice::Legacy, _) | (EraChoice::Auto, Some(Era::Legacy)) => initialize(&*link, &*handler, capabilities).await?,
-            (EraChoice::Modern, _) => discover(&*link, &*handler, capabilities).await.map_err(Refusal::into_failure)?,
-            (EraChoice::Auto, _) => match tokio::time::timeout(spec.timeouts.probe, discover(&*link, &*handler, capabilities)).await {
-                Ok(Ok(agreement)) => agreement,
-                Ok(Err(Refusal::Fatal(failure))) => return Err(*failure),
-                Ok(Err(Refusal::NotModern(_))) | Err(_) => initialize(&*link, &*handler, capabilities).await?,
-            },
-        };
+        let handshake = Handshake { link: &*link, spec: &spec, handler: &*handler, offered: &capabilities };
+        let agreement = handshake.agree(known).await?;
         link.clone().agreed(agreement.era, &agreement.version);
         if agreement.era == Era::Legacy {
-            link.notify("notifications/initialized", Body::default()).await.map_err(|f| failed(Step::Initialize, &f))?;
+            link.notify("notifications/initialized", Body::default()).await.map_err(|failure| {
+                let mut report = handshake::failed(Step::Initialize, &failure);
+                report.summary = format!("the server refused notifications/initialized: {}", report.summary);
+                report
+            })?;
         }
+        link.clone().opened();
         let now = handler.now();
         let info = SessionInfo {
             era: agreement.era,
@@ -186,13 +139,24 @@ impl McpSession {
             pid: link.pid(),
             since: now,
             took: now.since(began),
+            probe_unanswered: agreement.unanswered,
+            http_sse: link.is_older_transport(),
         };
         let meta = match agreement.era {
             Era::Legacy => Meta::default(),
-            Era::Modern => modern_meta(&agreement.version, capabilities, Some("info")),
+            Era::Modern => modern_meta(&agreement.version, &capabilities, Some("info")),
         };
-        let session =
-            Arc::new(McpSession { link, spec, handler, info: Arc::new(info), meta, listener: Mutex::new(None), watched: Arc::default() });
+        let session = Arc::new(McpSession {
+            link,
+            spec,
+            handler,
+            info: Arc::new(info),
+            certain: agreement.certain,
+            meta: Mutex::new(meta),
+            capabilities,
+            listener: Mutex::new(None),
+            watched: Arc::default(),
+        });
         if session.info.era == Era::Modern {
             session.listen();
         }
@@ -217,13 +181,12 @@ impl McpSession {
             self.listener.lock().take();
             return;
         }
-        let (link, meta, handler, all) = (self.link.clone(), self.meta.clone(), self.handler.clone(), self.watched.clone());
+        let (link, meta, handler, all) = (self.link.clone(), self.meta(), self.handler.clone(), self.watched.clone());
         let task = tokio::spawn(async move {
             let (mut filter, mut watched) = (filter, watched);
             let (mut pause, mut gap) = (LISTEN_PAUSE.0, false);
             loop {
-                let request =
-                    Request { method: "subscriptions/listen".into(), params: Body::json(&filter), repeatable: true, ..Request::default() };
+                let request = Request { method: LISTEN.into(), params: Body::json(&filter), repeatable: true, ..Request::default() };
                 let ended = link.request(request, &meta, Arc::new(Quiet("the console ended the subscription")));
                 tokio::pin!(ended);
                 let at_once = timeout(MIN_SUBSCRIPTION, &mut ended).await.ok();
@@ -279,7 +242,8 @@ impl McpSession {
         for page in 1.. {
             let params = cursor.as_ref().map(|c| Body::json(&json!({"cursor": c}))).unwrap_or_default();
             let request = Request { method: method.into(), params, repeatable: true, ..Request::default() };
-            let asking = self.link.request(request, &self.meta, Arc::new(Quiet("listing took too long")));
+            let meta = self.meta();
+            let asking = self.link.request(request, &meta, Arc::new(Quiet("listing took too long")));
             let late =
                 |_| Err(Failure::after_send(FailureKind::Timeout, format!("listing took longer than {}", short(self.spec.timeouts.list))));
             let reply = match timeout_at(until, asking).await.unwrap_or_else(late) {
@@ -292,7 +256,8 @@ impl McpSession {
                     break;
                 }
             };
-            let read = pages::read(&reply.result, key, limits.items - items.len(), limits.message_bytes.saturating_sub(raw.bytes));
+            let read =
+                pages::read(&reply.result, key, self.info.era, limits.items - items.len(), limits.message_bytes.saturating_sub(raw.bytes));
             let found = match read {
                 Ok(page) => page,
                 Err(why) => return Err(Failure::after_send(FailureKind::Protocol, format!("{method}: {why}"))),
@@ -319,6 +284,63 @@ impl McpSession {
             break;
         }
         Ok(items)
+    }
+
+    /// Takes the tools with invalid header annotations out of the list: clients of the modern Streamable HTTP transport must not
+    /// offer them (MCP 2026-07-28, server/tools, "x-mcp-header").
+    fn refuse_tools(&self, raw: &mut RawLists) {
+        if self.info.era != Era::Modern || !matches!(self.spec.launch, Transport::Http { .. }) {
+            return;
+        }
+        let (mut valid, mut refused) = (Vec::with_capacity(raw.tools.len()), vec![]);
+        for tool in raw.tools.drain(..) {
+            let [name, schema] = tool.fields(["name", "inputSchema"]).unwrap_or_default();
+            match schema.map(|schema| mirrors(schema.get().as_bytes())) {
+                Some(Err(invalid)) => {
+                    let name = name.and_then(|name| bounds::json_text(name.get(), bounds::NAME)).unwrap_or_default();
+                    refused.push(RefusedTool { name, why: invalid.to_string() });
+                }
+                _ => valid.push(tool),
+            }
+        }
+        for RefusedTool { name, why } in &refused {
+            let detail = format!("the tool {:?} is refused: {why}", bounds::cut(name, 200));
+            self.handler.anomaly(Anomaly { kind: AnomalyKind::BadListing, detail, call: None, frame: None });
+        }
+        (raw.tools, raw.refused) = (valid, refused);
+    }
+
+    /// Returns `_meta` of a request.
+    fn meta(&self) -> Meta {
+        self.meta.lock().clone()
+    }
+
+    /// Prepares the repetition of a request that a modern server refused unread, and returns whether it may be repeated: after
+    /// -32020 the list of tools is read again, since it says which arguments are mirrored into headers; after -32022 the
+    /// versions of the server are (MCP 2026-07-28, Streamable HTTP, "Client Behavior", and basic/versioning).
+    async fn recover(&self, method: &str, failure: &Failure) -> bool {
+        match handshake::code_of(failure) {
+            Some(handshake::HEADER_MISMATCH) if method == "tools/call" && matches!(self.spec.launch, Transport::Http { .. }) => {
+                let until = Instant::now() + self.spec.timeouts.list;
+                let listed = self.list("tools/list", "tools", &mut RawLists::default(), until).await.is_ok();
+                if listed {
+                    // The catalog is read again as well.
+                    self.handler.notification("notifications/tools/list_changed", &Body::default(), None);
+                }
+                listed
+            }
+            Some(handshake::UNSUPPORTED_VERSION) => {
+                let handshake = Handshake { link: &*self.link, spec: &self.spec, handler: &*self.handler, offered: &self.capabilities };
+                let supported = matches!(timeout(self.spec.timeouts.probe, handshake.still_modern()).await, Ok(true));
+                self.handler.step(Step::Run);
+                if !supported {
+                    let why = format!("the server does not support version {MODERN} any more");
+                    self.link.abandon(ConnectFailure::new(Step::Run, why));
+                }
+                supported
+            }
+            _ => false,
+        }
     }
 
     /// Reports that a list is incomplete.
@@ -362,12 +384,53 @@ impl Session for McpSession {
         self.info.clone()
     }
 
+    fn era_certain(&self) -> bool {
+        self.certain
+    }
+
+    fn capabilities(&self) -> Arc<ClientCapabilities> {
+        self.capabilities.clone()
+    }
+
     async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
-        self.link.request(request, &self.meta, observer).await
+        let meta = self.meta();
+        if self.info.era == Era::Legacy {
+            return self.link.request(request, &meta, observer).await;
+        }
+        let failure = match self.link.request(request.clone(), &meta, observer.clone()).await {
+            Ok(reply) => return Ok(reply),
+            Err(failure) => failure,
+        };
+        match handshake::code_of(&failure) {
+            Some(handshake::MISSING_CAPABILITY) => {
+                let hint = handshake::missing_capability_hint(failure.rpc.as_ref()).or(failure.hint.clone());
+                Err(Failure { hint, ..failure })
+            }
+            // Servers check headers and versions before they run anything.
+            Some(handshake::HEADER_MISMATCH | handshake::UNSUPPORTED_VERSION) => {
+                if !self.recover(&request.method, &failure).await {
+                    return Err(Failure { may_have_run: false, ..failure });
+                }
+                observer.resent(Resend::RefusedUnread);
+                self.link.request(request, &meta, observer).await
+            }
+            _ => Err(failure),
+        }
     }
 
     async fn notify(&self, method: &str, params: Body) -> Result<(), Failure> {
         self.link.notify(method, params).await
+    }
+
+    async fn set_log_level(&self, level: &LogLevel) -> Result<(), Failure> {
+        if self.info.era == Era::Modern {
+            // A member of each request in place of a request (MCP 2026-07-28, changelog).
+            self.meta.lock().set(meta::LOG_LEVEL, Body::json(level));
+            return Ok(());
+        }
+        let params = Body::json(&json!({"level": level}));
+        let request = Request { method: "logging/setLevel".into(), params, repeatable: true, ..Request::default() };
+        self.link.request(request, &self.meta(), Arc::new(Quiet("no answer to logging/setLevel"))).await.map(drop)
     }
 
     async fn lists(&self) -> Result<RawLists, Failure> {
@@ -378,6 +441,7 @@ impl Session for McpSession {
         let until = Instant::now() + limit.saturating_sub((limit / 10).min(Duration::from_millis(250)));
         if self.info.declares(&["tools"]) {
             raw.tools = self.list("tools/list", "tools", &mut raw, until).await?;
+            self.refuse_tools(&mut raw);
         }
         raw.resources = self.optional_list("resources", "resources/list", "resources", &mut raw, until).await;
         raw.templates = self.optional_list("resources", "resources/templates/list", "resourceTemplates", &mut raw, until).await;
@@ -402,14 +466,14 @@ impl Session for McpSession {
             SubscriptionChange::Unsubscribe => "resources/unsubscribe",
         };
         let request = Request { method: method.into(), params: Body::json(&json!({"uri": uri})), repeatable: true, ..Request::default() };
-        self.link.request(request, &self.meta, Arc::new(Quiet("no answer to the subscription"))).await.map(drop)
+        self.link.request(request, &self.meta(), Arc::new(Quiet("no answer to the subscription"))).await.map(drop)
     }
 
     async fn check(&self) -> Result<(), Failure> {
         // 2026-07-28 has no ping.
         let method = if self.info.era == Era::Legacy { "ping" } else { "server/discover" };
         let request = Request { method: method.into(), repeatable: true, ..Request::default() };
-        match self.link.request(request, &self.meta, Arc::new(Quiet("no response in time"))).await {
+        match self.link.request(request, &self.meta(), Arc::new(Quiet("no response in time"))).await {
             Err(failure) if failure.rpc.is_none() => Err(failure),
             _ => Ok(()),
         }
@@ -423,106 +487,6 @@ impl Session for McpSession {
         self.listener.lock().take();
         self.link.close().await
     }
-}
-
-/// Why `server/discover` did not lead to a session.
-enum Refusal {
-    /// The server does not know the modern era; `initialize` may be tried.
-    NotModern(Box<ConnectFailure>),
-    /// Another attempt is useless.
-    Fatal(Box<ConnectFailure>),
-}
-
-impl Refusal {
-    fn into_failure(self) -> ConnectFailure {
-        match self {
-            Refusal::NotModern(failure) | Refusal::Fatal(failure) => *failure,
-        }
-    }
-}
-
-async fn discover(link: &dyn Link, handler: &dyn ClientHandler, offered: &ClientCapabilities) -> Result<Agreement, Refusal> {
-    handler.step(Step::Discover);
-    let request = Request { method: "server/discover".into(), repeatable: true, ..Request::default() };
-    let reply = link.request(request, &modern_meta(MODERN, offered, None), Arc::new(Quiet("no answer to server/discover"))).await;
-    let result = match reply {
-        Ok(reply) => reply.result,
-        Err(failure) => {
-            let mut report = failed(Step::Discover, &failure);
-            if failure.rpc.as_ref().is_some_and(|rpc| rpc.code == -32022) {
-                let supported = failure.rpc.as_ref().and_then(|rpc| rpc.data.as_ref()).and_then(Body::value).unwrap_or_default();
-                report.summary = format!(
-                    "no protocol version in common: we speak {MODERN} and {}, the server {}",
-                    LEGACY_VERSIONS.join(", "),
-                    supported["supported"]
-                );
-            }
-            let answered = failure.rpc.is_some()
-                || failure.status.is_some_and(|s| (400..500).contains(&s) && s != 401 && s != 403)
-                || failure.kind == FailureKind::Protocol;
-            return Err(if answered { Refusal::NotModern(Box::new(report)) } else { Refusal::Fatal(Box::new(report)) });
-        }
-    };
-    let [versions, meta, instructions, capabilities] =
-        result.fields(["supportedVersions", "_meta", "instructions", "capabilities"]).unwrap_or_default();
-    let versions = versions.and_then(|list| body::members(list.get().as_bytes(), VERSIONS).ok()).unwrap_or_default().0;
-    let versions: Vec<String> = versions.into_iter().filter_map(|version| bounds::json_text(version.get(), 64)).collect();
-    if !versions.iter().any(|version| version == MODERN) {
-        let mut report =
-            ConnectFailure::new(Step::Discover, format!("the server supports {versions:?}, of the modern era we speak {MODERN}"));
-        report.retryable = false;
-        return Err(Refusal::NotModern(Box::new(report)));
-    }
-    let [server] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [meta::SERVER_INFO])).unwrap_or_default();
-    Ok(Agreement::read(Era::Modern, MODERN.into(), server, instructions, capabilities))
-}
-
-async fn initialize(link: &dyn Link, handler: &dyn ClientHandler, offered: &ClientCapabilities) -> Result<Agreement, ConnectFailure> {
-    handler.step(Step::Initialize);
-    let params = RawObject::default()
-        .with("protocolVersion", Body::json(LEGACY))
-        .with("capabilities", offered.declared(Era::Legacy))
-        .with("clientInfo", Body::json(&client_info()))
-        .to_body();
-    let request = Request { method: "initialize".into(), params, repeatable: true, ..Request::default() };
-    let reply = link
-        .request(request, &Meta::default(), Arc::new(Quiet("no answer to initialize")))
-        .await
-        .map_err(|f| failed(Step::Initialize, &f))?;
-    let [version, server, instructions, capabilities] =
-        reply.result.fields(["protocolVersion", "serverInfo", "instructions", "capabilities"]).unwrap_or_default();
-    let version = version.and_then(|version| bounds::json_text(version.get(), 64)).unwrap_or_default();
-    if !LEGACY_VERSIONS.contains(&version.as_str()) {
-        let mut report = ConnectFailure::new(
-            Step::Initialize,
-            format!("no protocol version in common: the server answered {version:?}, we speak {}", LEGACY_VERSIONS.join(", ")),
-        );
-        report.retryable = false;
-        return Err(report);
-    }
-    Ok(Agreement::read(Era::Legacy, version, server, instructions, capabilities))
-}
-
-/// Returns a failed request as a failed step of connecting.
-pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
-    let unsent = failure.kind == FailureKind::Transport && !failure.may_have_run && failure.status.is_none();
-    let step = if unsent { Step::Dial } else { step };
-    let mut report = ConnectFailure::new(step, failure.message.clone());
-    report.causes = failure.causes.clone();
-    report.status = failure.status;
-    report.exit = failure.exit;
-    report.stderr = failure.stderr.clone();
-    report.hints.extend(failure.hint.clone());
-    if let Some(rpc) = &failure.rpc {
-        report.summary = format!("the server answered error {}: {}", rpc.code, rpc.message);
-        report.rpc_code = Some(rpc.code);
-        report.causes.extend(rpc.data.as_ref().map(|d| format!("data: {}", d.text())));
-        report.retryable = false;
-    }
-    if failure.kind == FailureKind::Unauthorized {
-        report.retryable = false;
-    }
-    report.bounded()
 }
 
 /// The end of a connection: who waits for it, and the reason once known.
@@ -577,7 +541,7 @@ mod tests {
         domain::{
             ask::{Answer, Question},
             id::CallId,
-            server::Transport,
+            server::EraChoice,
         },
         engine::ports::{ConnectionObserver, FrameDraft},
     };
@@ -663,7 +627,7 @@ mod tests {
         let handler = Arc::new(Listener { began, changed: Mutex::default() });
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
-        let _session = McpSession::open(link.clone(), spec, handler.clone(), &ClientCapabilities::default(), None, Stamp(0)).await.unwrap();
+        let _session = McpSession::open(link.clone(), spec, handler.clone(), Arc::default(), Known::Nothing, Stamp(0)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
         let halves = |times: &Mutex<Vec<Duration>>| times.lock().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
         // Half a second after a subscription that worked; then twice as long each time while none does.

@@ -80,6 +80,8 @@ pub struct StdioLink {
     /// Set when the program is ending.
     quitting: CancellationToken,
     ending: Arc<Ending>,
+    /// Whether the program has written anything to stdout.
+    heard: AtomicBool,
     /// Notified when a request that was written is cancelled.
     cancelled: Arc<Notify>,
     exit: watch::Receiver<Option<Exit>>,
@@ -139,6 +141,7 @@ impl StdioLink {
             reaper,
             quitting,
             ending,
+            heard: AtomicBool::new(false),
             cancelled,
             exit,
             end_input: CancellationToken::new(),
@@ -304,10 +307,23 @@ impl Link for StdioLink {
         self.outbox.send(Outgoing::notification(method, &params, None)).await
     }
 
-    fn agreed(self: Arc<Self>, _era: Era, version: &str) {
+    fn agreed(self: Arc<Self>, era: Era, version: &str) {
+        if era == Era::Modern {
+            self.connection.forbid_requests();
+        }
         if version == "2025-03-26" {
             self.connection.accept_batches();
         }
+    }
+
+    fn heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    fn abandon(&self, reason: ConnectFailure) {
+        let failure = Failure::after_send(FailureKind::Transport, reason.summary.clone());
+        self.ending.end(reason);
+        self.connection.close(&failure);
     }
 
     fn pid(&self) -> Option<u32> {
@@ -464,6 +480,7 @@ async fn read(link: Arc<StdioLink>, mut stdout: pipe::Receiver, busy: Arc<Atomic
             patience.until = patience.until.max(Instant::now() + STALL).min(patience.at_most);
         }
         let now = handler.now();
+        link.heard.store(true, Ordering::Relaxed);
         let arrival = |first: Stamp, size: u64| Arrival { first, last: now, size, ..Default::default() };
         let mut pieces = vec![];
         lines.read(now, |piece| pieces.push(piece));

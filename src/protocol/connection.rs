@@ -32,7 +32,7 @@ use super::{
     wire::{self, Bad, Message, Parsed, Seems},
 };
 use crate::domain::{
-    body::Body,
+    body::{self, Body},
     bounds,
     call::{Failure, FailureKind, Reply, RpcError},
     frame::{Anomaly, AnomalyKind, Direction, FrameDraft, FrameKind, HttpNote},
@@ -42,8 +42,24 @@ use crate::domain::{
 
 /// Number of ended requests remembered, to distinguish late responses from wrong ones.
 const REMEMBERED: usize = 1024;
+/// Bytes of a line of noise that a report quotes from.
+const NOISE: usize = 1024;
+/// Largest result, in bytes, that is looked into for a task.
+const TASK: usize = 64 << 10;
+/// Number of such requests after which those of ended calls are forgotten.
+const TASKS: usize = 64;
 /// The notification of progress.
 pub const PROGRESS: &str = "notifications/progress";
+/// The request that opens a subscription (MCP 2026-07-28, basic/patterns/subscriptions).
+pub const LISTEN: &str = "subscriptions/listen";
+/// The notifications that belong to a subscription.
+const SUBSCRIBED: [&str; 5] = [
+    "notifications/subscriptions/acknowledged",
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/resources/updated",
+];
 
 /// What one end of a connection does with the messages of the other end, and who observes them.
 pub trait Handler: Send + Sync {
@@ -139,7 +155,16 @@ struct Pending {
     written: u64,
     /// The positions of notifications after which no request has been answered yet.
     notifications: VecDeque<u64>,
+    /// Requests that were answered with a task.
+    tasks: Vec<TaskRequest>,
     closed: Option<Failure>,
+}
+
+/// A request that was answered with a task.
+struct TaskRequest {
+    request: u64,
+    call: CallId,
+    observer: Arc<dyn Observer>,
 }
 
 #[derive(Clone)]
@@ -159,6 +184,8 @@ pub struct Connection {
     pending: Mutex<Pending>,
     incoming: IncomingRequests,
     batches: AtomicBool,
+    /// Whether the other end must not send requests, and names subscriptions in notifications.
+    modern: AtomicBool,
 }
 
 impl Connection {
@@ -172,12 +199,19 @@ impl Connection {
             pending: Mutex::default(),
             incoming: IncomingRequests::new(limits.incoming),
             batches: false.into(),
+            modern: false.into(),
         })
     }
 
     /// Accepts batch arrays: the negotiated version is 2025-03-26, the only one that has them.
     pub fn accept_batches(&self) {
         self.batches.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers no requests of the other end from now on, and expects its notifications to name their subscription: servers of
+    /// 2026-07-28 send no requests (MCP 2026-07-28, basic/patterns).
+    pub fn forbid_requests(&self) {
+        self.modern.store(true, Ordering::Relaxed);
     }
 
     /// Registers a request before it is sent, so that its response cannot arrive first.
@@ -288,7 +322,7 @@ impl Connection {
     /// connection.
     fn only_pending(&self) -> Option<u64> {
         let pending = self.pending.lock();
-        let mut ids = pending.slots.iter().filter(|(_, slot)| &*slot.method != "subscriptions/listen").map(|(id, _)| *id);
+        let mut ids = pending.slots.iter().filter(|(_, slot)| &*slot.method != LISTEN).map(|(id, _)| *id);
         let first = ids.next()?;
         ids.next().is_none().then_some(first)
     }
@@ -325,6 +359,9 @@ impl Connection {
             }
             (body, behind) = (front, messages);
         }
+        if arrival.http.is_none() {
+            self.recognise_noise(&body, &mut parsed);
+        }
         let behind_size = behind.iter().map(|message| message.len() as u64).sum();
         let own = Arrival { size: arrival.size.saturating_sub(behind_size), ..arrival.clone() };
         let frame = self.record(&body, &parsed, &own);
@@ -350,6 +387,34 @@ impl Connection {
             let own = Arrival { size: message.len() as u64, ..arrival.clone() };
             self.incoming(message, &own, outbox);
         }
+    }
+
+    /// Turns a line that is not a message into noise, unless it names a request of this end: programs also log lines that begin
+    /// with `{` or `[`, and such a line must not end a request.
+    fn recognise_noise(&self, line: &Body, parsed: &mut Parsed) {
+        let names_request = |bad: &Bad| bad.id.as_deref().and_then(wire::our_id).is_some_and(|id| self.known(id).is_some());
+        let why = match parsed {
+            Parsed::Message(_) => return,
+            // An answer or an error without an id is a message.
+            Parsed::Bad(bad) if names_request(bad) || (bad.kind == AnomalyKind::NotRpc && bad.seems != Seems::Nothing) => return,
+            Parsed::Bad(bad) if matches!(bad.kind, AnomalyKind::BadJson | AnomalyKind::NotRpc | AnomalyKind::Noise) => {
+                std::mem::take(&mut bad.detail)
+            }
+            Parsed::Bad(_) => return,
+            Parsed::Batch(members, _) => {
+                let is_message = |member: &Body| match wire::parse(member) {
+                    Parsed::Message(_) => true,
+                    Parsed::Bad(bad) => names_request(&bad) || bad.seems != Seems::Nothing,
+                    Parsed::Batch(..) => false,
+                };
+                if members.is_empty() || members.iter().any(is_message) {
+                    return;
+                }
+                "a JSON array without a message".to_owned()
+            }
+        };
+        let detail = format!("{}: {why}", wire::shorten(&line.front(NOISE).text()));
+        *parsed = Parsed::Bad(Bad { kind: AnomalyKind::Noise, detail, id: None, seems: Seems::Nothing });
     }
 
     fn batch(self: &Arc<Self>, members: Vec<Body>, rest: usize, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
@@ -468,11 +533,14 @@ impl Connection {
 
     /// Handles a message over the limit; `tail` is its end, once known.
     pub fn too_large(&self, head: &Body, tail: Option<&Body>, seen: u64, arrival: &Arrival) -> bool {
-        let id = tail.and_then(|t| wire::salvage_id(t.bytes())).or_else(|| wire::salvage_id(head.bytes()));
+        let salvaged = || tail.and_then(|t| wire::salvage_id(t.bytes())).or_else(|| wire::salvage_id(head.bytes()));
+        let id = wire::begins_like_message(head.bytes()).then(salvaged).flatten();
         let id = id.as_deref().and_then(wire::our_id).filter(|id| self.known(*id).is_some());
         let own = match id {
             // A late response to a cancelled request must not count as the response to another one.
             Some(id) => Some(id).filter(|id| self.pending.lock().slots.contains_key(id)),
+            // On stdout it may be a line of a log.
+            None if arrival.http.is_none() => None,
             None => self.only_pending(),
         };
         let (Some(id), limit) = (own, self.limits.message_bytes) else { return false };
@@ -497,7 +565,7 @@ impl Connection {
     fn message(self: &Arc<Self>, message: Message, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
         match message {
             Message::Response { id, answer } => self.response(&id, answer, arrival, frame),
-            Message::Notification { method, params } => self.notification(&method, &params, arrival),
+            Message::Notification { method, params } => self.notification(&method, &params, arrival, frame),
             Message::Request { id, method, params } => self.incoming_request(id, &method, &params, arrival, frame, outbox),
         }
     }
@@ -506,8 +574,9 @@ impl Connection {
         let number = wire::our_id(id);
         // For display only; our ids are short.
         let id = &*bounds::cut(id, 100);
-        if let Some(slot) = number.and_then(|id| self.end(id, true)) {
+        if let Some((number, slot)) = number.and_then(|id| Some((id, self.end(id, true)?))) {
             self.pending.lock().notifications.retain(|place| *place > slot.written);
+            self.note_task(number, &slot, &answer);
             let reply = match answer {
                 Ok(result) => Ok(Reply {
                     result,
@@ -536,11 +605,10 @@ impl Connection {
         }
     }
 
-    fn notification(&self, method: &str, params: &Body, arrival: &Arrival) {
+    fn notification(&self, method: &str, params: &Body, arrival: &Arrival, frame: u64) {
         match method {
             PROGRESS => {
-                let observer = progress_token(params).and_then(|id| self.pending.lock().slots.get(&id).map(|s| s.observer.clone()));
-                if let Some(observer) = observer {
+                if let Some(observer) = progress_token(params).and_then(|id| self.observer_of(id)) {
                     observer.progress(params);
                 }
             }
@@ -548,10 +616,66 @@ impl Connection {
                 let [id] = params.fields(["requestId"]).unwrap_or_default();
                 if let Some(id) = id {
                     self.incoming.cancelled(id.get());
+                    self.end_subscription(id.get());
                 }
             }
-            _ => self.handler.notification(method, params, self.likely_call(arrival)),
+            _ => {
+                self.correlate(method, params, frame);
+                self.handler.notification(method, params, self.likely_call(arrival));
+            }
         }
+    }
+
+    /// Returns the observer of the progress of request `id`. The token of a request that was answered with a task stays valid
+    /// until the task ends (MCP 2025-11-25, basic/utilities/tasks, "Progress"): as long as its call has another request pending.
+    fn observer_of(&self, id: u64) -> Option<Arc<dyn Observer>> {
+        let pending = self.pending.lock();
+        if let Some(slot) = pending.slots.get(&id) {
+            return Some(slot.observer.clone());
+        }
+        let task = pending.tasks.iter().find(|task| task.request == id)?;
+        pending.slots.values().any(|slot| slot.call == Some(task.call)).then(|| task.observer.clone())
+    }
+
+    /// Remembers the observer of a request that was answered with a task, for its progress.
+    fn note_task(&self, id: u64, slot: &Slot, answer: &Result<Body, RpcError>) {
+        let (Some(call), Ok(result)) = (slot.call, answer) else { return };
+        // The result of a task's creation is short.
+        if result.len() > TASK || !matches!(result.fields(["task"]), Some([Some(_)])) {
+            return;
+        }
+        let mut pending = self.pending.lock();
+        let Pending { tasks, slots, .. } = &mut *pending;
+        if tasks.len() >= TASKS {
+            tasks.retain(|task| slots.values().any(|slot| slot.call == Some(task.call)));
+        }
+        tasks.push(TaskRequest { request: id, call, observer: slot.observer.clone() });
+    }
+
+    /// Ends a subscription of this end that the other end cancels; `id` is JSON text.
+    fn end_subscription(&self, id: &str) {
+        let id = wire::our_id(id).filter(|id| self.pending.lock().slots.get(id).is_some_and(|slot| &*slot.method == LISTEN));
+        if let Some(id) = id {
+            self.fail(id, Failure::after_send(FailureKind::Transport, "the server ended the subscription"));
+        }
+    }
+
+    /// Reports a notification of a subscription that does not name one of ours (MCP 2026-07-28, basic/patterns/subscriptions,
+    /// "Receiving Notifications"). It is handled nevertheless: it says what changed.
+    fn correlate(&self, method: &str, params: &Body, frame: u64) {
+        if !self.modern.load(Ordering::Relaxed) || !SUBSCRIBED.contains(&method) {
+            return;
+        }
+        let [meta] = params.fields(["_meta"]).unwrap_or_default();
+        let [id] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [meta::SUBSCRIPTION])).unwrap_or_default();
+        let detail = match id {
+            None => format!("{method} without {}", meta::SUBSCRIPTION),
+            Some(id) => match wire::our_id(id.get()).and_then(|id| self.known(id)) {
+                Some(known) if &*known.method == LISTEN => return,
+                _ => format!("{method} of the subscription {}, which does not exist", bounds::cut(id.get(), 100)),
+            },
+        };
+        self.anomaly(AnomalyKind::Uncorrelated, detail, None, Some(frame));
     }
 }
 

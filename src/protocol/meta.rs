@@ -15,6 +15,8 @@ pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// The least severe log messages that the server should send.
 pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// The id of the subscription that a notification belongs to (MCP 2026-07-28, basic/patterns/subscriptions).
+pub const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// The name and version of the server, in results.
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 

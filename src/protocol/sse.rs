@@ -9,6 +9,8 @@ use crate::domain::{bounds, time::Stamp};
 pub struct Event {
     /// The last id seen so far, this event's included. Shared by the events after it.
     pub id: Option<Arc<str>>,
+    /// Its type (`event`); `None` is a message.
+    pub kind: Option<String>,
     /// Its `data`, lines joined by `\n`. Empty for an event that only carries an id or a retry time.
     pub data: Vec<u8>,
     /// When its first byte arrived.
@@ -128,6 +130,7 @@ impl Parser {
                 }
                 self.current.data.extend_from_slice(value);
             }
+            b"event" => self.current.kind = Some(bounds::cut(&String::from_utf8_lossy(value), bounds::LINE).into_owned()),
             b"id" if value.len() > bounds::ID => {
                 self.long_id.get_or_insert(value.len());
                 self.id = None;
@@ -159,6 +162,14 @@ mod tests {
         assert_eq!(got, [(Some("7".into()), "a\nb".into()), (Some("7".into()), String::new()), (Some(String::new()), "c".into())]);
         assert_eq!(parser.retry_ms, Some(500));
         assert!(parser.within_event());
+    }
+
+    #[test]
+    fn an_event_has_a_type() {
+        let (mut parser, mut kinds) = (Parser::new(1000), vec![]);
+        let text = b"event: endpoint\ndata: /x\n\nevent: none\n\ndata: {}\n\nevent:message\ndata: {}\n\n";
+        parser.feed(text, Stamp(1), |event| kinds.push(event.kind)).unwrap();
+        assert_eq!(kinds, [Some("endpoint".to_owned()), None, Some("message".to_owned())]);
     }
 
     #[test]

@@ -173,9 +173,40 @@ pub fn parse(body: &Body) -> Parsed {
 }
 
 fn bad(body: &Body, kind: AnomalyKind, detail: String) -> Parsed {
+    if let Some(id) = id_line(body.bytes()) {
+        let detail = "part of a message that is spread over several lines".to_owned();
+        return Parsed::Bad(Bad { kind: AnomalyKind::BadJson, detail, id: Some(id), seems: Seems::Nothing });
+    }
     // Noise is program output and never a response. A broken message may be one.
     let seems = if kind == AnomalyKind::BadJson { Seems::Answer } else { Seems::Nothing };
-    Parsed::Bad(Bad { kind, detail, id: salvage_id(body.bytes()), seems })
+    let id = is_message_like(body.bytes()).then(|| salvage_id(body.bytes())).flatten();
+    Parsed::Bad(Bad { kind, detail, id, seems })
+}
+
+/// Returns whether input that is not a message may be a broken one: it begins like one, and has a member that only messages
+/// have. A line of a log that holds an id has neither.
+fn is_message_like(bytes: &[u8]) -> bool {
+    let has = |member: &[u8]| memchr::memmem::find(bytes, member).is_some();
+    begins_like_message(bytes) && (has(b"\"jsonrpc\"") || has(b"\"result\"") || has(b"\"error\""))
+}
+
+/// Returns whether input begins with an object, or with an array whose first member is one.
+pub fn begins_like_message(bytes: &[u8]) -> bool {
+    let at = skip_space(bytes, 0);
+    match bytes.get(at) {
+        Some(b'{') => true,
+        Some(b'[') => bytes.get(skip_space(bytes, at + 1)) == Some(&b'{'),
+        _ => false,
+    }
+}
+
+/// Returns the id of a line that holds only the member `"id"` of a message: some servers print their messages indented.
+fn id_line(bytes: &[u8]) -> Option<Arc<str>> {
+    let rest = bytes.trim_ascii().strip_prefix(b"\"id\"")?;
+    let value = rest.trim_ascii_start().strip_prefix(b":")?;
+    let text = value.strip_suffix(b",").unwrap_or(value).trim_ascii();
+    let id = id_value(text, 0)?;
+    (id.len() == text.len()).then_some(id)
 }
 
 fn understand(body: &Body, envelope: Envelope<'_>) -> Parsed {
@@ -211,7 +242,8 @@ fn unidentified(detail: String, seems: Seems) -> Parsed {
     Parsed::Bad(Bad { kind: AnomalyKind::NotRpc, detail, id: None, seems })
 }
 
-fn shorten(text: &str) -> String {
+/// Returns the beginning of a text, for a message to the user.
+pub fn shorten(text: &str) -> String {
     match text.char_indices().nth(200) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -436,6 +468,12 @@ mod tests {
             (r#"{"id":6,"result":{}}"#, AnomalyKind::NotRpc, Some("6")),
             (r#"{"level":"info","msg":"started"}"#, AnomalyKind::NotRpc, None),
             ("Server listening", AnomalyKind::Noise, None),
+            (r#"{"level":"info","id":3,"msg":"a request"}"#, AnomalyKind::NotRpc, None),
+            (r#"[INFO] request {"id":3} took 2 ms"#, AnomalyKind::BadJson, None),
+            (r#"{level: info, "id":3}"#, AnomalyKind::BadJson, None),
+            ("  \"id\": 7,", AnomalyKind::BadJson, Some("7")),
+            ("\"id\" : \"a\"", AnomalyKind::BadJson, Some("\"a\"")),
+            ("\"id\": 7 was handled", AnomalyKind::Noise, None),
             (r#"{"jsonrpc":"2.0","id":"x\"y","result":tru}"#, AnomalyKind::BadJson, Some(r#""x\"y""#)),
         ] {
             assert_eq!(kind(text), Some((expected, id.map(str::to_owned))), "{text}");

@@ -1,4 +1,4 @@
-//! The last known catalogs of servers.
+//! The last known catalogs of servers, and the eras of those that do not answer the probe.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
@@ -7,13 +7,19 @@ use tokio::sync::oneshot;
 
 use super::{ConnectionError, Store, writer::Job};
 use crate::{
-    domain::stored_catalog::{BYTES, CatalogKey, Hash, StoredCatalog},
+    domain::{
+        server::Era,
+        stored_catalog::{BYTES, CatalogKey, Hash, StoredCatalog},
+    },
     engine::ports::CatalogStore,
 };
 
 /// Catalogs that are stored at most, and their total size in bytes. The oldest are deleted.
 const MOST: u32 = 500;
 const TOTAL: usize = 64 << 20;
+
+/// How long the era of a server is used, in milliseconds: 7 days. A server that has been updated is probed again by then.
+const ERA_AGE: u64 = 7 * 24 * 3600 * 1000;
 
 /// The last known catalogs of servers in a store. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,6 +60,61 @@ impl CatalogStore for Catalogs {
             let _ = written.await;
         }
     }
+
+    async fn era(&self, launch: &Hash, now_ms: u64) -> Option<Era> {
+        let launch = *launch;
+        match self.0.read(move |connection| read_era(connection, &launch, now_ms)).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(target: "switchboard::store", why = %error, "the era of a server cannot be read");
+                None
+            }
+        }
+    }
+
+    async fn save_era(&self, launch: &Hash, era: Option<Era>, now_ms: u64) {
+        let (job, jobs) = (Job::Era(*launch, era, i64::try_from(now_ms).unwrap_or(i64::MAX)), self.0.jobs.clone());
+        // Blocks while the channel is full. Fails only when the store is closed.
+        let _ = tokio::task::spawn_blocking(move || jobs.send(job)).await;
+    }
+}
+
+/// Returns the era stored for a server, unless it is too old at `now_ms`.
+fn read_era(connection: &Connection, launch: &Hash, now_ms: u64) -> Result<Option<Era>, ConnectionError> {
+    let found: Option<(String, i64)> = connection
+        .prepare_cached("SELECT era, stored_ms FROM eras WHERE launch = ?1")?
+        .query_row([launch], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let valid = |stored_ms: i64| u64::try_from(stored_ms).is_ok_and(|stored| stored <= now_ms && now_ms - stored <= ERA_AGE);
+    Ok(found.filter(|(_, stored_ms)| valid(*stored_ms)).and_then(|(era, _)| era_of(&era)))
+}
+
+/// Stores the era of a server, or deletes it, and deletes the oldest beyond [`MOST`].
+pub fn write_era(connection: &Connection, launch: &Hash, era: Option<Era>, stored_ms: i64) -> Result<(), ConnectionError> {
+    let Some(era) = era else {
+        connection.prepare_cached("DELETE FROM eras WHERE launch = ?1")?.execute([launch])?;
+        return Ok(());
+    };
+    connection.prepare_cached("INSERT OR REPLACE INTO eras (launch, era, stored_ms) VALUES (?1, ?2, ?3)")?.execute(params![
+        launch,
+        word_of(era),
+        stored_ms
+    ])?;
+    connection
+        .prepare_cached("DELETE FROM eras WHERE launch IN (SELECT launch FROM eras ORDER BY stored_ms DESC LIMIT -1 OFFSET ?1)")?
+        .execute([MOST])?;
+    Ok(())
+}
+
+fn word_of(era: Era) -> &'static str {
+    match era {
+        Era::Legacy => "legacy",
+        Era::Modern => "modern",
+    }
+}
+
+fn era_of(word: &str) -> Option<Era> {
+    [Era::Legacy, Era::Modern].into_iter().find(|era| word_of(*era) == word)
 }
 
 /// A catalog as it is written.
@@ -168,6 +229,35 @@ mod tests {
         // Older lists would be mistaken for the ones that the server has now.
         store.save(&key(2), catalog(8, BYTES)).await;
         assert_eq!(store.load(&key(2)).await, None);
+    }
+
+    #[tokio::test]
+    async fn v19_an_era_is_read_back_replaced_deleted_and_forgotten_with_time() {
+        let (dir, store, connection) = open();
+        let (launch, other) = (key(1).launch, key(2).launch);
+        assert_eq!(store.era(&launch, 10).await, None);
+        store.save_era(&launch, Some(Era::Legacy), 10).await;
+        store.save_era(&other, Some(Era::Modern), 10).await;
+        store.0.flush().await.unwrap();
+        let again = Store::open(&dir.path().join("store.db"), 0).unwrap().catalogs();
+        assert_eq!((again.era(&launch, 10 + ERA_AGE).await, again.era(&other, 11).await), (Some(Era::Legacy), Some(Era::Modern)));
+        assert_eq!((again.era(&launch, 11 + ERA_AGE).await, again.era(&launch, 9).await), (None, None), "too old, and from the future");
+        store.save_era(&launch, None, 12).await;
+        store.0.flush().await.unwrap();
+        assert_eq!(again.era(&launch, 13).await, None);
+        for at in 0..=i64::from(MOST) {
+            let mut launch = [0; 32];
+            launch[..8].copy_from_slice(&at.to_be_bytes());
+            write_era(&connection, &launch, Some(Era::Legacy), 100 + at).unwrap();
+        }
+        let count: u32 = connection.query_row("SELECT count(*) FROM eras", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, MOST);
+        connection.execute_batch("UPDATE eras SET era = 'x'").unwrap();
+        assert_eq!(again.era(&[0; 32], 200).await, None);
+        connection.execute_batch("DROP TABLE eras").unwrap();
+        assert_eq!(again.era(&launch, 13).await, None);
+        store.save_era(&launch, Some(Era::Legacy), 13).await;
+        store.0.flush().await.unwrap();
     }
 
     #[tokio::test]

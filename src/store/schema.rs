@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/0001_runs_and_calls.sql"),
     include_str!("../../assets/migrations/0002_entries_in_order.sql"),
     include_str!("../../assets/migrations/0003_catalogs.sql"),
+    include_str!("../../assets/migrations/0004_eras.sql"),
 ];
 
 /// How many migrations there are.

@@ -1,5 +1,5 @@
 //! The history thread, with a connection of its own: writes the history of calls in batches, since one transaction of many
-//! costs little more than one of one, writes catalogs, and runs checkpoints, which move the write-ahead log into the database.
+//! costs little more than one of one, writes catalogs and eras, and runs checkpoints, which move the write-ahead log into the database.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -10,7 +10,11 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{ConnectionError, calls, catalogs, transaction::Change};
-use crate::domain::{journal::CallRecord, stored_catalog::CatalogKey};
+use crate::domain::{
+    journal::CallRecord,
+    server::Era,
+    stored_catalog::{CatalogKey, Hash},
+};
 
 /// Calls of one transaction at most.
 const TOGETHER: usize = 256;
@@ -28,6 +32,8 @@ pub enum Job {
     Call(Box<CallRecord>),
     /// Replaces the catalog under a key; `None` deletes it. Confirms when that is written.
     Catalog(CatalogKey, Option<catalogs::Row>, oneshot::Sender<()>),
+    /// Stores the era of a server at a time (milliseconds since the Unix epoch); `None` deletes it.
+    Era(Hash, Option<Era>, i64),
     /// Run a checkpoint: the journal's write-ahead log is large.
     Checkpoint,
     /// The database was replaced: it is opened again.
@@ -41,7 +47,7 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
     let mut noted = SPARE;
     while let Ok(first) = jobs.recv() {
         let until = Instant::now() + GATHERING;
-        let (mut calls, mut flushed, mut checkpoint, mut replaced, mut catalog) = (vec![], None, false, false, None);
+        let (mut calls, mut eras, mut flushed, mut checkpoint, mut replaced, mut catalog) = (vec![], vec![], None, false, false, None);
         let mut next = Ok(first);
         loop {
             match next {
@@ -50,6 +56,7 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
                     catalog = Some((key, row));
                     flushed = Some(done);
                 }
+                Ok(Job::Era(launch, era, at)) => eras.push((launch, era, at)),
                 Ok(Job::Checkpoint) => checkpoint = true,
                 Ok(Job::Reopen) => replaced = true,
                 Ok(Job::Flush(done)) => flushed = Some(done),
@@ -71,6 +78,11 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
             && let Err(error) = write_catalog(&connection, &key, row.as_ref())
         {
             tracing::warn!(target: "switchboard::store", why = %error, "the catalog of a server was not stored");
+        }
+        for (launch, era, at) in eras {
+            if let Err(error) = catalogs::write_era(&connection, &launch, era, at) {
+                tracing::warn!(target: "switchboard::store", why = %error, "the era of a server was not stored");
+            }
         }
         if checkpoint {
             // What cannot be moved now is moved the next time.

@@ -157,6 +157,8 @@ fn info(server: &str, ms: u64) -> EventKind {
             pid: Some(4711),
             since: at(ms),
             took: Duration::from_millis(41),
+            probe_unanswered: None,
+            http_sse: false,
         }),
     }
 }

@@ -13,6 +13,7 @@ mod http_sessions;
 mod lifecycle;
 mod lists;
 mod processes;
+mod protocol;
 mod puppet;
 mod redis;
 mod redis_server;

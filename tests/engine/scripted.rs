@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::sleep,
 };
@@ -28,6 +28,8 @@ pub enum Step {
     Repeat(Vec<u8>, usize),
     /// Write a byte every few milliseconds until the other side goes away.
     Drip(u8),
+    /// Write what the test sends, until the other side goes away or the test ends the feed.
+    Feed(Feed),
     /// Wait until the test lets one through.
     Limiter(Arc<Semaphore>),
     /// Do nothing until the other side goes away.
@@ -39,6 +41,9 @@ pub enum Step {
 }
 
 pub type Answer = Vec<Step>;
+
+/// What a connection writes while it is open.
+pub type Feed = Arc<tokio::sync::Mutex<mpsc::Receiver<String>>>;
 
 /// What is seen from outside.
 #[derive(Clone, Default)]
@@ -316,6 +321,15 @@ async fn perform(stream: &mut dyn Stream, step: Step) -> bool {
             }
             sleep(Duration::from_millis(5)).await;
         },
+        Step::Feed(feed) => {
+            let mut feed = feed.lock().await;
+            while let Some(text) = feed.recv().await {
+                if stream.write_all(text.as_bytes()).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        }
         Step::Limiter(gate) => {
             gate.acquire().await.unwrap().forget();
             true

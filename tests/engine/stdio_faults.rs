@@ -45,8 +45,8 @@ async fn answers_that_are_merely_odd_are_accepted_and_counted() {
     let counts = rig.until("the second answer", |w| w.servers[0].anomaly_counts.contains_key(&AnomalyKind::Duplicate)).await.servers[0]
         .anomaly_counts
         .clone();
-    assert_eq!(counts[&AnomalyKind::Noise], 2);
-    assert_eq!(counts[&AnomalyKind::NotRpc], 1);
+    assert_eq!(counts[&AnomalyKind::Noise], 3);
+    assert!(!counts.contains_key(&AnomalyKind::NotRpc));
     assert_eq!(counts[&AnomalyKind::BadUtf8], 2, "bytes that are none, and an escape that is half a pair");
     rig.until("the count of stderr lines held back", |w| w.servers[0].stderr.iter().any(|l| l.contains("more lines, not shown"))).await;
     rig.stop().await;
@@ -83,6 +83,19 @@ async fn answers_that_cannot_be_read_fail_their_call_at_once() {
     let (_, settled) = rig.call("bad", "rpc_error", "{}").await;
     let rpc = failure_of(&settled).rpc.clone().unwrap();
     assert_eq!((rpc.code, rpc.message.as_str(), &*rpc.data.unwrap().text()), (-32000, "no luck", r#"{"why":"because"}"#));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_a_log_on_stdout_end_no_request() {
+    let rig = Rig::start(vec![bad("chatty")]);
+    let read_model = rig.ready("bad").await;
+    assert!(matches!(&*read_model.servers[0].phase, Phase::Ready), "{:?}", read_model.servers[0].phase);
+    let (call, settled) = rig.call("bad", "log_lines", "{}").await;
+    assert_eq!(text_of(&settled), "hello", "{:?}", settled.outcome);
+    let server = rig.server("bad");
+    assert!(server.anomalies.iter().all(|(_, anomaly)| anomaly.kind == AnomalyKind::Noise && anomaly.call != Some(call)), "{server:?}");
+    assert!(server.anomalies.iter().any(|(_, anomaly)| anomaly.detail.contains("[INFO] wrote 3 rows")), "the line is quoted");
     rig.stop().await;
 }
 
@@ -437,13 +450,14 @@ async fn results_that_do_not_fit_are_counted_and_fail_where_nothing_can_be_read_
         let anomalies = rig.server("bad").anomalies;
         assert!(anomalies.iter().any(|(_, a)| a.kind == AnomalyKind::BadResult && a.call == Some(call)), "{tool}: {anomalies:?}");
     }
-    for (tool, words) in [
-        ("result_empty", "has no \"content\""),
-        ("input_required", "version 2025-11-25 does not have"),
-        ("foreign_task", "has no \"content\""),
+    for (tool, words, usable) in [
+        ("result_empty", "has no \"content\"", true),
+        // The server has not finished: these say nothing about the outcome of the call.
+        ("input_required", "version 2025-11-25 does not have", false),
+        ("foreign_task", "a task without an id", false),
     ] {
         let (call, settled) = rig.call("bad", tool, "{}").await;
-        assert!(matches!(settled.outcome, Outcome::Ok { .. }), "{tool}: an odd result is shown as it came: {settled:?}");
+        assert_eq!(matches!(settled.outcome, Outcome::Ok { .. }), usable, "{tool}: {settled:?}");
         let anomalies = rig.server("bad").anomalies;
         assert!(anomalies.iter().any(|(_, a)| a.call == Some(call) && a.detail.contains(words)), "{tool}: {anomalies:?}");
     }

@@ -72,7 +72,29 @@ const TOOLS: &[&str] = &[
     "foreign_task",
     "pages",
     "session_lost",
+    "log_lines",
 ];
+
+/// Lines of logs, as servers print them to stdout. `@` is the id of the request.
+const LOG_LINES: &[&str] = &[
+    "[INFO] wrote 3 rows",
+    "[2026-01-01 10:00:00] GET /",
+    "[db] Connected {\"id\":@}",
+    "{level: info, msg: hi}",
+    "{\"level\":\"info\",\"id\":@,\"msg\":\"handled\"}",
+    "[1,2]",
+    "[\"a\"]",
+    "[{\"level\":\"info\"}]",
+    "{'jsonrpc': '2.0'}",
+    "\"id\" of the request: @",
+    "{",
+    "[",
+];
+
+/// Prints lines of a log.
+fn log_lines(id: &str) {
+    LOG_LINES.iter().for_each(|line| say(&line.replace('@', id)));
+}
 
 fn main() {
     let mode = std::env::args().nth(1).unwrap_or_default();
@@ -168,11 +190,18 @@ fn text(id: &str, text: &str) -> String {
 
 fn serve(mode: &str, line: &str) {
     let (id, method) = (field(line, "id").unwrap_or("null"), field(line, "method").unwrap_or(""));
+    if mode == "chatty" && id != "null" {
+        log_lines(id);
+    }
     match method {
         // Unsolicited.
         _ if mode == "answers_notifications" && method.starts_with("notifications/") => say(&error("null", -32601, "Method not found")),
         "server/discover" if mode == "exit_at_discover" => exit(2),
         "server/discover" if mode == "silent_discover" => {}
+        "server/discover" if mode == "modern_only" => {
+            say(&result(id, "{\"resultType\":\"complete\",\"supportedVersions\":[\"2026-07-28\"],\"capabilities\":{\"tools\":{}}}"));
+        }
+        "initialize" if mode == "modern_only" => say(&error(id, -32601, "Method not found")),
         "server/discover" => {
             say(&format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32601,\"message\":\"Method not found\"}}}}"))
         }
@@ -308,6 +337,10 @@ fn call(name: &str, id: &str, line: &str) {
             say(&text(id, "hello"));
         }
         "prompt" => put(format!("Loading... {}\n", text(id, "hello")).as_bytes()),
+        "log_lines" => {
+            log_lines(id);
+            say(&text(id, "hello"));
+        }
         "crlf" => put(format!("{}\r\n", text(id, "hello")).as_bytes()),
         "string_id" => say(&text(&format!("\"{id}\""), "hello")),
         "duplicate" => {

@@ -267,7 +267,7 @@ pub enum Cause {
     Fallback,
 }
 
-/// Why a request may be resent within one attempt after its session was lost.
+/// Why a request may be resent within one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resend {
@@ -276,6 +276,8 @@ pub enum Resend {
     /// The server refuses a ping with the old session id and accepts one with the new id, so the call was refused
     /// unread.
     ProvenGone,
+    /// The server refused the headers or the protocol version of the call before it read the call (-32020, -32022).
+    RefusedUnread,
 }
 
 impl Resend {
@@ -284,6 +286,7 @@ impl Resend {
         match self {
             Resend::Repeatable => "the call is safe to retry",
             Resend::ProvenGone => "the server refuses the old session, so the call did not run in it",
+            Resend::RefusedUnread => "the server refused its headers or version, so the call did not run",
         }
     }
 }

@@ -1,19 +1,22 @@
 //! One attempt: sends the request and runs rounds of server questions until the final result.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
 use super::{Dispatch, context::AttemptContext, failed};
 use crate::{
     domain::{
-        ask::{Answer, Question},
+        ask::{Answer, NotAQuestion, Question},
         body::Body,
+        bounds,
         call::{Failure, FailureKind, Operation, Outcome},
+        capabilities::{self, TASKS, Undeclared},
         directory::Directory,
         event::{EventKind, NoticeLevel},
         frame::{Anomaly, AnomalyKind},
-        server::{ServerSpec, SessionInfo},
+        raw_object::RawObject,
+        server::{Era, ServerSpec, SessionInfo},
     },
     engine::{
         checkers::Unchecked,
@@ -26,6 +29,13 @@ use crate::{
 
 /// Maximum `input_required` rounds of one call (MCP 2026-07-28 sets no limit).
 const ROUNDS: u32 = 10;
+/// The pause before the second of the rounds in which a server asks nothing; doubled for each further one.
+const STATE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Returns whether an operation may be answered with a task in the modern era (SEP-2663, "Supported Methods").
+fn may_be_task(operation: &Operation, session: &Arc<dyn Session>) -> bool {
+    matches!(operation, Operation::Tool { .. }) && session.capabilities().declares_member("extensions", TASKS)
+}
 
 impl Dispatch {
     /// Sends the request and answers the server's questions until the final result. Has no deadline: dropping the future
@@ -39,7 +49,9 @@ impl Dispatch {
         context: &Arc<AttemptContext>,
     ) -> Outcome {
         let info = session.info();
-        let mut extra = if info.has_tasks() && self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
+        let mut extra = if info.takes_tasks() && self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
+        // Rounds in which the server asked nothing.
+        let mut unasked = 0;
         for round in 1..=ROUNDS {
             context.begin_round(round);
             let params = params(operation, &extra);
@@ -61,37 +73,73 @@ impl Dispatch {
                     self.bad_result(server, detail.to_owned());
                     return failed(Failure::after_send(FailureKind::Protocol, detail).hint("inspect the frames of this call"));
                 }
-                ResultKind::NeedsInput { requests, state } => match self.answer_all(&server.spec, requests, state).await {
-                    Ok(more) => extra = more,
-                    Err(failure) => return failed(failure),
-                },
-                ResultKind::Task { id, poll } => match task::result(session, self.id, &id, poll, context).await {
-                    Ok(reply) => {
-                        context.call.record_response(&reply);
-                        return self.accept_result(operation, server, &info, reply.result);
+                ResultKind::NeedsInput { requests, state } => {
+                    if requests.is_empty() {
+                        // A server that sheds load this way wants a pause (MCP 2026-07-28, basic/patterns/mrtr).
+                        tokio::time::sleep(STATE_PAUSE * 2u32.pow(unasked)).await;
+                        unasked += 1;
                     }
-                    // The task has started, even if the request for its result failed.
-                    Err(failure) => return failed(Failure { may_have_run: true, ..failure }),
-                },
+                    extra = match self.answer_all(server, session, requests).await {
+                        Ok(answers) => answers.map(|answers| format!(",\"inputResponses\":{}", answers.text())).unwrap_or_default(),
+                        Err(failure) => return failed(failure),
+                    };
+                    if let Some(state) = state {
+                        extra.push_str(&format!(",\"requestState\":{}", Value::from(state)));
+                    }
+                }
+                ResultKind::Unknown { kind } => return self.refuse_result(server, &kind, &reply.result),
+                ResultKind::Task { .. } if info.era == Era::Modern && !may_be_task(operation, session) => {
+                    return self.refuse_result(server, "\"task\", which was not declared for this request", &reply.result);
+                }
+                ResultKind::Task { id, poll } => {
+                    let finished = match info.era {
+                        Era::Legacy => task::result(session, self.id, &id, poll, context).await,
+                        Era::Modern => {
+                            let answer = |requests| self.answer_all(server, session, requests);
+                            task::poll(session, self.id, &id, poll, context, answer).await
+                        }
+                    };
+                    return match finished {
+                        Ok(reply) => {
+                            context.call.record_response(&reply);
+                            self.accept_result(operation, server, &info, reply.result)
+                        }
+                        // The task has started, even if the request for its result failed.
+                        Err(failure) => failed(Failure { may_have_run: true, ..failure }),
+                    };
+                }
             }
         }
         failed(Failure::after_send(FailureKind::Protocol, format!("the server asked for input more than {ROUNDS} times in a row")))
     }
 
-    /// Accepts a final result and reports its deviations from the protocol. A result that is not an object is a failure.
+    /// Accepts a final result and reports its deviations from the protocol. A result that says nothing about the outcome is a
+    /// failure.
     fn accept_result(&self, operation: &Operation, server: &ServerHandle, info: &SessionInfo, result: Body) -> Outcome {
         let oddities = Oddity::find(operation, &result, info);
         for oddity in &oddities {
             self.bad_result(server, oddity.words(&info.protocol));
         }
-        if let Some(not_object) = oddities.iter().find(|oddity| matches!(oddity, Oddity::NotObject(_))) {
-            let failure = Failure::after_send(FailureKind::Protocol, not_object.words(&info.protocol));
+        if let Some(unusable) = Oddity::unusable(&oddities) {
+            let failure = Failure::after_send(FailureKind::Protocol, unusable.words(&info.protocol));
             return failed(failure.hint("inspect the frames of this call for the exact bytes"));
         }
         match ResultKind::classify(&result, info) {
             ResultKind::Final { error: true } => Outcome::ToolError { result },
             _ => Outcome::Ok { result },
         }
+    }
+
+    /// Fails a call whose result has a type that is unknown here. The beginning of the result is a cause, to be looked at.
+    fn refuse_result(&self, server: &ServerHandle, kind: &str, result: &Body) -> Outcome {
+        let detail = format!("the result has the type {kind}");
+        self.bad_result(server, detail.clone());
+        let mut failure = Failure::after_send(FailureKind::Protocol, format!("{detail}: it is unknown here and not used"));
+        failure.causes.push(format!("result: {}", result.front(bounds::LINE).text()));
+        failed(
+            failure
+                .hint("report this to the maintainer of the server: it may use only the types of the protocol and of declared extensions"),
+        )
     }
 
     /// Publishes an anomaly of the server that belongs to this call.
@@ -113,7 +161,7 @@ impl Dispatch {
         let data = rpc.data.as_ref().and_then(Body::value).unwrap_or_default();
         let pages = data["elicitations"].as_array().cloned().unwrap_or_default();
         for page in &pages {
-            let Some(question) = Question::from_request("elicitation/create", &Body::json(page)) else { return false };
+            let Ok(question) = Question::from_request("elicitation/create", &Body::json(page)) else { return false };
             if !matches!(self.shared.inbox.ask(server, question, Some(self.id)).await, Answer::Accept { .. }) {
                 return false;
             }
@@ -121,35 +169,54 @@ impl Dispatch {
         !pages.is_empty()
     }
 
-    /// Answers the questions of an `input_required` result. Returns the members to add to the next round's request.
+    /// Answers the questions of a server that waits for input. Returns `inputResponses`, a JSON object, or `None` without a
+    /// question.
     async fn answer_all(
         &self,
-        server: &ServerSpec,
+        server: &ServerHandle,
+        session: &Arc<dyn Session>,
         requests: Vec<(String, String, Body)>,
-        state: Option<String>,
-    ) -> Result<String, Failure> {
-        let pending = requests.into_iter().map(|(key, method, params)| async move {
-            let Some(question) = Question::from_request(&method, &params) else {
-                return Err(Failure::after_send(
-                    FailureKind::Protocol,
-                    format!("the server asks for input by {method}, which is not supported"),
-                ));
-            };
-            let answer = self.shared.inbox.ask(server, question.clone(), Some(self.id)).await;
-            match answer.to_result(&question) {
-                Ok(result) => Ok((key, result)),
-                Err((_, message)) if matches!(answer, Answer::Decline | Answer::Cancel) => {
-                    Err(Failure::after_send(FailureKind::Refused, message))
+    ) -> Result<Option<Body>, Failure> {
+        if requests.is_empty() {
+            return Ok(None);
+        }
+        let declared = session.capabilities();
+        let pending = requests.into_iter().map(|(key, method, params)| {
+            let declared = &declared;
+            async move {
+                let unsupported = |what: String| Failure::after_send(FailureKind::Protocol, format!("the server asks for input by {what}"));
+                let question = Question::from_request(&method, &params).map_err(|why| match why {
+                    NotAQuestion::Method => unsupported(format!("{method}, which is not supported")),
+                    NotAQuestion::Mode(mode) => unsupported(format!("{method} of the mode {mode}, which is not supported")),
+                })?;
+                match declared.permit(&question) {
+                    Ok(()) => {}
+                    Err(Undeclared::Member(member)) => {
+                        return Err(unsupported(format!("{method} with {member}, which was not declared")));
+                    }
+                    Err(Undeclared::Method) => {
+                        let name = method.split('/').next().unwrap_or_default().to_owned();
+                        let required = RawObject::default().with(name, Body::from("{}"));
+                        let failure = Failure::after_send(
+                            FailureKind::Refused,
+                            format!("the server asks for input by {method}, which was not declared"),
+                        );
+                        return Err(failure.hint(capabilities::hint(&required)));
+                    }
                 }
-                Err((_, message)) => Err(Failure::after_send(FailureKind::Protocol, message)),
+                let answer = self.shared.inbox.ask(&server.spec, question.clone(), Some(self.id)).await;
+                match answer.to_result(&question) {
+                    Ok(result) => Ok((key, result)),
+                    Err(rpc) if matches!(answer, Answer::Decline | Answer::Cancel) => {
+                        Err(Failure::after_send(FailureKind::Refused, rpc.message))
+                    }
+                    Err(rpc) => Err(Failure::after_send(FailureKind::Protocol, rpc.message)),
+                }
             }
         });
-        let answers: serde_json::Map<String, Value> = futures_util::future::try_join_all(pending).await?.into_iter().collect();
-        let mut extra = format!(",\"inputResponses\":{}", Value::Object(answers));
-        if let Some(state) = state {
-            extra.push_str(&format!(",\"requestState\":{}", Value::from(state)));
-        }
-        Ok(extra)
+        let answers = futures_util::future::try_join_all(pending).await?;
+        let object = answers.into_iter().fold(RawObject::default(), |object, (key, result)| object.with(key, result));
+        Ok(Some(object.to_body()))
     }
 
     /// Refuses arguments that violate the tool's schema: the server would report an error anyway, and a less precise one.
@@ -159,6 +226,12 @@ impl Dispatch {
         let Some(known) = registry.tool(tool) else {
             let listed = registry.entry(&tool.server).is_some_and(|server| server.catalog.revision > 0);
             // A server whose lists could not be read may still have the tool.
+            let refused =
+                registry.entry(&tool.server).and_then(|server| server.catalog.refused.iter().find(|refused| refused.name == *tool.name));
+            if let Some(refused) = refused {
+                let message = format!("the tool {:?} of {} is refused: {}", tool.name, tool.server, refused.why);
+                return Err(Failure::new(FailureKind::UnknownTool, message).hint("report this to the maintainer of the server"));
+            }
             let message = format!("{} offers no tool {:?}", tool.server, tool.name);
             return if listed {
                 Err(Failure::new(FailureKind::UnknownTool, message).hint("see its tools with `switchboard tools`"))
@@ -213,6 +286,8 @@ pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Fai
                 if let Some(why) = why {
                     failure.causes = why.causes.clone();
                     failure.exit = why.exit;
+                    failure.status = why.status;
+                    failure.headers = why.headers.clone();
                     failure.stderr = why.stderr.clone();
                 }
                 return Err(failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed")));

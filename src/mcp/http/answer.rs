@@ -16,7 +16,7 @@ use crate::{
         server::{ConnectFailure, Step, looks_secret},
         time::size,
     },
-    mcp::session,
+    mcp::handshake,
     protocol::wire,
 };
 
@@ -117,7 +117,7 @@ pub(super) fn causes(error: &dyn std::error::Error) -> Vec<String> {
 }
 
 pub(super) fn unreachable(failure: &Failure) -> ConnectFailure {
-    session::failed(Step::Dial, failure)
+    handshake::failed(Step::Dial, failure)
 }
 
 pub(super) fn excerpt(body: &Body) -> String {
@@ -146,9 +146,11 @@ pub(super) fn transient(status: StatusCode) -> bool {
 
 /// Makes a failure of an error answer, with the JSON-RPC error in it where there is one.
 ///
+/// `credentials`: whether the request carried any, for the hint.
+///
 /// Whatever the status, the request may have run: the body was sent, and no status proves what a server did before it
 /// answered. Servers run a tool and answer 400, 401, 404, 409 or 429 afterwards, and so do proxies in front of them.
-pub(super) fn refused(status: StatusCode, response: &Response, body: &Body) -> Failure {
+pub(super) fn refused(status: StatusCode, response: &Response, body: &Body, credentials: bool) -> Failure {
     let rpc = wire::value(body).and_then(|v| {
         let error = v.get("error")?;
         Some(RpcError {
@@ -175,9 +177,12 @@ pub(super) fn refused(status: StatusCode, response: &Response, body: &Body) -> F
     let telling = ["www-authenticate", "retry-after", "content-type", "location", "server"];
     failure.headers = shown_headers(response.headers()).into_iter().filter(|(name, _)| telling.contains(&name.as_str())).collect();
     failure.hint = match status.as_u16() {
+        401 if credentials => Some(
+            "the server refuses the credentials that were sent; check the token in headers of its configuration, and its expiry".into(),
+        ),
         401 => Some("the server wants credentials; set headers = { Authorization = \"Bearer ${TOKEN}\" } for it".into()),
         403 => Some("the server refuses these credentials or this origin".into()),
-        404 | 405 => Some("check the path of url; a server that speaks only the old HTTP+SSE transport is not supported".into()),
+        404 | 405 => Some("check the path of url; it often ends in /mcp, or in /sse for the transport of 2024-11-05".into()),
         429 => Some("the server asks for fewer requests; see retry-after".into()),
         300..=399 => Some("the server redirects elsewhere; give the final address as url".into()),
         _ => None,

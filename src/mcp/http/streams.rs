@@ -40,6 +40,12 @@ pub(super) enum StreamEnd {
     Broken(String),
 }
 
+/// Returns whether an event carries a message: its type is the default or `message`, or its data is one nevertheless.
+fn is_message(event: &sse::Event) -> bool {
+    let named = event.kind.as_deref().is_none_or(|kind| kind == "message");
+    named || (wire::begins_like_message(&event.data) && memchr::memmem::find(&event.data, b"\"jsonrpc\"").is_some())
+}
+
 impl HttpLink {
     /// Reads the answer to a request, whichever form it has.
     pub(super) async fn answer(self: &Arc<Self>, response: Response, post: &Post, id: u64) -> Failure {
@@ -193,7 +199,12 @@ impl HttpLink {
             let fed = parser.feed(&chunk, now, |event| events.push(event));
             for event in events.into_iter().filter(|event| !event.data.is_empty()) {
                 *heard = true;
-                let note = Arc::new(HttpNote { event_id: event.id, ..HttpNote::clone(&head) });
+                let note = Arc::new(HttpNote { event_id: event.id.clone(), ..HttpNote::clone(&head) });
+                if !is_message(&event) {
+                    // Such as the keep-alive of a server. It is shown among the frames.
+                    self.record_event(event, note, call);
+                    continue;
+                }
                 let arrival = Arrival { first: event.first, last: now, size: event.size, http: Some(note), call };
                 let size = event.data.len();
                 self.connection.take_in(Body::new(event.data), arrival, &self.outbox).await;
@@ -205,9 +216,25 @@ impl HttpLink {
         }
     }
 
+    /// Records an event that carries no message.
+    fn record_event(&self, event: sse::Event, note: Arc<HttpNote>, call: Option<CallId>) {
+        self.handler.frame(FrameDraft {
+            at: self.handler.now(),
+            direction: Direction::In,
+            kind: FrameKind::Http,
+            size: event.size,
+            body: Body::new(event.data),
+            call,
+            method: None,
+            rpc_id: None,
+            http: Some(note),
+        });
+    }
+
     /// Keeps the server's own stream open (legacy era, GET), for as long as the session lasts.
     pub(super) fn listen(self: &Arc<Self>) {
-        if self.agreed.lock().era != Some(Era::Legacy) {
+        // The HTTP+SSE transport has its one stream already.
+        if self.agreed.lock().era != Some(Era::Legacy) || self.sse_endpoint.get().is_some() {
             return;
         }
         let own = self.own.clone();

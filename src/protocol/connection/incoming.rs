@@ -4,7 +4,12 @@
 //! and counted as [`AnomalyKind::Flood`]. At most [`SENDING`] responses are sent concurrently, each within [`PATIENCE`], so that
 //! an end that accepts no responses occupies only that many connections.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -146,6 +151,10 @@ impl Connection {
         outbox: &Arc<dyn Outbox>,
     ) {
         let note = |kind, detail: String| self.anomaly(kind, detail, arrival.call, Some(frame));
+        if self.modern.load(Ordering::Relaxed) {
+            let detail = format!("{}: not answered, since its version has no requests of servers", bounds::cut(method, 100));
+            return note(AnomalyKind::ForbiddenRequest, detail);
+        }
         if id.len() > bounds::ID {
             return note(AnomalyKind::Oversize, format!("a request with an id of more than {}: not answered", size(bounds::ID as u64)));
         }

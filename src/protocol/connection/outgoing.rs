@@ -143,7 +143,7 @@ impl Connection {
 
     /// Sends a request through a queue and waits for the response. `message` gets the id and returns the text of the request.
     /// Dropping the future cancels the request, except `initialize`, which cannot be cancelled (MCP 2025-11-25,
-    /// basic/utilities/cancellation).
+    /// basic/utilities/cancellation), and `server/discover`: a legacy server that it is a probe of may know neither.
     pub async fn request(
         self: &Arc<Self>,
         method: &str,
@@ -155,7 +155,7 @@ impl Connection {
         let (id, method) = (self.fresh_id(), Arc::<str>::from(method));
         let body = message(id);
         let mut ticket = self.register(id, &method, call, body.len() as u64, observer.clone())?;
-        if &*method != "initialize" {
+        if !matches!(&*method, "initialize" | "server/discover") {
             ticket.cancel_through(outbox.clone(), CancelRule::IfWritten);
         }
         let (kind, observer) = (FrameKind::Request, Some(observer));

@@ -283,3 +283,37 @@ async fn a_response_after_the_cancellation_is_late_and_a_second_one_is_a_duplica
     assert_eq!(*client.handler.anomalies.lock(), [AnomalyKind::Late, AnomalyKind::Duplicate]);
     assert_eq!(observer.late.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn v09_a_subscription_that_the_server_cancels_has_ended() {
+    let [client, _server] = joined(Limits::default());
+    let registered = |id: u64, method: &str| client.connection.register(id, method, None, 0, Arc::new(Progressing::default())).unwrap();
+    let (listen, other) = (registered(7, LISTEN), registered(8, "wait"));
+    for id in [7, 8] {
+        let cancelled = format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
+        client.connection.incoming(Body::from(cancelled), &Arrival::default(), &client.outbox);
+    }
+    let failure = listen.wait().await.unwrap_err();
+    assert_eq!((failure.kind, &*failure.message), (FailureKind::Transport, "the server ended the subscription"));
+    assert!(!client.connection.idle(), "only subscriptions are ended by the server");
+    drop(other);
+}
+
+#[tokio::test]
+async fn v10_notifications_of_a_subscription_name_it() {
+    let [client, _server] = joined(Limits::default());
+    let _listen = client.connection.register(7, LISTEN, None, 0, Arc::new(Progressing::default())).unwrap();
+    let changed = |meta: &str| {
+        let text = format!(r#"{{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{{{meta}}}}}"#);
+        client.connection.incoming(Body::from(text), &Arrival::default(), &client.outbox);
+    };
+    changed("");
+    assert!(client.handler.anomalies.lock().is_empty(), "the legacy era has no subscriptions");
+    client.connection.forbid_requests();
+    changed(r#""_meta":{"io.modelcontextprotocol/subscriptionId":7}"#);
+    assert!(client.handler.anomalies.lock().is_empty());
+    changed("");
+    changed(r#""_meta":{"io.modelcontextprotocol/subscriptionId":99}"#);
+    assert_eq!(*client.handler.anomalies.lock(), [AnomalyKind::Uncorrelated, AnomalyKind::Uncorrelated]);
+    assert_eq!(client.handler.notifications.lock().len(), 4, "each says what changed");
+}

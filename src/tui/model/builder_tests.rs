@@ -409,6 +409,8 @@ fn info(capabilities: &str) -> EventKind {
             pid: None,
             since: Stamp::default(),
             took: Duration::ZERO,
+            probe_unanswered: None,
+            http_sse: false,
         }),
     }
 }

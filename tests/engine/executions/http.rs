@@ -158,10 +158,10 @@ fn results() -> Vec<Fault> {
     let broken = |name, result| Fault { safe: 3, ..answer(name, result) };
     let form = json!({"method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": {"type": "object"}}});
     vec![
-        answer("input_required", json!({"resultType": "input_required"})),
-        answer("input_required_roots", json!({"resultType": "input_required", "inputRequests": {"r": {"method": "roots/list"}}})),
-        answer("input_required_form", json!({"resultType": "input_required", "inputRequests": {"r": form}})),
-        answer("input_required_state", json!({"resultType": "input_required", "requestState": "s"})),
+        broken("input_required", json!({"resultType": "input_required"})),
+        broken("input_required_roots", json!({"resultType": "input_required", "inputRequests": {"r": {"method": "roots/list"}}})),
+        broken("input_required_form", json!({"resultType": "input_required", "inputRequests": {"r": form}})),
+        broken("input_required_state", json!({"resultType": "input_required", "requestState": "s"})),
         answer("input_required_content", json!({"resultType": "input_required", "requestState": "s", "content": []})),
         broken("result_number", json!(3)),
         broken("result_null", Value::Null),
