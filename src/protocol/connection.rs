@@ -5,7 +5,9 @@
 //! one end does with the requests and notifications of the other is in its [`Handler`]: the client's in `mcp`, the server's later
 //! in `gateway`.
 
+mod faults;
 mod incoming;
+mod notifications;
 mod outgoing;
 #[cfg(test)]
 mod tests;
@@ -22,44 +24,30 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::incoming::IncomingRequests;
+use self::{incoming::IncomingRequests, notifications::progress_token};
 pub use self::{
     incoming::{Answering, Decision, Incoming, OPEN, PATIENCE, REFUSALS, SENDING},
     outgoing::{CANCELLED, CancelRule, Observer, Outbox, Outgoing, Ticket},
 };
 use super::{
-    meta, salvage,
+    salvage,
     wire::{self, Bad, Message, Parsed, Seems},
 };
 use crate::domain::{
-    body::{self, Body},
+    body::Body,
     bounds,
     call::{Failure, FailureKind, Reply, RpcError},
     frame::{Anomaly, AnomalyKind, Direction, FrameDraft, FrameKind, HttpNote},
     id::CallId,
-    time::{Stamp, size},
+    time::Stamp,
 };
 
 /// Number of ended requests remembered, to distinguish late responses from wrong ones.
 const REMEMBERED: usize = 1024;
-/// Bytes of a line of noise that a report quotes from.
-const NOISE: usize = 1024;
-/// Largest result, in bytes, that is looked into for a task.
-const TASK: usize = 64 << 10;
-/// Number of such requests after which those of ended calls are forgotten.
-const TASKS: usize = 64;
 /// The notification of progress.
 pub const PROGRESS: &str = "notifications/progress";
 /// The request that opens a subscription (MCP 2026-07-28, basic/patterns/subscriptions).
 pub const LISTEN: &str = "subscriptions/listen";
-/// The notifications that belong to a subscription.
-const SUBSCRIBED: [&str; 5] = [
-    "notifications/subscriptions/acknowledged",
-    "notifications/tools/list_changed",
-    "notifications/prompts/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/resources/updated",
-];
 
 /// What one end of a connection does with the messages of the other end, and who observes them.
 pub trait Handler: Send + Sync {
@@ -389,34 +377,6 @@ impl Connection {
         }
     }
 
-    /// Turns a line that is not a message into noise, unless it names a request of this end: programs also log lines that begin
-    /// with `{` or `[`, and such a line must not end a request.
-    fn recognise_noise(&self, line: &Body, parsed: &mut Parsed) {
-        let names_request = |bad: &Bad| bad.id.as_deref().and_then(wire::our_id).is_some_and(|id| self.known(id).is_some());
-        let why = match parsed {
-            Parsed::Message(_) => return,
-            // An answer or an error without an id is a message.
-            Parsed::Bad(bad) if names_request(bad) || (bad.kind == AnomalyKind::NotRpc && bad.seems != Seems::Nothing) => return,
-            Parsed::Bad(bad) if matches!(bad.kind, AnomalyKind::BadJson | AnomalyKind::NotRpc | AnomalyKind::Noise) => {
-                std::mem::take(&mut bad.detail)
-            }
-            Parsed::Bad(_) => return,
-            Parsed::Batch(members, _) => {
-                let is_message = |member: &Body| match wire::parse(member) {
-                    Parsed::Message(_) => true,
-                    Parsed::Bad(bad) => names_request(&bad) || bad.seems != Seems::Nothing,
-                    Parsed::Batch(..) => false,
-                };
-                if members.is_empty() || members.iter().any(is_message) {
-                    return;
-                }
-                "a JSON array without a message".to_owned()
-            }
-        };
-        let detail = format!("{}: {why}", wire::shorten(&line.front(NOISE).text()));
-        *parsed = Parsed::Bad(Bad { kind: AnomalyKind::Noise, detail, id: None, seems: Seems::Nothing });
-    }
-
     fn batch(self: &Arc<Self>, members: Vec<Body>, rest: usize, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
         let accepted = self.batches.load(Ordering::Relaxed);
         if members.is_empty() {
@@ -505,63 +465,6 @@ impl Connection {
         self.handler.anomaly(Anomaly { kind, detail, call, frame });
     }
 
-    /// Reports a protocol fault, and fails the request that it answers, if that is known.
-    pub fn bad(&self, mut bad: Bad, arrival: &Arrival, frame: Option<u64>) {
-        bounds::shorten(&mut bad.detail, bounds::LINE);
-        let own = bad.id.as_deref().and_then(wire::our_id).filter(|id| self.pending.lock().slots.contains_key(id));
-        let blamed = match bad.seems {
-            _ if own.is_some() => own,
-            // A response, but to no pending request.
-            _ if bad.id.is_some() => None,
-            Seems::Nothing => None,
-            // Invalid JSON cannot be about a notification: our notifications are valid and all alike.
-            Seems::Error(code) if code != wire::PARSE_ERROR && self.take_notification() => {
-                bad.detail.push_str("; it seems to be about a notification, which has no answer");
-                None
-            }
-            Seems::Answer | Seems::Error(_) => self.only_pending(),
-        };
-        let call = blamed.and_then(|id| self.call_of(id));
-        self.anomaly(bad.kind, bad.detail.clone(), call.or(arrival.call), frame);
-        if let Some(id) = blamed {
-            let kind = if bad.kind == AnomalyKind::TooLarge { FailureKind::TooLarge } else { FailureKind::Protocol };
-            let failure = Failure::after_send(kind, format!("{}: {}", bad.kind.words(), bad.detail))
-                .hint("the exact bytes are among the frames of this call");
-            self.fail(id, failure);
-        }
-    }
-
-    /// Handles a message over the limit; `tail` is its end, once known.
-    pub fn too_large(&self, head: &Body, tail: Option<&Body>, seen: u64, arrival: &Arrival) -> bool {
-        let salvaged = || tail.and_then(|t| wire::salvage_id(t.bytes())).or_else(|| wire::salvage_id(head.bytes()));
-        let id = wire::begins_like_message(head.bytes()).then(salvaged).flatten();
-        let id = id.as_deref().and_then(wire::our_id).filter(|id| self.known(*id).is_some());
-        let own = match id {
-            // A late response to a cancelled request must not count as the response to another one.
-            Some(id) => Some(id).filter(|id| self.pending.lock().slots.contains_key(id)),
-            // On stdout it may be a line of a log.
-            None if arrival.http.is_none() => None,
-            None => self.only_pending(),
-        };
-        let (Some(id), limit) = (own, self.limits.message_bytes) else { return false };
-        let detail = format!("the answer is over the limit of {} ({} seen so far)", size(limit as u64), size(seen));
-        let call = self.call_of(id);
-        let frame = self.handler.frame(FrameDraft {
-            at: arrival.last,
-            direction: Direction::In,
-            kind: FrameKind::Noise,
-            body: head.clone(),
-            size: seen,
-            call,
-            method: None,
-            rpc_id: Some(id.to_string().into()),
-            http: arrival.http.clone(),
-        });
-        self.anomaly(AnomalyKind::TooLarge, detail.clone(), call, Some(frame));
-        self.fail(id, Failure::after_send(FailureKind::TooLarge, detail).hint("raise limits.message_bytes of this server"));
-        true
-    }
-
     fn message(self: &Arc<Self>, message: Message, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
         match message {
             Message::Response { id, answer } => self.response(&id, answer, arrival, frame),
@@ -604,79 +507,6 @@ impl Connection {
             }
         }
     }
-
-    fn notification(&self, method: &str, params: &Body, arrival: &Arrival, frame: u64) {
-        match method {
-            PROGRESS => {
-                if let Some(observer) = progress_token(params).and_then(|id| self.observer_of(id)) {
-                    observer.progress(params);
-                }
-            }
-            CANCELLED => {
-                let [id] = params.fields(["requestId"]).unwrap_or_default();
-                if let Some(id) = id {
-                    self.incoming.cancelled(id.get());
-                    self.end_subscription(id.get());
-                }
-            }
-            _ => {
-                self.correlate(method, params, frame);
-                self.handler.notification(method, params, self.likely_call(arrival));
-            }
-        }
-    }
-
-    /// Returns the observer of the progress of request `id`. The token of a request that was answered with a task stays valid
-    /// until the task ends (MCP 2025-11-25, basic/utilities/tasks, "Progress"): as long as its call has another request pending.
-    fn observer_of(&self, id: u64) -> Option<Arc<dyn Observer>> {
-        let pending = self.pending.lock();
-        if let Some(slot) = pending.slots.get(&id) {
-            return Some(slot.observer.clone());
-        }
-        let task = pending.tasks.iter().find(|task| task.request == id)?;
-        pending.slots.values().any(|slot| slot.call == Some(task.call)).then(|| task.observer.clone())
-    }
-
-    /// Remembers the observer of a request that was answered with a task, for its progress.
-    fn note_task(&self, id: u64, slot: &Slot, answer: &Result<Body, RpcError>) {
-        let (Some(call), Ok(result)) = (slot.call, answer) else { return };
-        // The result of a task's creation is short.
-        if result.len() > TASK || !matches!(result.fields(["task"]), Some([Some(_)])) {
-            return;
-        }
-        let mut pending = self.pending.lock();
-        let Pending { tasks, slots, .. } = &mut *pending;
-        if tasks.len() >= TASKS {
-            tasks.retain(|task| slots.values().any(|slot| slot.call == Some(task.call)));
-        }
-        tasks.push(TaskRequest { request: id, call, observer: slot.observer.clone() });
-    }
-
-    /// Ends a subscription of this end that the other end cancels; `id` is JSON text.
-    fn end_subscription(&self, id: &str) {
-        let id = wire::our_id(id).filter(|id| self.pending.lock().slots.get(id).is_some_and(|slot| &*slot.method == LISTEN));
-        if let Some(id) = id {
-            self.fail(id, Failure::after_send(FailureKind::Transport, "the server ended the subscription"));
-        }
-    }
-
-    /// Reports a notification of a subscription that does not name one of ours (MCP 2026-07-28, basic/patterns/subscriptions,
-    /// "Receiving Notifications"). It is handled nevertheless: it says what changed.
-    fn correlate(&self, method: &str, params: &Body, frame: u64) {
-        if !self.modern.load(Ordering::Relaxed) || !SUBSCRIBED.contains(&method) {
-            return;
-        }
-        let [meta] = params.fields(["_meta"]).unwrap_or_default();
-        let [id] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [meta::SUBSCRIPTION])).unwrap_or_default();
-        let detail = match id {
-            None => format!("{method} without {}", meta::SUBSCRIPTION),
-            Some(id) => match wire::our_id(id.get()).and_then(|id| self.known(id)) {
-                Some(known) if &*known.method == LISTEN => return,
-                _ => format!("{method} of the subscription {}, which does not exist", bounds::cut(id.get(), 100)),
-            },
-        };
-        self.anomaly(AnomalyKind::Uncorrelated, detail, None, Some(frame));
-    }
 }
 
 fn rpc_failure(rpc: RpcError) -> Failure {
@@ -686,9 +516,4 @@ fn rpc_failure(rpc: RpcError) -> Failure {
         message => bounds::cut(message, bounds::ERROR_TEXT).into_owned(),
     };
     Failure { rpc: Some(rpc), ..Failure::after_send(kind, message) }.bounded()
-}
-
-fn progress_token(params: &Body) -> Option<u64> {
-    let [token] = params.fields([meta::PROGRESS_TOKEN])?;
-    wire::our_id(token?.get())
 }

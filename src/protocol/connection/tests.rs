@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::protocol::meta::Meta;
+use crate::protocol::meta::{self, Meta};
 
 /// A handler that knows a few methods, and records what it observes.
 #[derive(Default)]
