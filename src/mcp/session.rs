@@ -123,6 +123,7 @@ impl McpSession {
             link.notify("notifications/initialized", Body::default()).await.map_err(|failure| {
                 let mut report = handshake::failed(Step::Initialize, &failure);
                 report.summary = format!("the server refused notifications/initialized: {}", report.summary);
+                report.hints.push("report it to the maintainer of the server: it must accept this notification with 202".into());
                 report
             })?;
         }

@@ -182,7 +182,8 @@ fn header_of(annotation: &Value, schema: &Value, place: &[String]) -> Result<Str
     };
     let fits = |found: &&Value| found.as_str().is_some_and(|found| TYPES.contains(&found));
     // `null` next to another type makes an argument optional.
-    let foreign = types.iter().find(|found| !fits(found) && !(found.as_str() == Some("null") && types.iter().any(fits)));
+    let optional = types.iter().any(fits);
+    let foreign = types.iter().find(|found| !fits(found) && (!optional || found.as_str() != Some("null")));
     match foreign {
         Some(foreign) => Err(Invalid::Type(shown(place), foreign.as_str().map_or_else(|| foreign.to_string(), str::to_owned))),
         None => Ok(header.to_owned()),

@@ -65,7 +65,7 @@ impl Connection {
         if let Some(id) = blamed {
             let kind = if bad.kind == AnomalyKind::TooLarge { FailureKind::TooLarge } else { FailureKind::Protocol };
             let failure = Failure::after_send(kind, format!("{}: {}", bad.kind.words(), bad.detail))
-                .hint("the exact bytes are among the frames of this call");
+                .hint("report the response to the maintainer of the server; the console shows its bytes among the frames of the call");
             self.fail(id, failure);
         }
     }
