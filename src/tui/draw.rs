@@ -10,10 +10,11 @@ use crate::domain::{directory::Directory, server::Phase, time::short};
 
 use super::{
     action::{Action, Group},
+    dialog::Dialog,
     hits::{Hit, Owner},
     keymap::{Context, show},
     layout::Focus,
-    model::{Modal, Model},
+    model::Model,
     overlay::toast,
     pane::{activity, banner, breaker, servers},
     tabs::View,
@@ -27,7 +28,7 @@ use super::{
 /// Draws the screen.
 pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let layout = model.layout.clone();
-    model.hits.start(model.modals.len());
+    model.hits.start(model.dialogs.len());
     let screen = layout.screen.intersection(buf.area);
     if layout.too_small {
         Pen::new(buf, screen, 0).put("too small", model.theme.muted);
@@ -45,7 +46,7 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
         activity::draw(&model.activity, model.look(), place, buf);
     }
     if model.in_view() {
-        let dialog = !model.modals.is_empty();
+        let dialog = !model.dialogs.is_empty();
         let (look, views) = model.views_parts();
         views.draw(look, dialog, buf);
     } else {
@@ -55,9 +56,9 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     }
     footer(model, layout.footer, buf);
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
-    draw_modals(model, body, buf);
+    draw_dialogs(model, body, buf);
     // A dialog must be readable completely. The toasts are hidden until it closes.
-    if model.modals.is_empty() {
+    if model.dialogs.is_empty() {
         toast::draw(&model.toasts, &model.theme, body, buf);
     }
     if let Some((form, look)) = model.choosing() {
@@ -86,7 +87,7 @@ pub fn window_title(model: &Model) -> String {
 }
 
 fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
-    let focused = pane == model.focus && model.modals.is_empty();
+    let focused = pane == model.focus && model.dialogs.is_empty();
     let (look, panes) = model.parts(focused);
     look.hits.enter(Owner::Pane(pane), place);
     match pane {
@@ -104,27 +105,13 @@ fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
     }
 }
 
-fn draw_modals(model: &mut Model, area: Rect, buf: &mut Buffer) {
-    let answered = model.guard_left().is_none();
+fn draw_dialogs(model: &mut Model, area: Rect, buf: &mut Buffer) {
     let above_footer = Rect { height: model.layout.footer.y, ..model.layout.screen };
-    let (look, panes) = model.parts(true);
-    for modal in panes.modals {
+    let (look, dialogs) = model.dialog_parts();
+    for dialog in dialogs.iter_mut() {
         // A dialog takes the clicks next to it as well. The footer shows its keys.
         look.hits.enter(Owner::Dialog, above_footer);
-        match modal {
-            Modal::Help(help) => help.draw(look, area, buf),
-            Modal::Palette(palette) => palette.draw(look, area, buf),
-            Modal::Confirm(confirm, _) => confirm.draw(look, area, buf),
-            Modal::Inbox(inbox) => inbox.draw(look, area, buf),
-            Modal::Approval(approval) => approval.draw(look, answered, area, buf),
-            Modal::Notices(notices) => notices.draw(look, area, buf),
-            Modal::Welcome(welcome) => welcome.draw(look, area, buf),
-            Modal::Entry(entry, _) => entry.draw(look, area, buf),
-            Modal::Menu(menu, _) => menu.draw(look, area, buf),
-            Modal::Burst(burst) => burst.draw(look, area, buf),
-            Modal::LongText(text) => text.draw(look, area, buf),
-            Modal::Dry(dry) => dry.draw(look, area, buf),
-        }
+        dialog.draw(look, area, buf);
     }
 }
 
@@ -296,11 +283,7 @@ struct Hint {
 
 /// Returns the keys that are enabled here, those of the pane first, then navigation.
 fn hints(model: &Model) -> Vec<Hint> {
-    if matches!(
-        model.modals.last(),
-        Some(Modal::Inbox(_) | Modal::Approval(_) | Modal::Welcome(_) | Modal::Entry(..) | Modal::Burst(_) | Modal::LongText(_))
-    ) {
-        // These dialogs show their keys themselves.
+    if model.dialogs.top().is_some_and(Dialog::shows_keys) {
         return vec![];
     }
     let contexts = model.contexts();
@@ -314,7 +297,7 @@ fn hints(model: &Model) -> Vec<Hint> {
             hints.push(Hint { key, action });
         }
     }
-    if model.modals.is_empty() {
+    if model.dialogs.is_empty() {
         for action in [
             Action::Cancel,
             Action::NextPane,

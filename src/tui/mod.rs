@@ -9,6 +9,7 @@ pub mod activity;
 pub mod background;
 pub mod call_segments;
 pub mod copying;
+pub mod dialog;
 pub mod draw;
 mod files;
 pub mod filter;

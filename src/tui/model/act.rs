@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-use super::{Modal, Model};
+use super::Model;
 
 impl Model {
     /// Performs an action.
-    pub(super) fn act(&mut self, action: Action) -> Vec<Cmd> {
-        if !self.modals.is_empty() {
-            return self.modal_act(action);
+    pub(in crate::tui) fn act(&mut self, action: Action) -> Vec<Cmd> {
+        if !self.dialogs.is_empty() {
+            return self.dialog_act(action);
         }
         if FormView::command_of(action).is_some() {
             return self.form_act(action);
@@ -45,9 +45,9 @@ impl Model {
     pub(super) fn pane_act(&mut self, action: Action) -> Vec<Cmd> {
         match action {
             Action::Quit => return self.quit(),
-            Action::Help => self.modals.push(Modal::Help(Help::default())),
-            Action::Palette => self.modals.push(Modal::Palette(Palette::new(self.acting_here(), &self.mirror.read_model))),
-            Action::Notices => self.modals.push(Modal::Notices(Notices::default())),
+            Action::Help => self.dialogs.push(Help::default()),
+            Action::Palette => self.dialogs.push(Palette::new(self.acting_here(), &self.mirror.read_model)),
+            Action::Notices => self.dialogs.push(Notices::default()),
             Action::Inbox => self.inbox(),
             Action::Back => self.back(),
             Action::NextPane => self.go_to_pane(Direction::Forward),

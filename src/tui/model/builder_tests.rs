@@ -20,6 +20,7 @@ use crate::{
 };
 
 use super::{tests::Harness, *};
+use crate::tui::overlay::palette::Palette;
 
 fn resource(uri: &str) -> Operation {
     Operation::Resource { server: "database".into(), uri: uri.into() }
@@ -64,7 +65,7 @@ fn a_cleared_form_can_be_restored() {
     // Other panes have nothing to undo.
     let mut harness = Harness::new(120, 40);
     harness.keys("ctrl-p").text("undo");
-    let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!() };
+    let Some(palette) = harness.model.dialogs.top_as::<Palette>() else { panic!() };
     assert_ne!(palette.chosen(), Some(crate::tui::overlay::palette::Choice::Action(Action::Undo)));
 }
 
@@ -324,7 +325,7 @@ fn a_burst_limits_parallel_calls_and_shows_a_summary() {
     assert!(most <= 4);
     insta::assert_snapshot!("burst_done_120x40", frame);
     harness.keys("esc");
-    assert!(harness.model.modals.is_empty() && harness.take().is_empty());
+    assert!(harness.model.dialogs.is_empty() && harness.take().is_empty());
 }
 
 #[test]
@@ -354,7 +355,7 @@ fn the_configuration_decides_what_is_confirmed() {
         let setup = Setup { confirm, ..Harness::setup(Startup::Normal) };
         let mut harness = Harness::set_up(120, 40, test_support::shop_state(), setup);
         harness.tool(tool).keys("enter");
-        harness.model.modals.is_empty()
+        harness.model.dialogs.is_empty()
     };
     assert!(!fired(ConfirmPolicy::Untrusted, "emailping"), "read-only, says an untrusted server");
     assert!(fired(ConfirmPolicy::Destructive, "emailping"));
@@ -386,7 +387,7 @@ fn a_field_is_edited_in_many_lines_and_in_the_editor() {
     harness.tool("queryu").text("one").keys("ctrl-t enter").text("two");
     insta::assert_snapshot!("long_text_120x40", harness.frame());
     harness.keys("esc");
-    assert!(harness.model.modals.is_empty());
+    assert!(harness.model.dialogs.is_empty());
     harness.keys("ctrl-g");
     assert_eq!(harness.take(), [Cmd::Edit("one\ntwo".into())]);
     harness.send(Msg::Edited(Ok("three\n".into()))).keys("ctrl-s");

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Modal, Model, Pending, Purpose};
+use super::Model;
 
 impl Model {
     /// Returns the call that a burst would send: the one in the form, or the one under the cursor.
@@ -53,54 +53,39 @@ impl Model {
         let title = format!("Send {} many times", self.mirror.read_model.call_name(&spec.operation));
         let note = format!("Up to {MAX_CALLS} calls, up to {MAX_CONCURRENCY} in parallel. Esc stops the burst.");
         let entry = TextPrompt::new(title, note, &[("calls", "100"), ("in parallel", "8")]);
-        self.modals.push(Modal::Entry(Box::new(entry), Purpose::Burst(Box::new(spec))));
-    }
-
-    /// Parses the numbers of the prompt.
-    pub(super) fn burst_numbers(&self, entry: &TextPrompt) -> Result<(u64, usize), String> {
-        let number = |field: usize, word: &str, most: u64| {
-            let text = entry.text(field).trim().replace(['_', ' ', '\''], "");
-            text.parse::<u64>().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| format!("{word} must be a number from 1 to {most}."))
-        };
-        let total = number(0, "calls", MAX_CALLS)?;
-        let parallel = number(1, "in parallel", MAX_CONCURRENCY as u64)?;
-        Ok((total, usize::try_from(parallel).unwrap_or(MAX_CONCURRENCY)))
+        self.dialogs.push(entry.on_submit(move |model, prompt| {
+            let (total, parallel) = burst_numbers(prompt)?;
+            Ok(model.confirm_burst(spec.clone(), total, parallel))
+        }));
     }
 
     /// Starts a burst, after a confirmation if the tool may modify data.
-    pub(super) fn confirm_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
+    fn confirm_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
         let question = self.destroy_question(&spec.operation, &format!("{total} times"));
         match question {
             Some(confirm) => {
-                self.modals.push(Modal::Confirm(confirm, Pending::Burst(Box::new(spec), total, parallel)));
+                self.dialogs.push(confirm.then(move |model| model.start_burst(spec, total, parallel)));
                 vec![]
             }
             None => self.start_burst(spec, total, parallel),
         }
     }
 
-    pub(super) fn start_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
+    fn start_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
         if self.engine_gone {
             self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent.");
             return vec![];
         }
         let name = self.mirror.read_model.call_name(&spec.operation);
         let now = self.now.max(self.mirror.last);
-        self.modals.push(Modal::Burst(Box::new(Burst::new(spec, name, total, parallel, now))));
+        self.dialogs.push(Burst::new(spec, name, total, parallel, now));
         self.burst_more()
-    }
-
-    fn burst(&mut self) -> Option<&mut Burst> {
-        self.modals.iter_mut().find_map(|modal| match modal {
-            Modal::Burst(burst) => Some(&mut **burst),
-            _ => None,
-        })
     }
 
     /// Submits as many calls as may run now.
     pub(super) fn burst_more(&mut self) -> Vec<Cmd> {
         let mut token = self.next_token;
-        let Some(burst) = self.burst() else { return vec![] };
+        let Some(burst) = self.dialogs.find_mut::<Burst>() else { return vec![] };
         let commands: Vec<Cmd> = (0..burst.wants())
             .map(|_| {
                 burst.asked(token);
@@ -114,14 +99,14 @@ impl Model {
 
     /// Records the id of a call of a burst; returns whether the token belongs to one.
     pub(super) fn burst_submitted(&mut self, token: u64, call: CallId) -> bool {
-        self.burst().is_some_and(|burst| burst.submitted(token, call))
+        self.dialogs.find_mut::<Burst>().is_some_and(|burst| burst.submitted(token, call))
     }
 
     /// Records calls that ended and submits more.
     pub(super) fn burst_events(&mut self, calls: &HashSet<CallId>) -> Vec<Cmd> {
         let now = self.now.max(self.mirror.last);
         let read_model = &self.mirror.read_model;
-        let Some(Modal::Burst(burst)) = self.modals.iter_mut().find(|m| matches!(m, Modal::Burst(_))) else { return vec![] };
+        let Some(burst) = self.dialogs.find_mut::<Burst>() else { return vec![] };
         let ended: Vec<CallId> = burst.open().filter(|id| calls.contains(id)).collect();
         for id in ended {
             match read_model.call(id) {
@@ -139,12 +124,12 @@ impl Model {
 
     /// Counts calls that ended between two snapshots, as far as the read model still has them.
     pub(super) fn burst_resync(&mut self) {
-        let open: HashSet<CallId> = self.burst().map(|burst| burst.open().collect()).unwrap_or_default();
+        let open: HashSet<CallId> = self.dialogs.find_mut::<Burst>().map(|burst| burst.open().collect()).unwrap_or_default();
         let commands = self.burst_events(&open);
         // Nothing can be submitted here; the rest follows with the next event or tick.
         for command in commands {
             if let Cmd::Submit { token, .. } = command
-                && let Some(burst) = self.burst()
+                && let Some(burst) = self.dialogs.find_mut::<Burst>()
             {
                 burst.unask(token);
             }
@@ -152,15 +137,26 @@ impl Model {
     }
 
     /// Stops the burst; if it is over, closes the dialog.
-    pub(super) fn end_burst(&mut self) -> Vec<Cmd> {
+    pub(in crate::tui) fn end_burst(&mut self) -> Vec<Cmd> {
         let now = self.now.max(self.mirror.last);
-        let Some(burst) = self.burst() else { return vec![] };
+        let Some(burst) = self.dialogs.find_mut::<Burst>() else { return vec![] };
         if burst.over() {
-            self.modals.retain(|modal| !matches!(modal, Modal::Burst(_)));
+            self.dialogs.close::<Burst>();
             return vec![];
         }
         burst.stop(now);
         let cancel = |call| Cmd::Command(Command::Cancel { call, reason: "the burst was stopped in the console".into() });
         burst.open().map(cancel).collect()
     }
+}
+
+/// Parses the numbers of the prompt.
+fn burst_numbers(entry: &TextPrompt) -> Result<(u64, usize), String> {
+    let number = |field: usize, word: &str, most: u64| {
+        let text = entry.text(field).trim().replace(['_', ' ', '\''], "");
+        text.parse::<u64>().ok().filter(|n| (1..=most).contains(n)).ok_or_else(|| format!("{word} must be a number from 1 to {most}."))
+    };
+    let total = number(0, "calls", MAX_CALLS)?;
+    let parallel = number(1, "in parallel", MAX_CONCURRENCY as u64)?;
+    Ok((total, usize::try_from(parallel).unwrap_or(MAX_CONCURRENCY)))
 }

@@ -10,7 +10,7 @@ use crate::{
     tui::{ConsoleRequest, layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node},
 };
 
-use super::{Modal, Model, Pending};
+use super::Model;
 
 impl Model {
     /// Sends the call of the call pane, after a confirmation if its tool may modify data.
@@ -23,7 +23,7 @@ impl Model {
 
     pub(super) fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
         let Some(confirm) = self.destroy_question(&spec.operation, "") else { return self.submit(spec, target) };
-        self.modals.push(Modal::Confirm(confirm, Pending::Call(Box::new(spec), target)));
+        self.dialogs.push(confirm.then(move |model| model.submit(spec, target)));
         vec![]
     }
 
@@ -113,12 +113,6 @@ impl Model {
         if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
             self.call.set_arguments(arguments);
         }
-    }
-
-    /// Sends the answer of the inbox, if it is valid.
-    pub(super) fn answer(&mut self) -> Vec<Cmd> {
-        let Some(Modal::Inbox(inbox)) = self.modals.last_mut() else { return vec![] };
-        inbox.answer().map(|(ask, answer)| Cmd::Command(Command::Answer { ask, answer })).into_iter().collect()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::tui::{
     widget::{form::FormView, window::Move},
 };
 
-use super::{Modal, Model, mouse::NOTCH};
+use super::{Model, mouse::NOTCH};
 
 impl Model {
     /// Returns the form whose drop-down list is open and has the focus, and what it needs to draw the list.
@@ -25,9 +25,8 @@ impl Model {
             tick: self.tick,
             focused: true,
         };
-        let form = match self.modals.last_mut() {
-            Some(Modal::Inbox(inbox)) => inbox.form_mut(),
-            Some(_) => None,
+        let form = match self.dialogs.top_mut() {
+            Some(dialog) => dialog.form_mut(),
             None if in_input => self.views.flows.input.form_mut(),
             None if in_call => self.call.form_mut(),
             None => None,

@@ -44,7 +44,7 @@ impl Completing {
 impl Model {
     /// Notes the typed text; a change is sent to the server after a pause.
     pub(super) fn note_typing(&mut self) {
-        let here = self.modals.is_empty() && self.focus == Focus::Call && self.tree.filter().is_none();
+        let here = self.dialogs.is_empty() && self.focus == Focus::Call && self.tree.filter().is_none();
         let typed = if here { self.call.completion_request() } else { None };
         let typed = typed.filter(|typed| {
             let info = self.mirror.read_model.server(&typed.server).and_then(|s| s.info.as_ref());

@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-use super::{Modal, Model, Pending};
+use super::Model;
 
 /// The most tools that the confirmation of a run lists.
 const LISTED: usize = 8;
@@ -104,13 +104,10 @@ impl Model {
             choices.push((Action::TrustServer, &trust));
         }
         choices.push((Action::No, "do not call"));
-        let mut confirm = Confirm::new(title, format!("{changed_note}This tool may modify data. {claim}"), &choices);
-        confirm.about = vec![(tool.clone(), definition(&self.mirror.read_model, tool))];
+        let confirm = Confirm::new(title, format!("{changed_note}This tool may modify data. {claim}"), &choices)
+            .about(vec![(tool.clone(), definition(&self.mirror.read_model, tool))]);
         // The cursor is on "no": an extra Enter must not start what the server itself calls destructive.
-        if hints.may_destroy(true) {
-            confirm.window.cursor = choices.len() - 1;
-        }
-        Some(confirm)
+        Some(if hints.may_destroy(true) { confirm.on_last() } else { confirm })
     }
 
     /// Returns the confirmation of a run whose tools need one.
@@ -144,41 +141,34 @@ impl Model {
         let text = format!("{changed_note}This run may modify data. It may call {}{more}.", lines.join(", "));
         let choices =
             [(Action::Yes, "run once"), (Action::Always, "run, and do not ask again for these tools"), (Action::No, "do not run")];
-        let mut confirm = Confirm::new(format!("Run {name}?"), text, &choices);
-        confirm.about = about;
-        if destroys {
-            confirm.window.cursor = choices.len() - 1;
-        }
-        Some(confirm)
+        let confirm = Confirm::new(format!("Run {name}?"), text, &choices).about(about);
+        Some(if destroys { confirm.on_last() } else { confirm })
     }
 
     /// Starts a run, after a confirmation if its tools need one.
     pub(super) fn ask_or_run(&mut self, plan: &Plan, spec: Arc<RunSpec>) -> Vec<Cmd> {
         let Some(confirm) = self.run_question(&spec.workflow, plan) else { return self.begin_run(spec) };
-        self.modals.push(Modal::Confirm(confirm, Pending::Run(spec)));
+        self.dialogs.push(confirm.then(move |model| model.begin_run(spec)));
         vec![]
     }
 
-    /// Returns whether the definition of a confirmed tool has changed meanwhile. The answer then applies to something else.
-    pub(super) fn outdated(&mut self, confirm: &Confirm) -> bool {
-        let changed = confirm.about.iter().any(|(tool, then)| definition(&self.mirror.read_model, tool) != *then);
-        if changed {
+    /// Handles an agreement about tools as they were defined when the question opened. Returns whether it still applies, and
+    /// remembers its "always" part until the end of the session.
+    pub(in crate::tui) fn agree(&mut self, answer: Action, about: &[(ToolId, Option<Definition>)]) -> bool {
+        if about.iter().any(|(tool, then)| definition(&self.mirror.read_model, tool) != *then) {
             self.toast(NoticeLevel::Warn, "The server changed the tool while the question was open: nothing was sent. Check it again.");
+            return false;
         }
-        changed
-    }
-
-    /// Remembers the "always" part of an answer until the end of the session.
-    pub(super) fn allow(&mut self, answer: Action, confirm: &Confirm) {
         match answer {
-            Action::Always => self.consent.allowed.extend(confirm.about.iter().cloned()),
+            Action::Always => self.consent.allowed.extend(about.iter().cloned()),
             Action::TrustServer => {
-                for (tool, _) in &confirm.about {
+                for (tool, _) in about {
                     let known = definitions(&self.mirror.read_model, &tool.server);
                     self.consent.trusted_for_session.insert(tool.server.clone(), known);
                 }
             }
             _ => {}
         }
+        true
     }
 }

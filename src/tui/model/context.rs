@@ -9,16 +9,13 @@ use crate::{
     },
 };
 
-use super::{Modal, Model};
+use super::Model;
 
 impl Model {
     /// Returns whether letters go into a field.
     pub fn typing(&self) -> bool {
-        match self.modals.last() {
-            Some(Modal::Help(_) | Modal::Palette(_) | Modal::Entry(..) | Modal::LongText(_)) => true,
-            Some(Modal::Inbox(inbox)) => inbox.wants_text(),
-            Some(Modal::Welcome(welcome)) => welcome.typing(),
-            Some(_) => false,
+        match self.dialogs.top() {
+            Some(dialog) => dialog.typing(),
             None if self.in_view() => self.view_typing(),
             None => self.tree.filter().is_some() || (self.focus == Focus::Call && self.call.wants_text()),
         }
@@ -26,20 +23,8 @@ impl Model {
 
     /// Returns the contexts in which keys are looked up, nearest first.
     pub fn contexts(&self) -> &'static [Context] {
-        match self.modals.last() {
-            Some(Modal::Help(_)) => &[Context::Help],
-            Some(Modal::Palette(_)) => &[Context::Palette],
-            Some(Modal::Confirm(..)) => &[Context::Confirm],
-            Some(Modal::Inbox(inbox)) if inbox.wants_text() => &[Context::InboxText],
-            Some(Modal::Inbox(_)) => &[Context::Inbox, Context::Form],
-            Some(Modal::Approval(_)) => &[Context::Approval],
-            Some(Modal::Notices(_) | Modal::Dry(_)) => &[Context::Notices],
-            Some(Modal::Welcome(welcome)) if welcome.typing() => &[Context::WelcomeText],
-            Some(Modal::Welcome(_)) => &[Context::Welcome],
-            Some(Modal::Entry(..)) => &[Context::Entry],
-            Some(Modal::Menu(..)) => &[Context::Menu],
-            Some(Modal::Burst(_)) => &[Context::Burst],
-            Some(Modal::LongText(_)) => &[Context::LongText],
+        match self.dialogs.top() {
+            Some(dialog) => dialog.contexts(),
             None if self.in_view() => self.view_contexts(),
             None if self.tree.filter().is_some() => &[Context::Filter],
             None => match self.focus {

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-use super::{Choice, Modal, Model};
+use super::Model;
 
 impl Model {
     /// Opens the menu of what can be copied here.
@@ -51,9 +51,8 @@ impl Model {
         if let Some(server) = self.copied_server() {
             kinds.push((CopyKind::McpServers, 'm', "mcpServers entry", format!("{server}, for other clients' JSON")));
         }
-        let (rows, choices) =
-            kinds.into_iter().map(|(kind, key, label, detail)| (MenuRow { key, label: label.into(), detail }, Choice::Copy(kind))).unzip();
-        self.modals.push(Modal::Menu(Menu { title: "Copy".into(), rows, ..Menu::default() }, choices));
+        let row = |(kind, key, label, detail)| MenuRow::new(key, label, detail, move |model| model.copy(kind));
+        self.dialogs.push(Menu::new("Copy", kinds.into_iter().map(row).collect()));
     }
 
     /// Copies, and reports what was copied and what was changed for it. Large material is prepared in the background.

@@ -2,11 +2,14 @@
 
 use crate::tui::{action::Action, layout::Focus, tree::Node};
 
-use super::{Modal, Model};
+use super::Model;
 
 impl Model {
     /// Returns whether an action would have an effect now, for the footer.
     pub fn is_enabled(&self, action: Action) -> bool {
+        if let Some(enabled) = self.dialogs.top().and_then(|dialog| dialog.enabled(action, self.look())) {
+            return enabled;
+        }
         if let Some(sense) = self.policy_enabled(action) {
             return sense;
         }
@@ -26,10 +29,7 @@ impl Model {
             Action::FoldLevel | Action::UnfoldLevel | Action::NextCall | Action::PreviousCall | Action::CompleteFilter => false,
             Action::Fold => self.focus == Focus::Servers && self.tree.row().is_some_and(|row| row.open.is_some()),
             Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
-            Action::Undo => match self.modals.last() {
-                Some(Modal::Inbox(inbox)) => inbox.can_undo(),
-                _ => self.focus == Focus::Call && self.call.can_undo(),
-            },
+            Action::Undo => self.focus == Focus::Call && self.call.can_undo(),
             Action::LongText | Action::FieldEditor => self.call.field_text().is_some(),
             Action::Complete => self.call.suggestions().is_some(),
             Action::Burst => self.burst_spec().is_some(),
@@ -37,26 +37,17 @@ impl Model {
             Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),
             Action::NextMatch | Action::PreviousMatch => !self.shown().needle().is_empty(),
             Action::OpenMedia => self.shown().has_media(),
-            Action::Yes | Action::Always | Action::TrustServer | Action::No => match self.modals.last() {
-                Some(Modal::Confirm(confirm, _)) => confirm.offers(action),
-                _ => true,
-            },
-            Action::AnswerFile => matches!(self.modals.last(), Some(Modal::Inbox(inbox)) if inbox.is_sampling()),
             Action::Review => self.rejected.is_some(),
             Action::Follow => !self.traffic.following(),
             Action::Inbox => !read_model.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
-            Action::NextQuestion => read_model.asks.len() > 1,
-            Action::OpenUrl | Action::CopyUrl => match self.modals.last() {
-                Some(Modal::Inbox(inbox)) => inbox.url().is_some(),
-                _ => false,
-            },
+            Action::NextQuestion | Action::OpenUrl | Action::CopyUrl | Action::AnswerFile => false,
             Action::Open => match self.focus {
                 Focus::Result | Focus::Detail => self.detail.as_ref().unwrap_or(&self.result).can_open(),
                 Focus::Traffic => !read_model.calls.is_empty(),
                 _ => true,
             },
-            Action::Back => self.focus != Focus::Servers || !self.modals.is_empty() || self.tree.filter().is_some(),
+            Action::Back => self.focus != Focus::Servers || !self.dialogs.is_empty() || self.tree.filter().is_some(),
             Action::Redraw | Action::Suspend => false,
             _ => true,
         }

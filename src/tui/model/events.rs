@@ -9,10 +9,10 @@ use crate::{
         id::AskId,
     },
     state::ConsoleState,
-    tui::{action::Action, activity::Activity, keymap::Context, msg::Cmd, overlay::inbox::Inbox},
+    tui::{action::Action, activity::Activity, dialog::Dialog, keymap::Context, msg::Cmd, overlay::inbox::Inbox},
 };
 
-use super::{Modal, Model};
+use super::Model;
 
 impl Model {
     pub(super) fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
@@ -26,9 +26,7 @@ impl Model {
             self.activity.retain(&self.mirror.read_model);
             self.tree.rebuild(&self.mirror.read_model);
             self.call.sync(&self.mirror.read_model);
-            if let Some(Modal::Palette(palette)) = self.modals.last_mut() {
-                palette.refresh(&self.mirror.read_model);
-            }
+            self.dialogs.iter_mut().for_each(|dialog| dialog.refresh(&self.mirror.read_model));
         }
         for detail in self.detail.iter_mut().chain([&mut self.result]) {
             changes.frames.iter().for_each(|frame| detail.frame(frame));
@@ -80,11 +78,10 @@ impl Model {
         if !waits || !self.mirror.read_model.asks.iter().any(|open| open.id == ask.id) {
             return;
         }
-        // A burst takes no letters, and would wait for the answer forever.
-        let free = matches!(self.modals.last(), None | Some(Modal::Burst(_)));
+        let free = self.dialogs.top().is_none_or(Dialog::gives_way);
         if free && !self.typing() {
             self.open_inbox(Some(ask.id));
-            if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
+            if let Some(inbox) = self.dialogs.top_as_mut::<Inbox>() {
                 inbox.guard(self.now);
             }
         } else {
@@ -100,20 +97,17 @@ impl Model {
     }
 
     pub(super) fn open_inbox(&mut self, ask: Option<AskId>) {
-        let mut inbox = Box::<Inbox>::default();
+        let mut inbox = Inbox::default();
         inbox.show(ask, &self.mirror.read_model);
-        self.modals.push(Modal::Inbox(inbox));
+        self.dialogs.push(inbox);
     }
 
     /// Goes to the next question when the one shown was closed; closes the inbox after the last.
     pub(super) fn close_answered(&mut self) {
         let read_model = &self.mirror.read_model;
-        self.modals.retain_mut(|modal| match modal {
-            Modal::Inbox(inbox) => {
-                inbox.show(None, read_model);
-                inbox.shown().is_some()
-            }
-            _ => true,
+        self.dialogs.retain(|inbox: &mut Inbox| {
+            inbox.show(None, read_model);
+            inbox.shown().is_some()
         });
     }
 }

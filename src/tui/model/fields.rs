@@ -2,24 +2,20 @@
 
 use crate::{
     domain::event::NoticeLevel,
-    tui::{msg::Cmd, overlay::long_text::LongText},
+    tui::{
+        msg::Cmd,
+        overlay::{inbox::Inbox, long_text::LongText},
+    },
 };
 
-use super::{Modal, Model};
+use super::Model;
 
 impl Model {
     /// Opens the field under the cursor in the multi-line editor.
     pub(super) fn long_text(&mut self) {
         match self.call.field_text() {
-            Some((path, name, text)) => self.modals.push(Modal::LongText(Box::new(LongText::new(path, name, &text)))),
+            Some((path, name, text)) => self.dialogs.push(LongText::new(path, name, &text)),
             None => self.toast(NoticeLevel::Info, "This field has no text to edit."),
-        }
-    }
-
-    /// Writes the text back into its field.
-    pub(super) fn long_text_done(&mut self) {
-        if let Some(Modal::LongText(long)) = self.modals.pop() {
-            self.call.set_field(&long.path, &long.text());
         }
     }
 
@@ -53,8 +49,8 @@ impl Model {
 
     /// Copies the text of a file into the answer of the inbox.
     pub(super) fn answer_text(&mut self, read: Result<String, String>) {
-        let taken = match (read, self.modals.last_mut()) {
-            (Ok(text), Some(Modal::Inbox(inbox))) => inbox.set_answer(&text),
+        let taken = match (read, self.dialogs.top_as_mut::<Inbox>()) {
+            (Ok(text), Some(inbox)) => inbox.set_answer(&text),
             (Ok(_), _) => Err("The question was closed; the file was not used.".into()),
             (Err(why), _) => Err(why),
         };

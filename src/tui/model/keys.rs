@@ -9,12 +9,13 @@ use crate::tui::{
     keymap::{Context, Lookup},
     layout::Focus,
     msg::Cmd,
+    overlay::edit_line,
     pane::call::KeyOutcome,
     tree::{FilterEnd, Folding},
     widget::{form::FormView, window::Move},
 };
 
-use super::{Modal, Model, Purpose};
+use super::Model;
 
 impl Model {
     pub(super) fn input(&mut self, input: Input) -> Vec<Cmd> {
@@ -49,7 +50,7 @@ impl Model {
         }
     }
 
-    /// Performs the action in the form of the pane or dialog.
+    /// Performs the action in the form of the pane.
     pub(super) fn form_act(&mut self, action: Action) -> Vec<Cmd> {
         match FormView::command_of(action) {
             Some(code) if self.contexts().contains(&Context::Form) => self.raw_key(KeyEvent::new(code, KeyModifiers::NONE)),
@@ -61,9 +62,8 @@ impl Model {
     /// typing, Tab goes from field to field; a key whose action is disabled may be the form's own.
     fn is_the_forms(&self, key: KeyEvent, action: Action) -> bool {
         let plain = key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
-        match self.modals.last() {
-            Some(Modal::Inbox(inbox)) => inbox.wants_text() && plain && matches!(key.code, KeyCode::Enter | KeyCode::Esc),
-            Some(_) => false,
+        match self.dialogs.top() {
+            Some(dialog) => dialog.takes_key(key),
             None if self.flow_typing() && self.views.flows.input.editing_json() => {
                 plain && matches!(key.code, KeyCode::Enter | KeyCode::Tab | KeyCode::BackTab)
             }
@@ -85,55 +85,16 @@ impl Model {
 
     /// Handles a key that is not in the keymap.
     fn raw_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
-        if self.modals.is_empty() && self.in_view() {
-            return self.view_key(key);
+        if !self.dialogs.is_empty() {
+            return self.in_dialog(|dialog, ctx| dialog.key(key, ctx));
         }
-        let read_model = &self.mirror.read_model;
-        match self.modals.last_mut() {
-            Some(Modal::Help(help)) => {
-                edit(&mut help.search, key);
-                help.window = Default::default();
-            }
-            Some(Modal::Palette(palette)) => {
-                if edit(&mut palette.search, key) {
-                    palette.find(read_model);
-                }
-            }
-            Some(Modal::Inbox(inbox)) => {
-                if inbox.key(key) {
-                    return self.answer();
-                }
-            }
-            Some(Modal::Welcome(welcome)) => {
-                if let Some(text) = welcome.text() {
-                    edit(text, key);
-                }
-            }
-            Some(Modal::Entry(entry, purpose)) => {
-                if entry.key(key) && *purpose == Purpose::Search {
-                    let text = entry.text(0).to_owned();
-                    self.shown_mut().search(&text);
-                }
-            }
-            Some(Modal::LongText(text)) => text.key(key),
-            Some(Modal::Menu(menu, _)) => {
-                if let KeyCode::Char(c) = key.code
-                    && let Some(row) = menu.find(c)
-                {
-                    menu.window.cursor = row;
-                    return self.act(Action::Choose);
-                }
-            }
-            Some(Modal::Confirm(..) | Modal::Approval(_) | Modal::Notices(_) | Modal::Burst(_) | Modal::Dry(_)) => {}
-            None => return self.pane_key(key),
-        }
-        vec![]
+        if self.in_view() { self.view_key(key) } else { self.pane_key(key) }
     }
 
     fn pane_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         if let Some(filter) = self.tree.filter() {
             let mut filter = filter.to_owned();
-            if edit(&mut filter, key) {
+            if edit_line(&mut filter, key) {
                 self.tree.set_filter(filter, &self.mirror.read_model);
             } else if key.code == KeyCode::Backspace {
                 self.tree.end_filter(FilterEnd::Cancel, &self.mirror.read_model);
@@ -202,23 +163,5 @@ impl Model {
             }
             _ => {}
         }
-    }
-}
-
-/// Edits a line of text at its end; returns whether it changed.
-fn edit(text: &mut String, key: KeyEvent) -> bool {
-    match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
-        (KeyCode::Char(c), false) => {
-            text.push(c);
-            true
-        }
-        (KeyCode::Char('u'), true) => !std::mem::take(text).is_empty(),
-        (KeyCode::Char('w'), true) => {
-            let kept = text.trim_end().rfind(' ').map_or(0, |at| at + 1);
-            text.truncate(kept);
-            true
-        }
-        (KeyCode::Backspace, _) => text.pop().is_some(),
-        _ => false,
     }
 }

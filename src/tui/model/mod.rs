@@ -7,7 +7,7 @@
 //! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `results` searches, filters and saves results, `copy` copies, `fields` and `complete`
 //! help with typing, `toasts` shows messages in the corner.
 //!
-//! `setup` creates the first state, `reconcile` brings it in order after each message, `modal` has the dialogs. Used by the
+//! `setup` creates the first state, `reconcile` brings it in order after each message. Used by the
 //! loop and by `draw`.
 
 mod act;
@@ -23,7 +23,6 @@ mod enabled;
 mod events;
 mod fields;
 mod keys;
-mod modal;
 mod mouse;
 mod panes;
 mod paste;
@@ -49,11 +48,12 @@ use super::{
     activity::Activity,
     background::{Done, Job, JobHandle, Worked},
     copying::Invocation,
+    dialog::Dialogs,
     hits::HitMap,
     keymap::Keymap,
     layout::{Divider, Focus, Layout, Room},
     msg::{Cmd, Msg},
-    overlay::{toast::Toast, welcome::WelcomeState},
+    overlay::{approval::Approval, toast::Toast, welcome::WelcomeState},
     pane::{DrawContext, call::CallPane, detail::Detail, info::InfoPane, row_detail::RowDetail, traffic::TrafficPane},
     state_mirror::StateMirror,
     tabs::Views,
@@ -63,12 +63,9 @@ use super::{
 
 use self::consent::Consent;
 
-pub use self::{
-    modal::{Choice, Modal, Pending, Purpose},
-    setup::Setup,
-};
+pub use self::setup::Setup;
 
-/// The panes and dialogs to draw.
+/// The panes to draw.
 pub struct Parts<'m> {
     /// The tree.
     pub tree: &'m Tree,
@@ -82,8 +79,6 @@ pub struct Parts<'m> {
     pub info: &'m InfoPane,
     /// The list of calls.
     pub traffic: &'m TrafficPane,
-    /// Dialogs.
-    pub modals: &'m mut [Modal],
 }
 
 /// The complete state.
@@ -124,8 +119,8 @@ pub struct Model {
     pub views: Views,
     /// The last minute of every server.
     pub activity: Activity,
-    /// Dialogs, the last one on top.
-    pub modals: Vec<Modal>,
+    /// The open dialogs.
+    pub dialogs: Dialogs,
     /// Messages in the corner.
     pub toasts: Vec<Toast>,
     /// The keys of an unfinished sequence.
@@ -164,8 +159,6 @@ pub struct Model {
     copying: Option<JobHandle>,
     /// Earlier searches in results, the newest last.
     searches: Vec<String>,
-    /// Until then the answers of an approval or confirmation that opened unrequested are locked.
-    answers_from: Stamp,
 }
 
 impl Model {
@@ -269,7 +262,7 @@ impl Model {
             ConsoleUpdate::Past(runs) => self.views.flows.past = runs,
             ConsoleUpdate::Approval(prompt) => {
                 // The open dialog shows servers that are outdated now.
-                self.modals.retain(|modal| !matches!(modal, Modal::Approval(_)));
+                self.dialogs.close::<Approval>();
                 // After a rejection, a change of the project does not ask again.
                 (self.rejected, self.approval) = match self.rejected {
                     Some(_) => (prompt, None),
@@ -322,9 +315,22 @@ impl Model {
             detail: self.detail.as_mut(),
             info: &self.info,
             traffic: &self.traffic,
-            modals: &mut self.modals,
         };
         (look, parts)
+    }
+
+    /// Returns what dialogs need to draw, and the dialogs.
+    pub fn dialog_parts(&mut self) -> (DrawContext<'_>, &mut Dialogs) {
+        let look = DrawContext {
+            read_model: &self.mirror.read_model,
+            theme: &self.theme,
+            keys: &self.keymap,
+            hits: &self.hits,
+            now: self.now.max(self.mirror.last),
+            tick: self.tick,
+            focused: true,
+        };
+        (look, &mut self.dialogs)
     }
 
     fn request(request: ConsoleRequest) -> Vec<Cmd> {

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{Modal, Model};
+use super::Model;
 
 /// Rows that one notch of the wheel scrolls.
 pub(super) const NOTCH: usize = 3;
@@ -56,7 +56,7 @@ impl Model {
             self.wheel_choices(action);
             return vec![];
         }
-        if !self.modals.is_empty() {
+        if !self.dialogs.is_empty() {
             return (0..NOTCH).flat_map(|_| self.act(action)).collect();
         }
         match found.owner {
@@ -69,7 +69,7 @@ impl Model {
 
     fn press(&mut self, cell: Position) -> Vec<Cmd> {
         // A click is for what its user saw: not for a dialog that opened since the last frame.
-        let found = self.hits.at(cell.x, cell.y).filter(|_| self.hits.dialogs() == self.modals.len());
+        let found = self.hits.at(cell.x, cell.y).filter(|_| self.hits.dialogs() == self.dialogs.len());
         let Some(found) = found.filter(|found| !self.press_choices(cell, found)) else { return vec![] };
         match (found.owner, &found.hit) {
             (Owner::Dialog, hit) => self.press_dialog(hit),
@@ -145,30 +145,13 @@ impl Model {
     }
 
     fn press_dialog(&mut self, hit: &Hit) -> Vec<Cmd> {
-        if let Some(Modal::Inbox(inbox)) = self.modals.last_mut() {
-            inbox.unguard();
-        }
-        match (hit, self.modals.last_mut()) {
-            (Hit::Key(action), _) => self.press_key(*action),
-            (Hit::FormKey(action), _) => self.form_act(*action),
-            (hit, Some(Modal::Inbox(inbox))) => {
-                if let Some(form) = inbox.form_mut() {
-                    form.click(hit);
-                }
-                vec![]
-            }
-            (Hit::Row(row), Some(modal)) => {
-                match modal {
-                    Modal::Palette(palette) => palette.window.cursor = *row,
-                    Modal::Confirm(confirm, _) => confirm.window.cursor = *row,
-                    Modal::Menu(menu, _) => menu.window.cursor = *row,
-                    Modal::Welcome(welcome) => welcome.select(*row),
-                    _ => return vec![],
-                }
-                self.act(Action::Choose)
-            }
+        let mut commands = self.in_dialog(|dialog, ctx| dialog.click(hit, ctx));
+        commands.extend(match hit {
+            Hit::Key(action) => self.press_key(*action),
+            Hit::FormKey(action) => self.act(*action),
             _ => vec![],
-        }
+        });
+        commands
     }
 
     /// Presses the key of an action, which a form may take; performs the action where it has no key.

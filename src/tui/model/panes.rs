@@ -68,7 +68,7 @@ impl Model {
     }
 
     /// Selects a node and goes to its form.
-    pub(super) fn go_to(&mut self, node: &Node) {
+    pub(in crate::tui) fn go_to(&mut self, node: &Node) {
         self.end_detail();
         self.views.show(View::Console);
         if self.tree.filter().is_some() {

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-use super::{Modal, Model, Purpose};
+use super::Model;
 
 /// The default text of the fault prompt.
 const EXAMPLE: &str = "latency=200ms,fail=30%";
@@ -122,12 +122,12 @@ impl Model {
         let note = "Comma-separated: latency=200ms, fail=30%, drop=10%, cut=5%, corrupt=5%. fail returns an error, drop discards the \
                     response, cut closes the connection, corrupt damages the response. Calls of every origin are affected. Empty stops the fault.";
         let entry = TextPrompt::new(format!("Inject a fault into {}", display_name(&subject)), note, &[("fault", &text)]);
-        self.modals.push(Modal::Entry(Box::new(entry), Purpose::Inject(subject)));
+        self.dialogs.push(entry.on_submit(move |model, prompt| model.fault_entered(&subject, prompt.text(0))));
         vec![]
     }
 
     /// Handles the text of the fault prompt; an error is shown in the dialog.
-    pub(super) fn fault_entered(&mut self, subject: &Subject, text: &str) -> Result<Vec<Cmd>, String> {
+    fn fault_entered(&mut self, subject: &Subject, text: &str) -> Result<Vec<Cmd>, String> {
         let fault = if text.trim().is_empty() { None } else { Some(Fault::parse(text)?) };
         let text = match &fault {
             Some(fault) => format!("Fault injection started for {}: {}.", display_name(subject), fault.words()),
@@ -164,12 +164,12 @@ impl Model {
             if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
         let note = format!("Clears cached results of a server, server/tool, a pattern with * or, with *, of everything.{store}");
         let entry = TextPrompt::new("Clear the cache", note, &[("pattern", &meant)]);
-        self.modals.push(Modal::Entry(Box::new(entry), Purpose::Purge));
+        self.dialogs.push(entry.on_submit(|model, prompt| model.purge_entered(prompt.text(0))));
         vec![]
     }
 
     /// Handles the pattern of the cache prompt; an error is shown in the dialog.
-    pub(super) fn purge_entered(&mut self, text: &str) -> Result<Vec<Cmd>, String> {
+    fn purge_entered(&mut self, text: &str) -> Result<Vec<Cmd>, String> {
         let pattern = text.trim();
         if pattern.is_empty() {
             return Err("Enter a pattern; * matches everything.".into());

@@ -3,32 +3,32 @@
 use std::time::Duration;
 
 use crate::tui::{
+    dialog::Dialog,
     layout::{Focus, Layout, Middle},
     overlay::approval::Approval,
     pane::{activity as strip_pane, banner, detail::Detail, row_detail as row, servers},
 };
 
-use super::{Modal, Model, toasts::TOAST_TIME};
+use super::{Model, toasts::TOAST_TIME};
 
 impl Model {
     /// Reconciles the state after a change: the middle pane shows the selection, the focus
     /// is on a visible pane, cursors are visible, old toasts are removed.
     pub(super) fn reconcile(&mut self) {
         let now = self.now.max(self.mirror.last);
-        if self.modals.is_empty() {
+        if self.dialogs.is_empty() {
             self.toasts.retain(|toast| toast.until > now);
         } else {
             // They are hidden under a dialog, so their time starts when it closes.
             let until = now.plus(TOAST_TIME);
             self.toasts.iter_mut().for_each(|toast| toast.until = toast.until.max(until));
         }
-        if self.modals.is_empty()
+        if self.dialogs.is_empty()
             && !self.typing()
             && let Some(prompt) = self.approval.take()
         {
             self.sequence.clear();
-            self.guard_answers();
-            self.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), last_size: Default::default() }));
+            self.dialogs.push(Approval::new(prompt, now));
         }
         let node = self.tree.selected().cloned();
         self.call.show(node.as_ref(), &self.mirror.read_model);
@@ -75,20 +75,20 @@ impl Model {
         let read_model = &self.mirror.read_model;
         read_model.running > 0
             || self.view_moving()
-            || self.modals.is_empty() && !self.toasts.is_empty()
+            || self.dialogs.is_empty() && !self.toasts.is_empty()
             || self.searching
             || self.result.waits()
             || self.detail.as_ref().is_some_and(Detail::waits)
             || self.views.entry.as_ref().is_some_and(row::RowDetail::waits)
             || self.completing.waiting()
-            || self.modals.iter().any(|modal| matches!(modal, Modal::Burst(burst) if !burst.over()))
-            || matches!(self.modals.last(), Some(Modal::Inbox(_)))
+            || self.dialogs.iter().any(Dialog::moving)
             || read_model.servers.iter().any(|s| s.phase.pending())
     }
 
     /// Returns the time until something on the screen moves by a step without input.
     pub fn next_step(&self) -> Option<Duration> {
-        self.activity_step().into_iter().chain(self.countdown()).chain(self.guard_left()).min()
+        let guard = self.dialogs.top().and_then(|dialog| dialog.guard_left(self.now.max(self.mirror.last)));
+        self.activity_step().into_iter().chain(self.countdown()).chain(guard).min()
     }
 
     pub(super) fn activity_step(&self) -> Option<Duration> {

@@ -25,10 +25,24 @@ use crate::{
     },
 };
 
-use super::{Choice, Modal, Model, Pending, Purpose};
+use super::Model;
 
 /// How many earlier searches are remembered.
 const MOST_SEARCHES: usize = 50;
+
+/// Something of a result that can be saved or opened, with the name of its file.
+enum Choice {
+    /// Ask where to save it.
+    Save(String, Content),
+    /// Open it in another program.
+    Open(String, Content),
+}
+
+/// Returns the path in a prompt.
+fn path_of(prompt: &TextPrompt) -> Result<String, String> {
+    let path = prompt.text(0);
+    if path.trim().is_empty() { Err("Enter a path.".to_owned()) } else { Ok(path.to_owned()) }
+}
 
 impl Model {
     /// Returns the detail that is shown: the open call of a view, a call of the traffic list, or the result of the form.
@@ -52,15 +66,16 @@ impl Model {
         (detail, &self.mirror.read_model)
     }
 
-    fn ask(&mut self, entry: TextPrompt, purpose: Purpose) {
-        self.modals.push(Modal::Entry(Box::new(entry), purpose));
-    }
-
     pub(super) fn ask_search(&mut self) {
         let earlier = if self.searches.is_empty() { "" } else { " ↑ shows earlier searches." };
         let note = format!("Case-insensitive unless you type a capital.{earlier}");
-        let entry = TextPrompt::new("Search in the result", note, &[("text", "")]).with_history(&self.searches);
-        self.ask(entry, Purpose::Search);
+        let prompt = TextPrompt::new("Search in the result", note, &[("text", "")]).with_history(&self.searches);
+        let prompt = prompt.on_change(|model, text| model.shown_mut().search(text)).on_submit(|model, prompt| {
+            model.shown_mut().search(prompt.text(0));
+            model.note_search(prompt.text(0).to_owned());
+            Ok(vec![])
+        });
+        self.dialogs.push(prompt);
     }
 
     /// Remembers a search, each text once.
@@ -77,18 +92,17 @@ impl Model {
     pub(super) fn ask_path(&mut self) {
         let path = self.shown().proposed_path();
         let note = "A JSONPath (RFC 9535): $.items[0], $..name, $.users[?@.age > 30]. Empty clears the filter.";
-        self.ask(TextPrompt::new("Filter by JSONPath", note, &[("path", &path)]), Purpose::JsonPath);
+        let prompt = TextPrompt::new("Filter by JSONPath", note, &[("path", &path)]).on_submit(|model, prompt| {
+            let (shown, read_model) = model.shown_parts();
+            shown.filter(prompt.text(0), read_model).map(|()| vec![])
+        });
+        self.dialogs.push(prompt);
     }
 
-    pub(super) fn ask_answer_file(&mut self) {
-        self.ask(
-            TextPrompt::new(
-                "Answer from a file",
-                "The text of the file becomes the answer; you can edit it before sending.",
-                &[("path", "")],
-            ),
-            Purpose::AnswerFile,
-        );
+    pub(in crate::tui) fn ask_answer_file(&mut self) {
+        let note = "The text of the file becomes the answer; you can edit it before sending.";
+        let prompt = TextPrompt::new("Answer from a file", note, &[("path", "")]);
+        self.dialogs.push(prompt.on_submit(|_, prompt| Ok(vec![Cmd::ReadFile(path_of(prompt)?)])));
     }
 
     /// Asks where to save: directly if there is one thing to save, otherwise after a menu.
@@ -142,25 +156,19 @@ impl Model {
 
     fn offer(&mut self, title: &str, choices: Vec<(String, String, Choice)>) {
         let keys = ('1'..='9').chain('a'..='z');
-        let (rows, choices) =
-            choices.into_iter().zip(keys).map(|((label, detail, choice), key)| (MenuRow { key, label, detail }, choice)).unzip();
-        self.modals.push(Modal::Menu(Menu { title: title.into(), rows, ..Menu::default() }, choices));
-    }
-
-    pub(super) fn menu_chosen(&mut self) -> Vec<Cmd> {
-        let Some(Modal::Menu(menu, mut choices)) = self.modals.pop() else { return vec![] };
-        if menu.window.cursor >= choices.len() {
-            return vec![];
-        }
-        self.take_choice(choices.swap_remove(menu.window.cursor))
+        let rows = choices.into_iter().zip(keys);
+        let rows = rows.map(|((label, detail, choice), key)| MenuRow::new(key, &label, detail, move |model| model.take_choice(choice)));
+        self.dialogs.push(Menu::new(title, rows.collect()));
     }
 
     fn take_choice(&mut self, choice: Choice) -> Vec<Cmd> {
         match choice {
-            Choice::Copy(kind) => self.copy(kind),
             Choice::Save(name, content) => {
                 let note = format!("{}, readable by you only. Asks before it replaces a file.", size(content.len() as u64));
-                self.ask(TextPrompt::new("Save", note, &[("path", &name)]), Purpose::Save(content));
+                let prompt = TextPrompt::new("Save", note, &[("path", &name)]);
+                self.dialogs.push(prompt.on_submit(move |_, prompt| {
+                    Ok(vec![Cmd::Save { path: path_of(prompt)?, content: content.clone(), overwrite: false }])
+                }));
                 vec![]
             }
             Choice::Open(name, content) => {
@@ -174,47 +182,6 @@ impl Model {
         }
     }
 
-    /// Submits the prompt; invalid input keeps it open with an error.
-    pub(super) fn entered(&mut self) -> Vec<Cmd> {
-        let Some(Modal::Entry(mut entry, purpose)) = self.modals.pop() else { return vec![] };
-        let text = entry.text(0).to_owned();
-        let error = match &purpose {
-            Purpose::Search => {
-                self.shown_mut().search(&text);
-                self.note_search(text);
-                None
-            }
-            Purpose::JsonPath => {
-                let (shown, read_model) = self.shown_parts();
-                shown.filter(&text, read_model).err()
-            }
-            Purpose::Save(_) | Purpose::AnswerFile if text.trim().is_empty() => Some("Enter a path.".to_owned()),
-            Purpose::Save(content) => return vec![Cmd::Save { path: text, content: content.clone(), overwrite: false }],
-            Purpose::AnswerFile => return vec![Cmd::ReadFile(text)],
-            Purpose::Inject(subject) => match self.fault_entered(subject, &text) {
-                Ok(commands) => return commands,
-                Err(why) => Some(why),
-            },
-            Purpose::Purge => match self.purge_entered(&text) {
-                Ok(commands) => return commands,
-                Err(why) => Some(why),
-            },
-            Purpose::Workflow(calls) => match self.workflow_named(text.trim(), calls) {
-                Ok(commands) => return commands,
-                Err(why) => Some(why),
-            },
-            Purpose::Burst(spec) => match self.burst_numbers(&entry) {
-                Ok((total, at_once)) => return self.confirm_burst(CallSpec::clone(spec), total, at_once),
-                Err(why) => Some(why),
-            },
-        };
-        if error.is_some() {
-            entry.error = error;
-            self.modals.push(Modal::Entry(entry, purpose));
-        }
-        vec![]
-    }
-
     pub(super) fn saved(&mut self, saved: Result<String, String>) {
         match saved {
             Ok(path) => self.toast(NoticeLevel::Info, format!("Saved: {path}")),
@@ -225,8 +192,8 @@ impl Model {
     pub(super) fn exists(&mut self, path: String, content: Content) {
         let confirm =
             Confirm::new("Replace the file?", format!("{path} exists already."), &[(Action::No, "keep"), (Action::Yes, "replace")]);
-        self.guard_answers();
-        self.modals.push(Modal::Confirm(confirm, Pending::Overwrite(path, content)));
+        let save = move |_: &mut Model| vec![Cmd::Save { path, content, overwrite: true }];
+        self.dialogs.push(confirm.guarded(self.now.max(self.mirror.last)).then(save));
     }
 
     /// Reads a resource that a result links to, and opens it.

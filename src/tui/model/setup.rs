@@ -9,6 +9,7 @@ use crate::{
         Startup,
         activity::Activity,
         copying::Invocation,
+        dialog::Dialogs,
         hits::HitMap,
         keymap::Keymap,
         layout::{Focus, Layout, Room},
@@ -21,7 +22,7 @@ use crate::{
     },
 };
 
-use super::{Modal, Model};
+use super::Model;
 
 /// The setup of a console.
 pub struct Setup {
@@ -68,7 +69,7 @@ impl Model {
             info: InfoPane::default(),
             traffic: TrafficPane::default(),
             activity: Activity::default(),
-            modals: vec![],
+            dialogs: Dialogs::default(),
             toasts: vec![],
             sequence: vec![],
             size,
@@ -93,18 +94,14 @@ impl Model {
             searching: false,
             copying: None,
             searches: vec![],
-            answers_from: Stamp::default(),
         };
         model.call.recall = setup.recall;
         model.flows_changed(&setup.workflows);
         match setup.startup {
-            Startup::Approval(prompt) => {
-                model.guard_answers();
-                model.modals.push(Modal::Approval(Approval { prompt, window: Default::default(), last_size: Default::default() }))
-            }
+            Startup::Approval(prompt) => model.dialogs.push(Approval::new(prompt, Stamp::default())),
             Startup::Welcome(offer) => {
                 model.welcome_state = Some(offer.clone());
-                model.modals.push(Modal::Welcome(Welcome::new(offer)));
+                model.dialogs.push(Welcome::new(offer));
             }
             Startup::Normal | Startup::Empty => {}
         }

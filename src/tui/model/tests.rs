@@ -17,7 +17,22 @@ use crate::{
         id::{AskId, CallId},
         server::Phase,
     },
-    tui::{Startup, action::Action, draw, input::Input, overlay::palette::Choice as PaletteChoice, test_support},
+    tui::{
+        Startup,
+        action::Action,
+        draw,
+        input::Input,
+        overlay::{
+            burst::Burst,
+            help::Help,
+            inbox::Inbox,
+            long_text::LongText,
+            notices::Notices,
+            palette::{Choice as PaletteChoice, Palette},
+            text_prompt::TextPrompt,
+        },
+        test_support,
+    },
 };
 
 use super::*;

@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-use super::{Modal, Model, Purpose};
+use super::Model;
 
 impl Model {
     fn in_flows(&self) -> bool {
@@ -265,7 +265,7 @@ impl Model {
         };
         let view = flows::preview(&plan, &self.views.flows.input.draft(), &self.mirror.read_model);
         let unfit = check_against(&plan, &CatalogView(&self.mirror.read_model));
-        self.modals.push(Modal::Dry(DryRun::new(&plan.name, view, unfit)));
+        self.dialogs.push(DryRun::new(&plan.name, view, unfit));
     }
 
     fn cancel_run(&mut self) -> Vec<Cmd> {
@@ -498,11 +498,11 @@ impl Model {
             format!("{} steps; values taken from earlier results are linked.", past.len())
         };
         let entry = TextPrompt::new("Save as workflow", format!("{what}{left}{place}"), &[("name", &name)]);
-        self.modals.push(Modal::Entry(Box::new(entry), Purpose::Workflow(past)));
+        self.dialogs.push(entry.on_submit(move |model, prompt| model.workflow_named(prompt.text(0).trim(), &past)));
     }
 
     /// Checks the name and requests the file.
-    pub(super) fn workflow_named(&mut self, name: &str, calls: &[PastCall]) -> Result<Vec<Cmd>, String> {
+    fn workflow_named(&mut self, name: &str, calls: &[PastCall]) -> Result<Vec<Cmd>, String> {
         if let Some(trouble) = name_trouble(name, &self.views.flows.list) {
             return Err(trouble);
         }

@@ -1,13 +1,24 @@
 //! The approval dialog of a project's configuration file: shows what the file would start before anything starts.
 
+use std::time::Duration;
+
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::tui::{
-    ApprovalPrompt,
-    keymap::Context,
-    pane::{DrawContext, text_view::TextView},
-    theme::Theme,
-    widget::{paint::dialog, window::Window},
+use crate::{
+    domain::time::Stamp,
+    tui::{
+        ApprovalPrompt, ConsoleRequest,
+        action::Action,
+        dialog::{Dialog, DialogOutcome, Guard},
+        keymap::Context,
+        msg::Cmd,
+        pane::{DrawContext, text_view::TextView},
+        theme::Theme,
+        widget::{
+            paint::dialog,
+            window::{Move, Window},
+        },
+    },
 };
 
 use super::{LastSize, key_row};
@@ -15,17 +26,16 @@ use super::{LastSize, key_row};
 /// The approval dialog.
 pub struct Approval {
     /// The file and the commands that it would start.
-    pub prompt: ApprovalPrompt,
-    /// Scroll.
-    pub window: Window,
-    /// The size of the text area as drawn last.
-    pub last_size: LastSize,
+    prompt: ApprovalPrompt,
+    window: Window,
+    last_size: LastSize,
+    guard: Guard,
 }
 
 impl Approval {
-    /// Returns how many rows the text takes.
-    pub fn len(&self, theme: &Theme) -> usize {
-        self.text_view(theme, self.last_size.width()).len()
+    /// Creates the dialog, which opens without a key press.
+    pub fn new(prompt: ApprovalPrompt, now: Stamp) -> Approval {
+        Approval { prompt, window: Window::default(), last_size: LastSize::default(), guard: Guard::new(now) }
     }
 
     fn text_view<'t>(&self, theme: &'t Theme, width: u16) -> TextView<'t> {
@@ -41,9 +51,44 @@ impl Approval {
         }
         out
     }
+}
 
-    /// Draws the dialog. `keys_active` hides the keys during the guard time after it opened.
-    pub fn draw(&self, ctx: DrawContext, keys_active: bool, area: Rect, buf: &mut Buffer) {
+impl Dialog for Approval {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Approval]
+    }
+
+    fn shows_keys(&self) -> bool {
+        true
+    }
+
+    fn guard_left(&self, now: Stamp) -> Option<Duration> {
+        self.guard.left(now)
+    }
+
+    fn go(&mut self, to: Move, ctx: DrawContext) {
+        let rows = self.text_view(ctx.theme, self.last_size.width()).len();
+        self.window.scroll(to, rows, self.last_size.rows());
+    }
+
+    fn act(&mut self, action: Action, ctx: DrawContext) -> DialogOutcome {
+        if self.guard.locks(ctx.now) {
+            return DialogOutcome::Open;
+        }
+        match action {
+            Action::Approve => {
+                let request = ConsoleRequest::Approve(self.prompt.hash.clone());
+                DialogOutcome::close_and(|_| vec![Cmd::Request(request)])
+            }
+            Action::Reject => {
+                let prompt = self.prompt.clone();
+                DialogOutcome::close_and(|model| model.reject_project(prompt))
+            }
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
         let wish = (100, area.height.saturating_sub(2));
         let inner = dialog(buf, area, wish, &[("Start this project's servers?", theme.warn)], &[], theme);
@@ -51,6 +96,7 @@ impl Approval {
             Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
         self.last_size.note(room);
         self.text_view(theme, room.width).draw(buf, room, self.window);
-        key_row(ctx, Context::Approval, |_| keys_active, inner, buf);
+        // The keys are shown when they work.
+        key_row(ctx, Context::Approval, |_| self.guard.left(ctx.now).is_none(), inner, buf);
     }
 }

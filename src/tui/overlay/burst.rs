@@ -13,7 +13,10 @@ use crate::{
         time::{Stamp, short},
     },
     tui::{
+        action::Action,
+        dialog::{Dialog, DialogOutcome},
         keymap::Context,
+        model::Model,
         pane::{DrawContext, text_view::TextView},
         widget::{paint::dialog, window::Window},
     },
@@ -164,40 +167,6 @@ impl Burst {
         self.done
     }
 
-    /// Draws progress, latencies and outcomes.
-    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = ctx.theme;
-        let height = (ROWS + 9 + self.ends.len()) as u16;
-        let state = match (self.ended, self.stopped) {
-            (None, false) => (format!("{} running", ctx.spinner()), theme.running),
-            (None, true) => ("stopping".to_owned(), theme.warn),
-            (Some(_), true) => ("stopped".to_owned(), theme.warn),
-            (Some(_), false) => ("✓ done".to_owned(), theme.ok),
-        };
-        let title = format!("{} × {}, {} concurrent", self.name, self.total, self.concurrency);
-        let inner = dialog(buf, area, (78, height.min(area.height)), &[(&title, theme.focus)], &[(&state.0, state.1)], theme);
-        let room =
-            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
-        let mut out = TextView::new(theme, room.width);
-        self.progress(&mut out, ctx, room.width);
-        self.statistics(&mut out, ctx);
-        let rows = usize::from(room.height).saturating_sub(out.len() + self.ends.len() + 2).min(ROWS);
-        out.gap();
-        self.histogram(&mut out, ctx, room.width, rows);
-        out.gap();
-        for ((rank, word), count) in &self.ends {
-            let (glyph, style) = match rank {
-                0 => ("✓", theme.ok),
-                1 => ("!", theme.warn),
-                2 => ("✕", theme.fail),
-                _ => ("–", theme.muted),
-            };
-            out.row(vec![(format!("{glyph} "), style), (format!("{count:>7}"), theme.text), (format!("  {word}"), style)]);
-        }
-        out.draw(buf, room, Window::default());
-        key_row(ctx, Context::Burst, |_| true, inner, buf);
-    }
-
     fn progress(&self, out: &mut TextView, ctx: DrawContext, width: u16) {
         let theme = ctx.theme;
         let cells = usize::from(width.saturating_sub(24).min(44)).max(1);
@@ -273,5 +242,61 @@ impl Burst {
                 (format!(" {count}"), theme.text),
             ]);
         }
+    }
+}
+
+impl Dialog for Burst {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Burst]
+    }
+
+    fn shows_keys(&self) -> bool {
+        true
+    }
+
+    /// It takes no letters, and would wait for the answer forever.
+    fn gives_way(&self) -> bool {
+        true
+    }
+
+    fn moving(&self) -> bool {
+        !self.over()
+    }
+
+    fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
+        if action == Action::Back { DialogOutcome::run(Model::end_burst) } else { DialogOutcome::Open }
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let height = (ROWS + 9 + self.ends.len()) as u16;
+        let state = match (self.ended, self.stopped) {
+            (None, false) => (format!("{} running", ctx.spinner()), theme.running),
+            (None, true) => ("stopping".to_owned(), theme.warn),
+            (Some(_), true) => ("stopped".to_owned(), theme.warn),
+            (Some(_), false) => ("✓ done".to_owned(), theme.ok),
+        };
+        let title = format!("{} × {}, {} concurrent", self.name, self.total, self.concurrency);
+        let inner = dialog(buf, area, (78, height.min(area.height)), &[(&title, theme.focus)], &[(&state.0, state.1)], theme);
+        let room =
+            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let mut out = TextView::new(theme, room.width);
+        self.progress(&mut out, ctx, room.width);
+        self.statistics(&mut out, ctx);
+        let rows = usize::from(room.height).saturating_sub(out.len() + self.ends.len() + 2).min(ROWS);
+        out.gap();
+        self.histogram(&mut out, ctx, room.width, rows);
+        out.gap();
+        for ((rank, word), count) in &self.ends {
+            let (glyph, style) = match rank {
+                0 => ("✓", theme.ok),
+                1 => ("!", theme.warn),
+                2 => ("✕", theme.fail),
+                _ => ("–", theme.muted),
+            };
+            out.row(vec![(format!("{glyph} "), style), (format!("{count:>7}"), theme.text), (format!("  {word}"), style)]);
+        }
+        out.draw(buf, room, Window::default());
+        key_row(ctx, Context::Burst, |_| true, inner, buf);
     }
 }

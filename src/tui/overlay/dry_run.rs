@@ -8,11 +8,18 @@ use crate::{
         problem::Problem,
     },
     tui::{
+        dialog::Dialog,
+        keymap::Context,
         pane::{DrawContext, text_view::TextView, workflows::chart::problem_rows},
         theme::Theme,
-        widget::{paint::dialog, window::Window},
+        widget::{
+            paint::dialog,
+            window::{Move, Window},
+        },
     },
 };
+
+use super::LastSize;
 
 /// Cells of the label column. The longest label is `fallback value`.
 const LABEL: u16 = 18;
@@ -22,19 +29,14 @@ pub struct DryRun {
     name: String,
     view: DryRunView,
     mismatches: Vec<Problem>,
-    /// Scroll.
-    pub window: Window,
+    window: Window,
+    last_size: LastSize,
 }
 
 impl DryRun {
     /// Creates the dialog for a dry run. `mismatches` lists what does not fit the current catalogues of the servers.
     pub fn new(name: &str, view: DryRunView, mismatches: Vec<Problem>) -> DryRun {
-        DryRun { name: name.to_owned(), view, mismatches, window: Window::default() }
-    }
-
-    /// Returns how many rows the text takes at a width.
-    pub fn len(&self, theme: &Theme, width: u16) -> usize {
-        self.text_view(theme, width).len()
+        DryRun { name: name.to_owned(), view, mismatches, window: Window::default(), last_size: LastSize::default() }
     }
 
     fn text_view<'t>(&self, theme: &'t Theme, width: u16) -> TextView<'t> {
@@ -53,16 +55,27 @@ impl DryRun {
         }
         out
     }
+}
 
-    /// Draws the dialog.
-    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+impl Dialog for DryRun {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Notices]
+    }
+
+    fn go(&mut self, to: Move, ctx: DrawContext) {
+        let rows = self.text_view(ctx.theme, self.last_size.width()).len();
+        self.window.scroll(to, rows, self.last_size.rows());
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
         let width = area.width.min(110);
-        let rows = u16::try_from(self.len(theme, width.saturating_sub(4))).unwrap_or(u16::MAX);
+        let rows = u16::try_from(self.text_view(theme, width.saturating_sub(4)).len()).unwrap_or(u16::MAX);
         let height = rows.saturating_add(2).min(area.height.saturating_sub(2));
         let title = format!("Dry run: {}", self.name);
         let inner = dialog(buf, area, (width, height), &[(&title, theme.focus)], &[(NO_CALL, theme.muted)], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        self.last_size.note(room);
         self.text_view(theme, room.width).draw(buf, room, self.window);
     }
 }

@@ -1,18 +1,20 @@
 //! The help dialog: a searchable list of every action with its keys, from the keymap.
 
+use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::LastSize;
+use super::{LastSize, edit_line};
 
 use crate::tui::{
     action::{Action, Group},
+    dialog::{Dialog, DialogOutcome},
     filter::LANGUAGE,
     keymap::{Context, Keymap},
     pane::{DrawContext, text_view::TextView},
     theme::Theme,
     widget::{
         paint::{dialog, head, wrap},
-        window::Window,
+        window::{Move, Window},
     },
 };
 
@@ -22,20 +24,12 @@ const FILTERS: &str = "Filters of traffic and timeline";
 /// The help dialog.
 #[derive(Default)]
 pub struct Help {
-    /// The search text.
-    pub search: String,
-    /// Scroll.
-    pub window: Window,
-    /// The size of the text area as drawn last.
-    pub last_size: LastSize,
+    search: String,
+    window: Window,
+    last_size: LastSize,
 }
 
 impl Help {
-    /// Returns how many rows the text takes.
-    pub fn len(&self, keys: &Keymap, theme: &Theme) -> usize {
-        self.text_view(keys, theme, self.last_size.width()).len()
-    }
-
     fn text_view<'t>(&self, keys: &Keymap, theme: &'t Theme, width: u16) -> TextView<'t> {
         let mut out = TextView::new(theme, width);
         let wanted = self.search.to_lowercase();
@@ -80,9 +74,35 @@ impl Help {
         }
         out
     }
+}
 
-    /// Draws the dialog.
-    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+impl Dialog for Help {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Help]
+    }
+
+    fn typing(&self) -> bool {
+        true
+    }
+
+    fn go(&mut self, to: Move, ctx: DrawContext) {
+        let rows = self.text_view(ctx.keys, ctx.theme, self.last_size.width()).len();
+        self.window.scroll(to, rows, self.last_size.rows());
+    }
+
+    fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
+        edit_line(&mut self.search, key);
+        self.window = Window::default();
+        DialogOutcome::Open
+    }
+
+    fn paste(&mut self, text: &str, _ctx: DrawContext) -> DialogOutcome {
+        self.search.push_str(text);
+        self.window = Window::default();
+        DialogOutcome::Open
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let (keys, theme) = (ctx.keys, ctx.theme);
         let search = format!("search: {}▏", self.search);
         let inner = dialog(buf, area, (106, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);

@@ -1,8 +1,8 @@
 //! The inbox: questions of servers (elicitation, sampling, roots), one at a time, with the form for the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect};
 use serde_json::{Value, json};
 
@@ -17,30 +17,31 @@ use crate::{
     state::ConsoleState,
     tui::{
         action::Action,
+        dialog::{Dialog, DialogOutcome, Guard},
+        hits::Hit,
         keymap::Context,
+        msg::Cmd,
         pane::{DrawContext, text_view::TextView},
         widget::{
             form::{FormEvent, FormView},
             paint::{dialog, dialog_room},
-            window::Window,
+            window::{Move, Window},
         },
     },
 };
 
-use super::key_row;
-
-/// How long a dialog that opened without a key press accepts no answer.
-pub const GUARD: Duration = Duration::from_millis(500);
+use super::{LastSize, key_row};
 
 /// The open inbox: shows one question at a time.
 #[derive(Default)]
 pub struct Inbox {
     ask: Option<Arc<Ask>>,
     form: Option<FormView>,
-    /// Until when answering keys are ignored, because they may have been meant for the pane below.
-    guarded: Stamp,
+    guard: Guard,
     /// Scroll of the question's text.
-    pub window: Window,
+    window: Window,
+    /// The size of the question's text as drawn last.
+    last_size: LastSize,
 }
 
 impl Inbox {
@@ -65,19 +66,9 @@ impl Inbox {
         self.show(next, read_model);
     }
 
-    /// Starts the guard time of an inbox that opened without a key press: answering keys are ignored.
+    /// Locks the answering keys: the inbox opens without a key press.
     pub fn guard(&mut self, now: Stamp) {
-        self.guarded = now.plus(GUARD);
-    }
-
-    /// Ends the guard time: the user clicked into the dialog.
-    pub fn unguard(&mut self) {
-        self.guarded = Stamp::default();
-    }
-
-    /// Returns whether the guard time is running.
-    pub fn guarded(&self, now: Stamp) -> bool {
-        now < self.guarded
+        self.guard = Guard::new(now);
     }
 
     /// Returns the form, if the question has one.
@@ -85,56 +76,33 @@ impl Inbox {
         self.form.as_ref()
     }
 
-    /// Returns the form for changes.
-    pub fn form_mut(&mut self) -> Option<&mut FormView> {
-        self.form.as_mut()
-    }
-
-    /// Returns how many rows of the question's text fit into the dialog on this screen.
-    pub fn room(&self, ctx: DrawContext, screen: Rect) -> usize {
-        let (_, text, _) = self.areas(ctx, screen);
-        usize::from(text.height)
-    }
-
     /// Returns whether letters go into a field.
-    pub fn wants_text(&self) -> bool {
+    fn wants_text(&self) -> bool {
         self.form.as_ref().is_some_and(FormView::wants_text)
     }
 
-    /// Passes a key to the form. Returns whether the form submits the answer.
-    pub fn key(&mut self, key: KeyEvent) -> bool {
-        self.form.as_mut().is_some_and(|form| form.handle(key) == FormEvent::Submit)
-    }
-
     /// Returns whether there is a change to undo.
-    pub fn can_undo(&self) -> bool {
+    fn can_undo(&self) -> bool {
         self.form.as_ref().is_some_and(FormView::can_undo)
     }
 
     /// Undoes the last change of the answer.
-    pub fn undo(&mut self) {
+    fn undo(&mut self) {
         if let Some(form) = &mut self.form {
             form.undo();
         }
     }
 
     /// Returns the URL of the question, if it has one.
-    pub fn url(&self) -> Option<&str> {
+    fn url(&self) -> Option<&str> {
         match &self.ask.as_ref()?.question {
             Question::Url { url, .. } => Some(url),
             _ => None,
         }
     }
 
-    /// Inserts pasted text into the field under the cursor.
-    pub fn paste(&mut self, text: &str) {
-        if let Some(form) = &mut self.form {
-            form.paste(text);
-        }
-    }
-
     /// Returns whether the question is a sampling request.
-    pub fn is_sampling(&self) -> bool {
+    fn is_sampling(&self) -> bool {
         self.ask.as_ref().is_some_and(|ask| matches!(ask.question, Question::Sampling { .. }))
     }
 
@@ -150,24 +118,26 @@ impl Inbox {
         Ok(())
     }
 
-    /// Returns the accepting answer, or `None` when the form is invalid and shows why.
-    pub fn answer(&mut self) -> Option<(AskId, Answer)> {
-        let ask = self.ask.clone()?;
+    /// Accepts the question with the answer of the form, unless the form is invalid and shows why.
+    fn answer(&mut self) -> DialogOutcome {
+        let Some(ask) = self.ask.clone() else { return DialogOutcome::Open };
         let content = match &mut self.form {
             // The form shows what is wrong or missing.
             Some(form) => match form.submit() {
                 FormEvent::Submit => content(&ask.question, form.form().body()),
-                _ => return None,
+                _ => return DialogOutcome::Open,
             },
             None => Body::default(),
         };
-        Some((ask.id, Answer::Accept { content }))
+        self.reply(Answer::Accept { content })
     }
 
-    /// Returns how many rows the question's text takes on this screen.
-    pub fn len(&self, ctx: DrawContext, screen: Rect) -> usize {
-        let (room, ..) = self.areas(ctx, screen);
-        self.text_view(ctx, room.width).len()
+    /// Sends an answer to the question that is shown.
+    fn reply(&self, answer: Answer) -> DialogOutcome {
+        match self.ask.as_ref().map(|ask| ask.id) {
+            Some(ask) => DialogOutcome::run(move |model| model.reply(ask, answer)),
+            None => DialogOutcome::Open,
+        }
     }
 
     /// Returns the areas inside the dialog, of its text, and of its form.
@@ -225,9 +195,112 @@ impl Inbox {
         }
         out
     }
+}
 
-    /// Draws the dialog.
-    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+impl Dialog for Inbox {
+    fn contexts(&self) -> &'static [Context] {
+        if self.wants_text() { &[Context::InboxText] } else { &[Context::Inbox, Context::Form] }
+    }
+
+    fn typing(&self) -> bool {
+        self.wants_text()
+    }
+
+    fn takes_lines(&self) -> bool {
+        true
+    }
+
+    fn shows_keys(&self) -> bool {
+        true
+    }
+
+    /// It shows how long the question has waited.
+    fn moving(&self) -> bool {
+        true
+    }
+
+    fn form_mut(&mut self) -> Option<&mut FormView> {
+        self.form.as_mut()
+    }
+
+    /// Enter may add the next item, and Escape first ends typing.
+    fn takes_key(&self, key: KeyEvent) -> bool {
+        let plain = key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
+        self.wants_text() && plain && matches!(key.code, KeyCode::Enter | KeyCode::Esc)
+    }
+
+    fn enabled(&self, action: Action, ctx: DrawContext) -> Option<bool> {
+        Some(match action {
+            Action::OpenUrl | Action::CopyUrl => self.url().is_some(),
+            Action::AnswerFile => self.is_sampling(),
+            Action::NextQuestion => ctx.read_model.asks.len() > 1,
+            Action::Undo => self.can_undo(),
+            _ => return None,
+        })
+    }
+
+    fn go(&mut self, to: Move, ctx: DrawContext) {
+        let rows = self.text_view(ctx, self.last_size.width()).len();
+        self.window.scroll(to, rows, self.last_size.rows());
+    }
+
+    fn act(&mut self, action: Action, ctx: DrawContext) -> DialogOutcome {
+        if let Some(code) = FormView::command_of(action) {
+            let commands = self.contexts().contains(&Context::Form);
+            return if commands { self.key(KeyEvent::new(code, KeyModifiers::NONE), ctx) } else { DialogOutcome::Open };
+        }
+        let answers = matches!(action, Action::Answer | Action::Decline | Action::CancelQuestion);
+        if answers && self.guard.left(ctx.now).is_some() {
+            return DialogOutcome::Open;
+        }
+        let url = self.url().map(str::to_owned);
+        match (action, url) {
+            (Action::Answer, _) => self.answer(),
+            (Action::Decline, _) => self.reply(Answer::Decline),
+            (Action::CancelQuestion, _) => self.reply(Answer::Cancel),
+            (Action::AnswerFile, _) => DialogOutcome::run(|model| {
+                model.ask_answer_file();
+                vec![]
+            }),
+            (Action::OpenUrl, Some(url)) => DialogOutcome::run(|_| vec![Cmd::OpenUrl(url)]),
+            (Action::CopyUrl, Some(url)) => DialogOutcome::run(|_| vec![Cmd::Copy(url)]),
+            (Action::NextQuestion, _) => {
+                self.next(ctx.read_model);
+                DialogOutcome::Open
+            }
+            (Action::Undo, _) => {
+                self.undo();
+                DialogOutcome::Open
+            }
+            (Action::Back, _) => DialogOutcome::Close,
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
+        match self.form.as_mut().map(|form| form.handle(key)) {
+            Some(FormEvent::Submit) => self.answer(),
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn paste(&mut self, text: &str, _ctx: DrawContext) -> DialogOutcome {
+        if let Some(form) = &mut self.form {
+            form.paste(text);
+        }
+        DialogOutcome::Open
+    }
+
+    /// The user has seen the dialog: the answering keys work.
+    fn click(&mut self, hit: &Hit, _ctx: DrawContext) -> DialogOutcome {
+        self.guard = Guard::default();
+        if let Some(form) = &mut self.form {
+            form.click(hit);
+        }
+        DialogOutcome::Open
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
         let place = self.ask.as_ref().and_then(|ask| ctx.read_model.asks.iter().position(|a| a.id == ask.id));
         let count = place.map_or_else(String::new, |at| format!("{} of {}", at + 1, ctx.read_model.asks.len()));
@@ -236,24 +309,14 @@ impl Inbox {
         let title = [("Question", theme.focus), (kind.as_str(), theme.accent)];
         let inner = dialog(buf, area, (96, self.height(ctx, area)), &title, &[(&count, theme.muted)], theme);
         let (room, text, body) = self.areas(ctx, area);
+        self.last_size.note(text);
         self.text_view(ctx, room.width).draw(buf, text, self.window);
         if let Some(form) = &mut self.form {
             form.show_keys(ctx.keys);
             form.draw(body, buf, theme, true, ctx.hits);
         }
         let context = if self.wants_text() { Context::InboxText } else { Context::Inbox };
-        key_row(ctx, context, |action| self.acts(action, ctx.read_model), inner, buf);
-    }
-
-    /// Returns whether an action applies to the question that is shown.
-    fn acts(&self, action: Action, read_model: &ConsoleState) -> bool {
-        match action {
-            Action::OpenUrl | Action::CopyUrl => self.url().is_some(),
-            Action::AnswerFile => self.is_sampling(),
-            Action::NextQuestion => read_model.asks.len() > 1,
-            Action::Undo => self.can_undo(),
-            _ => true,
-        }
+        key_row(ctx, context, |action| self.enabled(action, ctx).unwrap_or(true), inner, buf);
     }
 }
 

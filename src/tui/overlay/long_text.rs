@@ -14,7 +14,13 @@ use crate::{
         form::Path,
         text::{is_hidden, line_ends, visible},
     },
-    tui::{keymap::Context, pane::DrawContext, widget::paint::dialog},
+    tui::{
+        action::Action,
+        dialog::{Dialog, DialogOutcome},
+        keymap::Context,
+        pane::DrawContext,
+        widget::paint::dialog,
+    },
 };
 
 use super::key_row;
@@ -22,7 +28,7 @@ use super::key_row;
 /// The editor over the form.
 pub struct LongText {
     /// The field that is edited.
-    pub path: Path,
+    path: Path,
     name: String,
     area: TextArea<'static>,
 }
@@ -41,23 +47,54 @@ impl LongText {
     pub fn text(&self) -> String {
         self.area.lines().join("\n")
     }
+}
 
-    /// Handles a key.
-    pub fn key(&mut self, key: KeyEvent) {
+impl Dialog for LongText {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::LongText]
+    }
+
+    fn typing(&self) -> bool {
+        true
+    }
+
+    fn takes_lines(&self) -> bool {
+        true
+    }
+
+    fn shows_keys(&self) -> bool {
+        true
+    }
+
+    fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
+        match action {
+            Action::Choose => {
+                let (path, text) = (self.path.clone(), self.text());
+                DialogOutcome::close_and(move |model| {
+                    model.call.set_field(&path, &text);
+                    vec![]
+                })
+            }
+            Action::Back => DialogOutcome::Close,
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
         if key.code == KeyCode::Enter && key.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::CONTROL) {
             self.area.insert_newline();
         } else {
             self.area.input(key);
         }
+        DialogOutcome::Open
     }
 
-    /// Inserts pasted text.
-    pub fn paste(&mut self, text: &str) {
+    fn paste(&mut self, text: &str, _ctx: DrawContext) -> DialogOutcome {
         self.area.insert_str(line_ends(text));
+        DialogOutcome::Open
     }
 
-    /// Draws the editor.
-    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
         let hidden = self.area.lines().iter().flat_map(|l| l.chars()).filter(|c| is_hidden(*c) && *c != '\t').count();
         let status = match hidden {

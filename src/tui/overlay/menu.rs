@@ -1,46 +1,96 @@
 //! A menu: rows with a letter key each.
 
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
+    action::Action,
+    dialog::{Dialog, DialogOutcome, Effect},
     hits::Hit,
+    keymap::Context,
+    model::Model,
+    msg::Cmd,
     pane::DrawContext,
     widget::{
         paint::{Pen, dialog, width},
-        window::Window,
+        window::{Move, Window},
     },
 };
 
 /// A row of a menu.
-#[derive(Clone, Debug, PartialEq)]
 pub struct MenuRow {
     /// The letter that selects the row directly.
-    pub key: char,
+    key: char,
     /// The row's name.
-    pub label: String,
+    label: String,
     /// The text after the name.
-    pub detail: String,
+    detail: String,
+    /// What happens when the row is selected.
+    selected: Option<Effect>,
+}
+
+impl MenuRow {
+    /// Creates a row with what happens when it is selected.
+    pub fn new(key: char, label: &str, detail: String, selected: impl FnOnce(&mut Model) -> Vec<Cmd> + 'static) -> MenuRow {
+        MenuRow { key, label: label.to_owned(), detail, selected: Some(Box::new(selected)) }
+    }
 }
 
 /// A menu.
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Menu {
-    /// The menu's title.
-    pub title: String,
-    /// The rows.
-    pub rows: Vec<MenuRow>,
-    /// The cursor.
-    pub window: Window,
+    title: String,
+    rows: Vec<MenuRow>,
+    window: Window,
 }
 
 impl Menu {
-    /// Returns the row of this letter.
-    pub fn find(&self, key: char) -> Option<usize> {
-        self.rows.iter().position(|row| row.key == key)
+    /// Creates a menu with the cursor on the first row.
+    pub fn new(title: &str, rows: Vec<MenuRow>) -> Menu {
+        Menu { title: title.to_owned(), rows, window: Window::default() }
     }
 
-    /// Draws the menu.
-    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    fn select(&mut self, row: usize) -> DialogOutcome {
+        self.window.cursor = row;
+        match self.rows.get_mut(row).and_then(|row| row.selected.take()) {
+            Some(effect) => DialogOutcome::CloseAnd(effect),
+            None => DialogOutcome::Close,
+        }
+    }
+}
+
+impl Dialog for Menu {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Menu]
+    }
+
+    fn go(&mut self, to: Move, _ctx: DrawContext) {
+        self.window.go(to, self.rows.len());
+    }
+
+    fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
+        match action {
+            Action::Choose => self.select(self.window.cursor),
+            Action::Back => DialogOutcome::Close,
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
+        let KeyCode::Char(letter) = key.code else { return DialogOutcome::Open };
+        match self.rows.iter().position(|row| row.key == letter) {
+            Some(row) => self.select(row),
+            None => DialogOutcome::Open,
+        }
+    }
+
+    fn click(&mut self, hit: &Hit, _ctx: DrawContext) -> DialogOutcome {
+        match hit {
+            Hit::Row(row) => self.select(*row),
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
         let label = self.rows.iter().map(|r| width(&r.label)).max().unwrap_or(0);
         let detail = self.rows.iter().map(|r| width(&r.detail)).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Dialogs over the panes: plain structs that own their cursor, drawn last. They do not depend on the engine.
+//! The dialogs, one file each, and the toasts. They do not depend on the engine.
 
 pub mod approval;
 pub mod burst;
@@ -16,6 +16,7 @@ pub mod welcome;
 
 use std::cell::Cell;
 
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
@@ -78,5 +79,23 @@ fn key_row(ctx: DrawContext, context: Context, acts: impl Fn(Action) -> bool, ar
         pen.put(key, ctx.theme.key).skip(1).put(action.label(), ctx.theme.muted);
         ctx.hits.add(pen.since(start), Hit::Key(*action));
         pen.skip(gap);
+    }
+}
+
+/// Edits a line of text at its end; returns whether it changed.
+pub fn edit_line(text: &mut String, key: KeyEvent) -> bool {
+    match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
+        (KeyCode::Char(c), false) => {
+            text.push(c);
+            true
+        }
+        (KeyCode::Char('u'), true) => !std::mem::take(text).is_empty(),
+        (KeyCode::Char('w'), true) => {
+            let rest = text.trim_end().rfind(' ').map_or(0, |at| at + 1);
+            text.truncate(rest);
+            true
+        }
+        (KeyCode::Backspace, _) => text.pop().is_some(),
+        _ => false,
     }
 }

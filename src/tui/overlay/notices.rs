@@ -8,19 +8,22 @@ use crate::{
     domain::event::NoticeLevel,
     state::ConsoleState,
     tui::{
+        dialog::Dialog,
+        keymap::Context,
         pane::{DrawContext, text_view::TextView},
         theme::Theme,
-        widget::{paint::dialog, window::Window},
+        widget::{
+            paint::dialog,
+            window::{Move, Window},
+        },
     },
 };
 
 /// The list of notices.
 #[derive(Default)]
 pub struct Notices {
-    /// Scroll.
-    pub window: Window,
-    /// The size of the text area as drawn last.
-    pub last_size: LastSize,
+    window: Window,
+    last_size: LastSize,
 }
 
 /// Returns the glyph and the style of a level.
@@ -33,11 +36,6 @@ pub fn level_glyph(level: NoticeLevel, theme: &Theme) -> (&'static str, Style) {
 }
 
 impl Notices {
-    /// Returns how many rows the text takes.
-    pub fn len(&self, read_model: &ConsoleState, theme: &Theme) -> usize {
-        Self::text_view(read_model, theme, self.last_size.width()).len()
-    }
-
     fn text_view<'t>(read_model: &ConsoleState, theme: &'t Theme, width: u16) -> TextView<'t> {
         let mut out = TextView::new(theme, width);
         for (at, notice) in read_model.notices.iter().rev() {
@@ -52,9 +50,19 @@ impl Notices {
         }
         out
     }
+}
 
-    /// Draws the list.
-    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+impl Dialog for Notices {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Notices]
+    }
+
+    fn go(&mut self, to: Move, ctx: DrawContext) {
+        let rows = Self::text_view(ctx.read_model, ctx.theme, self.last_size.width()).len();
+        self.window.scroll(to, rows, self.last_size.rows());
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let (read_model, theme) = (ctx.read_model, ctx.theme);
         let inner = dialog(buf, area, (100, area.height.saturating_sub(4)), &[("Notices", theme.focus)], &[], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };

@@ -1,5 +1,6 @@
 //! The command palette: every action and every tool by name, best match first.
 
+use crossterm::event::KeyEvent;
 use nucleo_matcher::{
     Config, Matcher, Utf32Str,
     pattern::{CaseMatching, Normalization, Pattern},
@@ -11,15 +12,19 @@ use crate::{
     state::ConsoleState,
     tui::{
         action::{Action, Group},
+        dialog::{Dialog, DialogOutcome},
         hits::Hit,
         keymap::Context,
         pane::DrawContext,
+        tree::Node,
         widget::{
             paint::{self, Pen, dialog},
-            window::Window,
+            window::{Move, Window},
         },
     },
 };
+
+use super::edit_line;
 
 /// Score bonus of a match in the name, above any match in the help text.
 const NAME_BONUS: u32 = 1 << 16;
@@ -45,10 +50,8 @@ pub struct PaletteRow {
 /// The palette.
 #[derive(Default)]
 pub struct Palette {
-    /// The search text.
-    pub search: String,
-    /// Cursor and scroll.
-    pub window: Window,
+    search: String,
+    window: Window,
     rows: Vec<PaletteRow>,
     /// Actions that the palette lists only in the current context.
     context_actions: Vec<Action>,
@@ -72,18 +75,8 @@ impl Palette {
         self.rows.get(self.window.cursor).map(|e| e.choice.clone())
     }
 
-    /// Searches again after the tools changed. The cursor stays on the same choice.
-    pub fn refresh(&mut self, read_model: &ConsoleState) {
-        let chosen = self.chosen();
-        let window = self.window;
-        self.find(read_model);
-        if let Some(at) = self.rows.iter().position(|entry| Some(&entry.choice) == chosen.as_ref()) {
-            self.window = Window { cursor: at, ..window };
-        }
-    }
-
     /// Searches again and moves the cursor to the first match.
-    pub fn find(&mut self, read_model: &ConsoleState) {
+    fn find(&mut self, read_model: &ConsoleState) {
         // Quit and the cursor moves come last, so that Enter in a fresh palette does not run them.
         let last = |action: &&Action| **action == Action::Quit || action.group() == Group::Move;
         let order = Action::ALL.iter().filter(|a| !last(a)).chain(Action::ALL.iter().filter(last));
@@ -110,18 +103,71 @@ impl Palette {
         self.rows = found.into_iter().map(|(_, entry)| entry).collect();
         self.window = Window::default();
     }
+}
 
-    /// Draws the palette.
-    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+impl Dialog for Palette {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Palette]
+    }
+
+    fn typing(&self) -> bool {
+        true
+    }
+
+    fn go(&mut self, to: Move, _ctx: DrawContext) {
+        self.window.go(to, self.rows.len());
+    }
+
+    fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
+        match (action, self.chosen()) {
+            (Action::Choose, Some(Choice::Action(action))) => DialogOutcome::close_and(move |model| model.act(action)),
+            (Action::Choose, Some(Choice::Tool(tool))) => DialogOutcome::close_and(move |model| {
+                model.go_to(&Node::Tool(tool));
+                vec![]
+            }),
+            (Action::Choose | Action::Back, _) => DialogOutcome::Close,
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, ctx: DrawContext) -> DialogOutcome {
+        if edit_line(&mut self.search, key) {
+            self.find(ctx.read_model);
+        }
+        DialogOutcome::Open
+    }
+
+    fn paste(&mut self, text: &str, ctx: DrawContext) -> DialogOutcome {
+        self.search.push_str(text);
+        self.find(ctx.read_model);
+        DialogOutcome::Open
+    }
+
+    fn click(&mut self, hit: &Hit, ctx: DrawContext) -> DialogOutcome {
+        let Hit::Row(row) = hit else { return DialogOutcome::Open };
+        self.window.cursor = *row;
+        self.act(Action::Choose, ctx)
+    }
+
+    /// Searches again. The cursor stays on the same choice.
+    fn refresh(&mut self, read_model: &ConsoleState) {
+        let chosen = self.chosen();
+        let window = self.window;
+        self.find(read_model);
+        if let Some(at) = self.rows.iter().position(|entry| Some(&entry.choice) == chosen.as_ref()) {
+            self.window = Window { cursor: at, ..window };
+        }
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let (keys, theme) = (ctx.keys, ctx.theme);
         let wish = (92, area.height.saturating_sub(4).min(24));
         let count = format!("{}", self.rows.len());
         let inner = dialog(buf, area, wish, &[("Commands", theme.focus)], &[(&count, theme.muted)], theme);
         Pen::new(buf, inner, 0).skip(1).put(": ", theme.key).put(&self.search, theme.text).put("▏", theme.focus);
         let list = Rect { y: inner.y.saturating_add(1), height: inner.height.saturating_sub(1), ..inner };
-        let mut window = self.window;
-        window.fit(self.rows.len(), usize::from(list.height));
-        for (y, index) in window.rows(self.rows.len(), usize::from(list.height)).enumerate() {
+        self.window.fit(self.rows.len(), usize::from(list.height));
+        for (y, index) in self.window.rows(self.rows.len(), usize::from(list.height)).enumerate() {
             let entry = &self.rows[index];
             let row = Rect { y: list.y + y as u16, height: 1, ..list };
             ctx.hits.add(row, Hit::Row(index));
@@ -139,7 +185,7 @@ impl Palette {
                     pen.put_marked(start, &entry.marks, theme.text, theme.found).put("…", theme.muted)
                 }
             };
-            if index == window.cursor {
+            if index == self.window.cursor {
                 buf.set_style(row.intersection(buf.area), theme.selection);
             }
         }

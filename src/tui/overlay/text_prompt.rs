@@ -4,7 +4,11 @@ use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::tui::{
+    action::Action,
+    dialog::{Dialog, DialogOutcome},
     keymap::Context,
+    model::Model,
+    msg::Cmd,
     pane::DrawContext,
     widget::{
         field::{FieldEvent, TextField},
@@ -14,18 +18,25 @@ use crate::tui::{
 
 use super::key_row;
 
+/// What happens when the text is entered. An error is shown in the prompt, which stays open.
+type Submit = Box<dyn FnMut(&mut Model, &TextPrompt) -> Result<Vec<Cmd>, String>>;
+/// What happens when the text changes, and with an empty text when the prompt is left.
+type Change = fn(&mut Model, &str);
+
 /// A text prompt.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct TextPrompt {
     /// The dialog's title.
-    pub title: String,
+    title: String,
     /// The text above the fields.
-    pub note: String,
+    note: String,
     /// Why the entered text was rejected.
-    pub error: Option<String>,
+    error: Option<String>,
     fields: Vec<(String, TextField)>,
     at: usize,
     history: History,
+    submit: Option<Submit>,
+    change: Option<Change>,
 }
 
 /// Earlier texts of a prompt with one field.
@@ -58,8 +69,45 @@ impl TextPrompt {
         self.fields.get(field).map_or("", |(_, field)| field.text())
     }
 
-    /// Handles a key. Returns whether a text changed.
-    pub fn key(&mut self, key: KeyEvent) -> bool {
+    /// Sets what happens when the text is entered.
+    #[must_use]
+    pub fn on_submit(mut self, submit: impl FnMut(&mut Model, &TextPrompt) -> Result<Vec<Cmd>, String> + 'static) -> TextPrompt {
+        self.submit = Some(Box::new(submit));
+        self
+    }
+
+    /// Sets what happens when the text changes, and with an empty text when the prompt is left.
+    #[must_use]
+    pub fn on_change(mut self, change: Change) -> TextPrompt {
+        self.change = Some(change);
+        self
+    }
+
+    /// Submits the text. Returns why it was rejected.
+    pub fn submit(&mut self, model: &mut Model) -> Result<Vec<Cmd>, String> {
+        let Some(mut submit) = self.submit.take() else { return Ok(vec![]) };
+        let submitted = submit(model, self);
+        self.submit = Some(submit);
+        self.error = submitted.as_ref().err().cloned();
+        submitted
+    }
+
+    /// Passes the text on if it changed.
+    fn changed(&self, changed: bool) -> DialogOutcome {
+        match self.change.filter(|_| changed) {
+            Some(change) => {
+                let text = self.text(0).to_owned();
+                DialogOutcome::run(move |model| {
+                    change(model, &text);
+                    vec![]
+                })
+            }
+            None => DialogOutcome::Open,
+        }
+    }
+
+    /// Edits a field. Returns whether a text changed.
+    fn edit(&mut self, key: KeyEvent) -> bool {
         let count = self.fields.len().max(1);
         match key.code {
             KeyCode::Up | KeyCode::Down if count == 1 => return self.recall(key.code == KeyCode::Up),
@@ -99,19 +147,53 @@ impl TextPrompt {
         self.error = None;
         true
     }
+}
 
-    /// Inserts a pasted line. Returns whether a text changed.
-    pub fn paste(&mut self, line: &str) -> bool {
-        let Some((_, field)) = self.fields.get_mut(self.at) else { return false };
-        let changed = field.paste(line) == FieldEvent::Changed;
+impl Dialog for TextPrompt {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Entry]
+    }
+
+    fn typing(&self) -> bool {
+        true
+    }
+
+    fn shows_keys(&self) -> bool {
+        true
+    }
+
+    fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
+        match (action, self.change) {
+            (Action::Choose, _) => DialogOutcome::run(Model::submit_prompt),
+            (Action::Back, Some(change)) => DialogOutcome::close_and(move |model| {
+                change(model, "");
+                vec![]
+            }),
+            (Action::Back, None) => DialogOutcome::Close,
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
+        let changed = self.edit(key);
+        self.changed(changed)
+    }
+
+    fn paste(&mut self, text: &str, _ctx: DrawContext) -> DialogOutcome {
+        let Some((_, field)) = self.fields.get_mut(self.at) else { return DialogOutcome::Open };
+        let changed = field.paste(text) == FieldEvent::Changed;
         if changed {
             self.error = None;
         }
-        changed
+        self.changed(changed)
     }
 
-    /// Draws the dialog.
-    pub fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    fn refuse(&mut self, why: &str) -> bool {
+        self.error = Some(why.to_owned());
+        true
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
         let wide = 72.min(area.width);
         let note = wrap(&self.note, wide.saturating_sub(4));

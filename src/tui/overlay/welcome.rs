@@ -3,12 +3,14 @@
 //! The choices come from the composition root as plain data. Nothing is started or written before the dialog has shown
 //! the exact lines and the user has confirmed them.
 
+use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::LastSize;
+use super::{LastSize, edit_line};
 
 use crate::tui::{
     action::Action,
+    dialog::{Dialog, DialogOutcome},
     hits::Hit,
     keymap::Context,
     pane::{DrawContext, text_view::TextView},
@@ -75,7 +77,6 @@ enum Page {
 }
 
 /// The dialog.
-#[derive(Clone, Debug)]
 pub struct Welcome {
     offer: WelcomeState,
     cursor: usize,
@@ -91,42 +92,8 @@ impl Welcome {
         Welcome { offer, cursor: 0, page: Page::List, window: Window::default(), last_size: LastSize::default() }
     }
 
-    /// Returns whether letters are text.
-    pub fn typing(&self) -> bool {
-        matches!(self.page, Page::Typing(_))
-    }
-
-    /// Returns the text being typed.
-    pub fn text(&mut self) -> Option<&mut String> {
-        match &mut self.page {
-            Page::Typing(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Puts the cursor on a row of the list.
-    pub fn select(&mut self, row: usize) {
-        self.cursor = row.min(self.offer.found.len() + 1);
-    }
-
-    /// Moves the cursor, or scrolls the lines.
-    pub fn go(&mut self, to: Move) {
-        match self.page {
-            Page::List => {
-                let mut window = Window { cursor: self.cursor, top: 0 };
-                window.go(to, self.offer.found.len() + 2);
-                self.cursor = window.cursor;
-            }
-            Page::Lines(index) => {
-                let rows = self.text_view(index, &Theme::mono(), self.last_size.width()).len();
-                self.window.scroll(to, rows, self.last_size.rows());
-            }
-            Page::Typing(_) => {}
-        }
-    }
-
     /// Goes one step forward. Returns the choice after the last step.
-    pub fn choose(&mut self) -> Option<Chosen> {
+    fn choose(&mut self) -> Option<Chosen> {
         let found = self.offer.found.len();
         match &self.page {
             Page::List if self.cursor < found => {
@@ -144,7 +111,7 @@ impl Welcome {
     }
 
     /// Confirms the import of the lines that are shown.
-    pub fn yes(&self) -> Option<Chosen> {
+    fn yes(&self) -> Option<Chosen> {
         match self.page {
             Page::Lines(index) => Some(Chosen::Import(index)).filter(|_| self.adds(index)),
             _ => None,
@@ -157,7 +124,7 @@ impl Welcome {
     }
 
     /// Goes one step back. Returns whether there was one.
-    pub fn back(&mut self) -> bool {
+    fn back(&mut self) -> bool {
         let inner = self.page != Page::List;
         self.page = Page::List;
         inner
@@ -191,38 +158,9 @@ impl Welcome {
         out
     }
 
-    /// Draws the dialog.
-    pub fn draw(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = ctx.theme;
-        let rows = match self.page {
-            Page::List => self.offer.found.len() as u16 + 14,
-            Page::Lines(index) => self.text_view(index, theme, 84).len() as u16 + 4,
-            Page::Typing(_) => 12,
-        };
-        let title = match self.page {
-            Page::Lines(index) if self.adds(index) => "Start these servers?",
-            Page::Lines(_) => "Already configured",
-            _ if self.offer.more => "Add servers",
-            _ => "Welcome to Switchboard",
-        };
-        let inner = dialog(buf, area, (90, rows.min(area.height)), &[(title, theme.focus)], &[], theme);
-        let room =
-            Rect { x: inner.x.saturating_add(2), width: inner.width.saturating_sub(4), height: inner.height.saturating_sub(1), ..inner };
-        let foot = Rect { y: inner.bottom().saturating_sub(1), height: inner.height.min(1), ..inner };
-        match &self.page {
-            Page::List => self.draw_list(ctx, room, buf),
-            Page::Lines(index) => {
-                self.last_size.note(room);
-                self.text_view(*index, theme, room.width).draw(buf, room, self.window);
-            }
-            Page::Typing(text) => draw_typing(text, theme, room, buf),
-        }
-        self.draw_keys(ctx, foot, buf);
-    }
-
     fn draw_keys(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
-        let context = if self.typing() { Context::WelcomeText } else { Context::Welcome };
+        let context = if matches!(self.page, Page::Typing(_)) { Context::WelcomeText } else { Context::Welcome };
         let hints: &[(Action, &str)] = match self.page {
             Page::List if self.cursor < self.offer.found.len() && self.adds(self.cursor) => {
                 &[(Action::Choose, "review"), (Action::Back, "not now"), (Action::Quit, "quit")]
@@ -315,6 +253,97 @@ impl Welcome {
         if index == self.cursor {
             buf.set_style(row.intersection(buf.area), ctx.theme.selection);
         }
+    }
+}
+
+impl Dialog for Welcome {
+    fn contexts(&self) -> &'static [Context] {
+        if self.typing() { &[Context::WelcomeText] } else { &[Context::Welcome] }
+    }
+
+    fn typing(&self) -> bool {
+        matches!(self.page, Page::Typing(_))
+    }
+
+    fn shows_keys(&self) -> bool {
+        true
+    }
+
+    fn go(&mut self, to: Move, _ctx: DrawContext) {
+        match self.page {
+            Page::List => {
+                let mut window = Window { cursor: self.cursor, top: 0 };
+                window.go(to, self.offer.found.len() + 2);
+                self.cursor = window.cursor;
+            }
+            Page::Lines(index) => {
+                let rows = self.text_view(index, &Theme::mono(), self.last_size.width()).len();
+                self.window.scroll(to, rows, self.last_size.rows());
+            }
+            Page::Typing(_) => {}
+        }
+    }
+
+    fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
+        let chosen = match action {
+            Action::Choose => self.choose(),
+            Action::Yes => self.yes(),
+            Action::Back if self.back() => None,
+            Action::Back => return DialogOutcome::Close,
+            _ => None,
+        };
+        match chosen {
+            Some(chosen) => DialogOutcome::close_and(move |model| model.start_servers(chosen)),
+            None => DialogOutcome::Open,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
+        if let Page::Typing(text) = &mut self.page {
+            edit_line(text, key);
+        }
+        DialogOutcome::Open
+    }
+
+    fn paste(&mut self, text: &str, _ctx: DrawContext) -> DialogOutcome {
+        if let Page::Typing(typed) = &mut self.page {
+            typed.push_str(text);
+        }
+        DialogOutcome::Open
+    }
+
+    fn click(&mut self, hit: &Hit, ctx: DrawContext) -> DialogOutcome {
+        let Hit::Row(row) = hit else { return DialogOutcome::Open };
+        self.cursor = (*row).min(self.offer.found.len() + 1);
+        self.act(Action::Choose, ctx)
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let rows = match self.page {
+            Page::List => self.offer.found.len() as u16 + 14,
+            Page::Lines(index) => self.text_view(index, theme, 84).len() as u16 + 4,
+            Page::Typing(_) => 12,
+        };
+        let title = match self.page {
+            Page::Lines(index) if self.adds(index) => "Start these servers?",
+            Page::Lines(_) => "Already configured",
+            _ if self.offer.more => "Add servers",
+            _ => "Welcome to Switchboard",
+        };
+        let inner = dialog(buf, area, (90, rows.min(area.height)), &[(title, theme.focus)], &[], theme);
+        let room =
+            Rect { x: inner.x.saturating_add(2), width: inner.width.saturating_sub(4), height: inner.height.saturating_sub(1), ..inner };
+        let foot = Rect { y: inner.bottom().saturating_sub(1), height: inner.height.min(1), ..inner };
+        match &self.page {
+            Page::List => self.draw_list(ctx, room, buf),
+            Page::Lines(index) => {
+                self.last_size.note(room);
+                self.text_view(*index, theme, room.width).draw(buf, room, self.window);
+            }
+            Page::Typing(text) => draw_typing(text, theme, room, buf),
+        }
+        self.draw_keys(ctx, foot, buf);
     }
 }
 

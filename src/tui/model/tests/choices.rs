@@ -47,10 +47,7 @@ fn open(harness: &mut Harness) -> bool {
 }
 
 fn form_json(harness: &mut Harness) -> String {
-    let inbox = match harness.model.modals.last() {
-        Some(Modal::Inbox(inbox)) => inbox.form().map(|form| form.json()),
-        _ => None,
-    };
+    let inbox = harness.model.dialogs.top_as::<Inbox>().and_then(|inbox| inbox.form().map(|form| form.json()));
     let model = &mut harness.model;
     let form = if model.in_view() { model.views.flows.input.form_mut() } else { model.call.form_mut() };
     inbox.or(form.map(|form| form.json())).unwrap()
@@ -115,7 +112,7 @@ fn lists_of_questions_and_of_workflows_are_drawn_and_clicked_alike() {
     let cell = question.place("Quito");
     question.send(mouse(PRESS, cell));
     assert_eq!(form_json(&mut question), r#"{"zone":"Quito"}"#);
-    assert!(matches!(question.model.modals.last(), Some(Modal::Inbox(_))), "nothing is answered yet");
+    assert!(question.model.dialogs.top_as::<Inbox>().is_some(), "nothing is answered yet");
     let mut input = entering(132, 42);
     let cell = input.place(" analyst ");
     input.send(mouse(PRESS, (cell.0 + 1, cell.1)));
@@ -126,7 +123,7 @@ fn lists_of_questions_and_of_workflows_are_drawn_and_clicked_alike() {
 fn a_dialog_lies_over_the_list() {
     let mut harness = configuring(132, 42);
     assert!(harness.frame().contains("type to filter"));
-    harness.model.modals.push(Modal::Notices(Default::default()));
+    harness.model.dialogs.push(Notices::default());
     assert!(!harness.frame().contains("type to filter"), "{}", harness.frame());
     harness.keys("esc");
     assert!(harness.frame().contains("type to filter"));

@@ -65,7 +65,7 @@ fn asked(width: u16, height: u16, question: Question) -> Harness {
     let mut harness = Harness::busy(width, height);
     let ask = Ask { id: AskId(1), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
-    if harness.model.modals.is_empty() {
+    if harness.model.dialogs.is_empty() {
         harness.keys("i");
     }
     harness
@@ -76,7 +76,7 @@ fn every_dialog_in_every_size() {
     for (name, made) in DIALOGS {
         for (width, height) in SIZES {
             let mut harness = made(width, height);
-            assert!(!harness.model.modals.is_empty(), "{name}");
+            assert!(!harness.model.dialogs.is_empty(), "{name}");
             assert_scene!(name, (width, height), harness.frame());
         }
     }
@@ -85,9 +85,9 @@ fn every_dialog_in_every_size() {
 /// Returns the rows of the screen that belong to the dialog.
 fn own_rows(harness: &mut Harness, theme: Theme) -> String {
     let shown = harness.styled(theme);
-    let modals = std::mem::take(&mut harness.model.modals);
+    let dialogs = std::mem::take(&mut harness.model.dialogs);
     let behind = harness.styled(theme);
-    harness.model.modals = modals;
+    harness.model.dialogs = dialogs;
     shown.lines().zip(behind.lines()).filter(|(own, other)| own != other).fold(String::new(), |out, (own, _)| out + own + "\n")
 }
 

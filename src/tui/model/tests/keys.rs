@@ -22,7 +22,7 @@ fn letters_typed_into_a_field_are_letters() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").text("q?:/z.x");
     assert_eq!(harness.take(), []);
-    assert!(harness.frame().contains("q?:/z.x") && harness.model.modals.is_empty());
+    assert!(harness.frame().contains("q?:/z.x") && harness.model.dialogs.is_empty());
     harness.keys("esc");
     assert_eq!(harness.model.focus, Focus::Call, "the first escape ends typing");
     harness.keys("esc");
@@ -34,16 +34,13 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
     let mut harness = Harness::new(120, 40);
     for action in Action::ALL.iter().filter(|action| action.in_palette()) {
         harness.keys(":").text(&action.name().replace('-', " "));
-        let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!("no palette") };
+        let Some(palette) = harness.model.dialogs.top_as::<Palette>() else { panic!("no palette") };
         assert_eq!(palette.chosen(), Some(PaletteChoice::Action(*action)), "{}", action.name());
         harness.keys("esc");
     }
     // Enter alone does not leave, and a list that changes does not move the cursor to another entry.
     harness.keys(":");
-    let chosen = |harness: &Harness| match harness.model.modals.last() {
-        Some(Modal::Palette(palette)) => palette.chosen(),
-        _ => None,
-    };
+    let chosen = |harness: &Harness| harness.model.dialogs.top_as::<Palette>().and_then(Palette::chosen);
     assert_ne!(chosen(&harness), Some(PaletteChoice::Action(Action::Quit)));
     harness.keys("down down down");
     let before = chosen(&harness);
@@ -61,7 +58,7 @@ fn the_palette_finds_actions_by_their_names_and_keeps_its_cursor() {
 /// Returns what the palette offers in the current state; closes the palette again.
 fn offered(harness: &mut Harness) -> Vec<Action> {
     harness.keys("ctrl-p");
-    let Some(Modal::Palette(palette)) = harness.model.modals.last() else { panic!("no palette: {}", harness.frame()) };
+    let Some(palette) = harness.model.dialogs.top_as::<Palette>() else { panic!("no palette: {}", harness.frame()) };
     let actions = palette.rows().iter().filter_map(|entry| match &entry.choice {
         PaletteChoice::Action(action) => Some(*action),
         PaletteChoice::Tool(_) => None,

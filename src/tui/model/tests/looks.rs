@@ -216,7 +216,7 @@ fn the_welcome_shows_what_would_be_started_before_it_is() {
     assert_eq!(harness.take(), [], "Enter alone starts nothing");
     assert!(harness.frame().contains("npx -y @modelcontextprotocol/server-filesystem /srv"));
     assert_eq!(harness.keys("y").take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
-    assert!(harness.model.modals.is_empty() && harness.frame().contains("to find a tool"));
+    assert!(harness.model.dialogs.is_empty() && harness.frame().contains("to find a tool"));
     harness.keys("W down down enter");
     assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Demo))]);
 }
@@ -227,7 +227,7 @@ fn a_command_is_typed_into_the_welcome() {
     harness.keys("down down down enter").text("npx q 'a b'").keys("enter");
     assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Open("npx q 'a b'".into())))]);
     harness.keys("W down down down enter esc esc esc");
-    assert!(harness.model.modals.is_empty());
+    assert!(harness.model.dialogs.is_empty());
     let frame = harness.frame();
     assert!(frame.contains("No servers yet") && frame.contains("W to add servers"), "{frame}");
 }
@@ -253,7 +253,7 @@ fn the_welcome_opens_while_servers_run_and_marks_those_in_use() {
     // It does not cover another dialog.
     harness.keys("/");
     harness.send(Msg::Update(ConsoleUpdate::Welcome(found)));
-    assert!(harness.model.modals.is_empty());
+    assert!(harness.model.dialogs.is_empty());
 }
 
 #[test]
@@ -301,10 +301,10 @@ fn a_whole_session_by_mouse_alone() {
     harness.click("cancel call");
     assert!(matches!(harness.take()[..], [Cmd::Command(Command::Cancel { call: CallId(104), .. })]), "{}", harness.frame());
     harness.click("? help");
-    assert!(matches!(harness.model.modals.last(), Some(Modal::Help(_))));
+    assert!(harness.model.dialogs.top_as::<Help>().is_some());
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
     harness.click(": palette").click(Action::Notices.help());
-    assert!(matches!(harness.model.modals.last(), Some(Modal::Notices(_))), "{}", harness.frame());
+    assert!(harness.model.dialogs.top_as::<Notices>().is_some(), "{}", harness.frame());
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
     // A lane of the activity pane leads to its server, a fold sign folds it.
     harness.click("preferences  ");
@@ -322,7 +322,7 @@ fn an_answer_of_a_question_is_a_button() {
     let mut harness = Harness::new(120, 40);
     harness.tool("emailping").keys("enter");
     harness.click("no");
-    assert!(harness.model.modals.is_empty());
+    assert!(harness.model.dialogs.is_empty());
     assert_eq!(harness.take(), []);
     let mut harness = Harness::busy(120, 40);
     harness.event(test_support::ask(1)).click("decline");
@@ -457,9 +457,12 @@ fn a_click_is_not_for_a_dialog_that_opened_since_the_last_frame() {
     harness.model.update(Msg::Input(Input::Key(KeyEvent::from(crossterm::event::KeyCode::Char(':')))));
     let press = mouse(MouseEventKind::Down(MouseButton::Left), x, y);
     assert_eq!(harness.model.update(press.clone()), []);
-    assert!(matches!(harness.model.modals[..], [Modal::Palette(_)]), "the help did not open over the palette");
+    assert!(
+        harness.model.dialogs.top_as::<Palette>().is_some() && harness.model.dialogs.len() == 1,
+        "the help did not open over the palette"
+    );
     harness.keys("esc").send(press);
-    assert!(matches!(harness.model.modals[..], [Modal::Help(_)]));
+    assert!(harness.model.dialogs.top_as::<Help>().is_some() && harness.model.dialogs.len() == 1);
 }
 
 #[test]

@@ -10,10 +10,7 @@ fn paste(harness: &mut Harness, text: &str) {
 
 /// Returns the text of a field of the prompt on top.
 fn prompt(harness: &Harness, field: usize) -> String {
-    match harness.model.modals.last() {
-        Some(Modal::Entry(entry, _)) => entry.text(field).to_owned(),
-        _ => panic!("no prompt"),
-    }
+    harness.model.dialogs.top_as::<TextPrompt>().expect("a prompt").text(field).to_owned()
 }
 
 #[test]
@@ -27,7 +24,7 @@ fn five_typed_into_the_burst_prompt_are_five_calls() {
     harness.keys("backtab 0");
     assert_eq!((prompt(&harness, 0), prompt(&harness, 1)), ("50".into(), "2".into()));
     harness.keys("backspace enter");
-    let Some(Modal::Burst(burst)) = harness.model.modals.last() else { panic!("no burst: {}", harness.frame()) };
+    let Some(burst) = harness.model.dialogs.top_as::<Burst>() else { panic!("no burst: {}", harness.frame()) };
     assert_eq!(burst.wants() + burst.open().count(), 0, "two were asked for already");
     assert_eq!(harness.take().iter().filter(|cmd| matches!(cmd, Cmd::Submit { .. })).count(), 2);
 }
@@ -48,7 +45,7 @@ fn every_prompt_with_a_default_selects_it() {
                 harness.traffic();
             }
             harness.keys(way).keys(keys);
-            assert!(matches!(harness.model.modals.last(), Some(Modal::Entry(..))), "{keys}: {}", harness.frame());
+            assert!(harness.model.dialogs.top_as::<TextPrompt>().is_some(), "{keys}: {}", harness.frame());
             harness
         };
         let before = prompt(&opened(), 0);
@@ -139,7 +136,7 @@ fn pasted_line_ends_arrive_as_line_feeds_everywhere() {
         harness.model.long_text();
         harness.keys("ctrl-end");
         paste(&mut harness, &lines);
-        let Some(Modal::LongText(long)) = harness.model.modals.last() else { panic!("no long text") };
+        let Some(long) = harness.model.dialogs.top_as::<LongText>() else { panic!("no long text") };
         assert!(long.text().ends_with("one\n\ttwo\n") && !long.text().contains('\r'), "{:?}", long.text());
         harness.keys("esc esc e");
         assert!(harness.model.call.editing_json(), "{}", harness.frame());

@@ -7,7 +7,7 @@ fn a_question_opens_unrequested_but_never_takes_letters() {
     let mut harness = Harness::busy(120, 40);
     harness.tool("queryu").text("an");
     harness.event(test_support::ask(1)).text("n");
-    assert!(harness.model.modals.is_empty() && harness.frame().contains("Question from email · F3 to answer"), "{}", harness.frame());
+    assert!(harness.model.dialogs.is_empty() && harness.frame().contains("Question from email · F3 to answer"), "{}", harness.frame());
     // The key that is named is the one that works here.
     harness.keys("f3");
     let frame = harness.frame();
@@ -16,16 +16,16 @@ fn a_question_opens_unrequested_but_never_takes_letters() {
     let [Cmd::Command(Command::Answer { answer: Answer::Accept { content }, .. })] = &harness.take()[..] else { panic!("no answer") };
     assert_eq!(content, &Body::from(r#"{"confirm":"yes"}"#));
     harness.event(EventKind::AskClosed { ask: AskId(1), how: AskEnd::Answered });
-    assert!(harness.model.modals.is_empty(), "an answered question leaves");
+    assert!(harness.model.dialogs.is_empty(), "an answered question leaves");
 
     // The badge is a button.
     let mut typing = Harness::busy(120, 40);
     typing.tool("queryu").text("an").event(test_support::ask(1)).click("1 question");
-    assert!(matches!(typing.model.modals.last(), Some(Modal::Inbox(_))), "{}", typing.frame());
+    assert!(typing.model.dialogs.top_as::<Inbox>().is_some(), "{}", typing.frame());
 
     let mut idle = Harness::busy(120, 40);
     idle.event(test_support::ask(1));
-    assert!(matches!(idle.model.modals.last(), Some(Modal::Inbox(_))));
+    assert!(idle.model.dialogs.top_as::<Inbox>().is_some());
     // A key typed for something else declines nothing.
     idle.keys("ctrl-n");
     assert_eq!(idle.take(), []);
@@ -51,7 +51,7 @@ fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
     let question = Question::Sampling { params: Body::from(params) };
     let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
-    harness.model.modals.clear();
+    harness.model.dialogs.clear();
     harness.keys("i ctrl-t ctrl-t");
     let shown = row(&mut harness);
     assert!(shown.contains("from a file") && shown.contains("Esc back"), "{}", harness.frame());
@@ -61,9 +61,9 @@ fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
 fn many_calls_of_one_that_asks_are_answered() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("esc F").keys("enter");
-    assert!(matches!(harness.model.modals.last(), Some(Modal::Burst(_))), "{}", harness.frame());
+    assert!(harness.model.dialogs.top_as::<Burst>().is_some(), "{}", harness.frame());
     harness.event(test_support::ask(1));
-    assert!(matches!(harness.model.modals.last(), Some(Modal::Inbox(_))), "{}", harness.frame());
+    assert!(harness.model.dialogs.top_as::<Inbox>().is_some(), "{}", harness.frame());
 }
 
 #[test]
