@@ -17,22 +17,21 @@ use crate::{
 
 use super::Model;
 
+/// Rows of a page in a dialog.
+const PAGE: usize = 10;
+
 impl Model {
     /// Passes an action to the dialog on top.
     pub(super) fn dialog_act(&mut self, action: Action) -> Vec<Cmd> {
-        let to = match action {
-            Action::Quit => return self.quit(),
-            Action::Up => Move::Back(1),
-            Action::Down => Move::On(1),
-            Action::PageUp => Move::Back(10),
-            Action::PageDown => Move::On(10),
-            Action::Top => Move::First,
-            Action::Bottom => Move::Last,
-            _ => return self.in_dialog(|dialog, ctx| dialog.act(action, ctx)),
-        };
-        self.in_dialog(|dialog, ctx| {
-            dialog.go(to, ctx);
-            DialogOutcome::Open
+        if action == Action::Quit {
+            return self.quit();
+        }
+        self.in_dialog(|dialog, ctx| match Move::of(action, PAGE) {
+            Some(to) => {
+                dialog.go(to, ctx);
+                DialogOutcome::Open
+            }
+            None => dialog.act(action, ctx),
         })
     }
 

@@ -116,16 +116,10 @@ impl Model {
     /// Moves the cursor of a pane, whether it has the focus or not.
     pub(super) fn move_in(&mut self, pane: Focus, action: Action) {
         let page = self.layout.place(pane).map_or(1, |place| usize::from(place.height.saturating_sub(3)).max(1));
-        let to = match action {
-            Action::Up => Move::Back(1),
-            Action::Down => Move::On(1),
-            Action::PageUp => Move::Back(page),
-            Action::PageDown => Move::On(page),
-            Action::Top => Move::First,
-            Action::Bottom => Move::Last,
-            Action::Left | Action::Right => return self.sideways(pane, action, page),
-            _ => return,
-        };
+        if matches!(action, Action::Left | Action::Right) {
+            return self.sideways(pane, action, page);
+        }
+        let Some(to) = Move::of(action, page) else { return };
         let read_model = &self.mirror.read_model;
         match pane {
             Focus::Servers => {

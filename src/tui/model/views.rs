@@ -290,15 +290,7 @@ impl Model {
     pub(super) fn view_move(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
         let page = usize::from(place.height.saturating_sub(4)).max(1);
-        let to = match action {
-            Action::Up => Some(Move::Back(1)),
-            Action::Down => Some(Move::On(1)),
-            Action::PageUp => Some(Move::Back(page)),
-            Action::PageDown => Some(Move::On(page)),
-            Action::Top => Some(Move::First),
-            Action::Bottom => Some(Move::Last),
-            _ => None,
-        };
+        let to = Move::of(action, page);
         let now = self.now;
         match (part, self.views.current, to) {
             (Part::Main, View::Timeline, _) => self.views.timeline.go(action, &self.views.rows, now),

@@ -337,15 +337,7 @@ impl Model {
     pub(super) fn flow_move(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
         let page = usize::from(place.height.saturating_sub(3)).max(1);
-        let to = match action {
-            Action::Up => Some(Move::Back(1)),
-            Action::Down => Some(Move::On(1)),
-            Action::PageUp => Some(Move::Back(page)),
-            Action::PageDown => Some(Move::On(page)),
-            Action::Top => Some(Move::First),
-            Action::Bottom => Some(Move::Last),
-            _ => None,
-        };
+        let to = Move::of(action, page);
         match (part, to) {
             (Part::Main, Some(to)) => self.views.flows.go(to),
             (Part::Graph, Some(to)) if self.views.flows.broken(&self.mirror.read_model) => {

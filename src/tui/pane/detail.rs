@@ -347,16 +347,10 @@ impl Detail {
 
     /// Moves the cursor or scrolls.
     pub fn act(&mut self, action: Action, read_model: &ConsoleState, page: usize) {
-        let to = match action {
-            Action::Up => Move::Back(1),
-            Action::Down => Move::On(1),
-            Action::PageUp => Move::Back(page.max(1)),
-            Action::PageDown => Move::On(page.max(1)),
-            Action::Top => Move::First,
-            Action::Bottom => Move::Last,
-            Action::Left | Action::Right | Action::Fold | Action::FoldLevel | Action::UnfoldLevel => return self.turn_view(action),
-            _ => return,
-        };
+        if matches!(action, Action::Left | Action::Right | Action::Fold | Action::FoldLevel | Action::UnfoldLevel) {
+            return self.turn_view(action);
+        }
+        let Some(to) = Move::of(action, page.max(1)) else { return };
         if self.tab == Tab::Frames && !self.inside {
             self.frame.go(to, self.frames.len());
             return self.view_frame();

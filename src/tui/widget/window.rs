@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::tui::action::Action;
+
 /// Cursor and first visible row of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
@@ -44,6 +46,21 @@ pub enum Move {
     First,
     /// To the last row.
     Last,
+}
+
+impl Move {
+    /// Returns the movement of an action up or down a list, of which a page has this many rows.
+    pub fn of(action: Action, page: usize) -> Option<Move> {
+        Some(match action {
+            Action::Up => Move::Back(1),
+            Action::Down => Move::On(1),
+            Action::PageUp => Move::Back(page),
+            Action::PageDown => Move::On(page),
+            Action::Top => Move::First,
+            Action::Bottom => Move::Last,
+            _ => return None,
+        })
+    }
 }
 
 impl Window {
