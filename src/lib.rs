@@ -38,6 +38,7 @@
 //! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `control`, `executable`, `files` |
 //! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `control`, `files` |
+//! | [`process`] | runtime, threads, watchdog and allocator of the program | `domain`, `cli` |
 //! | [`app`] | the composition root: chooses a face and assembles the program | everything |
 //!
 //! `tests/architecture.rs` checks these rules.
@@ -47,7 +48,7 @@
 //!   fault attributed to the call that it affected, and results preserved exactly. The demo servers use the official Rust
 //!   SDK, so that two independent implementations check each other. See [`mcp`].
 //! - `unsafe` code is in two places: the start of servers (`mcp/spawn.rs`) and two settings of the allocator
-//!   (`app/allocator.rs`).
+//!   (`process/allocator.rs`).
 
 pub mod app;
 pub mod cache;
@@ -62,6 +63,7 @@ pub mod files;
 #[cfg(test)]
 mod generated_docs;
 pub mod mcp;
+pub mod process;
 pub mod protocol;
 pub mod rehearsal;
 pub mod state;

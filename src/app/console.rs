@@ -9,12 +9,11 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    allocator, headless,
+    headless,
     history::Recorder,
     library_watcher::LibraryWatcher,
-    own_program, preferences,
+    preferences,
     setup::{self, Setup},
-    watchdog::Watch,
     welcome,
 };
 use crate::{
@@ -28,6 +27,7 @@ use crate::{
         server::ServerSpec,
     },
     mcp::{Connections, reaper::Reaper},
+    process::{self, Watch},
     store::Store,
     telemetry::events,
     tui::{
@@ -87,7 +87,7 @@ pub async fn run(setup: Setup, options: Options, traffic: bool, watch: Arc<Watch
         Ok(store) => (Some(store), None),
         Err(why) => (None, Some(why)),
     };
-    let connections = Arc::new(Connections::new(own_program()));
+    let connections = Arc::new(Connections::new(process::own_program()));
     let guard = Arc::new(Guard(connections.reaper()));
     let engine = setup::engine_over(connections, &loaded, setup.demo, store.as_ref());
     setup.log.mask(engine.secrets());
@@ -200,7 +200,7 @@ fn console_options(
         recall: state.map(config::load_recall).unwrap_or_default(),
         workflows: Default::default(),
         invocation: setup.invocation(),
-        rest: allocator::trim,
+        rest: process::trim,
         heard: Arc::new(|| {}),
         guard: None,
         exports: setup.load.state_dir.as_ref().map_or_else(|| setup.load.cwd.clone(), |state| state.join("exports")),

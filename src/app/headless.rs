@@ -5,10 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::{
     approval_hint,
     history::Recorder,
-    own_program,
     setup::{self, Setup},
     waiting,
-    watchdog::Watch,
     workflow_library::{headless_library, warnings},
     workflows,
 };
@@ -30,6 +28,7 @@ use crate::{
         text::visible_lines,
     },
     mcp::Connections,
+    process::{Watch, own_program},
     store::Store,
     telemetry::events,
 };

@@ -2,22 +2,19 @@
 //!
 //! The only module that may use all others. Called by `main.rs` only.
 
-mod allocator;
 mod console;
 mod headless;
 mod history;
 mod library_watcher;
-mod logging;
 mod preferences;
 mod setup;
-mod watchdog;
 mod welcome;
 mod workflow_library;
 mod workflows;
 
-use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc};
 
-use self::{setup::Setup, watchdog::Watch};
+use self::setup::Setup;
 use crate::{
     cli::{
         self, Options,
@@ -32,22 +29,24 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         secret::MASK,
+        text::visible_lines,
     },
     mcp,
-    telemetry::Log,
+    process::{self, Watch},
+    telemetry::{self, Log, LogRequest},
     tui,
 };
 
-/// Stack size of the runtime's threads, the same as a main thread's. Only used pages take memory.
-const STACK: usize = 8 << 20;
+/// The variable with the filter of the log.
+const LOG_FILTER: &str = "SWITCHBOARD_LOG";
 
 /// Runs the program.
 pub fn run(cli: Cli) -> ExitCode {
-    note_file_size_signal();
+    process::note_file_size_signal();
     // Helpers, and commands that print a text, write no log.
     let log = match &cli.command {
         Some(Cmd::Reaper(_) | Cmd::DemoServer(_) | Cmd::Completions(_) | Cmd::Man) => Log::default(),
-        _ => logging::start(&cli),
+        _ => start_log(&cli),
     };
     let code = dispatch(&cli, &log);
     tracing::info!(target: "switchboard::process", code, "ended");
@@ -105,68 +104,28 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
     }
 }
 
-/// Most worker threads of the engine.
-const WORKERS: usize = 8;
-/// Time for restoring the terminal and printing the reason when the watchdog ends the program.
-const RESTORE_TIMEOUT: Duration = Duration::from_millis(500);
-/// The exit code of Rust programs that panic.
-const PANICKED: u8 = 101;
-
-/// Runs a face in its own runtime, next to a watchdog. Remaining tasks are dropped at the end.
-fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + Send + 'static) -> u8 {
-    allocator::map_large_allocations();
-    let ended = watchdog::run(move |watch, handle| {
-        // At least two workers: a busy one must not block timers and connections.
-        let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(workers).enable_all().thread_name("switchboard").thread_stack_size(STACK).build();
-        match runtime {
-            Ok(runtime) => {
-                // Fails only after the watchdog has ended.
-                let _ = handle.send(runtime.handle().clone());
-                let code = runtime.block_on(face(watch));
-                runtime.shutdown_background();
-                code
-            }
-            Err(error) => {
-                let failure = Failure::new(FailureKind::Transport, format!("no threads could be started: {error}"));
-                cli::fail(failure, &Options::default(), Io::real())
-            }
-        }
-    });
-    match ended {
-        Ok(code) => code.unwrap_or(PANICKED),
-        Err(verdict) => {
-            tracing::error!(target: "switchboard::process", "{}", verdict.why);
-            let (done, said) = std::sync::mpsc::channel();
-            // A stuck thread may hold the terminal, so restoring it happens on a thread that may block.
-            let words = std::thread::Builder::new().spawn(move || {
-                tui::give_terminal_back();
-                // Not with the printer: a stuck thread may hold stdout.
-                let _ = writeln!(Io::real().stderr, "failed  {}", verdict.why);
-                let _ = done.send(());
-            });
-            if words.is_ok() {
-                let _ = said.recv_timeout(RESTORE_TIMEOUT);
-            }
-            verdict.code
-        }
+/// Starts the log of this process.
+fn start_log(cli: &Cli) -> Log {
+    let filter = std::env::var_os(LOG_FILTER).map(|value| value.to_string_lossy().into_owned());
+    let load = LoadOptions::process();
+    let file = || match (&cli.global.log_file, &load.state_dir) {
+        (Some(file), _) => Ok(load.cwd.join(file)),
+        (None, Some(state_dir)) => config::log_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display())),
+        (None, None) => Err("the state folder is unknown".into()),
+    };
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let requested = cli.global.log_file.is_some() || filter.is_some();
+    let (log, warnings) = telemetry::start(&LogRequest { filter, requested, arguments: cli::logged::arguments(words) }, file);
+    for warning in warnings {
+        // A closed stderr does not stop the program.
+        let _ = writeln!(Io::real().stderr, "warning: {}", visible_lines(&warning));
     }
+    log
 }
 
-/// Handles SIGXFSZ, so that a write beyond the file size limit (`ulimit -f`) fails with an error. By default the signal ends
-/// the program.
-fn note_file_size_signal() {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-    let _within = runtime.enter();
-    // The handler remains without the runtime. Started servers get the default handler again (execve(2)).
-    let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-    let _ = tokio::signal::unix::signal(kind);
-}
-
-/// Returns the path of this program, to start helpers and demo servers.
-fn own_program() -> Option<PathBuf> {
-    std::env::current_exe().ok()
+/// Runs a face in its own runtime, next to the watchdog.
+fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + Send + 'static) -> u8 {
+    process::run(face, tui::give_terminal_back)
 }
 
 /// `import`: prints the servers of other clients. Servers of a project's files are imported only with `--project`.

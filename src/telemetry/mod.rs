@@ -11,6 +11,7 @@ mod filter;
 mod line;
 mod panics;
 mod sink;
+mod start;
 
 use std::{
     io,
@@ -29,6 +30,7 @@ use self::{file::LogFile, line::Line, sink::Sink};
 pub use self::{
     filter::{InvalidFilter, LogFilter},
     panics::hook_panics,
+    start::{LogRequest, start},
 };
 use crate::domain::secret::{Secret, SecretRegistry};
 
