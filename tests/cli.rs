@@ -25,6 +25,8 @@ mod log;
 mod secrets;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/tls.rs"]
+mod tls;
 #[path = "cli/workflows.rs"]
 mod workflows;
 

@@ -73,6 +73,9 @@ struct Check<'a> {
     transport: &'static str,
     target: String,
     trusted: bool,
+    /// Whether the certificate is not checked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    insecure: bool,
     era: Option<Era>,
     protocol: Option<&'a str>,
     name: Option<&'a str>,
@@ -105,6 +108,7 @@ impl<'a> Check<'a> {
             transport: server.spec.launch.transport(),
             target: server.spec.summary(),
             trusted: server.spec.trusted,
+            insecure: server.spec.tls.insecure,
             era: info.map(|i| i.era),
             protocol: info.map(|i| i.protocol.as_str()),
             name: info.and_then(|i| i.name.as_deref()),
@@ -127,6 +131,10 @@ impl<'a> Check<'a> {
 /// Returns the warnings about a usable server.
 fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
     let mut warnings = server.catalog.warnings.clone();
+    if server.spec.tls.insecure {
+        warnings
+            .push("insecure = true: the certificate is not checked, so another computer can pose as the server; use ca = \"FILE\"".into());
+    }
     for (name, tools) in read_model.names.collisions.iter().filter(|(_, tools)| tools.iter().any(|id| id.server == *server.id())) {
         let whose: Vec<String> = tools.iter().map(|id| format!("{}/{}", id.server, id.name)).collect();
         warnings.push(format!("several servers expose {name}: {}; each gets a suffix", whose.join(" and ")));

@@ -234,6 +234,9 @@ struct ServerJson<'a> {
     state: &'static str,
     transport: &'static str,
     target: String,
+    /// Whether the certificate is not checked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    insecure: bool,
     era: Option<Era>,
     protocol: Option<&'a str>,
     tools: usize,
@@ -256,6 +259,7 @@ impl<'a> ServerJson<'a> {
             state: server.phase.word(),
             transport: server.spec.launch.transport(),
             target: server.spec.summary(),
+            insecure: server.spec.tls.insecure,
             era: info.map(|i| i.era),
             protocol: info.map(|i| i.protocol.as_str()),
             tools: server.catalog.tools.len(),

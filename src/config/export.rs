@@ -145,6 +145,12 @@ fn launch_fields(spec: &ServerSpec, table: &mut Table) {
                 table["socket"] = value(field(spec, "socket", &socket.to_string_lossy()));
             }
             pairs(table, "headers", headers);
+            if let Some(ca) = &spec.tls.ca {
+                table["ca"] = value(field(spec, "ca", &ca.to_string_lossy()));
+            }
+            if spec.tls.insecure {
+                table["insecure"] = value(true);
+            }
         }
     }
 }

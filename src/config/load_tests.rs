@@ -496,6 +496,26 @@ fn a_projects_file_changes_no_setting_of_the_user() {
 }
 
 #[test]
+fn certificates_to_trust_are_part_of_the_approval() {
+    let project = |settings: &str| {
+        let place = Place::new();
+        place.write("project/switchboard.toml", &format!("[servers.p]\nurl = \"https://x/mcp\"\n{settings}\n"));
+        load(&place.options()).unwrap().pending.unwrap()
+    };
+    let (plain, trusting, insecure) = (project(""), project("ca = \"./ca.pem\""), project("insecure = true"));
+    assert!(trusting.lines.contains(&"    trusting the certificates in ./ca.pem".to_owned()), "{:?}", trusting.lines);
+    assert!(insecure.lines.contains(&"    without checking its certificate (insecure)".to_owned()), "{:?}", insecure.lines);
+    assert_eq!(trusting.hash, project("ca = \"./ca.pem\"").hash, "wherever the project was checked out");
+    assert_eq!(plain.hash, project("insecure = false").hash);
+    let mut hashes = [plain.hash, trusting.hash, insecure.hash, project("ca = \"/ca.pem\"").hash].to_vec();
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 4);
+    let server = &user("[servers.x]\nurl = \"https://x/mcp\"\nca = \"certs/${HOST}.pem\"").unwrap().servers[0];
+    assert!(server.tls.ca.as_ref().is_some_and(|ca| ca.ends_with("conf/certs/h.example.pem")), "relative to the file: {:?}", server.tls);
+}
+
+#[test]
 fn roots_are_part_of_the_approval() {
     let project = |roots: &str| {
         let place = Place::new();

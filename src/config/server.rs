@@ -13,6 +13,7 @@ use crate::domain::{
     secret::Secret,
     server::{EraChoice, Root, ServerSpec, SpecOrigin, Transport},
     text::is_hidden,
+    tls::TlsSettings,
 };
 
 /// A server as read from one file, before the defaults of all servers are known.
@@ -102,9 +103,16 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
             }
         };
         let is_http = url.is_some();
-        for (key, http_key) in
-            [("args", false), ("env", false), ("inherit_env", false), ("cwd", false), ("headers", true), ("socket", true)]
-        {
+        for (key, http_key) in [
+            ("args", false),
+            ("env", false),
+            ("inherit_env", false),
+            ("cwd", false),
+            ("headers", true),
+            ("socket", true),
+            ("ca", true),
+            ("insecure", true),
+        ] {
             if let Some(given) = fields.field(key).filter(|_| http_key != is_http && reached.is_some()) {
                 let (other, message) =
                     if http_key { ("url", "does not apply to a program") } else { ("command", "does not apply to an address") };
@@ -119,11 +127,13 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
         let disabled = fields.boolean("disabled").unwrap_or(false);
         let trusted = fields.boolean("trusted").unwrap_or(false);
         let rules = Rules::read(&mut fields);
+        let mut reached = reached;
+        let tls = tls(&mut fields, reached.as_mut());
         fields.finish();
         let Reached { launch, written } = reached?;
         let origin = SpecOrigin { written, ..SpecOrigin::default() };
         let spec = ServerSpec::new(field.key.as_str(), launch);
-        Some((ServerSpec { namespace, owner, description, group, era, disabled, trusted, origin, ..spec }, rules))
+        Some((ServerSpec { namespace, owner, description, group, era, disabled, trusted, tls, origin, ..spec }, rules))
     })
 }
 
@@ -231,6 +241,25 @@ pub(super) fn reached(
         note_written(&mut written, "socket", &path.to_string_lossy(), socket);
     }
     Some(Reached { launch: Transport::Http { url: url.expose().to_owned(), headers, socket: path }, written })
+}
+
+/// Reads `ca` and `insecure`, which apply to https only.
+fn tls(fields: &mut Fields<'_, '_>, reached: Option<&mut Reached>) -> TlsSettings {
+    let ca = fields.expanded("ca");
+    let insecure = fields.boolean("insecure").unwrap_or(false);
+    let Some(Reached { launch: Transport::Http { url, .. }, written }) = reached else { return TlsSettings::default() };
+    let given = ["ca", "insecure"].map(|key| (key, fields.field(key).map(|given| given.at)));
+    for (key, at) in given.into_iter().filter_map(|(key, at)| Some((key, at?))).filter(|_| url.starts_with("http://")) {
+        fields.report.error(at, key, "does not apply to an http:// address", format!("use `{key}` with https://, or remove it"));
+    }
+    if let (Some(at), true) = (given[0].1, insecure) {
+        fields.report.error(at, "ca", "is set together with `insecure`", "remove `insecure` to check the certificate");
+    }
+    let path = ca.as_ref().map(|ca| fields.report.path(ca.expose()));
+    if let (Some(path), Some(ca)) = (&path, &ca) {
+        note_written(written, "ca", &path.to_string_lossy(), ca);
+    }
+    TlsSettings { ca: path, insecure }
 }
 
 /// Records the source text of a field if it differs from the value.

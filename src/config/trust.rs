@@ -26,6 +26,7 @@ use crate::domain::{
     secret::{MASK, Secret, rule},
     server::{Root, ServerSpec, Transport, looks_secret, quote},
     text::visible,
+    tls::TlsSettings,
 };
 
 /// A project that waits for approval.
@@ -118,6 +119,11 @@ fn launch_form(spec: &ServerSpec) -> Value {
         "sampling": canonical_policy(&spec.sampling),
         "roots": canonical_roots(spec),
     });
+    // Absent by default, so that earlier approvals remain valid.
+    if spec.tls != TlsSettings::default() {
+        let ca = spec.tls.ca.as_ref().map(|ca| as_written(spec, "ca", &ca.to_string_lossy()).to_owned());
+        form["tls"] = json!({"ca": ca, "insecure": spec.tls.insecure});
+    }
     if let Some(file) = env_file::of_server(spec) {
         // With the digest of its content: a variable can make any program run another.
         form["env_file"] = json!([file.file, file.digest]);
@@ -205,6 +211,12 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
                 lines.push(format!("    over {}", quote(&socket.to_string_lossy())));
             }
             lines.extend(headers.iter().map(|(name, value)| format!("    with {name}: {}", masked_text(name, value))));
+            if let Some(ca) = &spec.tls.ca {
+                lines.push(format!("    trusting the certificates in {}", quote(as_written(spec, "ca", &ca.to_string_lossy()))));
+            }
+            if spec.tls.insecure {
+                lines.push("    without checking its certificate (insecure)".into());
+            }
         }
     }
     for (index, root) in spec.roots.iter().enumerate() {

@@ -12,6 +12,7 @@ use super::{
     secret::Redactor,
     server::Exit,
     time::Stamp,
+    tls::TlsProblem,
 };
 
 /// The operation that a call requests from a server.
@@ -283,6 +284,9 @@ pub struct Failure {
     /// Set when the server does not know the session of the request.
     #[serde(default)]
     pub session_lost: Option<SessionLoss>,
+    /// What is wrong with the TLS of the server.
+    #[serde(default)]
+    pub tls: Option<TlsProblem>,
 }
 
 /// How a server said that it does not know the session of a request.
@@ -311,6 +315,7 @@ impl Failure {
             hint: None,
             retry_after: None,
             session_lost: None,
+            tls: None,
         }
     }
 

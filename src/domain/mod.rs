@@ -40,6 +40,7 @@ pub mod stats;
 pub mod stored_catalog;
 pub mod text;
 pub mod time;
+pub mod tls;
 pub mod uri_template;
 pub mod workflow;
 

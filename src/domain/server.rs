@@ -13,6 +13,7 @@ use super::{
     policy::Policy,
     secret::{MASK, Secret, rule},
     time::{Stamp, short},
+    tls::{TlsProblem, TlsSettings},
 };
 
 /// The configuration of one server, as the engine needs it.
@@ -51,6 +52,9 @@ pub struct ServerSpec {
     pub roots_policy: AskPolicy,
     /// The roots reported to the server.
     pub roots: Vec<Root>,
+    /// How its certificate is checked.
+    #[serde(default)]
+    pub tls: TlsSettings,
     /// The origin of the configuration.
     pub origin: SpecOrigin,
 }
@@ -75,6 +79,7 @@ impl ServerSpec {
             sampling: AskPolicy::Ask,
             roots_policy: AskPolicy::Fixed(Body::default()),
             roots: Vec::new(),
+            tls: TlsSettings::default(),
             origin: SpecOrigin::default(),
         }
     }
@@ -120,14 +125,19 @@ impl ServerSpec {
         secrets
     }
 
-    /// Returns a one-line summary as [`Transport::summary`], without any value in [`ServerSpec::secrets`].
+    /// Returns a one-line summary as [`Transport::summary`], without any value in [`ServerSpec::secrets`]. It says if the
+    /// certificate of the server is not checked.
     pub fn summary(&self) -> String {
         // Drawn often: the text contains the values unencoded, so plain replacement suffices.
         let mut secrets = self.secrets();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
-        secrets.iter().fold(self.launch.summary(), |text, secret| text.replace(secret.expose(), MASK))
+        let summary = secrets.iter().fold(self.launch.summary(), |text, secret| text.replace(secret.expose(), MASK));
+        if self.tls.insecure { format!("{summary} ({INSECURE})") } else { summary }
     }
 }
+
+/// The warning about a server with `insecure = true`.
+pub const INSECURE: &str = "insecure: certificate not checked";
 
 /// Returns whether a variable or header of this name is likely to hold a secret.
 pub fn looks_secret(name: &str) -> bool {
@@ -530,6 +540,9 @@ pub struct ConnectFailure {
     /// HTTP headers of the response that refused the connection, such as `WWW-Authenticate`; secrets masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
+    /// What is wrong with the TLS of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsProblem>,
     /// The code of the JSON-RPC error response, if there was one. Not serialised, since the summary quotes it.
     #[serde(skip)]
     pub rpc_code: Option<i64>,
@@ -554,6 +567,7 @@ impl ConnectFailure {
             exit: None,
             status: None,
             headers: vec![],
+            tls: None,
             rpc_code: None,
             stderr: vec![],
             hints: vec![],

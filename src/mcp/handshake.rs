@@ -455,6 +455,7 @@ pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
     report.causes = failure.causes.clone();
     report.status = failure.status;
     report.headers = failure.headers.iter().filter(|(name, _)| TELLING.contains(&name.as_str())).cloned().collect();
+    report.tls = failure.tls;
     report.exit = failure.exit;
     report.stderr = failure.stderr.clone();
     report.hints.extend(failure.hint.clone());
@@ -465,7 +466,9 @@ pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
         // A refusal with a temporary status may be another one later.
         report.retryable = matches!(failure.status, Some(408 | 425 | 429 | 500..));
     }
-    if failure.kind == FailureKind::Unauthorized {
+    // A certificate, a redirect and the credentials for a proxy need a change of the configuration.
+    let configured = failure.tls.is_some() || failure.status.is_some_and(|status| status == 407 || (300..400).contains(&status));
+    if failure.kind == FailureKind::Unauthorized || configured {
         report.retryable = false;
     }
     report.bounded()

@@ -10,8 +10,10 @@ mod answer;
 mod client;
 mod loss;
 mod older;
+mod proxy;
 mod sessions;
 mod streams;
+mod tls;
 
 use std::{
     convert::Infallible,
@@ -32,9 +34,10 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    answer::{note_of, refused, transport, unreachable},
+    answer::{note_of, refused, shown_url, transport, unreachable},
     client::client_of,
     loss::session_loss,
+    proxy::Proxy,
     sessions::unproven,
 };
 use super::{
@@ -98,6 +101,7 @@ pub struct HttpLink {
     connection: Arc<Connection>,
     client: Client,
     url: Url,
+    proxy: Option<Proxy>,
     agreed: Mutex<Agreed>,
     reopening: tokio::sync::Mutex<()>,
     /// Whether the session of the generation that was lost last is proven gone.
@@ -224,7 +228,7 @@ impl HttpLink {
         handler: Arc<dyn ClientHandler>,
         capabilities: Arc<ClientCapabilities>,
     ) -> Result<Arc<HttpLink>, ConnectFailure> {
-        let (url, client) = client_of(&spec)?;
+        let (url, client, proxy) = client_of(&spec)?;
         let connection = connection_to(&spec, handler.clone(), capabilities);
         let runtime = tokio::runtime::Handle::current();
         Ok(Arc::new_cyclic(|own| HttpLink {
@@ -233,6 +237,7 @@ impl HttpLink {
             connection,
             client,
             url,
+            proxy,
             agreed: Mutex::default(),
             reopening: tokio::sync::Mutex::new(()),
             proof: tokio::sync::Mutex::new(None),
@@ -298,7 +303,13 @@ impl HttpLink {
             }
         }
         let status = Some(StatusCode::TEMPORARY_REDIRECT.as_u16());
-        Err(Failure { status, ..Failure::after_send(FailureKind::Transport, format!("redirected more than {REDIRECTS} times")) })
+        let message = format!("redirected more than {REDIRECTS} times, at last to {}", shown_url(url));
+        Err(Failure { status, ..Failure::after_send(FailureKind::Transport, message) })
+    }
+
+    /// Makes a failure of an error of the HTTP client.
+    fn transport(&self, error: &reqwest::Error) -> Failure {
+        transport(error, &self.url, self.proxy.as_ref())
     }
 
     /// Returns the target of a redirect of `url` that may be followed.
@@ -340,7 +351,7 @@ impl HttpLink {
             }
         };
         let body = Stamped { data: Some(bytes), taken: Some(Box::new(taken)) };
-        request.body(reqwest::Body::wrap(body)).send().await.map_err(|error| transport(&error))
+        request.body(reqwest::Body::wrap(body)).send().await.map_err(|error| self.transport(&error))
     }
 
     /// Sends a message that expects no answer but an acknowledgement.
@@ -390,6 +401,17 @@ impl HttpLink {
         let mut failure = refused(status, &response, &body, credentials);
         if status.is_redirection() && !post.repeatable && self.moved(&self.url, &response).is_some() {
             failure.hint = Some("a call that must not be repeated follows one redirect; give the final address as url".into());
+        }
+        if let Some(proxy) = &self.proxy
+            && (status == StatusCode::PROXY_AUTHENTICATION_REQUIRED || (status.is_server_error() && self.url.scheme() == "http"))
+        {
+            failure.causes.push(format!("the connection goes through {proxy}"));
+            failure.hint = Some(match status {
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                    "give the proxy's credentials in its address: http://user:password@host:port".into()
+                }
+                _ => proxy.hint(),
+            });
         }
         failure.session_lost = if post.in_session() { session_loss(status, failure.rpc.as_ref()) } else { None };
         failure

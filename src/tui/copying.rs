@@ -193,6 +193,12 @@ pub fn curl(operation: &Operation, read_model: &ConsoleState) -> Option<Copied> 
     if let Some(socket) = socket {
         lines.push(format!("--unix-socket {}", quote(&socket.display().to_string())));
     }
+    if let Some(ca) = &view.spec.tls.ca {
+        lines.push(format!("--cacert {}", quote(&ca.display().to_string())));
+    }
+    if view.spec.tls.insecure {
+        lines.push("--insecure".into());
+    }
     let mut header = |name: &str, value: &str| lines.push(format!("-H {}", double_quoted(&format!("{name}: {value}"))));
     header("Content-Type", "application/json");
     header("Accept", "application/json, text/event-stream");
@@ -338,6 +344,7 @@ mod tests {
             ],
             socket: None,
         };
+        spec.tls.ca = Some("/etc/my ca.pem".into());
         server.spec = spec.into();
         let operation = test_support::tool_call("analytics", "track_event", r#"{"q":"it's `$HOME`"}"#);
         let text = curl(&operation, &read_model).unwrap().text;
@@ -346,6 +353,7 @@ mod tests {
             r#""https://analytics.example/mcp?key=${KEY}&page=2""#,
             r#"-H "Authorization: Bearer ${TOKEN}""#,
             r#"-H "X-Key: ${X_KEY}""#,
+            "--cacert '/etc/my ca.pem'",
             r#""arguments":{"q":"it'\''s `$HOME`"}"#,
         ] {
             assert!(text.contains(part), "{part}: {text}");

@@ -180,6 +180,10 @@ pub fn scope(spec: &ServerSpec) -> String {
             }
         }
     }
+    // A response of another computer that poses as the server must not outlive the setting.
+    if spec.tls.insecure {
+        hash_part(&mut hash, b"insecure");
+    }
     let mut text = String::new();
     hex(&hash.finalize(), &mut text);
     text

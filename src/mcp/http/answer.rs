@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::{Response, StatusCode, header};
+use reqwest::{Response, StatusCode, Url, header};
 
-use super::EVENT_STREAM;
+use super::{EVENT_STREAM, proxy::Proxy, tls};
 use crate::{
     domain::{
         body::Body,
@@ -12,7 +12,7 @@ use crate::{
         call::{Failure, FailureKind, RpcError},
         frame::HttpNote,
         policy::budget,
-        secret::MASK,
+        secret::{MASK, rule},
         server::{ConnectFailure, Step, looks_secret},
         time::size,
     },
@@ -40,6 +40,7 @@ fn shown_headers(headers: &header::HeaderMap) -> Vec<(String, String)> {
         left = left.saturating_sub(size.min(bounds::ERROR_TEXT));
         let text = match hidden(name.as_str()) {
             true => MASK.to_owned(),
+            false if name == header::LOCATION => shown_location(&String::from_utf8_lossy(value.as_bytes())),
             false => bounds::cut(&String::from_utf8_lossy(value.as_bytes()), bounds::ERROR_TEXT).into_owned(),
         };
         shown.push((bounds::cut(name.as_str(), bounds::LINE).into_owned(), text));
@@ -48,6 +49,31 @@ fn shown_headers(headers: &header::HeaderMap) -> Vec<(String, String)> {
         shown.push(("…".to_owned(), format!("{} more headers, {}, are not stored", more.0, size(more.1 as u64))));
     }
     shown
+}
+
+/// Returns a URL as it may be shown: without user and password, other secrets masked.
+pub(super) fn shown_url(mut url: Url) -> String {
+    // These fail for URLs that cannot have any.
+    let _ = (url.set_username(""), url.set_password(None));
+    bounds::cut(&rule::masked_url(url.as_str(), MASK), bounds::ERROR_TEXT).into_owned()
+}
+
+/// Returns a `Location`, which may be relative (RFC 9110, section 10.2.2), as it may be shown.
+fn shown_location(value: &str) -> String {
+    if let Ok(url) = Url::parse(value) {
+        return shown_url(url);
+    }
+    let base = Url::parse("relative://host/").ok();
+    let absolute = base.and_then(|base| base.join(value).ok()).map(shown_url);
+    let network_path = value.starts_with("//");
+    let shown = absolute.as_deref().and_then(|url| url.strip_prefix(if network_path { "relative:" } else { "relative://host" }));
+    shown.unwrap_or(MASK).to_owned()
+}
+
+/// Returns the target of a redirect as it may be shown.
+fn redirect_target(response: &Response) -> Option<String> {
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok().map(shown_url)
 }
 
 pub(super) fn is_stream(response: &Response) -> bool {
@@ -74,27 +100,40 @@ pub(super) async fn read_body(mut response: Response, limit: usize) -> Result<(B
     }
 }
 
-/// A failure of the HTTP client, with its whole chain of causes.
-pub(super) fn transport(error: &reqwest::Error) -> Failure {
+/// Returns the host and port of a URL.
+fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Makes a failure of an error of the HTTP client: what is wrong with the TLS of the server, or the whole chain of causes.
+pub(super) fn transport(error: &reqwest::Error, url: &Url, proxy: Option<&Proxy>) -> Failure {
     let chain = causes(error);
     let unsent = error.is_connect() || error.is_builder();
     let deepest = chain.last().cloned().unwrap_or_default();
-    let message = match (error.is_connect(), error.is_timeout()) {
-        (true, true) => "no connection in time".to_owned(),
-        (true, false) => format!("no connection: {deepest}"),
-        _ => format!("the connection broke: {deepest}"),
+    let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+    let tls = tls::failure_of(error, &host_of(url));
+    let message = match (&tls, error.is_connect(), error.is_timeout()) {
+        (Some(tls), ..) if proxy.is_some() => format!("{}; the connection goes{through}", tls.message),
+        (Some(tls), ..) => tls.message.clone(),
+        (None, true, true) => format!("no connection{through} in time"),
+        (None, true, false) => format!("no connection{through}: {deepest}"),
+        (None, false, _) => format!("the connection{through} broke: {deepest}"),
     };
     let mut failure =
         if unsent { Failure::new(FailureKind::Transport, message) } else { Failure::after_send(FailureKind::Transport, message) };
+    if let Some(tls) = tls {
+        failure.tls = Some(tls.problem);
+        failure.hint = Some(tls.hint);
+        return failure;
+    }
     let all = chain.join(" ").to_ascii_lowercase();
-    failure.hint = match () {
-        () if all.contains("refused") => Some("nothing listens there; start the server, or check host and port of url".into()),
-        () if all.contains("dns") || all.contains("lookup") => Some("the host name cannot be resolved; check url and network".into()),
-        () if all.contains("certificate") || all.contains("tls") || all.contains("corrupt message") => {
-            Some("the certificate was not accepted; check the host name, and that http and https are not mixed up".into())
-        }
-        () if error.is_timeout() => Some("nothing answers there; check host and port of url, and whether it is http or https".into()),
-        () => None,
+    failure.hint = match (proxy, error.is_timeout()) {
+        (Some(proxy), _) if error.is_connect() => Some(proxy.hint()),
+        _ if all.contains("refused") => Some("nothing listens there; start the server, or check host and port of url".into()),
+        _ if all.contains("dns") || all.contains("lookup") => Some("the host name cannot be resolved; check url and network".into()),
+        (_, true) => Some("nothing answers there; check host and port of url, and whether it is http or https".into()),
+        _ => None,
     };
     failure.causes = chain;
     failure
@@ -160,10 +199,12 @@ pub(super) fn refused(status: StatusCode, response: &Response, body: &Body, cred
         })
     });
     let words = format!("HTTP {} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-    let message = match &rpc {
-        Some(rpc) => rpc.message.clone(),
-        None if body.is_empty() => words.trim_end().to_owned(),
-        None => format!("{}: {}", words.trim_end(), excerpt(body)),
+    let target = redirect_target(response).filter(|_| status.is_redirection());
+    let message = match (&rpc, &target) {
+        (Some(rpc), _) => rpc.message.clone(),
+        (None, Some(target)) => format!("{}: the server redirects to {target}", words.trim_end()),
+        (None, None) if body.is_empty() => words.trim_end().to_owned(),
+        (None, None) => format!("{}: {}", words.trim_end(), excerpt(body)),
     };
     let kind = match status.as_u16() {
         401 | 403 => FailureKind::Unauthorized,
@@ -184,8 +225,29 @@ pub(super) fn refused(status: StatusCode, response: &Response, body: &Body, cred
         403 => Some("the server refuses these credentials or this origin".into()),
         404 | 405 => Some("check the path of url; it often ends in /mcp, or in /sse for the transport of 2024-11-05".into()),
         429 => Some("the server asks for fewer requests; see retry-after".into()),
-        300..=399 => Some("the server redirects elsewhere; give the final address as url".into()),
+        300..=399 => Some(match target {
+            Some(target) => format!("if this is the address of the server, set url = \"{target}\""),
+            None => "the server redirects without an address; check url".into(),
+        }),
         _ => None,
     };
     failure.bounded()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirect_targets_are_shown_without_credentials() {
+        for (location, shown) in [
+            ("https://ann:hunter22@other.example/mcp?token=s3cr3tvalue&page=2#x", "https://other.example/mcp?token=•••&page=2#x"),
+            ("/mcp/?api_key=s3cr3tvalue", "/mcp/?api_key=•••"),
+            ("//ann:hunter22@other.example/mcp", "//other.example/mcp"),
+            ("mcp/", "/mcp/"),
+            ("mailto:someone@example.com", "mailto:someone@example.com"),
+        ] {
+            assert_eq!(shown_location(location), shown, "{location}");
+        }
+    }
 }

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{Client, Url, header};
 
-use super::answer::causes;
+use super::{answer::causes, proxy::Proxy, tls::TrustSources};
 use crate::domain::server::{ConnectFailure, ServerSpec, Step, Transport};
 
 /// Idle connections that are held open to one server.
 const IDLE: usize = 32;
 
-/// Where to connect to, and what with; nothing is sent yet.
-pub(super) fn client_of(spec: &ServerSpec) -> Result<(Url, Client), ConnectFailure> {
+/// Where to connect to, what with, and through which proxy; nothing is sent yet.
+pub(super) fn client_of(spec: &ServerSpec) -> Result<(Url, Client, Option<Proxy>), ConnectFailure> {
     let refuse = |why: String, hint: &str| {
         let mut failure = ConnectFailure::new(Step::Dial, why);
         failure.hints.push(hint.to_owned());
@@ -35,15 +35,17 @@ pub(super) fn client_of(spec: &ServerSpec) -> Result<(Url, Client), ConnectFailu
         .connect_timeout(spec.timeouts.connect.min(Duration::from_secs(10)))
         .user_agent(concat!("switchboard/", env!("CARGO_PKG_VERSION")));
     let local = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    if local || socket.is_some() {
+    let direct = local || socket.is_some();
+    if direct {
         builder = builder.no_proxy();
     }
+    let proxy = if direct { None } else { Proxy::of(&parsed) };
     if let Some(path) = socket {
         builder = builder.unix_socket(path.clone());
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     if parsed.scheme() == "http" {
         // Loading the system's certificates takes time and memory that plain HTTP has no use for.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| refuse(format!("TLS cannot be set up: {e}"), "this is a fault of the program; please report it"))?
@@ -51,10 +53,15 @@ pub(super) fn client_of(spec: &ServerSpec) -> Result<(Url, Client), ConnectFailu
             .with_no_client_auth();
         builder = builder.tls_backend_preconfigured(tls);
     } else {
-        let _ = rustls::crypto::CryptoProvider::install_default(rustls::crypto::ring::default_provider());
+        if spec.tls.insecure {
+            tracing::warn!(target: "switchboard::tls", server = %spec.id, "insecure = true: the certificate of the server is not checked");
+        }
+        let mut tls = TrustSources::of_environment().config(&spec.tls)?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        builder = builder.tls_backend_preconfigured(tls);
     }
     let client = builder
         .build()
         .map_err(|e| refuse(format!("the HTTP client cannot be set up: {}", causes(&e).join(": ")), "check the system's certificates"))?;
-    Ok((parsed, client))
+    Ok((parsed, client, proxy))
 }

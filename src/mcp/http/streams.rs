@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     EVENT_STREAM, HttpLink, Post, REDIRECTS, Under,
-    answer::{causes, excerpt, is_stream, note_of, read_body, retry_after, transient, transport, unreachable},
+    answer::{causes, excerpt, is_stream, note_of, read_body, retry_after, transient, unreachable},
 };
 use crate::{
     domain::{
@@ -162,7 +162,7 @@ impl HttpLink {
         for (name, value, _) in &fields {
             request = request.header(name, value);
         }
-        let response = request.send().await.map_err(|error| transport(&error))?;
+        let response = request.send().await.map_err(|error| self.transport(&error))?;
         self.handler.frame(FrameDraft {
             at: self.handler.now(),
             direction: Direction::Out,

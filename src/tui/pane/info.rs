@@ -206,6 +206,9 @@ fn identity_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
     }
     let trust = if spec.trusted { "trusted: its annotations are used" } else { "not trusted: asks before each call" };
     out.field("trust", trust, theme.muted);
+    if spec.tls.insecure {
+        out.field("insecure", "its certificate is not checked: another computer can pose as the server", theme.fail);
+    }
     if let Some(text) = server.info.as_ref().and_then(|i| i.instructions.as_ref()) {
         out.gap().text("Instructions", theme.accent).text(text, style);
     }

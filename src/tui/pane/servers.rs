@@ -236,7 +236,10 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, ctx: Dra
         other => other.word().to_owned(),
     };
     let columns = ServerColumns::for_room(room_for_columns(ctx.read_model, width));
-    let marks = marks(&server.breaker, server.faults.len(), ctx);
+    let mut marks = marks(&server.breaker, server.faults.len(), ctx);
+    if server.spec.tls.insecure {
+        marks.insert(0, (" INSECURE ".to_owned(), emphasis(ctx)));
+    }
     // A ready server needs no word, because its dot has its own shape. Any other state comes before the statistics.
     let ready = matches!(*server.phase, Phase::Ready);
     let marked: u16 = marks.iter().map(|(text, _)| paint::width(text) + 1).sum();
@@ -259,13 +262,17 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, ctx: Dra
     }
 }
 
+/// Returns the style of a mark that must not be overlooked.
+fn emphasis(ctx: DrawContext) -> Style {
+    ctx.theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD)
+}
+
 /// Returns the marks of injected faults and of a breaker that is overridden or not closed. A row always shows them.
 fn marks(breaker: &BreakerView, faults: usize, ctx: DrawContext) -> Vec<(String, Style)> {
-    let emphasis = ctx.theme.fail.add_modifier(Modifier::REVERSED | Modifier::BOLD);
     let fault = match faults {
         0 => None,
-        1 => Some((" ‼ FAULT ".to_owned(), emphasis)),
-        n => Some((format!(" ‼ {n} FAULTS "), emphasis)),
+        1 => Some((" ‼ FAULT ".to_owned(), emphasis(ctx))),
+        n => Some((format!(" ‼ {n} FAULTS "), emphasis(ctx))),
     };
     fault.into_iter().chain(breaker::badge(breaker, ctx.now, ctx.theme)).collect()
 }
