@@ -27,6 +27,8 @@ mod secrets;
 mod store;
 #[path = "cli/tls.rs"]
 mod tls;
+#[path = "cli/unusable.rs"]
+mod unusable;
 #[path = "cli/workflows.rs"]
 mod workflows;
 

@@ -16,6 +16,7 @@ use crate::{
         self, Options,
         args::{CacheAction, Headless, RunArgs},
         print::Io,
+        session,
     },
     demo::Demo,
     domain::{
@@ -51,7 +52,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<W
     }
     options.secrets.learn(setup::secrets(&loaded));
     let mut io = Io::real();
-    for problem in &loaded.problems {
+    for problem in loaded.problems.iter().filter(|problem| setup.warns_of(problem, &loaded, &command)) {
         // A closed stderr does not stop the command.
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&problem.to_string()));
     }
@@ -61,8 +62,9 @@ pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<W
     };
     let servers = setup.servers(&loaded, demo.as_ref());
     if let Some(name) = setup.unknown(&servers).first() {
-        let known: Vec<&str> = servers.iter().map(|s| s.id.as_str()).collect();
-        return refuse(FailureKind::UnknownServer, format!("there is no server {name:?}; configured: {}", known.join(", ")));
+        let all = Setup { only: vec![], ..setup.clone() }.servers(&loaded, demo.as_ref());
+        let known: Vec<&str> = all.iter().map(|s| s.id.as_str()).collect();
+        return cli::fail(session::no_server(name, &known), &options, Io::real());
     }
     let code = serve(setup, loaded, servers, demo, command, &options, (io, &watch)).await;
     code.unwrap_or_else(|why| refuse(FailureKind::NotReady, why))

@@ -6,7 +6,7 @@ use chrono::Offset;
 
 use crate::{
     cache,
-    cli::args::{Cli, Target},
+    cli::args::{Cli, Headless, Target},
     config::{self, ConfigError, LoadOptions, Loaded, Settings},
     control::LocalControl,
     demo::Demo,
@@ -26,6 +26,7 @@ use crate::{
 };
 
 /// The request of the command line.
+#[derive(Clone)]
 pub struct Setup {
     /// Sources of the configuration.
     pub load: LoadOptions,
@@ -104,6 +105,15 @@ impl Setup {
         for problem in &loaded.problems {
             tracing::warn!(target: "switchboard::config", "{problem}");
         }
+    }
+
+    /// Returns whether a problem of the configuration is printed before a command runs. A problem of a server that is not selected
+    /// is not; nor is an error that the list of servers shows with its server.
+    pub fn warns_of(&self, problem: &ConfigError, loaded: &Loaded, command: &Headless) -> bool {
+        let Some(server) = problem.server.as_deref() else { return true };
+        let shown = |spec: &&ServerSpec| spec.id.as_str() == server && !spec.disabled && !spec.config_faults.is_empty();
+        let selected = self.only.is_empty() || self.only.iter().any(|name| name == server);
+        selected && !(problem.unusable && command.lists_servers() && loaded.servers.iter().any(|spec| shown(&spec)))
     }
 
     /// Returns the selected servers of the configuration and of the demo.

@@ -364,6 +364,11 @@ pub enum Headless {
 }
 
 impl Headless {
+    /// Returns whether it lists every server with its state.
+    pub fn lists_servers(&self) -> bool {
+        matches!(self, Headless::Tools(_) | Headless::Servers | Headless::Doctor)
+    }
+
     /// Returns whether it makes calls that the history stores.
     pub fn calls(&self) -> bool {
         matches!(self, Headless::Call(_) | Headless::Read(_) | Headless::Prompt(_) | Headless::Run(_))

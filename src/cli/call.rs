@@ -198,21 +198,37 @@ fn unlisted(tool: &ToolId) -> Tool {
     }
 }
 
-/// Returns the problem for an unknown tool.
+/// Returns the problem for an unknown tool, or for the own name of several tools.
 pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
-    let failure = Failure::new(FailureKind::UnknownTool, format!("there is no tool {name:?}"));
+    let tools = || read_model.names.iter();
+    let candidates: Vec<String> = tools().filter(|(_, id)| *id.name == *name).map(|(_, id)| format!("{}/{}", id.server, id.name)).collect();
+    if candidates.len() > 1 {
+        let failure = Failure::new(FailureKind::UnknownTool, format!("several servers offer {name}: {}", candidates.join(", ")));
+        return Problem::new(failure.hint(format!("choose one, as in {}", candidates[0]))).about(None, name);
+    }
+    let groups = read_model.rules.routing.groups.iter().map(|group| &group.id);
+    let owned = read_model.servers.iter().map(ServerView::id).chain(groups);
+    let owner = owned.filter_map(|id| Some((id, name.strip_prefix(id.as_str())?.strip_prefix('/')?))).next();
+    let (message, word) = match owner {
+        Some((server, own)) => (format!("{server} has no tool {own:?}"), own),
+        None => (format!("there is no tool {name:?}"), name),
+    };
+    // A tool of another server is no alternative to one of the named server.
+    let may = |id: &ToolId| owner.is_none_or(|(server, _)| id.server == *server);
     // Users often omit the server's name: compare both names, and suggest the exposed one.
     let mut close: Vec<&str> = Vec::new();
-    for found in similar(name, read_model.names.iter().flat_map(|(exposed, id)| [&**exposed, &*id.name]), 6) {
-        let named = read_model.names.iter().find(|(exposed, id)| &***exposed == found || *id.name == *found);
+    for found in similar(word, tools().filter(|(_, id)| may(id)).flat_map(|(exposed, id)| [&**exposed, &*id.name]), 6) {
+        let named = tools().find(|(exposed, id)| may(id) && (&***exposed == found || *id.name == *found));
         close.extend(named.map(|(exposed, _)| &**exposed).filter(|exposed| !close.contains(exposed)));
     }
     close.truncate(3);
-    let failure = match close.as_slice() {
-        [] => failure.hint("list all tools with `switchboard tools`"),
-        close => failure.hint(format!("did you mean {}?", close.join(", "))),
+    let failure = Failure::new(FailureKind::UnknownTool, message);
+    let failure = match (close.as_slice(), owner) {
+        ([], Some((server, _))) => failure.hint(format!("list its tools with `switchboard tools '{server}/*'`")),
+        ([], None) => failure.hint("list all tools with `switchboard tools`"),
+        (close, _) => failure.hint(format!("did you mean {}?", close.join(", "))),
     };
-    Problem::new(failure).about(None, name)
+    Problem::new(failure).about(owner.map(|(server, _)| server), name)
 }
 
 /// The kind of operation that a server is chosen for.

@@ -14,6 +14,10 @@ use crate::{
 pub fn failure(server: &ServerView) -> Option<ConnectFailure> {
     let mut why = ConnectFailure::clone(last_failure(server)?);
     let spec = &server.spec;
+    if why.step == Step::Configure {
+        // Nothing was started.
+        return Some(why);
+    }
     if let Transport::Stdio { command, cwd, .. } = &spec.launch {
         // The report of a program's end has neither.
         if why.cwd.is_none() {

@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use super::{
     Options, exit,
+    names::similar,
     print::{Format, Printer},
     replies::ElicitationReplies,
     servers::last_failure,
@@ -26,7 +27,7 @@ use crate::{
         frame::Direction,
         id::{AskId, CallId, ServerId},
         policy::call_event::CallTrace,
-        server::{ConnectFailure, Phase},
+        server::{ConnectFailure, Phase, Step},
         time,
     },
     state::{ConsoleState, ServerView},
@@ -305,6 +306,9 @@ impl<'a> Session<'a> {
             }
             Phase::Starting { step } => Failure::new(FailureKind::NotReady, format!("{name} is still {}", step.doing()))
                 .hint(format!("check it with: switchboard doctor --server {name}")),
+            Phase::Failed { why } if why.step == Step::Configure => {
+                Failure::new(FailureKind::NotReady, format!("{name} cannot be used: its configuration has an error"))
+            }
             _ => Failure::new(FailureKind::NotReady, format!("{name} could not be started or reached")),
         };
         let mut problem = Problem::new(failure).about(Some(server), name);
@@ -518,10 +522,16 @@ fn question_text(question: &Question) -> String {
 /// Returns the failure for an unknown server.
 pub fn unknown_server(read_model: &ConsoleState, name: &str) -> Failure {
     let names: Vec<&str> = read_model.servers.iter().map(|s| s.id().as_str()).collect();
-    Failure::new(FailureKind::UnknownServer, format!("there is no server {name:?}")).hint(if names.is_empty() {
-        "no server is configured".into()
-    } else {
-        format!("servers: {}", names.join(", "))
+    no_server(name, &names)
+}
+
+/// Returns the failure for a server that is not among `servers`.
+pub fn no_server(name: &str, servers: &[&str]) -> Failure {
+    let close = similar(name, servers.iter().copied(), 3);
+    Failure::new(FailureKind::UnknownServer, format!("there is no server {name:?}")).hint(match (servers, close.as_slice()) {
+        ([], _) => "no server is configured".into(),
+        (_, []) => format!("servers: {}", servers.join(", ")),
+        (_, close) => format!("did you mean {}? servers: {}", close.join(", "), servers.join(", ")),
     })
 }
 

@@ -168,7 +168,9 @@ fn every_clients_file_is_read_as_it_is() {
         ("anything.conf", GEMINI, vec!["g: https://g.example/mcp X-Key=s3cret-token"], vec![]),
     ] {
         let loaded = servers_of(name, text);
-        assert_eq!(loaded.servers.iter().map(printed).collect::<Vec<_>>(), wanted, "{name}");
+        let (broken, usable): (Vec<&ServerSpec>, _) = loaded.servers.iter().partition(|spec| !spec.config_faults.is_empty());
+        assert_eq!(usable.into_iter().map(printed).collect::<Vec<_>>(), wanted, "{name}");
+        assert_eq!(broken.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), troubled, "{name}");
         let named: Vec<&str> = loaded.problems.iter().filter_map(|p| p.server.as_deref()).collect();
         assert_eq!(named, troubled, "{name}: {:?}", loaded.problems);
         assert!(loaded.problems.iter().all(|p| p.line.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
@@ -179,7 +181,7 @@ fn every_clients_file_is_read_as_it_is() {
         (Duration::from_millis(20_500), Duration::from_secs(45))
     );
     let sock = servers_of("mcp.json", VSCODE);
-    assert!(matches!(&sock.servers[0].launch, Transport::Http { socket: Some(path), .. } if path.ends_with("server.sock")));
+    assert!(matches!(&sock.servers[1].launch, Transport::Http { socket: Some(path), .. } if path.ends_with("server.sock")));
     let place = Place::new();
     place.write("w/.cursor/.env", "PORT=1\n");
     let cursor = servers_at(&place, "w/.cursor/mcp.json", CURSOR);
@@ -214,7 +216,8 @@ fn variables_of_an_env_file_are_passed_and_masked() {
     place.write("w/.vscode/bad.env", "A=1\ns3cret\n");
     for (file, path, line) in [("none.env", "w/.vscode/none.env", None), ("bad.env", "w/.vscode/bad.env", Some(2))] {
         let loaded = servers_at(&place, "w/.vscode/mcp.json", &text.replace("FILE", file));
-        assert_eq!(loaded.servers.iter().map(printed).collect::<Vec<_>>(), ["t: t"], "{file} costs its server only");
+        let usable = loaded.servers.iter().filter(|spec| spec.config_faults.is_empty());
+        assert_eq!(usable.map(printed).collect::<Vec<_>>(), ["t: t"], "{file} costs its server only");
         let [problem] = &loaded.problems[..] else { panic!("{:?}", loaded.problems) };
         assert_eq!((problem.file.clone(), problem.line, problem.server.as_deref()), (Some(place.path(path)), line, Some("s")));
         assert!(problem.hint.is_some() && !problem.to_string().contains("s3cret"), "{problem}");

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use crate::domain::text::visible;
+use crate::domain::{config_fault::ConfigFault, text::visible};
 
 /// Something wrong in a configuration file, in words that hold no configured value.
 ///
@@ -23,6 +23,8 @@ pub struct ConfigError {
     pub message: String,
     /// What to do about it.
     pub hint: Option<Box<str>>,
+    /// Whether the error makes `server` unusable. Then it is also one of the faults of its specification.
+    pub unusable: bool,
 }
 
 impl ConfigError {
@@ -35,6 +37,12 @@ impl ConfigError {
     pub fn in_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());
         self
+    }
+
+    /// Returns the error as a fault of its server.
+    pub(super) fn fault(&self) -> ConfigFault {
+        let ConfigError { file, line, column, key, message, hint, .. } = self.clone();
+        ConfigFault { file, line, column, key, message, hint }
     }
 
     /// The error with a way out.
@@ -89,6 +97,7 @@ mod tests {
             key: Some("comand".into()),
             message: "unknown key".into(),
             hint: Some("did you mean `command`?".into()),
+            unusable: true,
         };
         let shown = "/etc/a.toml:3:7: server `gi\\x1bt`: `comand`: unknown key\n  try: did you mean `command`?";
         assert_eq!(error.to_string(), shown);

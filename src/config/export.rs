@@ -80,10 +80,9 @@ fn existing_servers(text: &str) -> Vec<ServerSpec> {
     let source = Source::new("", text);
     let env = Env::default();
     let Ok(tree) = source.parse() else { return vec![] };
-    let mut report = Report::new(&source, &env, None, Path::new(""));
-    report.lenient = true;
+    let report = Report::new(&source, &env, None, Path::new(""));
     let fields = tree.get("servers").and_then(|s| s.fields()).unwrap_or_default();
-    fields.iter().filter_map(|field| server::native(&report, field, None)).map(|draft| draft.finish(&Rules::default())).collect()
+    fields.iter().filter_map(|field| server::native(&report, field, None)).filter(|draft| !draft.invalid).map(|draft| draft.finish(&Rules::default())).collect()
 }
 
 /// Returns the transport of a server as written. Two servers with the same text are the same server.

@@ -13,6 +13,7 @@ use super::{
     text::{self, Dialect, Env},
 };
 use crate::domain::{
+    config_fault::ConfigFault,
     document::{Field, Kind, Node},
     policy::pattern::Pattern,
     secret::Secret,
@@ -41,9 +42,7 @@ pub(super) struct Report<'a> {
     pub root: Option<&'a Path>,
     /// How the file writes variables; `None` for our own files.
     pub dialect: Option<Dialect>,
-    /// Whether an error in a server's table makes only that server unusable (imported and included files).
-    pub lenient: bool,
-    /// Errors that make the whole file unusable.
+    /// Errors outside of the tables of servers, which make the whole file unusable.
     pub errors: RefCell<Vec<ConfigError>>,
     /// Errors that make one server unusable, and warnings.
     pub problems: RefCell<Vec<ConfigError>>,
@@ -73,7 +72,6 @@ impl<'a> Report<'a> {
             base,
             root: None,
             dialect: None,
-            lenient: false,
             errors: RefCell::default(),
             problems: RefCell::default(),
             files: RefCell::default(),
@@ -83,13 +81,16 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Reads one server; its errors carry the server's name. Also returns the kinds of errors and the secret variables.
-    pub fn server<T>(&self, name: &str, read: impl FnOnce() -> T) -> (T, Faults, Vec<Secret>) {
+    /// Reads one server; its errors carry the server's name. Also returns the kinds of errors, the errors and the secret
+    /// variables.
+    pub fn server<T>(&self, name: &str, read: impl FnOnce() -> T) -> (T, Faults, Vec<ConfigFault>, Vec<Secret>) {
         self.server.replace(Some(name.to_owned()));
         self.faults.set(Faults::default());
+        let before = self.problems.borrow().len();
         let value = read();
         self.server.replace(None);
-        (value, self.faults.take(), self.variables.take())
+        let found = self.problems.borrow().iter().skip(before).filter(|problem| problem.unusable).map(ConfigError::fault).collect();
+        (value, self.faults.take(), found, self.variables.take())
     }
 
     /// Records that the current server inherits the whole environment with its secrets.
@@ -100,10 +101,16 @@ impl<'a> Report<'a> {
     /// Reports an error at `at`.
     pub fn error(&self, at: usize, key: &str, message: impl Into<String>, hint: impl Into<String>) {
         let server = self.server.borrow().clone();
-        let soft = self.lenient && server.is_some();
         self.faults.set(Faults { table: true, ..self.faults.get() });
-        let list = if soft { &self.problems } else { &self.errors };
-        list.borrow_mut().push(self.describe(at, key, message, hint, server));
+        self.push_error(self.describe(at, key, message, hint, server));
+    }
+
+    /// Adds an error: of the file, or of the server that it makes unusable.
+    fn push_error(&self, error: ConfigError) {
+        match error.server {
+            Some(_) => self.problems.borrow_mut().push(ConfigError { unusable: true, ..error }),
+            None => self.errors.borrow_mut().push(error),
+        }
     }
 
     /// Reports a warning.
@@ -143,9 +150,7 @@ impl<'a> Report<'a> {
             Err(fault) => {
                 self.faults.set(Faults { variable: true, ..self.faults.get() });
                 let server = self.server.borrow().clone();
-                let error = self.describe(at, key, fault.message, fault.hint, server.clone());
-                let list = if server.is_some() { &self.problems } else { &self.errors };
-                list.borrow_mut().push(error);
+                self.push_error(self.describe(at, key, fault.message, fault.hint, server));
                 fault.rest
             }
         }
@@ -155,7 +160,7 @@ impl<'a> Report<'a> {
     pub fn unusable(&self, error: ConfigError) {
         self.faults.set(Faults { variable: true, ..self.faults.get() });
         let server = self.server.borrow().clone().map(String::into_boxed_str);
-        self.problems.borrow_mut().push(ConfigError { server, ..error });
+        self.push_error(ConfigError { server, ..error });
     }
 
     /// Returns whether a variable of the current server's table was unset.

@@ -168,7 +168,6 @@ fn read(place: &Place, home: &Path, cwd: &Path, env: &Env) -> Option<FoundImport
     let base = place.root.clone().unwrap_or_else(|| clients::workspace(&place.path).to_owned());
     let around = Around { cwd: cwd.to_owned(), root: place.root.clone(), bare: place.client.starts_with("Gemini") };
     let mut report = Report::new(&source, env, Some(home), &base);
-    report.lenient = true;
     report.root = place.root.as_deref();
     let mut drafts = vec![];
     for format in place.formats.iter().filter(|f| here.contains(f)) {
@@ -186,7 +185,7 @@ fn read(place: &Place, home: &Path, cwd: &Path, env: &Env) -> Option<FoundImport
         let error = error.in_file(&place.path).of_server(draft.spec.id.as_str());
         report.problems.borrow_mut().push(error.hint("export them before starting"));
     }
-    let servers: Vec<ServerSpec> = drafts.iter().map(|d| d.finish(&Rules::default())).collect();
+    let servers: Vec<ServerSpec> = drafts.iter().filter(|d| !d.invalid).map(|d| d.finish(&Rules::default())).collect();
     let problems: Vec<ConfigError> = report.errors.take().into_iter().chain(report.problems.take()).collect();
     (!servers.is_empty() || !problems.is_empty()).then(|| found(servers, problems))
 }

@@ -90,7 +90,7 @@ impl LoadOptions {
 pub struct Loaded {
     /// Settings of the program itself.
     pub settings: Settings,
-    /// The servers that may be started, in the order of the files.
+    /// The servers in the order of the files, including unusable ones, which have faults.
     pub servers: Vec<ServerSpec>,
     /// Rules for tools, groups, routes, and the store of the response cache.
     pub rules: policy::Rules,
@@ -118,9 +118,9 @@ pub(super) struct Approved {
 
 /// Reads the configuration.
 ///
-/// Fails with all errors when a file cannot be parsed, or when one of our own files (not an included one) has an error. An
-/// error in a single server of an included file or of another client's file, and an unset variable, make only that server
-/// unusable; they are in [`Loaded::problems`].
+/// Fails with all errors when a file cannot be parsed, or when one of our own files has an error outside of the tables of
+/// servers. An error in the table of a server makes only that server unusable: it is in [`Loaded::problems`] and among the
+/// faults of the server.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
     load_seen(options).1
 }
@@ -136,7 +136,10 @@ pub(super) fn load_seen(options: &LoadOptions) -> (Vec<PathBuf>, Result<Loaded, 
         loaded.problems = loader.problems;
         (loader.files, Ok(loaded))
     } else {
-        (loader.files, Err(loader.errors))
+        // The errors of servers come with those of the file, so that all can be corrected together.
+        let mut errors = loader.errors;
+        errors.extend(loader.problems.into_iter().filter(|problem| problem.unusable));
+        (loader.files, Err(errors))
     }
 }
 
@@ -202,7 +205,8 @@ impl Loader<'_> {
             let ids = |servers: &[(ServerSpec, bool)]| servers.iter().map(|(spec, _)| spec.id.clone()).collect::<Vec<ServerId>>();
             self.problems.extend(layer.rules.limit_to_project(&ids(&project), &ids(&servers), &rules));
             self.check(&layer.rules, &project);
-            let specs: Vec<ServerSpec> = project.iter().map(|(spec, _)| spec.clone()).collect();
+            // An invalid entry is never started, so the approval does not cover it.
+            let specs: Vec<ServerSpec> = project.iter().filter(|(_, invalid)| !invalid).map(|(spec, _)| spec.clone()).collect();
             let mut reader = project::Reader::read(&root, &file, &named_flows);
             reader.scripts(&specs);
             self.files.append(&mut reader.watch);
@@ -215,7 +219,7 @@ impl Loader<'_> {
                 project.into_iter().for_each(|server| replace_or_push(&mut servers, server, |s| &s.0.id));
             }
         }
-        let mut ready: Vec<ServerSpec> = servers.into_iter().filter_map(|(spec, unset)| (!unset).then_some(spec)).collect();
+        let mut ready: Vec<ServerSpec> = servers.into_iter().map(|(spec, _)| spec).collect();
         for mut extra in named_apart(&self.options.extra) {
             user.defaults.clone().apply(&mut extra);
             replace_or_push(&mut ready, extra, |s| &s.id);
@@ -424,7 +428,6 @@ impl Loader<'_> {
         };
         let mut report = Report::new(source, &options.env, options.home.as_deref(), &base);
         report.root = role.root.as_deref();
-        report.lenient = role.included || foreign;
         if !foreign {
             return self.native(report, tree, role, &folder);
         }
@@ -547,8 +550,9 @@ pub(super) fn project_folders(cwd: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     folders
 }
 
+/// Returns the servers with the defaults, each with whether its table is invalid.
 fn finish(drafts: &[Draft], defaults: &Rules) -> Vec<(ServerSpec, bool)> {
-    drafts.iter().map(|draft| (draft.finish(defaults), draft.unset)).collect()
+    drafts.iter().map(|draft| (draft.finish(defaults), draft.invalid)).collect()
 }
 
 /// Replaces the item with the same id, or appends `item`.

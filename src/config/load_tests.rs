@@ -54,6 +54,19 @@ fn user(text: &str) -> Result<Loaded, Vec<ConfigError>> {
     load(&place.options())
 }
 
+/// Returns the errors of a configuration: of the file, or of its servers.
+pub(super) fn errors_of(text: &str) -> Vec<ConfigError> {
+    match user(text) {
+        Ok(loaded) => loaded.problems.into_iter().filter(|problem| problem.unusable).collect(),
+        Err(errors) => errors,
+    }
+}
+
+/// Returns the ids of the servers that can be started.
+fn usable(servers: &[ServerSpec]) -> Vec<&str> {
+    servers.iter().filter(|spec| spec.config_faults.is_empty()).map(|spec| spec.id.as_str()).collect()
+}
+
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The example with its examples switched on.
@@ -141,7 +154,7 @@ fn an_old_key_is_refused_with_the_new_name() {
             texts.push((format!("[[tool]]\nmatch = \"*\"\n{dotted} = 1"), format!("tool.{inner}")));
         }
         for (text, prefix) in texts {
-            let errors = user(&text).unwrap_err();
+            let errors = errors_of(&text);
             let key = format!("{prefix}.{old}").replace("..", ".");
             let (line, key) = (text.lines().count() as u32, key.trim_start_matches('.'));
             let error = errors.iter().find(|error| error.key.as_deref() == Some(key)).unwrap_or_else(|| panic!("{text}: {errors:?}"));
@@ -229,7 +242,7 @@ fn errors_have_a_position_and_a_hint() {
         ("include = [\"${NONE}\"]", 1, "include", "`NONE` is not set"),
         ("a = \n", 1, "", "TOML"),
     ] {
-        let errors = user(text).unwrap_err();
+        let errors = errors_of(text);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
         let error = &errors[0];
         assert_eq!((error.line, error.key.as_deref().unwrap_or_default()), (Some(line), key), "{text}: {error}");
@@ -241,9 +254,46 @@ fn errors_have_a_position_and_a_hint() {
 }
 
 #[test]
+fn a_misspelt_key_costs_its_entry_and_not_the_file() {
+    let text = "[servers.good]\ncommand = \"x\"\n[servers.typo]\ncomand = \"y\"\nevn = { A = \"1\" }\n[servers.near]\n\
+                command = \"z\"\nargz = []\n[servers.text]\ncommand = 5\n[servers.off]\ndisabled = true\n";
+    let loaded = user(text).unwrap();
+    assert_eq!(ids(&loaded.servers), ["good", "typo", "near", "text", "off"]);
+    assert_eq!(usable(&loaded.servers), ["good"]);
+    let [good, typo, near, ..] = &loaded.servers[..] else { panic!("{:?}", loaded.servers) };
+    assert_eq!(good.config_failure(), None);
+    let why = typo.config_failure().unwrap();
+    assert_eq!(why.summary, "`comand`: unknown key");
+    assert!(why.place.as_ref().is_some_and(|place| place.ends_with("config.toml:4:1")), "{why:?}");
+    assert!(why.causes.len() == 1 && why.causes[0].ends_with("config.toml:5:1: `evn`: unknown key"), "{why:?}");
+    assert_eq!(why.hints, ["did you mean `command`?", "did you mean `env`?"]);
+    assert_eq!((typo.launch.is_known(), near.launch.summary().as_str()), (false, "z"), "the transport as far as it can be read");
+    assert!(loaded.servers[4].disabled);
+    // Every fault is a problem too, so that it reaches the log and the console.
+    assert_eq!(loaded.problems.iter().filter(|problem| problem.unusable).count(), 5, "{:?}", loaded.problems);
+}
+
+#[test]
+fn the_unusable_entry_of_a_project_needs_no_approval_and_takes_no_name() {
+    let place = Place::new();
+    place.write("conf/config.toml", "[servers.mine]\ncomand = \"x\"");
+    place.write("project/switchboard.toml", "[servers.mine]\ncommand = \"evil\"\n[servers.theirs]\ncomand = \"y\"");
+    let loaded = load(&place.options()).unwrap();
+    assert_eq!((ids(&loaded.servers), usable(&loaded.servers)), (vec!["mine", "theirs"], vec![]));
+    assert!(loaded.pending.is_none(), "nothing would be started");
+    assert!(loaded.servers[0].origin.file.as_ref().unwrap().ends_with("conf/config.toml"));
+    place.write("project/switchboard.toml", "[servers.ok]\ncommand = \"ok\"\n[servers.theirs]\ncomand = \"y\"");
+    let pending = load(&place.options()).unwrap().pending.unwrap();
+    assert_eq!(ids(&pending.servers), ["ok"]);
+    approve(&pending, &place.path("state")).unwrap();
+    let loaded = load(&place.options()).unwrap();
+    assert_eq!((ids(&loaded.servers), usable(&loaded.servers)), (vec!["mine", "ok", "theirs"], vec!["ok"]));
+}
+
+#[test]
 fn an_unset_variable_costs_its_server_only_and_is_named() {
     let loaded = user("[servers.a]\ncommand = \"x\"\nargs = [\n  \"a\",\n  \"${NO_TOKEN}\",\n]\n[servers.b]\ncommand = \"y\"").unwrap();
-    assert_eq!(ids(&loaded.servers), ["b"]);
+    assert_eq!((ids(&loaded.servers), usable(&loaded.servers)), (vec!["a", "b"], vec!["b"]));
     let problem = &loaded.problems[0];
     assert_eq!((problem.server.as_deref(), problem.key.as_deref(), problem.line), (Some("a"), Some("args"), Some(5)));
     assert!(problem.to_string().contains("`NO_TOKEN` is not set"), "{problem}");
@@ -253,9 +303,13 @@ fn an_unset_variable_costs_its_server_only_and_is_named() {
 fn errors_never_hold_configured_values() {
     let text =
         "[servers.a]\nurl = \"s3cret://${TOKEN}\"\nheaders = { \"a b\" = \"s3cret\", X = \"s3cret\\u0001\" }\nera = \"s3cret\"\nsocket = 5";
-    for error in user(text).unwrap_err() {
+    let loaded = user(text).unwrap();
+    for error in &loaded.problems {
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
     }
+    let [spec] = &loaded.servers[..] else { panic!("{:?}", loaded.servers) };
+    let report = format!("{:?}", spec.config_failure().unwrap().report());
+    assert!(loaded.problems.len() > 2 && !report.contains("s3cret-token"), "{report}");
 }
 
 #[test]
@@ -318,9 +372,10 @@ fn includes_are_below_the_file_and_one_bad_server_costs_only_itself() {
         r#"{"mcpServers": {"y": {"command": "two"}, "worse": {"type": "ws", "url": "ws://x/ws"}, "z": {"command": "z"}}}"#,
     );
     let loaded = load(&place.options()).unwrap();
-    assert_eq!(ids(&loaded.servers), ["x", "y", "deep", "z"]);
+    assert_eq!(ids(&loaded.servers), ["x", "bad", "y", "deep", "worse", "z"]);
+    assert_eq!(usable(&loaded.servers), ["x", "y", "deep", "z"]);
     let commands: Vec<String> = loaded.servers.iter().map(|s| s.launch.summary()).collect();
-    assert_eq!(commands, ["own", "two", "deep", "z"]);
+    assert_eq!(commands, ["own", "-", "two", "deep", "http://x/sse", "z"]);
     let named: Vec<_> = loaded.problems.iter().map(|p| p.server.as_deref()).collect();
     assert_eq!(named, [Some("bad"), Some("worse"), None], "{:?}", loaded.problems);
     for file in ["conf/config.toml", "conf/a/one.toml", "conf/a/deep.toml", "two.json", "conf/none.json", "project/sub/switchboard.toml"] {

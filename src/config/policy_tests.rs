@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{load_tests::Place, *};
+use super::{
+    load_tests::{Place, errors_of},
+    *,
+};
 use crate::domain::{
     id::ToolId,
     policy::{
@@ -199,7 +202,7 @@ burst = 1.5",
         ("[cache]\nredis = \"redis://${NONE}\"", 2, "cache.redis", "`NONE` is not set"),
         ("[cache]\nprefix = \"a b\"", 2, "cache.prefix", "A-Z"),
     ] {
-        let errors = user(&format!("{text}{SERVERS}")).unwrap_err();
+        let errors = errors_of(&format!("{text}{SERVERS}"));
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
         let error = &errors[0];
         assert_eq!((error.line, error.key.as_deref().unwrap_or_default()), (Some(line), key), "{text}: {error}");

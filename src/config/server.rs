@@ -21,8 +21,8 @@ use crate::domain::{
 pub(super) struct Draft {
     pub spec: ServerSpec,
     pub rules: Rules,
-    /// Whether a variable is unset, so that the server is unusable.
-    pub unset: bool,
+    /// Whether the table is invalid, so that the transport is for display only.
+    pub invalid: bool,
 }
 
 impl Draft {
@@ -54,10 +54,11 @@ pub(super) struct Reached {
     pub written: Vec<(String, String)>,
 }
 
-/// Reads one server with `body` and adds its origin. `None` when its table is invalid.
+/// Reads one server with `body` and adds its origin. An invalid table becomes a server that is listed with its errors. `None`
+/// if `body` leaves the entry out without an error.
 pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Field]) -> Option<(ServerSpec, Rules)>) -> Option<Draft> {
     let name = field.key.as_str();
-    let (read, faults, variables) = report.server(name, || {
+    let (read, faults, found, variables) = report.server(name, || {
         if name.trim().is_empty() || name.chars().any(is_hidden) {
             report.error(field.at, "", "the name is empty or has invisible characters", "give it another name");
         }
@@ -70,11 +71,37 @@ pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Fiel
             }
         }
     });
-    let (mut spec, rules) = read.filter(|_| !faults.table)?;
+    let invalid = faults.table || (read.is_none() && faults.variable);
+    let (mut spec, rules) = match read {
+        Some(read) if !invalid => read,
+        _ if invalid => (unusable(field), Rules::default()),
+        _ => return None,
+    };
+    spec.config_faults = found;
     spec.origin.file = Some(report.source.path.clone());
     spec.origin.line = Some(report.source.place(field.at).0);
     spec.origin.variables = variables;
-    Some(Draft { spec, rules, unset: faults.variable })
+    Some(Draft { spec, rules, invalid })
+}
+
+/// Returns a server for an invalid table. It has the transport that the table names, for display only.
+fn unusable(field: &Field) -> ServerSpec {
+    let text = |key: &str| field.value.get(key).and_then(Node::text).filter(|text| !text.trim().is_empty());
+    let words = |node: &Node| match &node.kind {
+        Kind::Array(items) => items.iter().filter_map(Node::text).map(Secret::literal).collect(),
+        _ => vec![],
+    };
+    let url = ["url", "serverUrl", "httpUrl"].into_iter().find_map(text);
+    let launch = match (text("command"), url) {
+        (Some(command), _) => {
+            let args = field.value.get("args").map(words).unwrap_or_default();
+            Transport::Stdio { command: command.to_owned(), args, env: vec![], inherit_env: false, cwd: None }
+        }
+        (None, Some(url)) => Transport::Http { url: url.to_owned(), headers: vec![], socket: None },
+        (None, None) => Transport::unknown(),
+    };
+    let disabled = matches!(field.value.get("disabled"), Some(Node { kind: Kind::Bool(true), .. }));
+    ServerSpec { disabled, ..ServerSpec::new(field.key.as_str(), launch) }
 }
 
 /// Reads a `[servers.NAME]` table of our own format. `root` is the default working directory of programs.

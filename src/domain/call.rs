@@ -422,6 +422,8 @@ pub enum Label {
     Error,
     /// The step of connecting that failed.
     Step,
+    /// The place in a configuration file.
+    Place,
     /// The code of the JSON-RPC error.
     Code,
     /// The data of the JSON-RPC error.
@@ -457,6 +459,7 @@ impl Label {
             Label::Failed => "failed",
             Label::Error => "error",
             Label::Step => "step",
+            Label::Place => "place",
             Label::Code => "code",
             Label::Data => "data",
             Label::Cause => "cause",

@@ -11,6 +11,7 @@ pub mod call;
 pub mod capabilities;
 pub mod catalog;
 pub mod command;
+pub mod config_fault;
 pub mod directory;
 pub mod document;
 pub mod event;

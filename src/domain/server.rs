@@ -9,6 +9,7 @@ use super::{
     body::Body,
     bounds,
     call::{FailureKind, Label, bound_lines},
+    config_fault::ConfigFault,
     id::ServerId,
     policy::Policy,
     secret::{MASK, Secret, rule},
@@ -57,6 +58,9 @@ pub struct ServerSpec {
     pub tls: TlsSettings,
     /// The origin of the configuration.
     pub origin: SpecOrigin,
+    /// The errors in its configuration. A server with any is listed and never started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_faults: Vec<ConfigFault>,
 }
 
 impl ServerSpec {
@@ -81,6 +85,7 @@ impl ServerSpec {
             roots: Vec::new(),
             tls: TlsSettings::default(),
             origin: SpecOrigin::default(),
+            config_faults: Vec::new(),
         }
     }
 
@@ -178,9 +183,20 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Returns `stdio` or `http`.
+    /// Returns the transport of an entry that names neither a program nor an address.
+    pub fn unknown() -> Transport {
+        Transport::Stdio { command: String::new(), args: vec![], env: vec![], inherit_env: false, cwd: None }
+    }
+
+    /// Returns whether a program or an address is named.
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Transport::Stdio { command, .. } if command.is_empty())
+    }
+
+    /// Returns `stdio` or `http`, or `-` if it is unknown.
     pub fn transport(&self) -> &'static str {
         match self {
+            unknown if !unknown.is_known() => "-",
             Transport::Stdio { .. } => "stdio",
             Transport::Http { .. } => "http",
         }
@@ -189,6 +205,7 @@ impl Transport {
     /// Returns a one-line summary: the command line with unexpanded variables, or the endpoint without its query.
     pub fn summary(&self) -> String {
         match self {
+            unknown if !unknown.is_known() => "-".to_owned(),
             Transport::Stdio { command, args, .. } => {
                 let mut line = quote(command);
                 for arg in args {
@@ -359,7 +376,11 @@ pub enum Phase {
 impl Phase {
     /// Returns the state of a server that was just configured.
     pub fn initial(spec: &ServerSpec) -> Phase {
-        if spec.disabled { Phase::Disabled } else { Phase::Starting { step: Step::Spawn } }
+        match spec.config_failure() {
+            _ if spec.disabled => Phase::Disabled,
+            Some(why) => Phase::Failed { why: Arc::new(why) },
+            None => Phase::Starting { step: Step::Spawn },
+        }
     }
 
     /// Returns the name for users: `ready`, `degraded`, `starting`, `reconnecting`, `failed`, `disabled`.
@@ -490,6 +511,8 @@ impl std::fmt::Display for ListingError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// Reading its configuration.
+    Configure,
     /// Finding and starting the program.
     Spawn,
     /// Opening the HTTP connection.
@@ -508,6 +531,7 @@ impl Step {
     /// Returns the description for users, as in "failed while …".
     pub fn doing(self) -> &'static str {
         match self {
+            Step::Configure => "reading its configuration",
             Step::Spawn => "starting the program",
             Step::Dial => "connecting",
             Step::Discover => "waiting for the answer to server/discover",
@@ -527,6 +551,9 @@ pub struct ConnectFailure {
     pub summary: String,
     /// Causes, outermost first.
     pub causes: Vec<String>,
+    /// The place in the configuration, `file:line:column`, if that has an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Command line (variables unexpanded) or endpoint.
     pub target: String,
     /// Working directory of the program.
@@ -561,6 +588,7 @@ impl ConnectFailure {
             step,
             summary: summary.into(),
             causes: vec![],
+            place: None,
             target: String::new(),
             cwd: None,
             found: None,
@@ -597,6 +625,7 @@ impl ConnectFailure {
     /// Returns the complete report as labelled lines, for console and CLI.
     pub fn report(&self) -> Vec<(Label, String)> {
         let mut lines = vec![(Label::Error, self.summary.clone()), (Label::Step, format!("failed while {}", self.step.doing()))];
+        lines.extend(self.place.iter().map(|place| (Label::Place, place.clone())));
         lines.extend(self.causes.iter().map(|cause| (Label::Cause, cause.clone())));
         if !self.target.is_empty() {
             lines.push((if self.cwd.is_some() || self.found.is_some() { Label::Command } else { Label::Target }, self.target.clone()));

@@ -95,11 +95,13 @@ pub struct Setup {
 pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + 'static) -> ServerHandle {
     let Setup { spec, connector, bus, registry, catalogs, inbox, cache, random } = setup;
     let (commands, command_queue) = mpsc::channel(16);
-    let initial = if spec.disabled { Readiness::Down(None) } else { Readiness::Pending };
+    let fault = spec.config_failure().map(Arc::new);
+    let startable = fault.is_none() && !spec.disabled;
+    let initial = if startable { Readiness::Pending } else { Readiness::Down(fault.filter(|_| !spec.disabled)) };
     let (readiness, seen) = watch::channel(initial);
     let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), registry.clone(), inbox, cache));
     registry.add(&spec);
-    if !spec.disabled {
+    if startable {
         tokio::spawn(load_catalog(spec.clone(), catalog_key(&*connector, &spec), catalogs.clone(), registry.clone()));
     }
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
@@ -315,6 +317,9 @@ impl Supervisor {
     }
 
     async fn connect_and_serve(&mut self) -> Next {
+        if let Some(why) = self.spec.config_failure() {
+            return Next::Failed(Arc::new(why));
+        }
         self.readiness.send_replace(Readiness::Pending);
         self.load_era().await;
         let (connector, spec, handler, era) = (self.connector.clone(), self.spec.clone(), self.handler.clone(), self.era);

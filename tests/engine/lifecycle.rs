@@ -16,6 +16,7 @@ use switchboard::{
         ask::{Answer, AskPolicy, Question},
         body::Body,
         call::{CallSpec, FailureKind, Operation, Origin, Outcome, Progress},
+        config_fault::ConfigFault,
         event::{EventKind, Settled},
         frame::{AnomalyKind, Direction, FrameKind},
         id::{CallId, ServerId, ToolId},

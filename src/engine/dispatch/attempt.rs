@@ -15,8 +15,9 @@ use crate::{
         directory::Directory,
         event::{EventKind, NoticeLevel},
         frame::{Anomaly, AnomalyKind},
+        id::ServerId,
         raw_object::RawObject,
-        server::{Era, ServerSpec, SessionInfo},
+        server::{ConnectFailure, Era, ServerSpec, SessionInfo, Step},
     },
     engine::{
         checkers::Unchecked,
@@ -271,6 +272,16 @@ impl Dispatch {
     }
 }
 
+/// Returns the failure of a call to a server whose configuration has errors: what is wrong, where, and what to do.
+fn unusable(id: &ServerId, why: &ConnectFailure) -> Failure {
+    let mut failure = Failure::new(FailureKind::NotReady, format!("{id} cannot be used: {}", why.summary));
+    failure.causes = why.place.iter().map(|place| format!("it is configured in {place}")).chain(why.causes.iter().cloned()).collect();
+    match why.hints.first() {
+        Some(hint) => failure.hint(hint.clone()),
+        None => failure.hint(format!("correct the configuration of {id}")),
+    }
+}
+
 /// Waits until the server is connected, or until it is clear that it cannot connect.
 pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Failure> {
     let mut readiness = server.readiness.clone();
@@ -280,6 +291,7 @@ pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Fai
             Readiness::Down(why) => {
                 let id = &server.spec.id;
                 let mut failure = match why {
+                    Some(why) if why.step == Step::Configure => return Err(unusable(id, why)),
                     Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
                     None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
                 };

@@ -7,7 +7,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::{
         plural::counted,
-        server::{Era, Phase},
+        server::{Era, Phase, Step},
         text::{middle, visible},
         time::short,
     },
@@ -146,6 +146,7 @@ fn next_step(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
         Phase::Reconnecting { .. } => {
             format!("reconnects automatically · {} restart now · {} disable", key(Action::Restart), key(Action::Disable))
         }
+        Phase::Failed { why } if why.step == Step::Configure => "edit the file: it is read again when it is saved".to_owned(),
         _ => format!("{} restart", key(Action::Restart)),
     };
     out.field("next", &text, ctx.theme.key);

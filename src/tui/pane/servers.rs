@@ -292,6 +292,7 @@ fn room_for_columns(read_model: &ConsoleState, width: u16) -> u16 {
 /// Returns the step of a start in one word. The info pane shows the full text.
 fn step_word(step: Step) -> &'static str {
     match step {
+        Step::Configure => "config",
         Step::Spawn => "spawn",
         Step::Dial => "connect",
         Step::Discover => "discover",

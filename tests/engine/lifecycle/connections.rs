@@ -313,3 +313,35 @@ async fn a_breakdown_within_costs_one_call_or_one_server_and_nothing_else() {
     assert_eq!(read_model.running, 0);
     rig.engine.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_with_configuration_errors_is_listed_and_never_started() {
+    let fake = Fake::new(|_| Behaviour::prompt().plan());
+    let fault = ConfigFault {
+        file: Some("/c/mcp.json".into()),
+        line: Some(7),
+        message: "the environment variable `T` is not set".into(),
+        ..ConfigFault::default()
+    };
+    let broken = ServerSpec { config_faults: vec![fault], ..spec("web") };
+    let off = ServerSpec { disabled: true, id: ServerId::from("off"), ..broken.clone() };
+    let rig = Rig::over(fake.clone(), vec![broken.clone(), off]);
+    let first = rig.read_model();
+    assert!(matches!(&*first.server(&"web".into()).unwrap().phase, Phase::Failed { why } if why.step == Step::Configure));
+    assert_eq!(*first.server(&"off".into()).unwrap().phase, Phase::Disabled);
+    for id in ["web", "off"] {
+        rig.engine.command(Command::Restart { server: id.into() }).await.unwrap();
+    }
+    let both = |read_model: &ConsoleState| read_model.servers.iter().all(|server| matches!(*server.phase, Phase::Failed { .. }));
+    until(&rig, both).await;
+    let settled = echo(&rig, None).await;
+    let failure = failure_of(&settled);
+    assert_eq!(failure.kind, FailureKind::NotReady);
+    assert!(failure.message.contains("web cannot be used") && failure.message.contains("`T` is not set"), "{failure:?}");
+    assert_eq!(failure.causes, ["it is configured in /c/mcp.json:7"]);
+    assert_eq!(fake.attempts(), 0);
+    // The corrected entry is started.
+    rig.engine.apply(vec![ServerSpec { config_faults: vec![], ..broken }]);
+    until(&rig, |read_model| read_model.server(&"web".into()).is_some_and(|server| server.phase.usable())).await;
+    assert_eq!(fake.attempts(), 1);
+}

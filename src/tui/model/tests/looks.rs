@@ -1,9 +1,12 @@
 //! Tests of themes, keys, the activity pane, the welcome and the mouse on the drawn screen.
 
 use super::*;
-use crate::tui::{
-    hits::Hit,
-    overlay::welcome::{Chosen, FoundConfig, WelcomeState},
+use crate::{
+    domain::{config_fault::ConfigFault, server::ServerSpec},
+    tui::{
+        hits::Hit,
+        overlay::welcome::{Chosen, FoundConfig, WelcomeState},
+    },
 };
 
 fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Msg {
@@ -113,6 +116,26 @@ fn without_colours_every_state_has_its_glyph_and_word() {
     ];
     for (lamp, word) in states {
         assert!(frame.lines().any(|line| line.contains(lamp) && line.contains(word)), "{lamp} {word}: {frame}");
+    }
+}
+
+#[test]
+fn an_unusable_entry_is_a_row_with_its_reason() {
+    let mut harness = Harness::busy(132, 40);
+    let fault = ConfigFault {
+        file: Some("/home/me/mcp.json".into()),
+        line: Some(4),
+        key: Some("env".into()),
+        message: "the environment variable `API_KEY` is not set".into(),
+        hint: Some("set API_KEY before starting".into()),
+        ..ConfigFault::default()
+    };
+    let spec = ServerSpec { config_faults: vec![fault], ..test_support::spec("zeta", None) };
+    harness.event(EventKind::ServerAdded { spec: Arc::new(spec) });
+    let frame = harness.keys("G").frame();
+    assert!(frame.lines().any(|line| line.contains("✕ zeta") && line.contains("failed")), "{frame}");
+    for words in ["`API_KEY` is not set", "/home/me/mcp.json:4", "set API_KEY before starting", "edit the file"] {
+        assert!(frame.contains(words), "{words}: {frame}");
     }
 }
 
