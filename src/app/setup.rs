@@ -13,8 +13,8 @@ use crate::{
     domain::{
         ask::AskPolicy,
         policy::{Rules, cache::CacheSettings},
-        secret::{Secret, rule},
-        server::ServerSpec,
+        secret::{MASK, Secret, rule},
+        server::{ServerSpec, Transport},
         time::Epoch,
     },
     engine::{Adapters, Engine, EngineOptions},
@@ -59,12 +59,14 @@ impl Setup {
             problem = Some(why);
             None
         });
-        match target {
-            Some(Target::Command(argv)) => load.extra.push(config::server_from_command(&argv)),
-            Some(Target::Url(url)) => match config::server_from_url(&url) {
-                Ok(spec) => load.extra.push(spec),
-                Err(error) => problem = Some(error.to_string()),
-            },
+        match target.map(|target| given(&target, cli, &load.env)) {
+            Some(Ok(spec)) => load.extra.push(spec),
+            Some(Err(error)) => problem = Some(error.to_string()),
+            None if problem.is_none() && !(cli.global.header.is_empty() && cli.global.env.is_empty()) => {
+                let error = ConfigError::new("--header and --env apply to a server on the command line");
+                let hint = "add a URL, or a command after --; for configured servers set `headers` or `env` in the file";
+                problem = Some(error.hint(hint).to_string());
+            }
             None => {}
         }
         let files = (load.extra.is_empty() && !demo) || !load.config_files.is_empty();
@@ -160,14 +162,36 @@ impl Setup {
         if let Some(hash) = &self.load.trust_hash {
             flags.extend(["--trust".to_owned(), hash.clone()]);
         }
-        let target = self.load.extra.first().map(|spec| spec.launch.summary());
-        Invocation { flags, target }
+        let target = self.load.extra.first();
+        match target.map(|spec| &spec.launch) {
+            Some(Transport::Http { headers, .. }) => {
+                flags.extend(headers.iter().flat_map(|(name, _)| ["--header".to_owned(), format!("{name}: {MASK}")]));
+            }
+            Some(Transport::Stdio { env, .. }) => {
+                let written = |(name, value): &(String, Secret)| if value.interpolated() { name.clone() } else { format!("{name}={MASK}") };
+                flags.extend(env.iter().flat_map(|variable| ["--env".to_owned(), written(variable)]));
+            }
+            None => {}
+        }
+        Invocation { flags, target: target.map(|spec| spec.launch.summary()) }
     }
 
     /// Returns the names given by `--server` that are unknown.
     pub fn unknown<'a>(&'a self, servers: &[ServerSpec]) -> Vec<&'a str> {
         self.only.iter().map(String::as_str).filter(|name| !servers.iter().any(|s| s.id.as_str() == *name)).collect()
     }
+}
+
+/// Returns the server of the command line.
+fn given(target: &Target, cli: &Cli, env: &config::Env) -> Result<ServerSpec, ConfigError> {
+    let (mut spec, after) = match target {
+        Target::Command(argv) => (config::server_from_command(argv), &[][..]),
+        Target::Url(url, headers) => (config::server_from_url(url)?, headers.as_slice()),
+    };
+    config::add_headers(&mut spec, &cli.global.header)?;
+    config::add_headers(&mut spec, after)?;
+    config::add_variables(&mut spec, &cli.global.env, env)?;
+    Ok(spec)
 }
 
 /// Opens the store in the state folder. Fails with the reason.

@@ -8,10 +8,13 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use self::values::{is_url, parse_duration, parse_elicit, parse_fault, parse_override, parse_sample, parse_url};
+use self::values::{
+    headers_after_url, is_url, parse_duration, parse_elicit, parse_fault, parse_override, parse_sample, parse_secret, parse_url,
+};
 pub use self::workflow::{GraphFormat, RunArgs, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd};
 use super::{exit, servers::ListKind};
 use crate::domain::policy::{breaker::BreakerOverride, fault::Fault};
+use crate::domain::secret::Secret;
 
 /// A terminal console for many MCP servers.
 ///
@@ -62,6 +65,13 @@ pub struct Global {
     /// Approve the project for this command if it has this hash (see `approve`).
     #[arg(long, value_name = "HASH", global = true)]
     pub trust: Option<String>,
+    /// Send this header to the server given as a URL; repeatable. The value is never printed.
+    #[arg(long, value_name = "NAME: VALUE", global = true, value_parser = parse_secret)]
+    pub header: Vec<Secret>,
+    /// Set this variable for the server command given after --; without =VALUE pass on the variable of this environment;
+    /// repeatable. The value is never printed.
+    #[arg(long, value_name = "NAME[=VALUE]", global = true, value_parser = parse_secret)]
+    pub env: Vec<Secret>,
     /// Print one JSON document.
     #[arg(long, global = true, conflicts_with = "jsonl")]
     pub json: bool,
@@ -393,8 +403,8 @@ pub enum ReplySource {
 pub enum Target {
     /// A program with its arguments; never empty.
     Command(Vec<String>),
-    /// An endpoint.
-    Url(String),
+    /// An endpoint, and the headers that are given after it (`-- URL --header 'NAME: VALUE'`).
+    Url(String, Vec<Secret>),
 }
 
 impl Cli {
@@ -411,11 +421,13 @@ impl Cli {
             _ => None,
         };
         let lines = [Some(&self.server), after].into_iter().flatten().filter(|l| !l.words.is_empty());
-        let mut targets: Vec<Target> = self.url.iter().cloned().map(Target::Url).collect();
-        targets.extend(lines.map(|line| match line.words.as_slice() {
-            [url] if is_url(url) => Target::Url(url.clone()),
-            words => Target::Command(words.to_vec()),
-        }));
+        let mut targets: Vec<Target> = self.url.iter().map(|url| Target::Url(url.clone(), vec![])).collect();
+        for line in lines {
+            targets.push(match line.words.as_slice() {
+                [url, rest @ ..] if is_url(url) => Target::Url(url.clone(), headers_after_url(rest)?),
+                words => Target::Command(words.to_vec()),
+            });
+        }
         if targets.len() > 1 {
             return Err("the command line has more than one server: give one, or use a configuration file".into());
         }
@@ -472,11 +484,17 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap().target().unwrap(), npx, "{line}");
         }
-        let url = Some(Target::Url("https://host/mcp".into()));
+        let url = Some(Target::Url("https://host/mcp".into(), vec![]));
         for line in ["https://host/mcp", "-- https://host/mcp", "doctor -- https://host/mcp", "https://host/mcp tools"] {
             assert_eq!(parse(line).unwrap().target().unwrap(), url, "{line}");
         }
         assert!(parse("https://host/mcp tools -- npx x").unwrap().target().is_err());
+        let with = Some(Target::Url("https://host/mcp".into(), ["A:b", "C:d", "E:f"].map(Secret::literal).to_vec()));
+        assert_eq!(parse("tools -- https://host/mcp --header A:b --header=C:d -H E:f").unwrap().target().unwrap(), with);
+        for line in ["-- https://host/mcp --header", "-- https://host/mcp s3cret", "-- https://host/mcp --timeout 5s"] {
+            let why = parse(line).unwrap().target().unwrap_err();
+            assert!(why.contains("--header") && !why.contains("s3cret"), "{line}: {why}");
+        }
         assert_eq!(parse("tools").unwrap().target().unwrap(), None);
     }
 
@@ -489,6 +507,14 @@ mod tests {
             assert_eq!((call.tool.as_str(), call.assignments.as_slice()), ("t", &["a=1".to_owned()][..]));
         }
         assert!(parse("--json --jsonl tools").is_err());
+    }
+
+    #[test]
+    fn headers_and_variables_are_never_printed() {
+        let line = ["switchboard", "https://h/mcp", "tools", "--header", "Authorization: s3cret-h", "--env", "A=s3cret-e"];
+        let cli = Cli::try_parse_from(line).unwrap();
+        assert_eq!((cli.global.header[0].expose(), cli.global.env[0].expose()), ("Authorization: s3cret-h", "A=s3cret-e"));
+        assert!(!format!("{cli:?}").contains("s3cret"), "{cli:?}");
     }
 
     #[test]

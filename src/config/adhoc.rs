@@ -1,8 +1,13 @@
 //! Servers given on the command line.
 
-use super::{clients::unix_url, error::ConfigError, server::check_url};
+use super::{
+    clients::unix_url,
+    error::ConfigError,
+    server::{check_url, is_header_name},
+    text::Env,
+};
 use crate::domain::{
-    secret::Secret,
+    secret::{Secret, rule},
     server::{ServerSpec, Transport},
 };
 
@@ -30,6 +35,58 @@ pub fn server_from_url(url: &str) -> Result<ServerSpec, ConfigError> {
     };
     let launch = Transport::Http { url: address, headers: vec![], socket: socket.map(Into::into) };
     Ok(ServerSpec::new(clean(&name).as_str(), launch))
+}
+
+/// Adds headers, each written as `NAME: VALUE`. Every value counts as secret, and no error holds a part of it.
+pub fn add_headers(spec: &mut ServerSpec, given: &[Secret]) -> Result<(), ConfigError> {
+    let wrong = |message: &str, hint: &str| Err(ConfigError::new(format!("--header {message}")).hint(hint));
+    let form = "write it as --header 'NAME: VALUE'";
+    for header in given {
+        let Transport::Http { headers, .. } = &mut spec.launch else {
+            return wrong("applies to a server given as a URL", "use --env NAME=VALUE for a command");
+        };
+        let Some((name, value)) = header.expose().split_once(':') else { return wrong("has no colon", form) };
+        let (name, value) = (name.trim(), value.trim());
+        if !is_header_name(name) {
+            return wrong("has an invalid name before the colon", form);
+        }
+        if value.chars().any(|c| c != '\t' && c.is_control()) {
+            return wrong("has a control character in its value", "remove line breaks from the value");
+        }
+        if value.contains("${") {
+            return wrong("has a variable that the shell did not expand", "use double quotes: --header \"NAME: $VARIABLE\"");
+        }
+        headers.push((name.to_owned(), Secret::literal(value)));
+        spec.origin.variables.extend(rule::of_value("secret", value));
+    }
+    Ok(())
+}
+
+/// Adds variables, each written as `NAME=VALUE`, or as `NAME` for the variable of `env`. Every value counts as secret, and no
+/// error holds a part of it.
+pub fn add_variables(spec: &mut ServerSpec, given: &[Secret], env: &Env) -> Result<(), ConfigError> {
+    let wrong = |message: String, hint: &str| Err(ConfigError::new(format!("--env {message}")).hint(hint));
+    for variable in given {
+        let Transport::Stdio { env: variables, .. } = &mut spec.launch else {
+            return wrong("applies to a server given as a command".into(), "use --header 'NAME: VALUE' for a URL");
+        };
+        let (name, value) = match variable.expose().split_once('=') {
+            Some((name, value)) => (name, Secret::literal(value)),
+            None => {
+                let name = variable.expose();
+                let Some(value) = env.get(name) else {
+                    return wrong("names a variable that is not set".into(), "set it, or write --env NAME=VALUE");
+                };
+                (name, Secret::new(value, format!("${{{name}}}")))
+            }
+        };
+        if name.is_empty() || name.contains('\0') || value.expose().contains('\0') {
+            return wrong("has no valid name before the =".into(), "write it as --env NAME=VALUE");
+        }
+        spec.origin.variables.extend(rule::of_value("secret", value.expose()));
+        variables.push((name.to_owned(), value));
+    }
+    Ok(())
 }
 
 /// `https://mcp.example.com/x` is `example`, `http://localhost:3000` is `localhost-3000`.
@@ -225,5 +282,33 @@ mod tests {
         for bad in ["", "ftp://x", "http://", "https:///x", "http://:80/", "http://a b", "example.com", "unix://"] {
             assert!(server_from_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn headers_and_variables_are_added_as_secrets() {
+        let given = |texts: &[&str]| texts.iter().map(|text| Secret::literal(*text)).collect::<Vec<_>>();
+        let mut web = server_from_url("https://x.example/mcp").unwrap();
+        add_headers(&mut web, &given(&["Authorization: Bearer s3cret-1:2", "X-Empty:"])).unwrap();
+        let Transport::Http { headers, .. } = &web.launch else { panic!("http") };
+        let sent: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        assert_eq!(sent, [("Authorization", "Bearer s3cret-1:2"), ("X-Empty", "")]);
+        assert!(web.secrets().iter().any(|secret| secret.expose().contains("s3cret-1:2")));
+        let env = Env::from_iter([("OURS", "s3cret-ours")]);
+        let mut program = server_from_command(&argv("run"));
+        add_variables(&mut program, &given(&["A=s3cret-a=b", "OURS", "EMPTY="]), &env).unwrap();
+        let Transport::Stdio { env: variables, .. } = &program.launch else { panic!("stdio") };
+        let passed: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+        assert_eq!(passed, [("A", "s3cret-a=b"), ("OURS", "s3cret-ours"), ("EMPTY", "")]);
+        assert_eq!(variables[1].1.written(), "${OURS}");
+        assert!(!format!("{web:?}{program:?}").contains("s3cret"));
+        for bad in ["s3cret", "s3 cret: x", "A: s3cret\nB: c", "A: Bearer ${s3cret}", ": s3cret"] {
+            let error = add_headers(&mut web, &given(&[bad])).unwrap_err().to_string();
+            assert!(error.contains("--header") && !error.contains("s3cret"), "{error}");
+        }
+        for bad in ["s3cret", "=s3cret", "A=s3cret\0"] {
+            let error = add_variables(&mut program, &given(&[bad]), &env).unwrap_err().to_string();
+            assert!(error.contains("--env") && !error.contains("s3cret"), "{error}");
+        }
+        assert!(add_headers(&mut program, &given(&["A: b"])).is_err() && add_variables(&mut web, &given(&["A=b"]), &env).is_err());
     }
 }

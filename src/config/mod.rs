@@ -44,7 +44,7 @@ mod trust;
 mod watch;
 mod workflows;
 
-pub use adhoc::{server_from_command, server_from_url};
+pub use adhoc::{add_headers, add_variables, server_from_command, server_from_url};
 pub use argument_history::{load_recall, save_recall};
 pub use error::ConfigError;
 pub use export::{add_to_toml, to_toml, user_text, write_config};

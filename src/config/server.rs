@@ -314,7 +314,7 @@ pub(super) fn check_url(url: &str) -> Result<(), (&'static str, &'static str)> {
 }
 
 /// Returns whether a name is a token (RFC 9110, section 5.6.2).
-fn is_header_name(name: &str) -> bool {
+pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 

@@ -365,3 +365,45 @@ fn import_shows_what_it_masks_and_writes_it_whole() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&target), mode(&target.join("config.toml"))), (0o700, 0o600));
 }
+
+#[test]
+fn a_server_on_the_command_line_gets_headers_and_variables_that_are_never_printed() {
+    let home = Home::new();
+    let url = format!("http://127.0.0.1:{}/mcp?api_key=canary-0a1b2c-query", echoing_server());
+    let header = "Authorization: Bearer canary-0a1b2c-header";
+    let run = |line: &[&str]| {
+        let ran = home.run(line);
+        for text in [&ran.out, &ran.err] {
+            assert!(!text.contains("canary-0a1b2c"), "{line:?}: {text}");
+        }
+        ran
+    };
+    for line in [
+        &["call", "echo", "--header", header, "--", &url][..],
+        &["call", "echo", "--", &url, "--header", header],
+        &[&url, "--header", header, "call", "echo", "--json"],
+    ] {
+        let ran = run(line).ends(0);
+        // The server repeats what it received, which is masked.
+        assert!(ran.out.to_lowercase().contains("authorization: ") && ran.out.contains("•••"), "{line:?}: {}", ran.out);
+    }
+    run(&["doctor", "--header", header, "--", &url]).ends(0);
+    let program = badserver().display().to_string();
+    let script = "test \"$GIVEN\" = canary-0a1b2c-given && test \"$OURS\" = canary-0a1b2c-ours && exec \"$0\" slow; exit 9";
+    let line = ["servers", "--json", "--env", "GIVEN=canary-0a1b2c-given", "--env", "OURS", "--", "sh", "-c", script, &program];
+    let ran = Ran::of(&line, home.command(&line).env("OURS", "canary-0a1b2c-ours").output().unwrap()).ends(0);
+    assert!(ran.out.contains("\"ready\"") && !ran.err.contains("canary-0a1b2c-"), "{} {}", ran.out, ran.err);
+    for (line, why) in [
+        (&["tools", "--header", "canary-0a1b2c", "--", &url][..], "has no colon"),
+        (&["tools", "--env", "A=canary-0a1b2c", "--", &url], "applies to a server given as a command"),
+        (&["tools", "--header", header, "--", "cat"], "applies to a server given as a URL"),
+        (&["tools", "--header", header], "apply to a server on the command line"),
+        (&["tools", "--", &url, "canary-0a1b2c"], "only --header"),
+    ] {
+        run(line).ends(2).says(why);
+    }
+    for file in files(home.path()) {
+        let text = std::fs::read(&file).unwrap();
+        assert!(!String::from_utf8_lossy(&text).contains("canary-0a1b2c"), "{}", file.display());
+    }
+}

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         policy::{breaker::BreakerOverride, fault::Fault},
         run::{Change, Setting},
+        secret::Secret,
     },
 };
 
@@ -26,6 +27,25 @@ pub(super) fn parse_url(word: &str) -> Result<String, String> {
         Some(close) => format!("unknown command, did you mean {close:?}?"),
         None => "this is neither a command nor a URL; write a program after --".into(),
     })
+}
+
+/// Takes any text as a secret. What is wrong with it is reported later: an error of clap would print the value.
+pub(super) fn parse_secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::literal(text))
+}
+
+/// Returns the headers in the words after `-- URL`. The error holds none of the words.
+pub(super) fn headers_after_url(words: &[String]) -> Result<Vec<Secret>, String> {
+    let mut headers = vec![];
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let value = match word.as_str() {
+            "--header" | "-H" => words.next().map(String::as_str),
+            word => word.strip_prefix("--header="),
+        };
+        headers.push(Secret::literal(value.ok_or("only --header 'NAME: VALUE' can follow a URL after --; write other options before --")?));
+    }
+    Ok(headers)
 }
 
 /// Parses `500ms`, `5s`, `2m`, `1h`; a plain number is seconds. Never zero.
