@@ -192,7 +192,7 @@ pub enum Cmd {
 /// `tools`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ToolsArgs {
-    /// Show only tools that match: part of a name, or a pattern with * and ?.
+    /// Show only tools that match: part of a name, title or description, or a pattern for names with * and ?.
     pub pattern: Option<String>,
     /// Also print the schemas.
     #[arg(long)]

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     domain::{
         id::ToolId,
+        name_table::{self, NAME_LIMIT},
         plural::counted,
         schema::Checker,
         server::{ConnectFailure, Era, Phase, SessionInfo},
@@ -139,6 +140,12 @@ fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
         let whose: Vec<String> = tools.iter().map(|id| format!("{}/{}", id.server, id.name)).collect();
         warnings.push(format!("several servers expose {name}: {}; each gets a suffix", whose.join(" and ")));
     }
+    let namespace = server.spec.namespace();
+    let prefix = name_table::prefix(namespace);
+    if prefix != namespace {
+        let what = if server.spec.namespace.is_some() { "namespace" } else { "server name" };
+        warnings.push(format!("the {what} {namespace:?} is {prefix} in the exposed names of its tools; set `namespace` to choose another"));
+    }
     let mut compiled = SCHEMAS;
     for tool in &server.catalog.tools {
         let id = ToolId::new(server.id().clone(), tool.name.clone());
@@ -146,7 +153,8 @@ fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
         match read_model.names.exposed(&id) {
             Some(exposed) if !collides && !exposed.ends_with(&*tool.name) => {
                 warnings.push(format!(
-                    "the tool {:?} is exposed as {exposed}: its name is too long or has characters other than letters, digits, _ . -",
+                    "the tool {:?} is exposed as {exposed}: its own name is longer than {NAME_LIMIT} characters or has characters other than \
+                     A-Z a-z 0-9 _ . -",
                     tool.name
                 ));
             }

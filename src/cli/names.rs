@@ -1,18 +1,44 @@
 //! Names typed by users: patterns and suggestions.
 
-use crate::domain::{glob::matches_or_contains, spelling::edit_distance};
+use crate::domain::{
+    fold::fold,
+    glob::{is_glob, matches_or_contains},
+    spelling::edit_distance,
+};
 
-/// Returns whether `name` matches `pattern`: with `*` or `?` the whole name, else a part of it. Case-insensitive.
+/// A pattern for names, compared without case and diacritics.
+pub struct NamePattern {
+    folded: String,
+}
+
+impl NamePattern {
+    /// Creates a pattern: with `*` or `?` for a whole name, else for a part of it.
+    pub fn new(pattern: &str) -> NamePattern {
+        NamePattern { folded: fold(pattern) }
+    }
+
+    /// Returns whether the pattern matches a name.
+    pub fn fits(&self, name: &str) -> bool {
+        matches_or_contains(&self.folded, &fold(name))
+    }
+
+    /// Returns whether a text such as a description contains the pattern. A pattern with `*` or `?` is only for names.
+    pub fn is_in(&self, text: &str) -> bool {
+        !is_glob(&self.folded) && fold(text).contains(&self.folded)
+    }
+}
+
+/// Returns whether `name` matches `pattern`, as [`NamePattern::fits`].
 pub fn fits(pattern: &str, name: &str) -> bool {
-    matches_or_contains(&pattern.to_lowercase(), &name.to_lowercase())
+    NamePattern::new(pattern).fits(name)
 }
 
 /// Returns up to `most` names similar to `word`, closest first.
 pub fn similar<'a>(word: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
-    let word = word.to_lowercase();
+    let word = fold(word);
     let mut close: Vec<(usize, &str)> = names
         .filter_map(|name| {
-            let lower = name.to_lowercase();
+            let lower = fold(name);
             let within = word.len() >= 3 && (lower.contains(&word) || (lower.len() >= 3 && word.contains(&lower)));
             let distance = edit_distance(&word, &lower);
             (within || distance <= word.chars().count().div_ceil(3)).then_some((if within { distance.min(2) } else { distance }, name))
@@ -31,8 +57,17 @@ mod tests {
         for (pattern, name, expected) in
             [("db", "my_db_query", true), ("DB_*", "db_query", true), ("*query", "db_query", true), ("query*", "db_query", false)]
         {
-            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(NamePattern::new(pattern).fits(name), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn case_and_diacritics_do_not_matter_and_wildcards_are_for_names() {
+        for (pattern, text) in [("cafe", "Un CAFÉ"), ("CAFÉ", "un cafe"), ("поиск", "ПОИСК файлов"), ("検索", "ファイル検索")]
+        {
+            assert!(NamePattern::new(pattern).is_in(text) && NamePattern::new(pattern).fits(text), "{pattern} {text}");
+        }
+        assert!(!NamePattern::new("*").is_in("any text") && !NamePattern::new("q*y").is_in("query"));
     }
 
     #[test]

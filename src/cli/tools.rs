@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     args::ToolsArgs,
-    names::fits,
+    names::NamePattern,
     print::Format,
     servers::{self, ListKind, UnavailableServer},
     session::{Session, Stop, raw},
@@ -111,10 +111,12 @@ fn row<'a>(
 ) -> Option<Row<'a>> {
     let id = ToolId::new(server.clone(), tool.name.clone());
     let exposed = read_model.names.exposed(&id)?;
-    let wanted = args
-        .pattern
-        .as_deref()
-        .is_none_or(|pattern| fits(pattern, exposed) || fits(pattern, &tool.name) || fits(pattern, &format!("{server}/{}", tool.name)));
+    let fits = |pattern: NamePattern| {
+        let names = [&**exposed, &*tool.name, &format!("{server}/{}", tool.name)];
+        let texts = tool.title.iter().chain(&tool.description);
+        names.into_iter().chain(tool.title.as_deref()).any(|name| pattern.fits(name)) || texts.into_iter().any(|text| pattern.is_in(text))
+    };
+    let wanted = args.pattern.as_deref().map(NamePattern::new).is_none_or(fits);
     wanted.then(|| Row { kind: "tool", name: exposed, server: server.as_str(), tool, members, differ })
 }
 

@@ -24,7 +24,7 @@ use super::{
     trust::{Approvals, PendingApproval, launch_hash, launch_lines, project_hash, same_launch},
 };
 use crate::{
-    domain::{document::Node, id::ServerId, policy, server::ServerSpec, text::visible},
+    domain::{document::Node, id::ServerId, name_table, policy, server::ServerSpec, text::visible},
     files::{self, Allowed},
 };
 
@@ -501,13 +501,14 @@ impl Prefixes {
     fn of(servers: &[(ServerSpec, bool)], rules: &PartialRules, separator: String) -> Prefixes {
         let namespaces = servers.iter().map(|(spec, _)| spec.namespace()).chain(rules.namespaces());
         // An empty namespace would match every name; the user chose it.
-        let all = namespaces.filter(|namespace| !namespace.is_empty()).map(|namespace| format!("{namespace}{separator}")).collect();
+        let all = namespaces.filter(|namespace| !namespace.is_empty());
+        let all = all.map(|namespace| format!("{}{separator}", name_table::prefix(namespace))).collect();
         Prefixes { separator, all }
     }
 
     /// Returns whether a tool under `namespace` could have a name with one of these prefixes.
     fn overlap(&self, namespace: &str) -> bool {
-        let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}{}", self.separator) };
+        let prefix = if namespace.is_empty() { String::new() } else { format!("{}{}", name_table::prefix(namespace), self.separator) };
         self.all.iter().any(|own| own.starts_with(&prefix) || prefix.starts_with(own))
     }
 }

@@ -1,10 +1,6 @@
-//! Catalogs: what servers list, and the exposed names of their tools.
+//! Catalogs: what servers list.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -13,13 +9,9 @@ use sha2::{Digest, Sha256};
 use super::{
     body::{self, Body},
     bounds,
-    id::{ServerId, ToolId},
     plural::counted,
     time::size,
 };
-
-/// Maximum length of an exposed name. The conformance suite and the model APIs allow no more.
-pub const NAME_LIMIT: usize = 64;
 
 /// The catalog of one server: its lists.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -525,76 +517,6 @@ fn mark<T: Clone>(
     }
 }
 
-/// The exposed names of the tools of all servers, and the reverse mapping.
-///
-/// An exposed name is `<namespace>_<tool>`. A name that is too long, contains characters outside `[A-Za-z0-9_.-]`, or
-/// is claimed by several tools gets a suffix from a hash of the full original name: the same in every run, regardless
-/// of the order of listing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NameTable {
-    exposed: HashMap<ToolId, Arc<str>>,
-    tools: BTreeMap<Arc<str>, ToolId>,
-    /// Exposed names that several tools claimed, with the tools.
-    pub collisions: Vec<(String, Vec<ToolId>)>,
-}
-
-impl NameTable {
-    /// Builds the table for all `(server, namespace, tools)`.
-    pub fn build<'a>(servers: impl IntoIterator<Item = (&'a ServerId, &'a str, &'a [Arc<Tool>])>, separator: &str) -> NameTable {
-        let mut claims: BTreeMap<String, Vec<(ToolId, String)>> = BTreeMap::new();
-        for (server, namespace, tools) in servers {
-            for tool in tools {
-                let full = if namespace.is_empty() { tool.name.to_string() } else { format!("{namespace}{separator}{}", tool.name) };
-                let base_name = if fits(&full) { full.clone() } else { shorten(&full, &full) };
-                claims.entry(base_name).or_default().push((ToolId::new(server.clone(), tool.name.clone()), full));
-            }
-        }
-        let mut table = NameTable::default();
-        for (name, tools) in claims {
-            if let [(id, _)] = tools.as_slice() {
-                table.insert(name.into(), id.clone());
-                continue;
-            }
-            table.collisions.push((name.clone(), tools.iter().map(|(id, _)| id.clone()).collect()));
-            for (id, full) in tools {
-                let unique = shorten(&name, &format!("{}\u{0}{}\u{0}{full}", id.server, id.name));
-                table.insert(unique.into(), id);
-            }
-        }
-        table
-    }
-
-    fn insert(&mut self, name: Arc<str>, id: ToolId) {
-        self.exposed.insert(id.clone(), name.clone());
-        self.tools.insert(name, id);
-    }
-
-    /// Returns the exposed name of a tool.
-    pub fn exposed(&self, tool: &ToolId) -> Option<&Arc<str>> {
-        self.exposed.get(tool)
-    }
-
-    /// Returns the tool behind an exposed name.
-    pub fn tool(&self, exposed: &str) -> Option<&ToolId> {
-        self.tools.get(exposed)
-    }
-
-    /// Returns all exposed names in order, with their tools.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &ToolId)> {
-        self.tools.iter()
-    }
-
-    /// Returns the number of names.
-    pub fn len(&self) -> usize {
-        self.tools.len()
-    }
-
-    /// Returns whether there are no names.
-    pub fn is_empty(&self) -> bool {
-        self.tools.is_empty()
-    }
-}
-
 /// Returns whether a URI template (RFC 6570) may produce `uri`: its literal parts appear in order.
 pub fn template_fits(template: &str, uri: &str) -> bool {
     let mut rest = uri;
@@ -615,32 +537,9 @@ pub fn template_fits(template: &str, uri: &str) -> bool {
     open || left.is_empty()
 }
 
-fn allowed(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
-}
-
-fn fits(name: &str) -> bool {
-    !name.is_empty() && name.len() <= NAME_LIMIT && name.chars().all(allowed)
-}
-
-fn shorten(name: &str, hashed: &str) -> String {
-    let digest = Sha256::digest(hashed.as_bytes());
-    let suffix = format!("_{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2]);
-    let clean: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).take(NAME_LIMIT - suffix.len()).collect();
-    clean + &suffix
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tools(names: &[&str]) -> Vec<Arc<Tool>> {
-        let raw = RawLists {
-            tools: names.iter().map(|n| Body::json(&serde_json::json!({"name": n, "inputSchema": {"type": "object"}}))).collect(),
-            ..Default::default()
-        };
-        ServerCatalog::read(raw, None).tools
-    }
 
     #[test]
     fn entries_missing_from_an_incomplete_list_are_retained_and_from_a_complete_one_dropped() {
@@ -656,40 +555,6 @@ mod tests {
         assert!(cut.warnings[0].starts_with("2 entries from an earlier read"), "{:?}", cut.warnings);
         let other = ServerCatalog::read(raw(&["b"], &["prompts"]), Some(&cut));
         assert_eq!((names(&other), other.warnings.len()), (vec!["b".into()], 0));
-    }
-
-    #[test]
-    fn names_are_prefixed_and_resolve_back() {
-        let (a, t) = (ServerId::new("db"), tools(&["query", "insert"]));
-        let table = NameTable::build([(&a, "db", t.as_slice())], "_");
-        assert_eq!(*table.tool("db_query").unwrap().name, *"query");
-        assert_eq!(&**table.exposed(&ToolId::new(a, "insert")).unwrap(), "db_insert");
-    }
-
-    #[test]
-    fn colliding_names_all_get_a_stable_suffix_and_are_reported() {
-        let (a, b) = (ServerId::new("a"), ServerId::new("a_b"));
-        let (ta, tb) = (tools(&["b_x"]), tools(&["x"]));
-        let one = NameTable::build([(&a, "a", ta.as_slice()), (&b, "a_b", tb.as_slice())], "_");
-        let two = NameTable::build([(&b, "a_b", tb.as_slice()), (&a, "a", ta.as_slice())], "_");
-        assert_eq!(one.len(), 2);
-        assert_eq!(one.collisions.len(), 1);
-        for (name, id) in one.iter() {
-            assert!(name.starts_with("a_b_x_"), "{name}");
-            assert_eq!(two.tool(name), Some(id));
-        }
-    }
-
-    #[test]
-    fn long_and_invalid_names_are_shortened_and_escaped() {
-        let (s, long) = (ServerId::new("s"), "x".repeat(120));
-        let t = tools(&[&long, "has space", "naïve"]);
-        let table = NameTable::build([(&s, "s", t.as_slice())], "_");
-        assert_eq!(table.len(), 3);
-        for (name, id) in table.iter() {
-            assert!(fits(name), "{name}");
-            assert_eq!(table.exposed(id), Some(name));
-        }
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{
     call::Operation,
-    catalog::{NameTable, ServerCatalog, Tool},
+    catalog::{ServerCatalog, Tool},
     id::{ServerId, ToolId},
+    name_table::NameTable,
     policy::{Rules, route::Group},
     server::{Phase, ServerSpec},
 };

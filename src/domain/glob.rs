@@ -4,7 +4,7 @@
 //! filter of the traffic view and the patterns of the command line use [`matches_or_contains`].
 
 /// Returns whether a text has wildcards.
-fn is_glob(text: &str) -> bool {
+pub fn is_glob(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 

@@ -15,6 +15,7 @@ pub mod config_fault;
 pub mod directory;
 pub mod document;
 pub mod event;
+pub mod fold;
 pub mod form;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
@@ -25,6 +26,7 @@ pub mod in_doubt;
 pub mod journal;
 pub mod json;
 pub mod masked;
+pub mod name_table;
 pub mod nesting;
 pub mod plural;
 pub mod policy;

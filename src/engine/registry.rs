@@ -14,10 +14,11 @@ use tokio::sync::watch;
 
 use super::{bus::Bus, supervisor::ServerHandle};
 use crate::domain::{
-    catalog::{NameTable, ServerCatalog},
+    catalog::ServerCatalog,
     directory::{Directory, ServerEntry},
     event::EventKind,
     id::ServerId,
+    name_table::NameTable,
     policy::Rules,
     server::{Phase, ServerSpec},
 };

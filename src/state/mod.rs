@@ -22,11 +22,12 @@ use crate::domain::{
     body::Body,
     bounds,
     call::{CallSpec, Failure, Operation, Outcome, Progress},
-    catalog::{NameTable, ServerCatalog},
+    catalog::ServerCatalog,
     directory::{Directory, ServerEntry},
     event::{AnomalyCounts, Event, EventKind, LogMessage, Notice, Settled},
     frame::{Anomaly, Frame},
     id::{CallId, ServerId},
+    name_table::NameTable,
     policy::{
         Rules,
         breaker::BreakerView,

@@ -21,6 +21,7 @@ pub mod keymap;
 pub mod layout;
 pub mod model;
 pub mod msg;
+mod name_search;
 pub mod overlay;
 pub mod pacer;
 pub mod pane;

@@ -5,13 +5,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use nucleo_matcher::{
-    Config, Matcher, Utf32Str,
-    pattern::{CaseMatching, Normalization, Pattern},
-};
-
 use crate::{
     domain::{
+        catalog::{Resource, Tool},
         directory::Directory,
         id::{ServerId, ToolId},
         policy::route::Group,
@@ -19,7 +15,10 @@ use crate::{
     state::{ConsoleState, ServerView},
 };
 
-use super::widget::window::{Move, Window};
+use super::{
+    name_search::NameSearch,
+    widget::window::{Move, Window},
+};
 
 /// A server with more tools than this starts folded.
 const OPEN_LIMIT: usize = 12;
@@ -360,53 +359,70 @@ impl Tree {
     }
 }
 
-/// Returns the tools of all servers that match, best first, then their resources, templates and prompts.
+/// How well a row matches, best first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// A tool by its exposed name, with the inverted score.
+    Tool(u32),
+    /// Another node by its name. Tools are the most frequent target, and a resource's name must not push a tool down.
+    Other(u32),
+    /// A tool by its own name, title or description.
+    ToolText,
+    /// Another node by its title or description.
+    OtherText,
+}
+
+/// Returns the tools, resources, templates and prompts of all servers that match, best first.
 fn filtered(read_model: &ConsoleState, filter: &str) -> Vec<Row> {
-    let mut matcher = Matcher::new(Config::DEFAULT);
-    let pattern = Pattern::parse(filter, CaseMatching::Smart, Normalization::Smart);
-    let mut found: Vec<(u32, Row)> = Vec::new();
-    let mut buffer = Vec::new();
+    let mut search = NameSearch::new(filter);
+    let mut found: Vec<(Rank, Row)> = Vec::new();
+    let row = |node, server, item, marks| Row { node, depth: 0, open: None, server, item, marks };
+    let mut tool_row = |id: ToolId, tool: &Tool, server: usize, item: usize| {
+        let exposed = read_model.names.exposed(&id)?;
+        let texts = || [Some(id.server.as_str()), Some(&*tool.name), tool.title.as_deref(), tool.description.as_deref()];
+        match search.in_name(exposed) {
+            Some(in_name) => Some((Rank::Tool(u32::MAX - in_name.score), row(Node::Tool(id), server, item, in_name.marks))),
+            None if search.in_texts(texts()) => Some((Rank::ToolText, row(Node::Tool(id), server, item, vec![]))),
+            None => None,
+        }
+    };
     for (server, view) in read_model.servers.iter().enumerate() {
         for (item, tool) in view.catalog.tools.iter().enumerate() {
-            let id = ToolId::new(view.id().clone(), tool.name.clone());
-            let Some(exposed) = read_model.names.exposed(&id) else { continue };
-            let mut marks = Vec::new();
-            let Some(score) = pattern.indices(Utf32Str::new(exposed, &mut buffer), &mut matcher, &mut marks) else { continue };
-            marks.sort_unstable();
-            found.push((score, Row { node: Node::Tool(id), depth: 0, open: None, server, item, marks }));
-        }
-    }
-    let mut others: Vec<(u32, Row)> = Vec::new();
-    for (server, view) in read_model.servers.iter().enumerate() {
-        let id = view.id();
-        let catalog = &view.catalog;
-        let resources =
-            catalog.resources.iter().enumerate().map(|(at, r)| (Node::Resource(id.clone(), r.uri.as_str().into()), at, &*r.name));
-        let templates =
-            catalog.templates.iter().enumerate().map(|(at, r)| (Node::Template(id.clone(), r.uri.as_str().into()), at, &*r.name));
-        let prompts = catalog.prompts.iter().enumerate().map(|(at, p)| (Node::Prompt(id.clone(), p.name.clone()), at, &*p.name));
-        for (node, item, name) in resources.chain(templates).chain(prompts) {
-            let mut marks = Vec::new();
-            let shown = other_name(id.as_str(), name);
-            let Some(score) = pattern.indices(Utf32Str::new(&shown, &mut buffer), &mut matcher, &mut marks) else { continue };
-            marks.sort_unstable();
-            others.push((score, Row { node, depth: 0, open: None, server, item, marks }));
+            found.extend(tool_row(ToolId::new(view.id().clone(), tool.name.clone()), tool, server, item));
         }
     }
     for group in &read_model.rules.routing.groups {
         for (item, (tool, ..)) in read_model.group_tools(&group.id).into_iter().enumerate() {
-            let id = ToolId::new(group.id.clone(), tool.name.clone());
-            let Some(exposed) = read_model.names.exposed(&id) else { continue };
-            let mut marks = Vec::new();
-            let Some(score) = pattern.indices(Utf32Str::new(exposed, &mut buffer), &mut matcher, &mut marks) else { continue };
-            marks.sort_unstable();
-            found.push((score, Row { node: Node::Tool(id), depth: 0, open: None, server: NO_SERVER, item, marks }));
+            found.extend(tool_row(ToolId::new(group.id.clone(), tool.name.clone()), &tool, NO_SERVER, item));
         }
     }
-    found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    others.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    // Tools first: they are the most frequent target, and a resource's name must not push a tool down.
-    found.into_iter().chain(others).map(|(_, row)| row).collect()
+    for (server, view) in read_model.servers.iter().enumerate() {
+        let id = view.id();
+        let catalog = &view.catalog;
+        let resources = catalog.resources.iter().enumerate();
+        let resources = resources.map(|(at, r)| (Node::Resource(id.clone(), r.uri.as_str().into()), at, &*r.name, texts_of(r)));
+        let templates = catalog.templates.iter().enumerate();
+        let templates = templates.map(|(at, r)| (Node::Template(id.clone(), r.uri.as_str().into()), at, &*r.name, texts_of(r)));
+        let prompts = catalog.prompts.iter().enumerate();
+        let prompts =
+            prompts.map(|(at, p)| (Node::Prompt(id.clone(), p.name.clone()), at, &*p.name, [p.title.as_deref(), p.description.as_deref()]));
+        for (node, item, name, texts) in resources.chain(templates).chain(prompts) {
+            match search.in_name(&other_name(id.as_str(), name)) {
+                Some(in_name) => found.push((Rank::Other(u32::MAX - in_name.score), row(node, server, item, in_name.marks))),
+                None if search.in_texts(texts) => {
+                    found.push((Rank::OtherText, row(node, server, item, vec![])));
+                }
+                None => {}
+            }
+        }
+    }
+    found.sort_by_key(|(rank, _)| *rank);
+    found.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Returns title and description of a resource or template.
+fn texts_of(resource: &Resource) -> [Option<&str>; 2] {
+    [resource.title.as_deref(), resource.description.as_deref()]
 }
 
 /// Returns the qualified name of a resource, template or prompt.
@@ -450,6 +466,22 @@ mod tests {
         tree.fold_all(&read_model);
         assert_eq!(tree.selected(), Some(&Node::Server("email".into())));
         assert!(!names(&tree).iter().any(|n| n.starts_with('.')));
+    }
+
+    #[test]
+    fn the_filter_finds_real_names_titles_and_descriptions_after_exposed_names() {
+        let read_model = test_support::shop_state();
+        let mut tree = Tree::default();
+        let (server, tool) = read_model
+            .servers
+            .iter()
+            .find_map(|server| Some((server, server.catalog.tools.iter().find(|tool| tool.description.is_some())?)))
+            .unwrap();
+        tree.set_filter(tool.description.as_ref().unwrap().to_uppercase(), &read_model);
+        let wanted = Node::Tool(ToolId::new(server.id().clone(), tool.name.clone()));
+        assert!(tree.rows().iter().any(|row| row.node == wanted && row.marks.is_empty()), "{:?}", names(&tree));
+        tree.set_filter(tool.name.to_uppercase(), &read_model);
+        assert_eq!(tree.rows()[0].node, wanted, "a name comes first, whatever its case");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::domain::{
     catalog::Prompt,
     directory::{Directory, ServerEntry},
     id::{ServerId, ToolId},
+    name_table::may_name,
     policy::route::Group,
     server::ServerSpec,
 };
@@ -45,9 +46,7 @@ pub fn server_of(directory: &impl Directory, name: &str) -> Option<String> {
 /// split: each server's own prefix is compared.
 pub fn may_offer(directory: &impl Directory, server: &ServerSpec, name: &str) -> bool {
     let matches_prefix = |id: &ServerId, namespace: &str| {
-        let clean: String =
-            namespace.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).take(48).collect();
-        name.starts_with(&clean) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        may_name(namespace, name) || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('/'))
     };
     let in_matching_group =
         |group: &Group| group.members.iter().any(|m| m.server == server.id) && matches_prefix(&group.id, group.namespace());

@@ -1,20 +1,17 @@
 //! The command palette: every action and every tool by name, best match first.
 
 use crossterm::event::KeyEvent;
-use nucleo_matcher::{
-    Config, Matcher, Utf32Str,
-    pattern::{CaseMatching, Normalization, Pattern},
-};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::id::ToolId,
+    domain::{directory::Directory, id::ToolId},
     state::ConsoleState,
     tui::{
         action::{Action, Group},
         dialog::{Dialog, DialogOutcome},
         hits::Hit,
         keymap::Context,
+        name_search::{Found, NameSearch},
         pane::DrawContext,
         tree::Node,
         widget::{
@@ -84,17 +81,19 @@ impl Palette {
             .filter(|a| a.in_palette() || self.context_actions.contains(a))
             .map(|a| (Choice::Action(*a), a.name().to_owned(), format!("{:<20} {}", a.name(), a.help())));
         let tools = read_model.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string(), name.to_string()));
-        let mut matcher = Matcher::new(Config::DEFAULT);
-        let pattern = Pattern::parse(&self.search, CaseMatching::Smart, Normalization::Smart);
-        let mut buffer = Vec::new();
+        let mut search = NameSearch::new(&self.search);
         let mut found: Vec<(u32, PaletteRow)> = actions
             .chain(tools)
             .filter_map(|(choice, own, name)| {
-                let mut marks = Vec::new();
-                let score = pattern.indices(Utf32Str::new(&name, &mut buffer), &mut matcher, &mut marks)?;
-                marks.sort_unstable();
+                let Some(Found { score, marks }) = search.in_name(&name) else {
+                    // A tool by its own name, title or description comes last.
+                    let Choice::Tool(id) = &choice else { return None };
+                    let tool = read_model.tool(id)?;
+                    let texts = [Some(id.server.as_str()), Some(&*tool.name), tool.title.as_deref(), tool.description.as_deref()];
+                    return search.in_texts(texts).then_some((0, PaletteRow { choice, name, marks: vec![] }));
+                };
                 // A match in the name ranks above one in the help text, and an exact name above all.
-                let by_name = pattern.score(Utf32Str::new(&own, &mut buffer), &mut matcher).map_or(0, |_| NAME_BONUS);
+                let by_name = search.in_name(&own).map_or(0, |_| NAME_BONUS);
                 let exact = if own.replace('-', " ").eq_ignore_ascii_case(self.search.trim()) { NAME_BONUS } else { 0 };
                 Some((score + by_name + exact, PaletteRow { choice, name, marks }))
             })
