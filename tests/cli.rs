@@ -17,6 +17,8 @@ use tempfile::TempDir;
 mod docs;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/import.rs"]
+mod import;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/log.rs"]

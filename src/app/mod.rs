@@ -5,6 +5,7 @@
 mod console;
 mod headless;
 mod history;
+mod import;
 mod library_watcher;
 mod preferences;
 mod setup;
@@ -19,16 +20,14 @@ use crate::{
     cli::{
         self, Options,
         approve::Waiting,
-        args::{Cli, Cmd, ImportArgs},
+        args::{Cli, Cmd},
         exit,
-        import::{Found, ImportSource},
         print::Io,
     },
-    config::{self, FoundImport, LoadOptions, PendingApproval},
+    config::{self, LoadOptions, PendingApproval},
     demo,
     domain::{
         call::{Failure, FailureKind},
-        secret::MASK,
         text::visible_lines,
     },
     mcp,
@@ -74,7 +73,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
         },
         Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
         Some(Cmd::Man) => cli::manual::man(Io::real()),
-        Some(Cmd::Import(args)) => import(args, &options),
+        Some(Cmd::Import(args)) => import::run(args, &cli.global.config, &options),
         Some(Cmd::Approve(args)) => approve(cli, args.hash.as_deref(), &options),
         Some(Cmd::Cache(args)) => {
             let (setup, action) = (setup(false), args.action.clone());
@@ -126,48 +125,6 @@ fn start_log(cli: &Cli) -> Log {
 /// Runs a face in its own runtime, next to the watchdog.
 fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + Send + 'static) -> u8 {
     process::run(face, tui::give_terminal_back)
-}
-
-/// `import`: prints the servers of other clients. Servers of a project's files are imported only with `--project`.
-fn import(args: &ImportArgs, options: &Options) -> u8 {
-    let ImportArgs { write, project, show_secrets } = *args;
-    let load = LoadOptions::process();
-    let Some(home) = load.home.clone() else {
-        return cli::fail(Failure::new(FailureKind::InvalidArguments, "there is no home folder"), options, Io::real());
-    };
-    let imports = config::find_imports(&home, &load.cwd, &load.env);
-    let target = load.user_file();
-    let existing = match target.as_deref().map(config::user_text).transpose() {
-        Ok(existing) => existing.flatten(),
-        Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
-    };
-    // Printed output may be seen by others; only the file gets the values.
-    let masks = !write && !show_secrets;
-    let shown = |found: &FoundImport| if masks { found.masked() } else { found.clone() };
-    let taken: Vec<FoundImport> = imports.iter().filter(|found| project || !found.project).map(shown).collect();
-    let (toml, added) = match config::add_to_toml(&taken, if write { existing.as_deref() } else { None }) {
-        Ok(added) => added,
-        Err(error) => return cli::fail(Failure::new(FailureKind::InvalidArguments, error.to_string()), options, Io::real()),
-    };
-    let sources = imports
-        .into_iter()
-        .map(|found| ImportSource {
-            // A project's servers are shown as they would be started, except for certain secrets.
-            lines: config::launch_lines(&if found.project || show_secrets { found.servers.clone() } else { found.masked().servers }),
-            client: found.client.to_owned(),
-            path: found.path,
-            project: found.project,
-            servers: found.servers.into_iter().map(Arc::new).collect(),
-            problems: found.problems.iter().map(ToString::to_string).collect(),
-        })
-        .collect();
-    let found = Found { sources, masked: masks && toml.contains(MASK), toml, added, project };
-    let mut writer = |found: &Found| {
-        let file = target.clone().ok_or("there is no folder for the configuration")?;
-        config::write_config(&file, &found.toml).map_err(|e| e.to_string())?;
-        Ok(file)
-    };
-    cli::import::run(&found, if write { Some(&mut writer) } else { None }, options, Io::real())
 }
 
 /// `approve`: shows what the project would start, and stores the approval.

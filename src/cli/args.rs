@@ -167,8 +167,9 @@ pub enum Cmd {
     Workflow(WorkflowArgs),
     /// Import the servers that editors and agents have configured.
     ///
-    /// Prints a configuration for Switchboard. Files of the project (.mcp.json, .vscode/mcp.json and the like) are shown
-    /// with everything that they would start, but imported only with --project, because the project's authors chose them.
+    /// Prints a configuration for Switchboard, with secret values masked. Files of the project (.mcp.json, .vscode/mcp.json and
+    /// the like) are shown with everything that they would start, but imported only with --project, because the project's
+    /// authors chose them. The exit code is 0 if everything that can be imported was; entries that cannot be are listed.
     Import(ImportArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
@@ -297,6 +298,9 @@ pub struct ServersArgs {
 /// `import`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ImportArgs {
+    /// Import these files instead of searching for the files of other programs.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// Write to the configuration file instead of printing.
     #[arg(long)]
     pub write: bool,
@@ -306,6 +310,19 @@ pub struct ImportArgs {
     /// Print secret values instead of •••.
     #[arg(long)]
     pub show_secrets: bool,
+    /// Write secret values into the file, or ${VARIABLES} in their place together with the lines that set them
+    /// [default: ask on a terminal, else file].
+    #[arg(long, value_name = "WHERE")]
+    pub secrets: Option<SecretPlace>,
+}
+
+/// Where `import` puts secret values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SecretPlace {
+    /// In the configuration file.
+    File,
+    /// In the environment: the file has variables.
+    Env,
 }
 
 /// `approve`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
+    args::SecretPlace,
     exit, import,
     print::Format,
     test_support::{buffers, parsed},
@@ -23,12 +24,26 @@ fn found(problems: &[&str]) -> import::Found {
             project: false,
             lines: vec!["web: https://user:pw@host/mcp?key=1".into()],
             servers: vec![Arc::new(ServerSpec::new("web", launch))],
-            problems: problems.iter().map(|p| p.to_string()).collect(),
+            problems: problems.iter().map(|p| problem(p)).collect(),
+            unreadable: false,
         }],
-        toml: "[servers.web]\nurl = \"https://host/mcp\"\n".into(),
-        added: 1,
-        project: false,
-        masked: false,
+        toml: import::Configuration {
+            with_values: "[servers.web]\nurl = \"https://host/mcp\"\n".into(),
+            with_variables: "[servers.web]\nurl = \"https://${WEB}/mcp\"\n".into(),
+            variables: vec![],
+            added: 1,
+        },
+        ..import::Found::default()
+    }
+}
+
+fn problem(message: &str) -> import::ImportProblem {
+    import::ImportProblem {
+        server: Some("old".into()),
+        line: Some(3),
+        message: message.into(),
+        hint: Some("use another".into()),
+        unusable: true,
     }
 }
 
@@ -39,21 +54,22 @@ fn servers_of_a_project_are_shown_in_full_and_imported_on_request() {
     let own = both.sources[0].clone();
     let long = format!("theirs: sh -c '{}'", "x".repeat(200));
     both.sources.push(import::ImportSource { project: true, path: "/p/.mcp.json".into(), lines: vec![long.clone()], ..own });
+    let adding = |added| import::Configuration { added, ..both.toml.clone() };
     let write = |found: &import::Found| {
         let (mut io, _, err) = buffers(None);
         io.stdout_tty = true;
-        let mut write = |_: &import::Found| Ok("/home/u/config.toml".into());
+        let mut write = |_: &str| Ok("/home/u/config.toml".into());
         assert_eq!(import::run(found, Some(&mut write), &human, io), exit::OK);
         err.text()
     };
     let left = write(&both);
     assert!(left.contains(&long) && left.contains("(from the project)"), "{left}");
     assert!(left.contains("1 server written to") && left.contains("1 server of this project's files skipped; import"), "{left}");
-    let taken = write(&import::Found { project: true, added: 2, ..both.clone() });
+    let taken = write(&import::Found { project: true, toml: adding(2), ..both.clone() });
     assert!(taken.find(&long) < taken.find("2 servers written to") && !taken.contains("skipped"), "{taken}");
-    let again = write(&import::Found { added: 0, ..both.clone() });
+    let again = write(&import::Found { toml: adding(0), ..both.clone() });
     assert!(again.contains("nothing was written, 1 already configured") && !again.contains("written to"), "{again}");
-    let some = write(&import::Found { project: true, ..both });
+    let some = write(&import::Found { project: true, ..both.clone() });
     assert!(some.contains("1 server written to /home/u/config.toml, 1 already configured"), "{some}");
 }
 
@@ -67,13 +83,15 @@ fn imports_are_shown_printed_and_written() {
 
     let (io, out, err) = buffers(None);
     let mut times = 0;
-    let mut write = |_: &import::Found| {
+    let mut write = |_: &str| {
         times += 1;
         Ok("/home/u/config.toml".into())
     };
-    assert_eq!(import::run(&found(&["bad \u{1b}entry"]), Some(&mut write), &human, io), exit::PARTIAL);
+    assert_eq!(import::run(&found(&["bad \u{1b}entry"]), Some(&mut write), &human, io), exit::OK);
     assert_eq!((times, out.text().as_str()), (1, ""));
-    assert!(err.text().contains("problem: bad \\x1bentry") && err.text().contains("written to /home/u/config.toml"));
+    let said = err.text();
+    assert!(said.contains("  problem: server `old`: bad \\x1bentry (line 3)\n    try: use another\n"), "{said}");
+    assert!(said.contains("1 entry cannot be imported") && err.text().contains("written to /home/u/config.toml"));
 
     let (io, _, err) = buffers(None);
     assert_eq!(import::run(&found(&[]), Some(&mut |_| Err("read-only".into())), &human, io), exit::USAGE);
@@ -83,6 +101,63 @@ fn imports_are_shown_printed_and_written() {
     let json = super::Options { format: Format::Json, ..Default::default() };
     assert_eq!(import::run(&found(&[]), None, &json, io), exit::OK);
     assert_eq!(serde_json::from_str::<Value>(&out.text()).unwrap()["sources"][0]["servers"][0]["target"], "https://host/mcp");
+}
+
+#[test]
+fn secret_values_stay_out_of_the_file_if_the_user_says_so() {
+    let variable = |value: &str| import::ImportVariable {
+        name: "WEB".into(),
+        server: "web".into(),
+        key: "headers.Authorization".into(),
+        value: value.into(),
+    };
+    let mut with = import::Found { masked: true, ..found(&[]) };
+    with.toml.variables = vec![variable("•••")];
+    let options = super::Options::default();
+    for (given, typed, variables, asks) in [
+        (None, Some("y\n"), true, true),
+        (None, Some("\n"), false, true),
+        (None, None, false, false),
+        (Some(SecretPlace::Env), None, true, false),
+        (Some(SecretPlace::File), Some("y\n"), false, false),
+    ] {
+        let (mut io, _, err) = buffers(typed);
+        (io.stdin_tty, io.stderr_tty) = (typed.is_some(), typed.is_some());
+        let mut text = String::new();
+        let mut write = |toml: &str| {
+            text = toml.to_owned();
+            Ok("/home/u/config.toml".into())
+        };
+        assert_eq!(import::run(&import::Found { secrets: given, ..with.clone() }, Some(&mut write), &options, io), exit::OK);
+        let said = err.text();
+        assert_eq!((text.contains("${WEB}"), said.contains("[y/N]")), (variables, asks), "{given:?} {typed:?}: {said}");
+        assert_eq!(said.contains("export WEB='•••'  # headers.Authorization of web"), variables, "{said}");
+    }
+    with.toml.variables = vec![variable("it's")];
+    let (io, _, err) = buffers(None);
+    import::run(&import::Found { secrets: Some(SecretPlace::Env), masked: false, ..with }, Some(&mut |_| Ok("/c".into())), &options, io);
+    assert!(err.text().contains(r"export WEB='it'\''s'"), "{}", err.text());
+}
+
+#[test]
+fn import_says_where_it_searched_and_fails_only_for_files_that_it_cannot_read() {
+    let options = super::Options::default();
+    let none = import::Found { searched: vec![("Some Editor".into(), "/home/u/mcp.json".into())], ..import::Found::default() };
+    let (io, _, err) = buffers(None);
+    assert_eq!(import::run(&none, None, &options, io), exit::OK);
+    assert!(
+        err.text().contains("no servers of other clients were found\n1 place searched:\n  Some Editor  /home/u/mcp.json"),
+        "{}",
+        err.text()
+    );
+    let some = import::Found { searched: none.searched, ..found(&[]) };
+    let (io, _, err) = buffers(None);
+    import::run(&some, None, &options, io);
+    assert!(err.text().contains("1 place searched; list them with --verbose"), "{}", err.text());
+    let mut broken = some;
+    broken.sources[0].unreadable = true;
+    let (io, _, _) = buffers(None);
+    assert_eq!(import::run(&broken, None, &options, io), exit::PARTIAL);
 }
 
 fn approve_with(line: &[&str], typed: Option<&str>, keep: super::approve::Keep<'_>) -> (u8, String, String) {

@@ -35,7 +35,7 @@ pub fn add_to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<(S
     let mut added = 0;
     let text = existing.unwrap_or_default();
     let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| broken(text, &e))?;
-    let mut known: Vec<String> = existing_servers(text).iter().map(launch_text).collect();
+    let mut known = known_launches(text);
     let servers = document.entry("servers").or_insert_with(|| {
         let mut table = Table::new();
         table.set_implicit(true);
@@ -75,6 +75,11 @@ fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {
     found.hint("fix the file first: it must be valid TOML")
 }
 
+/// Returns the servers of a file that can be read, each as [`launch_text`].
+pub(super) fn known_launches(text: &str) -> Vec<String> {
+    existing_servers(text).iter().map(launch_text).collect()
+}
+
 /// Returns the servers of a file that can be read. Variables may be unset.
 fn existing_servers(text: &str) -> Vec<ServerSpec> {
     let source = Source::new("", text);
@@ -82,11 +87,16 @@ fn existing_servers(text: &str) -> Vec<ServerSpec> {
     let Ok(tree) = source.parse() else { return vec![] };
     let report = Report::new(&source, &env, None, Path::new(""));
     let fields = tree.get("servers").and_then(|s| s.fields()).unwrap_or_default();
-    fields.iter().filter_map(|field| server::native(&report, field, None)).filter(|draft| !draft.invalid).map(|draft| draft.finish(&Rules::default())).collect()
+    fields
+        .iter()
+        .filter_map(|field| server::native(&report, field, None))
+        .filter(|draft| !draft.invalid)
+        .map(|draft| draft.finish(&Rules::default()))
+        .collect()
 }
 
 /// Returns the transport of a server as written. Two servers with the same text are the same server.
-fn launch_text(spec: &ServerSpec) -> String {
+pub(super) fn launch_text(spec: &ServerSpec) -> String {
     let mut table = Table::new();
     launch_fields(spec, &mut table);
     table.to_string()

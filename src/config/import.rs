@@ -8,11 +8,13 @@ use super::{
     error::ConfigError,
     fields::Report,
     load::{project_folders, replace_or_push},
+    server::{self, Draft},
     settings::Rules,
     source::{Language, Source, Whose},
     text::Env,
 };
 use crate::domain::{
+    document::Node,
     secret::{MASK, Redactor, Secret, rule},
     server::{ServerSpec, Transport},
 };
@@ -35,6 +37,11 @@ pub struct FoundImport {
 }
 
 impl FoundImport {
+    /// Returns whether the file could not be read, so that servers in it may be missing.
+    pub fn unreadable(&self) -> bool {
+        self.servers.is_empty() && self.problems.iter().any(|problem| problem.server.is_none())
+    }
+
     /// Returns a copy for display, with every literal secret replaced by [`MASK`].
     pub fn masked(&self) -> FoundImport {
         FoundImport { servers: self.servers.iter().map(masked).collect(), ..self.clone() }
@@ -92,6 +99,77 @@ pub fn find_imports(home: &Path, cwd: &Path, env: &Env) -> Vec<FoundImport> {
     let mut places = user_places(home, env);
     places.extend(project_places(home, cwd));
     places.into_iter().filter_map(|place| read(&place, home, cwd, env)).collect()
+}
+
+/// A place that was searched for servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchedPlace {
+    /// The client's name.
+    pub client: &'static str,
+    /// The file, which need not exist.
+    pub path: PathBuf,
+}
+
+/// Returns the places that [`find_imports`] searches. Of a project's files only those that exist are among them.
+pub fn searched_places(home: &Path, cwd: &Path, env: &Env) -> Vec<SearchedPlace> {
+    let mut places: Vec<SearchedPlace> = vec![];
+    for Place { client, path, .. } in user_places(home, env).into_iter().chain(project_places(home, cwd)) {
+        if places.iter().all(|known| known.path != path) {
+            places.push(SearchedPlace { client, path });
+        }
+    }
+    places
+}
+
+/// Reads the servers of files that the user named: of any client, recognised by their content, or of our own format. Fails with all
+/// errors if a file cannot be read or has no servers.
+pub fn read_imports(files: &[PathBuf], home: Option<&Path>, cwd: &Path, env: &Env) -> Result<Vec<FoundImport>, Vec<ConfigError>> {
+    let (mut found, mut errors) = (vec![], vec![]);
+    let known = home.map(|home| user_places(home, env)).unwrap_or_default();
+    for file in files {
+        let path = cwd.join(file);
+        match read_named(&path, home, cwd, env) {
+            Ok(import) => {
+                let client = known.iter().find(|place| place.path == path).map_or(import.client, |place| place.client);
+                found.push(FoundImport { client, ..import });
+            }
+            Err(mut wrong) => errors.append(&mut wrong),
+        }
+    }
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+fn read_named(path: &Path, home: Option<&Path>, cwd: &Path, env: &Env) -> Result<FoundImport, Vec<ConfigError>> {
+    let source = Source::read(path, Whose::Named).map_err(|(_, error)| vec![error])?;
+    let tree = source.parse()?;
+    let json = source.language() == Language::Json;
+    let formats = clients::formats(&tree, json);
+    let own = tree.get("servers").filter(|_| !json && formats.is_empty()).and_then(Node::fields);
+    let base = if own.is_some() { path.parent().unwrap_or(path) } else { clients::workspace(path) };
+    let around = Around { cwd: cwd.to_owned(), root: None, bare: false };
+    let mut report = Report::new(&source, env, home, base);
+    let mut drafts: Vec<Draft> = own.into_iter().flatten().filter_map(|field| server::native(&report, field, None)).collect();
+    for format in &formats {
+        report.dialect = Some(clients::dialect(*format, &tree, path, home, &around));
+        for draft in clients::read(&report, &tree, *format, &around) {
+            replace_or_push(&mut drafts, draft, |d| &d.spec.id);
+        }
+    }
+    if formats.is_empty() && own.is_none() {
+        let error = ConfigError::new("has no MCP servers").in_file(path);
+        return Err(vec![error.hint("expected mcpServers, servers, context_servers or mcp.servers")]);
+    }
+    let client = match formats.first() {
+        None => "Switchboard",
+        Some(Format::McpServers) => "mcpServers",
+        Some(Format::ClaudeProjects) => "Claude Code",
+        Some(Format::VsCode) => "VS Code",
+        Some(Format::Zed) => "Zed",
+        Some(Format::Codex) => "Codex",
+    };
+    let servers = drafts.iter().filter(|draft| !draft.invalid).map(|draft| draft.finish(&Rules::default())).collect();
+    let problems = report.errors.take().into_iter().chain(report.problems.take()).collect();
+    Ok(FoundImport { client, path: path.to_owned(), project: false, servers, problems })
 }
 
 const MCP: &[Format] = &[Format::McpServers];

@@ -14,7 +14,8 @@
 //!   groups, routes, the cache;
 //! - [`load()`] merges the layers, `project` reads a project's workflows and scripts once, `trust` withholds what a project
 //!   asks for until it is approved;
-//! - [`import`](find_imports) finds the files of other clients, `export` writes servers into ours.
+//! - [`import`](find_imports) finds the files of other clients, `export` writes servers into ours, `secret_variables` without
+//!   their secrets.
 
 mod adhoc;
 mod argument_history;
@@ -36,6 +37,7 @@ mod private;
 mod project;
 mod renamed;
 mod rules;
+mod secret_variables;
 mod server;
 mod settings;
 mod source;
@@ -47,10 +49,13 @@ mod workflows;
 pub use adhoc::{add_headers, add_variables, server_from_command, server_from_url};
 pub use argument_history::{load_recall, save_recall};
 pub use error::ConfigError;
-pub use export::{add_to_toml, to_toml, user_text, write_config};
-pub use import::{FoundImport, find_imports};
+#[cfg(test)]
+use export::add_to_toml;
+pub use export::{to_toml, user_text, write_config};
+pub use import::{FoundImport, SearchedPlace, find_imports, read_imports, searched_places};
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;
+pub use secret_variables::{ImportTexts, SecretVariable, import_texts};
 pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, approve_written, launch_hash, launch_lines};
