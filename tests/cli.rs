@@ -13,14 +13,16 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "cli/advice.rs"]
+mod advice;
 #[path = "cli/docs.rs"]
 mod docs;
 #[path = "cli/doctor.rs"]
 mod doctor;
-#[path = "cli/import.rs"]
-mod import;
 #[path = "cli/hostile.rs"]
 mod hostile;
+#[path = "cli/import.rs"]
+mod import;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/secrets.rs"]

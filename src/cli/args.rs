@@ -536,6 +536,9 @@ mod tests {
 
     #[test]
     fn explains_invalid_words() {
+        for line in ["example.com/mcp", "localhost:3000/mcp"] {
+            assert!(parse(line).unwrap_err().to_string().contains("put https:// in front of it"), "{line}");
+        }
         assert!(parse("toolz").unwrap_err().to_string().contains("did you mean \"tools\""));
         assert!(parse("--timeout 0 tools").is_err() && parse("--timeout x tools").is_err() && parse("--timeout 1e999 tools").is_err());
         assert!(parse("--elicit nonsense tools").unwrap_err().to_string().contains("decline, defaults, @FILE"));

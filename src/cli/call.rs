@@ -213,7 +213,7 @@ pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
         Some((server, own)) => (format!("{server} has no tool {own:?}"), own),
         None => (format!("there is no tool {name:?}"), name),
     };
-    // A tool of another server is no alternative to one of the named server.
+    // A tool of another server cannot replace one of the named server.
     let may = |id: &ToolId| owner.is_none_or(|(server, _)| id.server == *server);
     // Users often omit the server's name: compare both names, and suggest the exposed one.
     let mut close: Vec<&str> = Vec::new();

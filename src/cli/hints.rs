@@ -4,7 +4,7 @@ use super::servers::{self, last_failure};
 use crate::{
     domain::{
         frame::AnomalyKind,
-        server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
+        server::{ConnectFailure, Era, EraChoice, Phase, ServerSpec, SessionInfo, Step, Transport},
     },
     executable,
     state::ServerView,
@@ -79,6 +79,12 @@ pub fn of_anomaly(kind: AnomalyKind) -> &'static str {
     }
 }
 
+/// Returns whether the server was asked for the modern era first and did not answer.
+fn silent_probe(server: &ServerView) -> bool {
+    let waited = |info: &SessionInfo| info.era == Era::Legacy && info.took >= server.spec.timeouts.probe;
+    server.spec.era == EraChoice::Auto && server.info.as_deref().is_some_and(waited)
+}
+
 /// Returns the hint for a usable server with a problem.
 pub fn in_use(server: &ServerView) -> Option<&'static str> {
     let listed = server.catalog.revision > 0;
@@ -90,6 +96,9 @@ pub fn in_use(server: &ServerView) -> Option<&'static str> {
             Some("check the server's log messages with --verbose, then try again; meanwhile call its tools as server/tool")
         }
         Phase::Degraded { .. } => Some("report the problems to the maintainer of the server; everything else works"),
+        Phase::Ready if silent_probe(server) => {
+            Some("set era = \"legacy\" in its configuration: it does not answer server/discover, which it waits for at each start")
+        }
         _ if servers::failed(server) && server.phase.usable() => Some("raise --timeout, or timeouts.list in its configuration"),
         _ => None,
     }

@@ -299,6 +299,9 @@ fn note_written(written: &mut Vec<(String, String)>, field: &str, value: &str, s
 /// Validates the URL of an endpoint. The error is a message and a hint.
 pub(super) fn check_url(url: &str) -> Result<(), (&'static str, &'static str)> {
     let hint = "write it as https://host/path";
+    if !url.contains("://") {
+        return Err(("has no scheme", "put https:// in front of it, or http:// for a server on this machine"));
+    }
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return Err(("should begin with http:// or https://", hint));
     };

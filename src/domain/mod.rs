@@ -3,6 +3,7 @@
 //! Owns what a server, tool, call, frame and event *are*. Depends on no other module and uses no tokio, no I/O and no
 //! clock: callers pass the current time as a [`time::Stamp`].
 
+pub mod advice;
 pub mod argument_history;
 pub mod ask;
 pub mod body;

@@ -114,9 +114,14 @@ impl ServerSpec {
     pub fn secrets(&self) -> Vec<Secret> {
         let of_pairs = |pairs: &[(String, Secret)]| pairs.iter().flat_map(|(name, value)| rule::of_value(name, value.expose())).collect();
         let mut secrets: Vec<Secret> = match &self.launch {
-            Transport::Stdio { args, env, .. } => {
+            Transport::Stdio { command, args, env, .. } => {
                 let mut found: Vec<Secret> = of_pairs(env);
                 found.extend(rule::of_arguments(args));
+                if command.contains(char::is_whitespace) {
+                    // A whole command line in place of the program.
+                    let words: Vec<Secret> = command.split_whitespace().map(Secret::literal).collect();
+                    found.extend(rule::of_arguments(&words));
+                }
                 found
             }
             Transport::Http { url, headers, .. } => {

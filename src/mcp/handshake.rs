@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::session::{Link, Quiet};
 use crate::{
     domain::{
+        advice::Advice,
         body::{self, Body},
         bounds,
         call::{Failure, FailureKind, RpcError},
@@ -363,7 +364,7 @@ impl Handshake<'_> {
                 Step::Initialize,
                 format!("no protocol version in common: the server answered {version:?}, we speak {}", LEGACY_VERSIONS.join(", ")),
             );
-            report.hints.push("update the server, or Switchboard".into());
+            report.hints = Advice::UpdateForVersion.lines();
             report.retryable = false;
             return Err(Rejected { report: Box::new(report), supported: vec![] });
         }
@@ -401,7 +402,7 @@ fn no_common_version(supported: &[String], mut report: ConnectFailure) -> Refusa
     match best_legacy(supported) {
         Some(version) => Refusal::Legacy(Box::new(report), version),
         None => {
-            report.hints.push("update the server, or Switchboard".into());
+            report.hints = Advice::UpdateForVersion.lines();
             Refusal::Fatal(Box::new(report.bounded()))
         }
     }

@@ -9,6 +9,7 @@
 //! back cannot give it. The demo servers are built on the official Rust SDK, so that the two check
 //! each other.
 
+mod advice;
 mod client_handler;
 mod descent;
 mod handshake;
@@ -33,6 +34,7 @@ use self::{
 };
 use crate::{
     domain::{
+        advice::Advice,
         capabilities::{Answerable, ClientCapabilities},
         secret::Redactor,
         server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Transport},
@@ -177,6 +179,9 @@ fn explain(mut failure: ConnectFailure, spec: &ServerSpec) -> ConnectFailure {
         let here = std::env::current_dir().unwrap_or_default();
         failure.cwd = Some(cwd.as_ref().unwrap_or(&here).display().to_string());
         failure.found = Some(executable::explain(command, executable::path_of(&spec.launch).as_deref(), cwd.as_deref()));
+        let advice = advice::of_failure(spec, &failure);
+        // What is known comes before what may help.
+        failure.hints.splice(0..0, advice.iter().flat_map(Advice::lines));
         if failure.exit.is_some() && failure.hints.is_empty() {
             failure.hints.push("run the command in that folder and compare its output with the stderr lines".into());
         } else if failure.hints.is_empty() {

@@ -21,7 +21,7 @@ use crate::domain::server::Transport;
 /// The variable that marks every process of a server, with the instance and the server's number.
 pub const MARK: &str = "SWITCHBOARD_INSTANCE";
 
-/// Variables that a server inherits by default: those that programs need to work, no credentials.
+/// Variables that a server inherits by default: those that programs need to work, no credentials. `docs/environment.md` lists them.
 const PASSED: &[&str] = &[
     "PATH",
     "HOME",
@@ -48,6 +48,17 @@ const PASSED: &[&str] = &[
     "https_proxy",
     "no_proxy",
 ];
+
+/// Returns whether the configuration of a server gives it this variable.
+pub fn gives(launch: &Transport, name: &str) -> bool {
+    matches!(launch, Transport::Stdio { env, .. } if env.iter().any(|(given, _)| given == name))
+}
+
+/// Returns whether a variable is set here and not passed on to a server.
+pub fn holds_back(launch: &Transport, name: &str) -> bool {
+    let all = matches!(launch, Transport::Stdio { inherit_env: true, .. });
+    !all && !PASSED.contains(&name) && name != MARK && !gives(launch, name) && std::env::var_os(name).is_some()
+}
 
 /// A server's process and our ends of its pipes. Dropping it kills the process with its group.
 pub struct Process {
@@ -248,4 +259,17 @@ fn carries(pid: u32, mark: &str) -> bool {
 
 fn as_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_the_variables_that_are_passed_on() {
+        let page = include_str!("../../docs/environment.md");
+        let listed = page.lines().find(|line| line.starts_with("`PATH`")).unwrap();
+        let names: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        assert_eq!(names, PASSED);
+    }
 }

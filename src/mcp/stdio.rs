@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     domain::{
+        advice::Advice,
         body::Body,
         call::{Failure, FailureKind},
         capabilities::ClientCapabilities,
@@ -586,14 +587,7 @@ fn as_exit(status: std::process::ExitStatus) -> Exit {
 
 fn spawn_failure(spec: &ServerSpec, error: &std::io::Error) -> ConnectFailure {
     let mut failure = ConnectFailure::new(Step::Spawn, format!("the program could not be started: {error}"));
-    let crate::domain::server::Transport::Stdio { cwd, command, .. } = &spec.launch else { return failure };
-    if let Some(cwd) = cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
-        failure.hints.push(format!("the working directory {} does not exist; correct cwd", cwd.display()));
-    } else if error.kind() == std::io::ErrorKind::NotFound {
-        failure.hints.push(format!("install {command}, or give its full path as command"));
-    } else if error.kind() == std::io::ErrorKind::PermissionDenied {
-        failure.hints.push(format!("make {command} executable (chmod +x)"));
-    }
+    failure.hints.extend(super::advice::of_spawn(spec, error).iter().flat_map(Advice::lines));
     failure.retryable = false;
     failure
 }

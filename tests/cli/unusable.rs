@@ -31,7 +31,7 @@ fn unusable_entries_are_rows_of_every_list_with_exit_code_7() {
         assert!(servers.out.lines().any(|line| line.starts_with(name)), "{name}: {}", servers.out);
     }
     assert!(servers.err.contains("`TOKEN_SERVER_2` is not set") && servers.err.contains("mcp.json:"), "{}", servers.err);
-    // The error is with its row, so it is no warning before the list. That of a disabled entry has no row of its own.
+    // The row has the error, so no warning repeats it. A disabled row has none.
     let warned: Vec<&str> = servers.err.lines().filter(|line| line.starts_with("warning:")).collect();
     assert!(warned.len() == 1 && warned[0].contains("server `off`"), "{warned:?}");
 

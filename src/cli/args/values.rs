@@ -21,6 +21,10 @@ pub(super) fn parse_url(word: &str) -> Result<String, String> {
     if is_url(word) {
         return Ok(word.to_owned());
     }
+    let host = word.split(['/', ':']).next().unwrap_or_default();
+    if (host.contains('.') || host == "localhost") && !host.starts_with('.') {
+        return Err("a URL needs its scheme: put https:// in front of it, or http:// for a server on this machine".into());
+    }
     let commands = <Cli as clap::CommandFactory>::command();
     let known: Vec<String> = commands.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
     Err(match similar(word, known.iter().map(String::as_str), 1).first() {
