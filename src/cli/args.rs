@@ -206,7 +206,7 @@ pub struct ToolsArgs {
 /// `resources`, `templates` and `prompts`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ListArgs {
-    /// Show only entries that match: part of a name or URI, or a pattern with * and ?.
+    /// Show only entries that match: part of a name, URI, title or description, or a pattern for names and URIs with * and ?.
     pub pattern: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
@@ -393,7 +393,7 @@ pub enum Headless {
 impl Headless {
     /// Returns whether it lists every server with its state.
     pub fn lists_servers(&self) -> bool {
-        matches!(self, Headless::Tools(_) | Headless::Servers | Headless::Doctor)
+        matches!(self, Headless::Tools(_) | Headless::List(..) | Headless::Servers | Headless::Doctor)
     }
 
     /// Returns whether it makes calls that the history stores.

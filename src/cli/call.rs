@@ -39,6 +39,8 @@ use crate::{
 
 /// Longest JSON object read from a file or stdin, in bytes.
 const LONGEST_ARGUMENTS: u64 = 64 << 20;
+/// Longest wait for lists that are only needed to name the candidates for a tool.
+const CANDIDATES: Duration = Duration::from_secs(10);
 /// Longest validation of arguments; after it they are sent unvalidated.
 const CHECK: Duration = Duration::from_secs(2);
 
@@ -52,6 +54,10 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
     };
     let name = args.tool.as_str();
     session.settle(|read_model, server| may_offer(read_model, &server.spec, name)).await?;
+    if !session.read_model.servers.iter().any(|server| may_offer(&session.read_model, &server.spec, name)) {
+        // A tool's own name, or a mistyped one: only the lists of all servers have the candidates.
+        session.settle_within(CANDIDATES, |_, _| true).await?;
+    }
     let tool = find(session, name)?;
     let listed = match session.read_model.tool(&tool).cloned() {
         Some(listed) => listed,

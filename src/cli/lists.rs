@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{
     args::ListArgs,
-    names::fits,
+    names::NamePattern,
     print::Format,
     servers::{self, IncompleteList, ListKind, TruncatedList, UnavailableJson, UnavailableServer},
     session::{Session, Stop, raw},
@@ -104,10 +104,18 @@ fn entries(server: &ServerView, kind: ListKind) -> Vec<Entry<'_>> {
 
 impl<'a> Entry<'a> {
     fn matches(&self, server: &ServerView, args: &ListArgs) -> bool {
-        let Some(pattern) = args.pattern.as_deref() else { return true };
+        let Some(pattern) = args.pattern.as_deref().map(NamePattern::new) else { return true };
+        let texts = |title: &Option<String>, description: &Option<String>| {
+            title.as_deref().is_some_and(|title| pattern.fits(title)) || description.as_deref().is_some_and(|text| pattern.is_in(text))
+        };
         match self {
-            Entry::Resource(entry) | Entry::Template(entry) => fits(pattern, &entry.uri) || fits(pattern, &entry.name),
-            Entry::Prompt(prompt) => fits(pattern, &prompt.name) || fits(pattern, &format!("{}/{}", server.id(), prompt.name)),
+            Entry::Resource(entry) | Entry::Template(entry) => {
+                pattern.fits(&entry.uri) || pattern.fits(&entry.name) || texts(&entry.title, &entry.description)
+            }
+            Entry::Prompt(prompt) => {
+                let qualified = format!("{}/{}", server.id(), prompt.name);
+                pattern.fits(&prompt.name) || pattern.fits(&qualified) || texts(&prompt.title, &prompt.description)
+            }
         }
     }
 

@@ -28,11 +28,6 @@ impl NamePattern {
     }
 }
 
-/// Returns whether `name` matches `pattern`, as [`NamePattern::fits`].
-pub fn fits(pattern: &str, name: &str) -> bool {
-    NamePattern::new(pattern).fits(name)
-}
-
 /// Returns up to `most` names similar to `word`, closest first.
 pub fn similar<'a>(word: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
     let word = fold(word);

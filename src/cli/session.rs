@@ -234,6 +234,15 @@ impl<'a> Session<'a> {
     /// Waits until no server that `needed` selects is still connecting, but not longer than the servers' own limits (connect
     /// and list) or `--timeout`.
     pub async fn settle(&mut self, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
+        self.settle_until(None, needed).await
+    }
+
+    /// Waits like [`Session::settle`], but not longer than `limit` from now.
+    pub async fn settle_within(&mut self, limit: Duration, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
+        self.settle_until(Some(Instant::now() + limit), needed).await
+    }
+
+    async fn settle_until(&mut self, last: Option<Instant>, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
         loop {
             let now = Instant::now();
             let waiting: Vec<(String, Instant)> = self
@@ -241,7 +250,7 @@ impl<'a> Session<'a> {
                 .servers
                 .iter()
                 .filter(|s| s.phase.pending() && needed(&self.read_model, s))
-                .map(|s| (wait_words(s), self.patience(s)))
+                .map(|s| (wait_words(s), last.map_or_else(|| self.patience(s), |last| last.min(self.patience(s)))))
                 .filter(|(_, until)| *until > now)
                 .collect();
             let Some(until) = waiting.iter().map(|(_, until)| *until).max() else { break };

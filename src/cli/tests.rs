@@ -68,6 +68,19 @@ async fn tools_are_found_by_each_of_their_names() {
     assert!(lone.err.contains("did you mean db_query?"), "{}", lone.err);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_own_name_of_several_tools_lists_the_candidates() {
+    let fake = with_db(Fake::giving(text("x")));
+    fake.starting("other");
+    fake.ready("other", db());
+    // A server that never answers is waited for, but not for its whole patience.
+    fake.starting("slow");
+    let ran = ran(&fake, &["call", "query", "sql=x"]).await;
+    assert_eq!((ran.code, fake.calls.lock().unwrap().len()), (exit::USAGE, 0));
+    assert!(ran.err.contains("several servers offer query: db/query, other/query"), "{}", ran.err);
+    assert!(ran.err.contains("choose one, as in db/query"), "{}", ran.err);
+}
+
 #[tokio::test]
 async fn every_kind_of_end_has_its_exit_code() {
     let tool_error =
