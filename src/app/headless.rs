@@ -52,7 +52,7 @@ pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<W
     }
     options.secrets.learn(setup::secrets(&loaded));
     let mut io = Io::real();
-    for problem in loaded.problems.iter().filter(|problem| setup.warns_of(problem, &loaded, &command)) {
+    for problem in setup.warnings(&loaded, &command) {
         // A closed stderr does not stop the command.
         let _ = writeln!(io.stderr, "warning: {}", visible_lines(&problem.to_string()));
     }

@@ -1,6 +1,6 @@
 //! Setup: derives servers, rules and the engine from the command line and the configuration.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use chrono::Offset;
 
@@ -109,13 +109,16 @@ impl Setup {
         }
     }
 
-    /// Returns whether a problem of the configuration is printed before a command runs. A problem of a server that is not selected
-    /// is not; nor is an error that the list of servers shows with its server.
-    pub fn warns_of(&self, problem: &ConfigError, loaded: &Loaded, command: &Headless) -> bool {
-        let Some(server) = problem.server.as_deref() else { return true };
-        let shown = |spec: &&ServerSpec| spec.id.as_str() == server && !spec.disabled && !spec.config_faults.is_empty();
-        let selected = self.only.is_empty() || self.only.iter().any(|name| name == server);
-        selected && !(problem.unusable && command.lists_servers() && loaded.servers.iter().any(|spec| shown(&spec)))
+    /// Returns the problems of the configuration that are printed before a command runs. Those of a server that is not selected are
+    /// not; nor are the errors that a list of servers shows with their server.
+    pub fn warnings<'l>(&self, loaded: &'l Loaded, command: &Headless) -> impl Iterator<Item = &'l ConfigError> {
+        let shown = |spec: &&ServerSpec| command.lists_servers() && !spec.disabled && !spec.config_faults.is_empty();
+        let shown: HashSet<&str> = loaded.servers.iter().filter(shown).map(|spec| spec.id.as_str()).collect();
+        loaded.problems.iter().filter(move |problem| {
+            let Some(server) = problem.server.as_deref() else { return true };
+            let selected = self.only.is_empty() || self.only.iter().any(|name| name == server);
+            selected && !(problem.unusable && shown.contains(server))
+        })
     }
 
     /// Returns the selected servers of the configuration and of the demo.

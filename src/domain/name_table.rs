@@ -51,14 +51,14 @@ impl NameTable {
     /// Builds the table for all `(server, namespace, tools)`.
     pub fn build<'a>(servers: impl IntoIterator<Item = (&'a ServerId, &'a str, &'a [Arc<Tool>])>, separator: &str) -> NameTable {
         let servers: Vec<_> = servers.into_iter().map(|(id, namespace, tools)| (id, Arc::<str>::from(prefix(namespace)), tools)).collect();
+        let prefixes: HashSet<&str> = servers.iter().map(|(_, namespace, _)| &**namespace).collect();
         let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
         let mut imitating: HashSet<String> = HashSet::new();
         for (server, namespace, tools) in &servers {
             for tool in *tools {
                 let name = Parts::new(namespace, separator, &tool.name).join(NAME_LIMIT);
                 // A namespace that was cut for a long tool may look like that of another server.
-                let others = || servers.iter().filter(|(id, ..)| id != server).map(|(_, other, _)| other);
-                if name.cut && others().any(|other| *name.namespace == **other) {
+                if name.cut && prefixes.contains(name.namespace) {
                     imitating.insert(name.text.clone());
                 }
                 let id = ToolId::new((*server).clone(), tool.name.clone());
