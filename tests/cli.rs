@@ -251,6 +251,28 @@ fn a_bad_server_does_not_affect_the_others() {
 }
 
 #[test]
+fn filtered_tools_are_marked_and_refused() {
+    let home = Home::new();
+    let state = home.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let program = assert_cmd::cargo::cargo_bin!("switchboard");
+    let config = format!(
+        "[servers.db]\ncommand = {program:?}\nargs = [\"demo-server\", \"database\", \"--dir\", {state:?}]\ndisabled_tools = [\"delete_*\"]\n"
+    );
+    std::fs::write(home.path().join("c.toml"), config).unwrap();
+    let tools = home.run(&["--config", "c.toml", "tools", "--json"]).ends(0).json();
+    let filtered = |name: &str| tools["tools"].as_array().unwrap().iter().find(|tool| tool["tool"] == name).unwrap()["filtered"] == true;
+    assert!(filtered("delete_user") && !filtered("query_users"), "{tools}");
+    let shown = home.run(&["--config", "c.toml", "tools"]).ends(0);
+    assert!(shown.out.lines().any(|line| line.contains("db_delete_user") && line.contains("filtered")), "{}", shown.out);
+    for name in ["db_delete_user", "db/delete_user"] {
+        let refused = home.run(&["--config", "c.toml", "call", name, "id=u_1001", "--yes"]).says("filters the tool");
+        assert!(refused.code != 0 && refused.err.contains("c.toml:1"), "{} {}", refused.code, refused.err);
+    }
+    home.run(&["--config", "c.toml", "call", "db_query_users", "limit=1"]).ends(0);
+}
+
+#[test]
 fn questions_of_servers_are_answered_by_flags() {
     let home = Home::new();
     let mail = ["call", "email_send_email", "to=ada@example.com", "subject=Hi", "confirm=true", "--json"];

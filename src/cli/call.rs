@@ -67,6 +67,10 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
             Arc::new(unlisted(&tool))
         }
     };
+    if session.read_model.is_filtered(&tool) {
+        // The engine refuses it with the place of the filter; arguments and consent do not matter.
+        return run(session, Operation::Tool { tool, arguments: Body::from("{}") }, name).await;
+    }
     let wrong = |causes| Problem::new(Failure { causes, ..invalid(name) }).about(Some(&tool.server), name);
     let arguments = arguments::build(base.as_deref(), &args.assignments, &listed.input_schema).map_err(wrong)?;
     let (violations, unusable) = checked(session, &listed.input_schema, &arguments).await?;

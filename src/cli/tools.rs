@@ -98,6 +98,8 @@ struct Row<'a> {
     members: &'a [ServerId],
     /// Whether their schemas differ.
     differ: bool,
+    /// Whether the configuration filters it, so that it cannot be called.
+    filtered: bool,
 }
 
 /// Returns the row of a tool, if it is listed and selected.
@@ -117,7 +119,8 @@ fn row<'a>(
         names.into_iter().chain(tool.title.as_deref()).any(|name| pattern.fits(name)) || texts.into_iter().any(|text| pattern.is_in(text))
     };
     let wanted = args.pattern.as_deref().map(NamePattern::new).is_none_or(fits);
-    wanted.then(|| Row { kind: "tool", name: exposed, server: server.as_str(), tool, members, differ })
+    let filtered = read_model.is_filtered(&id);
+    wanted.then(|| Row { kind: "tool", name: exposed, server: server.as_str(), tool, members, differ, filtered })
 }
 
 #[derive(Serialize)]
@@ -149,6 +152,8 @@ struct ToolJson<'a> {
     members: &'a [ServerId],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     schemas_differ: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    filtered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_schema: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,6 +178,7 @@ impl Row<'_> {
             open_world: tool.hints.open_world,
             members: self.members,
             schemas_differ: self.differ,
+            filtered: self.filtered,
             input_schema: schema.then(|| raw(&tool.input_schema)).flatten(),
             output_schema: tool.output_schema.as_ref().filter(|_| schema).and_then(raw),
             definition: raw(&tool.raw),
@@ -183,7 +189,9 @@ impl Row<'_> {
 fn print_group(session: &mut Session<'_>, title: &str, rows: &[Row<'_>], schema: bool) -> Result<(), Stop> {
     session.printer.line(title)?;
     let differ = |row: &Row<'_>| if row.differ { " · schemas differ" } else { "" };
-    let cells = |row: &Row<'_>| vec![row.name.to_owned(), format!("{}{}", row.tool.hints.words(), differ(row)), first_line(row.tool)];
+    let filtered = |row: &Row<'_>| if row.filtered { "filtered · " } else { "" };
+    let words = |row: &Row<'_>| format!("{}{}{}", filtered(row), row.tool.hints.words(), differ(row));
+    let cells = |row: &Row<'_>| vec![row.name.to_owned(), words(row), first_line(row.tool)];
     if !schema {
         let table: Vec<Vec<String>> = rows.iter().map(cells).collect();
         return Ok(session.printer.table("  ", &table)?);

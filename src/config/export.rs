@@ -17,6 +17,7 @@ use super::{
 };
 use crate::domain::{
     ask::AskPolicy,
+    policy::pattern::Pattern,
     secret::Secret,
     server::{EraChoice, Limits, ServerSpec, Timeouts, Transport},
 };
@@ -123,6 +124,13 @@ fn server_table(spec: &ServerSpec) -> Table {
         }
     }
     launch_fields(spec, &mut table);
+    let names = |patterns: &[Pattern]| value(patterns.iter().map(Pattern::text).collect::<Array>());
+    if let Some(enabled) = &spec.tools.enabled {
+        table["enabled_tools"] = names(enabled);
+    }
+    if !spec.tools.disabled.is_empty() {
+        table["disabled_tools"] = names(&spec.tools.disabled);
+    }
     policy_fields(spec, &mut table);
     if spec.timeouts != Timeouts::default() {
         table["timeouts"] = value(timeouts(&spec.timeouts));

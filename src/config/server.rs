@@ -10,6 +10,7 @@ use crate::domain::{
     ask::AskPolicy,
     body::Body,
     document::{Field, Kind, Node},
+    policy::{pattern::Pattern, tool_filter::ToolFilter},
     secret::Secret,
     server::{EraChoice, Root, ServerSpec, SpecOrigin, Transport},
     text::is_hidden,
@@ -153,6 +154,10 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
         let era = fields.choice("era", &eras).unwrap_or_default();
         let disabled = fields.boolean("disabled").unwrap_or(false);
         let trusted = fields.boolean("trusted").unwrap_or(false);
+        let tools = ToolFilter {
+            enabled: patterns(&mut fields, "enabled_tools"),
+            disabled: patterns(&mut fields, "disabled_tools").unwrap_or_default(),
+        };
         let rules = Rules::read(&mut fields);
         let mut reached = reached;
         let tls = tls(&mut fields, reached.as_mut());
@@ -160,8 +165,25 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
         let Reached { launch, written } = reached?;
         let origin = SpecOrigin { written, ..SpecOrigin::default() };
         let spec = ServerSpec::new(field.key.as_str(), launch);
-        Some((ServerSpec { namespace, owner, description, group, era, disabled, trusted, tls, origin, ..spec }, rules))
+        Some((ServerSpec { namespace, owner, description, group, era, disabled, trusted, tls, tools, origin, ..spec }, rules))
     })
+}
+
+/// Reads an array of patterns over the own names of tools.
+pub(super) fn patterns(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Vec<Pattern>> {
+    let items = fields.array(key)?;
+    let pattern = |item: &Node| match item.text().map(Pattern::parse) {
+        Some(Ok(pattern)) => Some(pattern),
+        Some(Err(why)) => {
+            fields.report.error(item.at, &fields.name(key), why, "write a name, a name with * and ?, or /a regular expression/");
+            None
+        }
+        None => {
+            fields.wrong_type(item, key, "a list of tool names");
+            None
+        }
+    };
+    Some(items.iter().filter_map(pattern).collect())
 }
 
 /// Reads `namespace`: a prefix of exposed names.

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::domain::{
     ask::AskPolicy,
+    policy::pattern::Pattern,
     secret::{MASK, Secret, rule},
     server::{Root, ServerSpec, Transport, looks_secret, quote},
     text::visible,
@@ -123,6 +124,10 @@ fn launch_form(spec: &ServerSpec) -> Value {
     if spec.tls != TlsSettings::default() {
         let ca = spec.tls.ca.as_ref().map(|ca| as_written(spec, "ca", &ca.to_string_lossy()).to_owned());
         form["tls"] = json!({"ca": ca, "insecure": spec.tls.insecure});
+    }
+    if !spec.tools.is_empty() {
+        // A project must not widen its filter without an approval.
+        form["tools"] = json!(spec.tools);
     }
     if let Some(file) = env_file::of_server(spec) {
         // With the digest of its content: a variable can make any program run another.
@@ -226,6 +231,15 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
         if let AskPolicy::Fixed(answer) = policy {
             lines.push(format!("    answers {what} without asking: {}", answer.text()));
         }
+    }
+    if !spec.tools.is_empty() {
+        let names = |patterns: &[Pattern]| patterns.iter().map(|pattern| pattern.text().to_owned()).collect::<Vec<_>>().join(", ");
+        lines.extend(spec.tools.enabled.as_deref().map(|enabled| format!("    only these tools can be called: {}", names(enabled))));
+        lines.extend(
+            Some(names(&spec.tools.disabled))
+                .filter(|names| !names.is_empty())
+                .map(|names| format!("    tools that cannot be called: {names}")),
+        );
     }
     if spec.trusted {
         lines.push("    its tool annotations are trusted".into());

@@ -36,6 +36,7 @@ impl<'a> ServerEntry<'a> {
             Phase::Failed { why } => Some(format!("has failed: {}", why.summary)),
             phase if !phase.usable() => Some(format!("is {}", phase.word())),
             _ if tool.is_some_and(lacks) => Some("does not list the tool".to_owned()),
+            _ if tool.is_some_and(|tool| !self.spec.tools.allows(tool)) => Some("has the tool filtered by its configuration".to_owned()),
             _ => None,
         }
     }
@@ -77,6 +78,18 @@ pub trait Directory {
         match self.entry(&id.server) {
             Some(server) => server.catalog.tool(&id.name),
             None => self.member_entries(&id.server).find_map(|member| member.catalog.tool(&id.name)),
+        }
+    }
+
+    /// Returns whether the configuration filters the tool, so that it cannot be called. A tool of a group is filtered if every
+    /// member that lists it filters it.
+    fn is_filtered(&self, id: &ToolId) -> bool {
+        match self.entry(&id.server) {
+            Some(server) => !server.spec.tools.allows(&id.name),
+            None => {
+                let mut listing = self.member_entries(&id.server).filter(|member| member.catalog.tool(&id.name).is_some()).peekable();
+                listing.peek().is_some() && listing.all(|member| !member.spec.tools.allows(&id.name))
+            }
         }
     }
 

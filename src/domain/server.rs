@@ -11,7 +11,7 @@ use super::{
     call::{FailureKind, Label, bound_lines},
     config_fault::ConfigFault,
     id::ServerId,
-    policy::Policy,
+    policy::{Policy, tool_filter::ToolFilter},
     secret::{MASK, Secret, rule},
     time::{Stamp, short},
     tls::{TlsProblem, TlsSettings},
@@ -38,6 +38,9 @@ pub struct ServerSpec {
     pub disabled: bool,
     /// Whether its annotations (`readOnlyHint` …) are trusted.
     pub trusted: bool,
+    /// The tools that may be called.
+    #[serde(default)]
+    pub tools: ToolFilter,
     /// Time limits.
     pub timeouts: Timeouts,
     /// Size limits.
@@ -76,6 +79,7 @@ impl ServerSpec {
             era: EraChoice::Auto,
             disabled: false,
             trusted: false,
+            tools: ToolFilter::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             policy: Policy::default(),

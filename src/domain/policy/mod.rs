@@ -15,6 +15,7 @@ pub mod mapping;
 pub mod pattern;
 pub mod permits;
 pub mod route;
+pub mod tool_filter;
 pub mod verdict;
 
 use std::{sync::Arc, time::Duration};

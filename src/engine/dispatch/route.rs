@@ -104,7 +104,14 @@ impl RoutedCall {
                 (order, Some(decision), breakers)
             }
         };
-        let servers: Vec<ServerHandle> = order.into_iter().filter_map(|i| servers_of_target.get(i).cloned()).collect();
+        let mut servers: Vec<ServerHandle> = order.into_iter().filter_map(|i| servers_of_target.get(i).cloned()).collect();
+        let called = called_tool(&operation);
+        if let (Some(tool), Some(first)) = (&called, servers.first().cloned()) {
+            servers.retain(|server| server.spec.tools.allows(tool));
+            if servers.is_empty() {
+                return Err(filtered(&first, tool));
+            }
+        }
         let Some(first) = servers.first() else {
             return Err(Failure::new(FailureKind::NotReady, format!("no member of the group {target} can take the call")));
         };
@@ -128,6 +135,27 @@ impl RoutedCall {
             _ => None,
         }
     }
+}
+
+/// Returns the tool that an operation calls, also for a raw request.
+fn called_tool(operation: &Operation) -> Option<Arc<str>> {
+    match operation {
+        Operation::Tool { tool, .. } => Some(tool.name.clone()),
+        Operation::Raw { method, params, .. } if method == "tools/call" => {
+            Some(params.value()?.get("name").and_then(Value::as_str).unwrap_or_default().into())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the failure of a call to a filtered tool.
+fn filtered(server: &ServerHandle, tool: &str) -> Failure {
+    let origin = &server.spec.origin;
+    let hint = match (&origin.file, origin.line) {
+        (Some(file), Some(line)) => format!("change the tool filter of {} at {}:{line}", server.spec.id, file.display()),
+        _ => format!("change the tool filter of {} in its configuration", server.spec.id),
+    };
+    Failure::new(FailureKind::Refused, format!("the configuration of {} filters the tool {tool:?}", server.spec.id)).hint(hint)
 }
 
 /// Returns what a server declares of a tool.

@@ -136,6 +136,9 @@ fn draw_row(row: &Row, (index, selected): (usize, bool), ctx: DrawContext, area:
             for (text, style) in marks(own, usize::from(server.faults.contains_key(&Some(tool.name.clone()))), ctx) {
                 pen.right(&[(&text, style), (" ", style.remove_modifier(Modifier::REVERSED))]);
             }
+            if !server.spec.tools.allows(&tool.name) {
+                pen.right(&[("filtered ", ctx.theme.muted)]);
+            }
             if row.marks.is_empty() {
                 put_name(&mut pen, &tool.name, change, if server.phase.usable() { base } else { ctx.theme.muted }, ctx);
             } else {
