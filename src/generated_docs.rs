@@ -73,6 +73,11 @@ fn keys(map: &Keymap) -> String {
 }
 
 #[test]
+fn the_page_about_clients_is_the_table_of_kinds() {
+    compare_part("docs/clients.md", &crate::config::clients_page());
+}
+
+#[test]
 fn the_key_page_is_the_keymap() {
     compare_part("docs/keys.md", &keys(&Keymap::built_in()));
     let mut other = Keymap::built_in();

@@ -40,6 +40,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("minijinja", &["domain/workflow/expression/"]),
     ("toml_edit", &["config/"]),
     ("jsonc_parser", &["config/"]),
+    ("saphyr_parser", &["config/"]),
     ("notify", &["config/"]),
     ("strsim", &["domain/spelling.rs"]),
     ("chrono", &["app/", "store/", "telemetry/", "domain/policy/budget.rs", "domain/workflow/expression/date.rs"]),

@@ -18,9 +18,9 @@ use crate::{
 
 use super::setup;
 
-/// Runs `import`. `named` are the files of `--config`, which are read like files that the command names.
-pub fn run(args: &ImportArgs, named: &[PathBuf], options: &Options) -> u8 {
-    match find(args, named) {
+/// Runs `import`. Files of `--config` are read like files that the command names.
+pub fn run(args: &ImportArgs, load: &LoadOptions, options: &Options) -> u8 {
+    match find(args, load) {
         Ok((found, target)) => {
             let mut writer = |text: &str| {
                 let file = target.clone().ok_or("there is no folder for the configuration")?;
@@ -34,10 +34,9 @@ pub fn run(args: &ImportArgs, named: &[PathBuf], options: &Options) -> u8 {
 }
 
 /// Returns everything that was found, and the file that it would be written to.
-fn find(args: &ImportArgs, named: &[PathBuf]) -> Result<(Found, Option<PathBuf>), String> {
+fn find(args: &ImportArgs, load: &LoadOptions) -> Result<(Found, Option<PathBuf>), String> {
     let ImportArgs { write, project, show_secrets, .. } = *args;
-    let load = LoadOptions::process();
-    let files: Vec<PathBuf> = args.files.iter().chain(named).cloned().collect();
+    let files: Vec<PathBuf> = args.files.iter().chain(&load.config_files).cloned().collect();
     let (imports, searched) = if files.is_empty() {
         let home = load.home.clone().ok_or("there is no home folder")?;
         (config::find_imports(&home, &load.cwd, &load.env), config::searched_places(&home, &load.cwd, &load.env))

@@ -73,7 +73,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
         },
         Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
         Some(Cmd::Man) => cli::manual::man(Io::real()),
-        Some(Cmd::Import(args)) => import::run(args, &cli.global.config, &options),
+        Some(Cmd::Import(args)) => import::run(args, &setup(false).load, &options),
         Some(Cmd::Approve(args)) => approve(cli, args.hash.as_deref(), &options),
         Some(Cmd::Cache(args)) => {
             let (setup, action) = (setup(false), args.action.clone());

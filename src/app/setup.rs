@@ -54,6 +54,8 @@ impl Setup {
         load.config_files = cli.global.config.clone();
         load.no_project = cli.global.no_project_config;
         load.trust_hash = cli.global.trust.clone();
+        load.unsandboxed = cli.global.allow_unsandboxed;
+        load.env = std::mem::take(&mut load.env).with_inputs(cli.global.inputs.iter().map(|input| (input.id.clone(), input.value.clone())));
         let mut problem = None;
         let target = cli.target().unwrap_or_else(|why| {
             problem = Some(why);
@@ -161,6 +163,9 @@ impl Setup {
         }
         if self.load.no_project {
             flags.push("--no-project-config".to_owned());
+        }
+        if self.load.unsandboxed {
+            flags.push("--allow-unsandboxed".to_owned());
         }
         if let Some(hash) = &self.load.trust_hash {
             flags.extend(["--trust".to_owned(), hash.clone()]);

@@ -9,12 +9,13 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use self::values::{
-    headers_after_url, is_url, parse_duration, parse_elicit, parse_fault, parse_override, parse_sample, parse_secret, parse_url,
+    headers_after_url, is_url, parse_duration, parse_elicit, parse_fault, parse_input, parse_override, parse_sample, parse_secret,
+    parse_url,
 };
 pub use self::workflow::{GraphFormat, RunArgs, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd};
 use super::{exit, servers::ListKind};
 use crate::domain::policy::{breaker::BreakerOverride, fault::Fault};
-use crate::domain::secret::Secret;
+use crate::domain::secret::{MASK, Secret};
 
 /// A terminal console for many MCP servers.
 ///
@@ -72,6 +73,12 @@ pub struct Global {
     /// repeatable. The value is never printed.
     #[arg(long, value_name = "NAME[=VALUE]", global = true, value_parser = parse_secret)]
     pub env: Vec<Secret>,
+    /// Give the value of an input that a configuration file asks for; repeatable.
+    #[arg(long = "input", value_name = "ID=VALUE", global = true, value_parser = parse_input)]
+    pub inputs: Vec<InputValue>,
+    /// Start servers without the sandbox that their client would put them into.
+    #[arg(long, global = true)]
+    pub allow_unsandboxed: bool,
     /// Print one JSON document.
     #[arg(long, global = true, conflicts_with = "jsonl")]
     pub json: bool,
@@ -106,6 +113,21 @@ pub struct Global {
     /// Respond to sampling requests with decline, @FILE or JSON [default: decline].
     #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_sample)]
     pub sample: Option<ReplySource>,
+}
+
+/// The value of an input. It may be a secret, so it is not printed.
+#[derive(Clone, PartialEq)]
+pub struct InputValue {
+    /// The id of the input.
+    pub id: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl std::fmt::Debug for InputValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={MASK}", self.id)
+    }
 }
 
 /// A value for a server or one of its tools.

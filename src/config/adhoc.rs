@@ -1,8 +1,8 @@
 //! Servers given on the command line.
 
 use super::{
-    clients::unix_url,
     error::ConfigError,
+    kinds::unix_url,
     server::{check_url, is_header_name},
     text::Env,
 };

@@ -173,7 +173,7 @@ fn every_clients_file_is_read_as_it_is() {
         assert_eq!(broken.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), troubled, "{name}");
         let named: Vec<&str> = loaded.problems.iter().filter_map(|p| p.server.as_deref()).collect();
         assert_eq!(named, troubled, "{name}: {:?}", loaded.problems);
-        assert!(loaded.problems.iter().all(|p| p.line.is_some() && p.hint.is_some()), "{:?}", loaded.problems);
+        assert!(loaded.problems.iter().all(|p| p.line.is_some() && (p.hint.is_some() || p.server.is_none())), "{:?}", loaded.problems);
     }
     let codex = servers_of("c.toml", CODEX);
     assert_eq!(
@@ -285,7 +285,8 @@ fn the_files_of_all_clients_are_found() {
         ("Claude Desktop", 2, false),
         ("Claude Code", 1, false),
         ("Claude Code (this project)", 1, false),
-        ("Cursor", 2, false),
+        // `${workspaceFolder}` has no value in a file of the user.
+        ("Cursor", 1, false),
         ("Windsurf", 1, false),
         ("VS Code", 3, false),
         ("Zed", 4, false),

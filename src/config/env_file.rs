@@ -27,16 +27,16 @@ const FILE: &str = "env_file";
 const DIGEST: &str = "env_file.sha256";
 const NAMES: &str = "env_file.names";
 
-/// Adds the variables of `envFile` to a program; those in `env` override them. An error in the file makes this server
+/// Adds the variables of the file that `key` names to a program; those in `env` override them. An error in the file makes this server
 /// unusable.
-pub(super) fn add(fields: &mut Fields<'_, '_>, reached: &mut Reached) {
+pub(super) fn add(fields: &mut Fields<'_, '_>, key: &'static str, reached: &mut Reached) {
     let report = fields.report;
-    let (Some(node), Some(text)) = (fields.node("envFile"), fields.text("envFile")) else { return };
+    let (Some(node), Some(text)) = (fields.node(key), fields.text(key)) else { return };
     let Transport::Stdio { env, .. } = &mut reached.launch else { return };
-    let path = report.expand(node.at, "envFile", text);
+    let path = report.expand(node.at, key, text);
     if path.expose().is_empty() {
         if !report.unset() {
-            report.error(node.at, "envFile", "names no file", "remove it, or name the file with the variables");
+            report.error(node.at, key, "names no file", "remove it, or name the file with the variables");
         }
         return;
     }
@@ -50,7 +50,7 @@ pub(super) fn add(fields: &mut Fields<'_, '_>, reached: &mut Reached) {
     let pairs = match Source::read(&path, whose).map_err(|(_, error)| error).and_then(|source| parse(&source)) {
         Ok(pairs) => pairs,
         Err(error) => {
-            report.unusable(ConfigError { key: Some("envFile".into()), ..error });
+            report.unusable(ConfigError { key: Some(key.into()), ..error });
             return;
         }
     };

@@ -7,10 +7,12 @@ use std::{
 };
 
 use super::{
+    dialect::{Dialect, Use},
     error::ConfigError,
+    kinds::effect,
     renamed::renamed_hint,
     source::Source,
-    text::{self, Dialect, Env},
+    text::{self, Env},
 };
 use crate::domain::{
     config_fault::ConfigFault,
@@ -51,7 +53,25 @@ pub(super) struct Report<'a> {
     server: RefCell<Option<String>>,
     faults: Cell<Faults>,
     variables: RefCell<Vec<Secret>>,
+    /// The environment of the current server, which its arguments can refer to.
+    own_env: RefCell<Vec<(String, Secret)>>,
+    /// Where the texts that are read now are used.
+    used: Cell<Use>,
+    unused: RefCell<Vec<UnusedKey>>,
+    /// Whether the current server is switched off, even if the rest of its table is invalid.
+    off: Cell<bool>,
 }
+
+/// A key of another client's file that is not honoured.
+struct UnusedKey {
+    at: usize,
+    key: String,
+    effect: &'static str,
+    servers: Vec<String>,
+}
+
+/// Most servers that a message names.
+const NAMED: usize = 3;
 
 /// Kinds of errors found in the current server's table.
 #[derive(Clone, Copy, Default)]
@@ -78,6 +98,10 @@ impl<'a> Report<'a> {
             server: RefCell::default(),
             faults: Cell::default(),
             variables: RefCell::default(),
+            own_env: RefCell::default(),
+            used: Cell::default(),
+            unused: RefCell::default(),
+            off: Cell::default(),
         }
     }
 
@@ -86,6 +110,9 @@ impl<'a> Report<'a> {
     pub fn server<T>(&self, name: &str, read: impl FnOnce() -> T) -> (T, Faults, Vec<ConfigFault>, Vec<Secret>) {
         self.server.replace(Some(name.to_owned()));
         self.faults.set(Faults::default());
+        self.own_env.take();
+        self.used.take();
+        self.off.take();
         let before = self.problems.borrow().len();
         let value = read();
         self.server.replace(None);
@@ -135,25 +162,97 @@ impl<'a> Report<'a> {
     /// Expands the variables of a configured text. Unset ones are reported and left empty: the server is unusable, but its
     /// transport is known.
     pub fn expand(&self, at: usize, key: &str, text: &str) -> Secret {
-        match &self.dialect {
-            Some(dialect) => self.expand_native(at, key, &dialect.native(text)),
-            None => self.expand_native(at, key, text),
+        let Some(dialect) = &self.dialect else { return self.expand_native(at, key, text) };
+        let translated = {
+            let own = self.own_env.borrow();
+            let is_set = |name: &str| self.env.get(name).is_some() || own.iter().any(|(other, _)| other == name);
+            dialect.native(text, self.used.get(), self.env, &is_set)
+        };
+        let Some(fault) = translated.fault else { return self.expand_native(at, key, &translated.text) };
+        if fault.input {
+            self.unexpandable(at, key, fault.message, fault.hint);
+        } else {
+            // The text would be a value of our own file, so it is not imported.
+            self.error(at, key, fault.message, fault.hint);
+        }
+        match text::expand_with(&translated.text, self.env, &self.own_env.borrow()) {
+            Ok(expanded) => expanded.secret,
+            Err(fault) => fault.rest,
+        }
+    }
+
+    /// Records whether the current server is switched off.
+    pub fn set_off(&self, off: bool) {
+        self.off.set(off);
+    }
+
+    /// Returns whether the last server is switched off.
+    pub fn is_off(&self) -> bool {
+        self.off.get()
+    }
+
+    /// Sets where the texts that follow are used.
+    pub fn used_for(&self, used: Use) {
+        self.used.set(used);
+    }
+
+    /// Sets the environment of the current server, which the texts that follow can refer to.
+    pub fn own_env(&self, env: &[(String, Secret)]) {
+        self.own_env.replace(env.to_vec());
+    }
+
+    /// Records a key that is not honoured, with what it would have done.
+    pub fn unused_key(&self, at: usize, key: &str, effect: &'static str, server: Option<&str>) {
+        let mut unused = self.unused.borrow_mut();
+        let known = unused.iter_mut().find(|other| other.key == key && other.effect == effect);
+        let server = server.map(str::to_owned);
+        match known {
+            Some(known) => known.servers.extend(server),
+            None => unused.push(UnusedKey { at, key: key.to_owned(), effect, servers: server.into_iter().collect() }),
+        }
+    }
+
+    /// Reports the recorded keys: each once, labels together.
+    pub fn report_unused_keys(&self) {
+        let (labels, others): (Vec<UnusedKey>, Vec<UnusedKey>) =
+            self.unused.take().into_iter().partition(|key| key.effect == effect::DISPLAY);
+        for UnusedKey { at, key, effect, servers } in others {
+            let more = servers.len().saturating_sub(NAMED);
+            let named = servers.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let of = match (servers.len(), more) {
+                (0, _) => String::new(),
+                (1, _) => format!(" (server {named})"),
+                (_, 0) => format!(" (servers {named})"),
+                _ => format!(" (servers {named} and {more} more)"),
+            };
+            self.note(at, &key, format!("is not used{of}: it {effect}"), "");
+        }
+        if let Some(first) = labels.first() {
+            let keys: Vec<&str> = labels.iter().map(|label| label.key.as_str()).collect();
+            let message =
+                if keys.len() == 1 { "is not used: it is a label of the client" } else { "are not used: they are labels of the client" };
+            self.note(first.at, &keys.join(", "), message, "");
         }
     }
 
     fn expand_native(&self, at: usize, key: &str, text: &str) -> Secret {
-        match text::expand(text, self.env) {
+        let expanded = text::expand_with(text, self.env, &self.own_env.borrow());
+        match expanded {
             Ok(expanded) => {
                 self.variables.borrow_mut().extend(expanded.variables);
                 expanded.secret
             }
             Err(fault) => {
-                self.faults.set(Faults { variable: true, ..self.faults.get() });
-                let server = self.server.borrow().clone();
-                self.push_error(self.describe(at, key, fault.message, fault.hint, server));
+                self.unexpandable(at, key, fault.message, fault.hint);
                 fault.rest
             }
         }
+    }
+
+    fn unexpandable(&self, at: usize, key: &str, message: String, hint: String) {
+        self.faults.set(Faults { variable: true, ..self.faults.get() });
+        let server = self.server.borrow().clone();
+        self.push_error(self.describe(at, key, message, hint, server));
     }
 
     /// Reports an error that makes the current server unusable although its transport is known, like an unset variable.

@@ -6,15 +6,15 @@
 //! the user's servers.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use super::{
-    clients::{self, Around},
     error::ConfigError,
     fields::{Fields, Report},
+    kinds::{self, Around},
     project::{self, ProjectWorkflows},
     rules::PartialRules,
     server::{self, Draft},
@@ -51,6 +51,8 @@ pub struct LoadOptions {
     /// Whether the command line defines all servers. Files then supply settings only: their servers, the rules that name
     /// them and the project's file are ignored.
     pub servers_given: bool,
+    /// Whether servers run without the sandbox that their client would put them into (`--allow-unsandboxed`).
+    pub unsandboxed: bool,
     /// The current directory, where the search for a project's file begins.
     pub cwd: PathBuf,
     /// The user's home.
@@ -290,7 +292,7 @@ impl Loader<'_> {
             all.settings = layer.settings.merged_over(all.settings);
             all.defaults = layer.defaults.merged_over(all.defaults);
             all.rules = layer.rules.merged_over(all.rules);
-            layer.servers.into_iter().for_each(|server| replace_or_push(&mut all.servers, server, |d| &d.spec.id));
+            merge(&mut all.servers, layer.servers);
         }
         all
     }
@@ -416,15 +418,17 @@ impl Loader<'_> {
     }
 
     fn understand(&mut self, source: &Source, tree: &Node, role: &Role) -> Layer {
-        let json = source.language() == Language::Json;
-        let formats = clients::formats(tree, json);
         let options = self.options;
+        let placed = kinds::placed(&source.path, options.home.as_deref());
+        let around = Around { cwd: options.cwd.clone(), root: role.root.clone(), unsandboxed: options.unsandboxed };
+        let found = kinds::recognise(tree, source.language(), &placed, &around);
         let folder = source.path.parent().unwrap_or(Path::new("/")).to_owned();
-        let foreign = json || !formats.is_empty();
-        let base = match &role.root {
-            Some(root) => root.clone(),
-            None if foreign => clients::workspace(&source.path).to_owned(),
-            None => folder.clone(),
+        let foreign = source.language() != Language::Toml || !found.sections.is_empty() && tree.get("servers").is_none();
+        let base = match (&role.root, &placed.project) {
+            (Some(root), _) => root.clone(),
+            (None, Some(project)) if foreign => project.clone(),
+            (None, None) if foreign => kinds::workspace(&source.path).to_owned(),
+            _ => folder.clone(),
         };
         let mut report = Report::new(source, &options.env, options.home.as_deref(), &base);
         report.root = role.root.as_deref();
@@ -432,16 +436,9 @@ impl Loader<'_> {
             return self.native(report, tree, role, &folder);
         }
         let mut layer = Layer::default();
-        let around = Around { cwd: options.cwd.clone(), root: role.root.clone(), bare: false };
-        for format in &formats {
-            report.dialect = Some(clients::dialect(*format, tree, &source.path, options.home.as_deref(), &around));
-            for draft in clients::read(&report, tree, *format, &around) {
-                replace_or_push(&mut layer.servers, draft, |d| &d.spec.id);
-            }
-        }
-        if formats.is_empty() {
-            let message = "has no MCP servers";
-            let hint = "expected mcpServers, servers, context_servers or mcp.servers";
+        merge(&mut layer.servers, kinds::read(&mut report, &found, &placed, &around));
+        if found.sections.is_empty() {
+            let (message, hint) = found.refused.unwrap_or(kinds::NO_SERVERS);
             if role.included { report.note(0, "", message, hint) } else { report.error(0, "", message, hint) }
         }
         self.collect(report);
@@ -472,14 +469,11 @@ impl Loader<'_> {
             below.settings = layer.settings.merged_over(below.settings);
             below.defaults = layer.defaults.merged_over(below.defaults);
             below.rules = layer.rules.merged_over(below.rules);
-            layer.servers.into_iter().for_each(|server| replace_or_push(&mut below.servers, server, |d| &d.spec.id));
+            merge(&mut below.servers, layer.servers);
         }
         let mut servers = own;
-        for server in below.servers {
-            if !servers.iter().any(|own| own.spec.id == server.spec.id) {
-                servers.push(server);
-            }
-        }
+        let names: HashSet<ServerId> = servers.iter().map(|own| own.spec.id.clone()).collect();
+        servers.extend(below.servers.into_iter().filter(|server| !names.contains(&server.spec.id)));
         let rules = rules.merged_over(below.rules);
         Layer { settings: settings.merged_over(below.settings), defaults: defaults.merged_over(below.defaults), servers, rules }
     }
@@ -554,6 +548,20 @@ pub(super) fn project_folders(cwd: &Path, home: Option<&Path>) -> Vec<PathBuf> {
 /// Returns the servers with the defaults, each with whether its table is invalid.
 fn finish(drafts: &[Draft], defaults: &Rules) -> Vec<(ServerSpec, bool)> {
     drafts.iter().map(|draft| (draft.finish(defaults), draft.invalid)).collect()
+}
+
+/// Adds servers; one with the name of an earlier one replaces it.
+pub(super) fn merge(list: &mut Vec<Draft>, drafts: Vec<Draft>) {
+    let mut places: HashMap<ServerId, usize> = list.iter().enumerate().map(|(place, draft)| (draft.spec.id.clone(), place)).collect();
+    for draft in drafts {
+        match places.get(&draft.spec.id).and_then(|place| list.get_mut(*place)) {
+            Some(other) => *other = draft,
+            None => {
+                places.insert(draft.spec.id.clone(), list.len());
+                list.push(draft);
+            }
+        }
+    }
 }
 
 /// Replaces the item with the same id, or appends `item`.

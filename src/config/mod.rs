@@ -5,10 +5,10 @@
 //! parameter ([`Env`]), so nothing depends on global state.
 //!
 //! Modules:
-//! - `source` parses TOML and JSON with comments into one tree with positions;
+//! - `source` parses TOML, JSON with comments and (with `yaml`) YAML into one tree, `places` finds lines and columns;
 //! - `fields` reads the tables of that tree and reports unknown keys, `renamed` names the successor of an old key;
-//! - `text` expands `${VAR}`;
-//! - `settings`, `server` (our own format) and `clients` (formats of other clients) interpret the tree;
+//! - `text` expands `${VAR}`, `dialect` translates the placeholders of other clients into it;
+//! - `settings` and `server` (our own format) and `kinds` (formats of other clients) interpret the tree;
 //! - `env_file` reads the `envFile` of a server;
 //! - `policy` reads the policy settings of a server or a tool, `rules` what is not part of a server: rules for tools,
 //!   groups, routes, the cache;
@@ -21,15 +21,19 @@ mod adhoc;
 mod argument_history;
 #[cfg(test)]
 mod client_tests;
-mod clients;
+mod dialect;
 mod env_file;
 mod error;
 mod export;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod import;
+mod kinds;
 mod load;
 #[cfg(test)]
 mod load_tests;
+mod places;
 mod policy;
 #[cfg(test)]
 mod policy_tests;
@@ -45,6 +49,10 @@ mod text;
 mod trust;
 mod watch;
 mod workflows;
+mod yaml;
+
+#[cfg(test)]
+pub(crate) use kinds::page as clients_page;
 
 pub use adhoc::{add_headers, add_variables, server_from_command, server_from_url};
 pub use argument_history::{load_recall, save_recall};

@@ -75,7 +75,10 @@ pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Fiel
     let invalid = faults.table || (read.is_none() && faults.variable);
     let (mut spec, rules) = match read {
         Some(read) if !invalid => read,
-        _ if invalid => (unusable(field), Rules::default()),
+        _ if invalid => {
+            let spec = unusable(field);
+            (ServerSpec { disabled: spec.disabled || report.is_off(), ..spec }, Rules::default())
+        }
         _ => return None,
     };
     spec.config_faults = found;
@@ -199,10 +202,12 @@ pub(super) fn namespace(fields: &mut Fields<'_, '_>) -> Option<String> {
 
 /// Reads `command`, `args`, `env`, `inherit_env` and `cwd`.
 pub(super) fn stdio(fields: &mut Fields<'_, '_>, root: Option<&Path>) -> Option<Reached> {
+    // `${VAR}` in the command line can mean a variable of the server's own environment.
+    let env = pairs(fields, "env");
+    fields.report.own_env(&env);
     let command = fields.expanded("command")?;
     let args = fields.array("args").unwrap_or_default();
     let args = args.iter().filter_map(|arg| scalar(fields, arg, "args")).collect();
-    let env = pairs(fields, "env");
     let inherit_env = fields.boolean("inherit_env").unwrap_or(false);
     let cwd = fields.expanded("cwd");
     let at = fields.node("command").map_or(0, |n| n.at);

@@ -3,11 +3,12 @@
 use std::{
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use jsonc_parser::{ParseOptions, ast, common::Ranged};
 
-use super::error::ConfigError;
+use super::{error::ConfigError, places::Places, yaml};
 use crate::{
     domain::document::{self, Field, Kind, Node},
     files::{self, Allowed, Unreadable},
@@ -64,6 +65,8 @@ pub(super) struct Source {
     pub path: PathBuf,
     /// Its text, without a byte order mark.
     pub text: String,
+    /// Made when the first place is asked for.
+    places: OnceLock<Places>,
 }
 
 /// Language of a file, detected by its content.
@@ -71,6 +74,7 @@ pub(super) struct Source {
 pub(super) enum Language {
     Toml,
     Json,
+    Yaml,
 }
 
 impl Source {
@@ -88,15 +92,21 @@ impl Source {
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Source {
         let text: String = text.into();
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        Source { path: path.into(), text }
+        Source { path: path.into(), text, places: OnceLock::new() }
+    }
+
+    fn places(&self) -> &Places {
+        self.places.get_or_init(|| Places::of(&self.text))
     }
 
     /// Returns line and column (in characters) of a byte offset, both counted from 1.
     pub fn place(&self, at: usize) -> (u32, u32) {
-        let before = self.text.get(..at).unwrap_or(&self.text);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        (line as u32, column as u32)
+        self.places().place(&self.text, at)
+    }
+
+    /// Returns the byte offset of a character.
+    pub fn byte_of_char(&self, index: usize) -> usize {
+        self.places().byte_of_char(&self.text, index)
     }
 
     /// Returns an error at a byte offset.
@@ -105,11 +115,21 @@ impl Source {
         ConfigError { line: Some(line), column: Some(column), ..ConfigError::new(message).in_file(&self.path) }
     }
 
-    /// Detects the language. JSON objects begin with a brace or a `/` comment, TOML never does.
+    /// Detects the language: JSON begins with a brace or a `/` comment, TOML never does. YAML and TOML are distinguished by the
+    /// name of the file, else by the first line that is not a comment.
     pub fn language(&self) -> Language {
-        match self.text.trim_start().as_bytes().first() {
-            Some(b'{' | b'/') => Language::Json,
-            _ => Language::Toml,
+        let text = self.text.trim_start();
+        let extension = self.path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        match (text.as_bytes().first(), extension) {
+            (Some(b'{' | b'/'), _) => Language::Json,
+            (_, "json" | "jsonc" | "json5" | "code-workspace") => Language::Json,
+            (Some(b'['), _) if text[1..].trim_start().starts_with(['{', ']']) => Language::Json,
+            (_, "yaml" | "yml") => Language::Yaml,
+            (_, "toml") => Language::Toml,
+            _ => {
+                let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+                if line.is_some_and(is_yaml) { Language::Yaml } else { Language::Toml }
+            }
         }
     }
 
@@ -118,6 +138,7 @@ impl Source {
         match self.language() {
             Language::Toml => self.parse_toml(),
             Language::Json => self.parse_json().map_err(|e| vec![e]),
+            Language::Yaml => yaml::parse(self).map_err(|e| vec![e]),
         }
     }
 
@@ -145,6 +166,13 @@ impl Source {
             _ => Err(self.error(0, "has no JSON object").hint("the file should look like {\"mcpServers\": {…}}")),
         }
     }
+}
+
+/// Returns whether the first line of a file is YAML's: a document mark, an item, or a key with a colon.
+fn is_yaml(line: &str) -> bool {
+    let key =
+        line.split_once(':').filter(|(key, rest)| !key.contains(['=', '[', '{']) && (rest.is_empty() || rest.starts_with([' ', '\t'])));
+    line.starts_with("---") || line.starts_with("%YAML") || line.starts_with("- ") || key.is_some()
 }
 
 fn json_value(value: ast::Value<'_>) -> Node {
@@ -183,6 +211,26 @@ mod tests {
         assert_eq!(toml_node.json(), json_node.json());
         assert_eq!(toml.place(toml_node.get("t").unwrap().get("a").unwrap().at), (5, 5));
         assert_eq!(json.place(json_node.fields().unwrap()[1].at).0, 2);
+    }
+
+    #[test]
+    fn the_language_is_found_by_name_and_content() {
+        for (name, text, language) in [
+            ("a", "x: 1\n", Language::Yaml),
+            ("a", "# note\n\nservers:\n  a: b\n", Language::Yaml),
+            ("a", "---\nx: 1\n", Language::Yaml),
+            ("a", "x = \"a: b\"\n", Language::Toml),
+            ("a", "[servers.x]\n", Language::Toml),
+            ("a", "[[x]]\n", Language::Toml),
+            ("a", "[{\"a\": 1}]", Language::Json),
+            ("a.yaml", "{a: 1}", Language::Json),
+            ("a.yml", "- x\n", Language::Yaml),
+            ("a.toml", "x: 1\n", Language::Toml),
+            ("a.json", "", Language::Json),
+            ("a", "", Language::Toml),
+        ] {
+            assert_eq!(Source::new(name, text).language(), language, "{name} {text}");
+        }
     }
 
     #[test]

@@ -1,19 +1,28 @@
 //! Expansion of variables (`${VAR}`) in configured text.
 //!
 //! `${VAR}` and `${VAR:-default}` (the default is used when the variable is unset or empty, as in a
-//! shell), `${env:VAR}` as VS Code and Cursor write it, `$$` for a dollar sign. A dollar sign before
-//! anything else is literal.
+//! shell), `${env:VAR}` as VS Code and Cursor write it, `${input:ID}` for a value given on the command line, `${file:PATH}`
+//! for the content of a file, `$$` for a dollar sign. A dollar sign before anything else is literal.
 
-use std::{collections::HashMap, ffi::OsString, fmt};
+use std::{borrow::Cow, collections::HashMap, ffi::OsString, fmt, path::Path};
 
-use crate::domain::{
-    secret::{Secret, rule},
-    server::looks_secret,
+use crate::{
+    domain::{
+        secret::{Secret, rule},
+        server::looks_secret,
+    },
+    files::{self, Allowed},
 };
 
-/// The environment that variables are looked up in. Its values are never printed.
+/// Largest file of `${file:PATH}`, in bytes.
+const LARGEST_VALUE: u64 = 64 << 10;
+
+/// The environment that variables are looked up in, and the inputs of the command line. Its values are never printed.
 #[derive(Clone, Default)]
-pub struct Env(HashMap<String, Option<String>>);
+pub struct Env {
+    variables: HashMap<String, Option<String>>,
+    inputs: HashMap<String, String>,
+}
 
 impl Env {
     /// The environment of this process.
@@ -22,17 +31,28 @@ impl Env {
     }
 
     fn from_os(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Env {
-        Env(vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()))).collect())
+        let variables = vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()))).collect();
+        Env { variables, inputs: HashMap::new() }
+    }
+
+    /// Returns the environment with the inputs of the command line (`--input ID=VALUE`).
+    pub fn with_inputs(self, inputs: impl IntoIterator<Item = (String, String)>) -> Env {
+        Env { inputs: inputs.into_iter().collect(), ..self }
+    }
+
+    /// Returns the value of an input; `None` if the command line has none.
+    pub fn input(&self, id: &str) -> Option<&str> {
+        self.inputs.get(id).map(String::as_str)
     }
 
     /// Returns the value of a variable; `None` when it is unset or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_deref()
+        self.variables.get(name)?.as_deref()
     }
 
     /// Returns the values of variables with secret-sounding names.
     pub fn secrets(&self) -> Vec<Secret> {
-        let named = self.0.iter().filter(|(name, _)| looks_secret(name));
+        let named = self.variables.iter().filter(|(name, _)| looks_secret(name));
         named.filter_map(|(name, value)| Some(rule::of_value(name, value.as_deref()?))).flatten().collect()
     }
 
@@ -44,13 +64,13 @@ impl Env {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(vars: I) -> Self {
-        Env(vars.into_iter().map(|(n, v)| (n.into(), Some(v.into()))).collect())
+        Env { variables: vars.into_iter().map(|(n, v)| (n.into(), Some(v.into()))).collect(), inputs: HashMap::new() }
     }
 }
 
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Env({} variables)", self.0.len())
+        write!(f, "Env({} variables, {} inputs)", self.variables.len(), self.inputs.len())
     }
 }
 
@@ -74,6 +94,11 @@ pub(super) struct Unexpandable {
 
 /// Expands the variables of `text`.
 pub(super) fn expand(text: &str, env: &Env) -> Result<Expanded, Unexpandable> {
+    expand_with(text, env, &[])
+}
+
+/// Expands the variables of `text`; those of a server's own environment come first.
+pub(super) fn expand_with(text: &str, env: &Env, own: &[(String, Secret)]) -> Result<Expanded, Unexpandable> {
     let mut value = String::with_capacity(text.len());
     let mut variables = Vec::new();
     let mut used = false;
@@ -90,14 +115,14 @@ pub(super) fn expand(text: &str, env: &Env) -> Result<Expanded, Unexpandable> {
             Some(b'{') => {
                 used = true;
                 let (found, tail) = match from.find('}') {
-                    Some(end) => (lookup(&from[2..end], env), &from[end + 1..]),
+                    Some(end) => (lookup(&from[2..end], env, own), &from[end + 1..]),
                     None => (Err(("`${` without `}`".into(), "write $$ for a dollar sign".into())), ""),
                 };
                 match found {
-                    Ok((name, found)) => {
-                        let secrets = rule::of_value(name, found);
+                    Ok(Found { name, secret_as, value: found }) => {
+                        let secrets = rule::of_value(secret_as, &found);
                         variables.extend(secrets.iter().map(|secret| Secret::new(secret.expose(), format!("${{{name}}}"))));
-                        value.push_str(found);
+                        value.push_str(&found);
                     }
                     Err(why) => fault = fault.or(Some(why)),
                 }
@@ -117,14 +142,32 @@ pub(super) fn expand(text: &str, env: &Env) -> Result<Expanded, Unexpandable> {
     }
 }
 
+/// The value of an expression.
+struct Found<'t> {
+    name: &'t str,
+    /// The name that decides whether the value is secret.
+    secret_as: &'t str,
+    value: Cow<'t, str>,
+}
+
 /// Returns the value of the expression between the braces.
-fn lookup<'t>(inside: &'t str, env: &'t Env) -> Result<(&'t str, &'t str), (String, String)> {
+fn lookup<'t>(inside: &'t str, env: &'t Env, own: &'t [(String, Secret)]) -> Result<Found<'t>, (String, String)> {
+    if let Some(path) = inside.strip_prefix("file:") {
+        return file(inside, path, env);
+    }
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
+    let found = |value: &'t str| Ok(Found { name, secret_as: name, value: value.into() });
+    if let Some(id) = name.strip_prefix("input:") {
+        // The client may have asked for it as a password; nothing else marks it as one.
+        let found = |value: &'t str| Found { name, secret_as: "secret", value: value.into() };
+        let missing = || (format!("the input `{id}` has no value"), format!("pass --input {id}=VALUE"));
+        return env.input(id).or(default).map(found).ok_or_else(missing);
+    }
     let name = name.strip_prefix("env:").unwrap_or(name);
-    if let Some((kind @ ("input" | "command" | "config"), _)) = name.split_once(':') {
+    if let Some((kind @ ("command" | "config"), _)) = name.split_once(':') {
         let message = format!("`${{{kind}:…}}` is a variable of the editor and unknown here");
         return Err((message, "set an environment variable and write ${VAR} instead".into()));
     }
@@ -134,11 +177,12 @@ fn lookup<'t>(inside: &'t str, env: &'t Env) -> Result<(&'t str, &'t str), (Stri
     if default.is_some_and(|d| d.contains("${")) {
         return Err((format!("the default of `${{{name}}}` contains another variable"), "write a default without variables".into()));
     }
-    match (env.0.get(name), default) {
-        (Some(Some(value)), Some(default)) if value.is_empty() => Ok((name, default)),
-        (Some(Some(value)), _) => Ok((name, value)),
+    let own = own.iter().rev().find(|(other, _)| other == name).map(|(_, value)| Some(value.expose()));
+    match (own.or_else(|| env.variables.get(name).map(Option::as_deref)), default) {
+        (Some(Some("")), Some(default)) => found(default),
+        (Some(Some(value)), _) => found(value),
         (Some(None), _) => Err((format!("the environment variable `{name}` is not UTF-8 text"), format!("set {name} to UTF-8 text"))),
-        (None, Some(default)) => Ok((name, default)),
+        (None, Some(default)) => found(default),
         (None, None) => {
             let hint = format!("set {name} before starting, or write ${{{name}:-default}}");
             Err((format!("the environment variable `{name}` is not set"), hint))
@@ -146,7 +190,20 @@ fn lookup<'t>(inside: &'t str, env: &'t Env) -> Result<(&'t str, &'t str), (Stri
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Returns the content of a file without the line end at its end.
+fn file<'t>(name: &'t str, path: &str, env: &Env) -> Result<Found<'t>, (String, String)> {
+    let home = path.strip_prefix("~/").zip(env.non_empty("HOME")).map(|(rest, home)| Path::new(home).join(rest));
+    let full = home.unwrap_or_else(|| Path::new(path).to_owned());
+    if !full.is_absolute() {
+        return Err((format!("`${{file:{path}}}` is not an absolute path"), "write ${file:/path} or ${file:~/path}".into()));
+    }
+    match files::read_text(&full, Allowed { bytes: LARGEST_VALUE, within: None }) {
+        Ok(text) => Ok(Found { name, secret_as: "secret", value: text.trim_end_matches(['\r', '\n']).to_owned().into() }),
+        Err(why) => Err((format!("the file {} of `${{file:…}}` {why}", full.display()), "check the file".into())),
+    }
+}
+
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
@@ -158,57 +215,6 @@ pub(super) fn escape(text: &str) -> String {
 /// Returns a value as written in our own file.
 pub(super) fn written(secret: &Secret) -> String {
     if secret.interpolated() { secret.written().to_owned() } else { escape(secret.expose()) }
-}
-
-/// How another client writes variables.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Dialect {
-    /// Whether `${VAR}` is expanded.
-    pub braces: bool,
-    /// Whether `$VAR` is expanded too (Gemini CLI).
-    pub bare: bool,
-    /// The editor's own variables (`workspaceFolder`, `userHome`) and their values.
-    pub known: Vec<(&'static str, String)>,
-}
-
-impl Dialect {
-    /// Translates a text into the syntax of our own file.
-    pub fn native(&self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(dollar) = rest.find('$') {
-            out.push_str(&rest[..dollar]);
-            let from = &rest[dollar..];
-            let (piece, length) = self.piece(from);
-            out.push_str(&piece);
-            rest = &from[length..];
-        }
-        out + rest
-    }
-
-    /// Translates the dollar sign at the start of `from`; returns the translation and the length of `from` that it replaces.
-    fn piece(&self, from: &str) -> (String, usize) {
-        let literal = ("$$".to_owned(), 1);
-        let inside = from.strip_prefix("${").and_then(|r| r.split_once('}')).map(|(inside, _)| inside);
-        match inside {
-            Some(inside) if self.braces => {
-                let length = inside.len() + 3;
-                if let Some((_, value)) = self.known.iter().find(|(name, _)| *name == inside) {
-                    return (escape(value), length);
-                }
-                let name = inside.split_once(":-").map_or(inside, |(name, _)| name);
-                let name = name.strip_prefix("env:").unwrap_or(name);
-                let asked = ["input:", "command:", "config:"].iter().any(|kind| name.starts_with(kind));
-                if is_name(name) || asked { (from[..length].to_owned(), length) } else { literal }
-            }
-            None if self.bare => {
-                let end = from[1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(from.len() - 1);
-                let name = &from[1..1 + end];
-                if is_name(name) { (format!("${{{name}}}"), end + 1) } else { literal }
-            }
-            _ => literal,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -250,7 +256,9 @@ mod tests {
             ("${}", "no variable name"),
             ("${1A}", "no variable name"),
             ("${A:-${EMPTY}}", "contains another variable"),
-            ("${input:token}", "variable of the editor"),
+            ("${input:token}", "the input `token` has no value"),
+            ("${config:x}", "variable of the editor"),
+            ("${file:relative}", "not an absolute path"),
         ] {
             let fault = expand(text, &env()).unwrap_err();
             assert!(fault.message.contains(message), "{text}: {fault:?}");
@@ -276,26 +284,6 @@ mod tests {
         assert!(expand("${B:-d}", &env).unwrap_err().message.contains("not UTF-8"));
     }
 
-    #[test]
-    fn other_clients_text_means_the_same_in_ours() {
-        let vscode = Dialect { braces: true, bare: false, known: vec![("workspaceFolder", "/w$".into())] };
-        let gemini = Dialect { braces: true, bare: true, known: vec![] };
-        let zed = Dialect::default();
-        for (dialect, theirs, ours) in [
-            (&vscode, "${workspaceFolder}/x", "/w$$/x"),
-            (&vscode, "${env:A}${A:-b}", "${env:A}${A:-b}"),
-            (&vscode, "pa$$word$", "pa$$$$word$$"),
-            (&vscode, "${1} ${x", "$${1} $${x"),
-            (&vscode, "${input:key}", "${input:key}"),
-            (&vscode, "$A", "$$A"),
-            (&gemini, "$A-$5 ${A}", "${A}-$$5 ${A}"),
-            (&gemini, "$A", "${A}"),
-            (&zed, "${A} $A", "$${A} $$A"),
-        ] {
-            assert_eq!(dialect.native(theirs), ours);
-        }
-    }
-
     proptest! {
         #[test]
         fn text_without_dollar_signs_is_itself(text in "[^$]*") {
@@ -314,8 +302,6 @@ mod tests {
         #[test]
         fn nothing_panics(text in "\\PC*|[${}:\\-A]*") {
             let _ = expand(&text, &Env::default());
-            let dialect = Dialect { braces: true, bare: true, known: vec![] };
-            let _ = dialect.native(&text);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Cli, ForTarget, ReplySource};
+use super::{Cli, ForTarget, InputValue, ReplySource};
 use crate::{
     cli::names::similar,
     domain::{
@@ -68,6 +68,12 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("must be more than zero and not too large".into()),
     }
+}
+
+/// Parses `ID=VALUE`.
+pub(super) fn parse_input(text: &str) -> Result<InputValue, String> {
+    let (id, value) = text.split_once('=').filter(|(id, _)| !id.is_empty()).ok_or("expected ID=VALUE")?;
+    Ok(InputValue { id: id.to_owned(), value: value.to_owned() })
 }
 
 /// Parses `STEP.timeout=20s` and `STEP.retry=3`.
