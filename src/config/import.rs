@@ -190,6 +190,13 @@ fn imports_of<'t>(
         let client = client(section.kind);
         let mut drafts = vec![];
         merge(&mut drafts, kinds::read(&mut report, &Sections { sections: vec![section], refused: None }, placed, around));
+        for draft in &mut drafts {
+            if let Transport::Stdio { env, .. } = &mut draft.spec.launch {
+                // Our own file has no such variable.
+                let dir = env.iter_mut().filter(|(name, value)| name == kinds::PROJECT_DIR && value.written() == format!("${{{name}}}"));
+                dir.for_each(|(_, value)| *value = Secret::literal(value.expose()));
+            }
+        }
         for draft in drafts.iter().filter(|draft| env_file::of_server(&draft.spec).is_some()) {
             let error = ConfigError {
                 line: draft.spec.origin.line,

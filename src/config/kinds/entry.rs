@@ -26,6 +26,9 @@ use crate::{
 /// Longest limit of time that is read, in seconds: 30 days.
 const LONGEST: f64 = 30.0 * 24.0 * 3600.0;
 
+/// The variable in which Claude Code gives the project's folder to its servers.
+pub(in crate::config) const PROJECT_DIR: &str = "CLAUDE_PROJECT_DIR";
+
 /// Shells, whose scripts have variables of their own.
 const SHELLS: [&str; 7] = ["sh", "bash", "zsh", "dash", "ksh", "fish", "ash"];
 
@@ -417,6 +420,12 @@ impl<'r, 'a> Entry<'r, 'a> {
             env.extend(server::pairs(&mut Fields::new(report, table, command), "env"));
         }
         self.passed(&mut env);
+        if let (true, Some(root)) = (self.kind.id == KindId::ClaudeProject, root)
+            && !env.iter().any(|(name, _)| name == PROJECT_DIR)
+        {
+            // With the variable as its text, so that an approval does not depend on where the project is.
+            env.push((PROJECT_DIR.into(), Secret::new(root.to_string_lossy(), format!("${{{PROJECT_DIR}}}"))));
+        }
         report.own_env(&env);
         let (program, mut args) = self.command_line(node, command)?;
         for key in self.keys(|means| means == Means::Args) {

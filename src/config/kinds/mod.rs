@@ -28,7 +28,7 @@ use crate::domain::document::{Field, Node};
 #[cfg(test)]
 pub(crate) use self::reference::page;
 pub(super) use self::{
-    entry::unix_url,
+    entry::{PROJECT_DIR, unix_url},
     keys::{Means, effect},
     recognise::{Section, Sections, recognise},
 };
