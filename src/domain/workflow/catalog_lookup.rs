@@ -94,6 +94,7 @@ fn lookup(directory: &impl Directory, name: &str) -> Lookup {
         directory.entries().filter(open).any(|server| may_offer(directory, server.spec, name))
     };
     match find_tool(directory, name) {
+        Some(found) if directory.is_filtered(&found.tool) => Lookup::Filtered { server: found.tool.server.to_string() },
         Some(found) => {
             let tool = directory.tool(&found.tool);
             let schema = tool.map(|tool| tool.input_schema.clone()).unwrap_or_default();

@@ -42,6 +42,11 @@ pub enum Lookup {
         /// Known names, for a suggestion.
         names: Vec<String>,
     },
+    /// The configuration of the server filters the tool, so that it cannot be called.
+    Filtered {
+        /// The server or group.
+        server: String,
+    },
     /// The lists of a server that may offer the tool are not known yet.
     Unread,
 }
@@ -105,6 +110,10 @@ fn check_one(plan: &Plan, offered: &dyn Offered, known: &mut HashMap<String, (Lo
             };
             match answer {
                 Lookup::Unread => {}
+                Lookup::Filtered { server } => {
+                    let hint = "change `enabled_tools` or `disabled_tools` of the server".to_owned();
+                    add(&["tool"], &[], format!("the configuration of {server} filters the tool `{}`", call.tool), Some(hint));
+                }
                 Lookup::Unknown { names } => {
                     let hint = match closest_match(&call.tool, names.iter().map(String::as_str)) {
                         Some(candidate) => format!("did you mean `{candidate}`?"),

@@ -12,6 +12,7 @@ fn problems_of(text: &str, schema: Value, repeatable: bool) -> Vec<String> {
     let lookup = |name: &str| match name {
         "tool" => Lookup::Found(facts.clone()),
         "unread" => Lookup::Unread,
+        "filtered" => Lookup::Filtered { server: "db".into() },
         _ => Lookup::Unknown { names: vec!["tool".into(), "other".into()] },
     };
     let found = check_against(&plan(text), &lookup);
@@ -23,6 +24,12 @@ fn schema() -> Value {
         "to": {"type": "string", "maxLength": 5}, "n": {"type": "integer"}, "list": {"type": "array", "items": {"$ref": "#/$defs/e"}},
         "deep": {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}, "free": {"type": "object"}
     }, "$defs": {"e": {"type": "string"}}})
+}
+
+#[test]
+fn a_filtered_tool_is_reported() {
+    let text = "[[step]]\nid = \"a\"\ntool = \"filtered\"\n";
+    assert_eq!(problems_of(text, schema(), true), ["3:8 tool the configuration of db filters the tool `filtered`"]);
 }
 
 #[test]
