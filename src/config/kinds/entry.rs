@@ -247,7 +247,7 @@ impl<'r, 'a> Entry<'r, 'a> {
             }
             Wanted::Http | Wanted::Any if !urls.is_empty() => {
                 self.ignore(&commands, "starts a program, but the server has an address");
-                self.http(&urls, wanted)
+                self.http(&urls)
             }
             _ if !commands.is_empty() => {
                 self.ignore(&urls, "is an address, but the type of the server is stdio");
@@ -352,7 +352,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         }
     }
 
-    fn http(&mut self, urls: &[&'static str], wanted: Wanted) -> Option<Reached> {
+    fn http(&mut self, urls: &[&'static str]) -> Option<Reached> {
         let report = self.fields.report;
         let (key, others) = urls.split_first()?;
         self.ignore(others, "is a second address");
