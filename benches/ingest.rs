@@ -27,7 +27,7 @@ use switchboard::{
     control::{Lagged, Tail, TailSender},
     domain::{
         body::Body,
-        call::{CallSpec, Operation, Origin, Outcome, Timings},
+        call::{CallSpec, Origin, Outcome, Timings},
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, EventSink, Settled},
         frame::{Direction, Frame, FrameKind},
@@ -117,12 +117,7 @@ impl Log {
         let server = ServerId::from(SERVERS[number as usize % SERVERS.len()]);
         let (id, queued) = (CallId(number + 1), self.now());
         let tool = ToolId::new(server.clone(), format!("tool_{}", number % 20));
-        let spec = CallSpec {
-            operation: Operation::Tool { tool, arguments: Body::from(r#"{"a":1}"#) },
-            origin: Origin::Demo,
-            timeout: None,
-            run: None,
-        };
+        let spec = CallSpec::tool(tool, r#"{"a":1}"#, Origin::Demo);
         self.publish(EventKind::CallQueued { call: id, spec: Arc::new(spec) });
         self.publish(EventKind::CallSent { call: id, round: 1 });
         let request =

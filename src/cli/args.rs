@@ -101,6 +101,9 @@ pub struct Global {
     /// Allow calls to destructive tools; with `approve`, approve without a question.
     #[arg(long, global = true)]
     pub yes: bool,
+    /// Send arguments and answers that violate their schema, with a warning.
+    #[arg(long, global = true)]
+    pub no_check: bool,
     /// Override a circuit breaker first: trip, hold-open, hold-closed or reset; repeatable.
     #[arg(long, value_name = "SERVER[/TOOL]=OVERRIDE", global = true, value_parser = parse_override)]
     pub breaker: Vec<ForTarget<BreakerOverride>>,
@@ -164,7 +167,7 @@ pub enum Cmd {
     /// destructive (`destructiveHint: false`). Any other tool needs --yes, or your confirmation if stdin and stderr are a
     /// terminal. For this, annotations are used even if the server is not trusted.
     ///
-    /// Arguments are validated against the tool's schema before the call is sent.
+    /// Arguments are validated against the tool's schema before the call is sent; --no-check sends them as they are.
     Call(CallArgs),
     /// Read a resource and print it.
     Read(ReadArgs),

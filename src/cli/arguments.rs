@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use serde_json::{Value, value::RawValue};
 
 use super::json::{self, Node};
-use crate::domain::{body::Body, schema::Checker};
+use crate::domain::{body::Body, call::ArgumentCheck, schema::Checker};
 
 /// Depth to which references and combined schemas are followed.
 const DEEPEST: usize = 16;
 /// Most subschemas visited for one argument: combined schemas multiply.
 const MOST_SUBSCHEMAS: usize = 10_000;
 
-/// Builds the arguments object: `base` (a JSON object) overlaid by `assignments`. Fails with all errors.
-pub fn build(base: Option<&str>, assignments: &[String], schema: &Body) -> Result<Body, Vec<String>> {
+/// Builds the arguments object: `base` (a JSON object) overlaid by `assignments`. Fails with all errors. Without `check`, a
+/// `key=value` that the schema cannot decide is a string.
+pub fn build(base: Option<&str>, assignments: &[String], schema: &Body, check: ArgumentCheck) -> Result<Body, Vec<String>> {
     let root = schema.value().unwrap_or_default();
     let mut node = match base {
         Some(text) => match RawValue::from_string(text.trim().to_owned()).and_then(|raw| json::fields(raw.get()).map(|_| raw)) {
@@ -27,7 +28,7 @@ pub fn build(base: Option<&str>, assignments: &[String], schema: &Body) -> Resul
     let mut problems = Vec::new();
     let mut given: Vec<Vec<String>> = Vec::new();
     for assignment in assignments {
-        let outcome = assign(&root, assignment).and_then(|(path, value)| {
+        let outcome = assign(&root, assignment, check).and_then(|(path, value)| {
             if let Some(before) = given.iter().find(|p| p.starts_with(&path) || path.starts_with(p)) {
                 let both = if *before == path { "is set twice".into() } else { format!("contradicts {}", before.join(".")) };
                 return Err(format!("{}: {both}", path.join(".")));
@@ -69,7 +70,7 @@ pub fn strings(assignments: &[String]) -> Result<Vec<(String, String)>, Vec<Stri
     if problems.is_empty() { Ok(pairs) } else { Err(problems) }
 }
 
-fn assign(root: &Value, assignment: &str) -> Result<(Vec<String>, Box<RawValue>), String> {
+fn assign(root: &Value, assignment: &str, check: ArgumentCheck) -> Result<(Vec<String>, Box<RawValue>), String> {
     let wrong = || format!("{assignment:?}: expected key=value or key:=json");
     let (key, text) = assignment.split_once('=').ok_or_else(wrong)?;
     let (key, raw) = key.strip_suffix(':').map_or((key, false), |key| (key, true));
@@ -81,7 +82,10 @@ fn assign(root: &Value, assignment: &str) -> Result<(Vec<String>, Box<RawValue>)
         RawValue::from_string(text.to_owned()).map_err(|error| format!("{key}: {text:?} is not JSON: {error}"))?
     } else {
         let schema = path.iter().try_fold(root, |schema, part| property(root, schema, part, 0, &mut { MOST_SUBSCHEMAS }));
-        convert(text, root, schema).map_err(|why| format!("{key}: {why}"))?
+        match convert(text, root, schema) {
+            Err(_) if !check.is_enforced() => quoted(text)?,
+            converted => converted.map_err(|why| format!("{key}: {why}"))?,
+        }
     };
     Ok((path, value))
 }
@@ -170,9 +174,8 @@ fn convert(text: &str, root: &Value, schema: Option<&Value>) -> Result<Box<RawVa
     if let Some(schema) = schema {
         types(root, schema, 0, &mut allowed, &mut { MOST_SUBSCHEMAS });
     }
-    let quoted = || RawValue::from_string(json::string(text)).map_err(|error| error.to_string());
     if allowed.is_empty() || allowed.contains("string") {
-        return quoted();
+        return quoted(text);
     }
     let raw = RawValue::from_string(text.to_owned()).ok().filter(|raw| {
         let number = allowed.contains("integer") || allowed.contains("number");
@@ -189,6 +192,10 @@ fn convert(text: &str, root: &Value, schema: Option<&Value>) -> Result<Box<RawVa
         let wanted: Vec<&str> = allowed.iter().map(|t| words(t)).collect();
         format!("the schema expects {}, got {text:?}", wanted.join(" or "))
     })
+}
+
+fn quoted(text: &str) -> Result<Box<RawValue>, String> {
+    RawValue::from_string(json::string(text)).map_err(|error| error.to_string())
 }
 
 fn words(kind: &str) -> &str {
@@ -222,7 +229,7 @@ mod tests {
 
     fn made(base: Option<&str>, given: &[&str]) -> Result<String, Vec<String>> {
         let given: Vec<String> = given.iter().map(|s| s.to_string()).collect();
-        build(base, &given, &schema()).map(|body| body.text().into_owned())
+        build(base, &given, &schema(), ArgumentCheck::Enforced).map(|body| body.text().into_owned())
     }
 
     #[test]
@@ -292,8 +299,20 @@ mod tests {
     }
 
     #[test]
+    fn without_the_check_a_value_of_another_type_is_a_string() {
+        let given = ["limit=abc", "dry=yes", "tags=a,b", "ratio=2", "maybe:=[]"].map(String::from);
+        let made = build(None, &given, &schema(), ArgumentCheck::Skipped).unwrap();
+        assert_eq!(made.text(), r#"{"limit":"abc","dry":"yes","tags":"a,b","ratio":2,"maybe":[]}"#);
+        let wrong = ["plain", "sql:=oops"].map(String::from);
+        assert_eq!(build(None, &wrong, &schema(), ArgumentCheck::Skipped).unwrap_err().len(), 2, "neither can be sent");
+    }
+
+    #[test]
     fn circular_references_end() {
         let schema = Body::from(r##"{"$ref":"#","properties":{"a":{"$ref":"#/properties/a"}},"allOf":[{"$ref":"#"}]}"##);
-        assert_eq!(build(None, &["a.b=1".into(), "z=2".into()], &schema).unwrap().text(), r#"{"a":{"b":"1"},"z":"2"}"#);
+        assert_eq!(
+            build(None, &["a.b=1".into(), "z=2".into()], &schema, ArgumentCheck::Enforced).unwrap().text(),
+            r#"{"a":{"b":"1"},"z":"2"}"#
+        );
     }
 }

@@ -72,16 +72,26 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
         return run(session, Operation::Tool { tool, arguments: Body::from("{}") }, name).await;
     }
     let wrong = |causes| Problem::new(Failure { causes, ..invalid(name) }).about(Some(&tool.server), name);
-    let arguments = arguments::build(base.as_deref(), &args.assignments, &listed.input_schema).map_err(wrong)?;
+    let check = session.options.check;
+    let arguments = arguments::build(base.as_deref(), &args.assignments, &listed.input_schema, check).map_err(wrong)?;
     let (violations, unusable) = checked(session, &listed.input_schema, &arguments).await?;
-    if !violations.is_empty() {
+    if !violations.is_empty() && check.is_enforced() {
         return Err(wrong(violations).into());
     }
+    warn_of(session, name, &violations);
     if let Some(problem) = unusable {
         session.printer.note(&format!("warning: the arguments of {name} are not validated: {problem}"));
     }
     confirm(session, name, &tool, &listed, &arguments).await?;
-    run(session, Operation::Tool { tool, arguments }, name).await
+    run(session, Operation::Tool { tool, arguments }, name, violations).await
+}
+
+/// Prints the violations of arguments that are sent anyway.
+fn warn_of(session: &mut Session<'_>, name: &str, violations: &[String]) {
+    if !violations.is_empty() {
+        session.printer.note(&format!("warning: the arguments of {name} are invalid and are sent anyway (--no-check):"));
+        violations.iter().for_each(|violation| session.printer.note(&format!("  {violation}")));
+    }
 }
 
 /// Validates the arguments on a thread that signals and `--timeout` do not wait for. Returns the violations, and why the
@@ -102,7 +112,7 @@ pub async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<u8, Stop
     let lists = |server: &ServerView| server.catalog.resources.iter().any(|r| r.uri == uri);
     let may = |server: &ServerView| server.catalog.templates.iter().any(|t| template_fits(&t.uri, uri));
     let server = choose(session, uri, Subject::Resource, &[&lists, &may])?;
-    run(session, Operation::Resource { server, uri: uri.to_owned() }, uri).await
+    run(session, Operation::Resource { server, uri: uri.to_owned() }, uri, vec![]).await
 }
 
 /// Gets a prompt.
@@ -127,16 +137,18 @@ pub async fn prompt(session: &mut Session<'_>, args: &PromptArgs) -> Result<u8, 
     let mut causes: Vec<String> = missing.map(|a| format!("{}: is required", a.name)).collect();
     let unknown = given.iter().filter(|(key, _)| !listed.arguments.iter().any(|a| a.name == *key));
     causes.extend(unknown.map(|(key, _)| format!("{key}: unknown argument")));
-    if !causes.is_empty() {
+    if !causes.is_empty() && session.options.check.is_enforced() {
         return Err(Problem::new(Failure { causes, ..invalid(name) }).about(Some(&server), name).into());
     }
+    warn_of(session, name, &causes);
     let arguments: serde_json::Map<String, serde_json::Value> = given.into_iter().map(|(k, v)| (k, v.into())).collect();
     let operation = Operation::Prompt { server, name: listed.name.to_string(), arguments: Body::json(&arguments) };
-    run(session, operation, name).await
+    run(session, operation, name, causes).await
 }
 
 fn invalid(name: &str) -> Failure {
     Failure::new(FailureKind::InvalidArguments, format!("the arguments of {name} are invalid; nothing was sent"))
+        .hint("correct them, or send them as they are with --no-check")
 }
 
 fn own_name(server: &ServerId, name: &str) -> String {
@@ -372,9 +384,10 @@ fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
     Ok(text)
 }
 
-async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> Result<u8, Stop> {
+/// Sends a request and prints its result. `violations` are those of arguments that are sent anyway.
+async fn run(session: &mut Session<'_>, operation: Operation, subject: &str, violations: Vec<String>) -> Result<u8, Stop> {
     let timeout = session.left()?;
-    let spec = CallSpec { operation: operation.clone(), origin: Origin::Cli, timeout, run: None };
+    let spec = CallSpec { timeout, check: session.options.check, ..CallSpec::new(operation.clone(), Origin::Cli) };
     let (id, settled) = session.follow(spec).await.map_err(|stop| match stop {
         Stop::Problem(problem) => Stop::from(problem.about(Some(operation.server()), subject)),
         other => other,
@@ -389,6 +402,7 @@ async fn run(session: &mut Session<'_>, operation: Operation, subject: &str) -> 
         if let Operation::Tool { tool, .. } = &operation {
             document.tool = Some(&tool.name);
         }
+        document.argument_errors = &violations;
         document.fill(id, &settled, session.track(id).as_ref());
         session.printer.document(&document)?;
     }
@@ -494,6 +508,9 @@ pub struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tool: Option<&'a str>,
     call: Option<String>,
+    /// Violations of the arguments, which were sent because of `--no-check`.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    argument_errors: &'a [String],
     result: Option<Box<RawValue>>,
     failure: Option<FailureJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -567,6 +584,7 @@ impl<'a> Document<'a> {
             subject,
             tool: None,
             call: None,
+            argument_errors: &[],
             result: None,
             failure: None,
             connect: None,

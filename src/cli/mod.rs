@@ -10,6 +10,8 @@ pub mod arguments;
 mod bounds_tests;
 pub mod cache;
 pub mod call;
+#[cfg(test)]
+mod check_tests;
 pub mod content;
 pub mod doctor;
 mod dry_run;
@@ -53,7 +55,7 @@ use self::{
 use crate::{
     control::Control,
     domain::{
-        call::{Failure, FailureKind},
+        call::{ArgumentCheck, Failure, FailureKind},
         policy::{breaker::BreakerOverride, fault::Fault},
         run::{RunId, RunSpec},
         secret::SecretRegistry,
@@ -74,6 +76,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Whether destructive calls are allowed.
     pub yes: bool,
+    /// Whether arguments and answers that violate their schema are refused.
+    pub check: ArgumentCheck,
     /// The selected servers; all when empty.
     pub servers: Vec<String>,
     /// Breaker overrides.
@@ -106,6 +110,7 @@ impl From<&Global> for Options {
             verbose: global.verbose,
             timeout: global.timeout,
             yes: global.yes,
+            check: if global.no_check { ArgumentCheck::Skipped } else { ArgumentCheck::Enforced },
             servers: global.servers.clone(),
             breaker: global.breaker.clone(),
             inject: global.inject.clone(),

@@ -10,6 +10,7 @@ use crate::domain::{
     ask::{Answer, Question},
     body::Body,
     json::compact,
+    schema::Checker,
     time::size,
 };
 
@@ -40,7 +41,7 @@ impl ElicitationReplies {
     /// Returns the response to `question`, and a description of its source.
     ///
     /// Requests to open a URL are always declined, because no user is present. So are requests for roots: the engine
-    /// answers with the configured ones.
+    /// answers with the configured ones. `--elicit` is not checked here ([`violations`]).
     pub fn answer(&self, question: &Question) -> (Answer, String) {
         let (choice, flag) = match question {
             Question::Form { .. } => (&self.elicit, "--elicit"),
@@ -56,6 +57,21 @@ impl ElicitationReplies {
             },
             _ => (Answer::Decline, format!("declined; respond with {flag}")),
         }
+    }
+}
+
+/// Returns the violations of a form's answer against the requested schema (MCP 2025-11-25, client/elicitation, "Security
+/// Considerations": both sides should validate), and why it could not be checked.
+pub fn violations(question: &Question, answer: &Answer) -> (Vec<String>, Option<String>) {
+    let (Question::Form { schema, .. }, Answer::Accept { content }) = (question, answer) else { return (vec![], None) };
+    let checker = Checker::quick(schema);
+    let value = match content.parse() {
+        Ok(value) => value,
+        Err(error) => return (vec![format!("the answer cannot be read: {error}")], None),
+    };
+    match checker.glance(&value) {
+        Ok(found) => (found.iter().map(ToString::to_string).collect(), checker.problem),
+        Err(dear) => (vec![], Some(dear.to_string())),
     }
 }
 

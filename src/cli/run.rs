@@ -23,7 +23,7 @@ use crate::{
     control::{Command, CommandError},
     domain::{
         body::Body,
-        call::{Failure, FailureKind, Origin},
+        call::{ArgumentCheck, Failure, FailureKind, Origin},
         directory::Directory,
         event::{Event, EventKind},
         in_doubt,
@@ -101,7 +101,7 @@ fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
     };
     let assignments: Vec<String> = args.assignments.iter().chain(&args.input).cloned().collect();
     let unfit = |causes| wrong(format!("the input of {} is invalid; nothing was run", plan.name), causes);
-    let built = arguments::build(base.as_deref(), &assignments, &plan.input).map_err(unfit)?;
+    let built = arguments::build(base.as_deref(), &assignments, &plan.input, ArgumentCheck::Enforced).map_err(unfit)?;
     let data = Data::parse(&built.text()).map_err(|error| unfit(vec![error.to_string()]))?;
     Ok(prepare(&plan.input, &data).map_err(unfit)?.body())
 }

@@ -13,13 +13,13 @@ use super::{
     Options, exit,
     names::similar,
     print::{Format, Printer},
-    replies::ElicitationReplies,
+    replies::{self, ElicitationReplies},
     servers::last_failure,
 };
 use crate::{
     control::{Command, CommandError, Control, Lagged, Reply, Tail},
     domain::{
-        ask::{Ask, AskPolicy, Question},
+        ask::{Answer, Ask, AskPolicy, Question},
         body::Body,
         call::{CallSpec, Failure, FailureKind, Progress},
         directory::Directory,
@@ -338,7 +338,11 @@ impl<'a> Session<'a> {
             let woke = match self.step(last).await {
                 Ok(woke) => woke,
                 Err(stop) => {
-                    self.cancel(id, "the output of switchboard was closed");
+                    let reason = match stop {
+                        Stop::Problem(_) => "the answer to a question is invalid",
+                        Stop::Output(_) | Stop::Quit(_) => "the output of switchboard was closed",
+                    };
+                    self.cancel(id, reason);
                     return Err(stop);
                 }
             };
@@ -418,11 +422,30 @@ impl<'a> Session<'a> {
                 continue;
             }
             let (answer, how) = self.answers.answer(&ask.question);
+            let (violations, unchecked) = replies::violations(&ask.question, &answer);
+            if !violations.is_empty() && self.options.check.is_enforced() {
+                return Err(self.refuse_answer(&ask, violations)?.into());
+            }
+            let warnings = violations.iter().map(|violation| format!("invalid, sent anyway (--no-check): {violation}"));
+            for warning in warnings.chain(unchecked.map(|why| format!("not validated: {why}"))) {
+                self.printer.note(&format!("warning: the answer to {}: {warning}", ask.server));
+            }
             self.document_question(&ask, &how)?;
             self.print_question(&ask, &how);
             self.command(Command::Answer { ask: ask.id, answer });
         }
         Ok(())
+    }
+
+    /// Cancels a question whose answer from `--elicit` violates the requested schema. Returns the problem to report.
+    fn refuse_answer(&mut self, ask: &Ask, violations: Vec<String>) -> Result<Problem, Stop> {
+        self.document_question(ask, "cancelled: the answer of --elicit is invalid")?;
+        self.command(Command::Answer { ask: ask.id, answer: Answer::Cancel });
+        let message = format!("the answer of --elicit is invalid for the question of {}; it was not sent", ask.server);
+        let mut failure = Failure::new(FailureKind::InvalidArguments, message).hint("correct it, or send it with --no-check");
+        failure.causes = violations;
+        failure.may_have_run = ask.call.is_some() || self.call.is_some();
+        Ok(Problem::new(failure).about(Some(&ask.server), &question_text(&ask.question)))
     }
 
     /// Prints a question as a line of `--jsonl`.

@@ -127,12 +127,38 @@ pub struct CallSpec {
     /// The workflow step that the call belongs to.
     #[serde(default)]
     pub run: Option<RunStep>,
+    /// Whether arguments that violate the tool's schema are sent.
+    #[serde(default, skip_serializing_if = "ArgumentCheck::is_enforced")]
+    pub check: ArgumentCheck,
 }
 
 impl CallSpec {
+    /// Creates a call with the server's deadline, outside of a workflow.
+    pub fn new(operation: Operation, origin: Origin) -> Self {
+        Self { operation, origin, timeout: None, run: None, check: ArgumentCheck::Enforced }
+    }
+
     /// Creates a call of `tool` with `arguments` (JSON text) and the server's deadline.
     pub fn tool(tool: ToolId, arguments: impl Into<Body>, origin: Origin) -> Self {
-        Self { operation: Operation::Tool { tool, arguments: arguments.into() }, origin, timeout: None, run: None }
+        Self::new(Operation::Tool { tool, arguments: arguments.into() }, origin)
+    }
+}
+
+/// Whether the engine checks the arguments of a call against the tool's schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgumentCheck {
+    /// Arguments that violate the schema are not sent.
+    #[default]
+    Enforced,
+    /// Any JSON object is sent. The face has shown the violations to the user.
+    Skipped,
+}
+
+impl ArgumentCheck {
+    /// Returns whether arguments that violate the schema are refused.
+    pub fn is_enforced(&self) -> bool {
+        *self == ArgumentCheck::Enforced
     }
 }
 

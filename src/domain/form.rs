@@ -252,6 +252,13 @@ impl Form {
         self.problems.is_empty() && self.root.is_valid()
     }
 
+    /// Returns why [`Form::valid`] is false, each with the name of its field.
+    pub fn violations(&self) -> Vec<String> {
+        let mut found = self.problems.clone();
+        collect_violations(&self.root, "", &mut found);
+        found
+    }
+
     /// Returns the editable text at `path`: of a text, number or raw JSON field.
     pub fn text(&self, path: &[usize]) -> Option<&str> {
         match &self.node(path)?.kind {
@@ -419,6 +426,20 @@ impl Form {
         }
         self.check();
     }
+}
+
+fn collect_violations(node: &Node, path: &str, found: &mut Vec<String>) {
+    if node.is_valid() {
+        return;
+    }
+    let path = match (path.is_empty(), node.label.as_str()) {
+        _ if node.key.is_empty() && !matches!(node.label.bytes().next(), Some(b'0'..=b'9')) => path.to_owned(),
+        (true, label) => label.to_owned(),
+        (false, label) => format!("{path}.{label}"),
+    };
+    let message = node.error.as_deref().or(node.missing.then_some("required"));
+    found.extend(message.map(|message| if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") }));
+    node.children().iter().for_each(|child| collect_violations(child, &path, found));
 }
 
 fn relabel(items: &mut [Node]) {

@@ -138,6 +138,7 @@ actions! {
     UnfoldAll "unfold-all" "unfold all" Servers true "Unfold every server";
 
     Send "send" "send" Call true "Send the call with the arguments of the form";
+    SendUnchecked "send-unchecked" "send unchecked" Call false "Send arguments or an answer that violate their schema";
     EditField "edit-field" "type" Call true "Edit the selected field";
     AddItem "add-item" "add" Call true "Add an item to the list, or a member to the object";
     RemoveItem "remove-item" "remove" Call true "Remove the item or the added member";

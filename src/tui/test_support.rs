@@ -62,7 +62,7 @@ impl Script {
 
     /// Adds a call that is queued.
     pub fn queued(&mut self, ms: u64, call: u64, operation: Operation) -> &mut Self {
-        let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
+        let spec = Arc::new(CallSpec::new(operation, Origin::Console));
         self.push(ms, EventKind::CallQueued { call: CallId(call), spec });
         self.push(ms, EventKind::CallSent { call: CallId(call), round: 1 })
     }

@@ -94,7 +94,7 @@ async fn a_read_that_is_kept_is_made_again_when_the_server_told_of_a_change() {
     rig.until("the subscription", |w| w.servers[0].subscriptions.contains_key(URI)).await;
     let read = || async {
         let operation = Operation::Resource { server: "web".into(), uri: URI.into() };
-        rig.run(CallSpec { operation, origin: Origin::Cli, timeout: None, run: None }, |_| {}).await.1.cached.is_some()
+        rig.run(CallSpec::new(operation, Origin::Cli), |_| {}).await.1.cached.is_some()
     };
     assert_eq!((read().await, read().await, server.count("resources/read")), (false, true, 1));
     gate.add_permits(1);

@@ -18,7 +18,7 @@ use crate::{
 const ID: &str = "everything";
 
 async fn run(rig: &Rig, operation: Operation) -> Value {
-    let settled = rig.run(CallSpec { operation, origin: Origin::Cli, timeout: None, run: None }, |_| {}).await.1;
+    let settled = rig.run(CallSpec::new(operation, Origin::Cli), |_| {}).await.1;
     let Outcome::Ok { result } = &settled.outcome else { panic!("not ok: {:?}", settled.outcome) };
     result.value().unwrap()
 }
@@ -68,7 +68,7 @@ async fn prompts_resources_and_templates_are_listed_and_read() {
 
     for operation in [resource(ID, "demo://resource/nowhere"), prompt("no-such-prompt", json!({})), prompt("args-prompt", json!({}))] {
         let what = format!("{operation:?}");
-        let settled = rig.run(CallSpec { operation, origin: Origin::Cli, timeout: None, run: None }, |_| {}).await.1;
+        let settled = rig.run(CallSpec::new(operation, Origin::Cli), |_| {}).await.1;
         let failure = failure_of(&settled);
         assert_eq!(failure.kind, FailureKind::Protocol, "{what}: {failure:?}");
         assert!(failure.rpc.is_some(), "{what}");

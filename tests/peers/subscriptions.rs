@@ -33,7 +33,7 @@ fn frames(read_model: &ConsoleState, server: &str, method: &str) -> Vec<Value> {
 }
 
 async fn run(rig: &Rig, operation: Operation) -> Value {
-    let settled = rig.run(CallSpec { operation, origin: Origin::Cli, timeout: None, run: None }, |_| {}).await.1;
+    let settled = rig.run(CallSpec::new(operation, Origin::Cli), |_| {}).await.1;
     settled.outcome.result().unwrap_or_else(|| panic!("not ok: {:?}", settled.outcome)).value().unwrap()
 }
 

@@ -561,7 +561,7 @@ impl StepCall<'_> {
         if self.run.replay.masked && masked::in_operation(&operation) {
             return Err(Try::Failed(StepError::new(StepErrorKind::Journal, MASKED_ARGUMENT), false));
         }
-        let spec = CallSpec { operation, origin: Origin::Workflow, timeout: limits.left(), run: Some(self.place.clone()) };
+        let spec = CallSpec { timeout: limits.left(), run: Some(self.place.clone()), ..CallSpec::new(operation, Origin::Workflow) };
         let (id, end) = self.run.executor.call(spec);
         self.flow.update_view(self.step, self.item, |view| {
             if view.calls.len() >= SHOWN_CALLS {

@@ -38,7 +38,7 @@ fn call(id: u64, from_ms: u64, end: Option<(u64, u8)>) -> CallView {
             cached: None,
         })
     });
-    let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
+    let spec = Arc::new(CallSpec::new(operation, Origin::Console));
     CallView { id: CallId(id), spec, queued, sent: None, round: 0, progress: None, settled, result_dropped: false, track: None }
 }
 

@@ -45,7 +45,7 @@ fn a_step_reads_a_limited_amount_of_text() {
     let mut rows = Rows::new(100_000);
     let long = format!(r#"{{"text":"{}"}}"#, "x".repeat(300));
     for n in 0..60_000u64 {
-        let spec = CallSpec { operation: test_support::tool_call("db", "put", &long), origin: Origin::Cli, timeout: None, run: None };
+        let spec = CallSpec::new(test_support::tool_call("db", "put", &long), Origin::Cli);
         let kind = EventKind::CallQueued { call: CallId(n), spec: Arc::new(spec) };
         rows.push(&Event { seq: n, at: Stamp(n), kind });
     }

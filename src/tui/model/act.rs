@@ -87,6 +87,7 @@ impl Model {
             Action::FoldAll => self.tree.fold_all(&self.mirror.read_model),
             Action::UnfoldAll => self.tree.unfold_all(&self.mirror.read_model),
             Action::Send => return self.send_call(),
+            Action::SendUnchecked => return self.send_unchecked(),
             Action::ToggleJson => self.call.toggle_json(),
             Action::Editor => {
                 self.in_editor = None;

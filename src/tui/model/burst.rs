@@ -30,7 +30,7 @@ impl Model {
             Focus::Call | Focus::Servers | Focus::Info => self.call.draft(),
             _ => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
         };
-        operation.map(|operation| CallSpec { operation, origin: Origin::Console, timeout: None, run: None })
+        operation.map(|operation| CallSpec::new(operation, Origin::Console))
     }
 
     pub(super) fn ask_burst(&mut self) {

@@ -3,7 +3,7 @@
 use crate::{
     control::Command,
     domain::{
-        call::{CallSpec, Operation, Origin},
+        call::{ArgumentCheck, CallSpec, Operation, Origin},
         event::NoticeLevel,
         id::CallId,
     },
@@ -18,7 +18,25 @@ impl Model {
         // Rejected arguments are shown in the pane, next to the fields.
         let Ok(operation) = self.call.operation() else { return vec![] };
         let target = self.call.target().cloned();
-        self.ask_or_submit(CallSpec { operation, origin: Origin::Console, timeout: None, run: None }, target)
+        self.ask_or_submit(CallSpec::new(operation, Origin::Console), target)
+    }
+
+    /// Sends the call of the call pane although its arguments violate the schema.
+    pub(super) fn send_unchecked(&mut self) -> Vec<Cmd> {
+        let Some((operation, violations)) = self.call.unchecked_operation() else { return vec![] };
+        let target = self.call.target().cloned();
+        self.toast_unchecked("Arguments", &violations);
+        self.ask_or_submit(CallSpec { check: ArgumentCheck::Skipped, ..CallSpec::new(operation, Origin::Console) }, target)
+    }
+
+    /// Shows the first violation of what is sent anyway.
+    pub(in crate::tui) fn toast_unchecked(&mut self, what: &str, violations: &[String]) {
+        let more = match violations.len() {
+            0 => return,
+            1 => String::new(),
+            many => format!(" and {} more", many - 1),
+        };
+        self.toast(NoticeLevel::Warn, format!("{what} sent unchecked: {}{more}", violations[0]));
     }
 
     pub(super) fn ask_or_submit(&mut self, spec: CallSpec, target: Option<Node>) -> Vec<Cmd> {
@@ -35,7 +53,8 @@ impl Model {
         let token = self.next_token;
         self.next_token += 1;
         // Arguments sent from the form are remembered for other sessions, without secrets. Calls from elsewhere are not.
-        let sent = target.as_ref().filter(|node| self.call.target() == Some(*node)).and_then(|_| self.call.operation().ok());
+        let checked = target.as_ref().filter(|node| spec.check.is_enforced() && self.call.target() == Some(*node));
+        let sent = checked.and_then(|_| self.call.operation().ok());
         let remember = sent.filter(|operation| *operation == spec.operation).and_then(|_| self.call.remember_for_later());
         let mut commands: Vec<Cmd> = remember.map(|entry| Cmd::Request(ConsoleRequest::Remember(entry))).into_iter().collect();
         self.submitted.push((token, target));

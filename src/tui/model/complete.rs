@@ -68,7 +68,7 @@ impl Model {
         }
         self.completing.due = None;
         let Some(typed) = self.completing.typed.clone() else { return vec![] };
-        let spec = CallSpec { operation: typed.request(), origin: Origin::Console, timeout: Some(PATIENCE), run: None };
+        let spec = CallSpec { timeout: Some(PATIENCE), ..CallSpec::new(typed.request(), Origin::Console) };
         let token = self.next_token;
         self.next_token += 1;
         self.completing.token = Some((token, typed));

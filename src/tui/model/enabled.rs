@@ -32,6 +32,7 @@ impl Model {
             Action::Undo => self.focus == Focus::Call && self.call.can_undo(),
             Action::LongText | Action::FieldEditor => self.call.field_text().is_some(),
             Action::Complete => self.call.suggestions().is_some(),
+            Action::SendUnchecked => self.focus == Focus::Call && self.call.refused(),
             Action::Burst => self.burst_spec().is_some(),
             Action::Subscribe => self.meant_resource().is_some(),
             Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),

@@ -203,7 +203,7 @@ impl Model {
         // The console shows it, whichever view contains the link.
         self.views.show(View::Console);
         self.followed = Some(self.next_token);
-        let spec = CallSpec { operation: Operation::Resource { server, uri }, origin: Origin::Console, timeout: None, run: None };
+        let spec = CallSpec::new(Operation::Resource { server, uri }, Origin::Console);
         self.submit(spec, None)
     }
 

@@ -142,7 +142,14 @@ impl Model {
                 }
             }
             // Actions of the console or the traffic would change panes that are not visible here.
-            Action::Send | Action::Burst | Action::Subscribe | Action::Follow | Action::Search | Action::JsonPath | Action::Save => {}
+            Action::Send
+            | Action::SendUnchecked
+            | Action::Burst
+            | Action::Subscribe
+            | Action::Follow
+            | Action::Search
+            | Action::JsonPath
+            | Action::Save => {}
             _ => return None,
         }
         Some(vec![])
@@ -173,7 +180,9 @@ impl Model {
             Action::ToggleJson | Action::Reset => plan,
             Action::Undo => self.in_input() && self.views.flows.input.can_undo(),
             Action::NextPane | Action::Back => true,
-            Action::SendAgain | Action::Filter | Action::Send | Action::Follow | Action::Search | Action::Save => false,
+            Action::SendAgain | Action::Filter | Action::Send | Action::SendUnchecked | Action::Follow | Action::Search | Action::Save => {
+                false
+            }
             _ => return None,
         })
     }
@@ -466,7 +475,7 @@ impl Model {
         };
         let form = || {
             let operation = self.call.draft()?;
-            let spec = crate::domain::call::CallSpec { operation, origin: crate::domain::call::Origin::Console, timeout: None, run: None };
+            let spec = crate::domain::call::CallSpec::new(operation, crate::domain::call::Origin::Console);
             past_call(&read_model.call_name(&spec.operation), &spec, None)
         };
         let in_form = !self.in_view() && self.focus == crate::tui::layout::Focus::Call && self.views.rows.marked.is_empty();

@@ -140,6 +140,23 @@ impl Inbox {
         }
     }
 
+    /// Returns the accepting answer of a form question as it is, with its violations. `None` for other questions.
+    fn unchecked_answer(&self) -> Option<(AskId, Answer, Vec<String>)> {
+        let (ask, form) = (self.ask.as_ref().filter(|ask| matches!(ask.question, Question::Form { .. }))?, self.form.as_ref()?);
+        Some((ask.id, Answer::Accept { content: form.form().body() }, form.form().violations()))
+    }
+
+    /// Sends the answer although it violates the requested schema.
+    fn answer_unchecked(&self) -> DialogOutcome {
+        match self.unchecked_answer() {
+            Some((ask, answer, violations)) => DialogOutcome::run(move |model| {
+                model.toast_unchecked("Answer", &violations);
+                model.reply(ask, answer)
+            }),
+            None => DialogOutcome::Open,
+        }
+    }
+
     /// Returns the areas inside the dialog, of its text, and of its form.
     fn areas(&self, ctx: DrawContext, area: Rect) -> (Rect, Rect, Rect) {
         let size = (96.min(area.width), self.height(ctx, area));
@@ -235,6 +252,7 @@ impl Dialog for Inbox {
             Action::AnswerFile => self.is_sampling(),
             Action::NextQuestion => ctx.read_model.asks.len() > 1,
             Action::Undo => self.can_undo(),
+            Action::SendUnchecked => self.form.as_ref().is_some_and(FormView::refused) && self.unchecked_answer().is_some(),
             _ => return None,
         })
     }
@@ -249,13 +267,14 @@ impl Dialog for Inbox {
             let commands = self.contexts().contains(&Context::Form);
             return if commands { self.key(KeyEvent::new(code, KeyModifiers::NONE), ctx) } else { DialogOutcome::Open };
         }
-        let answers = matches!(action, Action::Answer | Action::Decline | Action::CancelQuestion);
+        let answers = matches!(action, Action::Answer | Action::SendUnchecked | Action::Decline | Action::CancelQuestion);
         if answers && self.guard.left(ctx.now).is_some() {
             return DialogOutcome::Open;
         }
         let url = self.url().map(str::to_owned);
         match (action, url) {
             (Action::Answer, _) => self.answer(),
+            (Action::SendUnchecked, _) => self.answer_unchecked(),
             (Action::Decline, _) => self.reply(Answer::Decline),
             (Action::CancelQuestion, _) => self.reply(Answer::Cancel),
             (Action::AnswerFile, _) => DialogOutcome::run(|model| {

@@ -302,6 +302,39 @@ impl CallPane {
         made
     }
 
+    /// Returns the call with its arguments as they are, and their violations. `None` if they are not a JSON object, which the
+    /// pane shows.
+    pub fn unchecked_operation(&mut self) -> Option<(Operation, ArgumentProblems)> {
+        if let Some(editor) = &mut self.editor
+            && let Err(problem) = editor.object()
+        {
+            editor.to_problem();
+            self.complaints = vec![problem];
+            return None;
+        }
+        let operation = self.draft()?;
+        self.complaints.clear();
+        Some((operation, self.violations()))
+    }
+
+    /// Returns whether the arguments violate the schema, in a form after the user tried to send it.
+    pub fn refused(&self) -> bool {
+        match (&self.editor, &self.form) {
+            (Some(editor), _) => editor.syntax().is_none() && !editor.violations().is_empty(),
+            (None, Some(form)) => form.refused(),
+            (None, None) => false,
+        }
+    }
+
+    /// Returns the violations of the arguments.
+    pub fn violations(&self) -> ArgumentProblems {
+        match (&self.editor, &self.form) {
+            (Some(editor), _) => editor.violations().iter().map(ToString::to_string).collect(),
+            (None, Some(form)) => form.form().violations(),
+            (None, None) => vec![],
+        }
+    }
+
     fn make_operation(&mut self) -> Result<Operation, ArgumentProblems> {
         let Some(node) = &self.target else { return Err(vec!["nothing callable is selected".into()]) };
         // The form and the editor show their own problems in place.
@@ -309,7 +342,7 @@ impl CallPane {
             (Some(editor), _) => match (editor.submit(), Json::parse(&editor.text())) {
                 // Compact: a line end would break the framing of stdio.
                 (EditorEvent::Submit, Ok(json @ Json::Object(_))) => Body::from(json.text()),
-                (EditorEvent::Submit, Ok(_)) => return Err(vec!["the arguments must be a JSON object: { … }".into()]),
+                (EditorEvent::Submit, Ok(_)) => return Err(editor.object().err().into_iter().collect()),
                 _ => return Err(vec![]),
             },
             (None, Some(form)) => match form.submit() {

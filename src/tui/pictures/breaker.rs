@@ -109,7 +109,7 @@ impl Story {
     fn charge(&mut self, ms: u64, mood: Mood, until: u64) {
         self.call += 1;
         let operation = test_support::tool_call("flaky", "charge", r#"{"amount":20}"#);
-        let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
+        let spec = Arc::new(CallSpec::new(operation, Origin::Console));
         self.script.push(ms, EventKind::CallQueued { call: CallId(self.call), spec });
         let admission = match self.breaker.admit(at(ms)) {
             Ok(admission) => admission,

@@ -54,7 +54,7 @@ pub fn settle(call: u64, seq: u64, outcome: Outcome) -> Event {
 
 /// Returns a queued event of a call.
 pub fn queue(call: u64, seq: u64, server: &str, tool: &str) -> Event {
-    let spec = CallSpec { operation: test_support::tool_call(server, tool, "{}"), origin: Origin::Demo, timeout: None, run: None };
+    let spec = CallSpec::new(test_support::tool_call(server, tool, "{}"), Origin::Demo);
     Event { seq, at: Stamp(call), kind: EventKind::CallQueued { call: CallId(call), spec: Arc::new(spec) } }
 }
 

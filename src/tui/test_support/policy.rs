@@ -145,7 +145,7 @@ pub fn breaker(script: &mut Script, ms: u64, server: &str, tool: Option<&str>, v
 }
 
 fn queued(script: &mut Script, ms: u64, call: u64, operation: Operation) {
-    let spec = Arc::new(CallSpec { operation, origin: Origin::Console, timeout: None, run: None });
+    let spec = Arc::new(CallSpec::new(operation, Origin::Console));
     script.push(ms, EventKind::CallQueued { call: CallId(call), spec });
 }
 

@@ -94,7 +94,7 @@ impl Story {
         self.call += 1;
         let step = RunStep { run: self.id, step: id.into(), item, purpose, retries: false };
         let operation = tool_call(tool.0, tool.1, arguments);
-        let spec = Arc::new(CallSpec { operation, origin: Origin::Workflow, timeout: None, run: Some(step) });
+        let spec = Arc::new(CallSpec { run: Some(step), ..CallSpec::new(operation, Origin::Workflow) });
         self.script.push(ms, EventKind::CallQueued { call, spec });
         self.script.push(ms, EventKind::CallSent { call, round: 1 });
         if let Some(took) = took {

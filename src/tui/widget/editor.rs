@@ -104,6 +104,15 @@ impl JsonEditor {
         &self.violations
     }
 
+    /// Fails unless the text is a JSON object, whether it matches the schema or not.
+    pub fn object(&self) -> Result<(), String> {
+        match Json::parse(&self.text()) {
+            Ok(Json::Object(_)) => Ok(()),
+            Ok(_) => Err("the arguments must be a JSON object: { … }".into()),
+            Err(error) => Err(format!("not valid JSON: {error}")),
+        }
+    }
+
     /// Returns whether the text can be sent.
     pub fn valid(&self) -> bool {
         self.syntax.is_none() && self.violations.is_empty()

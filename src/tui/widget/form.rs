@@ -373,6 +373,11 @@ impl FormView {
         FormEvent::None
     }
 
+    /// Returns whether the user tried to submit and the arguments are invalid.
+    pub fn refused(&self) -> bool {
+        self.tried && !self.form.valid()
+    }
+
     /// Submits the arguments if they are valid, else goes to the first invalid field.
     pub fn submit(&mut self) -> FormEvent {
         self.tried = true;

@@ -202,3 +202,37 @@ fn json_and_form_hold_the_same_arguments() {
     let Operation::Tool { arguments, .. } = harness.submitted_spec().operation else { panic!("no tool") };
     assert_eq!(arguments.value(), Some(serde_json::json!({"filter": "bob"})));
 }
+
+#[test]
+fn arguments_that_violate_the_schema_are_sent_with_a_key_of_their_own() {
+    use crate::domain::call::ArgumentCheck;
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu").keys("ctrl-e ctrl-u");
+    let text = r#"{"filter":null,"limit":"many"}"#;
+    harness.model.call.set_text(text);
+    harness.keys("ctrl-s");
+    assert_eq!(harness.take(), [], "refused by default");
+    harness.keys("alt-s");
+    let spec = harness.submitted_spec();
+    assert_eq!((spec.operation, spec.check), (test_support::tool_call("database", "query_users", text), ArgumentCheck::Skipped));
+    assert!(harness.frame().contains("Arguments sent unchecked: /"), "{}", harness.frame());
+    harness.model.call.set_text("[1]");
+    harness.keys("alt-s");
+    assert_eq!(harness.take(), []);
+    assert!(harness.frame().contains("must be a JSON object"), "{}", harness.frame());
+    harness.model.call.set_text("{\"filter\": ");
+    harness.keys("alt-s");
+    assert_eq!(harness.take(), [], "the message of stdio would not be JSON");
+}
+
+#[test]
+fn a_form_with_errors_is_sent_with_a_key_of_its_own() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("createuser").keys("alt-s");
+    let shown = harness.frame();
+    assert!(shown.contains("Call database_create_user?"), "confirmed as any call: {shown}");
+    harness.keys("y");
+    let spec = harness.submitted_spec();
+    assert_eq!(spec.operation, test_support::tool_call("database", "create_user", r#"{"role":"developer"}"#));
+    assert!(!spec.check.is_enforced());
+}

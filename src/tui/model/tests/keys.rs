@@ -80,7 +80,10 @@ fn the_palette_offers_every_action_where_it_does_something() {
     let mut harness = Harness::busy(132, 44);
     at(&mut harness, &[Action::Up, Action::Fold, Action::NextPane, Action::Open], &[Action::NextMatch, Action::Complete]);
     harness.tool("createuser").text("x");
-    at(&mut harness, &[Action::LongText, Action::Back, Action::Undo], &[Action::Fold, Action::NextTab]);
+    at(&mut harness, &[Action::LongText, Action::Back, Action::Undo], &[Action::Fold, Action::NextTab, Action::SendUnchecked]);
+    // Offered once the form has refused to send.
+    harness.keys("ctrl-s");
+    at(&mut harness, &[Action::SendUnchecked], &[]);
     harness.keys("esc").traffic().keys("home enter");
     at(&mut harness, &[Action::NextTab, Action::Fold, Action::FoldLevel, Action::UnfoldLevel], &[Action::NextCall, Action::NextMatch]);
     harness.keys("/").text("ann").keys("enter");

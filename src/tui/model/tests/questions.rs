@@ -58,6 +58,23 @@ fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
 }
 
 #[test]
+fn an_answer_that_violates_the_requested_schema_is_sent_with_a_key_of_its_own() {
+    let mut harness = Harness::new(120, 40);
+    let schema = Body::from(r#"{"type":"object","properties":{"n":{"type":"integer","maximum":9}},"required":["n"]}"#);
+    let question = Question::Form { message: "How many?".into(), schema };
+    let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
+    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    harness.model.modals.clear();
+    harness.keys("i 1 2 enter");
+    assert_eq!(harness.take(), [], "{}", harness.frame());
+    harness.keys("alt-s");
+    let answer = Answer::Accept { content: Body::from(r#"{"n":12}"#) };
+    assert_eq!(harness.take(), [Cmd::Command(Command::Answer { ask: AskId(3), answer })]);
+    harness.event(EventKind::AskClosed { ask: AskId(3), how: AskEnd::Answered });
+    assert!(harness.frame().contains("Answer sent unchecked: n: "), "{}", harness.frame());
+}
+
+#[test]
 fn many_calls_of_one_that_asks_are_answered() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("esc F").keys("enter");
