@@ -19,7 +19,6 @@ use crate::{
     },
     engine::{Adapters, Engine, EngineOptions},
     mcp::Connections,
-    process,
     store::{Store, StoreOptions},
     telemetry::Log,
     tui::copying::Invocation,
@@ -236,7 +235,7 @@ pub fn secrets(loaded: &Loaded) -> Vec<Secret> {
 /// Returns an engine with the configured settings. Must be called within a runtime.
 #[cfg(test)]
 pub fn engine(loaded: &Loaded, demo: bool, store: Option<&Store>) -> Arc<LocalControl> {
-    engine_over(Arc::new(Connections::new(process::own_program())), loaded, demo, store)
+    engine_over(Arc::new(Connections::new(crate::process::own_program())), loaded, demo, store)
 }
 
 /// Returns an engine over these connections.

@@ -69,7 +69,7 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
     };
     if session.read_model.is_filtered(&tool) {
         // The engine refuses it with the place of the filter; arguments and consent do not matter.
-        return run(session, Operation::Tool { tool, arguments: Body::from("{}") }, name).await;
+        return run(session, Operation::Tool { tool, arguments: Body::from("{}") }, name, vec![]).await;
     }
     let wrong = |causes| Problem::new(Failure { causes, ..invalid(name) }).about(Some(&tool.server), name);
     let check = session.options.check;

@@ -97,7 +97,7 @@ pub fn in_use(server: &ServerView) -> Option<&'static str> {
         }
         Phase::Degraded { .. } => Some("report the problems to the maintainer of the server; everything else works"),
         Phase::Ready if silent_probe(server) => {
-            Some("set era = \"legacy\" in its configuration: it does not answer server/discover, which it waits for at each start")
+            Some("set era = \"legacy\" in its configuration: it does not answer server/discover, which this start waited for")
         }
         _ if servers::failed(server) && server.phase.usable() => Some("raise --timeout, or timeouts.list in its configuration"),
         _ => None,

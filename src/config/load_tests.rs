@@ -375,7 +375,7 @@ fn includes_are_below_the_file_and_one_bad_server_costs_only_itself() {
     assert_eq!(ids(&loaded.servers), ["x", "bad", "y", "deep", "worse", "z"]);
     assert_eq!(usable(&loaded.servers), ["x", "y", "deep", "z"]);
     let commands: Vec<String> = loaded.servers.iter().map(|s| s.launch.summary()).collect();
-    assert_eq!(commands, ["own", "-", "two", "deep", "http://x/sse", "z"]);
+    assert_eq!(commands, ["own", "-", "two", "deep", "ws://x/ws", "z"]);
     let named: Vec<_> = loaded.problems.iter().map(|p| p.server.as_deref()).collect();
     assert_eq!(named, [Some("bad"), Some("worse"), None], "{:?}", loaded.problems);
     for file in ["conf/config.toml", "conf/a/one.toml", "conf/a/deep.toml", "two.json", "conf/none.json", "project/sub/switchboard.toml"] {

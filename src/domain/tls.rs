@@ -20,7 +20,7 @@ pub struct TlsSettings {
 pub enum TlsProblem {
     /// Its issuer is not trusted.
     UnknownIssuer,
-    /// It is issued by itself, and it is not trusted.
+    /// It is self-signed, and it is not trusted.
     SelfSigned,
     /// It is for other host names.
     WrongName,

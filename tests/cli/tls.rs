@@ -152,7 +152,7 @@ impl Place {
         }
     }
 
-    /// Runs a command on a server with these settings and variables. Where a case names none, `nothing.pem` stands in for the
+    /// Runs a command on a server with these settings and variables. Where a case names none, `nothing.pem` replaces the
     /// system's authorities.
     fn run(&self, line: &[&str], settings: &str, variables: &[(&str, &str)]) -> Ran {
         fs::write(self.home.path().join("c.toml"), format!("[servers.s]\n{settings}\n")).unwrap();

@@ -22,6 +22,7 @@ use switchboard::{
 use tokio_util::sync::CancellationToken;
 
 /// What a connection attempt comes to.
+#[expect(clippy::large_enum_variant, reason = "a few of them exist in a test")]
 pub enum Plan {
     Refuse,
     Fail(ConnectFailure),

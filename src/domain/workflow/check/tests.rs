@@ -29,7 +29,7 @@ fn schema() -> Value {
 #[test]
 fn a_filtered_tool_is_reported() {
     let text = "[[step]]\nid = \"a\"\ntool = \"filtered\"\n";
-    assert_eq!(problems_of(text, schema(), true), ["3:8 tool the configuration of db filters the tool `filtered`"]);
+    assert_eq!(problems_of(text, schema(), true), ["3:1 tool the configuration of db filters the tool `filtered`"]);
 }
 
 #[test]

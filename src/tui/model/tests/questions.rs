@@ -64,7 +64,7 @@ fn an_answer_that_violates_the_requested_schema_is_sent_with_a_key_of_its_own() 
     let question = Question::Form { message: "How many?".into(), schema };
     let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
-    harness.model.modals.clear();
+    harness.model.dialogs.clear();
     harness.keys("i 1 2 enter");
     assert_eq!(harness.take(), [], "{}", harness.frame());
     harness.keys("alt-s");
