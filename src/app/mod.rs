@@ -20,7 +20,7 @@ use crate::{
     cli::{
         self, Options,
         approve::Waiting,
-        args::{Cli, Cmd},
+        args::{Cli, Cmd, Headless, InputValue},
         exit,
         print::Io,
     },
@@ -88,7 +88,10 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             within_runtime(move |watch| console::run(setup, options, false, watch))
         }
         Some(command) => match command.headless() {
-            Some(command) => {
+            Some(mut command) => {
+                if let Headless::Run(run) = &mut command {
+                    run.input = cli.global.inputs.iter().map(InputValue::assignment).collect();
+                }
                 let setup = setup(cli.global.demo);
                 within_runtime(move |watch| headless::run(setup, command, options, watch))
             }

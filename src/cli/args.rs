@@ -73,7 +73,7 @@ pub struct Global {
     /// repeatable. The value is never printed.
     #[arg(long, value_name = "NAME[=VALUE]", global = true, value_parser = parse_secret)]
     pub env: Vec<Secret>,
-    /// Give the value of an input that a configuration file asks for; repeatable.
+    /// Give the value of an input that a configuration file asks for, or with `run` of the workflow; repeatable.
     #[arg(long = "input", value_name = "ID=VALUE", global = true, value_parser = parse_input)]
     pub inputs: Vec<InputValue>,
     /// Start servers without the sandbox that their client would put them into.
@@ -125,6 +125,13 @@ pub struct InputValue {
     pub id: String,
     /// Its value.
     pub value: String,
+}
+
+impl InputValue {
+    /// Returns the argument as given.
+    pub fn assignment(&self) -> String {
+        format!("{}={}", self.id, self.value)
+    }
 }
 
 impl std::fmt::Debug for InputValue {

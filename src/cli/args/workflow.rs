@@ -16,8 +16,8 @@ pub struct RunArgs {
     /// Input: key=value by the workflow's schema, key:=json as JSON.
     #[arg(value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
-    /// Set an input, as with the positional KEY=VALUE; repeatable.
-    #[arg(long, value_name = "KEY=VALUE")]
+    /// The inputs given with `--input`, which every command has.
+    #[arg(skip)]
     pub input: Vec<String>,
     /// Read the input, a JSON object, from this file; KEY=VALUE overrides it.
     #[arg(long, value_name = "FILE")]
@@ -32,7 +32,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Resume the interrupted run with this id; finished steps are not repeated.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["workflow", "assignments", "input", "input_file", "set", "dry_run"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["workflow", "assignments", "input_file", "set", "dry_run"])]
     pub resume: Option<String>,
     /// Approve this step in advance.
     #[arg(long, value_name = "STEP")]
