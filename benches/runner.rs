@@ -270,18 +270,7 @@ impl Connector for Prompt {
 #[async_trait]
 impl Session for Answering {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo {
-            era: Era::Legacy,
-            protocol: "2025-11-25".into(),
-            name: None,
-            title: None,
-            version: None,
-            instructions: None,
-            capabilities: Body::from(r#"{"tools":{}}"#),
-            pid: None,
-            since: self.0.now(),
-            took: Duration::ZERO,
-        })
+        Arc::new(SessionInfo::bare(self.0.now()))
     }
 
     async fn request(&self, _: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
