@@ -16,18 +16,28 @@ pub struct RestartPolicy {
     pub first_pause: Duration,
     /// Maximum backoff.
     pub longest_pause: Duration,
-    /// Number of failures within [`WINDOW`] after which there are no further attempts.
+    /// Number of failures within [`WINDOW`] after which there are no further attempts, once `retry_for` has passed.
     pub failure_limit: usize,
+    /// Minimum time from the first failure in a row to the last attempt.
+    pub retry_for: Duration,
 }
 
 impl RestartPolicy {
     /// For a program that we start: if it fails, it usually fails again.
-    pub const LOCAL: RestartPolicy =
-        RestartPolicy { first_pause: Duration::from_millis(200), longest_pause: Duration::from_secs(30), failure_limit: 5 };
+    pub const LOCAL: RestartPolicy = RestartPolicy {
+        first_pause: Duration::from_millis(200),
+        longest_pause: Duration::from_secs(30),
+        failure_limit: 5,
+        retry_for: Duration::ZERO,
+    };
     /// For a server that is run by others: it takes some seconds to come back, and should be used as soon as it is. An
-    /// attempt is cheap. The pauses add up to at most 15 s.
-    pub const REMOTE: RestartPolicy =
-        RestartPolicy { first_pause: Duration::from_millis(250), longest_pause: Duration::from_secs(1), failure_limit: 17 };
+    /// attempt that is refused is cheap.
+    pub const REMOTE: RestartPolicy = RestartPolicy {
+        first_pause: Duration::from_millis(250),
+        longest_pause: Duration::from_secs(1),
+        failure_limit: 5,
+        retry_for: Duration::from_secs(14),
+    };
 }
 
 /// The restart state of one server.
@@ -37,6 +47,8 @@ pub struct Restart {
     /// Failures in the window: when, and whether a connection was lost.
     failures: VecDeque<(Stamp, bool)>,
     in_row: u32,
+    /// The first failure in a row.
+    since: Stamp,
     connected: bool,
 }
 
@@ -57,7 +69,7 @@ pub enum Verdict {
 impl Restart {
     /// Creates the state of a server that has not failed yet.
     pub fn new(policy: RestartPolicy) -> Restart {
-        Restart { policy, failures: VecDeque::new(), in_row: 0, connected: false }
+        Restart { policy, failures: VecDeque::new(), in_row: 0, since: Stamp::default(), connected: false }
     }
 
     /// Records a failure at `now`. `jitter` (0..1) selects the pause from the upper half of the backoff.
@@ -66,9 +78,12 @@ impl Restart {
         while self.failures.front().is_some_and(|(first, _)| now.since(*first) > WINDOW) {
             self.failures.pop_front();
         }
+        if self.in_row == 0 {
+            self.since = now;
+        }
         self.in_row += 1;
         let lost = self.failures.iter().filter(|(_, lost)| *lost).count();
-        if lost >= LOST_LIMIT || self.failures.len() >= self.policy.failure_limit {
+        if lost >= LOST_LIMIT || (self.failures.len() >= self.policy.failure_limit && now.since(self.since) >= self.policy.retry_for) {
             return Verdict::GiveUp;
         }
         let doubled = self.policy.first_pause.saturating_mul(1 << (self.in_row - 1).min(16)).min(self.policy.longest_pause);

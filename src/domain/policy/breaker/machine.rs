@@ -36,6 +36,8 @@ pub struct Breaker {
     failed_connections: u32,
     /// The breaker opened because of failed connections only.
     connections_only: bool,
+    /// A user opened the breaker.
+    manual: bool,
     /// Time from which an open breaker admits a probe; `None` while held open.
     until: Option<Stamp>,
     openings: u32,
@@ -65,6 +67,7 @@ impl Breaker {
             consecutive: 0,
             failed_connections: 0,
             connections_only: false,
+            manual: false,
             until: None,
             openings: 0,
             refused: 0,
@@ -199,7 +202,8 @@ impl Breaker {
 
     /// Records a successful connection. It clears consecutive failures that were failed connections only, and closes
     /// a breaker that opened because of these only: the handshake was its probe. After failures of calls the breaker
-    /// becomes half-open instead of waiting for the rest of the open period: the server that failed them is gone.
+    /// becomes half-open instead of waiting for the rest of the open period: the server that failed them is gone. It changes
+    /// nothing about a breaker that a user opened.
     pub fn reachable(&mut self, now: Stamp) -> Option<Transition> {
         if self.state == State::Closed && self.failed_connections == self.consecutive {
             // They are the last entries of the window, as far as it still holds them.
@@ -210,7 +214,7 @@ impl Breaker {
             }
             (self.failed_connections, self.consecutive) = (0, 0);
         }
-        if self.state != State::Open || self.held.is_some() {
+        if self.state != State::Open || self.held.is_some() || self.manual {
             return None;
         }
         Some(match self.connections_only {
@@ -246,6 +250,7 @@ impl Breaker {
             State::Open => self.open(reason.into(), now),
             _ => self.close(reason.into(), now),
         };
+        self.manual = to == State::Open;
         Some(change)
     }
 
@@ -392,7 +397,7 @@ impl Breaker {
         (self.state, self.since, self.reason) = (to, now, reason);
         self.probes.clear();
         self.successes = 0;
-        self.connections_only = false;
+        (self.connections_only, self.manual) = (false, false);
         if to == State::Closed {
             self.window.clear();
             (self.failures, self.slow, self.consecutive, self.failed_connections) = (0, 0, 0, 0);

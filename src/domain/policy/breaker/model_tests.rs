@@ -17,6 +17,8 @@ struct Model {
     calls: Vec<Call>,
     /// Whether the breaker opened because of failed connections only.
     connections_only: bool,
+    /// Whether a user opened it.
+    manual: bool,
     open_until: Option<u64>,
     openings: u32,
     refused: u64,
@@ -42,7 +44,7 @@ impl Model {
         self.period += 1;
         (self.state, self.since) = (state, now);
         self.probes.clear();
-        self.connections_only = false;
+        (self.connections_only, self.manual) = (false, false);
         if state == State::Closed {
             self.calls.clear();
             (self.openings, self.refused, self.open_until) = (0, 0, None);
@@ -150,7 +152,7 @@ impl Model {
             self.calls = self.window(now);
             self.calls.truncate(self.calls.len().saturating_sub(row));
         }
-        if self.state == State::Open && self.held.is_none() {
+        if self.state == State::Open && self.held.is_none() && !self.manual {
             self.enter(if self.connections_only { State::Closed } else { State::HalfOpen }, now);
         }
     }
@@ -215,7 +217,10 @@ impl Model {
         }
         self.held = [BreakerOverride::HoldOpen, BreakerOverride::HoldClosed].contains(&order).then_some(order);
         match order {
-            BreakerOverride::Trip | BreakerOverride::HoldOpen => self.open(now),
+            BreakerOverride::Trip | BreakerOverride::HoldOpen => {
+                self.open(now);
+                self.manual = true;
+            }
             BreakerOverride::HoldClosed | BreakerOverride::Reset => self.enter(State::Closed, now),
         }
         true
@@ -473,6 +478,8 @@ fn a_connection_half_opens_it_after_failed_calls_and_changes_nothing_while_held(
     let returned = breaker.reachable(at(6)).unwrap();
     assert_eq!((returned.from, returned.to, &*returned.reason), (State::Open, State::HalfOpen, "reconnected, probing"));
     assert!(fail(&mut breaker, 1, at(6)).is_some_and(|change| change.to == State::Open), "the probe decides");
+    breaker.apply_override(BreakerOverride::Trip, at(7));
+    assert_eq!((breaker.reachable(at(7)), breaker.state()), (None, State::Open), "opened manually");
     breaker.apply_override(BreakerOverride::HoldOpen, at(7));
     assert_eq!((breaker.unreachable("refused", at(90_000)), breaker.reachable(at(90_001))), (None, None));
     let off = BreakerPolicy { enabled: false, ..BreakerPolicy::default() };
