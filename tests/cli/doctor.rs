@@ -41,7 +41,7 @@ fn checked(mode: &str) -> (String, Vec<(String, String)>) {
 fn every_fault_is_reported_with_its_cause_and_the_next_action() {
     for (mode, cause, action) in [
         ("exit_at_start", "exited with code 3", "stderr"),
-        ("silent_initialize", "no answer within 3 s", "timeouts.connect"),
+        ("silent_initialize", "no answer within 3.00 s", "timeouts.connect"),
         ("unknown_version", "1999-01-01", "update the server"),
         ("chatty", "noise on stdout", "stderr"),
         ("silent_discover", "server/discover was not answered", "era = \"legacy\""),

@@ -171,7 +171,7 @@ fn the_certificate_of_a_server_is_checked_and_every_refusal_is_explained() {
     let place = Place::new();
     let (good, wrong, old) = (over_tls(&place.good), over_tls(&place.wrong), over_tls(&place.old));
     let (own_authority, leaf) = (over_tls(&place.own_authority), over_tls(&place.leaf));
-    // Answers what is no request as HTTP servers do, and reads the rest, so that the answer arrives.
+    // Responds to bytes that are not a request, as HTTP servers do, and reads the rest, so that the response arrives.
     let plain = listen(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         let _ = stream.shutdown(std::net::Shutdown::Write);
