@@ -44,6 +44,20 @@ impl Epoch {
     }
 }
 
+/// Formats seconds since the Unix epoch as a date in UTC: `2026-11-29`.
+pub fn date(unix_s: u64) -> String {
+    // Years begin in March, so that a leap day is the last day of one (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    let days = unix_s / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Formats a duration in at most three digits and a unit: `0.44 ms`, `3.1 ms`, `812 ms`, `1.31 s`, `2 m 05 s`.
 pub fn short(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
@@ -122,6 +136,22 @@ mod tests {
         }
         for (bytes, text) in [(212, "212 B"), (4_100, "4.1 kB"), (45_000, "45 kB"), (2_000_000, "2.0 MB"), (16_777_216, "17 MB")] {
             assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn dates_follow_the_calendar() {
+        for (unix_s, text) in [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_580_515_200, "2020-02-01"),
+            (1_798_761_599, "2026-12-31"),
+            (1_798_761_600, "2027-01-01"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(date(unix_s), text);
         }
     }
 

@@ -156,7 +156,7 @@ impl Place {
     /// system's authorities.
     fn run(&self, line: &[&str], settings: &str, variables: &[(&str, &str)]) -> Ran {
         fs::write(self.home.path().join("c.toml"), format!("[servers.s]\n{settings}\n")).unwrap();
-        let line = [&["--config", "c.toml"], line].concat();
+        let line = [&["--config", "c.toml"][..], line].concat();
         let mut command = self.home.command(&line);
         command.env("SSL_CERT_FILE", self.home.path().join("nothing.pem"));
         for (name, value) in variables {
@@ -174,6 +174,11 @@ fn the_certificate_of_a_server_is_checked_and_every_refusal_is_explained() {
     // Responds to bytes that are not a request, as HTTP servers do, and reads the rest, so that the response arrives.
     let plain = listen(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    // Ends the connection, and reads the rest, so that the end arrives.
+    let closing = listen(|mut stream| {
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
@@ -198,6 +203,7 @@ fn the_certificate_of_a_server_is_checked_and_every_refusal_is_explained() {
         (old, ca, &[], Some(("expired", "expired on 2020-02-01"))),
         (old, "insecure = true", &[], None),
         (plain, ca, &[], Some(("not_tls", "does not speak TLS"))),
+        (closing, ca, &[], Some(("handshake", "ended the connection during the TLS handshake"))),
     ];
     for (port, settings, variables, expected) in cases {
         let url = format!("url = \"https://localhost:{port}/mcp\"\n{settings}");

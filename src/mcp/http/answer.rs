@@ -112,7 +112,9 @@ pub(super) fn transport(error: &reqwest::Error, url: &Url, proxy: Option<&Proxy>
     let unsent = error.is_connect() || error.is_builder();
     let deepest = chain.last().cloned().unwrap_or_default();
     let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
-    let tls = tls::failure_of(error, &host_of(url));
+    let broken_handshake =
+        || (url.scheme() == "https" && error.is_connect() && proxy.is_none()).then(|| tls::ended_handshake(error, &host_of(url)));
+    let tls = tls::failure_of(error, &host_of(url)).or_else(|| broken_handshake().flatten());
     let message = match (&tls, error.is_connect(), error.is_timeout()) {
         (Some(tls), ..) if proxy.is_some() => format!("{}; the connection goes{through}", tls.message),
         (Some(tls), ..) => tls.message.clone(),
@@ -132,6 +134,9 @@ pub(super) fn transport(error: &reqwest::Error, url: &Url, proxy: Option<&Proxy>
         (Some(proxy), _) if error.is_connect() => Some(proxy.hint()),
         _ if all.contains("refused") => Some("nothing listens there; start the server, or check host and port of url".into()),
         _ if all.contains("dns") || all.contains("lookup") => Some("the host name cannot be resolved; check url and network".into()),
+        (_, false) if !error.is_connect() && url.scheme() == "http" => {
+            Some("check the server's log; if it speaks TLS, use https:// in url".into())
+        }
         (_, true) => Some("nothing answers there; check host and port of url, and whether it is http or https".into()),
         _ => None,
     };

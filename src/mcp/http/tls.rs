@@ -23,7 +23,7 @@ use rustls::{
 use crate::domain::{
     bounds,
     server::{ConnectFailure, Step},
-    time::size,
+    time::{date, size},
     tls::{TlsProblem, TlsSettings},
 };
 
@@ -369,6 +369,18 @@ pub(super) fn failure_of(error: &(dyn StdError + 'static), host: &str) -> Option
     })
 }
 
+/// Returns the failure of a direct connection to `host` that the server ended during the TLS handshake, if that is what
+/// happened.
+pub(super) fn ended_handshake(error: &(dyn StdError + 'static), host: &str) -> Option<TlsFailure> {
+    let ended = causes(error)
+        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof));
+    ended.then(|| TlsFailure {
+        problem: TlsProblem::Handshake,
+        message: format!("{host} ended the connection during the TLS handshake"),
+        hint: "check the log of the server; if it does not speak TLS, use http:// in url".into(),
+    })
+}
+
 fn certificate_failure(error: &CertificateError, host: &str) -> TlsFailure {
     let refused = match error {
         CertificateError::Other(OtherError(error)) => error.downcast_ref::<Refused>(),
@@ -403,12 +415,12 @@ fn certificate_failure(error: &CertificateError, host: &str) -> TlsFailure {
             "use a name of the certificate in url, or give the server a certificate for this name",
         ),
         (CertificateError::ExpiredContext { not_after, .. }, _) => {
-            (TlsProblem::Expired, format!("the certificate of {host} expired on {}", date(*not_after)), RENEW)
+            (TlsProblem::Expired, format!("the certificate of {host} expired on {}", date(not_after.as_secs())), RENEW)
         }
         (CertificateError::Expired, _) => (TlsProblem::Expired, format!("the certificate of {host} has expired"), RENEW),
         (CertificateError::NotValidYetContext { not_before, .. }, _) => (
             TlsProblem::NotYetValid,
-            format!("the certificate of {host} is not valid before {}", date(*not_before)),
+            format!("the certificate of {host} is not valid before {}", date(not_before.as_secs())),
             "check the clock of this computer, and the certificate of the server",
         ),
         (CertificateError::NotValidYet, _) => (
@@ -444,25 +456,20 @@ fn names_text(names: &[String]) -> String {
     }
 }
 
-/// Returns a time as a date in UTC.
-fn date(time: UnixTime) -> String {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    chrono::DateTime::from_timestamp(seconds, 0).map_or_else(|| "an unknown date".into(), |date| date.format("%Y-%m-%d").to_string())
+/// Finds the TLS error in a chain of causes.
+fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>())
 }
 
-/// Finds the TLS error in a chain of causes. Errors of `std::io` do not name what they wrap as their source.
-fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
-        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner),
+/// Returns an error and its causes. Errors of `std::io` do not name what they wrap as their source.
+fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'e (dyn StdError + 'static) = *error;
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner as &'e (dyn StdError + 'static)),
             None => error.source(),
-        };
-    }
-    None
+        }
+    })
 }
 
 #[cfg(test)]
