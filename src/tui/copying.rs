@@ -146,9 +146,9 @@ pub fn call_line(operation: &Operation, read_model: &ConsoleState, invocation: &
                 words.extend(["--args".into(), quote(&harmless_json(&arguments.text()).0)]);
             }
         }
-        Operation::Resource { server, uri } => words.extend(["read".into(), quote(server.as_str()), quote(uri)]),
+        Operation::Resource { server, uri } => words.extend(["read".into(), "--server".into(), quote(server.as_str()), quote(uri)]),
         Operation::Prompt { server, name, .. } => {
-            words.extend(["prompt".into(), quote(server.as_str()), quote(name)]);
+            words.extend(["prompt".into(), quote(&format!("{server}/{name}"))]);
             let value = arguments.value().unwrap_or_default();
             for (key, value) in value.as_object().into_iter().flatten() {
                 words.push(quote(&format!("{key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))));
@@ -328,7 +328,9 @@ mod tests {
         assert_eq!(copied.text, r#"switchboard --config 'my shop.toml' call database_create_user --args '{"name":"O'\''Hara $(x)"}'"#);
         assert_eq!(copied.notes.len(), 1);
         let read = Operation::Resource { server: "database".into(), uri: "db://a b".into() };
-        assert_eq!(call_line(&read, &read_model, &Invocation::default()).unwrap().text, "switchboard read database 'db://a b'");
+        assert_eq!(call_line(&read, &read_model, &Invocation::default()).unwrap().text, "switchboard read --server database 'db://a b'");
+        let prompt = Operation::Prompt { server: "database".into(), name: "explain".into(), arguments: Body::from(r#"{"sql":"x y"}"#) };
+        assert_eq!(call_line(&prompt, &read_model, &Invocation::default()).unwrap().text, "switchboard prompt database/explain 'sql=x y'");
     }
 
     #[test]
