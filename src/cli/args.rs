@@ -180,6 +180,20 @@ pub enum Cmd {
     Read(ReadArgs),
     /// Get a prompt and print its messages.
     Prompt(PromptArgs),
+    /// Complete an argument of a prompt or a resource template.
+    ///
+    /// Prints the values that the server suggests, one on each line.
+    Complete(CompleteArgs),
+    /// Print the updates of a resource until interrupted.
+    ///
+    /// Subscribes to the resource. Ends after --count updates, or after --timeout (exit code 0 without --count, else 5).
+    Watch(WatchArgs),
+    /// Send a JSON-RPC request and print its result as received.
+    ///
+    /// For methods that Switchboard has no command for, and to test servers. The request is sent over the connection to the
+    /// server, in its session and with its `_meta`. Nothing is known of what it changes, so it needs --yes, or your confirmation
+    /// if stdin and stderr are a terminal.
+    Request(RequestArgs),
     /// Explain the route of a call without making it.
     Route(RouteArgs),
     /// Purge cached responses, or show the state of the response cache.
@@ -256,6 +270,9 @@ pub struct CallArgs {
     /// Pass a JSON object of arguments: JSON, @FILE or - (stdin); KEY=VALUE overrides it.
     #[arg(long, value_name = "JSON|@FILE|-")]
     pub args: Option<String>,
+    /// Add members to `_meta` of the request: a JSON object, @FILE or - (stdin).
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub meta: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -266,6 +283,9 @@ pub struct CallArgs {
 pub struct ReadArgs {
     /// The URI of the resource; --server NAME selects the server.
     pub uri: String,
+    /// Add members to `_meta` of the request: a JSON object, @FILE or - (stdin).
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub meta: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -279,6 +299,59 @@ pub struct PromptArgs {
     /// Arguments; all are text.
     #[arg(value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
+    /// Add members to `_meta` of the request: a JSON object, @FILE or - (stdin).
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub meta: Option<String>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `complete`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CompleteArgs {
+    /// The prompt (its name, or server/name) or the URI template, as listed.
+    #[arg(value_name = "PROMPT|TEMPLATE")]
+    pub subject: String,
+    /// The argument with the beginning of its value.
+    #[arg(value_name = "ARGUMENT=VALUE")]
+    pub argument: String,
+    /// Values of other arguments, on which the suggestions may depend.
+    #[arg(value_name = "KEY=VALUE")]
+    pub others: Vec<String>,
+    /// Add members to `_meta` of the request: a JSON object, @FILE or - (stdin).
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub meta: Option<String>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `watch`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WatchArgs {
+    /// The URI of the resource; --server NAME selects the server.
+    pub uri: String,
+    /// End after this number of updates.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `request`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RequestArgs {
+    /// The server, which can be left out if there is only one, and the method.
+    #[arg(value_name = "[SERVER] METHOD", num_args = 1..=2, required = true)]
+    pub target: Vec<String>,
+    /// Pass these params: a JSON object or array, @FILE or - (stdin).
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub params: Option<String>,
+    /// Add members to `_meta` of the request: a JSON object, @FILE or - (stdin).
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub meta: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -410,6 +483,12 @@ pub enum Headless {
     Read(ReadArgs),
     /// `prompt`
     Prompt(PromptArgs),
+    /// `complete`
+    Complete(CompleteArgs),
+    /// `watch`
+    Watch(WatchArgs),
+    /// `request`
+    Request(RequestArgs),
     /// `route`
     Route(RouteArgs),
     /// `servers`
@@ -430,7 +509,8 @@ impl Headless {
 
     /// Returns whether it makes calls that the history stores.
     pub fn calls(&self) -> bool {
-        matches!(self, Headless::Call(_) | Headless::Read(_) | Headless::Prompt(_) | Headless::Run(_))
+        use Headless::{Call, Complete, Prompt, Read, Request, Run};
+        matches!(self, Call(_) | Read(_) | Prompt(_) | Complete(_) | Request(_) | Run(_))
     }
 }
 
@@ -465,6 +545,9 @@ impl Cli {
             Some(Cmd::Call(a)) => Some(&a.server),
             Some(Cmd::Read(a)) => Some(&a.server),
             Some(Cmd::Prompt(a)) => Some(&a.server),
+            Some(Cmd::Complete(a)) => Some(&a.server),
+            Some(Cmd::Watch(a)) => Some(&a.server),
+            Some(Cmd::Request(a)) => Some(&a.server),
             Some(Cmd::Route(a)) => Some(&a.server),
             Some(Cmd::Servers(a) | Cmd::Doctor(a)) => Some(&a.server),
             _ => None,
@@ -495,6 +578,9 @@ impl Cmd {
             Cmd::Call(a) => Headless::Call(a.clone()),
             Cmd::Read(a) => Headless::Read(a.clone()),
             Cmd::Prompt(a) => Headless::Prompt(a.clone()),
+            Cmd::Complete(a) => Headless::Complete(a.clone()),
+            Cmd::Watch(a) => Headless::Watch(a.clone()),
+            Cmd::Request(a) => Headless::Request(a.clone()),
             Cmd::Route(a) => Headless::Route(a.clone()),
             Cmd::Servers(_) => Headless::Servers,
             Cmd::Doctor(_) => Headless::Doctor,

@@ -28,6 +28,7 @@ use crate::{
         id::{CallId, ServerId, ToolId},
         json::indent,
         policy::call_event::{CallEvent, CallTrace},
+        request_meta,
         schema::TooDear,
         server::ConnectFailure,
         time,
@@ -48,10 +49,10 @@ const CHECK: Duration = Duration::from_secs(2);
 pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop> {
     // Errors that need no schema are reported before waiting for a server.
     let base = match args.args.as_deref() {
-        Some("-") => Some(read_stdin(session).await?),
-        Some(text) => Some(read_argument(text)?),
+        Some(text) => Some(read_json(session, "--args", text).await?),
         None => None,
     };
+    read_meta(session, args.meta.as_deref()).await?;
     let name = args.tool.as_str();
     session.settle(|read_model, server| may_offer(read_model, &server.spec, name)).await?;
     if !session.read_model.servers.iter().any(|server| may_offer(&session.read_model, &server.spec, name)) {
@@ -107,8 +108,8 @@ async fn checked(session: &mut Session<'_>, schema: &Body, arguments: &Body) -> 
 /// Reads a resource.
 pub async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<u8, Stop> {
     let uri = args.uri.as_str();
-    let wanted = session.options.servers.clone();
-    session.settle(|_, server| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str())).await?;
+    read_meta(session, args.meta.as_deref()).await?;
+    session.settle_selected().await?;
     let lists = |server: &ServerView| server.catalog.resources.iter().any(|r| r.uri == uri);
     let may = |server: &ServerView| server.catalog.templates.iter().any(|t| template_fits(&t.uri, uri));
     let server = choose(session, uri, Subject::Resource, &[&lists, &may])?;
@@ -119,8 +120,8 @@ pub async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<u8, Stop
 pub async fn prompt(session: &mut Session<'_>, args: &PromptArgs) -> Result<u8, Stop> {
     let name = args.name.as_str();
     let given = arguments::strings(&args.assignments).map_err(|causes| Problem::new(Failure { causes, ..invalid(name) }))?;
-    let wanted = session.options.servers.clone();
-    session.settle(|_, server| wanted.is_empty() || wanted.iter().any(|w| w == server.id().as_str())).await?;
+    read_meta(session, args.meta.as_deref()).await?;
+    session.settle_selected().await?;
     let qualified =
         |server: &ServerView| server.catalog.prompts.iter().any(|p| name.strip_prefix(&format!("{}/", server.id())) == Some(&*p.name));
     let bare = |server: &ServerView| server.catalog.prompts.iter().any(|p| &*p.name == name);
@@ -151,7 +152,7 @@ fn invalid(name: &str) -> Failure {
         .hint("correct them, or send them as they are with --no-check")
 }
 
-fn own_name(server: &ServerId, name: &str) -> String {
+pub(super) fn own_name(server: &ServerId, name: &str) -> String {
     name.strip_prefix(&format!("{server}/")).unwrap_or(name).to_owned()
 }
 
@@ -255,9 +256,11 @@ pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
 
 /// The kind of operation that a server is chosen for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Subject {
+pub(super) enum Subject {
     Resource,
     Prompt,
+    /// A prompt or a resource template.
+    Completion,
 }
 
 impl Subject {
@@ -265,12 +268,18 @@ impl Subject {
         match self {
             Subject::Resource => "resource",
             Subject::Prompt => "prompt",
+            Subject::Completion => "prompt or template",
         }
     }
 }
 
 /// Returns the server that offers `subject`: the first rule that matches a single server decides.
-fn choose(session: &Session<'_>, subject: &str, what: Subject, rules: &[&dyn Fn(&ServerView) -> bool]) -> Result<ServerId, Stop> {
+pub(super) fn choose(
+    session: &Session<'_>,
+    subject: &str,
+    what: Subject,
+    rules: &[&dyn Fn(&ServerView) -> bool],
+) -> Result<ServerId, Stop> {
     let read_model = &session.read_model;
     let wanted = &session.options.servers;
     if let [name] = wanted.as_slice() {
@@ -361,18 +370,30 @@ async fn read_in_thread<T: Send + 'static>(
     receive.await.unwrap_or_else(|_| Err(std::io::Error::other("the reading thread ended")))
 }
 
-async fn read_stdin(session: &mut Session<'_>) -> Result<String, Stop> {
-    let unreadable = |why: String| Stop::from(Failure::new(FailureKind::InvalidArguments, format!("--args -: {why}")));
+/// Returns the JSON of `flag`: itself, the text of the file that `@FILE` names, or that of stdin for `-`.
+pub(super) async fn read_json(session: &mut Session<'_>, flag: &str, text: &str) -> Result<String, Stop> {
+    if text != "-" {
+        return read_argument(flag, text);
+    }
+    let unreadable = |why: String| Stop::from(Failure::new(FailureKind::InvalidArguments, format!("{flag} -: {why}")));
     let Some(stdin) = session.printer.take_stdin() else { return Err(unreadable("stdin is not available".into())) };
     let text = read_in_thread(stdin, read_limited);
     session.or_signal(text).await?.map_err(|error| unreadable(format!("stdin cannot be read: {error}")))
 }
 
-/// Returns the text of an argument, or of the file that `@FILE` names.
-pub(super) fn read_argument(text: &str) -> Result<String, Stop> {
+/// Returns the text of `flag`, or of the file that `@FILE` names.
+pub(super) fn read_argument(flag: &str, text: &str) -> Result<String, Stop> {
     let Some(path) = text.strip_prefix('@') else { return Ok(text.to_owned()) };
     let read = std::fs::File::open(path).and_then(|file| read_limited(Box::new(file)));
-    read.map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("--args: {path} cannot be read: {error}")).into())
+    read.map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{flag}: {path} cannot be read: {error}")).into())
+}
+
+/// Reads the members of `--meta` for the requests of the session.
+pub(super) async fn read_meta(session: &mut Session<'_>, text: Option<&str>) -> Result<(), Stop> {
+    let Some(text) = text else { return Ok(()) };
+    let text = read_json(session, "--meta", text).await?;
+    session.meta = request_meta::parse(&text).map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("--meta {error}")))?;
+    Ok(())
 }
 
 fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
@@ -385,9 +406,10 @@ fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
 }
 
 /// Sends a request and prints its result. `violations` are those of arguments that are sent anyway.
-async fn run(session: &mut Session<'_>, operation: Operation, subject: &str, violations: Vec<String>) -> Result<u8, Stop> {
+pub(super) async fn run(session: &mut Session<'_>, operation: Operation, subject: &str, violations: Vec<String>) -> Result<u8, Stop> {
     let timeout = session.left()?;
-    let spec = CallSpec { timeout, check: session.options.check, ..CallSpec::new(operation.clone(), Origin::Cli) };
+    let (check, meta) = (session.options.check, session.meta.clone());
+    let spec = CallSpec { timeout, check, meta, ..CallSpec::new(operation.clone(), Origin::Cli) };
     let (id, settled) = session.follow(spec).await.map_err(|stop| match stop {
         Stop::Problem(problem) => Stop::from(problem.about(Some(operation.server()), subject)),
         other => other,
@@ -439,7 +461,37 @@ fn print_trace(session: &mut Session<'_>, id: CallId, settled: &Settled) {
 
 fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, settled: &Settled) -> Result<(), Stop> {
     let printer = &mut session.printer;
-    match &settled.outcome {
+    match (&settled.outcome, operation) {
+        (Outcome::Ok { result } | Outcome::ToolError { result }, Operation::Raw { .. }) => printer.result(&result.text())?,
+        (Outcome::Ok { result }, Operation::Complete { .. }) if !printer.raw() => print_completion(session, result)?,
+        (outcome, _) => print_outcome(session, operation, subject, outcome)?,
+    }
+    if session.options.verbose || session.printer.stderr_is_terminal() {
+        let wire = settled.timings.wire().map(|wire| format!(", {} on the wire", time::short(wire))).unwrap_or_default();
+        let total = time::short(settled.timings.total());
+        session.printer.note(&format!("{subject}: {} in {total}{wire}", settled.outcome.words()));
+    }
+    Ok(())
+}
+
+/// Prints the values of a completion, one on each line.
+fn print_completion(session: &mut Session<'_>, result: &Body) -> Result<(), Stop> {
+    let Some(completion) = content::completion(result) else { return Ok(session.printer.json_text(&result.text())?) };
+    for value in &completion.values {
+        session.printer.line(value)?;
+    }
+    let shown = completion.values.len();
+    match completion.total {
+        Some(total) if total > shown as u64 => session.printer.note(&format!("{shown} of {total} values")),
+        _ if completion.has_more => session.printer.note("the server has more values: type more of the value"),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn print_outcome(session: &mut Session<'_>, operation: &Operation, subject: &str, outcome: &Outcome) -> Result<(), Stop> {
+    let printer = &mut session.printer;
+    match outcome {
         Outcome::Ok { result } => {
             if printer.raw() && printer.format() == Format::Human {
                 return print_raw(session, operation, result);
@@ -465,11 +517,6 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
         Outcome::Failed { failure } => printer.failure_report(&failure.report()),
         Outcome::Cancelled { reason } => printer.note(&format!("cancelled: {reason}")),
     }
-    if session.options.verbose || session.printer.stderr_is_terminal() {
-        let wire = settled.timings.wire().map(|wire| format!(", {} on the wire", time::short(wire))).unwrap_or_default();
-        let total = time::short(settled.timings.total());
-        session.printer.note(&format!("{subject}: {} in {total}{wire}", settled.outcome.words()));
-    }
     Ok(())
 }
 
@@ -492,6 +539,7 @@ fn blocks(operation: &Operation, result: &Body) -> Vec<Block> {
     match operation {
         Operation::Resource { .. } => content::of_resource(result),
         Operation::Prompt { .. } => content::of_prompt(result),
+        Operation::Complete { .. } => vec![Block::Json(result.text().into_owned())],
         _ => content::of_tool(result),
     }
 }

@@ -79,6 +79,28 @@ pub fn of_prompt(result: &Body) -> Vec<Block> {
     blocks.collect()
 }
 
+/// The values of a completion.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Completion {
+    /// The values.
+    pub values: Vec<String>,
+    /// The number of all values, if the server says so.
+    #[serde(default)]
+    pub total: Option<u64>,
+    /// Whether there are more values.
+    #[serde(default, rename = "hasMore")]
+    pub has_more: bool,
+}
+
+/// Returns the values of a `completion/complete` result; `None` if it has another form.
+pub fn completion(result: &Body) -> Option<Completion> {
+    #[derive(Deserialize)]
+    struct Shape {
+        completion: Completion,
+    }
+    result.parse::<Shape>().ok().map(|shape| shape.completion)
+}
+
 fn raw_block(result: &Body) -> Vec<Block> {
     match result.parse::<Box<RawValue>>() {
         Ok(raw) => vec![Block::Json(raw.get().to_owned())],

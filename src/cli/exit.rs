@@ -42,7 +42,10 @@ pub const TABLE: &[(u8, &str)] = &[
     (NOT_READY, "the server could not be started, reached or used, or its breaker is open; for lists: no server is usable"),
     (FAILED, "the call failed (connection, protocol, JSON-RPC error, server exited), or the output could not be written"),
     (TIMEOUT, "a time limit expired"),
-    (REFUSED, "refused: a destructive tool needs --yes, a project needs an approval, or a concurrency or rate limit was exceeded"),
+    (
+        REFUSED,
+        "refused: a destructive tool or a raw request needs --yes, a project needs an approval, or a concurrency or rate limit was exceeded",
+    ),
     (PARTIAL, "partial success: some servers, or steps with on_error = \"continue\", failed; the other results were printed"),
     (COMPENSATED, "the workflow failed and was compensated"),
     (COMPENSATION_FAILED, "the workflow failed, and its compensation failed"),

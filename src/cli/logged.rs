@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// Options whose values are shown: names, numbers and paths.
-const SHOWN: &[&str] = &["breaker", "config", "format", "inject", "last", "log-file", "server", "set", "timeout"];
+const SHOWN: &[&str] = &["breaker", "config", "count", "format", "inject", "last", "log-file", "server", "set", "timeout"];
 
 /// The text in place of a value that is not shown.
 const HIDDEN: &str = "…";

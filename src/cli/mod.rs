@@ -12,6 +12,7 @@ pub mod cache;
 pub mod call;
 #[cfg(test)]
 mod check_tests;
+pub mod complete;
 pub mod content;
 pub mod doctor;
 mod dry_run;
@@ -29,6 +30,9 @@ pub mod overrides;
 mod policy_tests;
 pub mod print;
 pub mod replies;
+pub mod request;
+#[cfg(test)]
+mod request_tests;
 pub mod route;
 pub mod run;
 pub mod servers;
@@ -40,6 +44,7 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 pub mod tools;
+pub mod watch;
 pub mod workflow;
 pub mod workflow_lookup;
 
@@ -148,6 +153,9 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         Headless::Call(args) => call::call(&mut session, args).await,
         Headless::Read(args) => call::read(&mut session, args).await,
         Headless::Prompt(args) => call::prompt(&mut session, args).await,
+        Headless::Complete(args) => complete::complete(&mut session, args).await,
+        Headless::Watch(args) => watch::watch(&mut session, args).await,
+        Headless::Request(args) => request::request(&mut session, args).await,
         Headless::Route(args) => route::run(&mut session, args).await,
         Headless::Servers => servers::run(&mut session).await,
         Headless::Doctor => doctor::run(&mut session, options.log.as_deref()).await,

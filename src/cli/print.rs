@@ -173,6 +173,16 @@ impl Printer {
         writeln!(self.io.stdout, "{text}")
     }
 
+    /// Prints a JSON result: for a terminal like [`Printer::json_text`], else its bytes and a line break, which is left out when
+    /// raw.
+    pub fn result(&mut self, text: &str) -> io::Result<()> {
+        if self.io.stdout_tty && !self.raw {
+            return self.json_text(text);
+        }
+        self.exact(text.as_bytes())?;
+        if self.raw { Ok(()) } else { self.exact(b"\n") }
+    }
+
     /// Prints a document, indented or as one line of `--jsonl`. DEL and C1 controls are escaped, and for a terminal all
     /// control and invisible characters. With `raw` nothing is escaped.
     pub fn document<T: Serialize>(&mut self, document: &T) -> io::Result<()> {

@@ -30,7 +30,7 @@ use crate::{
 
 /// Explains the route of a call.
 pub async fn run(session: &mut Session<'_>, args: &RouteArgs) -> Result<u8, Stop> {
-    let arguments = args.args.as_deref().map(read_argument).transpose()?.unwrap_or_else(|| "{}".into());
+    let arguments = args.args.as_deref().map(|text| read_argument("--args", text)).transpose()?.unwrap_or_else(|| "{}".into());
     if super::json::fields(&arguments).is_err() {
         return Err(Failure::new(FailureKind::InvalidArguments, "--args is not a JSON object").into());
     }

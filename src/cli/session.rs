@@ -160,6 +160,8 @@ pub struct Session<'a> {
     pub printer: Printer,
     /// Deadline of the whole command.
     pub deadline: Option<Instant>,
+    /// Members to add to `_meta` of its requests: a JSON object, or empty.
+    pub meta: Body,
     tail: Tail,
     signals: Signals,
     answers: ElicitationReplies,
@@ -183,7 +185,8 @@ impl<'a> Session<'a> {
         let started = Instant::now();
         let deadline = options.timeout.map(|limit| started + limit);
         let (answered, replies) = (HashSet::new(), JoinSet::new());
-        Session { control, read_model, options, printer, deadline, tail, signals, answers, answered, started, call: None, replies }
+        let meta = Body::default();
+        Session { control, read_model, options, printer, deadline, meta, tail, signals, answers, answered, started, call: None, replies }
     }
 
     /// Waits for the next event, at most `until`.
@@ -265,6 +268,12 @@ impl<'a> Session<'a> {
         }
         self.printer.clear_status();
         Ok(())
+    }
+
+    /// Waits until no selected server is still connecting.
+    pub async fn settle_selected(&mut self) -> Result<(), Stop> {
+        let wanted = self.options.servers.clone();
+        self.settle(|_, server| wanted.is_empty() || wanted.iter().any(|name| name == server.id().as_str())).await
     }
 
     /// Returns the deadline for a server. Its lists get extra time only after the handshake: a silent server costs the time

@@ -42,7 +42,7 @@ pub struct Fake {
     pub commands: Mutex<Vec<Command>>,
     /// Whether calls ignore their cancellation.
     pub stubborn: AtomicBool,
-    /// The reply to a command that starts a run; none is started.
+    /// The reply to a command that starts a run, which is not started, or that subscribes.
     pub refusal: Mutex<Option<CommandError>>,
     script: Script,
 }
@@ -75,7 +75,8 @@ impl Control for Fake {
         if let Command::Answer { ask, .. } = &command {
             self.publish(EventKind::AskClosed { ask: *ask, how: AskEnd::Answered });
         }
-        let refusal = matches!(command, Command::StartRun { .. }).then(|| self.refusal.lock().unwrap().clone()).flatten();
+        let refusal =
+            matches!(command, Command::StartRun { .. } | Command::Subscribe { .. }).then(|| self.refusal.lock().unwrap().clone()).flatten();
         self.commands.lock().unwrap().push(command);
         std::future::ready(refusal.map_or(Ok(Reply::Done), Err)).boxed()
     }

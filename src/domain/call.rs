@@ -130,12 +130,15 @@ pub struct CallSpec {
     /// Whether arguments that violate the tool's schema are sent.
     #[serde(default, skip_serializing_if = "ArgumentCheck::is_enforced")]
     pub check: ArgumentCheck,
+    /// Members to add to `_meta` of the request: a JSON object ([`super::request_meta::parse`]), or empty.
+    #[serde(default, skip_serializing_if = "Body::is_empty")]
+    pub meta: Body,
 }
 
 impl CallSpec {
     /// Creates a call with the server's deadline, outside of a workflow.
     pub fn new(operation: Operation, origin: Origin) -> Self {
-        Self { operation, origin, timeout: None, run: None, check: ArgumentCheck::Enforced }
+        Self { operation, origin, timeout: None, run: None, check: ArgumentCheck::Enforced, meta: Body::default() }
     }
 
     /// Creates a call of `tool` with `arguments` (JSON text) and the server's deadline.

@@ -156,6 +156,7 @@ pub fn record(redactor: &Redactor, record: &mut CallRecord) {
 }
 
 fn call_arguments(redactor: &Redactor, spec: &mut CallSpec) {
+    body(redactor, &mut spec.meta);
     match &mut spec.operation {
         Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => body(redactor, arguments),
         Operation::Complete { params, .. } | Operation::Raw { params, .. } => body(redactor, params),

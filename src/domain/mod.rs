@@ -33,6 +33,7 @@ pub mod plural;
 pub mod policy;
 pub mod raw_object;
 pub mod recorded;
+pub mod request_meta;
 pub mod restart;
 pub mod retention;
 pub mod run;

@@ -1,20 +1,11 @@
-//! The `_meta` object of requests and notifications: its reserved members, and the one place that adds to it.
+//! The `_meta` object of requests and notifications, and the one place that adds to it.
 
+pub use crate::domain::request_meta::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROGRESS_TOKEN, VERSION};
 use crate::domain::{
     body::{self, Body},
     raw_object::RawObject,
 };
 
-/// The token of progress notifications (MCP 2025-11-25, basic/utilities/progress).
-pub const PROGRESS_TOKEN: &str = "progressToken";
-/// The protocol version (MCP 2026-07-28, basic, "Request metadata").
-pub const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// The name and version of the client.
-pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-/// The capabilities of the client.
-pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-/// The least severe log messages that the server should send.
-pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// The id of the subscription that a notification belongs to (MCP 2026-07-28, basic/patterns/subscriptions).
 pub const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 /// The name and version of the server, in results.

@@ -56,7 +56,8 @@ impl Dispatch {
         for round in 1..=ROUNDS {
             context.begin_round(round);
             let params = params(operation, &extra);
-            let request = Request { method: operation.method().to_owned(), params, call: Some(self.id), repeatable, ..Request::default() };
+            let meta = self.spec.meta.clone();
+            let request = Request { method: operation.method().to_owned(), params, meta, call: Some(self.id), repeatable };
             let reply = match session.request(request, context.clone()).await {
                 Ok(reply) => reply,
                 Err(failure) if round == 1 && info.has_tasks() => match self.open_pages(&server.spec, &failure).await {
@@ -67,6 +68,13 @@ impl Dispatch {
                 Err(failure) => return failed(Failure { may_have_run: failure.may_have_run || round > 1, ..failure }),
             };
             context.call.record_response(&reply);
+            // The result of a raw request is passed on as it is: it may have any form, also one that asks for input.
+            if matches!(operation, Operation::Raw { .. }) {
+                return match ResultKind::classify(&reply.result, &info) {
+                    ResultKind::Final { error: true } => Outcome::ToolError { result: reply.result },
+                    _ => Outcome::Ok { result: reply.result },
+                };
+            }
             match ResultKind::classify(&reply.result, &info) {
                 ResultKind::Final { .. } => return self.accept_result(operation, server, &info, reply.result),
                 ResultKind::NeedsInput { requests, state: None } if requests.is_empty() => {

@@ -171,6 +171,8 @@ impl Dispatch {
         let front = &self.shared.cache;
         let policy = &route.treatment.policy.cache;
         let cacheable = match (&route.operation, policy.mode) {
+            // The response may depend on what the caller adds to `_meta`.
+            _ if !self.spec.meta.is_empty() => false,
             (Operation::Tool { .. }, CacheMode::Always) => true,
             (Operation::Tool { .. }, CacheMode::ReadOnly) => route.reads_only,
             // Only if the response declares its TTL (`ttlMs`, MCP 2026-07-28).
