@@ -7,8 +7,9 @@
 //! ```text
 //!    tui (console)        cli (headless)
 //!          \                 /
-//!       Control: submit, command, watch = snapshot + event tail
-//!             |          \
+//!       Control: submit, command, watch = snapshot + event tail, workspace
+//!             |          \          \
+//!             |           \          workspace   configuration, approvals, imports, workflow library, history
 //!             |         state   read model: the projection of events that faces show
 //!             |
 //!           engine   registry of servers; one supervisor a server; dispatch = the life of one call; bus = event log
@@ -36,7 +37,9 @@
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
 //! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; the only place that names `tracing_subscriber` | `domain`, `engine::control`, `files` |
 //! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
-//! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `control`, `executable`, `files` |
+//! | [`workflow_lookup`] | finds the workflow that a command names | `domain`, `files` |
+//! | [`workspace`] | the configuration in force and its reload, approvals, imports, workflow library, argument and call history | `domain`, `config`, `control`, `engine::ports`, `demo`, `files`, `rehearsal`, `state`, `store`, `workflow_lookup` |
+//! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `control`, `executable`, `files`, `workflow_lookup` |
 //! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `control`, `files` |
 //! | [`process`] | runtime, threads, watchdog and allocator of the program | `domain`, `cli` |
 //! | [`app`] | the composition root: chooses a face and assembles the program | everything |
@@ -70,3 +73,5 @@ pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod tui;
+pub mod workflow_lookup;
+pub mod workspace;

@@ -3,114 +3,106 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    approval_hint,
-    history::Recorder,
-    setup::{self, Setup},
-    waiting,
-    workflow_library::{headless_library, warnings},
-    workflows,
+    engine::{Followers, engine, prepare_demo, shutdown},
+    workspace,
 };
 use crate::{
     cache,
     cli::{
         self, Options,
-        args::{CacheAction, Headless, RunArgs},
+        args::{CacheAction, Headless, WorkflowCmd},
         print::Io,
         session,
     },
+    control::{Control, Workspace},
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
         capabilities::Answerable,
         policy::{cache::CacheSettings, pattern::Pattern},
         retention::Retention,
-        run::{RunId, RunSpec},
         server::ServerSpec,
         text::visible_lines,
     },
     mcp::Connections,
-    process::{Watch, own_program},
-    store::Store,
-    telemetry::events,
+    process::{self, Watch},
+    telemetry::Log,
+    workspace::{Selection, WorkspaceService},
 };
 
+/// Prints a warning on stderr.
+fn warn(io: &mut Io, text: &str) {
+    // A closed stderr does not stop the command.
+    let _ = writeln!(io.stderr, "warning: {}", visible_lines(text));
+}
+
 /// Runs a headless command; returns the exit code.
-pub async fn run(setup: Setup, command: Headless, options: Options, watch: Arc<Watch>) -> u8 {
-    let refuse = |kind: FailureKind, text: String| cli::fail(Failure::new(kind, text), &options, Io::real());
-    if let Some(problem) = &setup.problem {
-        return refuse(FailureKind::InvalidArguments, problem.clone());
-    }
-    let loaded = match setup.read() {
-        Ok(loaded) => loaded,
-        Err(errors) => return refuse(FailureKind::InvalidArguments, setup::all(&errors)),
+pub async fn run(selection: Selection, command: Headless, options: Options, log: Log, watch: Arc<Watch>) -> u8 {
+    let workspace = match workspace(selection, &options) {
+        Ok(workspace) => workspace,
+        Err(code) => return code,
     };
+    let loaded = workspace.loaded();
     // A project with workflows only does not block: a command that names one of them is refused below.
-    if let Some(pending) = loaded.pending.as_ref().filter(|pending| !pending.servers.is_empty()) {
-        let waiting = waiting(pending);
-        let text = format!("{} was not approved, so nothing was started. It would start:\n{}", pending.file.display(), waiting.block());
-        return cli::fail(Failure::new(FailureKind::Refused, text).hint(approval_hint(pending)), &options, Io::real());
+    if loaded.pending.as_ref().is_some_and(|pending| !pending.servers.is_empty()) {
+        return cli::approve::required(&*workspace, &options, Io::real());
     }
-    options.secrets.learn(setup::secrets(&loaded));
     let mut io = Io::real();
-    for problem in setup.warnings(&loaded, &command) {
-        // A closed stderr does not stop the command.
-        let _ = writeln!(io.stderr, "warning: {}", visible_lines(&problem.to_string()));
+    for problem in workspace.selection().warnings(&loaded, command.lists_servers()) {
+        warn(&mut io, &problem.to_string());
     }
-    let demo = match setup.demo.then(Demo::prepare).transpose() {
+    let demo = match prepare_demo(&workspace, &options) {
         Ok(demo) => demo,
-        Err(error) => return refuse(FailureKind::NotReady, format!("the demo could not be set up: {error}")),
+        Err(code) => return code,
     };
-    let servers = setup.servers(&loaded, demo.as_ref());
-    if let Some(name) = setup.unknown(&servers).first() {
-        let all = Setup { only: vec![], ..setup.clone() }.servers(&loaded, demo.as_ref());
+    let servers = workspace.selection().servers(&loaded, demo.as_ref());
+    if let Some(name) = workspace.selection().unknown(&servers).first() {
+        let all = Selection { only: vec![], ..workspace.selection().clone() }.servers(&loaded, demo.as_ref());
         let known: Vec<&str> = all.iter().map(|s| s.id.as_str()).collect();
         return cli::fail(session::no_server(name, &known), &options, Io::real());
     }
-    let code = serve(setup, loaded, servers, demo, command, &options, (io, &watch)).await;
-    code.unwrap_or_else(|why| refuse(FailureKind::NotReady, why))
+    let code = serve(&workspace, demo, command, &options, &log, (io, &watch)).await;
+    workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
+    code.unwrap_or_else(|why| cli::fail(Failure::new(FailureKind::NotReady, why), &options, Io::real()))
 }
 
 /// Retention of headless commands: a loop may make many calls, and they are printed as they happen.
 const HEADLESS_RETENTION: Retention = Retention { calls: 500, result_bytes: 4 << 20, frames: 500, frame_bytes: 4 << 20, logs: 100 };
 
 async fn serve(
-    setup: Setup,
-    loaded: crate::config::Loaded,
-    servers: Vec<ServerSpec>,
+    workspace: &Arc<WorkspaceService>,
     mut demo: Option<Demo>,
     command: Headless,
     options: &Options,
+    log: &Log,
     (mut io, watch): (Io, &Watch),
 ) -> Result<u8, String> {
+    let (loaded, of_demo) = (workspace.loaded(), workspace.selection().demo);
     let runs = matches!(command, Headless::Run(_) | Headless::CheckLive(_));
     // Do not open a store that is not needed.
-    let records = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !setup.demo && command.calls());
-    let wanted = records || (!setup.demo && servers.iter().any(ServerSpec::probed_over_stdio));
-    let store = match wanted.then(|| setup::store(&setup, &loaded)).transpose() {
-        Ok(store) => store,
+    let records = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !of_demo && command.calls());
+    let wanted = records || (!of_demo && workspace.selection().servers(&loaded, None).iter().any(ServerSpec::probed_over_stdio));
+    let store = wanted.then(|| workspace.store()).transpose().unwrap_or_else(|why| {
         // Without the store a program that does not answer the probe is waited for.
-        Err(_) if !records => None,
-        Err(why) => {
+        if records {
             let what =
                 if runs { "the run is not stored in the journal and cannot be resumed" } else { "the call is not stored in the history" };
-            // A closed stderr does not stop the command.
-            let _ = writeln!(io.stderr, "warning: {what}: {}", visible_lines(&why));
-            None
+            warn(&mut io, &format!("{what}: {why}"));
         }
-    };
-    report_set_aside(store.as_ref(), &mut io);
-    let later = store.clone();
+        None
+    });
+    workspace.set_aside().iter().for_each(|moved| warn(&mut io, moved));
     let mut options = options.clone();
     if runs {
-        options.library = headless_library(&setup, &loaded);
-        for warning in warnings(&options.library, &loaded) {
-            let _ = writeln!(io.stderr, "warning: {}", visible_lines(&warning));
-        }
+        workspace.read_library();
+        let state = workspace.state().borrow().clone();
+        cli::workflow::library_warnings(&state).iter().for_each(|warning| warn(&mut io, warning));
+        options.library = (*state.library).clone();
     }
     if let Headless::Run(args) = &command
         && let Some(part) = &args.resume
     {
-        match resumed(store.as_ref(), part, args).await {
+        match cli::run::resumed(&**workspace, part, args).await {
             Ok(found) => options.resume = Some(found),
             Err(failure) => return Ok(cli::fail(failure, &options, io)),
         }
@@ -118,68 +110,45 @@ async fn serve(
     if let Some(demo) = &mut demo {
         demo.launch().map_err(|e| format!("the demo could not be started: {e}"))?;
     }
-    let mut loaded = loaded;
+    let mut retention = loaded.settings.retention;
     if matches!(command, Headless::Run(_)) {
-        loaded.settings.retention = loaded.settings.retention.at_most(&HEADLESS_RETENTION);
+        retention = retention.at_most(&HEADLESS_RETENTION);
     }
-    let answerable = Answerable { forms: setup.elicit, pages: false, sampling: setup.sample };
-    let connections = Arc::new(Connections::new(own_program()).answering(answerable));
-    let engine = setup::engine_over(connections, &loaded, setup.demo, store.as_ref());
+    let answerable = Answerable { forms: workspace.selection().elicit, pages: false, sampling: workspace.selection().sample };
+    let connections = Arc::new(Connections::new(process::own_program()).answering(answerable));
+    let engine = engine(connections, workspace, retention, store.as_ref());
     options.secrets = engine.secrets().clone();
-    setup.log.mask(engine.secrets());
-    let events = events::follow(&*engine);
-    let recorder = store.filter(|_| !setup.demo).map(|store| Recorder::start(&engine, store));
-    if let Err(why) = setup::put_in_force(&engine, Setup::rules(&loaded, demo.is_some()), None) {
-        let _ = writeln!(io.stderr, "warning: {}", visible_lines(&why));
+    let followers = Followers::start(&engine, log, store.filter(|_| !of_demo));
+    if let Err(why) = workspace.start(&engine, demo.as_ref(), cache::open) {
+        warn(&mut io, &why);
     }
-    let patience = ending(&servers);
-    engine.apply(servers);
+    let patience = ending(&engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect::<Vec<_>>());
     let code = cli::run(engine.clone(), &command, &options, io, watch.command(options.timeout)).await;
     watch.ending(code, patience);
-    tracing::info!(target: "switchboard::process", code, "stopping the servers");
-    engine.shutdown().await;
-    events.finish().await;
-    if let Some(recorder) = recorder {
-        recorder.finish().await;
-    }
-    if let Some(demo) = demo {
-        demo.stop().await;
-    }
-    tracing::info!(target: "switchboard::process", "stopped");
-    report_set_aside(later.as_ref(), &mut Io::real());
+    shutdown(&engine, Some(code), followers, demo).await;
     Ok(code)
 }
 
-/// Reports the databases that were moved aside, because the user may want to recover them.
-pub fn report_set_aside(store: Option<&Store>, io: &mut Io) {
-    for moved in store.map(Store::take_set_aside).unwrap_or_default() {
-        tracing::warn!(target: "switchboard::store", "{moved}");
-        // A closed stderr does not stop the command.
-        let _ = writeln!(io.stderr, "warning: {}", visible_lines(&moved.to_string()));
-    }
-}
-
-/// Returns the run to resume and its specification.
-async fn resumed(store: Option<&Store>, part: &str, args: &RunArgs) -> Result<(RunId, Arc<RunSpec>), Failure> {
-    let Some(store) = store else {
-        return Err(Failure::new(FailureKind::InvalidArguments, "there is no journal to resume from"));
+/// `workflow`, except for `check --live`: needs no servers.
+pub async fn workflow(selection: Selection, command: WorkflowCmd, options: Options) -> u8 {
+    let workspace = match workspace(selection, &options) {
+        Ok(workspace) => workspace,
+        Err(code) => return code,
     };
-    let record = workflows::recorded_run(store, part).await?;
-    let none = || Failure::new(FailureKind::InvalidArguments, format!("the journal of the run {} has no beginning", record.run));
-    let spec = record.spec().cloned().ok_or_else(none)?;
-    cli::run::check_resumed(args, &record)?;
-    Ok((record.run, spec))
+    workspace.read_library();
+    let code = cli::workflow::run(&*workspace, &command, &options, Io::real()).await;
+    workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
+    code
 }
 
 /// `cache`: opens the configured store and runs the subcommand without an engine.
-pub async fn cache(setup: Setup, action: CacheAction, options: Options) -> u8 {
+pub async fn cache(selection: Selection, action: CacheAction, options: Options) -> u8 {
     let refuse = |text: String| cli::fail(Failure::new(FailureKind::InvalidArguments, text), &options, Io::real());
-    let loaded = match setup.read() {
-        Ok(loaded) => loaded,
-        Err(errors) => return refuse(setup::all(&errors)),
+    let workspace = match workspace(selection, &options) {
+        Ok(workspace) => workspace,
+        Err(code) => return code,
     };
-    options.secrets.learn(setup::secrets(&loaded));
-    let settings = loaded.rules.cache;
+    let settings = workspace.loaded().rules.cache.clone();
     let store = if cli::cache::is_persistent(&settings) {
         // No call waits here, so Redis gets more time.
         let patient = CacheSettings { timeout: settings.timeout.max(PATIENCE), ..settings.clone() };

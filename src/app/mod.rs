@@ -3,37 +3,30 @@
 //! The only module that may use all others. Called by `main.rs` only.
 
 mod console;
+mod engine;
 mod headless;
-mod history;
-mod import;
-mod library_watcher;
-mod preferences;
-mod setup;
-mod welcome;
-mod workflow_library;
-mod workflows;
 
 use std::{process::ExitCode, sync::Arc};
 
-use self::setup::Setup;
 use crate::{
     cli::{
         self, Options,
-        approve::Waiting,
-        args::{Cli, Cmd, Headless, InputValue},
+        args::{Cli, Cmd, Headless, InputValue, Target},
         exit,
         print::Io,
     },
-    config::{self, LoadOptions, PendingApproval},
+    config::{self, ConfigError, LoadOptions, Loaded},
     demo,
     domain::{
         call::{Failure, FailureKind},
+        server::ServerSpec,
         text::visible_lines,
     },
     mcp,
     process::{self, Watch},
     telemetry::{self, Log, LogRequest},
     tui,
+    workspace::{ProjectErrors, Selection, WorkspaceService},
 };
 
 /// The variable with the filter of the log.
@@ -57,51 +50,62 @@ pub fn run(cli: Cli) -> ExitCode {
 fn dispatch(cli: &Cli, log: &Log) -> u8 {
     let options = Options { log: log.path(), ..Options::from(&cli.global) };
     log.mask(&options.secrets);
-    let setup = |demo: bool| Setup { log: log.clone(), ..Setup::new(cli, demo) };
     match &cli.command {
         // These two are separate processes: no configuration, no shared runtime.
         Some(Cmd::Reaper(args)) => {
             mcp::reaper::run(&args.mark, tui::terminal::restore);
-            exit::OK
+            return exit::OK;
         }
-        Some(Cmd::DemoServer(args)) => match demo::run_server(&args.name, &args.dir) {
-            Ok(()) => exit::OK,
-            Err(error) => {
-                cli::fail(Failure::new(FailureKind::Refused, format!("demo server {}: {error}", args.name)), &options, Io::real());
-                error.exit_code()
+        Some(Cmd::DemoServer(args)) => {
+            let Err(error) = demo::run_server(&args.name, &args.dir) else { return exit::OK };
+            cli::fail(Failure::new(FailureKind::Refused, format!("demo server {}: {error}", args.name)), &options, Io::real());
+            return error.exit_code();
+        }
+        Some(Cmd::Completions(args)) => return cli::manual::completions(args.shell, Io::real()),
+        Some(Cmd::Man) => return cli::manual::man(Io::real()),
+        _ => {}
+    }
+    let demo = cli.global.demo || matches!(cli.command, Some(Cmd::Demo(_)));
+    let selection = match selection(cli, demo) {
+        Ok(selection) => selection,
+        Err(problem) => return cli::fail(Failure::new(FailureKind::InvalidArguments, problem), &options, Io::real()),
+    };
+    let (log, within) = (log.clone(), options.clone());
+    match &cli.command {
+        Some(Cmd::Import(args)) => {
+            // The user's configuration may be broken.
+            let workspace = WorkspaceService::new(selection, options.secrets.clone(), Loaded::default());
+            blocking(cli::import::run(&*workspace, args, &options, Io::real()), &options)
+        }
+        Some(Cmd::Approve(args)) => {
+            // Servers on the command line do not matter here.
+            let load = LoadOptions { servers_given: false, ..selection.load };
+            match workspace(Selection { load, ..selection }, &options) {
+                Ok(workspace) => blocking(cli::approve::run(&*workspace, args.hash.as_deref(), &options, Io::real()), &options),
+                Err(code) => code,
             }
-        },
-        Some(Cmd::Completions(args)) => cli::manual::completions(args.shell, Io::real()),
-        Some(Cmd::Man) => cli::manual::man(Io::real()),
-        Some(Cmd::Import(args)) => import::run(args, &setup(false).load, &options),
-        Some(Cmd::Approve(args)) => approve(cli, args.hash.as_deref(), &options),
+        }
         Some(Cmd::Cache(args)) => {
-            let (setup, action) = (setup(false), args.action.clone());
-            within_runtime(move |_| headless::cache(setup, action, options))
+            let action = args.action.clone();
+            within_runtime(move |_| headless::cache(selection, action, within))
         }
         Some(Cmd::Demo(args)) => {
-            let (setup, traffic) = (setup(true), args.traffic);
-            within_runtime(move |watch| console::run(setup, options, traffic, watch))
+            let traffic = args.traffic;
+            within_runtime(move |watch| console::run(selection, within, log, traffic, watch))
         }
-        None => {
-            let setup = setup(cli.global.demo);
-            within_runtime(move |watch| console::run(setup, options, false, watch))
-        }
-        Some(command) => match command.headless() {
-            Some(mut command) => {
+        None => within_runtime(move |watch| console::run(selection, within, log, false, watch)),
+        Some(command) => match (command.headless(), command) {
+            (Some(mut command), _) => {
                 if let Headless::Run(run) = &mut command {
                     run.input = cli.global.inputs.iter().map(InputValue::assignment).collect();
                 }
-                let setup = setup(cli.global.demo);
-                within_runtime(move |watch| headless::run(setup, command, options, watch))
+                within_runtime(move |watch| headless::run(selection, command, within, log, watch))
             }
-            None => match command {
-                Cmd::Workflow(args) => {
-                    let (setup, command) = (setup(cli.global.demo), args.command.clone());
-                    within_runtime(move |_| workflows::run(setup, command, options))
-                }
-                _ => exit::USAGE,
-            },
+            (None, Cmd::Workflow(args)) => {
+                let command = args.command.clone();
+                within_runtime(move |_| headless::workflow(selection, command, within))
+            }
+            (None, _) => exit::USAGE,
         },
     }
 }
@@ -130,39 +134,64 @@ fn within_runtime<F: Future<Output = u8>>(face: impl FnOnce(Arc<Watch>) -> F + S
     process::run(face, tui::give_terminal_back)
 }
 
-/// `approve`: shows what the project would start, and stores the approval.
-fn approve(cli: &Cli, hash: Option<&str>, options: &Options) -> u8 {
-    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
-    let refuse = |text: String| cli::fail(wrong(text), options, Io::real());
-    // Servers on the command line do not matter here.
-    let load = LoadOptions { servers_given: false, ..Setup::new(cli, false).load };
-    let loaded = match config::load(&load) {
-        Ok(loaded) => loaded,
-        Err(errors) => return refuse(setup::all(&errors)),
-    };
-    let Some(pending) = loaded.pending else { return cli::say("Nothing to approve.", Io::real()) };
-    let Some(state_dir) = &load.state_dir else { return refuse("there is no state folder for the approval".into()) };
-    // Read again: the project may have changed while the question was open.
-    let mut keep = || match config::load(&load).map_err(|errors| wrong(setup::all(&errors)))?.pending {
-        Some(now) if (&now.path, &now.hash) == (&pending.path, &pending.hash) => {
-            config::approve(&now, state_dir).map_err(|error| wrong(error.to_string()))
+/// Runs a command about files, without servers and without the watchdog: a signal ends it.
+fn blocking(command: impl Future<Output = u8>, options: &Options) -> u8 {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            let failure = Failure::new(FailureKind::Transport, format!("no threads could be started: {error}"));
+            cli::fail(failure, options, Io::real())
         }
-        Some(_) => {
-            let text = format!("{} has changed, so nothing was approved", pending.file.display());
-            Err(Failure::new(FailureKind::Refused, text).hint("run the command again and review the project"))
-        }
-        None => Ok(()),
-    };
-    cli::approve::run(&waiting(&pending), hash, &mut keep, options, Io::real())
+    }
 }
 
-/// Returns the hint for a project that needs an approval.
-fn approval_hint(pending: &PendingApproval) -> String {
-    let approve = waiting(pending).command();
-    format!("review these lines, then run `{approve}`, or use --trust {} once, or --no-project-config", pending.hash)
+/// Returns the workspace that a command without servers uses, or prints the errors of the configuration.
+fn workspace(selection: Selection, options: &Options) -> Result<Arc<WorkspaceService>, u8> {
+    WorkspaceService::open(selection, options.secrets.clone(), ProjectErrors::Fail).map_err(|errors| refuse(&errors, options))
 }
 
-/// Returns the project to approve.
-fn waiting(pending: &PendingApproval) -> Waiting {
-    Waiting { file: pending.file.clone(), hash: pending.hash.clone(), lines: pending.lines.clone() }
+/// Prints the errors of a configuration; returns the exit code.
+fn refuse(errors: &[ConfigError], options: &Options) -> u8 {
+    let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    cli::fail(Failure::new(FailureKind::InvalidArguments, text), options, Io::real())
+}
+
+/// Returns what the command line selects. `demo` selects the demo servers. Fails with the error of the command line.
+fn selection(cli: &Cli, demo: bool) -> Result<Selection, String> {
+    let global = &cli.global;
+    let process = LoadOptions::process();
+    let inputs = global.inputs.iter().map(|input| (input.id.clone(), input.value.clone()));
+    let mut load = LoadOptions {
+        config_files: global.config.clone(),
+        no_project: global.no_project_config,
+        trust_hash: global.trust.clone(),
+        unsandboxed: global.allow_unsandboxed,
+        env: process.env.clone().with_inputs(inputs),
+        ..process
+    };
+    match cli.target()? {
+        Some(target) => load.extra.push(given(&target, cli, &load.env).map_err(|error| error.to_string())?),
+        None if !(global.header.is_empty() && global.env.is_empty()) => {
+            let error = ConfigError::new("--header and --env apply to a server on the command line");
+            let hint = "add a URL, or a command after --; for configured servers set `headers` or `env` in the file";
+            return Err(error.hint(hint).to_string());
+        }
+        None => {}
+    }
+    let files = (load.extra.is_empty() && !demo) || !load.config_files.is_empty();
+    load.servers_given = !files;
+    let (elicit, sample) = (global.elicit.is_some(), global.sample.is_some());
+    Ok(Selection { load, demo, files, only: global.servers.clone(), elicit, sample })
+}
+
+/// Returns the server of the command line.
+fn given(target: &Target, cli: &Cli, env: &config::Env) -> Result<ServerSpec, ConfigError> {
+    let (mut spec, after) = match target {
+        Target::Command(argv) => (config::server_from_command(argv), &[][..]),
+        Target::Url(url, headers) => (config::server_from_url(url)?, headers.as_slice()),
+    };
+    config::add_headers(&mut spec, &cli.global.header)?;
+    config::add_headers(&mut spec, after)?;
+    config::add_variables(&mut spec, &cli.global.env, env)?;
+    Ok(spec)
 }

@@ -1,56 +1,49 @@
-//! `approve`: shows what a project would start and asks for the approval. The composition root reads the project's file
-//! and stores the approval.
+//! `approve`: shows what a project would start and asks for the approval. The workspace reads the project's file and stores the
+//! approval.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    path::PathBuf,
-};
+use std::io::{BufRead, BufReader, Read};
 
 use serde::Serialize;
 
 use super::{
     Options, exit,
     print::{Format, Io, Printer},
+    replies_of_workspace::failed,
     session::Stop,
 };
-use crate::domain::call::{Failure, FailureKind};
+use crate::{
+    control::{Workspace, WorkspaceError, WorkspaceRequest},
+    domain::{
+        call::{Failure, FailureKind},
+        workspace::ApprovalPrompt,
+    },
+};
 
-/// A project that needs an approval.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    /// The project's file.
-    pub file: PathBuf,
-    /// The hash that an approval covers.
-    pub hash: String,
-    /// Description of what would be started or contacted, by line.
-    pub lines: Vec<String>,
+/// Shows the project that needs an approval, if there is one, and approves it if its hash or `--yes` was given, or if the user
+/// confirms at the terminal.
+pub async fn run(workspace: &dyn Workspace, hash: Option<&str>, options: &Options, io: Io) -> u8 {
+    let Some(prompt) = workspace.state().borrow().approval.clone() else { return super::say("Nothing to approve.", io) };
+    let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
+    let outcome = approve(&mut printer, workspace, &prompt, hash, options.yes).await;
+    super::conclude(&mut printer, outcome)
 }
 
-impl Waiting {
-    /// Returns the lines as an indented block for a message.
-    pub fn block(&self) -> String {
-        self.lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Returns the command that approves exactly this without a terminal.
-    pub fn command(&self) -> String {
-        format!("switchboard approve --hash {}", self.hash)
-    }
+/// Refuses a command because the project needs an approval first; returns the exit code.
+pub fn required(workspace: &dyn Workspace, options: &Options, io: Io) -> u8 {
+    let Some(prompt) = workspace.state().borrow().approval.clone() else { return exit::OK };
+    let text = format!("{} was not approved, so nothing was started. It would start:\n{}", prompt.path, prompt.block());
+    super::fail(Failure::new(FailureKind::Refused, text).hint(prompt.hint()), options, io)
 }
 
-/// Stores the approval if the project has not changed since it was shown.
-pub type Keep<'a> = &'a mut dyn FnMut() -> Result<(), Failure>;
-
-/// Shows the project and approves it if its hash or `--yes` was given, or if the user confirms at the terminal.
-pub fn run(waiting: &Waiting, hash: Option<&str>, keep: Keep<'_>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
-        approve(printer, waiting, hash, keep, options.yes)
-    })
-}
-
-fn approve(printer: &mut Printer, waiting: &Waiting, hash: Option<&str>, keep: Keep<'_>, yes: bool) -> Result<u8, Stop> {
+async fn approve(
+    printer: &mut Printer,
+    workspace: &dyn Workspace,
+    waiting: &ApprovalPrompt,
+    hash: Option<&str>,
+    yes: bool,
+) -> Result<u8, Stop> {
     let human = printer.format() == Format::Human;
-    let file = waiting.file.display();
+    let file = &waiting.path;
     if human {
         printer.line(&format!("{file} would start or contact"))?;
         for line in &waiting.lines {
@@ -84,7 +77,14 @@ fn approve(printer: &mut Printer, waiting: &Waiting, hash: Option<&str>, keep: K
         }
         _ => {}
     }
-    keep()?;
+    // The workspace reads the project again: it may have changed while the question was open.
+    workspace.request(WorkspaceRequest::Approve(waiting.hash.clone())).await.map_err(|error| match error {
+        WorkspaceError::ProjectChanged => {
+            let text = format!("{file} has changed, so nothing was approved");
+            Failure::new(FailureKind::Refused, text).hint("run the command again and review the project")
+        }
+        error => failed(error),
+    })?;
     if human {
         printer.line("approved until it changes")?;
     } else {
@@ -92,11 +92,11 @@ fn approve(printer: &mut Printer, waiting: &Waiting, hash: Option<&str>, keep: K
         struct Approved<'a> {
             #[serde(rename = "type")]
             kind: &'static str,
-            file: String,
+            file: &'a str,
             sha256: &'a str,
             lines: &'a [String],
         }
-        printer.document(&Approved { kind: "approved", file: file.to_string(), sha256: &waiting.hash, lines: &waiting.lines })?;
+        printer.document(&Approved { kind: "approved", file, sha256: &waiting.hash, lines: &waiting.lines })?;
     }
     Ok(exit::OK)
 }

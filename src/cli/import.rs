@@ -1,4 +1,4 @@
-//! `import`: prints the servers that editors and agents have configured. The composition root finds and reads them.
+//! `import`: prints the servers that editors and agents have configured. The workspace finds and reads them.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -10,110 +10,40 @@ use serde::Serialize;
 
 use super::{
     Options,
-    args::SecretPlace,
+    args::{ImportArgs, SecretPlace},
     exit,
     print::{Format, Io, Printer},
+    replies_of_workspace::{failed, unexpected},
     session::Stop,
 };
-use crate::domain::{
-    call::{Failure, FailureKind},
-    plural::counted,
-    secret::MASK,
-    server::ServerSpec,
+use crate::{
+    control::{Workspace, WorkspaceReply, WorkspaceRequest},
+    domain::{
+        plural::counted,
+        secret::MASK,
+        server::ServerSpec,
+        workspace::{ImportPlan, ImportProblem, ImportSource, ImportVariable, SecretDisplay},
+    },
 };
 
-/// One file of another client.
-#[derive(Clone, Debug)]
-pub struct ImportSource {
-    /// The client: `Claude Desktop`, `VS Code` …
-    pub client: String,
-    /// The file.
-    pub path: PathBuf,
-    /// Whether it belongs to a project, so that its servers are imported only with `--project`.
-    pub project: bool,
-    /// The servers in it.
-    pub servers: Vec<Arc<ServerSpec>>,
-    /// Complete description of what they would start or contact.
-    pub lines: Vec<String>,
-    /// Errors in the file.
-    pub problems: Vec<ImportProblem>,
-    /// Whether the file could not be read, so that servers in it may be missing.
-    pub unreadable: bool,
+/// What was found, and where secret values go; `None` if the user did not say.
+struct Found {
+    plan: ImportPlan,
+    secrets: Option<SecretPlace>,
 }
 
-/// An error in a file, or in one entry of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ImportProblem {
-    /// The entry.
-    pub server: Option<String>,
-    /// Line in the file, from 1.
-    pub line: Option<u32>,
-    /// What is wrong, with its key.
-    pub message: String,
-    /// What to do about it.
-    #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Whether the entry cannot be used.
-    pub unusable: bool,
-}
-
-impl ImportProblem {
-    /// Returns it as one line.
-    fn line(&self) -> String {
-        let server = self.server.as_ref().map(|server| format!("server `{server}`: ")).unwrap_or_default();
-        let line = self.line.map(|line| format!(" (line {line})")).unwrap_or_default();
-        format!("{server}{}{line}", self.message)
-    }
-}
-
-/// A variable in place of a secret value.
-#[derive(Clone, Debug, Serialize)]
-pub struct ImportVariable {
-    /// Its name.
-    pub name: String,
-    /// The server whose value it is.
-    pub server: String,
-    /// The key of the value in the server's entry.
-    pub key: String,
-    /// The value; masked, unless the user wants to see it.
-    #[serde(skip)]
-    pub value: String,
-}
-
-/// The imported servers as Switchboard's own configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Configuration {
-    /// With the secret values, or with masks in their place if it is only printed.
-    pub with_values: String,
-    /// With variables in place of the secret values.
-    pub with_variables: String,
-    /// These variables.
-    pub variables: Vec<ImportVariable>,
-    /// Number of new servers.
-    pub added: usize,
-}
-
-/// Everything that was found.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// The files that exist.
-    pub sources: Vec<ImportSource>,
-    /// The places that were searched: client and file. Empty if the files were named.
-    pub searched: Vec<(String, PathBuf)>,
-    /// The imported servers.
-    pub toml: Configuration,
-    /// Whether servers of the project's files are imported too.
-    pub project: bool,
-    /// Whether secret values are masked where they are printed.
-    pub masked: bool,
-    /// Where secret values go; `None` if the user did not say.
-    pub secrets: Option<SecretPlace>,
+/// Returns a problem as one line.
+fn problem_line(problem: &ImportProblem) -> String {
+    let server = problem.server.as_ref().map(|server| format!("server `{server}`: ")).unwrap_or_default();
+    let line = problem.line.map(|line| format!(" (line {line})")).unwrap_or_default();
+    format!("{server}{}{line}", problem.message)
 }
 
 impl Found {
     /// Returns the number of servers in imported files, and in others.
     fn counts(&self) -> (usize, usize) {
-        let (taken, left): (Vec<&ImportSource>, Vec<&ImportSource>) = self.sources.iter().partition(|s| self.project || !s.project);
+        let (taken, left): (Vec<&ImportSource>, Vec<&ImportSource>) =
+            self.plan.sources.iter().partition(|s| self.plan.project || !s.project);
         let count = |sources: Vec<&ImportSource>| sources.iter().map(|s| s.servers.len()).sum();
         (count(taken), count(left))
     }
@@ -121,8 +51,8 @@ impl Found {
     /// Returns the configuration with the secret values in their place.
     fn text(&self, secrets: SecretPlace) -> &str {
         match secrets {
-            SecretPlace::File => &self.toml.with_values,
-            SecretPlace::Env => &self.toml.with_variables,
+            SecretPlace::File => self.plan.toml.with_values.expose(),
+            SecretPlace::Env => &self.plan.toml.with_variables,
         }
     }
 
@@ -136,39 +66,44 @@ impl Found {
             names.dedup();
             names.len()
         };
-        self.sources.iter().filter(|source| self.project || !source.project).map(entries).sum()
+        self.plan.sources.iter().filter(|source| self.plan.project || !source.project).map(entries).sum()
     }
 }
 
-/// Writes the text of the configuration; returns the path of the file.
-pub type Write<'a> = &'a mut dyn FnMut(&str) -> Result<PathBuf, String>;
-
-/// Prints the findings on stderr, and the configuration on stdout or with `write`.
-pub fn run(found: &Found, write: Option<Write<'_>>, options: &Options, io: Io) -> u8 {
-    let printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
-    super::finish(printer, |printer| print(printer, found, write, options.verbose))
+/// Prints the findings on stderr, and the configuration on stdout, or writes it.
+pub async fn run(workspace: &dyn Workspace, args: &ImportArgs, options: &Options, io: Io) -> u8 {
+    let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
+    let outcome = print(&mut printer, workspace, args, options.verbose).await;
+    super::conclude(&mut printer, outcome)
 }
 
-fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>, verbose: bool) -> Result<u8, Stop> {
+async fn print(printer: &mut Printer, workspace: &dyn Workspace, args: &ImportArgs, verbose: bool) -> Result<u8, Stop> {
+    let secrets = if args.show_secrets { SecretDisplay::Shown } else { SecretDisplay::Masked };
+    let request = WorkspaceRequest::Import { files: args.files.clone(), project: args.project, into_file: args.write, secrets };
+    let WorkspaceReply::Import(plan) = workspace.request(request).await.map_err(failed)? else { return Err(unexpected().into()) };
+    let found = &Found { plan: *plan, secrets: args.secrets };
     let (count, left) = found.counts();
     let human = printer.format() == Format::Human;
     // Print what would be started before writing it.
     if human {
-        print_sources(printer, &found.sources);
+        print_sources(printer, &found.plan.sources);
     }
-    let wanted = write.is_some();
-    let added = found.toml.added;
+    let wanted = args.write;
+    let added = found.plan.toml.added;
     let secrets = match found.secrets {
         Some(place) => place,
-        None if wanted && added > 0 && human => ask(printer, &found.toml.variables),
+        None if wanted && added > 0 && human => ask(printer, &found.plan.toml.variables),
         None => SecretPlace::File,
     };
-    let written = match write {
-        Some(write) if added > 0 => {
-            let failed = |why| Failure::new(FailureKind::InvalidArguments, format!("nothing was written: {why}"));
-            Some(write(found.text(secrets)).map_err(failed)?)
+    let written = if wanted && added > 0 {
+        let variables = secrets == SecretPlace::Env;
+        let request = WorkspaceRequest::WriteImport { files: args.files.clone(), project: args.project, variables };
+        match workspace.request(request).await.map_err(failed)? {
+            WorkspaceReply::Written(path) => Some(path),
+            _ => return Err(unexpected().into()),
         }
-        _ => None,
+    } else {
+        None
     };
     if !human {
         print_documents(printer, found, secrets, written.as_ref())?;
@@ -188,11 +123,11 @@ fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>, verbose
     if human {
         print_searched(printer, found, verbose || count + left == 0);
     }
-    let variables = &found.toml.variables;
+    let variables = &found.plan.toml.variables;
     let shows_variables = secrets == SecretPlace::Env && !variables.is_empty() && added > 0;
     if human && shows_variables {
         print_variables(printer, found);
-    } else if found.masked && !wanted && found.toml.with_values.contains(MASK) {
+    } else if found.plan.masked && !wanted && found.plan.toml.with_values.expose().contains(MASK) {
         printer.note(&format!("secret values are masked as {MASK}; --write stores them, --show-secrets prints them"));
     }
     match found.unusable() {
@@ -206,7 +141,7 @@ fn print(printer: &mut Printer, found: &Found, write: Option<Write<'_>>, verbose
         let text = format!("{} of this project's files skipped; import what is shown above with --project", counted(left, "server"));
         printer.note(&text);
     }
-    Ok(if found.sources.iter().any(|s| s.unreadable) { exit::PARTIAL } else { exit::OK })
+    Ok(if found.plan.sources.iter().any(|s| s.unreadable) { exit::PARTIAL } else { exit::OK })
 }
 
 /// Asks on a terminal whether the secret values stay out of the file.
@@ -236,7 +171,7 @@ fn print_sources(printer: &mut Printer, sources: &[ImportSource]) {
             printer.note_table("  ", &rows);
         }
         for problem in &source.problems {
-            printer.note(&format!("  problem: {}", problem.line()));
+            printer.note(&format!("  problem: {}", problem_line(problem)));
             if let Some(hint) = &problem.hint {
                 printer.note(&format!("    try: {hint}"));
             }
@@ -246,26 +181,26 @@ fn print_sources(printer: &mut Printer, sources: &[ImportSource]) {
 
 /// Prints where was searched: every file, or how many there are.
 fn print_searched(printer: &mut Printer, found: &Found, all: bool) {
-    if found.searched.is_empty() {
+    if found.plan.searched.is_empty() {
         return;
     }
-    let places = counted(found.searched.len(), "place");
+    let places = counted(found.plan.searched.len(), "place");
     if !all {
         return printer.note(&format!("{places} searched; list them with --verbose"));
     }
     printer.note(&format!("{places} searched:"));
-    let rows: Vec<Vec<String>> = found.searched.iter().map(|(client, path)| vec![client.clone(), path.display().to_string()]).collect();
+    let rows: Vec<Vec<String>> = found.plan.searched.iter().map(|(client, path)| vec![client.clone(), path.clone()]).collect();
     printer.note_table("  ", &rows);
 }
 
 /// Prints the lines that set the variables, with the place of each value.
 fn print_variables(printer: &mut Printer, found: &Found) {
     printer.note("set these variables in your environment, with the values of the imported files:");
-    for variable in &found.toml.variables {
+    for variable in &found.plan.toml.variables {
         let ImportVariable { name, server, key, value } = variable;
         printer.note(&format!("  export {name}={}  # {key} of {server}", crate::domain::server::quote(value)));
     }
-    if found.masked {
+    if found.plan.masked {
         printer.note("--show-secrets prints the values");
     }
 }
@@ -292,7 +227,7 @@ fn print_documents(printer: &mut Printer, found: &Found, secrets: SecretPlace, w
     #[derive(Serialize)]
     struct PlaceJson<'a> {
         client: &'a str,
-        path: String,
+        path: &'a str,
     }
     #[derive(Serialize)]
     struct Document<'a> {
@@ -303,6 +238,7 @@ fn print_documents(printer: &mut Printer, found: &Found, secrets: SecretPlace, w
         written: Option<String>,
     }
     let sources: Vec<SourceJson<'_>> = found
+        .plan
         .sources
         .iter()
         .map(|source| SourceJson {
@@ -328,9 +264,9 @@ fn print_documents(printer: &mut Printer, found: &Found, secrets: SecretPlace, w
     }
     Ok(printer.document(&Document {
         sources,
-        searched: found.searched.iter().map(|(client, path)| PlaceJson { client, path: path.display().to_string() }).collect(),
+        searched: found.plan.searched.iter().map(|(client, path)| PlaceJson { client, path }).collect(),
         toml: found.text(secrets),
-        variables: if secrets == SecretPlace::Env { &found.toml.variables } else { &[] },
+        variables: if secrets == SecretPlace::Env { &found.plan.toml.variables } else { &[] },
         written: written.map(|p| p.display().to_string()),
     })?)
 }

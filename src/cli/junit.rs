@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::workflow::CaseEnd;
 use crate::domain::{
     run::{RunReport, StepState},
     time::Stamp,
+    workspace::CaseEnd,
 };
 
 /// Returns the report of a run, with a test case for each step.

@@ -30,6 +30,7 @@ pub mod overrides;
 mod policy_tests;
 pub mod print;
 pub mod replies;
+mod replies_of_workspace;
 pub mod request;
 #[cfg(test)]
 mod request_tests;
@@ -46,7 +47,6 @@ mod tests;
 pub mod tools;
 pub mod watch;
 pub mod workflow;
-pub mod workflow_lookup;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 

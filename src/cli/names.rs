@@ -1,9 +1,9 @@
 //! Names typed by users: patterns and suggestions.
 
+pub use crate::domain::spelling::similar;
 use crate::domain::{
     fold::fold,
     glob::{is_glob, matches_or_contains},
-    spelling::edit_distance,
 };
 
 /// A pattern for names, compared without case and diacritics.
@@ -26,21 +26,6 @@ impl NamePattern {
     pub fn is_in(&self, text: &str) -> bool {
         !is_glob(&self.folded) && fold(text).contains(&self.folded)
     }
-}
-
-/// Returns up to `most` names similar to `word`, closest first.
-pub fn similar<'a>(word: &str, names: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
-    let word = fold(word);
-    let mut close: Vec<(usize, &str)> = names
-        .filter_map(|name| {
-            let lower = fold(name);
-            let within = word.len() >= 3 && (lower.contains(&word) || (lower.len() >= 3 && word.contains(&lower)));
-            let distance = edit_distance(&word, &lower);
-            (within || distance <= word.chars().count().div_ceil(3)).then_some((if within { distance.min(2) } else { distance }, name))
-        })
-        .collect();
-    close.sort();
-    close.into_iter().take(most).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]

@@ -15,12 +15,12 @@ use super::{
     args::RunArgs,
     arguments, call, dry_run, exit, junit,
     print::{Format, ms},
+    replies_of_workspace::{failed, unexpected},
     session::{Session, Signal, Stop, Wake, raw, raw_or_text},
-    workflow::{plan_of, valid_plan},
-    workflow_lookup,
+    workflow::valid_plan,
 };
 use crate::{
-    control::{Command, CommandError},
+    control::{Command, CommandError, Workspace, WorkspaceReply, WorkspaceRequest},
     domain::{
         body::Body,
         call::{ArgumentCheck, Failure, FailureKind, Origin},
@@ -39,6 +39,7 @@ use crate::{
         },
     },
     files,
+    workflow_lookup::{self, plan_of},
 };
 
 /// Largest input that is read from a file, in bytes.
@@ -129,9 +130,19 @@ fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Fails unless `--repeat` and `--skip` name in-doubt steps of the run to resume, according to its journal. Called before a
-/// server is started.
-pub fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> {
+/// Returns the run to resume and its request. Called before a server is started.
+pub async fn resumed(workspace: &dyn Workspace, part: &str, args: &RunArgs) -> Result<(RunId, Arc<RunSpec>), Failure> {
+    let WorkspaceReply::Run(record) = workspace.request(WorkspaceRequest::Run(part.to_owned())).await.map_err(failed)? else {
+        return Err(unexpected());
+    };
+    let none = || Failure::new(FailureKind::InvalidArguments, format!("the journal of the run {} has no beginning", record.run));
+    let spec = record.spec().cloned().ok_or_else(none)?;
+    check_resumed(args, &record)?;
+    Ok((record.run, spec))
+}
+
+/// Fails unless `--repeat` and `--skip` name in-doubt steps of the run to resume, according to its journal.
+fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> {
     let Some(spec) = record.spec() else { return Ok(()) };
     let words = answers(args);
     in_doubt::check(record, &plan_of(spec)?, &words).map_err(|(name, wrong)| {

@@ -1,24 +1,78 @@
 //! Commands that start no server: `import`, `approve`, completions and the manual.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
+use futures_util::FutureExt;
+use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{
-    args::SecretPlace,
+    Options,
+    args::{ImportArgs, SecretPlace},
     exit, import,
-    print::Format,
+    print::{Format, Io},
     test_support::{buffers, parsed},
 };
-use crate::domain::{
-    call::{Failure, FailureKind},
-    server::{ServerSpec, Transport},
+use crate::{
+    control::{PendingWorkspaceReply, Workspace, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
+    domain::{
+        secret::Secret,
+        server::{ServerSpec, Transport},
+        workspace::{ApprovalPrompt, ImportPlan, ImportProblem, ImportSource, ImportVariable, ImportedConfig},
+    },
 };
 
-fn found(problems: &[&str]) -> import::Found {
+/// A workspace with fixed replies.
+struct Scripted {
+    state: WorkspaceState,
+    plan: ImportPlan,
+    written: Result<PathBuf, WorkspaceError>,
+    approved: Result<(), WorkspaceError>,
+    requests: Mutex<Vec<WorkspaceRequest>>,
+}
+
+impl Scripted {
+    fn new(plan: ImportPlan) -> Scripted {
+        let written = Ok("/home/u/config.toml".into());
+        Scripted { state: WorkspaceState::default(), plan, written, approved: Ok(()), requests: Mutex::default() }
+    }
+
+    /// Returns the number of requests that change files.
+    fn changes(&self) -> usize {
+        let changes = |request: &&WorkspaceRequest| !matches!(request, WorkspaceRequest::Import { .. });
+        self.requests.lock().iter().filter(changes).count()
+    }
+}
+
+impl Workspace for Scripted {
+    fn state(&self) -> watch::Receiver<WorkspaceState> {
+        watch::Sender::new(self.state.clone()).subscribe()
+    }
+
+    fn request(&self, request: WorkspaceRequest) -> PendingWorkspaceReply {
+        let reply = match &request {
+            WorkspaceRequest::Import { project, .. } => {
+                Ok(WorkspaceReply::Import(Box::new(ImportPlan { project: *project, ..self.plan.clone() })))
+            }
+            WorkspaceRequest::WriteImport { .. } => self.written.clone().map(WorkspaceReply::Written),
+            WorkspaceRequest::Approve(_) => self.approved.clone().map(|()| WorkspaceReply::Done),
+            _ => Err(WorkspaceError::Unavailable),
+        };
+        self.requests.lock().push(request);
+        std::future::ready(reply).boxed()
+    }
+}
+
+/// Returns the result of a command whose workspace never waits.
+fn now<T>(command: impl Future<Output = T>) -> T {
+    command.now_or_never().unwrap()
+}
+
+fn found(problems: &[&str]) -> ImportPlan {
     let launch = Transport::Http { url: "https://user:pw@host/mcp?key=1".into(), headers: vec![], socket: None };
-    import::Found {
-        sources: vec![import::ImportSource {
+    ImportPlan {
+        sources: vec![ImportSource {
             client: "Some Editor".into(),
             path: "/home/u/mcp.json".into(),
             project: false,
@@ -27,94 +81,88 @@ fn found(problems: &[&str]) -> import::Found {
             problems: problems.iter().map(|p| problem(p)).collect(),
             unreadable: false,
         }],
-        toml: import::Configuration {
-            with_values: "[servers.web]\nurl = \"https://host/mcp\"\n".into(),
+        toml: ImportedConfig {
+            with_values: Secret::literal("[servers.web]\nurl = \"https://host/mcp\"\n"),
             with_variables: "[servers.web]\nurl = \"https://${WEB}/mcp\"\n".into(),
             variables: vec![],
             added: 1,
         },
-        ..import::Found::default()
+        ..ImportPlan::default()
     }
 }
 
-fn problem(message: &str) -> import::ImportProblem {
-    import::ImportProblem {
-        server: Some("old".into()),
-        line: Some(3),
-        message: message.into(),
-        hint: Some("use another".into()),
-        unusable: true,
-    }
+fn problem(message: &str) -> ImportProblem {
+    let (server, hint) = (Some("old".into()), Some("use another".into()));
+    ImportProblem { server, line: Some(3), message: message.into(), hint, unusable: true }
+}
+
+fn run_import(workspace: &Scripted, args: &ImportArgs, options: &Options, io: Io) -> u8 {
+    now(import::run(workspace, args, options, io))
+}
+
+fn writing() -> ImportArgs {
+    ImportArgs { write: true, ..ImportArgs::default() }
 }
 
 #[test]
 fn servers_of_a_project_are_shown_in_full_and_imported_on_request() {
-    let human = super::Options::default();
     let mut both = found(&[]);
     let own = both.sources[0].clone();
     let long = format!("theirs: sh -c '{}'", "x".repeat(200));
-    both.sources.push(import::ImportSource { project: true, path: "/p/.mcp.json".into(), lines: vec![long.clone()], ..own });
-    let adding = |added| import::Configuration { added, ..both.toml.clone() };
-    let write = |found: &import::Found| {
+    both.sources.push(ImportSource { project: true, path: "/p/.mcp.json".into(), lines: vec![long.clone()], ..own });
+    let write = |added: usize, project: bool| {
         let (mut io, _, err) = buffers(None);
         io.stdout_tty = true;
-        let mut write = |_: &str| Ok("/home/u/config.toml".into());
-        assert_eq!(import::run(found, Some(&mut write), &human, io), exit::OK);
+        let workspace = Scripted::new(ImportPlan { toml: ImportedConfig { added, ..both.toml.clone() }, ..both.clone() });
+        assert_eq!(run_import(&workspace, &ImportArgs { project, ..writing() }, &Options::default(), io), exit::OK);
         err.text()
     };
-    let left = write(&both);
+    let left = write(1, false);
     assert!(left.contains(&long) && left.contains("(from the project)"), "{left}");
     assert!(left.contains("1 server written to") && left.contains("1 server of this project's files skipped; import"), "{left}");
-    let taken = write(&import::Found { project: true, toml: adding(2), ..both.clone() });
+    let taken = write(2, true);
     assert!(taken.find(&long) < taken.find("2 servers written to") && !taken.contains("skipped"), "{taken}");
-    let again = write(&import::Found { toml: adding(0), ..both.clone() });
+    let again = write(0, false);
     assert!(again.contains("nothing was written, 1 already configured") && !again.contains("written to"), "{again}");
-    let some = write(&import::Found { project: true, ..both.clone() });
+    let some = write(1, true);
     assert!(some.contains("1 server written to /home/u/config.toml, 1 already configured"), "{some}");
 }
 
 #[test]
 fn imports_are_shown_printed_and_written() {
-    let human = super::Options::default();
+    let (human, printing) = (Options::default(), ImportArgs::default());
     let (io, out, err) = buffers(None);
-    assert_eq!(import::run(&found(&[]), None, &human, io), exit::OK);
+    assert_eq!(run_import(&Scripted::new(found(&[])), &printing, &human, io), exit::OK);
     assert_eq!(out.text(), "[servers.web]\nurl = \"https://host/mcp\"\n");
     assert_eq!(err.text(), "Some Editor  /home/u/mcp.json\n  web  http  https://host/mcp\n");
 
     let (io, out, err) = buffers(None);
-    let mut times = 0;
-    let mut write = |_: &str| {
-        times += 1;
-        Ok("/home/u/config.toml".into())
-    };
-    assert_eq!(import::run(&found(&["bad \u{1b}entry"]), Some(&mut write), &human, io), exit::OK);
-    assert_eq!((times, out.text().as_str()), (1, ""));
+    let workspace = Scripted::new(found(&["bad \u{1b}entry"]));
+    assert_eq!(run_import(&workspace, &writing(), &human, io), exit::OK);
+    assert_eq!((workspace.changes(), out.text().as_str()), (1, ""));
     let said = err.text();
     assert!(said.contains("  problem: server `old`: bad \\x1bentry (line 3)\n    try: use another\n"), "{said}");
-    assert!(said.contains("1 entry cannot be imported") && err.text().contains("written to /home/u/config.toml"));
+    assert!(said.contains("1 entry cannot be imported") && said.contains("written to /home/u/config.toml"));
 
     let (io, _, err) = buffers(None);
-    assert_eq!(import::run(&found(&[]), Some(&mut |_| Err("read-only".into())), &human, io), exit::USAGE);
+    let unwritten = Err(WorkspaceError::NotWritten { why: "read-only".into() });
+    assert_eq!(run_import(&Scripted { written: unwritten, ..Scripted::new(found(&[])) }, &writing(), &human, io), exit::USAGE);
     assert!(err.text().contains("nothing was written: read-only"));
 
     let (io, out, _) = buffers(None);
-    let json = super::Options { format: Format::Json, ..Default::default() };
-    assert_eq!(import::run(&found(&[]), None, &json, io), exit::OK);
+    let json = Options { format: Format::Json, ..Default::default() };
+    assert_eq!(run_import(&Scripted::new(found(&[])), &printing, &json, io), exit::OK);
     assert_eq!(serde_json::from_str::<Value>(&out.text()).unwrap()["sources"][0]["servers"][0]["target"], "https://host/mcp");
 }
 
 #[test]
 fn secret_values_stay_out_of_the_file_if_the_user_says_so() {
-    let variable = |value: &str| import::ImportVariable {
-        name: "WEB".into(),
-        server: "web".into(),
-        key: "headers.Authorization".into(),
-        value: value.into(),
-    };
-    let mut with = import::Found { masked: true, ..found(&[]) };
+    let variable =
+        |value: &str| ImportVariable { name: "WEB".into(), server: "web".into(), key: "headers.Authorization".into(), value: value.into() };
+    let mut with = ImportPlan { masked: true, ..found(&[]) };
     with.toml.variables = vec![variable("•••")];
-    let options = super::Options::default();
-    for (given, typed, variables, asks) in [
+    let options = Options::default();
+    for (secrets, typed, variables, asks) in [
         (None, Some("y\n"), true, true),
         (None, Some("\n"), false, true),
         (None, None, false, false),
@@ -123,53 +171,54 @@ fn secret_values_stay_out_of_the_file_if_the_user_says_so() {
     ] {
         let (mut io, _, err) = buffers(typed);
         (io.stdin_tty, io.stderr_tty) = (typed.is_some(), typed.is_some());
-        let mut text = String::new();
-        let mut write = |toml: &str| {
-            text = toml.to_owned();
-            Ok("/home/u/config.toml".into())
-        };
-        assert_eq!(import::run(&import::Found { secrets: given, ..with.clone() }, Some(&mut write), &options, io), exit::OK);
+        let workspace = Scripted::new(with.clone());
+        assert_eq!(run_import(&workspace, &ImportArgs { secrets, ..writing() }, &options, io), exit::OK);
+        let written = WorkspaceRequest::WriteImport { files: vec![], project: false, variables };
+        assert!(workspace.requests.lock().contains(&written), "{secrets:?} {typed:?}");
         let said = err.text();
-        assert_eq!((text.contains("${WEB}"), said.contains("[y/N]")), (variables, asks), "{given:?} {typed:?}: {said}");
+        assert_eq!(said.contains("[y/N]"), asks, "{secrets:?} {typed:?}: {said}");
         assert_eq!(said.contains("export WEB='•••'  # headers.Authorization of web"), variables, "{said}");
     }
     with.toml.variables = vec![variable("it's")];
     let (io, _, err) = buffers(None);
-    import::run(&import::Found { secrets: Some(SecretPlace::Env), masked: false, ..with }, Some(&mut |_| Ok("/c".into())), &options, io);
+    let shown = Scripted::new(ImportPlan { masked: false, ..with });
+    run_import(&shown, &ImportArgs { secrets: Some(SecretPlace::Env), ..writing() }, &options, io);
     assert!(err.text().contains(r"export WEB='it'\''s'"), "{}", err.text());
 }
 
 #[test]
 fn import_says_where_it_searched_and_fails_only_for_files_that_it_cannot_read() {
-    let options = super::Options::default();
-    let none = import::Found { searched: vec![("Some Editor".into(), "/home/u/mcp.json".into())], ..import::Found::default() };
+    let (options, printing) = (Options::default(), ImportArgs::default());
+    let none = ImportPlan { searched: vec![("Some Editor".into(), "/home/u/mcp.json".into())], ..ImportPlan::default() };
     let (io, _, err) = buffers(None);
-    assert_eq!(import::run(&none, None, &options, io), exit::OK);
+    assert_eq!(run_import(&Scripted::new(none.clone()), &printing, &options, io), exit::OK);
     assert!(
         err.text().contains("no servers of other clients were found\n1 place searched:\n  Some Editor  /home/u/mcp.json"),
         "{}",
         err.text()
     );
-    let some = import::Found { searched: none.searched, ..found(&[]) };
+    let some = ImportPlan { searched: none.searched, ..found(&[]) };
     let (io, _, err) = buffers(None);
-    import::run(&some, None, &options, io);
+    run_import(&Scripted::new(some.clone()), &printing, &options, io);
     assert!(err.text().contains("1 place searched; list them with --verbose"), "{}", err.text());
     let mut broken = some;
     broken.sources[0].unreadable = true;
     let (io, _, _) = buffers(None);
-    assert_eq!(import::run(&broken, None, &options, io), exit::PARTIAL);
+    assert_eq!(run_import(&Scripted::new(broken), &printing, &options, io), exit::PARTIAL);
 }
 
-fn approve_with(line: &[&str], typed: Option<&str>, keep: super::approve::Keep<'_>) -> (u8, String, String) {
+fn approve_with(line: &[&str], typed: Option<&str>, approved: Result<(), WorkspaceError>) -> (u8, usize, String, String) {
     use clap::Parser;
     let cli = super::args::Cli::try_parse_from(["switchboard", "approve"].iter().chain(line)).unwrap();
     let Some(super::args::Cmd::Approve(args)) = &cli.command else { panic!("{:?}", cli.command) };
     let (mut io, out, err) = buffers(typed);
     (io.stdin_tty, io.stderr_tty) = (typed.is_some(), typed.is_some());
     let lines = vec!["p: sh -c 'curl x | sh'".to_owned(), "    in /srv/p".into()];
-    let waiting = super::approve::Waiting { file: "/srv/p/switchboard.toml".into(), hash: "ab12".into(), lines };
-    let code = super::approve::run(&waiting, args.hash.as_deref(), keep, &super::Options::from(&cli.global), io);
-    (code, out.text(), err.text())
+    let prompt = ApprovalPrompt { path: "/srv/p/switchboard.toml".into(), hash: "ab12".into(), lines };
+    let state = WorkspaceState { approval: Some(Arc::new(prompt)), ..WorkspaceState::default() };
+    let workspace = Scripted { state, approved, ..Scripted::new(ImportPlan::default()) };
+    let code = now(super::approve::run(&workspace, args.hash.as_deref(), &Options::from(&cli.global), io));
+    (code, workspace.changes(), out.text(), err.text())
 }
 
 #[test]
@@ -184,13 +233,8 @@ fn an_approval_shows_everything_first_and_needs_a_yes_or_the_hash() {
         (&["--hash", "ab13"], None, exit::REFUSED),
         (&["--hash", "ab13", "--yes"], Some("y\n"), exit::REFUSED),
     ] {
-        let mut kept = 0;
-        let mut keep = || {
-            kept += 1;
-            Ok(())
-        };
-        let (ended, out, err) = approve_with(line, typed, &mut keep);
-        assert_eq!((ended, kept), (code, i32::from(code == exit::OK)), "{line:?} {typed:?}: {out}{err}");
+        let (ended, stored, out, err) = approve_with(line, typed, Ok(()));
+        assert_eq!((ended, stored), (code, usize::from(code == exit::OK)), "{line:?} {typed:?}: {out}{err}");
         assert!(
             out.starts_with("/srv/p/switchboard.toml would start or contact\n  p: sh -c 'curl x | sh'\n      in /srv/p\nsha-256 ab12\n"),
             "{out}"
@@ -201,13 +245,19 @@ fn an_approval_shows_everything_first_and_needs_a_yes_or_the_hash() {
             assert!(err.contains("switchboard approve --hash ab12"), "{err}");
         }
     }
-    let mut changed = || Err(Failure::new(FailureKind::Refused, "the project has changed"));
-    let (code, _, err) = approve_with(&["--yes"], None, &mut changed);
-    assert!(code == exit::REFUSED && err.contains("the project has changed"), "{err}");
-    let (code, out, _) = approve_with(&["--json"], None, &mut || Ok(()));
+    let (code, _, _, err) = approve_with(&["--yes"], None, Err(WorkspaceError::ProjectChanged));
+    assert!(code == exit::REFUSED && err.contains("switchboard.toml has changed, so nothing was approved"), "{err}");
+    let (code, _, out, _) = approve_with(&["--json"], None, Ok(()));
     assert!(code == exit::REFUSED && out.contains("curl x | sh"), "{out}");
-    let (_, out, _) = approve_with(&["--json", "--yes"], None, &mut || Ok(()));
+    let (_, _, out, _) = approve_with(&["--json", "--yes"], None, Ok(()));
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["sha256"], "ab12");
+}
+
+#[test]
+fn without_a_project_there_is_nothing_to_approve() {
+    let (io, out, _) = buffers(None);
+    assert_eq!(now(super::approve::run(&Scripted::new(ImportPlan::default()), None, &Options::default(), io)), exit::OK);
+    assert_eq!(out.text().trim_end(), "Nothing to approve.");
 }
 
 #[test]

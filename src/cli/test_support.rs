@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Options, args::Headless, print::Io, session::Signals};
 use crate::{
-    control::{Command, CommandError, Control, PendingReply, Reply, Tail, TailSender},
+    control::{Command, CommandError, Control, NoWorkspace, PendingReply, Reply, Tail, TailSender, Workspace},
     domain::{
         ask::AskEnd,
         body::Body,
@@ -48,6 +48,10 @@ pub struct Fake {
 }
 
 impl Control for Fake {
+    fn workspace(&self) -> Arc<dyn Workspace> {
+        Arc::new(NoWorkspace::default())
+    }
+
     fn watch(&self) -> (Arc<ConsoleState>, Tail) {
         let read_model = self.read_model.lock().unwrap();
         (Arc::new(read_model.clone()), self.events.subscribe(read_model.seq))

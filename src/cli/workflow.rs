@@ -1,8 +1,7 @@
 //! `workflow`: commands about workflow files that need no server, and `check --live`, which does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -10,15 +9,17 @@ use super::{
     args::{GraphFormat, WorkflowCheckArgs, WorkflowCmd},
     exit, junit,
     print::{Format, Io, Printer},
+    replies_of_workspace::{failed, unexpected},
     session::{Session, Stop},
-    workflow_lookup,
 };
 use crate::{
+    control::{Workspace, WorkspaceReply, WorkspaceRequest},
     domain::{
         call::{Failure, FailureKind},
-        run::{RunSpec, WorkflowText},
+        config_error::ConfigError,
+        journal::CallRecord,
         secret::MASK,
-        text::visible,
+        text::{visible, visible_lines},
         workflow::{
             catalog_lookup::{CatalogView, may_offer, servers_of, tools_of},
             check::check_against,
@@ -30,98 +31,101 @@ use crate::{
             plan::Plan,
             problem::Problem,
         },
+        workspace::{CaseEnd, TestMade, WorkspaceState},
     },
     files,
     state::ServerView,
+    workflow_lookup,
 };
 
-/// Result of a test case.
-#[derive(Clone, Debug, Serialize)]
-pub struct CaseEnd {
-    /// The test file.
-    pub file: String,
-    /// The workflow.
-    pub workflow: String,
-    /// The case's name.
-    pub name: String,
-    /// Failed expectations; empty if the case passed.
-    pub failures: Vec<String>,
-    /// Duration in milliseconds.
-    pub duration_ms: f64,
-}
-
-/// Dependencies of `workflow` from the composition root: files and the history.
-pub struct Deps<'a> {
-    /// Writes a workflow file with this name; returns its path.
-    pub save: &'a mut dyn FnMut(&str, &str) -> Result<PathBuf, String>,
-    /// The requested calls that the history has.
-    pub calls: Vec<PastCall>,
-}
-
 /// Runs a subcommand that needs no servers; returns the exit code.
-pub fn run(command: &WorkflowCmd, library: &WorkflowLibrary, deps: Deps<'_>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| match command {
-        WorkflowCmd::Check(args) => check(printer, library, args),
-        WorkflowCmd::List => list(printer, library),
-        WorkflowCmd::Graph { workflow, format } => draw(printer, library, workflow, *format),
+pub async fn run(workspace: &dyn Workspace, command: &WorkflowCmd, options: &Options, io: Io) -> u8 {
+    let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
+    for warning in library_warnings(&workspace.state().borrow()) {
+        printer.note_text(&format!("warning: {}\n", visible_lines(&warning)));
+    }
+    let outcome = carry_out(&mut printer, workspace, command).await;
+    super::conclude(&mut printer, outcome)
+}
+
+async fn carry_out(printer: &mut Printer, workspace: &dyn Workspace, command: &WorkflowCmd) -> Result<u8, Stop> {
+    let library = workspace.state().borrow().library.clone();
+    match command {
+        WorkflowCmd::Check(args) => check(printer, &library, args),
+        WorkflowCmd::List => list(printer, &library),
+        WorkflowCmd::Graph { workflow, format } => draw(printer, &library, workflow, *format),
         WorkflowCmd::New { name, from_call, print } => {
             let text = match from_call {
-                Some(_) if deps.calls.is_empty() => return Err(no_past_calls()),
-                Some(_) => from_history(name, &deps.calls),
+                Some(call) => from_history(name, &past(workspace, 1, std::slice::from_ref(call)).await?),
                 None => template(name),
             };
-            save(printer, name, &text, *print, deps.save)
+            save(printer, workspace, name, &text, *print).await
         }
-        WorkflowCmd::FromHistory { name, write, .. } => {
-            if deps.calls.is_empty() {
-                return Err(no_past_calls());
-            }
-            save(printer, name, &from_history(name, &deps.calls), !write, deps.save)
+        WorkflowCmd::FromHistory { name, last, ids, write } => {
+            let text = from_history(name, &past(workspace, *last, ids).await?);
+            save(printer, workspace, name, &text, !write).await
         }
         WorkflowCmd::Schema => {
             printer.document(&keys::schema())?;
             Ok(exit::OK)
         }
-        // The composition root runs these and passes the results to `tested` or `test_made`.
-        WorkflowCmd::Test { .. } | WorkflowCmd::TestFromRun { .. } => Ok(exit::OK),
-    })
-}
-
-/// Returns the plan of a run from the workflow in its journal.
-pub fn plan_of(spec: &RunSpec) -> Result<Plan, Failure> {
-    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
-    let Some((main, files)) = spec.sources.split_first() else {
-        return Err(wrong("the journal of the run has no workflow".into()));
-    };
-    let source = |text: &WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
-    let library = |name: &str| files.iter().find(|file| file.name == name).map(source);
-    parse(&source(main), &library).map_err(|problems| {
-        let first = problems.first().map(ToString::to_string).unwrap_or_default();
-        wrong(format!("the workflow of the run is invalid: {first}"))
-    })
-}
-
-/// A test case created from a run.
-#[derive(Clone, Debug, Default)]
-pub struct TestMade {
-    /// The text of a test file with the case.
-    pub text: String,
-    /// The file that the case was written to.
-    pub written: Option<PathBuf>,
-    /// Notes for the user.
-    pub notes: Vec<String>,
-}
-
-/// Prints a test case created from a run, or the path it was written to; returns the exit code.
-pub fn test_made(made: &TestMade, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
-        made.notes.iter().for_each(|note| printer.note(note));
-        match &made.written {
-            Some(path) => printer.note(&format!("written to {}", path.display())),
-            None => printer.file(&made.text)?,
+        WorkflowCmd::Test { files, junit } => {
+            let reply = workspace.request(WorkspaceRequest::Test { files: files.clone() }).await.map_err(failed)?;
+            match reply {
+                WorkspaceReply::Tested(cases) => tested(printer, &cases, junit.as_deref()),
+                _ => Err(unexpected().into()),
+            }
         }
-        Ok(exit::OK)
-    })
+        WorkflowCmd::TestFromRun { run, case, write } => {
+            let request = WorkspaceRequest::TestFromRun { run: run.clone(), case: case.clone(), write: *write };
+            match workspace.request(request).await.map_err(failed)? {
+                WorkspaceReply::TestMade(made) => test_made(printer, &made),
+                _ => Err(unexpected().into()),
+            }
+        }
+    }
+}
+
+/// Returns the warnings of a headless command: the problems of the library, and workflows that need an approval. The console
+/// asks for the approval instead.
+pub fn library_warnings(state: &WorkspaceState) -> Vec<String> {
+    let mut warnings = state.library.problems.clone();
+    if let (Some(pending), Some(approval)) = (&state.library.pending, &state.approval)
+        && !pending.names.is_empty()
+    {
+        let text = format!("{} workflows of this project need your approval and are not used", pending.names.len());
+        warnings.push(ConfigError::new(text).in_file(&approval.path).hint("review them with `switchboard approve`").to_string());
+    }
+    warnings
+}
+
+/// Returns the recorded tool calls that a command requests, oldest first.
+async fn past(workspace: &dyn Workspace, last: usize, ids: &[String]) -> Result<Vec<PastCall>, Stop> {
+    let number = |id: &String| {
+        u64::from_str_radix(id, 16).map_err(|_| {
+            Failure::new(FailureKind::InvalidArguments, format!("{id:?} is not the id of a call; use the id that `--json` prints"))
+        })
+    };
+    let numbers: Vec<u64> = ids.iter().map(number).collect::<Result<_, _>>()?;
+    let named = !numbers.is_empty();
+    // Not all calls are tool calls: read more than requested.
+    let request = WorkspaceRequest::Calls { last: last.saturating_mul(10).max(100), ids: numbers };
+    let WorkspaceReply::Calls(records) = workspace.request(request).await.map_err(failed)? else { return Err(unexpected().into()) };
+    let mut calls: Vec<PastCall> = records.iter().filter_map(CallRecord::past).collect();
+    if !named && calls.len() > last {
+        calls.drain(..calls.len() - last);
+    }
+    if calls.is_empty() { Err(no_past_calls()) } else { Ok(calls) }
+}
+
+/// Prints a test case created from a run, or the path it was written to.
+fn test_made(printer: &mut Printer, made: &TestMade) -> Result<u8, Stop> {
+    made.notes.iter().for_each(|note| printer.note(note));
+    match &made.written {
+        Some(path) => printer.note(&format!("written to {}", path.display())),
+        None => printer.file(&made.text)?,
+    }
+    Ok(exit::OK)
 }
 
 fn no_past_calls() -> Stop {
@@ -130,29 +134,27 @@ fn no_past_calls() -> Stop {
         .into()
 }
 
-/// Prints the results of test files; returns the exit code.
-pub fn tested(cases: &[CaseEnd], junit_file: Option<&Path>, options: &Options, io: Io) -> u8 {
-    super::finish(Printer::new(io, options.format, options.raw).masking(&options.secrets), |printer| {
-        if let Some(path) = junit_file {
-            let text = junit::of_cases(cases);
-            files::report(path, text.as_bytes())
-                .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())))?;
-        }
-        let failed = cases.iter().filter(|case| !case.failures.is_empty()).count();
-        if printer.format() != Format::Human {
-            printer.document(&json!({"type": "workflow_test", "cases": cases, "failed": failed}))?;
-        } else {
-            for case in cases {
-                let mark = if case.failures.is_empty() { "ok    " } else { "FAILED" };
-                printer.line(&format!("{mark}  {}: {}", case.workflow, case.name))?;
-                for wrong in &case.failures {
-                    printer.text(&wrong.lines().map(|line| format!("        {line}\n")).collect::<String>())?;
-                }
+/// Prints the results of test files.
+fn tested(printer: &mut Printer, cases: &[CaseEnd], junit_file: Option<&Path>) -> Result<u8, Stop> {
+    if let Some(path) = junit_file {
+        let text = junit::of_cases(cases);
+        files::report(path, text.as_bytes())
+            .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())))?;
+    }
+    let failed = cases.iter().filter(|case| !case.failures.is_empty()).count();
+    if printer.format() != Format::Human {
+        printer.document(&json!({"type": "workflow_test", "cases": cases, "failed": failed}))?;
+    } else {
+        for case in cases {
+            let mark = if case.failures.is_empty() { "ok    " } else { "FAILED" };
+            printer.line(&format!("{mark}  {}: {}", case.workflow, case.name))?;
+            for wrong in &case.failures {
+                printer.text(&wrong.lines().map(|line| format!("        {line}\n")).collect::<String>())?;
             }
-            printer.line(&format!("{} cases, {failed} failed", cases.len()))?;
         }
-        Ok(if failed == 0 { exit::OK } else { exit::TOOL_ERROR })
-    })
+        printer.line(&format!("{} cases, {failed} failed", cases.len()))?;
+    }
+    Ok(if failed == 0 { exit::OK } else { exit::TOOL_ERROR })
 }
 
 fn named(library: &WorkflowLibrary, args: &WorkflowCheckArgs) -> Vec<String> {
@@ -261,13 +263,7 @@ fn draw(printer: &mut Printer, library: &WorkflowLibrary, wanted: &str, format: 
     Ok(exit::OK)
 }
 
-fn save(
-    printer: &mut Printer,
-    name: &str,
-    text: &str,
-    print: bool,
-    save: &mut dyn FnMut(&str, &str) -> Result<PathBuf, String>,
-) -> Result<u8, Stop> {
+async fn save(printer: &mut Printer, workspace: &dyn Workspace, name: &str, text: &str, print: bool) -> Result<u8, Stop> {
     let source = Source { file: format!("{name}.toml"), text: text.to_owned() };
     if let Err(problems) = parse(&source, &|_| None) {
         tell_checked(printer, &[(name.to_owned(), problems)])?;
@@ -282,7 +278,8 @@ fn save(
         printer.file(text)?;
         return Ok(exit::OK);
     }
-    let path = save(name, text).map_err(|why| Failure::new(FailureKind::InvalidArguments, format!("nothing was written: {why}")))?;
+    let request = WorkspaceRequest::SaveWorkflow { name: name.to_owned(), text: text.to_owned() };
+    let WorkspaceReply::Written(path) = workspace.request(request).await.map_err(failed)? else { return Err(unexpected().into()) };
     printer.note(&format!("written to {}", path.display()));
     Ok(exit::OK)
 }

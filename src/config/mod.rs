@@ -64,7 +64,7 @@ pub use import::{FoundImport, SearchedPlace, find_imports, read_imports, searche
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;
 pub use secret_variables::{ImportTexts, SecretVariable, import_texts};
-pub use settings::{ConsoleSettings, KeySetting, Settings, ThemeName};
+pub use settings::{ConsoleSettings, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, approve_written, launch_hash, launch_lines};
 pub use watch::{Reload, watch, watch_folders};

@@ -14,6 +14,7 @@ use crate::domain::{
     policy::{PolicyPatch, PolicySetting},
     retention::Retention,
     server::{Limits, ServerSpec, Timeouts},
+    workspace::KeySetting,
 };
 
 /// Settings of the program.
@@ -37,19 +38,6 @@ pub struct Settings {
 
 /// Default size of the history.
 const HISTORY_CALLS: usize = 10_000;
-
-/// A key binding of `[keys.CONTEXT]`. The console interprets its words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySetting {
-    /// The context.
-    pub context: String,
-    /// The key or sequence, as written.
-    pub keys: String,
-    /// The action's name, or `none`.
-    pub action: String,
-    /// Its position, as an error without a message.
-    pub place: ConfigError,
-}
 
 impl Default for Settings {
     fn default() -> Self {

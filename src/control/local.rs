@@ -1,8 +1,11 @@
 //! The control of an engine in this process: the engine, and the read model that its events are projected into.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
-use super::{Command, Control, PendingReply, Tail};
+use super::{Command, Control, NoWorkspace, PendingReply, Tail, Workspace};
 use crate::{
     domain::{call::CallSpec, id::CallId, retention::Retention},
     engine::{Adapters, Engine, EngineOptions, ports::Connector},
@@ -13,6 +16,7 @@ use crate::{
 pub struct LocalControl {
     engine: Arc<Engine>,
     projection: Arc<Projection>,
+    workspace: OnceLock<Arc<dyn Workspace>>,
 }
 
 impl LocalControl {
@@ -25,7 +29,14 @@ impl LocalControl {
     pub fn with(options: EngineOptions, retention: Retention, adapters: Adapters) -> Arc<LocalControl> {
         let projection = Arc::new(Projection::new(ConsoleState::new(options.epoch, &options.separator, retention)));
         let engine = Engine::new(options, adapters, projection.clone());
-        Arc::new(LocalControl { engine, projection })
+        Arc::new(LocalControl { engine, projection, workspace: OnceLock::new() })
+    }
+}
+
+impl LocalControl {
+    /// Sets the workspace that faces reach through this control. Has an effect once.
+    pub fn attach(&self, workspace: Arc<dyn Workspace>) {
+        let _ = self.workspace.set(workspace);
     }
 }
 
@@ -53,6 +64,10 @@ impl Control for LocalControl {
 
     fn command(&self, command: Command) -> PendingReply {
         self.engine.command(command)
+    }
+
+    fn workspace(&self) -> Arc<dyn Workspace> {
+        self.workspace.get().cloned().unwrap_or_else(|| Arc::new(NoWorkspace::default()))
     }
 }
 

@@ -1,10 +1,14 @@
 //! Control: the only interface between faces and the engine.
 
 mod local;
+mod workspace;
 
 use std::sync::Arc;
 
-pub use self::local::LocalControl;
+pub use self::{
+    local::LocalControl,
+    workspace::{NoWorkspace, PendingWorkspaceReply, Workspace, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
+};
 pub use crate::{
     domain::command::{Command, CommandError, Reply},
     engine::PendingReply,
@@ -29,6 +33,8 @@ pub trait Control: Send + Sync {
     fn submit(&self, spec: CallSpec) -> CallId;
     /// Gives a command. Commands take effect in the order of the calls, whether or not the reply is awaited.
     fn command(&self, command: Command) -> PendingReply;
+    /// Returns the workspace of the engine.
+    fn workspace(&self) -> Arc<dyn Workspace>;
 }
 
 /// Starts a call and waits until it settles. Calls `on_event` with every event meanwhile. Returns `None` if the engine was

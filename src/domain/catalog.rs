@@ -137,7 +137,8 @@ pub struct Hints {
 }
 
 /// The tools that require a confirmation before a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ConfirmPolicy {
     /// Tools that may be destructive; annotations of untrusted servers are ignored.
     #[default]

@@ -231,7 +231,7 @@ impl StepOutcome {
 }
 
 /// The journal of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The run.
     pub run: RunId,

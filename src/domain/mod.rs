@@ -12,6 +12,7 @@ pub mod call;
 pub mod capabilities;
 pub mod catalog;
 pub mod command;
+pub mod config_error;
 pub mod config_fault;
 pub mod directory;
 pub mod document;
@@ -26,6 +27,7 @@ pub mod id;
 pub mod in_doubt;
 pub mod journal;
 pub mod json;
+pub mod lossy_path;
 pub mod masked;
 pub mod name_table;
 pub mod nesting;
@@ -48,6 +50,7 @@ pub mod time;
 pub mod tls;
 pub mod uri_template;
 pub mod workflow;
+pub mod workspace;
 
 #[cfg(test)]
 pub(crate) mod test_entries;

@@ -22,16 +22,9 @@ use crate::{
     state::ConsoleState,
 };
 
-use super::{background::Material, widget::json::decoded};
+pub use crate::domain::workspace::Invocation;
 
-/// How this console was started, so that a command line can reach the same servers.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Invocation {
-    /// Options: `--demo`, `--config FILE`.
-    pub flags: Vec<String>,
-    /// The command line of the server, as written after `--`.
-    pub target: Option<String>,
-}
+use super::{background::Material, widget::json::decoded};
 
 /// What can be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,6 +25,7 @@ mod name_search;
 pub mod overlay;
 pub mod pacer;
 pub mod pane;
+mod preferences;
 pub mod result_view;
 pub mod rows;
 mod run;
@@ -44,37 +45,20 @@ pub mod test_support;
 
 use std::{path::PathBuf, sync::Arc};
 
-use tokio::sync::mpsc;
-
+pub use preferences::preferences;
 pub use run::{Left, run};
 pub use terminal::give_back as give_terminal_back;
 
 use copying::Invocation;
 use theme::Theme;
 
-use crate::domain::{
-    argument_history::{Recall, Recalled},
-    catalog::ConfirmPolicy,
-    journal::RunHeader,
-    workflow::library::WorkflowLibrary,
-};
+use crate::domain::{catalog::ConfirmPolicy, journal::RunHeader, workflow::library::WorkflowLibrary};
+pub use crate::{control::WorkspaceRequest, domain::workspace::ApprovalPrompt};
 
-/// How the console looks and starts.
+/// How the console starts.
 pub struct ConsoleOptions {
     /// Theme, keys and confirmations.
     pub preferences: Preferences,
-    /// Whether the mouse is used.
-    pub mouse: bool,
-    /// The configuration's name, shown at the lower right.
-    pub title: String,
-    /// What the console starts with.
-    pub startup: Startup,
-    /// Arguments of earlier sessions.
-    pub recall: Recall,
-    /// The workflow files.
-    pub workflows: WorkflowLibrary,
-    /// How this console was started.
-    pub invocation: Invocation,
     /// The folder of files that are opened in other programs.
     pub exports: PathBuf,
     /// Called on its own thread when the console becomes idle, half a second after the last activity.
@@ -83,11 +67,6 @@ pub struct ConsoleOptions {
     pub heard: Arc<dyn Fn() + Send + Sync>,
     /// Restores the terminal if this process dies without doing so.
     pub guard: Option<Arc<dyn terminal::TerminalGuard>>,
-    /// Requests to the composition root. Bounded; the user gets a message when the channel is
-    /// full.
-    pub requests: mpsc::Sender<ConsoleRequest>,
-    /// Updates while the console runs. The channel may close.
-    pub updates: mpsc::Receiver<ConsoleUpdate>,
 }
 
 /// The part of the configuration that concerns the console; applied again when the configuration changes.
@@ -101,7 +80,7 @@ pub struct Preferences {
     pub confirm: ConfirmPolicy,
 }
 
-/// An update from the composition root.
+/// A change of the workspace.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConsoleUpdate {
     /// The user changed theme, keys or confirmations.
@@ -130,39 +109,4 @@ pub enum Startup {
     Empty,
     /// There are no servers: the welcome lists these ways to add some.
     Welcome(overlay::welcome::WelcomeState),
-}
-
-/// A project file to approve.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ApprovalPrompt {
-    /// The file.
-    pub path: String,
-    /// What it would start, one line each.
-    pub lines: Vec<String>,
-    /// SHA-256 of the file as read; the approval applies to this content only.
-    pub hash: String,
-}
-
-/// A request of the console to the composition root.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ConsoleRequest {
-    /// Use the project's file with this hash.
-    Approve(String),
-    /// Do not use it.
-    Reject,
-    /// Search this machine for servers, for the welcome while servers run.
-    FindServers,
-    /// Start these servers, chosen in the welcome.
-    Start(overlay::welcome::Chosen),
-    /// Write the file of a new workflow.
-    SaveWorkflow {
-        /// Its name, which is unique.
-        name: String,
-        /// Its text.
-        text: String,
-    },
-    /// Read the workflow files again.
-    ReadWorkflows,
-    /// Remember these arguments for other sessions; they contain no secret.
-    Remember(Recalled),
 }

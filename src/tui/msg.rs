@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    ConsoleRequest, ConsoleUpdate,
+    ConsoleUpdate, WorkspaceRequest,
     background::{Job, Worked},
     input::Input,
 };
@@ -58,11 +58,11 @@ pub enum Msg {
     Worked(Box<Worked>),
     /// The file of an answer was read, or an error.
     FileRead(Result<String, String>),
-    /// What a command of this console came to.
-    Notice(Notice),
+    /// What a command or a request of this console came to.
+    Notices(Vec<Notice>),
     /// An operation of the console failed.
     Trouble(String),
-    /// An update from the composition root.
+    /// A change of the workspace.
     Update(ConsoleUpdate),
 }
 
@@ -119,8 +119,8 @@ pub enum Cmd {
     },
     /// Send the engine a command.
     Command(Command),
-    /// Send the composition root a request.
-    Request(ConsoleRequest),
+    /// Send the workspace a request.
+    Request(WorkspaceRequest),
     /// Put text on the clipboard.
     Copy(String),
     /// Write a file.

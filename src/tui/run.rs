@@ -10,20 +10,24 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Notify, mpsc},
+    sync::{Notify, watch},
     task::JoinSet,
 };
 
 use crate::{
-    control::{Control, Lagged, Tail},
+    control::{Control, Lagged, Tail, Workspace, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
     domain::{
+        argument_history::Recall,
+        config_error::ConfigError,
         event::Event,
         time::{Epoch, Stamp},
+        workflow::library::WorkflowLibrary,
+        workspace::{ApprovalPrompt, ServerSource},
     },
 };
 
 use super::{
-    ConsoleOptions, ConsoleRequest, ConsoleUpdate,
+    ConsoleOptions, ConsoleUpdate, Startup,
     background::Job,
     draw,
     files::{self, Clipboard, Existing, Saving},
@@ -31,6 +35,7 @@ use super::{
     model::{Model, Setup},
     msg::{Cmd, Msg},
     pacer::{Cause, Pacer},
+    preferences::preferences,
     system::{self, Editing},
     terminal::Terminal,
 };
@@ -47,8 +52,9 @@ const BATCH: usize = 1024;
 /// Errors: the terminal cannot be used.
 pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Result<Left> {
     let mut signals = Signals::new()?;
-    let mut terminal = Terminal::enter(options.mouse, options.guard.clone())?;
-    let mut console = Console::new(control, options, terminal.size());
+    let start = Start::of(&*control.workspace()).await;
+    let mut terminal = Terminal::enter(start.known.settings.mouse, options.guard.clone())?;
+    let mut console = Console::new(control, options, start, terminal.size());
     console.reader = Some(Reader::start()?);
     let ended = console.run(&mut terminal, &mut signals).await;
     // The reader first, so that input typed from now on does not go to the shell.
@@ -144,8 +150,10 @@ impl Clock {
 
 struct Console {
     control: Arc<dyn Control>,
-    requests: mpsc::Sender<ConsoleRequest>,
-    updates: Option<mpsc::Receiver<ConsoleUpdate>>,
+    workspace: Arc<dyn Workspace>,
+    changes: Option<watch::Receiver<WorkspaceState>>,
+    /// The state of the workspace that the model has.
+    known: WorkspaceState,
     exports: PathBuf,
     clipboard: Clipboard,
     model: Model,
@@ -173,25 +181,53 @@ enum Woken {
     Input(Input),
     Event(Result<Option<Arc<Event>>, Lagged>),
     Edited(io::Result<std::process::ExitStatus>),
-    Update(Option<ConsoleUpdate>),
+    Workspace(Option<WorkspaceState>),
     Done(Option<Msg>),
     Time,
 }
 
+/// What the workspace has at the start.
+struct Start {
+    changes: watch::Receiver<WorkspaceState>,
+    known: WorkspaceState,
+    startup: Startup,
+    recall: Recall,
+}
+
+impl Start {
+    async fn of(workspace: &dyn Workspace) -> Start {
+        let mut changes = workspace.state();
+        let known = changes.borrow_and_update().clone();
+        let recall = match workspace.request(WorkspaceRequest::Recall).await {
+            Ok(WorkspaceReply::Recall(recall)) => recall,
+            _ => Recall::default(),
+        };
+        let startup = match (&known.approval, known.identity.source) {
+            (Some(prompt), _) => Startup::Approval(ApprovalPrompt::clone(prompt)),
+            (None, ServerSource::NoneConfigured) => match workspace.request(WorkspaceRequest::FindServers).await {
+                Ok(WorkspaceReply::Welcome(offer)) => Startup::Welcome(offer),
+                _ => Startup::Empty,
+            },
+            (None, ServerSource::Configuration | ServerSource::CommandLine) => Startup::Normal,
+        };
+        Start { changes, known, startup, recall }
+    }
+}
+
 impl Console {
-    fn new(control: Arc<dyn Control>, options: ConsoleOptions, size: (u16, u16)) -> Console {
+    fn new(control: Arc<dyn Control>, options: ConsoleOptions, start: Start, size: (u16, u16)) -> Console {
         let (read_model, tail) = control.watch();
         let clock = Clock::new(read_model.epoch);
         let setup = Setup {
             theme: options.preferences.theme,
             keymap: options.preferences.keymap,
-            mouse: options.mouse,
-            title: options.title,
-            startup: options.startup,
+            mouse: start.known.settings.mouse,
+            title: start.known.identity.title.clone(),
+            startup: start.startup,
             confirm: options.preferences.confirm,
-            recall: options.recall,
-            workflows: options.workflows,
-            invocation: options.invocation,
+            recall: start.recall,
+            workflows: WorkflowLibrary::clone(&start.known.library),
+            invocation: start.known.identity.invocation.clone(),
         };
         let mut model = Model::new(setup, read_model, size);
         model.at(clock.stamp());
@@ -199,9 +235,10 @@ impl Console {
         pacer.mark(Cause::Input, clock.elapsed());
         pacer.stir(clock.elapsed());
         Console {
+            workspace: control.workspace(),
             control,
-            requests: options.requests,
-            updates: Some(options.updates),
+            changes: Some(start.changes),
+            known: start.known,
             exports: options.exports,
             clipboard: Clipboard::default(),
             model,
@@ -242,8 +279,8 @@ impl Console {
                 Woken::Input(input) => self.inputs(input, terminal)?,
                 Woken::Event(event) => self.events(event, terminal)?,
                 Woken::Edited(status) => self.edited(status, terminal)?,
-                Woken::Update(Some(update)) => self.dispatch(Msg::Update(update), Cause::Engine, terminal)?,
-                Woken::Update(None) => self.updates = None,
+                Woken::Workspace(Some(state)) => self.workspace_changed(state, terminal)?,
+                Woken::Workspace(None) => self.changes = None,
                 Woken::Done(done) => {
                     self.start_jobs();
                     if let Some(msg) = done {
@@ -278,7 +315,7 @@ impl Console {
             signal = signals.next() => Woken::Signal(signal),
             status = edited(&mut self.editing) => Woken::Edited(status),
             input = read(&mut self.reader) => Woken::Input(input),
-            update = next_update(&mut self.updates) => Woken::Update(update),
+            state = next_state(&mut self.changes) => Woken::Workspace(state),
             Some(done) = self.workers.join_next() => Woken::Done(done.ok().flatten()),
             Some(done) = self.others.join_next() => Woken::Done(done.ok().flatten()),
             () = sleep(pause), if !editing => Woken::Time,
@@ -305,6 +342,32 @@ impl Console {
             self.perform(command, terminal)?;
         }
         Ok(())
+    }
+
+    /// Passes the parts of the workspace that changed to the model.
+    fn workspace_changed(&mut self, state: WorkspaceState, terminal: &mut Terminal) -> io::Result<()> {
+        let before = std::mem::replace(&mut self.known, state);
+        let now = self.known.clone();
+        let mut updates = vec![];
+        if now.settings != before.settings {
+            match preferences(&now.settings) {
+                Ok(preferences) => updates.push(Msg::Update(ConsoleUpdate::Preferences(Box::new(preferences)))),
+                Err(errors) => updates.push(Msg::Notices(errors.iter().map(ConfigError::rejected).collect())),
+            }
+        }
+        if now.identity != before.identity {
+            updates.push(Msg::Update(ConsoleUpdate::Servers(now.identity.invocation.clone(), now.identity.title.clone())));
+        }
+        if !Arc::ptr_eq(&now.library, &before.library) {
+            updates.push(Msg::Update(ConsoleUpdate::Workflows(WorkflowLibrary::clone(&now.library))));
+        }
+        if !Arc::ptr_eq(&now.past, &before.past) {
+            updates.push(Msg::Update(ConsoleUpdate::Past(Vec::clone(&now.past))));
+        }
+        if now.approval != before.approval {
+            updates.push(Msg::Update(ConsoleUpdate::Approval(now.approval.as_deref().cloned())));
+        }
+        updates.into_iter().try_for_each(|update| self.dispatch(update, Cause::Engine, terminal))
     }
 
     fn inputs(&mut self, first: Input, terminal: &mut Terminal) -> io::Result<()> {
@@ -392,11 +455,13 @@ impl Console {
             }
             Cmd::Command(command) => {
                 let reply = self.control.command(command.clone());
-                self.others.spawn(async move { command.notice(&reply.await).map(Msg::Notice) });
+                self.others.spawn(async move { command.notice(&reply.await).map(|notice| Msg::Notices(vec![notice])) });
                 None
             }
             Cmd::Request(request) => {
-                self.requests.try_send(request).err().map(|_| "Switchboard is busy and did not take the request; try again.".to_owned())
+                let reply = self.workspace.request(request.clone());
+                self.others.spawn(async move { replied(&request, reply.await) });
+                None
             }
             Cmd::Save { path, content, overwrite } => {
                 self.spawn_blocking(move || {
@@ -508,10 +573,22 @@ async fn edited(editing: &mut Option<Editing>) -> io::Result<std::process::ExitS
     }
 }
 
-async fn next_update(updates: &mut Option<mpsc::Receiver<ConsoleUpdate>>) -> Option<ConsoleUpdate> {
-    match updates {
-        Some(updates) => updates.recv().await,
+/// Returns the next state of the workspace; `None` when the workspace has ended.
+async fn next_state(changes: &mut Option<watch::Receiver<WorkspaceState>>) -> Option<WorkspaceState> {
+    match changes {
+        Some(changes) => changes.changed().await.ok().map(|()| changes.borrow_and_update().clone()),
         None => std::future::pending().await,
+    }
+}
+
+/// Returns what the model gets of the reply to a request.
+fn replied(request: &WorkspaceRequest, reply: Result<WorkspaceReply, WorkspaceError>) -> Option<Msg> {
+    match reply {
+        Ok(WorkspaceReply::Welcome(offer)) => Some(Msg::Update(ConsoleUpdate::Welcome(offer))),
+        reply => {
+            let notices = request.notices(&reply);
+            (!notices.is_empty()).then_some(Msg::Notices(notices))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::{
-    control::{Command, Control, PendingReply, Reply, Tail, TailSender},
+    control::{Command, Control, NoWorkspace, PendingReply, Reply, Tail, TailSender, Workspace},
     domain::{
         ask::{Ask, Question},
         body::Body,
@@ -319,6 +319,10 @@ impl Fake {
 }
 
 impl Control for Fake {
+    fn workspace(&self) -> Arc<dyn Workspace> {
+        Arc::new(NoWorkspace::default())
+    }
+
     fn watch(&self) -> (Arc<ConsoleState>, Tail) {
         let read_model = self.read_model.lock().unwrap();
         (Arc::new(read_model.clone()), self.events.subscribe(read_model.seq))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use switchboard::{
-    control::{Command, Control, LocalControl, PendingReply, Reply, Tail},
+    control::{Command, Control, LocalControl, PendingReply, Reply, Tail, Workspace},
     domain::{
         call::CallSpec,
         id::CallId,
@@ -18,7 +18,7 @@ use switchboard::{
     engine::EngineOptions,
     mcp::Connections,
     state::ConsoleState,
-    tui::{self, ConsoleOptions, Preferences, Startup, keymap::Keymap, theme::Theme},
+    tui::{self, ConsoleOptions, Preferences, keymap::Keymap, theme::Theme},
 };
 
 use crate::session::{Session, program};
@@ -37,6 +37,10 @@ impl Control for Faulty {
 
     fn submit(&self, spec: CallSpec) -> CallId {
         self.engine.submit(spec)
+    }
+
+    fn workspace(&self) -> Arc<dyn Workspace> {
+        self.engine.workspace()
     }
 
     fn command(&self, _: Command) -> PendingReply {
@@ -59,21 +63,12 @@ fn console_that_panics() {
         let engine = LocalControl::new(options, Retention::default(), Arc::new(Connections::new(None)));
         let launch = Transport::Stdio { command: "none".into(), args: vec![], env: vec![], inherit_env: false, cwd: None };
         engine.apply(vec![ServerSpec { disabled: true, ..ServerSpec::new("idle", launch) }]);
-        let (requests, _wanted) = tokio::sync::mpsc::channel(1);
         let console = ConsoleOptions {
             preferences: Preferences { theme: Theme::ansi(), keymap: Keymap::built_in(), confirm: Default::default() },
-            mouse: true,
-            title: "test".into(),
-            startup: Startup::Normal,
-            recall: Default::default(),
-            workflows: Default::default(),
-            invocation: Default::default(),
             rest: || {},
             heard: std::sync::Arc::new(|| {}),
             guard: None,
             exports: std::env::temp_dir(),
-            requests,
-            updates: tokio::sync::mpsc::channel(1).1,
         };
         tui::run(Arc::new(Faulty { engine, in_a_task }), console).await
     });

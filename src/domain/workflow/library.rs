@@ -1,40 +1,45 @@
 //! Workflow library: the workflow files of the user and of the project, and the plans or problems of each.
 //!
-//! The composition root builds it. The CLI looks workflows up in it by name or path; the console lists them.
+//! The workspace builds it. The CLI looks workflows up in it by name or path; the console lists them.
 
 use std::{fmt, path::PathBuf, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     parse::{Source, parse},
     plan::Plan,
     problem::Problem,
 };
-use crate::domain::run::WorkflowText;
+use crate::domain::{lossy_path, run::WorkflowText};
 
 /// Prefix of the names of a project's workflows, which no user's workflow has.
 pub const PROJECT: &str = "project/";
 
 /// The workflow files as found.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowLibrary {
     /// The user's workflows.
     pub files: Vec<WorkflowText>,
     /// The project's workflows, if the project is approved; their names without `project/`.
     pub project: Vec<WorkflowText>,
     /// The folder of the project, canonical, if there is one.
+    #[serde(with = "lossy_path::optional")]
     pub root: Option<PathBuf>,
     /// The project, if it needs an approval.
     pub pending: Option<PendingProject>,
     /// The folder for new workflows; `None` without a configuration.
+    #[serde(with = "lossy_path::optional")]
     pub folder: Option<PathBuf>,
     /// Files that could not be read, one message each.
     pub problems: Vec<String>,
     /// Plans that were parsed already; see [`WorkflowLibrary::planned`].
+    #[serde(skip)]
     pub plans: Planned,
 }
 
 /// A project that needs an approval.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingProject {
     /// The names of its workflows, without `project/`.
     pub names: Vec<String>,

@@ -16,7 +16,7 @@ use crate::{
         id::CallId,
         server::{Era, SessionInfo},
     },
-    tui::{ConsoleRequest, Startup, action::Action, test_support},
+    tui::{Startup, WorkspaceRequest, action::Action, test_support},
 };
 
 use super::{tests::Harness, *};
@@ -376,7 +376,7 @@ fn arguments_of_an_earlier_session_are_restored_without_secrets() {
     let mut harness = Harness::set_up(120, 40, test_support::shop_state(), Setup { recall, ..Harness::setup(Startup::Normal) });
     harness.tool("queryu").keys("ctrl-s");
     let commands = harness.take();
-    let [Cmd::Request(ConsoleRequest::Remember(kept)), Cmd::Submit { spec, .. }] = &commands[..] else { panic!("{commands:?}") };
+    let [Cmd::Request(WorkspaceRequest::Remember(kept)), Cmd::Submit { spec, .. }] = &commands[..] else { panic!("{commands:?}") };
     assert_eq!(spec.operation, test_support::tool_call("database", "query_users", r#"{"filter":"ann","password":"p"}"#));
     assert_eq!(kept.arguments.text(), r#"{"filter":"ann"}"#);
 }

@@ -7,7 +7,7 @@ use crate::{
         event::NoticeLevel,
         id::CallId,
     },
-    tui::{ConsoleRequest, layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node},
+    tui::{WorkspaceRequest, layout::Focus, msg::Cmd, pane::detail::Detail, tree::Node},
 };
 
 use super::Model;
@@ -56,7 +56,7 @@ impl Model {
         let checked = target.as_ref().filter(|node| spec.check.is_enforced() && self.call.target() == Some(*node));
         let sent = checked.and_then(|_| self.call.operation().ok());
         let remember = sent.filter(|operation| *operation == spec.operation).and_then(|_| self.call.remember_for_later());
-        let mut commands: Vec<Cmd> = remember.map(|entry| Cmd::Request(ConsoleRequest::Remember(entry))).into_iter().collect();
+        let mut commands: Vec<Cmd> = remember.map(|entry| Cmd::Request(WorkspaceRequest::Remember(entry))).into_iter().collect();
         self.submitted.push((token, target));
         commands.push(Cmd::Submit { token, spec });
         commands

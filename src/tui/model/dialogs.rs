@@ -4,7 +4,7 @@ use crate::{
     control::Command,
     domain::{ask::Answer, event::NoticeLevel, id::AskId},
     tui::{
-        ApprovalPrompt, ConsoleRequest,
+        ApprovalPrompt, WorkspaceRequest,
         action::Action,
         dialog::{Dialog, DialogOutcome},
         keymap::Context,
@@ -101,7 +101,7 @@ impl Model {
         let key = self.keymap.key(&[Context::Global], Action::Review).unwrap_or_else(|| format!(":{}", Action::Review.name()));
         self.toast(NoticeLevel::Warn, format!("Project not approved; {key} shows the approval again"));
         self.rejected = Some(prompt);
-        Self::request(ConsoleRequest::Reject)
+        Self::request(WorkspaceRequest::Reject)
     }
 
     /// Shows the approval of a rejected project again.

@@ -44,7 +44,7 @@ use crate::{
 };
 
 use super::{
-    ApprovalPrompt, ConsoleRequest, ConsoleUpdate, Preferences,
+    ApprovalPrompt, ConsoleUpdate, Preferences, WorkspaceRequest,
     activity::Activity,
     background::{Done, Job, JobHandle, Worked},
     copying::Invocation,
@@ -203,8 +203,8 @@ impl Model {
                 self.updated(update);
                 vec![]
             }
-            Msg::Notice(notice) => {
-                self.notice(&notice);
+            Msg::Notices(notices) => {
+                notices.iter().for_each(|notice| self.notice(notice));
                 vec![]
             }
             Msg::Trouble(text) => {
@@ -333,7 +333,7 @@ impl Model {
         (look, &mut self.dialogs)
     }
 
-    fn request(request: ConsoleRequest) -> Vec<Cmd> {
+    fn request(request: WorkspaceRequest) -> Vec<Cmd> {
         vec![Cmd::Request(request)]
     }
 }

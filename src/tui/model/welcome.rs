@@ -3,7 +3,7 @@
 use crate::{
     domain::event::NoticeLevel,
     tui::{
-        ConsoleRequest,
+        WorkspaceRequest,
         action::Action,
         keymap::Context,
         msg::Cmd,
@@ -21,7 +21,7 @@ impl Model {
                 self.dialogs.push(Welcome::new(offer.clone()));
                 vec![]
             }
-            _ => Self::request(ConsoleRequest::FindServers),
+            _ => Self::request(WorkspaceRequest::FindServers),
         }
     }
 
@@ -39,6 +39,6 @@ impl Model {
     pub(in crate::tui) fn start_servers(&mut self, chosen: Chosen) -> Vec<Cmd> {
         let key = self.keymap.key(&[Context::Global], Action::Filter).unwrap_or_default();
         self.toast(NoticeLevel::Info, format!("Starting … press {key} to find a tool."));
-        Self::request(ConsoleRequest::Start(chosen))
+        Self::request(WorkspaceRequest::Start(chosen))
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     },
     state::runs::RunView,
     tui::{
-        ConsoleRequest,
+        WorkspaceRequest,
         action::Action,
         background::Material,
         copying::{CopyKind, prepared},
@@ -315,7 +315,7 @@ impl Model {
         if let Err(why) = edited {
             self.toast(NoticeLevel::Warn, why);
         }
-        Self::request(ConsoleRequest::ReadWorkflows)
+        Self::request(WorkspaceRequest::ReadWorkflows)
     }
 
     fn flow_open(&mut self) -> Vec<Cmd> {
@@ -513,6 +513,6 @@ impl Model {
         let text = from_history(name, calls);
         self.views.rows.marked.clear();
         self.views.flows.reveal(name);
-        Ok(Self::request(ConsoleRequest::SaveWorkflow { name: name.to_owned(), text }))
+        Ok(Self::request(WorkspaceRequest::SaveWorkflow { name: name.to_owned(), text }))
     }
 }

@@ -126,7 +126,7 @@ fn files_are_edited_and_read_again() {
     harness.keys("e");
     assert_eq!(harness.take(), [Cmd::EditFile("workflows/onboard_new_user.toml".into())]);
     harness.send(Msg::FileEdited(Ok(())));
-    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::ReadWorkflows)]);
+    assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::ReadWorkflows)]);
     let mut library = runs::library();
     library.files[0].text.push_str("[[step]]\nid = \"welcome\"\ntool = \"x\"\n");
     harness.send(Msg::Update(ConsoleUpdate::Workflows(library)));
@@ -144,7 +144,7 @@ fn marked_calls_become_a_workflow() {
     assert!(frame.contains("Save as workflow") && frame.contains("2 steps; values taken"), "{frame}");
     harness.keys("enter");
     match harness.take().as_slice() {
-        [Cmd::Request(ConsoleRequest::SaveWorkflow { name, text })] => {
+        [Cmd::Request(WorkspaceRequest::SaveWorkflow { name, text })] => {
             assert_eq!(name, "from_calls");
             assert_eq!(text.matches("[[step]]").count(), 2, "{text}");
         }

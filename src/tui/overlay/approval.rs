@@ -7,7 +7,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     domain::time::Stamp,
     tui::{
-        ApprovalPrompt, ConsoleRequest,
+        ApprovalPrompt, WorkspaceRequest,
         action::Action,
         dialog::{Dialog, DialogOutcome, Guard},
         keymap::Context,
@@ -77,7 +77,7 @@ impl Dialog for Approval {
         }
         match action {
             Action::Approve => {
-                let request = ConsoleRequest::Approve(self.prompt.hash.clone());
+                let request = WorkspaceRequest::Approve(self.prompt.hash.clone());
                 DialogOutcome::close_and(|_| vec![Cmd::Request(request)])
             }
             Action::Reject => {

@@ -1,6 +1,6 @@
 //! The welcome dialog: ways to add the first servers, and more servers later.
 //!
-//! The choices come from the composition root as plain data. Nothing is started or written before the dialog has shown
+//! The choices come from the workspace as plain data. Nothing is started or written before the dialog has shown
 //! the exact lines and the user has confirmed them.
 
 use crossterm::event::KeyEvent;
@@ -8,6 +8,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{LastSize, edit_line};
 
+pub use crate::domain::workspace::{Chosen, FoundConfig, WelcomeState};
 use crate::tui::{
     action::Action,
     dialog::{Dialog, DialogOutcome},
@@ -20,54 +21,6 @@ use crate::tui::{
         window::{Move, Window},
     },
 };
-
-/// A configuration of another MCP client, found on this machine.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FoundConfig {
-    /// The name of the client.
-    pub client: String,
-    /// The file's path for display.
-    pub path: String,
-    /// How many servers the file describes.
-    pub servers: usize,
-    /// How many of them are configured already, under any name.
-    pub used: usize,
-    /// The exact commands and URLs of the servers.
-    pub lines: Vec<String>,
-    /// Parts of the file that could not be read.
-    pub problems: Vec<String>,
-}
-
-/// The choices of the dialog.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WelcomeState {
-    /// The configurations that were found.
-    pub found: Vec<FoundConfig>,
-    /// The user's configuration file, to which imported servers are written.
-    pub target: String,
-    /// Whether servers are configured already.
-    pub more: bool,
-    /// Whether the demo is running.
-    pub demo: bool,
-}
-
-impl FoundConfig {
-    /// Returns whether all servers of the file are configured already.
-    fn in_use(&self) -> bool {
-        self.servers > 0 && self.used >= self.servers
-    }
-}
-
-/// The user's choice.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Chosen {
-    /// Import the configuration at this index of [`WelcomeState::found`].
-    Import(usize),
-    /// Start the demo.
-    Demo,
-    /// Open this file, URL or command.
-    Open(String),
-}
 
 #[derive(Clone, Debug, PartialEq)]
 enum Page {

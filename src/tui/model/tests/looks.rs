@@ -238,17 +238,17 @@ fn the_welcome_shows_what_would_be_started_before_it_is() {
     harness.keys("down enter enter");
     assert_eq!(harness.take(), [], "Enter alone starts nothing");
     assert!(harness.frame().contains("npx -y @modelcontextprotocol/server-filesystem /srv"));
-    assert_eq!(harness.keys("y").take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
+    assert_eq!(harness.keys("y").take(), [Cmd::Request(WorkspaceRequest::Start(Chosen::Import(1)))]);
     assert!(harness.model.dialogs.is_empty() && harness.frame().contains("to find a tool"));
     harness.keys("W down down enter");
-    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Demo))]);
+    assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::Start(Chosen::Demo))]);
 }
 
 #[test]
 fn a_command_is_typed_into_the_welcome() {
     let mut harness = Harness::with(80, 24, empty(), Startup::Welcome(offer()));
     harness.keys("down down down enter").text("npx q 'a b'").keys("enter");
-    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Open("npx q 'a b'".into())))]);
+    assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::Start(Chosen::Open("npx q 'a b'".into())))]);
     harness.keys("W down down down enter esc esc esc");
     assert!(harness.model.dialogs.is_empty());
     let frame = harness.frame();
@@ -260,7 +260,7 @@ fn the_welcome_opens_while_servers_run_and_marks_those_in_use() {
     let mut harness = Harness::busy(120, 40);
     assert!(!harness.frame().contains("add servers"), "it takes no room in the footer");
     harness.keys("W");
-    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::FindServers)]);
+    assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::FindServers)]);
     let mut found = WelcomeState { more: true, demo: true, ..offer() };
     found.found[0].used = found.found[0].servers;
     harness.send(Msg::Update(ConsoleUpdate::Welcome(found.clone())));
@@ -272,7 +272,7 @@ fn the_welcome_opens_while_servers_run_and_marks_those_in_use() {
     harness.keys("esc down down enter");
     assert_eq!(harness.take(), [], "the demo runs already");
     harness.keys("up enter y");
-    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
+    assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::Start(Chosen::Import(1)))]);
     // It does not cover another dialog.
     harness.keys("/");
     harness.send(Msg::Update(ConsoleUpdate::Welcome(found)));
@@ -283,10 +283,10 @@ fn the_welcome_opens_while_servers_run_and_marks_those_in_use() {
 fn the_welcome_is_done_by_mouse_alone() {
     let mut harness = Harness::with(120, 40, empty(), Startup::Welcome(offer()));
     harness.click("Cursor").click("write and start");
-    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Import(1)))]);
+    assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::Start(Chosen::Import(1)))]);
     let mut harness = Harness::with(120, 40, empty(), Startup::Welcome(offer()));
     harness.click("The demo");
-    assert_eq!(harness.take(), [Cmd::Request(ConsoleRequest::Start(Chosen::Demo))]);
+    assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::Start(Chosen::Demo))]);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn a_projects_file_is_approved_by_its_hash() {
     assert!(frame.contains("abc123") && frame.contains(r"npx \x1b[2J"), "{frame}");
     harness.keys("enter esc");
     assert_eq!(harness.take(), [], "neither is an answer");
-    assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("abc123".into()))]);
+    assert_eq!(harness.keys("a").take(), [Cmd::Request(WorkspaceRequest::Approve("abc123".into()))]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_changed_project_file_asks_again_but_not_during_typing() {
     assert_eq!(harness.keys("a").take(), [], "each of them restarts the wait");
     harness.model.at(test_support::at(9000));
     assert!(harness.frame().contains("approve"), "{}", harness.frame());
-    assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
+    assert_eq!(harness.keys("a").take(), [Cmd::Request(WorkspaceRequest::Approve("two".into()))]);
     // Approved elsewhere, or withdrawn.
     harness.send(changed("three"));
     harness.send(Msg::Update(ConsoleUpdate::Approval(None)));
@@ -139,7 +139,7 @@ fn a_changed_project_file_asks_again_but_not_during_typing() {
 fn a_rejected_project_is_asked_about_again_only_on_request() {
     let prompt = |hash: &str| ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![format!("run-{hash}")], hash: hash.into() };
     let mut harness = Harness::with(120, 40, test_support::shop_state(), Startup::Approval(prompt("one")));
-    assert_eq!(harness.keys("n").take(), [Cmd::Request(ConsoleRequest::Reject)]);
+    assert_eq!(harness.keys("n").take(), [Cmd::Request(WorkspaceRequest::Reject)]);
     let frame = harness.frame();
     assert!(
         frame.contains("Project not approved") && frame.contains("A shows the approval again") && !frame.contains("run-one"),
@@ -152,7 +152,7 @@ fn a_rejected_project_is_asked_about_again_only_on_request() {
     assert!(harness.frame().contains("run-two"), "{}", harness.frame());
     // A dialog ignores keys in its first half second.
     harness.model.at(test_support::at(60_000));
-    assert_eq!(harness.keys("a").take(), [Cmd::Request(ConsoleRequest::Approve("two".into()))]);
+    assert_eq!(harness.keys("a").take(), [Cmd::Request(WorkspaceRequest::Approve("two".into()))]);
     harness.keys("A");
     assert!(harness.frame().contains("No project waits"), "{}", harness.frame());
 }

@@ -1,15 +1,16 @@
-//! Preferences of the console: converts themes and key bindings of the configuration.
+//! Preferences of the console: theme, key bindings and confirmations from its settings.
 
-use crate::{
-    config::{ConfigError, Loaded, Settings, ThemeName},
-    files::{self, Allowed},
-    tui::{Preferences, keymap::Keymap, theme::Theme},
+use crate::domain::{
+    config_error::ConfigError,
+    workspace::{ConsoleSettings, KeySetting, ThemeSetting},
 };
 
-/// Returns theme, key bindings and confirmations of the configuration. Fails with all errors.
-pub fn preferences(loaded: &Loaded) -> Result<Preferences, Vec<ConfigError>> {
-    match (theme(loaded), keymap(&loaded.settings)) {
-        (Ok(theme), Ok(keymap)) => Ok(Preferences { theme, keymap, confirm: loaded.settings.console.confirm }),
+use super::{Preferences, keymap::Keymap, theme::Theme};
+
+/// Returns the preferences that the settings describe. Fails with all errors.
+pub fn preferences(settings: &ConsoleSettings) -> Result<Preferences, Vec<ConfigError>> {
+    match (theme(&settings.theme), keymap(&settings.keys)) {
+        (Ok(theme), Ok(keymap)) => Ok(Preferences { theme, keymap, confirm: settings.confirm }),
         (theme, keymap) => Err(theme.err().into_iter().chain(keymap.err().into_iter().flatten()).collect()),
     }
 }
@@ -17,27 +18,23 @@ pub fn preferences(loaded: &Loaded) -> Result<Preferences, Vec<ConfigError>> {
 /// Returns the theme. `NO_COLOR` (no-color.org) overrides everything.
 ///
 /// Fails when the user's theme file is unreadable or invalid.
-fn theme(loaded: &Loaded) -> Result<Theme, ConfigError> {
+fn theme(setting: &ThemeSetting) -> Result<Theme, ConfigError> {
     if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) {
         return Ok(Theme::mono());
     }
-    match &loaded.settings.console.theme {
-        ThemeName::Mono => Ok(Theme::mono()),
-        ThemeName::Ansi => Ok(Theme::ansi()),
-        ThemeName::Dark => Ok(Theme::dark()),
-        ThemeName::Light => Ok(Theme::light()),
-        ThemeName::Contrast => Ok(Theme::contrast()),
-        ThemeName::File(path) => {
+    match setting {
+        ThemeSetting::Mono => Ok(Theme::mono()),
+        ThemeSetting::Ansi => Ok(Theme::ansi()),
+        ThemeSetting::Dark => Ok(Theme::dark()),
+        ThemeSetting::Light => Ok(Theme::light()),
+        ThemeSetting::Contrast => Ok(Theme::contrast()),
+        ThemeSetting::File { path, text } => {
             let wrong = |why: String| {
                 ConfigError::new(why).in_file(path).hint("use a built-in one: \"ansi\", \"dark\", \"light\", \"contrast\" and \"mono\"")
             };
-            match &loaded.theme {
-                Some(text) => Theme::parse(text).map_err(wrong),
-                None => {
-                    let allowed = Allowed { bytes: 1 << 20, within: None };
-                    let why = files::read_text(path, allowed).err().map_or_else(|| "was not there".to_owned(), |why| why.to_string());
-                    Err(wrong(format!("the theme {why}")))
-                }
+            match text {
+                Ok(text) => Theme::parse(text).map_err(wrong),
+                Err(why) => Err(wrong(format!("the theme {why}"))),
             }
         }
     }
@@ -47,17 +44,17 @@ fn theme(loaded: &Loaded) -> Result<Theme, ConfigError> {
 ///
 /// Fails with all errors: unknown contexts and actions, invalid keys, and sequences that another binding makes
 /// unreachable.
-fn keymap(settings: &Settings) -> Result<Keymap, Vec<ConfigError>> {
+fn keymap(keys: &[KeySetting]) -> Result<Keymap, Vec<ConfigError>> {
     let mut map = Keymap::built_in();
     let mut errors = vec![];
-    for key in &settings.keys {
+    for key in keys {
         if let Err((message, hint)) = map.bind(&key.context, &key.keys, &key.action) {
             errors.push(ConfigError { message, ..key.place.clone() }.hint(hint));
         }
     }
     if errors.is_empty() {
         for conflict in map.unreachable() {
-            let place = settings.keys.iter().rev().find(|key| conflict.contains(&format!("[{}]", key.context)));
+            let place = keys.iter().rev().find(|key| conflict.contains(&format!("[{}]", key.context)));
             let place = place.map(|key| key.place.clone()).unwrap_or_default();
             errors.push(ConfigError { message: conflict, ..place }.hint("unbind one of the two with \"none\""));
         }
@@ -68,19 +65,16 @@ fn keymap(settings: &Settings) -> Result<Keymap, Vec<ConfigError>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::KeySetting,
-        tui::{action::Action, keymap::Context},
-    };
+    use crate::tui::{action::Action, keymap::Context};
 
-    fn with(keys: &[(&str, &str, &str)]) -> Settings {
+    fn with(keys: &[(&str, &str, &str)]) -> Vec<KeySetting> {
         let keys = keys.iter().enumerate().map(|(line, (context, keys, action))| KeySetting {
             context: (*context).into(),
             keys: (*keys).into(),
             action: (*action).into(),
             place: ConfigError { line: Some(line as u32 + 1), ..ConfigError::default() },
         });
-        Settings { keys: keys.collect(), ..Settings::default() }
+        keys.collect()
     }
 
     #[test]

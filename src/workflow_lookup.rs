@@ -1,15 +1,16 @@
-//! Workflow lookup: finds the workflow of a command by name or path, in the library and in files.
+//! Workflow lookup: finds the workflow of a command by name or path, in the library and in files. Used by the CLI and by the
+//! workspace.
 //!
 //! `project/NAME` is the project's workflow; a plain name is the user's, or the project's if the user has none. A user's
 //! workflow runs only workflows of the user, a project's only those of the project.
 
 use std::path::Path;
 
-use super::names::similar;
 use crate::{
     domain::{
         call::{Failure, FailureKind},
-        run::WorkflowText,
+        run::{RunSpec, WorkflowText},
+        spelling::similar,
         workflow::{
             library::{PROJECT, PendingProject, WorkflowLibrary},
             parse::{Source, parse},
@@ -146,6 +147,20 @@ pub fn plan(library: &WorkflowLibrary, wanted: &str) -> Result<Result<Plan, Vec<
         }
     };
     Ok(parse(&main, &find_source))
+}
+
+/// Returns the plan of a run from the workflow in its journal.
+pub fn plan_of(spec: &RunSpec) -> Result<Plan, Failure> {
+    let wrong = |text: String| Failure::new(FailureKind::InvalidArguments, text);
+    let Some((main, files)) = spec.sources.split_first() else {
+        return Err(wrong("the journal of the run has no workflow".into()));
+    };
+    let source = |text: &WorkflowText| Source { file: text.file.clone(), text: text.text.clone() };
+    let library = |name: &str| files.iter().find(|file| file.name == name).map(source);
+    parse(&source(main), &library).map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        wrong(format!("the workflow of the run is invalid: {first}"))
+    })
 }
 
 #[cfg(test)]

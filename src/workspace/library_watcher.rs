@@ -1,23 +1,22 @@
-//! Watcher of the console's workflow files: reads them again when they change, and writes new ones.
+//! Watcher of the workflow files of a session: reads them again when they change, and writes new ones.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use super::workflow_library::{DemoWorkflows, read_library};
+use super::{
+    library::{DemoWorkflows, read_library, write_workflow},
+    live::DemoSlot,
+};
 use crate::{
     config::{self, LoadOptions, Loaded},
-    demo::Demo,
     domain::workflow::library::WorkflowLibrary,
 };
 
 /// Watcher of the workflow files.
 pub struct LibraryWatcher {
     load: LoadOptions,
-    demo: Arc<Mutex<Option<Demo>>>,
+    demo: DemoSlot,
     /// The last reported library.
     last: WorkflowLibrary,
     watched: Vec<PathBuf>,
@@ -26,13 +25,13 @@ pub struct LibraryWatcher {
 
 impl LibraryWatcher {
     /// Returns a watcher; `first` is the library that the caller has. Must be called within a runtime.
-    pub fn new(load: LoadOptions, demo: Arc<Mutex<Option<Demo>>>, first: WorkflowLibrary) -> LibraryWatcher {
+    pub fn new(load: LoadOptions, demo: DemoSlot, first: WorkflowLibrary) -> LibraryWatcher {
         LibraryWatcher { load, demo, last: first, watched: vec![], changes: None }
     }
 
     /// Reads the files; returns the library if it differs from the last one.
     pub async fn reload(&mut self, loaded: &Loaded) -> Option<WorkflowLibrary> {
-        let folder = self.demo.lock().ok().and_then(|demo| demo.as_ref().map(|demo| demo.dir().join("workflows")));
+        let folder = self.demo.lock().as_ref().map(|demo| demo.dir().join("workflows"));
         let (load, loaded) = (self.load.clone(), loaded.clone());
         // Reading and planning happen on a blocking thread, so that no frame waits for them.
         let read = move || {
@@ -66,7 +65,7 @@ impl LibraryWatcher {
     /// Writes the file of a new workflow; returns its path.
     pub fn save(&self, loaded: &Loaded, name: &str, text: &str) -> Result<PathBuf, String> {
         let Some(folder) = &self.last.folder else { return Err("there is no folder for workflows".into()) };
-        super::workflows::write_workflow(&self.load, loaded, folder, name, text)
+        write_workflow(&self.load, loaded, folder, name, text)
     }
 }
 
@@ -80,7 +79,7 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("workflows")).unwrap();
         let load = LoadOptions { user_dir: Some(dir.path().to_owned()), cwd: dir.path().to_owned(), ..LoadOptions::default() };
         let loaded = config::load(&load).unwrap();
-        let mut watcher = LibraryWatcher::new(load, Arc::default(), WorkflowLibrary::default());
+        let mut watcher = LibraryWatcher::new(load, DemoSlot::default(), WorkflowLibrary::default());
         assert!(watcher.reload(&loaded).await.is_some(), "the folder");
         watcher.save(&loaded, "new", "name = \"new\"\n").unwrap();
         watcher.changed().await;

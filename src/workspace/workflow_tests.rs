@@ -1,143 +1,48 @@
-//! Subcommands of `workflow` that need no servers: files, history and tests.
+//! Tests of workflows: runs the cases of test files without servers, and creates cases from recorded runs.
 
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use super::{
-    headless::report_set_aside,
-    setup::{self, Setup},
-    workflow_library::{headless_library, warnings},
-};
+use super::{home::Home, library::renew, selection::engine_options};
 use crate::{
-    cli::{
-        self, Options,
-        args::WorkflowCmd,
-        print::Io,
-        workflow::{CaseEnd, Deps, TestMade, plan_of},
-        workflow_lookup,
-    },
-    config::{self, LoadOptions, Loaded, WorkflowFile},
+    config::{self, Loaded, WorkflowFile},
     domain::{
         call::{Failure, FailureKind},
-        journal::{CallRecord, RunRecord},
-        masked,
         recorded::recorded,
-        run::RunId,
-        secret::{Secret, SecretRegistry, rule},
+        secret::{Secret, rule},
         time::short,
         workflow::{
             DEMO_TESTS,
             case::{self, TestFile},
-            history::PastCall,
             library::{PROJECT, WorkflowLibrary},
             parse::Source,
             plan::Plan,
             problem::Problem,
         },
+        workspace::{CaseEnd, TestMade, WorkspaceError},
     },
     engine::EngineOptions,
     rehearsal::rehearse,
-    store::Store,
+    workflow_lookup::{self, plan_of},
 };
-
-/// Runs `workflow` except for `check --live`; returns the exit code.
-pub async fn run(setup: Setup, command: WorkflowCmd, options: Options) -> u8 {
-    let refuse = |text: String| cli::fail(Failure::new(FailureKind::InvalidArguments, text), &options, Io::real());
-    if let Some(problem) = &setup.problem {
-        return refuse(problem.clone());
-    }
-    let loaded = match setup.read() {
-        Ok(loaded) => loaded,
-        Err(errors) => return refuse(setup::all(&errors)),
-    };
-    options.secrets.learn(setup::secrets(&loaded));
-    let library = headless_library(&setup, &loaded);
-    let mut io = Io::real();
-    for warning in warnings(&library, &loaded) {
-        // A closed stderr does not stop the command.
-        let _ = writeln!(io.stderr, "warning: {}", crate::domain::text::visible_lines(&warning));
-    }
-    if let WorkflowCmd::Test { files, junit } = &command {
-        return match test(&setup, &library, files, &loaded).await {
-            Ok(cases) => cli::workflow::tested(&cases, junit.as_deref(), &options, io),
-            Err(failure) => cli::fail(failure, &options, io),
-        };
-    }
-    if let WorkflowCmd::TestFromRun { run, case, write } = &command {
-        return match test_from_run(&setup, &loaded, &library, &options.secrets, (run, case.as_deref(), *write)).await {
-            Ok(made) => cli::workflow::test_made(&made, &options, io),
-            Err(failure) => cli::fail(failure, &options, io),
-        };
-    }
-    // The history stores calls without secrets. Calls of older versions, and values that became secret later, are masked
-    // here.
-    let calls = match past(&setup, &loaded, &command, &options.secrets).await {
-        Ok(calls) => calls,
-        Err(failure) => return cli::fail(failure, &options, io),
-    };
-    let folder = library.folder.clone();
-    let mut save = |name: &str, text: &str| {
-        let folder = folder.as_ref().ok_or("there is no folder for workflows; print it with --print")?;
-        write_workflow(&setup.load, &loaded, folder, name, text)
-    };
-    cli::workflow::run(&command, &library, Deps { save: &mut save, calls }, &options, io)
-}
-
-/// Writes a new workflow for the user. In an approved project, the approval is renewed for this file.
-pub fn write_workflow(load: &LoadOptions, loaded: &Loaded, folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.join(format!("{name}.toml")).display());
-    let project = loaded.project.as_ref().filter(|project| folder.starts_with(&project.root));
-    project.map_or(Ok(()), |project| config::stays_inside(&project.root, folder)).map_err(failed)?;
-    let path = config::save_workflow(folder, name, text).map_err(failed)?;
-    renew(load, loaded, &path, text);
-    Ok(path)
-}
-
-/// Renews the approval of a project in which `text` was written to `path` for the user. If that is not possible, the project
-/// needs a new approval, which is not an error.
-fn renew(load: &LoadOptions, before: &Loaded, path: &Path, text: &str) {
-    if let (Some(state_dir), Ok(after)) = (&load.state_dir, config::load(load)) {
-        config::approve_written(before, &after, path, text, state_dir);
-    }
-}
-
-/// Reads a run from the journal by its id or a part of the id.
-pub async fn recorded_run(store: &Store, part: &str) -> Result<RunRecord, Failure> {
-    let unreadable = |error: crate::store::StoreError| invalid(format!("the journal cannot be read: {error}"));
-    let run = match part.parse::<RunId>() {
-        Ok(run) => Some(run),
-        Err(_) => store.find_run(part).await.map_err(unreadable)?,
-    };
-    let record = match run {
-        Some(run) => store.run(run).await.map_err(unreadable)?,
-        None => None,
-    };
-    record.ok_or_else(|| invalid(format!("there is no run {part:?}, or several match")))
-}
 
 fn invalid(text: String) -> Failure {
     Failure::new(FailureKind::InvalidArguments, text)
 }
 
-/// Creates a test case from a run, runs it, and writes it if requested.
-async fn test_from_run(
-    setup: &Setup,
-    loaded: &Loaded,
-    library: &WorkflowLibrary,
-    secrets: &SecretRegistry,
-    (part, name, write): (&str, Option<&str>, bool),
-) -> Result<TestMade, Failure> {
-    let store = setup::store(setup, loaded).map_err(|why| invalid(format!("the journal cannot be read: {why}")))?;
-    report_set_aside(Some(&store), &mut Io::real());
-    let record = recorded_run(&store, part).await?;
+/// Creates a test case from a run, runs it, and adds it to the test file if `write`.
+pub async fn test_from_run(home: &Home, part: &str, name: Option<&str>, write: bool) -> Result<TestMade, WorkspaceError> {
+    let record = home.run(part).await?;
+    let (loaded, library) = (home.loaded(), home.library());
+    let demo = home.selection.demo;
     let spec = record.spec().cloned().ok_or_else(|| invalid(format!("the journal of the run {} has no beginning", record.run)))?;
     let plan = plan_of(&spec)?;
     let mut made =
         recorded(&plan, &record, name).map_err(|why| invalid(format!("no test can be created from the run {}: {why}", record.run)))?;
-    secrets.learn(secrets_of(&plan));
-    made.mask(&secrets.redactor());
+    home.secrets.learn(secrets_of(&plan));
+    made.mask(&home.secrets.redactor());
     let source = Source { file: format!("{}.test.toml", plan.name), text: made.head() + &made.case() };
     let broken = |problems: Vec<Problem>| {
         let causes = problems.iter().map(Problem::render).collect();
@@ -149,7 +54,7 @@ async fn test_from_run(
     if let Some(takes) = slow {
         notes.push(format!("not run: it waits for a timeout of {}", short(takes)));
     } else if let Some(case) = parsed.cases.first() {
-        let failed = rehearse(&plan, &spec.sources, case, setup::engine_options(loaded, setup.demo)).await;
+        let failed = rehearse(&plan, &spec.sources, case, engine_options(&loaded, demo)).await;
         let (varied, rest) = made.forget(failed);
         if !varied.is_empty() {
             notes.push(format!("not checked, because they differ in each run: {}", varied.join(", ")));
@@ -163,7 +68,7 @@ async fn test_from_run(
     }
     let mut end = TestMade { text: made.head() + &made.case(), written: None, notes };
     if write {
-        let beside = current.filter(|_| !setup.demo).and_then(|file| Some(PathBuf::from(&file.file).parent()?.to_owned()));
+        let beside = current.filter(|_| !demo).and_then(|file| Some(PathBuf::from(&file.file).parent()?.to_owned()));
         let folder = beside.or_else(|| library.folder.clone());
         let folder = folder.ok_or_else(|| invalid("there is no folder for the test file; omit --write to print it".into()))?;
         let unwritten = |error: std::io::Error| invalid(format!("nothing was written to {}: {error}", folder.display()));
@@ -173,7 +78,7 @@ async fn test_from_run(
         if project.is_some()
             && let Ok(file) = config::workflow_at(&path)
         {
-            renew(&setup.load, loaded, &path, &file.text);
+            renew(&home.selection.load, &loaded, &path, &file.text);
         }
         end.written = Some(path);
     }
@@ -190,31 +95,6 @@ fn secrets_of(plan: &Plan) -> Vec<Secret> {
     names.filter_map(|name| Some(rule::of_value(name, &std::env::var(name).ok()?))).flatten().collect()
 }
 
-/// Returns the calls of the history that a command requests.
-async fn past(setup: &Setup, loaded: &Loaded, command: &WorkflowCmd, secrets: &SecretRegistry) -> Result<Vec<PastCall>, Failure> {
-    let (last, ids) = match command {
-        WorkflowCmd::New { from_call: Some(id), .. } => (1, vec![id.clone()]),
-        WorkflowCmd::FromHistory { last, ids, .. } => (*last, ids.clone()),
-        _ => return Ok(vec![]),
-    };
-    let number = |id: &String| {
-        u64::from_str_radix(id, 16).map_err(|_| invalid(format!("{id:?} is not the id of a call; use the id that `--json` prints")))
-    };
-    let numbers: Vec<u64> = ids.iter().map(number).collect::<Result<_, _>>()?;
-    let store = setup::store(setup, loaded).map_err(|why| invalid(format!("the history cannot be read: {why}")))?;
-    report_set_aside(Some(&store), &mut Io::real());
-    // Not all calls are tool calls: read more than requested.
-    let records = store.calls(last.saturating_mul(10).max(100), numbers.clone()).await;
-    let mut records: Vec<CallRecord> = records.map_err(|error| invalid(format!("the history cannot be read: {error}")))?;
-    let redactor = secrets.redactor();
-    records.iter_mut().for_each(|record| masked::record(&redactor, record));
-    let mut calls: Vec<PastCall> = records.iter().filter_map(CallRecord::past).collect();
-    if numbers.is_empty() && calls.len() > last {
-        calls.drain(..calls.len() - last);
-    }
-    Ok(calls)
-}
-
 /// A test file and the name of its workflow.
 struct TestSource {
     source: Source,
@@ -223,7 +103,7 @@ struct TestSource {
 }
 
 /// Returns the test files of the user and of the project, or those that the command names.
-fn test_sources(setup: &Setup, library: &WorkflowLibrary, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<TestSource>, Failure> {
+fn test_sources(home: &Home, library: &WorkflowLibrary, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<TestSource>, Failure> {
     let plain = |source| TestSource { source, workflow: Box::new(str::to_owned) };
     // The workflow of a test file is in the same folder, or in the library.
     let near = |source: Source| {
@@ -234,7 +114,7 @@ fn test_sources(setup: &Setup, library: &WorkflowLibrary, files: &[PathBuf], loa
         };
         TestSource { source, workflow: Box::new(workflow) }
     };
-    if setup.demo && files.is_empty() {
+    if home.selection.demo && files.is_empty() {
         let source = |(name, text): &(&str, &str)| Source { file: format!("{name}.test.toml"), text: (*text).into() };
         return Ok(DEMO_TESTS.iter().map(|test| plain(source(test))).collect());
     }
@@ -243,7 +123,7 @@ fn test_sources(setup: &Setup, library: &WorkflowLibrary, files: &[PathBuf], loa
         return files.iter().map(read).collect();
     }
     let mut folders: Vec<PathBuf> = library.files.iter().filter_map(|file| Some(PathBuf::from(&file.file).parent()?.to_owned())).collect();
-    folders.extend(config::workflow_files(&setup.load, loaded).folders);
+    folders.extend(config::workflow_files(&home.selection.load, loaded).folders);
     folders.sort();
     folders.dedup();
     let (own, problems) = config::tests_in(&folders);
@@ -258,18 +138,20 @@ fn test_sources(setup: &Setup, library: &WorkflowLibrary, files: &[PathBuf], loa
 }
 
 /// Runs the cases of test files.
-async fn test(setup: &Setup, library: &WorkflowLibrary, files: &[PathBuf], loaded: &Loaded) -> Result<Vec<CaseEnd>, Failure> {
-    let sources = test_sources(setup, library, files, loaded)?;
+pub async fn test(home: &Home, files: &[PathBuf]) -> Result<Vec<CaseEnd>, WorkspaceError> {
+    let (loaded, library) = (home.loaded(), home.library());
+    let demo = home.selection.demo;
+    let sources = test_sources(home, &library, files, &loaded)?;
     if sources.is_empty() {
         let place = library.folder.as_ref().map_or_else(String::new, |folder| format!(" in {}", folder.display()));
-        return Err(invalid(format!("there are no test files (NAME.test.toml){place}")));
+        return Err(invalid(format!("there are no test files (NAME.test.toml){place}")).into());
     }
     let mut ends = vec![];
     for TestSource { source, workflow } in sources {
         match case::parse(&source) {
             Ok(parsed) => {
                 let wanted = workflow(&parsed.workflow);
-                try_cases(library, &wanted, (&source, &parsed), || setup::engine_options(loaded, setup.demo), &mut ends).await?;
+                try_cases(&library, &wanted, (&source, &parsed), || engine_options(&loaded, demo), &mut ends).await?;
             }
             Err(problems) => {
                 let failures = problems.iter().map(|problem| problem.render()).collect();

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::setup::Setup;
+use super::home::prompt;
 use crate::{
-    config::{self, ConfigError, LoadOptions, Loaded, PendingApproval, WorkflowFile},
+    config::{self, LoadOptions, Loaded, PendingApproval, WorkflowFile},
     domain::{
         run::WorkflowText,
         workflow::{
@@ -62,22 +62,22 @@ pub fn read_library(load: &LoadOptions, loaded: &Loaded, demo: DemoWorkflows<'_>
     (library, folders)
 }
 
-/// Returns the workflow library of a headless command.
-pub fn headless_library(setup: &Setup, loaded: &Loaded) -> WorkflowLibrary {
-    let demo = if setup.demo { DemoWorkflows::InMemory } else { DemoWorkflows::Absent };
-    read_library(&setup.load, loaded, demo).0
+/// Writes a new workflow for the user. In an approved project, the approval is renewed for this file.
+pub fn write_workflow(load: &LoadOptions, loaded: &Loaded, folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.join(format!("{name}.toml")).display());
+    let project = loaded.project.as_ref().filter(|project| folder.starts_with(&project.root));
+    project.map_or(Ok(()), |project| config::stays_inside(&project.root, folder)).map_err(failed)?;
+    let path = config::save_workflow(folder, name, text).map_err(failed)?;
+    renew(load, loaded, &path, text);
+    Ok(path)
 }
 
-/// Returns the warnings of a headless command: the problems of the library, and workflows that need an approval. The
-/// console asks for the approval instead.
-pub fn warnings(library: &WorkflowLibrary, loaded: &Loaded) -> Vec<String> {
-    let mut warnings = library.problems.clone();
-    if let (Some(_), Some(pending)) = (&library.pending, loaded.pending.as_ref().filter(|pending| !pending.workflows.is_empty())) {
-        let text = format!("{} workflows of this project need your approval and are not used", pending.workflows.len());
-        let warning = ConfigError::new(text).in_file(&pending.file).hint("review them with `switchboard approve`");
-        warnings.push(warning.to_string());
+/// Renews the approval of a project in which `text` was written to `path` for the user. If that is not possible, the project
+/// needs a new approval, which is not an error.
+pub fn renew(load: &LoadOptions, before: &Loaded, path: &Path, text: &str) {
+    if let (Some(state_dir), Ok(after)) = (&load.state_dir, config::load(load)) {
+        config::approve_written(before, &after, path, text, state_dir);
     }
-    warnings
 }
 
 fn text_of(file: WorkflowFile) -> WorkflowText {
@@ -86,11 +86,11 @@ fn text_of(file: WorkflowFile) -> WorkflowText {
 
 /// Returns the project that needs an approval, with the message for its workflows.
 fn pending(pending: &PendingApproval) -> PendingProject {
-    let waiting = super::waiting(pending);
+    let waiting = prompt(pending);
     PendingProject {
         names: pending.workflows.clone(),
         refusal: format!("{} was not approved, so nothing of it is used. It asks for:\n{}", pending.file.display(), waiting.block()),
-        hint: super::approval_hint(pending),
+        hint: waiting.hint(),
     }
 }
 

@@ -1,11 +1,13 @@
-//! Welcome dialog: finds its offers and applies the choice.
+//! Ways to add servers: finds those that the welcome dialog offers, and applies the choice.
 
 use std::path::{Path, PathBuf};
 
 use crate::{
     config::{self, ConfigError, FoundImport, LoadOptions, Loaded},
-    domain::server::ServerSpec,
-    tui::overlay::welcome::{FoundConfig, WelcomeState},
+    domain::{
+        server::ServerSpec,
+        workspace::{FoundConfig, WelcomeState},
+    },
 };
 
 /// Returns the configurations of other clients on this machine, and the state of the dialog.

@@ -1,0 +1,494 @@
+//! The vocabulary of the workspace: the state that faces show, their requests and the replies. Plain data: all of it can
+//! cross a process boundary.
+//!
+//! The workspace is what surrounds the engine on this machine: the configuration, the approval of projects, other clients'
+//! configurations, the workflow library, and what earlier sessions left.
+
+use std::{path::PathBuf, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{
+    argument_history::{Recall, Recalled},
+    call::{Failure, FailureKind},
+    catalog::ConfirmPolicy,
+    config_error::ConfigError,
+    event::{Notice, NoticeLevel},
+    journal::{CallRecord, RunHeader, RunRecord},
+    lossy_path,
+    secret::Secret,
+    server::ServerSpec,
+    workflow::library::WorkflowLibrary,
+};
+
+/// The current state of a workspace. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkspaceState {
+    /// How the same servers are reached from a command line, and the name of the configuration.
+    pub identity: Arc<Identity>,
+    /// Theme, keys and confirmations.
+    pub settings: Arc<ConsoleSettings>,
+    /// The workflow files.
+    pub library: Arc<WorkflowLibrary>,
+    /// Runs of earlier sessions, newest first.
+    pub past: Arc<Vec<RunHeader>>,
+    /// The project that needs an approval.
+    pub approval: Option<Arc<ApprovalPrompt>>,
+}
+
+/// What a workspace is called, and how its servers are reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The configuration's name.
+    pub title: String,
+    /// The command line that reaches the same servers.
+    pub invocation: Invocation,
+    /// Where the servers come from.
+    pub source: ServerSource,
+}
+
+/// Where the servers of a workspace come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerSource {
+    /// The configuration files, which define none.
+    NoneConfigured,
+    /// The configuration files.
+    #[default]
+    Configuration,
+    /// The command line or the demo. Configuration files define no servers.
+    CommandLine,
+}
+
+/// How a program was started, so that a command line can reach the same servers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Invocation {
+    /// Options: `--demo`, `--config FILE`.
+    pub flags: Vec<String>,
+    /// The command line of the server, as written after `--`.
+    pub target: Option<String>,
+}
+
+/// The settings of the console.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConsoleSettings {
+    /// The theme.
+    pub theme: ThemeSetting,
+    /// The key bindings, in the order of the files.
+    pub keys: Vec<KeySetting>,
+    /// Which calls are confirmed first.
+    pub confirm: ConfirmPolicy,
+    /// Whether the mouse is used.
+    pub mouse: bool,
+}
+
+/// A theme: by its name, or the text of a file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThemeSetting {
+    /// The terminal's own palette.
+    #[default]
+    Ansi,
+    /// No colours.
+    Mono,
+    /// Light text on a dark ground.
+    Dark,
+    /// Dark text on a light ground.
+    Light,
+    /// White on black, strong colours.
+    Contrast,
+    /// A file in the format of those in `assets/themes`.
+    File {
+        /// The path.
+        #[serde(with = "lossy_path")]
+        path: PathBuf,
+        /// The text, or why it could not be read.
+        text: Result<String, String>,
+    },
+}
+
+/// A key binding of `[keys.CONTEXT]`. The console interprets its words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySetting {
+    /// The context.
+    pub context: String,
+    /// The key or sequence, as written.
+    pub keys: String,
+    /// The action's name, or `none`.
+    pub action: String,
+    /// Its position, as an error without a message.
+    pub place: ConfigError,
+}
+
+/// A project that needs an approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalPrompt {
+    /// The project's file.
+    pub path: String,
+    /// What would be started, contacted or run, one line each.
+    pub lines: Vec<String>,
+    /// The hash that an approval covers; the approval applies to this content only.
+    pub hash: String,
+}
+
+impl ApprovalPrompt {
+    /// Returns the lines as an indented block for a message.
+    pub fn block(&self) -> String {
+        self.lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Returns the command that approves exactly this without a terminal.
+    pub fn command(&self) -> String {
+        format!("switchboard approve --hash {}", self.hash)
+    }
+
+    /// Returns the hint for a command that needs the approval.
+    pub fn hint(&self) -> String {
+        format!("review these lines, then run `{}`, or use --trust {} once, or --no-project-config", self.command(), self.hash)
+    }
+}
+
+/// A configuration of another MCP client, found on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FoundConfig {
+    /// The name of the client.
+    pub client: String,
+    /// The file's path for display.
+    pub path: String,
+    /// How many servers the file describes.
+    pub servers: usize,
+    /// How many of them are configured already, under any name.
+    pub used: usize,
+    /// The exact commands and URLs of the servers.
+    pub lines: Vec<String>,
+    /// Parts of the file that could not be read.
+    pub problems: Vec<String>,
+}
+
+impl FoundConfig {
+    /// Returns whether all servers of the file are configured already.
+    pub fn in_use(&self) -> bool {
+        self.servers > 0 && self.used >= self.servers
+    }
+}
+
+/// The ways to add servers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WelcomeState {
+    /// The configurations that were found.
+    pub found: Vec<FoundConfig>,
+    /// The user's configuration file, to which imported servers are written.
+    pub target: String,
+    /// Whether servers are configured already.
+    pub more: bool,
+    /// Whether the demo is running.
+    pub demo: bool,
+}
+
+/// A way to add servers, as chosen by the user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chosen {
+    /// Import the configuration at this index of [`WelcomeState::found`].
+    Import(usize),
+    /// Start the demo.
+    Demo,
+    /// Open this file, URL or command.
+    Open(String),
+}
+
+/// One file of another client, for `import`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportSource {
+    /// The client: `Claude Desktop`, `VS Code` …
+    pub client: String,
+    /// The file.
+    #[serde(with = "lossy_path")]
+    pub path: PathBuf,
+    /// Whether it belongs to a project, so that its servers are imported only with `--project`.
+    pub project: bool,
+    /// The servers in it.
+    pub servers: Vec<Arc<ServerSpec>>,
+    /// Complete description of what they would start or contact.
+    pub lines: Vec<String>,
+    /// Errors in the file.
+    pub problems: Vec<ImportProblem>,
+    /// Whether the file could not be read, so that servers in it may be missing.
+    pub unreadable: bool,
+}
+
+/// An error in a file, or in one entry of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportProblem {
+    /// The entry.
+    pub server: Option<String>,
+    /// Line in the file, from 1.
+    pub line: Option<u32>,
+    /// What is wrong, with its key.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, rename = "try", skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether the entry cannot be used.
+    pub unusable: bool,
+}
+
+/// A variable in place of a secret value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportVariable {
+    /// Its name.
+    pub name: String,
+    /// The server whose value it is.
+    pub server: String,
+    /// The key of the value in the server's entry.
+    pub key: String,
+    /// The value; masked, unless the user wants to see it.
+    #[serde(skip)]
+    pub value: String,
+}
+
+/// The imported servers as Switchboard's own configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImportedConfig {
+    /// With the secret values, or with masks in their place if it is only printed. A mask when serialised.
+    pub with_values: Secret,
+    /// With variables in place of the secret values.
+    pub with_variables: String,
+    /// These variables.
+    pub variables: Vec<ImportVariable>,
+    /// Number of new servers.
+    pub added: usize,
+}
+
+/// What `import` found, and the configuration made of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImportPlan {
+    /// The files that exist.
+    pub sources: Vec<ImportSource>,
+    /// The places that were searched: client and file. Empty if the files were named.
+    pub searched: Vec<(String, String)>,
+    /// The imported servers.
+    pub toml: ImportedConfig,
+    /// Whether servers of the project's files are imported too.
+    pub project: bool,
+    /// Whether secret values are masked where they are printed.
+    pub masked: bool,
+}
+
+/// Result of a test case of a workflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseEnd {
+    /// The test file.
+    pub file: String,
+    /// The workflow.
+    pub workflow: String,
+    /// The case's name.
+    pub name: String,
+    /// Failed expectations; empty if the case passed.
+    pub failures: Vec<String>,
+    /// Duration in milliseconds.
+    pub duration_ms: f64,
+}
+
+/// A test case created from a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestMade {
+    /// The text of a test file with the case.
+    pub text: String,
+    /// The file that the case was written to.
+    #[serde(with = "lossy_path::optional")]
+    pub written: Option<PathBuf>,
+    /// Notes for the user.
+    pub notes: Vec<String>,
+}
+
+/// Which values `import` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretDisplay {
+    /// Secret values are masked.
+    Masked,
+    /// Secret values are shown.
+    Shown,
+}
+
+/// A request of a face to the workspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceRequest {
+    /// Approve the project's file with this hash, and use it. Reply: `Done`.
+    Approve(String),
+    /// Do not use the project's file in this session. Reply: `Done`.
+    Reject,
+    /// Search this machine for servers. Reply: `Welcome`.
+    FindServers,
+    /// Start these servers. Reply: `Done`.
+    Start(Chosen),
+    /// Write the file of a new workflow. Reply: `Written`.
+    SaveWorkflow {
+        /// Its name, which is unique.
+        name: String,
+        /// Its text.
+        text: String,
+    },
+    /// Read the workflow files again. Reply: `Done`.
+    ReadWorkflows,
+    /// Remember these arguments for other sessions; they contain no secret. Reply: `Done`.
+    Remember(Recalled),
+    /// Return the arguments of earlier sessions. Reply: `Recall`.
+    Recall,
+    /// Read the configurations of other clients. Reply: `Import`.
+    Import {
+        /// The files to read; all known places when empty.
+        files: Vec<PathBuf>,
+        /// Whether servers of the project's files are imported too.
+        project: bool,
+        /// Whether the servers are added to the text of the user's file.
+        into_file: bool,
+        /// Which values the reply holds.
+        secrets: SecretDisplay,
+    },
+    /// Write the servers of other clients into the user's configuration. Reply: `Written`.
+    WriteImport {
+        /// The files to read; all known places when empty.
+        files: Vec<PathBuf>,
+        /// Whether servers of the project's files are imported too.
+        project: bool,
+        /// Whether variables are written in place of secret values.
+        variables: bool,
+    },
+    /// Return recorded calls, without secrets. Reply: `Calls`.
+    Calls {
+        /// How many of the last ones at most.
+        last: usize,
+        /// Only these calls, by their numbers; all when empty.
+        ids: Vec<u64>,
+    },
+    /// Return a recorded run by its id or a part of the id. Reply: `Run`.
+    Run(String),
+    /// Run test files of workflows: those named, otherwise all of the library. Reply: `Tested`.
+    Test {
+        /// The paths.
+        files: Vec<PathBuf>,
+    },
+    /// Create a test case from a recorded run. Reply: `TestMade`.
+    TestFromRun {
+        /// The run, or a part of its id.
+        run: String,
+        /// The name of the case.
+        case: Option<String>,
+        /// Whether the case is added to the workflow's test file.
+        write: bool,
+    },
+}
+
+/// The reply to a request that was carried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceReply {
+    /// Carried out; its effects are events and changes of the state.
+    Done,
+    /// The ways to add servers.
+    Welcome(WelcomeState),
+    /// A file was written.
+    Written(#[serde(with = "lossy_path")] PathBuf),
+    /// The arguments of earlier sessions.
+    Recall(Recall),
+    /// The configurations of other clients.
+    Import(Box<ImportPlan>),
+    /// Recorded calls, oldest first.
+    Calls(Vec<CallRecord>),
+    /// A recorded run.
+    Run(Box<RunRecord>),
+    /// The results of test cases.
+    Tested(Vec<CaseEnd>),
+    /// A test case created from a run.
+    TestMade(TestMade),
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceError {
+    /// The engine serves no workspace.
+    #[error("this engine has no workspace")]
+    Unavailable,
+    /// The workspace has ended.
+    #[error("the workspace has ended")]
+    Ended,
+    /// The workspace has too many requests to carry out.
+    #[error("Switchboard is busy and did not take the request; try again")]
+    Busy,
+    /// The configuration has errors; the previous one remains active.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Configuration(Vec<ConfigError>),
+    /// The project differs from the one that was shown, or needs no approval.
+    #[error("the project has changed, so nothing was approved")]
+    ProjectChanged,
+    /// The choice is not among the offered ones.
+    #[error("the choice is outdated; open the list again")]
+    UnknownChoice,
+    /// A file could not be written.
+    #[error("{why}")]
+    NotWritten {
+        /// The path or purpose, and the cause.
+        why: String,
+    },
+    /// The request cannot be carried out as given, or a file or the history could not be read.
+    #[error("{}", .0.message)]
+    Failed(Box<Failure>),
+}
+
+impl WorkspaceError {
+    /// Returns the error of a request that cannot be carried out as given.
+    pub fn invalid(why: impl Into<String>) -> WorkspaceError {
+        Failure::new(FailureKind::InvalidArguments, why).into()
+    }
+}
+
+impl From<Failure> for WorkspaceError {
+    fn from(failure: Failure) -> WorkspaceError {
+        WorkspaceError::Failed(Box::new(failure))
+    }
+}
+
+impl WorkspaceRequest {
+    /// Returns whether the request changes what a running engine uses. Such requests are carried out in their order.
+    pub fn changes_session(&self) -> bool {
+        match self {
+            WorkspaceRequest::Approve(_)
+            | WorkspaceRequest::Reject
+            | WorkspaceRequest::Start(_)
+            | WorkspaceRequest::SaveWorkflow { .. }
+            | WorkspaceRequest::ReadWorkflows
+            | WorkspaceRequest::Remember(_) => true,
+            WorkspaceRequest::FindServers
+            | WorkspaceRequest::Recall
+            | WorkspaceRequest::Import { .. }
+            | WorkspaceRequest::WriteImport { .. }
+            | WorkspaceRequest::Calls { .. }
+            | WorkspaceRequest::Run(_)
+            | WorkspaceRequest::Test { .. }
+            | WorkspaceRequest::TestFromRun { .. } => false,
+        }
+    }
+
+    /// Returns what to tell the user who made the request.
+    pub fn notices(&self, result: &Result<WorkspaceReply, WorkspaceError>) -> Vec<Notice> {
+        match (self, result) {
+            (WorkspaceRequest::SaveWorkflow { .. }, Ok(WorkspaceReply::Written(path))) => {
+                vec![Notice::new(NoticeLevel::Info, format!("workflow written: {}", path.display()))]
+            }
+            (_, Ok(_)) => vec![],
+            (_, Err(WorkspaceError::Configuration(errors))) => errors.iter().map(ConfigError::rejected).collect(),
+            (WorkspaceRequest::SaveWorkflow { .. }, Err(why)) => {
+                vec![Notice::new(NoticeLevel::Error, format!("the workflow could not be written: {why}"))]
+            }
+            (WorkspaceRequest::Remember(_), Err(why)) => {
+                vec![Notice::new(NoticeLevel::Warn, format!("arguments could not be stored: {why}"))]
+            }
+            (_, Err(why)) => vec![Notice::new(NoticeLevel::Warn, why.to_string())],
+        }
+    }
+}

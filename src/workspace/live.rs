@@ -1,0 +1,369 @@
+//! The workspace of a running engine: applies changes of files and the requests of faces, one after the other.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    Asked,
+    home::{Home, console_settings, prompt},
+    library_watcher::LibraryWatcher,
+    selection::{self, Selection},
+    welcome,
+};
+use crate::{
+    config::{self, ConfigError, Loaded, PendingApproval, Reload},
+    control::LocalControl,
+    demo::Demo,
+    domain::{
+        argument_history::{Recall, Recalled},
+        event::{Notice, NoticeLevel},
+        policy::cache::CacheSettings,
+        server::ServerSpec,
+        workspace::{Chosen, Identity, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
+    },
+    engine::ports::ResponseCache,
+};
+
+/// The demo, once it runs. The composition root ends it.
+pub type DemoSlot = Arc<Mutex<Option<Demo>>>;
+
+/// Opens the store of cached responses. Fails with the reason.
+pub type OpenCache = fn(&CacheSettings) -> Result<Arc<dyn ResponseCache>, String>;
+
+/// Most runs of earlier sessions in the list of workflows.
+const PAST: usize = 200;
+
+/// The state of the workspace that changes with the session.
+pub struct Live {
+    home: Arc<Home>,
+    state: Arc<watch::Sender<WorkspaceState>>,
+    control: Arc<LocalControl>,
+    demo: DemoSlot,
+    open_cache: OpenCache,
+    library: LibraryWatcher,
+    /// Servers that are in no file: the demo's and typed ones.
+    extra: Vec<ServerSpec>,
+    recall: Recall,
+    storage_error_reported: bool,
+}
+
+impl Live {
+    /// Puts the configuration in force.
+    pub fn new(
+        home: Arc<Home>,
+        state: Arc<watch::Sender<WorkspaceState>>,
+        control: Arc<LocalControl>,
+        demo: DemoSlot,
+        open_cache: OpenCache,
+    ) -> Live {
+        let library = LibraryWatcher::new(home.selection.load.clone(), demo.clone(), Default::default());
+        let recall = home.memory().map(config::load_recall).unwrap_or_default();
+        let live = Live { home, state, control, demo, open_cache, library, extra: vec![], recall, storage_error_reported: false };
+        let loaded = live.home.loaded();
+        live.put_in_force(&loaded, None);
+        loaded.problems.iter().for_each(|problem| live.control.notice(problem.warning()));
+        live
+    }
+
+    /// Follows changes and requests until all senders of requests are dropped.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Asked>) {
+        self.read_past();
+        let mut reloads = Some(config::watch(self.home.selection.load.clone(), Some(Loaded::clone(&self.home.loaded()))));
+        loop {
+            if let Some(library) = self.library.reload(&self.home.loaded()).await {
+                self.state.send_modify(|state| state.library = Arc::new(library));
+            }
+            tokio::select! {
+                () = self.library.changed() => {}
+                asked = requests.recv() => match asked {
+                    Some((request, reply)) => {
+                        // The face may not wait for the reply.
+                        let _ = reply.send(self.carry_out(request));
+                    }
+                    None => return,
+                },
+                reload = next(&mut reloads) => match reload {
+                    Reload::Loaded(loaded) => self.take(*loaded),
+                    Reload::Broken(errors) => errors.iter().for_each(|error| self.control.notice(error.rejected())),
+                },
+            }
+        }
+    }
+
+    /// Reads the runs of earlier sessions, while faces already show the rest.
+    fn read_past(&self) {
+        let Ok(store) = self.home.store() else { return };
+        let state = self.state.clone();
+        tokio::spawn(async move {
+            if let Ok(runs) = store.runs(PAST, None).await {
+                state.send_modify(|state| state.past = Arc::new(runs));
+            }
+        });
+    }
+
+    fn carry_out(&mut self, request: WorkspaceRequest) -> Result<WorkspaceReply, WorkspaceError> {
+        match request {
+            WorkspaceRequest::Approve(hash) => self.approve(&hash)?,
+            WorkspaceRequest::Start(chosen) => self.start(chosen)?,
+            WorkspaceRequest::Remember(entry) => self.remember(entry)?,
+            WorkspaceRequest::SaveWorkflow { name, text } => {
+                let text = self.control.secrets().redactor().redact_json(&text);
+                let written = self.library.save(&self.home.loaded(), &name, &text);
+                return written.map(WorkspaceReply::Written).map_err(|why| WorkspaceError::NotWritten { why });
+            }
+            // The project stays unused until its file changes. The library is read after each request.
+            WorkspaceRequest::Reject | WorkspaceRequest::ReadWorkflows => {}
+            _ => return Err(WorkspaceError::Unavailable),
+        }
+        Ok(WorkspaceReply::Done)
+    }
+
+    fn approve(&mut self, hash: &str) -> Result<(), WorkspaceError> {
+        let loaded = self.home.loaded();
+        let waiting = loaded.pending.as_ref().filter(|waiting| waiting.hash == hash).ok_or(WorkspaceError::ProjectChanged)?;
+        let load = &self.home.selection.load;
+        let Some(state_dir) = &load.state_dir else {
+            return Err(WorkspaceError::invalid("there is no state folder for the approval"));
+        };
+        config::approve(waiting, state_dir).map_err(|error| WorkspaceError::Configuration(vec![error]))?;
+        // Read the project again and compare its hash, so that only approved content is started.
+        let now = config::load(load).map_err(WorkspaceError::Configuration)?;
+        self.take(now);
+        Ok(())
+    }
+
+    /// Adds the servers of the user's choice.
+    fn start(&mut self, chosen: Chosen) -> Result<(), WorkspaceError> {
+        let home = self.home.clone();
+        let load = &home.selection.load;
+        let mut invocation = self.state.borrow().identity.invocation.clone();
+        let loaded = match chosen {
+            Chosen::Import(at) => {
+                let import = home.found.lock().get(at).cloned().ok_or(WorkspaceError::UnknownChoice)?;
+                let loaded = welcome::take_over(&import, load).map_err(WorkspaceError::Configuration)?;
+                let here = self.servers(&loaded);
+                self.extra.extend(welcome::left_out(&import, &here));
+                loaded
+            }
+            Chosen::Demo => {
+                let specs = self.start_demo().map_err(|error| WorkspaceError::Configuration(vec![error]))?;
+                self.extra.extend(specs);
+                invocation.flags.push("--demo".to_owned());
+                Loaded::clone(&home.loaded())
+            }
+            Chosen::Open(text) => {
+                let specs = welcome::typed(&text, load).map_err(WorkspaceError::Configuration)?;
+                invocation.target = specs.first().map(|spec| spec.launch.summary());
+                self.extra.extend(specs);
+                let text = "This applies to this session; add it to a [servers.NAME] table of your configuration to keep it.";
+                self.control.notice(Notice::new(NoticeLevel::Info, text));
+                Loaded::clone(&home.loaded())
+            }
+        };
+        let title = home.title(&loaded, self.extra.first());
+        self.state.send_modify(|state| {
+            let source = state.identity.source;
+            state.identity = Arc::new(Identity { title, invocation, source });
+        });
+        self.take(loaded);
+        Ok(())
+    }
+
+    /// Starts the demo's servers in addition to the running ones; returns their specifications.
+    fn start_demo(&self) -> Result<Vec<ServerSpec>, ConfigError> {
+        let mut slot = self.demo.lock();
+        if slot.is_some() {
+            return Ok(vec![]);
+        }
+        let mut demo = Demo::prepare().map_err(|error| ConfigError::new(format!("the demo could not be set up: {error}")))?;
+        if let Err(error) = demo.launch() {
+            self.control.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
+        }
+        let specs = demo.specs();
+        *slot = Some(demo);
+        Ok(specs)
+    }
+
+    /// Stores arguments for later sessions. Fails for the first error of storing only: further ones have the same cause.
+    fn remember(&mut self, mut entry: Recalled) -> Result<(), WorkspaceError> {
+        entry.arguments = entry.arguments.redacted(&self.control.secrets().redactor());
+        self.recall.note(entry);
+        let stored = self.home.memory().map_or(Ok(()), |state_dir| config::save_recall(state_dir, &self.recall));
+        match stored {
+            Err(error) if !std::mem::replace(&mut self.storage_error_reported, true) => {
+                Err(WorkspaceError::NotWritten { why: error.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces the configuration in force.
+    fn take(&mut self, loaded: Loaded) {
+        self.home.selection.note(&loaded, &self.home.secrets);
+        let before = self.home.loaded();
+        let hash = |pending: &Option<PendingApproval>| pending.as_ref().map(|pending| pending.hash.clone());
+        let fresh = hash(&loaded.pending) != hash(&before.pending);
+        if let Some(waiting) = loaded.pending.as_ref().filter(|_| fresh) {
+            // The dialog opens when the user stops typing.
+            let text = format!("{} has changed and needs your approval", waiting.file.display());
+            self.control.notice(Notice { detail: waiting.lines.clone(), ..Notice::new(NoticeLevel::Warn, text) });
+        }
+        loaded.problems.iter().for_each(|problem| self.control.notice(problem.warning()));
+        self.put_in_force(&loaded, Some(&before));
+        self.state.send_modify(|state| {
+            let settings = console_settings(&loaded);
+            if *state.settings != settings {
+                state.settings = Arc::new(settings);
+            }
+            if fresh {
+                state.approval = loaded.pending.as_ref().map(|pending| Arc::new(prompt(pending)));
+            }
+        });
+        self.home.replace(loaded);
+    }
+
+    fn put_in_force(&self, loaded: &Loaded, before: Option<&Loaded>) {
+        let demo_runs = self.demo.lock().is_some();
+        let servers = self.servers(loaded);
+        *self.home.active.lock() = (servers.clone(), demo_runs);
+        if let Err(why) = put_in_force(&self.control, (loaded, demo_runs), before, servers, self.open_cache) {
+            self.control.notice(Notice::new(NoticeLevel::Warn, why));
+        }
+    }
+
+    fn servers(&self, loaded: &Loaded) -> Vec<ServerSpec> {
+        servers(&self.home.selection, loaded, self.demo.lock().as_ref(), &self.extra)
+    }
+}
+
+/// Returns the servers to run: those selected by the command line, including the demo's, and those added in this session.
+fn servers(selection: &Selection, loaded: &Loaded, demo: Option<&Demo>, extra: &[ServerSpec]) -> Vec<ServerSpec> {
+    // A demo started in this session is in `extra`, regardless of --server.
+    let mut servers = selection.servers(loaded, demo.filter(|_| selection.demo));
+    let missing: Vec<ServerSpec> = extra.iter().filter(|spec| servers.iter().all(|s| s.id != spec.id)).cloned().collect();
+    servers.extend(missing);
+    servers
+}
+
+/// Applies rules and servers, and opens the store of cached responses if its settings differ from `before`. Returns the error
+/// if responses are cached in memory instead of in Redis.
+pub fn put_in_force(
+    control: &LocalControl,
+    (loaded, demo_runs): (&Loaded, bool),
+    before: Option<&Loaded>,
+    servers: Vec<ServerSpec>,
+    open_cache: OpenCache,
+) -> Result<(), String> {
+    let rules = selection::rules(loaded, demo_runs);
+    let mut opened = Ok(());
+    if before.map(|before| &before.rules.cache) != Some(&rules.cache) {
+        let store = open_cache(&rules.cache).or_else(|why| {
+            opened = Err(format!("responses are cached in memory only: {why}"));
+            open_cache(&CacheSettings { redis: vec![], ..rules.cache.clone() })
+        });
+        control.set_store(store.ok());
+    }
+    control.set_rules(rules);
+    control.apply(servers);
+    opened
+}
+
+async fn next(reloads: &mut Option<mpsc::Receiver<Reload>>) -> Reload {
+    if let Some(receiver) = reloads {
+        if let Some(reload) = receiver.recv().await {
+            return reload;
+        }
+        *reloads = None;
+    }
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        config::LoadOptions,
+        control::Control,
+        demo,
+        domain::{retention::Retention, secret::SecretRegistry, workspace::ApprovalPrompt},
+        mcp::Connections,
+        workspace::{ProjectErrors, WorkspaceService, engine_options},
+    };
+
+    fn no_cache(_: &CacheSettings) -> Result<Arc<dyn ResponseCache>, String> {
+        Err("none in this test".into())
+    }
+
+    fn service(selection: Selection) -> (Arc<WorkspaceService>, Arc<LocalControl>) {
+        let service = WorkspaceService::open(selection, SecretRegistry::default(), ProjectErrors::Fail).unwrap();
+        let connections = Arc::new(Connections::new(None));
+        let control = LocalControl::new(engine_options(&service.loaded(), false), Retention::default(), connections);
+        (service, control)
+    }
+
+    fn ids(servers: &[ServerSpec]) -> Vec<&str> {
+        servers.iter().map(|spec| spec.id.as_str()).collect()
+    }
+
+    #[test]
+    fn an_edited_file_takes_neither_the_demos_servers_nor_the_welcomes() {
+        let dir = tempfile::tempdir().unwrap();
+        let load = LoadOptions { cwd: dir.path().to_owned(), config_files: vec![dir.path().join("x.toml")], ..LoadOptions::default() };
+        let write = |name: &str| std::fs::write(dir.path().join("x.toml"), format!("[servers.{name}]\ncommand = \"x\"\n")).unwrap();
+        let typed = [config::server_from_command(&["git".into()])];
+        let demo = Demo::prepare().unwrap();
+        let both = Selection { load: load.clone(), demo: true, files: true, ..Selection::default() };
+        for name in ["one", "two"] {
+            write(name);
+            let servers = servers(&both, &config::load(&load).unwrap(), Some(&demo), &typed);
+            assert_eq!(ids(&servers), [&demo::NAMES[..], &[name, "git"]].concat());
+        }
+        // Started from the welcome, it is among what came that way, and there once.
+        let plain = Selection { only: vec!["two".into()], demo: false, ..both };
+        let servers = servers(&plain, &config::load(&load).unwrap(), Some(&demo), &demo.specs());
+        assert_eq!(ids(&servers), [&["two"][..], &demo::NAMES[..]].concat());
+    }
+
+    #[tokio::test]
+    async fn a_project_that_changes_asks_for_approval_through_control() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = dir.path().canonicalize().unwrap();
+        let write = |name: &str| {
+            let text = format!("[servers.{name}]\ncommand = \"x\"\ndisabled = true\n");
+            std::fs::write(project.join("switchboard.toml"), text).unwrap();
+        };
+        write("one");
+        let load = LoadOptions { cwd: project.clone(), state_dir: Some(project.join("state")), ..LoadOptions::default() };
+        config::approve(&config::load(&load).unwrap().pending.unwrap(), &project.join("state")).unwrap();
+        let (service, control) = service(Selection { load, files: true, ..Selection::default() });
+        assert_eq!((ids(&service.loaded().servers), &service.loaded().pending), (vec!["one"], &None));
+        let following = service.follow(&control, DemoSlot::default(), no_cache);
+        let workspace = control.workspace();
+        let mut state = workspace.state();
+        write("two");
+        // The limit exists only so that a failure ends.
+        let mut approval = async |wanted: bool| -> Option<Arc<ApprovalPrompt>> {
+            let changed = state.wait_for(|state| state.approval.is_some() == wanted);
+            let state = tokio::time::timeout(Duration::from_secs(30), changed).await.expect("a state in time").unwrap();
+            state.approval.clone()
+        };
+        let prompt = approval(true).await.unwrap();
+        assert!(prompt.lines[0].starts_with("two (disabled): x"), "{:?}", prompt.lines);
+        assert!(control.watch().0.servers.is_empty(), "the approved content differs from the current content");
+        let outdated = workspace.request(WorkspaceRequest::Approve("0".into())).await;
+        assert_eq!(outdated, Err(WorkspaceError::ProjectChanged));
+        let approved = workspace.request(WorkspaceRequest::Approve(prompt.hash.clone())).await;
+        assert_eq!(approved, Ok(WorkspaceReply::Done));
+        assert_eq!(approval(false).await, None, "the dialog has nothing to ask any more");
+        let servers: Vec<String> = control.watch().0.servers.iter().map(|server| server.id().to_string()).collect();
+        assert_eq!(servers, ["two"]);
+        drop(following);
+        let after = workspace.request(WorkspaceRequest::ReadWorkflows).await;
+        assert_eq!(after, Err(WorkspaceError::Ended));
+        control.shutdown().await;
+    }
+}
