@@ -104,6 +104,9 @@ pub struct Global {
     /// Send arguments and answers that violate their schema, with a warning.
     #[arg(long, global = true)]
     pub no_check: bool,
+    /// Fail with exit code 4 if a result violates its output schema, and refuse arguments that cannot be fully validated.
+    #[arg(long, global = true)]
+    pub strict: bool,
     /// Override a circuit breaker first: trip, hold-open, hold-closed or reset; repeatable.
     #[arg(long, value_name = "SERVER[/TOOL]=OVERRIDE", global = true, value_parser = parse_override)]
     pub breaker: Vec<ForTarget<BreakerOverride>>,
@@ -264,7 +267,8 @@ pub struct ListArgs {
 pub struct CallArgs {
     /// The tool: its exposed name (see `tools`), or server/tool.
     pub tool: String,
-    /// Arguments: key=value by the tool's schema, key:=json as JSON; a.b=value sets a nested key, \. is a literal dot.
+    /// Arguments: key=value by the tool's schema, key:=json as JSON; a repeated key is a list, a.b=value sets a nested key, \. is a
+    /// literal dot.
     #[arg(value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
     /// Pass a JSON object of arguments: JSON, @FILE or - (stdin); KEY=VALUE overrides it.

@@ -7,7 +7,12 @@ use std::collections::BTreeSet;
 use serde_json::{Value, value::RawValue};
 
 use super::json::{self, Node};
-use crate::domain::{body::Body, call::ArgumentCheck, schema::Checker};
+use crate::domain::{
+    body::Body,
+    call::ArgumentCheck,
+    json::Json as DomainJson,
+    schema::{self, Checker},
+};
 
 /// Depth to which references and combined schemas are followed.
 const DEEPEST: usize = 16;
@@ -17,42 +22,114 @@ const MOST_SUBSCHEMAS: usize = 10_000;
 /// Builds the arguments object: `base` (a JSON object) overlaid by `assignments`. Fails with all errors. Without `check`, a
 /// `key=value` that the schema cannot decide is a string.
 pub fn build(base: Option<&str>, assignments: &[String], schema: &Body, check: ArgumentCheck) -> Result<Body, Vec<String>> {
-    let root = schema.value().unwrap_or_default();
-    let mut node = match base {
+    let root = schema::readable(schema);
+    let base = match base {
         Some(text) => match RawValue::from_string(text.trim().to_owned()).and_then(|raw| json::fields(raw.get()).map(|_| raw)) {
-            Ok(raw) => Node::Raw(raw),
-            Err(error) => return Err(vec![format!("--args is not a JSON object: {error}")]),
+            Ok(raw) => Some(raw),
+            Err(error) => {
+                let error = DomainJson::parse(text).map_or_else(|syntax| syntax.to_string(), |_| error.to_string());
+                return Err(vec![format!("--args is not a JSON object: {error}")]);
+            }
         },
-        None => Node::Object(vec![]),
+        None => None,
     };
     let mut problems = Vec::new();
-    let mut given: Vec<Vec<String>> = Vec::new();
-    for assignment in assignments {
-        let outcome = assign(&root, assignment, check).and_then(|(path, value)| {
-            if let Some(before) = given.iter().find(|p| p.starts_with(&path) || path.starts_with(p)) {
-                let both = if *before == path { "is set twice".into() } else { format!("contradicts {}", before.join(".")) };
-                return Err(format!("{}: {both}", path.join(".")));
-            }
-            node.set(&path, value).map_err(|_| format!("{}: a part of this path is not an object in --args", path.join(".")))?;
-            given.push(path);
-            Ok(())
-        });
-        problems.extend(outcome.err());
+    let mut given: Vec<Assigned> = Vec::new();
+    for group in grouped(&root, assignments, &mut problems) {
+        match group.read(&root, check) {
+            Ok(assigned) => given.push(assigned),
+            Err(problem) => problems.push(problem),
+        }
     }
-    if problems.is_empty() { Ok(Body::from(node.text())) } else { Err(problems) }
+    let mut made = compose(base.as_deref(), &given, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    // Where only other arguments decide the type (`if`, `anyOf`), the schema is asked.
+    if given.iter().any(|assigned| assigned.other.is_some()) {
+        let checker = Checker::quick(schema);
+        let wrong = |body: &Body| body.value().and_then(|value| checker.glance(&value).ok()).map_or(0, |found| found.len());
+        let mut least = wrong(&made);
+        for at in 0..given.len().min(MOST_TRIED) {
+            if least == 0 {
+                break;
+            }
+            let Some(other) = given[at].other.clone() else { continue };
+            let before = std::mem::replace(&mut given[at].value, other);
+            let tried = compose(base.as_deref(), &given, &mut vec![]);
+            let found = wrong(&tried);
+            if found < least {
+                (least, made) = (found, tried);
+            } else {
+                given[at].value = before;
+            }
+        }
+    }
+    Ok(made)
 }
 
-/// Validates `arguments` against `schema`. Returns all violations, and why the arguments could not be validated. May take
-/// a second: call it on a blocking thread.
-pub fn check(schema: &Body, arguments: &Body) -> (Vec<String>, Option<String>) {
+/// Most arguments whose type is found by validation.
+const MOST_TRIED: usize = 16;
+
+/// A value at a path.
+struct Assigned {
+    path: Vec<String>,
+    value: Box<RawValue>,
+    /// Another reading of the text that the schema allows too.
+    other: Option<Box<RawValue>>,
+}
+
+/// The assignments to one path, in order.
+struct Group {
+    key: String,
+    path: Vec<String>,
+    /// Each text, and whether it is JSON (`:=`).
+    texts: Vec<(String, bool)>,
+}
+
+/// Groups assignments by path. Several `key=value` of one path are the items of a list.
+fn grouped(root: &Value, assignments: &[String], problems: &mut Vec<String>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for assignment in assignments {
+        let (key, path, text, raw) = match split(root, assignment) {
+            Ok(parts) => parts,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        let before = groups.iter_mut().find(|group| group.path.starts_with(&path) || path.starts_with(&group.path));
+        match before {
+            Some(group) if group.path == path => group.texts.push((text, raw)),
+            Some(group) => problems.push(format!("{}: contradicts {}", path.join("."), group.path.join("."))),
+            None => groups.push(Group { key, path, texts: vec![(text, raw)] }),
+        }
+    }
+    groups
+}
+
+/// Overlays `base` by the assignments.
+fn compose(base: Option<&RawValue>, given: &[Assigned], problems: &mut Vec<String>) -> Body {
+    let mut node = base.map_or_else(|| Node::Object(vec![]), |raw| Node::Raw(raw.to_owned()));
+    for assigned in given {
+        if node.set(&assigned.path, assigned.value.clone()).is_err() {
+            problems.push(format!("{}: a part of this path is not an object in --args", assigned.path.join(".")));
+        }
+    }
+    Body::from(node.text())
+}
+
+/// Validates `arguments` against `schema`. Returns all violations, and what could not be validated. May take a second: call it
+/// on a blocking thread.
+pub fn check(schema: &Body, arguments: &Body) -> (Vec<String>, Vec<String>) {
     let value: Value = match arguments.parse() {
         Ok(value) => value,
-        Err(error) => return (vec![format!("the arguments cannot be read: {error}")], None),
+        Err(error) => return (vec![format!("the arguments cannot be read: {error}")], vec![]),
     };
     let checker = Checker::new(schema);
     match checker.judge(&value) {
-        Ok(wrong) => (wrong.iter().map(ToString::to_string).collect(), checker.problem),
-        Err(dear) => (vec![], Some(dear.to_string())),
+        Ok(wrong) => (wrong.iter().map(ToString::to_string).collect(), checker.warnings()),
+        Err(dear) => (vec![], vec![dear.to_string()]),
     }
 }
 
@@ -70,7 +147,8 @@ pub fn strings(assignments: &[String]) -> Result<Vec<(String, String)>, Vec<Stri
     if problems.is_empty() { Ok(pairs) } else { Err(problems) }
 }
 
-fn assign(root: &Value, assignment: &str, check: ArgumentCheck) -> Result<(Vec<String>, Box<RawValue>), String> {
+/// Splits an assignment into key, path, text, and whether the text is JSON.
+fn split(root: &Value, assignment: &str) -> Result<(String, Vec<String>, String, bool), String> {
     let wrong = || format!("{assignment:?}: expected key=value or key:=json");
     let (key, text) = assignment.split_once('=').ok_or_else(wrong)?;
     let (key, raw) = key.strip_suffix(':').map_or((key, false), |key| (key, true));
@@ -78,21 +156,54 @@ fn assign(root: &Value, assignment: &str, check: ArgumentCheck) -> Result<(Vec<S
         return Err(wrong());
     }
     let path = split_path(root, key).ok_or_else(|| format!("{assignment:?}: the path has an empty part; write a dot in a name as \\."))?;
-    let value = if raw {
-        RawValue::from_string(text.to_owned()).map_err(|error| format!("{key}: {text:?} is not JSON: {error}"))?
-    } else {
-        let schema = path.iter().try_fold(root, |schema, part| property(root, schema, part, 0, &mut { MOST_SUBSCHEMAS }));
-        match convert(text, root, schema) {
-            Err(_) if !check.is_enforced() => quoted(text)?,
-            converted => converted.map_err(|why| format!("{key}: {why}"))?,
-        }
-    };
-    Ok((path, value))
+    Ok((key.to_owned(), path, text.to_owned(), raw))
+}
+
+impl Group {
+    fn read(self, root: &Value, check: ArgumentCheck) -> Result<Assigned, String> {
+        let Group { key, path, texts } = self;
+        let parse = |text: &str| {
+            RawValue::from_string(text.to_owned()).map_err(|error| {
+                let error = DomainJson::parse(text).map_or_else(|syntax| syntax.to_string(), |_| error.to_string());
+                format!("{key}: {text:?} is not JSON: {error}; write text as {key}={}", shell(text))
+            })
+        };
+        let allowed = path.iter().try_fold(vec![root], |schemas, part| {
+            let mut found = vec![];
+            schemas.iter().for_each(|schema| properties(root, schema, part, 0, &mut { MOST_SUBSCHEMAS }, &mut found));
+            (!found.is_empty()).then_some(found)
+        });
+        let target = Target::new(root, allowed.unwrap_or_default());
+        let (value, other) = match texts.as_slice() {
+            [(text, true)] => (parse(text)?, None),
+            [(text, false)] => match target.convert(text, &key) {
+                Err(_) if !check.is_enforced() => (quoted(text)?, None),
+                converted => converted.map_err(|why| format!("{key}: {why}"))?,
+            },
+            // Repeated: a list.
+            several if target.list() || (!check.is_enforced() && !target.known()) => {
+                let mut items = vec![];
+                for (at, (text, raw)) in several.iter().enumerate() {
+                    let item = match raw {
+                        true => parse(text)?,
+                        false => match target.item(at).convert(text, &key) {
+                            Err(_) if !check.is_enforced() => quoted(text)?,
+                            converted => converted.map_err(|why| format!("{key}: {why}"))?.0,
+                        },
+                    };
+                    items.push(item.get().to_owned());
+                }
+                (raw_of(format!("[{}]", items.join(",")))?, None)
+            }
+            _ => return Err(format!("{}: is set twice, and the schema expects no list", path.join("."))),
+        };
+        Ok(Assigned { path, value, other })
+    }
 }
 
 /// Splits a path into its parts. A property with exactly this name, dots included, takes precedence.
 fn split_path(root: &Value, key: &str) -> Option<Vec<String>> {
-    if property(root, root, key, 0, &mut { MOST_SUBSCHEMAS }).is_some_and(|_| named(root, key)) {
+    if named(root, key) {
         return Some(vec![key.to_owned()]);
     }
     let mut parts = vec![String::new()];
@@ -114,18 +225,27 @@ fn named(root: &Value, key: &str) -> bool {
     resolve(root, root, 0).get("properties").and_then(|p| p.get(key)).is_some()
 }
 
-/// Returns the schema of a property, following references and combined schemas.
-fn property<'a>(root: &'a Value, schema: &'a Value, key: &str, depth: usize, left: &mut usize) -> Option<&'a Value> {
-    *left = left.checked_sub(1).filter(|_| depth <= DEEPEST)?;
+/// Collects the schemas of a member: of `properties` and `patternProperties`, else `additionalProperties`, in the schema and
+/// those that it combines, conditions included.
+fn properties<'a>(root: &'a Value, schema: &'a Value, key: &str, depth: usize, left: &mut usize, out: &mut Vec<&'a Value>) {
+    let Some(fewer) = left.checked_sub(1).filter(|_| depth <= DEEPEST) else { return };
+    *left = fewer;
     let schema = resolve(root, schema, 0);
-    if let Some(found) = schema.get("properties").and_then(|p| p.get(key)) {
-        return Some(found);
+    let before = out.len();
+    out.extend(schema.get("properties").and_then(|members| members.get(key)));
+    let patterns = schema.get("patternProperties").and_then(Value::as_object);
+    out.extend(patterns.into_iter().flatten().filter(|(pattern, _)| schema::matches(pattern, key)).map(|(_, schema)| schema));
+    let own = out.len() > before;
+    let lists = ["allOf", "anyOf", "oneOf"].iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten();
+    let conditions = ["then", "else"].iter().filter_map(|keyword| schema.get(keyword));
+    let dependent = schema.get("dependentSchemas").and_then(Value::as_object).into_iter().flatten().map(|(_, schema)| schema);
+    for part in lists.chain(conditions).chain(dependent) {
+        properties(root, part, key, depth + 1, left, out);
     }
-    let inner = ["allOf", "anyOf", "oneOf"].iter().filter_map(|k| schema.get(k)?.as_array()).flatten();
-    inner
-        .filter_map(|part| property(root, part, key, depth + 1, left))
-        .next()
-        .or_else(|| schema.get("additionalProperties").filter(|more| more.is_object()))
+    if !own && out.len() == before {
+        let others = ["additionalProperties", "unevaluatedProperties"].iter().find_map(|keyword| schema.get(keyword));
+        out.extend(others.filter(|others| others.is_object()));
+    }
 }
 
 fn resolve<'a>(root: &'a Value, schema: &'a Value, depth: usize) -> &'a Value {
@@ -169,29 +289,192 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-fn convert(text: &str, root: &Value, schema: Option<&Value>) -> Result<Box<RawValue>, String> {
-    let mut allowed = BTreeSet::new();
-    if let Some(schema) = schema {
-        types(root, schema, 0, &mut allowed, &mut { MOST_SUBSCHEMAS });
+/// What the schema allows at one path.
+struct Target<'a> {
+    root: &'a Value,
+    schemas: Vec<&'a Value>,
+    /// The JSON types; empty when the schema declares none.
+    types: BTreeSet<String>,
+}
+
+impl<'a> Target<'a> {
+    fn new(root: &'a Value, schemas: Vec<&'a Value>) -> Target<'a> {
+        let mut allowed = BTreeSet::new();
+        schemas.iter().for_each(|schema| types(root, schema, 0, &mut allowed, &mut { MOST_SUBSCHEMAS }));
+        Target { root, schemas, types: allowed }
     }
-    if allowed.is_empty() || allowed.contains("string") {
-        return quoted(text);
+
+    fn allows(&self, kind: &str) -> bool {
+        self.types.contains(kind)
     }
-    let raw = RawValue::from_string(text.to_owned()).ok().filter(|raw| {
-        let number = allowed.contains("integer") || allowed.contains("number");
-        match raw.get().as_bytes().first() {
-            Some(b'-' | b'0'..=b'9') => number,
-            Some(b't' | b'f') => allowed.contains("boolean"),
-            Some(b'n') => allowed.contains("null"),
-            Some(b'[') => allowed.contains("array"),
-            Some(b'{') => allowed.contains("object"),
-            _ => false,
+
+    /// Returns whether the schema declares types.
+    fn known(&self) -> bool {
+        !self.types.is_empty()
+    }
+
+    fn list(&self) -> bool {
+        self.allows("array")
+    }
+
+    /// Returns what is allowed for an item of the list.
+    fn item(&self, at: usize) -> Target<'a> {
+        let mut found = vec![];
+        for schema in &self.schemas {
+            items(self.root, schema, at, 0, &mut { MOST_SUBSCHEMAS }, &mut found);
         }
-    });
-    raw.ok_or_else(|| {
-        let wanted: Vec<&str> = allowed.iter().map(|t| words(t)).collect();
-        format!("the schema expects {}, got {text:?}", wanted.join(" or "))
-    })
+        Target::new(self.root, found)
+    }
+
+    /// Converts the text of `key=text`. Returns another reading too, if the schema allows one.
+    fn convert(&self, text: &str, key: &str) -> Result<(Box<RawValue>, Option<Box<RawValue>>), String> {
+        let raw = RawValue::from_string(text.to_owned()).ok().filter(|raw| {
+            let number = self.allows("integer") || self.allows("number");
+            match raw.get().as_bytes().first() {
+                Some(b'-' | b'0'..=b'9') => number,
+                Some(b't' | b'f') => self.allows("boolean"),
+                Some(b'n') => self.allows("null"),
+                Some(b'[') => self.allows("array"),
+                Some(b'{') => self.allows("object"),
+                _ => false,
+            }
+        });
+        if self.types.is_empty() || self.allows("string") {
+            return Ok((quoted(text)?, raw.filter(|_| !text.is_empty() && text != "null")));
+        }
+        if let Some(raw) = raw {
+            return Ok((raw, None));
+        }
+        match self.list().then(|| self.one_text_list(text, key)) {
+            Some(Ok(list)) => Ok((list, None)),
+            Some(Err(Some(why))) => Err(why),
+            _ => Err(self.refusal(text, key)),
+        }
+    }
+
+    /// Reads a text as a list where only one reading is possible: one item, or items that hold no comma. Fails with a reason
+    /// where there are two readings.
+    fn one_text_list(&self, text: &str, key: &str) -> Result<Box<RawValue>, Option<String>> {
+        if text.is_empty() || text.starts_with(['[', '{']) {
+            return Err(None);
+        }
+        let parts: Vec<&str> = text.split(',').collect();
+        let convert = |parts: &[&str]| {
+            let items: Option<Vec<String>> =
+                parts.iter().enumerate().map(|(at, part)| Some(self.item(at).convert(part.trim(), key).ok()?.0.get().to_owned())).collect();
+            items.and_then(|items| raw_of(format!("[{}]", items.join(","))).ok())
+        };
+        if parts.len() == 1 {
+            return convert(&[text]).ok_or(None);
+        }
+        let first = self.item(0);
+        let text_items = first.types.is_empty() || first.allows("string");
+        let chosen = |part: &str| first.values().is_some_and(|values| values.iter().any(|value| value == part.trim()));
+        if !text_items || parts.iter().all(|part| chosen(part)) {
+            return convert(&parts).ok_or(None);
+        }
+        let repeated: Vec<String> = parts.iter().take(3).map(|part| format!("{key}={}", shell(part.trim()))).collect();
+        Err(Some(format!(
+            "{text:?} may be one item or {}: write {} or {key}:={}",
+            parts.len(),
+            repeated.join(" "),
+            shell(&Value::from(vec![text]).to_string())
+        )))
+    }
+
+    /// Returns the strings that are allowed, if the schema lists them.
+    fn values(&self) -> Option<Vec<String>> {
+        let lists = self.schemas.iter().map(|schema| resolve(self.root, schema, 0).get("enum").and_then(Value::as_array));
+        let all: Option<Vec<&Vec<Value>>> = lists.collect();
+        let all = all.filter(|all| !all.is_empty())?;
+        Some(all.into_iter().flatten().filter_map(|value| Some(value.as_str()?.to_owned())).collect())
+    }
+
+    /// Explains what is expected, with a form that works.
+    fn refusal(&self, text: &str, key: &str) -> String {
+        let wanted: Vec<&str> = self.types.iter().map(|t| words(t)).collect();
+        format!("expected {}, got {text:?}; write {}", wanted.join(" or "), self.example(text, key))
+    }
+
+    fn example(&self, text: &str, key: &str) -> String {
+        let kind = ["array", "object", "boolean", "integer", "number", "null"].into_iter().find(|kind| self.allows(kind));
+        match kind {
+            Some("array") => {
+                let one = self.item(0).sample();
+                let json = if one.starts_with('{') { one.clone() } else { json_sample(&one, &self.item(0)) };
+                if text.is_empty() {
+                    format!("{key}:=[] for an empty list")
+                } else if one.starts_with('{') {
+                    format!("{key}:={}", shell(&format!("[{json}]")))
+                } else {
+                    format!("{key}={one} for each item, or {key}:={}", shell(&format!("[{json}]")))
+                }
+            }
+            Some("object") => match self.member() {
+                Some((name, value)) => format!("{key}.{name}={value}, or {key}:={}", shell("{…}")),
+                None => format!("{key}:={}", shell("{\"name\":\"value\"}")),
+            },
+            Some("boolean") => {
+                let yes = matches!(text.to_lowercase().as_str(), "true" | "yes" | "y" | "on" | "1");
+                let no = matches!(text.to_lowercase().as_str(), "false" | "no" | "n" | "off" | "0");
+                match (yes, no) {
+                    (true, _) => format!("{key}=true"),
+                    (_, true) => format!("{key}=false"),
+                    _ => format!("{key}=true or {key}=false"),
+                }
+            }
+            Some("integer" | "number") => format!("{key}={}", self.sample()),
+            _ => format!("{key}:=null"),
+        }
+    }
+
+    /// Returns the name and a value of the first member of an object.
+    fn member(&self) -> Option<(String, String)> {
+        let schema = self.schemas.iter().map(|schema| resolve(self.root, schema, 0)).find(|schema| schema.get("properties").is_some())?;
+        let (name, member) = schema.get("properties")?.as_object()?.iter().next()?;
+        Some((name.replace('.', "\\."), Target::new(self.root, vec![member]).sample()))
+    }
+
+    /// Returns a text that the schema may allow.
+    fn sample(&self) -> String {
+        if let Some(value) = self.values().and_then(|values| values.into_iter().next()) {
+            return shell(&value);
+        }
+        let bound = |key: &str| self.schemas.iter().find_map(|schema| resolve(self.root, schema, 0).get(key)?.as_i64());
+        match () {
+            () if self.types.is_empty() || self.allows("string") => "text".into(),
+            () if self.allows("integer") || self.allows("number") => bound("minimum").or(bound("maximum")).unwrap_or(1).to_string(),
+            () if self.allows("boolean") => "true".into(),
+            () if self.allows("object") => "{…}".into(),
+            () => "null".into(),
+        }
+    }
+}
+
+fn json_sample(text: &str, item: &Target<'_>) -> String {
+    if item.types.is_empty() || item.allows("string") { Value::from(text.trim_matches('\'')).to_string() } else { text.to_owned() }
+}
+
+/// Collects the schemas of the item at a position.
+fn items<'a>(root: &'a Value, schema: &'a Value, at: usize, depth: usize, left: &mut usize, out: &mut Vec<&'a Value>) {
+    let Some(fewer) = left.checked_sub(1).filter(|_| depth <= DEEPEST) else { return };
+    *left = fewer;
+    let schema = resolve(root, schema, 0);
+    let first = schema.get("prefixItems").and_then(Value::as_array).and_then(|list| list.get(at));
+    out.extend(first.or_else(|| schema.get("items").filter(|items| items.is_object())));
+    for part in ["allOf", "anyOf", "oneOf"].iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten() {
+        items(root, part, at, depth + 1, left, out);
+    }
+}
+
+/// Quotes a text for a POSIX shell where needed.
+fn shell(text: &str) -> String {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_./:@%+,=".contains(c));
+    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn raw_of(text: String) -> Result<Box<RawValue>, String> {
+    RawValue::from_string(text).map_err(|error| error.to_string())
 }
 
 fn quoted(text: &str) -> Result<Box<RawValue>, String> {
@@ -203,116 +486,11 @@ fn words(kind: &str) -> &str {
         "integer" => "an integer",
         "number" => "a number",
         "boolean" => "true or false",
-        "array" => "a JSON array",
-        "object" => "a JSON object",
+        "array" => "a list",
+        "object" => "an object",
         other => other,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn schema() -> Body {
-        Body::json(&json!({
-            "type": "object",
-            "properties": {
-                "sql": {"type": "string"}, "limit": {"type": "integer"}, "ratio": {"type": "number"},
-                "dry": {"type": "boolean"}, "tags": {"type": "array"}, "maybe": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
-                "either": {"type": ["string", "integer"]}, "nothing": {"type": "null"}, "size": {"enum": [1, 2]},
-                "filter": {"$ref": "#/$defs/Filter"}, "a.b": {"type": "integer"}, "free": {}
-            },
-            "$defs": {"Filter": {"type": "object", "properties": {"min": {"type": "number"}, "next": {"$ref": "#/$defs/Filter"}}}}
-        }))
-    }
-
-    fn made(base: Option<&str>, given: &[&str]) -> Result<String, Vec<String>> {
-        let given: Vec<String> = given.iter().map(|s| s.to_string()).collect();
-        build(base, &given, &schema(), ArgumentCheck::Enforced).map(|body| body.text().into_owned())
-    }
-
-    #[test]
-    fn the_schema_decides_the_type_of_a_value() {
-        for (given, expected) in [
-            ("sql=42", r#"{"sql":"42"}"#),
-            ("sql=", r#"{"sql":""}"#),
-            ("sql=a=b:=c", r#"{"sql":"a=b:=c"}"#),
-            ("limit=12345678901234567890123", r#"{"limit":12345678901234567890123}"#),
-            ("ratio=1.00", r#"{"ratio":1.00}"#),
-            ("ratio=-1e3", r#"{"ratio":-1e3}"#),
-            ("dry=true", r#"{"dry":true}"#),
-            ("tags=[1, \"a b\"]", r#"{"tags":[1,"a b"]}"#),
-            ("maybe=null", r#"{"maybe":null}"#),
-            ("maybe=3", r#"{"maybe":3}"#),
-            ("either=3", r#"{"either":"3"}"#),
-            ("nothing=null", r#"{"nothing":null}"#),
-            ("size=2", r#"{"size":2}"#),
-            ("filter.min=3", r#"{"filter":{"min":3}}"#),
-            ("filter.next.next.min=3", r#"{"filter":{"next":{"next":{"min":3}}}}"#),
-            ("a.b=1", r#"{"a.b":1}"#),
-            (r"c\.d.e=1", r#"{"c.d":{"e":"1"}}"#),
-            ("free=1", r#"{"free":"1"}"#),
-            ("free:=1.0", r#"{"free":1.0}"#),
-            ("sql:={\"x\": [1 ,2]}", r#"{"sql":{"x":[1,2]}}"#),
-        ] {
-            assert_eq!(made(None, &[given]).as_deref(), Ok(expected), "{given}");
-        }
-    }
-
-    #[test]
-    fn assignments_lie_over_the_base_which_keeps_its_numbers() {
-        let base = "{\n \"limit\": 1.0,\n \"filter\": {\"min\": 5, \"max\": 1e400},\n \"x\": \"a\\nb\"}";
-        assert_eq!(
-            made(Some(base), &["filter.min=7", "sql=s"]).unwrap(),
-            r#"{"limit":1.0,"filter":{"min":7,"max":1e400},"x":"a\nb","sql":"s"}"#
-        );
-    }
-
-    #[test]
-    fn reports_all_errors_together() {
-        let wrong = made(None, &["limit=abc", "dry=yes", "plain", "=x", "tags=a,b", "sql:=oops", "a..b=1", "sql=1", "sql=2"]).unwrap_err();
-        assert_eq!(
-            wrong,
-            [
-                "limit: the schema expects an integer, got \"abc\"",
-                "dry: the schema expects true or false, got \"yes\"",
-                "\"plain\": expected key=value or key:=json",
-                "\"=x\": expected key=value or key:=json",
-                "tags: the schema expects a JSON array, got \"a,b\"",
-                "sql: \"oops\" is not JSON: expected value at line 1 column 1",
-                "\"a..b=1\": the path has an empty part; write a dot in a name as \\.",
-                "sql: is set twice",
-            ]
-        );
-        assert!(made(Some("[1]"), &[]).unwrap_err()[0].contains("not a JSON object"));
-        assert!(made(Some("{\"sql\":1}"), &["sql.x=1"]).unwrap_err()[0].contains("is not an object"));
-        assert!(made(None, &["filter={}", "filter.min=1"]).unwrap_err()[0].contains("contradicts filter"));
-    }
-
-    #[test]
-    fn reports_violations_and_unreadable_numbers() {
-        let (wrong, problem) = check(&schema(), &Body::from(r#"{"limit":"x","dry":1}"#));
-        assert_eq!((wrong.len(), problem), (2, None));
-        assert!(check(&schema(), &Body::from(r#"{"ratio":1e999}"#)).0[0].contains("cannot be read"));
-        assert!(check(&Body::from(r#"{"type":7}"#), &Body::from("{}")).1.is_some());
-    }
-
-    #[test]
-    fn without_the_check_a_value_of_another_type_is_a_string() {
-        let given = ["limit=abc", "dry=yes", "tags=a,b", "ratio=2", "maybe:=[]"].map(String::from);
-        let made = build(None, &given, &schema(), ArgumentCheck::Skipped).unwrap();
-        assert_eq!(made.text(), r#"{"limit":"abc","dry":"yes","tags":"a,b","ratio":2,"maybe":[]}"#);
-        let wrong = ["plain", "sql:=oops"].map(String::from);
-        assert_eq!(build(None, &wrong, &schema(), ArgumentCheck::Skipped).unwrap_err().len(), 2, "neither can be sent");
-    }
-
-    #[test]
-    fn circular_references_end() {
-        let schema = Body::from(r##"{"$ref":"#","properties":{"a":{"$ref":"#/properties/a"}},"allOf":[{"$ref":"#"}]}"##);
-        assert_eq!(
-            build(None, &["a.b=1".into(), "z=2".into()], &schema, ArgumentCheck::Enforced).unwrap().text(),
-            r#"{"a":{"b":"1"},"z":"2"}"#
-        );
-    }
-}
+mod tests;

@@ -29,7 +29,10 @@ use crate::{
         json::indent,
         policy::call_event::{CallEvent, CallTrace},
         request_meta,
-        schema::TooDear,
+        schema::{
+            Checker, TooDear,
+            output::{self, NotChecked},
+        },
         server::ConnectFailure,
         time,
         tls::TlsProblem,
@@ -70,21 +73,27 @@ pub async fn call(session: &mut Session<'_>, args: &CallArgs) -> Result<u8, Stop
     };
     if session.read_model.is_filtered(&tool) {
         // The engine refuses it with the place of the filter; arguments and consent do not matter.
-        return run(session, Operation::Tool { tool, arguments: Body::from("{}") }, name, vec![]).await;
+        return run(session, Operation::Tool { tool, arguments: Body::from("{}") }, name, Checks::default()).await;
     }
     let wrong = |causes| Problem::new(Failure { causes, ..invalid(name) }).about(Some(&tool.server), name);
     let check = session.options.check;
     let arguments = arguments::build(base.as_deref(), &args.assignments, &listed.input_schema, check).map_err(wrong)?;
-    let (violations, unusable) = checked(session, &listed.input_schema, &arguments).await?;
+    let (violations, unchecked) = checked(session, &listed.input_schema, &arguments).await?;
     if !violations.is_empty() && check.is_enforced() {
         return Err(wrong(violations).into());
     }
     warn_of(session, name, &violations);
-    if let Some(problem) = unusable {
-        session.printer.note(&format!("warning: the arguments of {name} are not validated: {problem}"));
+    if session.options.strict && check.is_enforced() && !unchecked.is_empty() {
+        let message = format!("the arguments of {name} cannot be fully validated; nothing was sent");
+        let failure = Failure::new(FailureKind::InvalidArguments, message).hint("send them without --strict");
+        return Err(Problem::new(Failure { causes: unchecked, ..failure }).about(Some(&tool.server), name).into());
+    }
+    for problem in &unchecked {
+        session.printer.note(&format!("warning: the arguments of {name} are not fully validated: {problem}"));
     }
     confirm(session, name, &tool, &listed, &arguments).await?;
-    run(session, Operation::Tool { tool, arguments }, name, violations).await
+    let checks = Checks { violations, unchecked, output: listed.output_schema.clone() };
+    run(session, Operation::Tool { tool, arguments }, name, checks).await
 }
 
 /// Prints the violations of arguments that are sent anyway.
@@ -95,14 +104,54 @@ fn warn_of(session: &mut Session<'_>, name: &str, violations: &[String]) {
     }
 }
 
-/// Validates the arguments on a thread that signals and `--timeout` do not wait for. Returns the violations, and why the
-/// arguments could not be validated.
-async fn checked(session: &mut Session<'_>, schema: &Body, arguments: &Body) -> Result<(Vec<String>, Option<String>), Stop> {
+/// What is known about the validity of a call.
+#[derive(Default)]
+pub(super) struct Checks {
+    /// Violations of arguments that are sent anyway.
+    violations: Vec<String>,
+    /// What of the arguments could not be validated.
+    unchecked: Vec<String>,
+    /// The output schema of the tool.
+    output: Option<Body>,
+}
+
+/// Validates the arguments on a thread that signals and `--timeout` do not wait for. Returns the violations, and what could
+/// not be validated.
+async fn checked(session: &mut Session<'_>, schema: &Body, arguments: &Body) -> Result<(Vec<String>, Vec<String>), Stop> {
     let (schema, arguments) = (schema.clone(), arguments.clone());
     let work = tokio::task::spawn_blocking(move || arguments::check(&schema, &arguments));
-    let late = || (vec![], Some(TooDear.to_string()));
+    let late = || (vec![], vec![TooDear.to_string()]);
     let found = session.or_signal(tokio::time::timeout(CHECK, work)).await?;
     Ok(found.ok().and_then(Result::ok).unwrap_or_else(late))
+}
+
+/// Validates the structured content of a result against the output schema of its tool. Returns the violations.
+async fn check_output(session: &mut Session<'_>, subject: &str, schema: Option<Body>, settled: &Settled) -> Result<Vec<String>, Stop> {
+    // A response of another tool has another schema.
+    let (Some(schema), Outcome::Ok { result }, None) = (schema, &settled.outcome, &settled.by) else { return Ok(vec![]) };
+    let result = result.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        let checker = Checker::new(&schema);
+        (output::violations(&result, &checker, Checker::judge), checker.warnings())
+    });
+    let late = || (Err(NotChecked::TooDear(TooDear)), vec![]);
+    let found = session.or_signal(tokio::time::timeout(CHECK, work)).await?;
+    let (found, warnings) = found.ok().and_then(Result::ok).unwrap_or_else(late);
+    match found {
+        Ok(violations) => {
+            if !violations.is_empty() {
+                session.printer.note(&format!("warning: the result of {subject} violates the tool's output schema:"));
+                violations.iter().for_each(|violation| session.printer.note(&format!("  {violation}")));
+            }
+            let unchecked = warnings.iter().map(|warning| format!("warning: the output schema of {subject}: {warning}"));
+            unchecked.for_each(|warning| session.printer.note(&warning));
+            Ok(violations)
+        }
+        Err(why) => {
+            session.printer.note(&format!("warning: the result of {subject} against its output schema: {why}"));
+            Ok(vec![])
+        }
+    }
 }
 
 /// Reads a resource.
@@ -113,7 +162,7 @@ pub async fn read(session: &mut Session<'_>, args: &ReadArgs) -> Result<u8, Stop
     let lists = |server: &ServerView| server.catalog.resources.iter().any(|r| r.uri == uri);
     let may = |server: &ServerView| server.catalog.templates.iter().any(|t| template_fits(&t.uri, uri));
     let server = choose(session, uri, Subject::Resource, &[&lists, &may])?;
-    run(session, Operation::Resource { server, uri: uri.to_owned() }, uri, vec![]).await
+    run(session, Operation::Resource { server, uri: uri.to_owned() }, uri, Checks::default()).await
 }
 
 /// Gets a prompt.
@@ -144,7 +193,7 @@ pub async fn prompt(session: &mut Session<'_>, args: &PromptArgs) -> Result<u8, 
     warn_of(session, name, &causes);
     let arguments: serde_json::Map<String, serde_json::Value> = given.into_iter().map(|(k, v)| (k, v.into())).collect();
     let operation = Operation::Prompt { server, name: listed.name.to_string(), arguments: Body::json(&arguments) };
-    run(session, operation, name, causes).await
+    run(session, operation, name, Checks { violations: causes, ..Checks::default() }).await
 }
 
 fn invalid(name: &str) -> Failure {
@@ -399,14 +448,18 @@ pub(super) async fn read_meta(session: &mut Session<'_>, text: Option<&str>) -> 
 fn read_limited(source: Box<dyn Read + Send>) -> std::io::Result<String> {
     let mut text = String::new();
     source.take(LONGEST_ARGUMENTS + 1).read_to_string(&mut text)?;
+    // Editors on Windows write a byte order mark (RFC 8259, section 8.1: a parser may ignore it).
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
     if text.len() as u64 > LONGEST_ARGUMENTS {
         return Err(std::io::Error::other(format!("the text is longer than {}", time::size(LONGEST_ARGUMENTS))));
     }
     Ok(text)
 }
 
-/// Sends a request and prints its result. `violations` are those of arguments that are sent anyway.
-pub(super) async fn run(session: &mut Session<'_>, operation: Operation, subject: &str, violations: Vec<String>) -> Result<u8, Stop> {
+/// Sends a request and prints its result.
+pub(super) async fn run(session: &mut Session<'_>, operation: Operation, subject: &str, checks: Checks) -> Result<u8, Stop> {
     let timeout = session.left()?;
     let (check, meta) = (session.options.check, session.meta.clone());
     let spec = CallSpec { timeout, check, meta, ..CallSpec::new(operation.clone(), Origin::Cli) };
@@ -416,6 +469,9 @@ pub(super) async fn run(session: &mut Session<'_>, operation: Operation, subject
     })?;
     let settled = explain_timeout(settled, session.options.timeout);
     session.printer.clear_status();
+    let schema_errors = check_output(session, subject, checks.output, &settled).await?;
+    let failed = session.options.strict && !schema_errors.is_empty();
+    let code = if failed { exit::FAILED } else { exit::of_outcome(&settled.outcome) };
     if session.printer.format() == Format::Human {
         print_trace(session, id, &settled);
         print_human(session, &operation, subject, &settled)?;
@@ -424,11 +480,13 @@ pub(super) async fn run(session: &mut Session<'_>, operation: Operation, subject
         if let Operation::Tool { tool, .. } = &operation {
             document.tool = Some(&tool.name);
         }
-        document.argument_errors = &violations;
+        (document.argument_errors, document.unchecked) = (&checks.violations, &checks.unchecked);
+        document.schema_errors = &schema_errors;
         document.fill(id, &settled, session.track(id).as_ref());
+        document.exit_code = code;
         session.printer.document(&document)?;
     }
-    Ok(exit::of_outcome(&settled.outcome))
+    Ok(code)
 }
 
 /// Replaces the hint of a timeout if `--timeout` caused it.
@@ -559,6 +617,12 @@ pub struct Document<'a> {
     /// Violations of the arguments, which were sent because of `--no-check`.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     argument_errors: &'a [String],
+    /// What of the arguments was not validated.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    unchecked: &'a [String],
+    /// Violations of the result against the output schema.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    schema_errors: &'a [String],
     result: Option<Box<RawValue>>,
     failure: Option<FailureJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -633,6 +697,8 @@ impl<'a> Document<'a> {
             tool: None,
             call: None,
             argument_errors: &[],
+            unchecked: &[],
+            schema_errors: &[],
             result: None,
             failure: None,
             connect: None,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     args::CompleteArgs,
     arguments,
-    call::{Subject, choose, own_name, read_meta, run},
+    call::{Checks, Subject, choose, own_name, read_meta, run},
     names::similar,
     session::{Problem, Session, Stop},
 };
@@ -61,7 +61,7 @@ pub async fn complete(session: &mut Session<'_>, args: &CompleteArgs) -> Result<
         let others: Map<String, Value> = given.into_iter().map(|(key, value)| (key, value.into())).collect();
         params["context"] = json!({"arguments": others});
     }
-    run(session, Operation::Complete { server, params: Body::json(&params) }, subject, vec![]).await
+    run(session, Operation::Complete { server, params: Body::json(&params) }, subject, Checks::default()).await
 }
 
 fn invalid(subject: &str) -> Failure {

@@ -160,14 +160,18 @@ fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
             }
             _ => {}
         }
-        let problem = match compiled.checked_sub(tool.input_schema.len()) {
-            Some(left) => {
-                compiled = left;
-                Checker::new(&tool.input_schema).problem
-            }
-            None => Some(format!("its schema was not checked: the schemas before it exceed {}", time::size(SCHEMAS as u64))),
-        };
-        warnings.extend(problem.map(|problem| format!("the arguments of {} cannot be validated: {problem}", tool.name)));
+        let schemas = [("arguments", Some(&tool.input_schema)), ("result", tool.output_schema.as_ref())];
+        for (what, schema) in schemas.into_iter().filter_map(|(what, schema)| Some((what, schema?))) {
+            let Some(left) = compiled.checked_sub(schema.len()) else {
+                let limit = time::size(SCHEMAS as u64);
+                warnings.push(format!("the schema of the {what} of {} was not checked: the schemas before it exceed {limit}", tool.name));
+                continue;
+            };
+            compiled = left;
+            let checker = Checker::new(schema);
+            warnings.extend(checker.problem.map(|problem| format!("the {what} of {} cannot be validated: {problem}", tool.name)));
+            warnings.extend(checker.defects.iter().map(|defect| format!("the schema of the {what} of {}: {defect}", tool.name)));
+        }
     }
     for refused in &server.catalog.refused {
         warnings.push(format!("the tool {:?} is refused: {}", refused.name, refused.why));

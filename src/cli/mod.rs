@@ -83,6 +83,8 @@ pub struct Options {
     pub yes: bool,
     /// Whether arguments and answers that violate their schema are refused.
     pub check: ArgumentCheck,
+    /// Whether a result that violates its output schema is a failure.
+    pub strict: bool,
     /// The selected servers; all when empty.
     pub servers: Vec<String>,
     /// Breaker overrides.
@@ -116,6 +118,7 @@ impl From<&Global> for Options {
             timeout: global.timeout,
             yes: global.yes,
             check: if global.no_check { ArgumentCheck::Skipped } else { ArgumentCheck::Enforced },
+            strict: global.strict,
             servers: global.servers.clone(),
             breaker: global.breaker.clone(),
             inject: global.inject.clone(),

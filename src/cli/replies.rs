@@ -61,17 +61,17 @@ impl ElicitationReplies {
 }
 
 /// Returns the violations of a form's answer against the requested schema (MCP 2025-11-25, client/elicitation, "Security
-/// Considerations": both sides should validate), and why it could not be checked.
-pub fn violations(question: &Question, answer: &Answer) -> (Vec<String>, Option<String>) {
-    let (Question::Form { schema, .. }, Answer::Accept { content }) = (question, answer) else { return (vec![], None) };
+/// Considerations": both sides should validate), and what of it could not be checked.
+pub fn violations(question: &Question, answer: &Answer) -> (Vec<String>, Vec<String>) {
+    let (Question::Form { schema, .. }, Answer::Accept { content }) = (question, answer) else { return (vec![], vec![]) };
     let checker = Checker::quick(schema);
     let value = match content.parse() {
         Ok(value) => value,
-        Err(error) => return (vec![format!("the answer cannot be read: {error}")], None),
+        Err(error) => return (vec![format!("the answer cannot be read: {error}")], vec![]),
     };
     match checker.glance(&value) {
-        Ok(found) => (found.iter().map(ToString::to_string).collect(), checker.problem),
-        Err(dear) => (vec![], Some(dear.to_string())),
+        Ok(found) => (found.iter().map(ToString::to_string).collect(), checker.warnings()),
+        Err(dear) => (vec![], vec![dear.to_string()]),
     }
 }
 

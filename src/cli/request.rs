@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::{
     args::RequestArgs,
-    call::{ask_yes, read_json, read_meta, run},
+    call::{Checks, ask_yes, read_json, read_meta, run},
     session::{Problem, Session, Stop, unknown_server},
 };
 use crate::domain::{
@@ -37,7 +37,7 @@ pub async fn request(session: &mut Session<'_>, args: &RequestArgs) -> Result<u8
         return Err(problem.into());
     }
     confirm(session, &server, method, &params).await?;
-    run(session, Operation::Raw { server, method: method.to_owned(), params }, method, vec![]).await
+    run(session, Operation::Raw { server, method: method.to_owned(), params }, method, Checks::default()).await
 }
 
 fn wrong(message: String) -> Failure {

@@ -436,7 +436,7 @@ impl<'a> Session<'a> {
                 return Err(self.refuse_answer(&ask, violations)?.into());
             }
             let warnings = violations.iter().map(|violation| format!("invalid, sent anyway (--no-check): {violation}"));
-            for warning in warnings.chain(unchecked.map(|why| format!("not validated: {why}"))) {
+            for warning in warnings.chain(unchecked.iter().map(|why| format!("not fully validated: {why}"))) {
                 self.printer.note(&format!("warning: the answer to {}: {warning}", ask.server));
             }
             self.document_question(&ask, &how)?;

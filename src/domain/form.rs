@@ -156,6 +156,8 @@ pub struct Form {
     maker: Maker,
     root: Node,
     checker: Checker,
+    /// Why the schema, or a part of it, is not checked.
+    schema_problem: Option<String>,
     /// Whether validation is too slow to run on every key.
     unchecked: bool,
     /// Cached checkers of alternatives, by schema.
@@ -172,15 +174,16 @@ impl Form {
         let root_schema = small.and_then(|schema| Json::parse(&schema.text()).ok()).unwrap_or(Json::Bool(true));
         let maker = Maker::new(root_schema.clone());
         let root = maker.root(true);
-        let mut form =
-            Form { maker, root, checker: Checker::quick(schema), unchecked: false, alternatives: HashMap::new(), problems: vec![] };
+        let checker = Checker::quick(schema);
+        let schema_problem = checker.unchecked();
+        let mut form = Form { maker, root, checker, schema_problem, unchecked: false, alternatives: HashMap::new(), problems: vec![] };
         form.check();
         form
     }
 
     /// Returns why the input is not validated against the schema, if it is not.
     pub fn schema_problem(&self) -> Option<&str> {
-        self.checker.problem.as_deref().or(self.unchecked.then_some("too large to validate while you type"))
+        self.schema_problem.as_deref().or(self.unchecked.then_some("too large to validate while you type"))
     }
 
     /// Returns the root field.

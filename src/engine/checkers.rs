@@ -1,14 +1,18 @@
 //! Checks the arguments of calls against the tools' input schemas. Owns the compiled schemas and bounds the time that a
 //! server's schema can take.
 //!
-//! Light schemas and small arguments are checked on the thread of the call. All others are checked on a blocking thread with a
-//! deadline, at most [`THREADS`] at a time; a schema that missed the deadline is not tried again.
+//! Light schemas and small arguments are checked on the thread of the call. All others are checked on one background thread of
+//! low priority with a deadline, so that calls of other servers are not slowed down; a schema that missed the deadline is not
+//! tried again.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 
 use crate::domain::{
     catalog::Tool,
@@ -18,8 +22,15 @@ use crate::domain::{
 
 /// Maximum number of compiled schemas; all are dropped when there are more.
 const CACHED: usize = 1000;
+/// Maximum estimated memory of the compiled schemas in bytes; all are dropped when they take more.
+const MEMORY: usize = 64 << 20;
+/// Longest schema in bytes that is compiled on the thread of a call.
+const LIGHT: usize = 32 << 10;
 /// Number of checking threads. A check that misses its deadline occupies its thread until it ends.
-const THREADS: usize = 2;
+const THREADS: usize = 1;
+/// Priority of the checking thread: 0 is normal, 19 the lowest (setpriority(2)).
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 /// How long a call waits for the check of its arguments.
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -60,6 +71,7 @@ impl Checkers {
         let checker = match known {
             Some(CompiledTool { checker: None, .. }) => return Err(self.unchecked(id)),
             Some(CompiledTool { checker, .. }) => checker,
+            None if tool.input_schema.len() > LIGHT => None,
             None => {
                 let quick = Checker::quick(&tool.input_schema);
                 (!quick.heavy()).then(|| self.store(id, tool, Some(Arc::new(quick)))).flatten()
@@ -72,7 +84,7 @@ impl Checkers {
             return Err(Unchecked { first: true });
         };
         let schema = tool.input_schema.clone();
-        let work = tokio::task::spawn_blocking(move || {
+        let work = in_background(move || {
             // Held until the thread is free, even if the caller has stopped waiting.
             let _permit = permit;
             let checker = checker.unwrap_or_else(|| Arc::new(Checker::new(&schema)));
@@ -98,7 +110,9 @@ impl Checkers {
 
     fn store(&self, id: &ToolId, tool: &Arc<Tool>, checker: Option<Arc<Checker>>) -> Option<Arc<Checker>> {
         let mut entries = self.lock();
-        if entries.len() >= CACHED {
+        let weigh = |checker: &Option<Arc<Checker>>| checker.as_ref().map_or(0, |checker| checker.weight());
+        let taken: usize = entries.values().map(|known| weigh(&known.checker)).sum();
+        if entries.len() >= CACHED || taken + weigh(&checker) > MEMORY {
             entries.clear();
         }
         let reported = entries.get(id).is_some_and(|known| known.reported && known.tool.input_schema == tool.input_schema);
@@ -109,6 +123,20 @@ impl Checkers {
     fn lock(&self) -> MutexGuard<'_, HashMap<ToolId, CompiledTool>> {
         self.entries.lock()
     }
+}
+
+/// Runs `work` on a thread of low priority. The receiver fails if the thread cannot be started.
+fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (sender, receiver) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("schemas".into());
+    let started = thread.spawn(move || {
+        // On Linux the priority is that of the calling thread. If it cannot be lowered, the check runs at the normal one.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        let _ = sender.send(work());
+    });
+    drop(started);
+    receiver
 }
 
 #[cfg(test)]
@@ -130,7 +158,7 @@ mod tests {
         let (id, light) = tool(&json!({"type": "object", "required": ["a"]}));
         assert_eq!(checkers.check(&id, &light, json!({})).await.map(|found| found.len()), Ok(1));
         // The same name with another definition.
-        let (_, heavy) = tool(&json!({"properties": {"x": {"enum": (0..60_000).map(|at| format!("value {at}")).collect::<Vec<_>>()}}}));
+        let (_, heavy) = tool(&json!({"properties": {"x": {"enum": (0..30_000).map(|at| format!("value {at}")).collect::<Vec<_>>()}}}));
         assert_eq!(checkers.check(&id, &heavy, json!({"x": 1})).await.map(|found| found.len()), Ok(1));
         // A value on which this schema recurses without end.
         let (_, twice) = tool(&json!({"$defs": {"t": {"type": ["object", "null"], "allOf": [
@@ -143,9 +171,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn compiled_schemas_take_bounded_memory() {
+        let checkers = Checkers::default();
+        for number in 0..40 {
+            let names: serde_json::Map<String, Value> =
+                (0..5_000).map(|at| (format!("p{number}_{at}"), json!({"type": "string"}))).collect();
+            let (_, wide) = tool(&json!({"properties": names}));
+            let id = ToolId::new("s".into(), format!("t{number}"));
+            assert_eq!(checkers.check(&id, &wide, json!({})).await, Ok(vec![]));
+            let taken: usize = checkers.lock().values().filter_map(|known| Some(known.checker.as_ref()?.weight())).sum();
+            assert!(taken > 5_000 * 1_000 && taken <= MEMORY, "{taken}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn large_schemas_are_compiled_on_a_thread_of_low_priority() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let own = priority();
+        let (name, found) = in_background(move || (std::thread::current().name().map(str::to_owned), priority())).await.unwrap();
+        assert_eq!((name.as_deref(), found >= NICENESS), (Some("schemas"), true), "{found}");
+        assert_eq!(priority(), own, "the caller's priority does not change");
+    }
+
+    #[tokio::test]
     async fn a_schema_that_missed_its_deadline_is_not_tried_again() {
         let checkers = Checkers { deadline: Duration::ZERO, ..Checkers::default() };
-        let (id, heavy) = tool(&json!({"enum": (0..60_000).map(|at| format!("value {at}")).collect::<Vec<_>>()}));
+        let (id, heavy) = tool(&json!({"enum": (0..30_000).map(|at| format!("value {at}")).collect::<Vec<_>>()}));
         assert_eq!(checkers.check(&id, &heavy, json!({})).await, Err(Unchecked { first: true }));
         assert_eq!(checkers.check(&id, &heavy, json!({})).await, Err(Unchecked { first: false }));
         let free = timeout(Duration::from_secs(60), checkers.threads.acquire_many(THREADS as u32)).await;

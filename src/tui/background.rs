@@ -3,13 +3,14 @@
 
 use std::{ops::Range, sync::Arc};
 
-use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use crate::domain::{
     body::Body,
-    schema::{Checker, TooDear, Violation},
-    time::size,
+    schema::{
+        Checker,
+        output::{NotChecked, violations},
+    },
 };
 
 use super::{
@@ -20,8 +21,6 @@ use super::{
 
 /// Jobs that read more bytes than this run in the background.
 const AT_ONCE: usize = 128 << 10;
-/// Results longer than this, in bytes, are not checked against their schema: as values they take many times that.
-const CHECKED: usize = 32 << 20;
 
 /// The owner of a job. The job is unwanted when the other handle is dropped.
 #[derive(Clone, Debug, Default)]
@@ -170,7 +169,7 @@ impl JobKind {
         if self.size() <= AT_ONCE {
             match &self {
                 // A schema can make a small result expensive to check.
-                JobKind::Judge { result, schema } => match judge(result, &Checker::quick(schema), Checker::glance) {
+                JobKind::Judge { result, schema } => match violations(result, &Checker::quick(schema), Checker::glance) {
                     Err(NotChecked::TooDear(_)) => {}
                     judged => return Ok(Done::Judged(judged.map_err(|why| why.to_string()))),
                 },
@@ -202,7 +201,7 @@ impl JobKind {
             JobKind::Text(result) => view(JsonView::text(result_view::text(&result))),
             JobKind::Path { tree, path } => Done::Found(select(&tree, &path)),
             JobKind::Judge { result, schema } => {
-                Done::Judged(judge(&result, &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string()))
+                Done::Judged(violations(&result, &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string()))
             }
             JobKind::Copy(kind, material) => Done::Copied(kind, prepared(kind, &material)),
             JobKind::Discard(old) => {
@@ -226,38 +225,10 @@ fn select(tree: &Body, path: &str) -> Result<(usize, Body, Box<JsonView>), Strin
     Ok((count, found.clone(), Box::new(JsonView::json(found))))
 }
 
-/// Why structured content was not checked.
-#[derive(Debug, thiserror::Error)]
-enum NotChecked {
-    #[error("not checked: longer than {}", size(CHECKED as u64))]
-    Long,
-    #[error("not checked: {0}")]
-    Schema(String),
-    #[error("not checked: {0}")]
-    TooDear(TooDear),
-}
-
-/// How thoroughly a value is checked.
-type Check = fn(&Checker, &Value) -> Result<Vec<Violation>, TooDear>;
-
-fn judge(result: &Body, checker: &Checker, check: Check) -> Result<Vec<String>, NotChecked> {
-    if result.len() > CHECKED {
-        return Err(NotChecked::Long);
-    }
-    let value = result.value().unwrap_or_default();
-    let Some(content) = value.get("structuredContent") else {
-        return Ok(vec!["structuredContent is missing, although the tool declares an output schema".into()]);
-    };
-    match (&checker.problem, check(checker, content)) {
-        (Some(problem), _) => Err(NotChecked::Schema(problem.clone())),
-        (None, Err(dear)) => Err(NotChecked::TooDear(dear)),
-        (None, Ok(wrong)) => Ok(wrong.iter().map(ToString::to_string).collect()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::schema::output;
 
     #[test]
     fn small_jobs_run_immediately_and_large_jobs_run_while_they_are_wanted() {
@@ -289,12 +260,12 @@ mod tests {
     #[test]
     fn a_result_too_long_to_check_is_reported() {
         let schema = Body::from(r#"{"type":"object","required":["a"]}"#);
-        let judged = |result: &str| judge(&Body::from(result), &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string());
+        let judged = |result: &str| violations(&Body::from(result), &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string());
         assert!(judged(r#"{"structuredContent":{"a":1}}"#).unwrap().is_empty());
         assert_eq!(judged(r#"{"structuredContent":{}}"#).unwrap().len(), 1);
         assert!(judged(r#"{"content":[]}"#).unwrap()[0].contains("structuredContent is missing"));
-        assert!(judged(&" ".repeat(CHECKED + 1)).unwrap_err().contains("longer"));
-        let broken = judge(&Body::from(r#"{"structuredContent":{}}"#), &Checker::new(&Body::from("{")), Checker::judge);
+        assert!(judged(&" ".repeat(output::CHECKED + 1)).unwrap_err().contains("longer"));
+        let broken = violations(&Body::from(r#"{"structuredContent":{}}"#), &Checker::new(&Body::from("{")), Checker::judge);
         assert!(broken.unwrap_err().to_string().contains("schema"));
     }
 

@@ -20,7 +20,7 @@ impl Form {
             Ok(value) => value,
             Err(error) => return self.problems.push(format!("cannot be validated: {error}")),
         };
-        let glance = self.checker.glance(&value);
+        let glance = self.checker.glance_unions(&value);
         self.unchecked = glance.is_err();
         let mut found = glance.unwrap_or_default();
         refine(&self.root, self.maker.schema(), &mut self.alternatives, &mut found);

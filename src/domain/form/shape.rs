@@ -5,7 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::json::Json;
+use crate::domain::{
+    json::Json,
+    schema::{matches, meaning},
+};
 
 /// Maximum number of subschemas merged for one position: references can multiply.
 const PARTS: usize = 400;
@@ -88,12 +91,6 @@ impl Others {
         };
         (schema != Json::Bool(false)).then_some(schema)
     }
-}
-
-/// Returns whether `key` matches the regular expression. Asks the schema checker, so that both always agree.
-fn matches(pattern: &str, key: &str) -> bool {
-    let schema = serde_json::json!({ "pattern": pattern });
-    jsonschema::options().build(&schema).is_ok_and(|fits| fits.is_valid(&serde_json::Value::from(key)))
 }
 
 /// The kind of value at a position.
@@ -378,8 +375,10 @@ fn all_of(a: &Json, b: &Json) -> Json {
 }
 
 fn types(value: &Json) -> Vec<String> {
-    // There are seven types.
-    value.str().into_iter().chain(value.items().iter().filter_map(Json::str)).take(20).map(str::to_owned).collect()
+    // There are seven types. Names of other languages are read as what they mean.
+    let names = value.str().into_iter().chain(value.items().iter().filter_map(Json::str)).take(20);
+    let meant = |name: &str| meaning(name).map_or_else(|| vec![name.to_owned()], |types| types.into_iter().map(str::to_owned).collect());
+    names.flat_map(meant).collect()
 }
 
 fn common_types(a: &Json, b: &Json) -> Json {

@@ -123,9 +123,9 @@ fn digits_stay_as_typed() {
 fn violations_are_attached_to_their_field() {
     let mut form = named("everything_typed");
     form.set_text(&at(&form, "name"), "x");
-    assert!(form.node(&at(&form, "name")).unwrap().error.as_ref().unwrap().contains("shorter"));
+    assert!(form.node(&at(&form, "name")).unwrap().error.as_ref().unwrap().contains("at least 2 characters"));
     form.set_text(&at(&form, "age"), "200");
-    assert!(form.node(&at(&form, "age")).unwrap().error.as_ref().unwrap().contains("maximum"));
+    assert!(form.node(&at(&form, "age")).unwrap().error.as_ref().unwrap().contains("must be at most"));
     form.set_text(&at(&form, "mail"), "no-mail");
     assert_eq!(form.node(&at(&form, "mail")).unwrap().note.as_deref(), Some("does not look like email"));
     form.set_text(&at(&form, "code"), "abc");
@@ -134,7 +134,7 @@ fn violations_are_attached_to_their_field() {
     form.set_text(&tag, "a");
     let second_tag = form.add_item(&tag).unwrap();
     form.set_text(&second_tag, "a");
-    assert!(form.node(&at(&form, "tags")).unwrap().error.as_ref().unwrap().contains("non-unique"));
+    assert!(form.node(&at(&form, "tags")).unwrap().error.as_ref().unwrap().contains("same item more than once"));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn errors_of_the_selected_alternative_are_attached_to_it() {
     let mut form = named("root_one_of");
     form.set_text(&[0, 1], "0");
     let error = form.node(&[0, 1]).unwrap().error.clone().unwrap();
-    assert!(error.contains("minimum"), "{error}");
+    assert_eq!(error, "must be at least 1, got 0");
 }
 
 #[test]

@@ -13,23 +13,21 @@ use super::{
     reference::{Index, TooMany, parts},
 };
 
-/// Maximum number of subschemas.
-pub const SUBSCHEMAS: usize = 200_000;
 /// Maximum length of a chain of subschemas that apply to one value, by references, `allOf`, `anyOf` and the like.
 pub const CHAIN: u32 = 500;
 /// Maximum number of subschemas that a validator visits for one value, without its members.
 pub const EXPANSIONS: u64 = 100_000;
 /// Maximum number of references: compiling them takes quadratic time.
-pub const REFERENCES: usize = 20_000;
+pub const REFERENCES: usize = 3_100;
 /// Maximum number of states of regular expressions, with repetitions expanded.
 pub const PATTERN_STATES: u64 = 1_000_000;
 
 /// Why a schema is not compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// More than [`SUBSCHEMAS`].
-    #[error("the schema has more than {SUBSCHEMAS} subschemas")]
-    Large,
+    /// More than the given number, for the memory that they take.
+    #[error("the schema has more than {0} subschemas")]
+    Large(usize),
     /// A subschema applies itself to the same value.
     #[error("the schema refers to itself without end")]
     Endless,
@@ -111,9 +109,9 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Builds the graph of a schema; rejects schemas that a validator could not handle.
-    pub fn of(root: &Value) -> Result<Graph, Refused> {
-        let mut graph = read(root)?;
+    /// Builds the graph of a schema; rejects schemas with more than `most` subschemas and those that a validator could not handle.
+    pub fn of(root: &Value, most: usize) -> Result<Graph, Refused> {
+        let mut graph = read(root, most)?;
         if graph.pattern_states > PATTERN_STATES {
             return Err(Refused::Patterns);
         }
@@ -187,14 +185,14 @@ impl Graph {
 }
 
 /// Reads every reachable subschema.
-fn read(root: &Value) -> Result<Graph, Refused> {
+fn read(root: &Value, most: usize) -> Result<Graph, Refused> {
     let mut index = Index::of(root);
     let mut numbers = Numbers { known: HashMap::new(), found: vec![] };
     numbers.of(root);
     let mut graph = Graph { nodes: vec![], place: vec![], closure: vec![], chain: 0, pattern_states: 0, patterns: 0, references: 0 };
     while graph.nodes.len() < numbers.found.len() {
-        if numbers.found.len() > SUBSCHEMAS {
-            return Err(Refused::Large);
+        if numbers.found.len() > most {
+            return Err(Refused::Large(most));
         }
         let schema = numbers.found[graph.nodes.len()];
         let mut node = Node::default();
@@ -236,8 +234,7 @@ fn read_node<'a>(
     graph: &mut Graph,
 ) -> Result<(), Refused> {
     let mut states = |pattern: &str| {
-        let backtracks = if pattern::backtracks(pattern) { 10_000 } else { 0 };
-        let own = pattern::states(pattern).saturating_add(backtracks);
+        let own = pattern::cost(pattern);
         (graph.pattern_states, graph.patterns) = (graph.pattern_states.saturating_add(own), graph.patterns + 1);
         own
     };

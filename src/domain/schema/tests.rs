@@ -36,7 +36,7 @@ fn a_schema_that_refers_to_itself_is_rejected_and_a_tree_is_not() {
 fn unusable_schemas_are_reported_and_fetch_nothing() {
     for schema in ["{", r#"{"type": 7}"#, r#"{"$ref": "http://127.0.0.1:1/x.json"}"#] {
         let checker = Checker::new(&Body::from(schema));
-        assert!(checker.problem.is_some(), "{schema}");
+        assert!(!checker.warnings().is_empty() && checker.reason().is_some(), "{schema}");
         assert!(checker.check(&json!({})).is_empty());
     }
 }
@@ -58,7 +58,7 @@ fn checker(schema: &Value) -> Checker {
 }
 
 fn problem(schema: &Value) -> String {
-    checker(schema).problem.unwrap_or_default()
+    checker(schema).warnings().into_iter().next().unwrap_or_default()
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn exponentially_expanding_schemas_are_not_compiled() {
 
 #[test]
 fn chains_of_references_are_followed_up_to_the_limit() {
-    for (count, wrong) in [(12_000, true), (499, true), (400, false)] {
+    for (count, wrong) in [(3_000, true), (499, true), (400, false)] {
         for keyword in ["$ref", "not", "if"] {
             let link = |next: Value| if keyword == "$ref" { next } else { json!({keyword: next}) };
             let found = problem(&chained(count, json!({"type": "string"}), link));
@@ -109,7 +109,7 @@ fn chains_of_references_are_followed_up_to_the_limit() {
     let named: serde_json::Map<String, Value> =
         (0..3_000).map(|at| (format!("d{at}"), json!({"$anchor": format!("n{at}"), "$ref": format!("#n{}", at + 1)}))).collect();
     assert!(problem(&json!({"$defs": named, "properties": {"x": {"$ref": "#n0"}}})).contains("references in a row"));
-    assert!(problem(&chained(20_001, json!({}), |next| json!({"items": next}))).contains("too many references"));
+    assert!(problem(&chained(3_200, json!({}), |next| json!({"items": next}))).contains("too many references"));
     // Through members, a chain is as long as the value is deep.
     for keyword in ["properties", "items", "additionalProperties"] {
         let schema = chained(3_000, json!({"type": "string"}), |next| {
@@ -128,6 +128,11 @@ fn nesting_without_references_has_a_limit() {
         for count in [150, 5_000] {
             assert!(Checker::new(&Body::from(nested(count, open, close))).problem.is_some(), "{count} {open}");
         }
+    }
+    // As deep as the JSON parser allows.
+    for (open, close) in [("{\"items\":", "}"), ("{\"properties\":{\"a\":", "}}"), ("{\"allOf\":[", "]}")] {
+        let count = 120 / open.matches(['{', '[']).count();
+        assert_eq!(Checker::new(&Body::from(nested(count, open, close))).problem, None, "{open}");
     }
     assert!(Checker::new(&Body::from("[".repeat(3 << 20))).problem.is_some());
     assert!(Checker::new(&Body::from("x".repeat(5 << 20))).problem.unwrap().contains("larger than"));
@@ -148,7 +153,7 @@ fn documents_within_the_document_hide_no_cycle() {
     let tree = json!({"$id": "http://x/r", "$dynamicAnchor": "T", "type": "object", "properties": {"x": {"$dynamicRef": "#T"}}});
     assert_eq!(checker(&tree).check(&json!({"x": {"x": 1}})).len(), 1);
     let ids: Vec<Value> = (0..2_000).map(|at| json!({"$id": format!("http://a/{at}"), "$ref": "http://b/none"})).collect();
-    assert!(checker(&json!({"allOf": ids})).problem.is_some());
+    assert_ne!(problem(&json!({"allOf": ids})), "");
 }
 
 #[test]
@@ -170,7 +175,10 @@ fn large_regular_expressions_are_not_compiled() {
     for pattern in [r"^(?=(a+)+b)(a+)+$", r"^((a|a)*)*\1b$", r"(a*)*(\1\1)*(?!b)"] {
         // Matching ends; excessive backtracking does not count as a violation.
         let found = checker(&with_pattern(pattern)).judge(&json!({"x": "a".repeat(40)}));
-        assert!(found.is_err() || found.as_ref().is_ok_and(|found| found.iter().all(|wrong| wrong.message.contains("match"))), "{found:?}");
+        assert!(
+            found.is_err() || found.as_ref().is_ok_and(|found| found.iter().all(|wrong| wrong.message.contains("must match"))),
+            "{found:?}"
+        );
         assert_eq!(checker(&with_pattern(pattern)).judge(&json!({"x": "a".repeat(1 << 20)})), Err(TooDear));
     }
 }
@@ -180,8 +188,8 @@ fn large_but_simple_schemas_are_validated() {
     let names = |count: usize| (0..count).map(|at| format!("p{at}")).collect::<Vec<_>>();
     let each = |names: Vec<String>, schema: Value| names.into_iter().map(|name| (name, schema.clone())).collect::<serde_json::Map<_, _>>();
     for (schema, instance, wrong) in [
-        (json!({"properties": {"x": {"enum": names(50_000)}}}), json!({"x": "p49999"}), 0),
-        (json!({"properties": each(names(20_000), json!({"type": "string"})), "required": names(20_000)}), json!({}), 50),
+        (json!({"properties": {"x": {"enum": names(30_000)}}}), json!({"x": "p29999"}), 0),
+        (json!({"properties": each(names(6_000), json!({"type": "string"})), "required": names(6_000)}), json!({}), 50),
         (json!({"items": {"type": "integer"}, "uniqueItems": true}), json!((0..100_000).collect::<Vec<_>>()), 0),
         (json!({"properties": {"x": {"multipleOf": 1e-308}}}), json!({"x": 1e308}), 0),
         (json!({"properties": {"x": {"minLength": 1e18, "minItems": 1_000_000_000}}}), json!({"x": "a"}), 1),
@@ -196,15 +204,15 @@ fn large_but_simple_schemas_are_validated() {
         assert_eq!(checker.judge(&instance).map(|found| found.len()), Ok(wrong), "{}", &schema.to_string()[..60]);
     }
     let wide: Vec<Value> =
-        (0..1_000).map(|at| json!({"properties": each(names(20), json!({"type": "string"})), "required": [format!("q{at}")]})).collect();
+        (0..250).map(|at| json!({"properties": each(names(20), json!({"type": "string"})), "required": [format!("q{at}")]})).collect();
     for keyword in ["allOf", "anyOf", "oneOf"] {
         assert_eq!(
             checker(&json!({"properties": {"x": {keyword: wide}}})).judge(&json!({"x": {}})).map(|found| found.is_empty()),
             Ok(false)
         );
     }
-    let too_many: serde_json::Map<String, Value> = each(names(200_001), json!({}));
-    assert!(problem(&json!({"properties": too_many})).contains("more than 200000 subschemas"));
+    let too_many = json!({"properties": each(names(20_000), json!({}))});
+    assert_eq!(problem(&too_many), "the schema has more than 3818 subschemas");
 }
 
 #[test]
@@ -245,9 +253,28 @@ fn values_that_cost_too_much_are_not_validated() {
     assert_eq!(Checker::new(&Body::json(&items)).judge(&many).map(|found| found.len()), Ok(50));
 }
 
+/// A schema of a few bytes for each part compiles to a hundred times its size.
+#[test]
+fn the_memory_of_a_compiled_schema_is_bounded_by_its_size() {
+    let wide = |count: usize| json!({"properties": (0..count).map(|at| (format!("p{at}"), json!({}))).collect::<serde_json::Map<_, _>>()});
+    let listed = |count: usize| json!({"enum": (0..count).collect::<Vec<_>>()});
+    let nested = |count: usize| json!({"allOf": vec![json!({"items": {}}); count]});
+    for make in [&wide as &dyn Fn(usize) -> Value, &listed, &nested] {
+        for count in [10, 1_000, 6_000, 20_000, 200_000] {
+            let schema = Body::json(&make(count));
+            let checker = Checker::new(&schema);
+            assert!(checker.weight() <= (schema.len() * 5).max(MEMORY.0), "{count}: {} for {}", checker.weight(), schema.len());
+            assert!(checker.compiled.is_none() == checker.problem.is_some() && (checker.weight() > 0) == checker.compiled.is_some());
+            assert_eq!(checker.compiled.is_some(), count <= 1_000 || checker.problem.is_none(), "{count}");
+        }
+        assert!(problem(&make(200_000)).contains("more than"), "{}", problem(&make(200_000)));
+    }
+    assert_eq!(values(br#"{"a":[1,2,"x,{\"[\\"],"b":{}}"#), 6);
+}
+
 #[test]
 fn heavy_schemas_are_left_to_a_background_thread() {
-    let names: Vec<String> = (0..60_000).map(|at| format!("value {at}")).collect();
+    let names: Vec<String> = (0..30_000).map(|at| format!("value {at}")).collect();
     let schema = Body::json(&json!({"enum": names}));
     let quick = Checker::quick(&schema);
     assert!(quick.heavy() && quick.problem.is_none());
@@ -263,10 +290,12 @@ fn the_first_of_several_references_to_other_documents_is_reported() {
     let schema =
         Body::from(r##"{"properties":{"a":{"$ref":"#/$defs/a"},"b":{"$ref":"other#/b"},"c":{"$ref":"more#/c"}},"$defs":{"a":{}}}"##);
     for _ in 0..20 {
-        let problem = Checker::new(&schema).problem.unwrap();
         assert_eq!(
-            problem,
-            "the schema cannot be used: $ref \"other#/b\" is not defined in it, and references to other documents are not followed"
+            Checker::new(&schema).warnings(),
+            [
+                "/properties/b/$ref is not checked: $ref \"other#/b\" is not defined in it, and references to other documents are not followed",
+                "/properties/c/$ref is not checked: $ref \"more#/c\" is not defined in it, and references to other documents are not followed"
+            ]
         );
     }
 }

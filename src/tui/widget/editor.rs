@@ -206,6 +206,7 @@ impl JsonEditor {
                     path: String::new(),
                     rule: Rule::Other,
                     message: format!("cannot be checked: {error}"),
+                    nearest: vec![],
                 }),
             }
         }
@@ -263,10 +264,10 @@ impl JsonEditor {
             *last = format!("✕ and {} more", rest + 1);
         }
         if lines.is_empty() {
-            let problem = self.checker.as_ref().and_then(|checker| checker.problem.as_deref());
+            let problem = self.checker.as_ref().and_then(Checker::unchecked);
             lines.push(match (problem, &self.checker) {
                 (None, Some(_)) if self.unchecked => ("! too complex to check while typing".into(), theme.warn),
-                (Some(problem), _) => (format!("! not checked: {}", visible(problem)), theme.warn),
+                (Some(problem), _) => (format!("! not checked: {}", visible(&problem)), theme.warn),
                 (None, Some(_)) => ("✓ valid".into(), theme.ok),
                 (None, None) => ("✓ valid JSON".into(), theme.ok),
             });
@@ -366,8 +367,8 @@ mod tests {
          4 }
 
 
-        ✕ /level: "zzz" is not one of "a" or "b"
-        ✕ /n: 1.5 is not of type "integer"
+        ✕ /level: expected "a" or "b", got "zzz"
+        ✕ /n: expected an integer, got 1.5
         "#);
         assert_eq!(press(&mut editor, KeyCode::Enter, KeyModifiers::ALT), EditorEvent::Refused);
         editor.set_text(r#"{"n":12345678901234567890123}"#);

@@ -42,10 +42,10 @@ fn known_arguments_are_checked_against_the_schema() {
     assert_eq!(
         problems_of(&step(bad), schema(), true),
         [
-            "4:15 arguments.to \"too long\" is longer than 5 characters",
+            "4:15 arguments.to must have at most 5 characters, has 8",
             "4:32 arguments.n is text; the tool expects integer",
-            "4:61 arguments.list.0 1 is not of type \"string\"",
-            "4:64 arguments.list.1 2 is not of type \"string\"",
+            "4:61 arguments.list.0 expected a string, got 1",
+            "4:64 arguments.list.1 expected a string, got 2",
             "4:76 arguments.deep `x` is missing",
             "4:85 arguments.deep.y unknown argument `y`",
             "4:94 arguments.too unknown argument `too`",
