@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    switchboard::app::run(switchboard::cli::args::Cli::parse())
+    switchboard::app::run(switchboard::cli::args::Cli::of_process())
 }

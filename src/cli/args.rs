@@ -1,6 +1,7 @@
 //! Command line: defines and parses it; `workflow` has the arguments of runs and workflows, `values` parses values. The
 //! composition root chooses the face by it.
 
+mod unknown_flag;
 mod values;
 mod workflow;
 
@@ -35,6 +36,14 @@ pub struct Cli {
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
+}
+
+impl Cli {
+    /// Parses the command line of the process; prints an error and exits if it is invalid.
+    pub fn of_process() -> Cli {
+        let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        Cli::try_parse().unwrap_or_else(|error| unknown_flag::explained(error, &words).exit())
+    }
 }
 
 fn after_help() -> String {
