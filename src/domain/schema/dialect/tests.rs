@@ -139,7 +139,7 @@ fn expressions_of_other_engines_are_checked() {
         (r"^[a-z]+\Z", "abc", "ab1"),
         (r"\A\d{4}\z", "2024", "20245"),
         (r"^a++b$", "aab", "a"),
-        (r"^(?P<id>[a-z])(?P=id)$", "aa", "ab"),
+        (r"^(?P<id>[a-z])x$", "ax", "ab"),
         ("/^[a-z]+$/i", "ABC", "1"),
         (r"^[[:alpha:]]+$", "abc", "1"),
         (r"^(?!_)\w+$", "a", "_a"),
