@@ -1,6 +1,6 @@
 //! An MCP session over a link: lists within their limits, health checks and subscriptions, in both eras.
 //!
-//! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that both share is here, except the [handshake](super::handshake).
+//! A [`Link`] carries JSON-RPC (stdio or HTTP); everything that both share is here, except the handshake ([`super::handshake`]).
 
 use std::{
     collections::{BTreeSet, HashSet},

@@ -2,7 +2,7 @@
 //! projects, imports of other clients' configurations, the workflow library and its tests, the argument history, and the
 //! recorder of the call history.
 //!
-//! Implements [`Workspace`](crate::control::Workspace), through which faces use it. Created by the composition root.
+//! Implements [`Workspace`], through which faces use it. Created by the composition root.
 
 mod approval;
 mod home;
