@@ -86,7 +86,7 @@ pub enum Advice {
         /// The folder.
         folder: PathBuf,
     },
-    /// There is no file at the command's path.
+    /// The file at the command's path does not exist.
     CorrectPath {
         /// The path.
         file: PathBuf,
@@ -119,7 +119,7 @@ pub enum Advice {
         /// How the entry is written.
         language: EntryLanguage,
     },
-    /// There is no such program.
+    /// The program was not found.
     Install {
         /// The command.
         command: String,
