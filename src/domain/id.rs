@@ -82,3 +82,20 @@ impl fmt::Display for CallId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AskId(pub u64);
+
+/// A client of the engine: a face attached to it through Control, or a program connected to the gateway. Unique within one run of
+/// the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClientId(pub u32);
+
+impl ClientId {
+    /// The faces of the engine's own process: console, CLI and the workflows that they start.
+    pub const LOCAL: ClientId = ClientId(0);
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
