@@ -418,7 +418,7 @@ fn a_project_file_starts_nothing_before_it_is_approved() {
     assert!(!project.join("started").exists());
     run(&["tools", "--no-project-config"]).ends(2);
     let hash = refused.err.split_once("approve --hash ").unwrap().1[..64].to_owned();
-    let shown = run(&["approve"]).ends(6).says("there is no terminal").says(&format!("approve --hash {hash}"));
+    let shown = run(&["approve"]).ends(6).says("no terminal is attached").says(&format!("approve --hash {hash}"));
     assert!(shown.out.contains("touch started") && shown.out.contains(&hash), "{}", shown.out);
     run(&["approve", "--hash", &"0".repeat(64)]).ends(6).says("a different hash");
     run(&["tools"]).ends(6);

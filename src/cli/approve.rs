@@ -65,7 +65,7 @@ async fn approve(
             let stdin = if printer.can_ask() { printer.take_stdin() } else { None };
             let Some(stdin) = stdin else {
                 let way = format!("review the lines, then run `{}` or use --yes", waiting.command());
-                return Err(refused("needs a confirmation, and there is no terminal for it").hint(way).into());
+                return Err(refused("needs a confirmation, and no terminal is attached").hint(way).into());
             };
             printer.question("Approve exactly this? [y/N]");
             let mut answer = String::new();

@@ -283,7 +283,7 @@ pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
     let owner = owned.filter_map(|id| Some((id, name.strip_prefix(id.as_str())?.strip_prefix('/')?))).next();
     let (message, word) = match owner {
         Some((server, own)) => (format!("{server} has no tool {own:?}"), own),
-        None => (format!("there is no tool {name:?}"), name),
+        None => (format!("unknown tool {name:?}"), name),
     };
     // A tool of another server cannot replace one of the named server.
     let may = |id: &ToolId| owner.is_none_or(|(server, _)| id.server == *server);
@@ -388,7 +388,7 @@ async fn confirm(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &
     match ask_yes(session, "Call it? [y/N]", notes).await? {
         Some(true) => Ok(()),
         Some(false) => Err(refused("was not confirmed")),
-        None => Err(refused("may be destructive, and there is no terminal for a confirmation")),
+        None => Err(refused("may be destructive, and no terminal is attached to confirm it")),
     }
 }
 

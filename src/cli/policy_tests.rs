@@ -113,7 +113,7 @@ async fn overrides_and_faults_are_applied_before_the_call() {
     ];
     assert_eq!(*fake.commands.lock().unwrap(), wanted);
     let unknown = ran(&fake, &["tools", "--inject", "bd=fail=1"]).await;
-    assert!(unknown.code == exit::USAGE && unknown.err.contains("there is no server"), "{}", unknown.err);
+    assert!(unknown.code == exit::USAGE && unknown.err.contains("unknown server"), "{}", unknown.err);
     assert_eq!(fake.commands.lock().unwrap().len(), 3);
     use clap::Parser;
     for (flag, wrong) in [

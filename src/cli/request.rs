@@ -103,6 +103,6 @@ async fn confirm(session: &mut Session<'_>, server: &ServerId, method: &str, par
     match ask_yes(session, "Send it? [y/N]", notes).await? {
         Some(true) => Ok(()),
         Some(false) => Err(refused("was not confirmed")),
-        None => Err(refused("was not sent, because there is no terminal for a confirmation")),
+        None => Err(refused("was not sent, because no terminal is attached to confirm it")),
     }
 }

@@ -183,7 +183,7 @@ async fn confirm(session: &mut Session<'_>, name: &str, plan: &Plan) -> Result<(
     match call::ask_yes(session, "Run it? [y/N]", notes).await? {
         Some(true) => Ok(()),
         Some(false) => Err(refused("was not confirmed", false)),
-        None => Err(refused("may be destructive, and there is no terminal for a confirmation", true)),
+        None => Err(refused("may be destructive, and no terminal is attached to confirm it", true)),
     }
 }
 

@@ -213,11 +213,9 @@ impl PartialRules {
                     format!("{:?} is a group; members are servers", named.id.as_str()),
                     "name its members instead",
                 ),
-                false => error_at(
-                    named.place.clone(),
-                    format!("there is no server {:?}", named.id.as_str()),
-                    near_hint(named.id.as_str(), known),
-                ),
+                false => {
+                    error_at(named.place.clone(), format!("unknown server {:?}", named.id.as_str()), near_hint(named.id.as_str(), known))
+                }
             });
         }
         errors

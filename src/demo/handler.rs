@@ -286,7 +286,7 @@ impl ServerHandler for Handler {
                 let contents = ResourceContents::TextResourceContents { uri: request.uri, mime_type: Some(mime), text, meta: None };
                 Ok(ReadResourceResult::new(vec![contents]).into())
             }
-            None => Err(ErrorData::resource_not_found(format!("there is no resource {}", request.uri), Some(json!({"uri": request.uri})))),
+            None => Err(ErrorData::resource_not_found(format!("unknown resource {}", request.uri), Some(json!({"uri": request.uri})))),
         }
     }
 

@@ -172,7 +172,7 @@ impl Advice {
             Advice::ReplaceWindowsPath => one("replace the path, which is one of Windows, with the program on this machine".to_owned()),
             Advice::CorrectFolder { folder } => one(format!("the working directory {} does not exist; correct cwd", folder.display())),
             Advice::NameProgram { folder } => one(format!("name the program as command: {} is a folder", folder.display())),
-            Advice::CorrectPath { file } => one(format!("correct command: there is no file {}", file.display())),
+            Advice::CorrectPath { file } => one(format!("correct command: file {} does not exist", file.display())),
             Advice::MakeExecutable { file } => {
                 one(format!("make {0} executable: chmod +x {1}", file.display(), quote(&file.to_string_lossy())))
             }

@@ -330,7 +330,7 @@ mod tests {
     #[tokio::test]
     async fn signs_of_life_are_no_signals() {
         let watch = Watch::new();
-        assert!(!send(&watch, Some(Signal::Terminate)), "there is no receiver");
+        assert!(!send(&watch, Some(Signal::Terminate)), "the receiver is dropped");
         let mut signals = watch.command(None);
         let sent = Instant::now();
         assert!(send(&watch, None) && send(&watch, Some(Signal::Interrupt)) && !handled(&watch, sent));
@@ -339,7 +339,7 @@ mod tests {
         for _ in 0..8 {
             assert!(send(&watch, None));
         }
-        assert!(!send(&watch, None), "there is no receiver");
+        assert!(!send(&watch, None), "the receiver is dropped");
         watch.console();
         assert!(send(&watch, Some(Signal::Interrupt)) && !handled(&watch, sent));
         watch.heard();

@@ -216,7 +216,7 @@ fn test(word: &str) -> Result<Test, String> {
         "kind" => {
             values_of(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind)
         }
-        _ => Err(format!("there is no field {field}; fields are {}. Quote it to search for text", FIELDS.join(", "))),
+        _ => Err(format!("unknown field {field}; fields are {}. Quote it to search for text", FIELDS.join(", "))),
     }
 }
 

@@ -121,7 +121,7 @@ impl Keymap {
         for (name, entries) in tables {
             let Some(context) = Context::ALL.iter().copied().find(|c| c.name() == name) else {
                 let known = Context::ALL.iter().map(|c| c.name()).collect::<Vec<_>>().join(", ");
-                problems.push(format!("keymap: there is no context {name:?}; contexts are {known}"));
+                problems.push(format!("keymap: unknown context {name:?}; contexts are {known}"));
                 continue;
             };
             for entry in entries {
@@ -138,12 +138,12 @@ impl Keymap {
         let list = |names: Vec<&'static str>| names.join(", ");
         let Some(found) = Context::ALL.iter().copied().find(|c| c.name() == context) else {
             let known = list(Context::ALL.iter().map(|c| c.name()).collect());
-            return Err((format!("there is no context {context:?}"), format!("the contexts are {known}")));
+            return Err((format!("unknown context {context:?}"), format!("the contexts are {known}")));
         };
         let meaning = Action::from_name(action);
         if meaning.is_none() && action != "none" {
             let hint = did_you_mean(action).unwrap_or_else(|| format!("none, {}", list(Action::ALL.iter().map(|a| a.name()).collect())));
-            return Err((format!("there is no action {action:?}"), hint));
+            return Err((format!("unknown action {action:?}"), hint));
         }
         let keys = parse_keys(keys).map_err(|why| {
             (
@@ -170,7 +170,7 @@ impl Keymap {
         let action = Action::from_name(&entry.run);
         if action.is_none() && entry.run != "none" {
             let hint = did_you_mean(&entry.run).map(|hint| format!("; {hint}")).unwrap_or_default();
-            problems.push(format!("keymap: [{}] there is no action {:?}{hint}", context.name(), entry.run));
+            problems.push(format!("keymap: [{}] unknown action {:?}{hint}", context.name(), entry.run));
             return;
         }
         let bindings = self.contexts.entry(context).or_default();

@@ -507,7 +507,7 @@ impl Console {
                 self.suspend(terminal)?;
                 None
             }
-            Cmd::Suspend => Some("There is no shell to suspend to; q quits.".to_owned()),
+            Cmd::Suspend => Some("Cannot suspend without a shell; q quits.".to_owned()),
             Cmd::Quit => {
                 self.ended = true;
                 None

@@ -153,7 +153,7 @@ impl Theme {
             let (_, place) = ROLES
                 .iter()
                 .find(|(name, _)| *name == role)
-                .ok_or_else(|| invalid(format!("there is no such role; roles are background, {known}")))?;
+                .ok_or_else(|| invalid(format!("unknown role; roles are background, {known}")))?;
             *place(&mut theme) = style;
         }
         Ok(theme)

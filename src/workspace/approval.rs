@@ -9,7 +9,7 @@ use crate::{
 /// no approval.
 pub fn approve(load: &LoadOptions, hash: &str) -> Result<(), WorkspaceError> {
     let Some(state_dir) = &load.state_dir else {
-        return Err(WorkspaceError::invalid("there is no state folder for the approval"));
+        return Err(WorkspaceError::invalid("the approval cannot be stored without a state folder"));
     };
     match config::load(load).map_err(WorkspaceError::Configuration)?.pending {
         Some(now) if now.hash == hash => config::approve(&now, state_dir).map_err(|error| WorkspaceError::Configuration(vec![error])),

@@ -115,7 +115,7 @@ impl Home {
     }
 
     fn open_store(&self) -> Result<Store, String> {
-        let Some(state_dir) = &self.selection.load.state_dir else { return Err("there is no state folder".into()) };
+        let Some(state_dir) = &self.selection.load.state_dir else { return Err("state folder unknown: set HOME or XDG_STATE_HOME".into()) };
         let path = config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
         let loaded = self.loaded();
         let calls = (!self.selection.demo).then_some(loaded.settings.history_calls);
@@ -163,9 +163,9 @@ impl Home {
             WorkspaceRequest::Approve(hash) => approval::approve(&self.selection.load, hash).map(|_| WorkspaceReply::Done),
             WorkspaceRequest::SaveWorkflow { name, text } => {
                 let library = self.library();
-                let folder = library
-                    .folder
-                    .ok_or_else(|| WorkspaceError::NotWritten { why: "there is no folder for workflows; print it with --print".into() })?;
+                let folder = library.folder.ok_or_else(|| WorkspaceError::NotWritten {
+                    why: "the workflow folder is unknown; print the workflow with --print".into(),
+                })?;
                 let written = write_workflow(&self.selection.load, &self.loaded(), &folder, name, text);
                 written.map(WorkspaceReply::Written).map_err(|why| WorkspaceError::NotWritten { why })
             }
@@ -212,7 +212,7 @@ impl Home {
             Some(run) => store.run(run).await.map_err(failed)?,
             None => None,
         };
-        record.ok_or_else(|| WorkspaceError::invalid(format!("there is no run {part:?}, or several match")))
+        record.ok_or_else(|| WorkspaceError::invalid(format!("run {part:?} was not found, or several match")))
     }
 }
 

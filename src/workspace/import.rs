@@ -22,7 +22,7 @@ fn invalid(error: &ConfigError) -> WorkspaceError {
 fn find(load: &LoadOptions, files: &[PathBuf]) -> Result<(Vec<FoundImport>, Vec<SearchedPlace>), WorkspaceError> {
     let files: Vec<PathBuf> = files.iter().chain(&load.config_files).cloned().collect();
     if files.is_empty() {
-        let home = load.home.clone().ok_or_else(|| WorkspaceError::invalid("there is no home folder"))?;
+        let home = load.home.clone().ok_or_else(|| WorkspaceError::invalid("the home folder is unknown: set HOME"))?;
         return Ok((config::find_imports(&home, &load.cwd, &load.env), config::searched_places(&home, &load.cwd, &load.env)));
     }
     let read = config::read_imports(&files, load.home.as_deref(), &load.cwd, &load.env);
@@ -71,7 +71,7 @@ pub fn plan(
 pub fn write(load: &LoadOptions, files: &[PathBuf], project: bool, variables: bool) -> Result<PathBuf, WorkspaceError> {
     let unwritten = |why: String| WorkspaceError::NotWritten { why };
     let (imports, _) = find(load, files)?;
-    let file = load.user_file().ok_or_else(|| unwritten("there is no folder for the configuration".into()))?;
+    let file = load.user_file().ok_or_else(|| unwritten("the configuration folder is unknown: set HOME or XDG_CONFIG_HOME".into()))?;
     let texts = texts(Some(&file), &imports, project, false)?;
     let text = if variables { &texts.with_variables } else { &texts.with_values };
     config::write_config(&file, text).map_err(|error| unwritten(error.to_string()))?;

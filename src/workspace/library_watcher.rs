@@ -64,7 +64,7 @@ impl LibraryWatcher {
 
     /// Writes the file of a new workflow; returns its path.
     pub fn save(&self, loaded: &Loaded, name: &str, text: &str) -> Result<PathBuf, String> {
-        let Some(folder) = &self.last.folder else { return Err("there is no folder for workflows".into()) };
+        let Some(folder) = &self.last.folder else { return Err("the workflow folder is unknown".into()) };
         write_workflow(&self.load, loaded, folder, name, text)
     }
 }

@@ -125,7 +125,7 @@ impl Live {
         let waiting = loaded.pending.as_ref().filter(|waiting| waiting.hash == hash).ok_or(WorkspaceError::ProjectChanged)?;
         let load = &self.home.selection.load;
         let Some(state_dir) = &load.state_dir else {
-            return Err(WorkspaceError::invalid("there is no state folder for the approval"));
+            return Err(WorkspaceError::invalid("the approval cannot be stored without a state folder"));
         };
         config::approve(waiting, state_dir).map_err(|error| WorkspaceError::Configuration(vec![error]))?;
         // Read the project again and compare its hash, so that only approved content is started.

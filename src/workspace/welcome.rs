@@ -67,7 +67,8 @@ fn short(path: &Path, home: &Path) -> String {
 
 /// Writes the servers of an import into the user's file and reloads the configuration.
 pub fn take_over(import: &FoundImport, load: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
-    let file = load.user_file().ok_or_else(|| vec![ConfigError::new("there is no folder for the configuration")])?;
+    let file =
+        load.user_file().ok_or_else(|| vec![ConfigError::new("the configuration folder is unknown: set HOME or XDG_CONFIG_HOME")])?;
     let existing = config::user_text(&file).map_err(|error| vec![error])?;
     let text = config::to_toml(std::slice::from_ref(import), existing.as_deref()).map_err(|e| vec![e.in_file(&file)])?;
     config::write_config(&file, &text).map_err(|e| vec![e])?;

@@ -70,7 +70,7 @@ pub async fn test_from_run(home: &Home, part: &str, name: Option<&str>, write: b
     if write {
         let beside = current.filter(|_| !demo).and_then(|file| Some(PathBuf::from(&file.file).parent()?.to_owned()));
         let folder = beside.or_else(|| library.folder.clone());
-        let folder = folder.ok_or_else(|| invalid("there is no folder for the test file; omit --write to print it".into()))?;
+        let folder = folder.ok_or_else(|| invalid("the folder for the test file is unknown; omit --write to print it".into()))?;
         let unwritten = |error: std::io::Error| invalid(format!("nothing was written to {}: {error}", folder.display()));
         let project = loaded.project.as_ref().filter(|project| folder.starts_with(&project.root));
         project.map_or(Ok(()), |project| config::stays_inside(&project.root, &folder)).map_err(unwritten)?;
@@ -144,7 +144,7 @@ pub async fn test(home: &Home, files: &[PathBuf]) -> Result<Vec<CaseEnd>, Worksp
     let sources = test_sources(home, &library, files, &loaded)?;
     if sources.is_empty() {
         let place = library.folder.as_ref().map_or_else(String::new, |folder| format!(" in {}", folder.display()));
-        return Err(invalid(format!("there are no test files (NAME.test.toml){place}")).into());
+        return Err(invalid(format!("found no test files (NAME.test.toml){place}")).into());
     }
     let mut ends = vec![];
     for TestSource { source, workflow } in sources {

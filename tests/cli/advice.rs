@@ -38,7 +38,7 @@ fn a_command_that_cannot_be_started_gets_the_advice_that_fits() {
     for (name, words) in [
         ("nvm", ".nvm/versions/node/v22.1.0/bin (nvm)"),
         ("whole", r#""args": ["-y", "@scope/pkg", "--flag"]"#),
-        ("tilde", "there is no file"),
+        ("tilde", "does not exist"),
         ("dir", "is a folder"),
         ("noexec", "chmod +x"),
         ("script", "install /no/such/interpreter"),

@@ -382,7 +382,7 @@ fn a_run_needs_a_confirmation_like_a_call() {
     let line = ["--demo", "run", "onboard_new_user", "email=ann@example.com", "name=Ann"];
     home.run(&line)
         .ends(6)
-        .says("may be destructive, and there is no terminal for a confirmation")
+        .says("may be destructive, and no terminal is attached to confirm it")
         .says("database_delete_user of database")
         .says("--yes");
     home.run(&["--demo", "run", "enrich_user_data", "userId=u_1002"]).ends(0);

@@ -158,7 +158,7 @@ impl Connector for Puppets {
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);
-        let Some(puppet) = self.0.get(&spec.id) else { return Err(ConnectFailure::new(Step::Dial, "there is no such puppet")) };
+        let Some(puppet) = self.0.get(&spec.id) else { return Err(ConnectFailure::new(Step::Dial, "unknown puppet")) };
         sleep(puppet.start).await;
         Ok(Arc::new(PuppetSession { puppet: puppet.clone(), handler, lost: CancellationToken::new() }))
     }

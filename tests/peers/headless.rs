@@ -140,7 +140,7 @@ fn questions_of_servers_are_answered_from_the_command_line() {
     let desk = Desk::new();
     let ask = ["call", "everything_trigger-elicitation-request", "--yes"];
     // Without a flag nothing answers, so the capability is not declared and the server does not list the tool.
-    desk.run(&ask).ends(2).tells("there is no tool");
+    desk.run(&ask).ends(2).tells("unknown tool");
     desk.run(&[&ask[..], &["--elicit", "decline"]].concat()).ends(0).prints("User declined");
     desk.run(&[&ask[..], &["--elicit", r#"{"name":"Ada"}"#]].concat()).ends(0).prints("Name: Ada");
     let sample = r#"{"role":"assistant","model":"m","content":{"type":"text","text":"a poem"}}"#;

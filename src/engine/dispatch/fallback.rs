@@ -133,7 +133,7 @@ impl Dispatch {
             return Err(Failure::new(FailureKind::Refused, "only a tool can be the fallback of a tool"));
         };
         let Some(id) = self.find_tool(tool, context).await else {
-            return Err(Failure::new(FailureKind::UnknownTool, format!("there is no tool {tool:?}")));
+            return Err(Failure::new(FailureKind::UnknownTool, format!("unknown tool {tool:?}")));
         };
         let arguments = match template {
             None => arguments.clone(),

@@ -67,7 +67,7 @@ impl RoutedCall {
         if servers_of_target.is_empty() {
             let message = match group {
                 Some(_) => format!("no member of the group {target} is configured"),
-                None => format!("there is no server {:?}", target.as_str()),
+                None => format!("unknown server {:?}", target.as_str()),
             };
             return Err(Failure::new(FailureKind::UnknownServer, message).hint("see the configured servers with `switchboard servers`"));
         }

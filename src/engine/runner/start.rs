@@ -324,7 +324,7 @@ fn input_of(plan: &Plan, input: &Body) -> Result<Data, Refusal> {
 
 /// Returns what an earlier run did before a step.
 async fn replay_of(runs: &Runs, plan: &Plan, run: RunId, step: &str) -> Result<(Replay, Vec<RunEntry>), Refusal> {
-    let Some(from) = plan.index(step) else { return Err(Refusal::invalid(format!("there is no step `{step}`"), vec![])) };
+    let Some(from) = plan.index(step) else { return Err(Refusal::invalid(format!("unknown step `{step}`"), vec![])) };
     let record = runs.journal.load(run).await;
     match record.map_err(|error| Refusal::invalid(format!("the journal cannot be read: {error}"), vec![]))? {
         Some(record) => Ok(Replay::before(&record, plan, from)),

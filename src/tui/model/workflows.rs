@@ -240,7 +240,7 @@ impl Model {
 
     fn run_from(&mut self) -> Vec<Cmd> {
         let Some(run) = self.flow_run().cloned() else {
-            self.toast(NoticeLevel::Info, "There is no earlier run to take results from.");
+            self.toast(NoticeLevel::Info, "No earlier run has results.");
             return vec![];
         };
         if run.report.is_none() {
@@ -508,7 +508,7 @@ impl Model {
             return Err(trouble);
         }
         if self.views.flows.folder.is_none() {
-            return Err("there is no folder for workflows: no configuration file is in use".into());
+            return Err("the workflow folder is unknown: no configuration file is in use".into());
         }
         let text = from_history(name, calls);
         self.views.rows.marked.clear();

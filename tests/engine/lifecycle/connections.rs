@@ -209,7 +209,7 @@ async fn the_era_that_was_learned_is_forgotten_when_it_no_longer_holds() {
     let fake = Fake::new(move |attempt| match attempt {
         0 => Plan::Serve(Duration::ZERO, one.clone()),
         // Upgraded while it was away.
-        1 => Plan::Fail(ConnectFailure { retryable: false, ..ConnectFailure::new(Step::Initialize, "there is no initialize any more") }),
+        1 => Plan::Fail(ConnectFailure { retryable: false, ..ConnectFailure::new(Step::Initialize, "initialize is refused") }),
         2 => Plan::Serve(Duration::ZERO, two.clone()),
         // Away, which says nothing of what it speaks.
         3 => Plan::Refuse,

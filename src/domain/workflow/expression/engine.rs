@@ -90,7 +90,7 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine.add_filter(REJECT_MISSING, reject_missing);
     engine.add_filter(REQUIRE_MEMBER, require_member);
     engine.add_function(FIND_OPTIONAL, find_optional);
-    engine.add_function(MISSING_ELSE, || Err::<Value, _>(invalid_operation("has no value: the condition is false and there is no `else`")));
+    engine.add_function(MISSING_ELSE, || Err::<Value, _>(invalid_operation("has no value: the condition is false and `else` is missing")));
     engine.add_filter("tojson", |value: Value| json(&value));
     engine.add_filter("fromjson", |text: String| {
         Data::parse(&text).map(|data| data.0).map_err(|error| invalid_operation(format!("fromjson: invalid JSON: {error}")))

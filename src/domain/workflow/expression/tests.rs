@@ -113,7 +113,7 @@ fn a_missing_value_is_an_error_at_any_depth_and_in_any_use() {
         ("{{ steps.later.result }}", "`steps.later` is missing"),
         ("{{ steps.loop.result }}", "`steps.loop.result` is missing: `steps.loop` has outcome, duration_ms, error"),
         ("{{ item }}", "`item` is missing"),
-        ("{{ 'x' if false }}", "has no value: the condition is false and there is no `else`"),
+        ("{{ 'x' if false }}", "has no value: the condition is false and `else` is missing"),
         ("{{ ('x' if false) == 1 }}", "has no value: the condition is false"),
         ("{{ [1 if input.n > 5] }}", "has no value: the condition is false"),
         ("{{ ('x' if input.nope) ~ 'y' }}", "`input.nope` is missing"),

@@ -117,7 +117,7 @@ impl Detail {
             return Ok(());
         }
         JsonPath::parse(path).map_err(|e| e.to_string())?;
-        let presented = self.presented.as_ref().ok_or("there is no result to filter")?;
+        let presented = self.presented.as_ref().ok_or("no result to filter")?;
         let job = JobKind::Path { tree: presented.tree.clone(), path: path.to_owned() };
         match job.ask(&mut self.tasks) {
             Ok(Done::Found(found)) => self.take_found(path.to_owned(), found),

@@ -315,7 +315,7 @@ impl Keyboard<'_> {
             self.press(KeyCode::Enter);
             return Ok(());
         }
-        Err(format!("{key}: there is no row from which a member is added to {path:?}"))
+        Err(format!("{key}: no row adds a member to {path:?}"))
     }
 }
 
