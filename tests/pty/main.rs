@@ -6,6 +6,7 @@ mod exits;
 mod hostile;
 mod panics;
 mod repository;
+mod secrets;
 mod session;
 mod stream;
 mod welcome;

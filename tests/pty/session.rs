@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -389,6 +389,11 @@ impl Ended {
             thread::park_timeout(LOOK);
         }
         self
+    }
+
+    /// Returns the folder that the program was started in, its home.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     pub fn no_files(self) -> Ended {
