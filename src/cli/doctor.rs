@@ -25,6 +25,8 @@ use crate::{
 
 /// Most bytes of schemas compiled for one server.
 const SCHEMAS: usize = 8 << 20;
+/// What to do about a schema that is not checked.
+const SCHEMA_ADVICE: &str = "report it to the maintainer; calls are sent without this check";
 
 /// Checks the servers. `log` is the log file of the program, which a bug report needs.
 pub async fn run(session: &mut Session<'_>, log: Option<&Path>) -> Result<u8, Stop> {
@@ -55,11 +57,7 @@ pub async fn run(session: &mut Session<'_>, log: Option<&Path>) -> Result<u8, St
             let log = log.map(|log| log.display().to_string());
             session.printer.document(&Checks { servers: &checks, log })?;
         }
-        Format::Jsonl => {
-            for check in &checks {
-                session.printer.document(check)?;
-            }
-        }
+        Format::Jsonl => session.printer.documents(&checks)?,
     }
     Ok(servers::code(&read_model.servers))
 }
@@ -169,8 +167,12 @@ fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
             };
             compiled = left;
             let checker = Checker::new(schema);
-            warnings.extend(checker.problem.map(|problem| format!("the {what} of {} cannot be validated: {problem}", tool.name)));
-            warnings.extend(checker.defects.iter().map(|defect| format!("the schema of the {what} of {}: {defect}", tool.name)));
+            warnings.extend(
+                checker.problem.map(|problem| format!("the {what} of {} cannot be validated: {problem} · {SCHEMA_ADVICE}", tool.name)),
+            );
+            warnings.extend(
+                checker.defects.iter().map(|defect| format!("the schema of the {what} of {}: {defect} · {SCHEMA_ADVICE}", tool.name)),
+            );
         }
     }
     for refused in &server.catalog.refused {

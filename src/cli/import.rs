@@ -257,10 +257,7 @@ fn print_documents(printer: &mut Printer, found: &Found, secrets: SecretPlace, w
         })
         .collect();
     if printer.format() == Format::Jsonl {
-        for source in &sources {
-            printer.document(source)?;
-        }
-        return Ok(());
+        return Ok(printer.documents(&sources)?);
     }
     Ok(printer.document(&Document {
         sources,

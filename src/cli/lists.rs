@@ -62,20 +62,11 @@ pub async fn run(session: &mut Session<'_>, kind: ListKind, args: &ListArgs) -> 
             })?;
         }
         Format::Jsonl => {
-            for (server, entries) in &groups {
-                for entry in entries {
-                    session.printer.document(&entry.json(server))?;
-                }
-            }
-            for list in truncated() {
-                session.printer.document(&list)?;
-            }
-            for list in incomplete() {
-                session.printer.document(&list)?;
-            }
-            for unavailable in &unavailable {
-                session.printer.document(&unavailable.json())?;
-            }
+            let entries = groups.iter().flat_map(|(server, entries)| entries.iter().map(|entry| entry.json(server)));
+            session.printer.documents(entries)?;
+            session.printer.documents(truncated())?;
+            session.printer.documents(incomplete())?;
+            session.printer.documents(unavailable.iter().map(UnavailableServer::json))?;
         }
     }
     servers::print_truncated(session, truncated());

@@ -183,6 +183,11 @@ impl Printer {
         if self.raw { Ok(()) } else { self.exact(b"\n") }
     }
 
+    /// Prints documents in order, each as [`document`](Self::document) does.
+    pub fn documents<T: Serialize>(&mut self, documents: impl IntoIterator<Item = T>) -> io::Result<()> {
+        documents.into_iter().try_for_each(|document| self.document(&document))
+    }
+
     /// Prints a document, indented or as one line of `--jsonl`. DEL and C1 controls are escaped, and for a terminal all
     /// control and invisible characters. With `raw` nothing is escaped.
     pub fn document<T: Serialize>(&mut self, document: &T) -> io::Result<()> {

@@ -47,11 +47,7 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             session.printer.table("", &table)?;
         }
         Format::Json => session.printer.document(&serde_json::json!({ "servers": rows }))?,
-        Format::Jsonl => {
-            for row in &rows {
-                session.printer.document(row)?;
-            }
-        }
+        Format::Jsonl => session.printer.documents(&rows)?,
     }
     print_truncated(session, servers.iter().flat_map(truncated_lists));
     let unavailable = unavailable(&servers);

@@ -61,21 +61,11 @@ pub async fn run(session: &mut Session<'_>, args: &ToolsArgs) -> Result<u8, Stop
             })?;
         }
         Format::Jsonl => {
-            for row in groups.iter().flat_map(|(_, rows)| rows) {
-                session.printer.document(&row.json(args.schema))?;
-            }
-            for tool in refused() {
-                session.printer.document(&tool)?;
-            }
-            for list in truncated() {
-                session.printer.document(&list)?;
-            }
-            for list in incomplete() {
-                session.printer.document(&list)?;
-            }
-            for unavailable in &unavailable {
-                session.printer.document(&unavailable.json())?;
-            }
+            session.printer.documents(groups.iter().flat_map(|(_, rows)| rows).map(|row| row.json(args.schema)))?;
+            session.printer.documents(refused())?;
+            session.printer.documents(truncated())?;
+            session.printer.documents(incomplete())?;
+            session.printer.documents(unavailable.iter().map(UnavailableServer::json))?;
         }
     }
     if found == 0 && session.printer.format() == Format::Human {

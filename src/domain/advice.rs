@@ -252,6 +252,9 @@ fn container_run(launch: &Transport) -> Option<(String, Vec<&str>)> {
     ["docker", "podman", "nerdctl"].contains(&program).then(|| (program.to_owned(), words[run + 1..].to_vec()))
 }
 
+/// Variables that a crash report names although they are not its cause.
+const OF_CRASH_REPORTS: [&str; 1] = ["RUST_BACKTRACE"];
+
 /// Returns the words in lines of a program that could be names of environment variables, in order, each once.
 ///
 /// A word with an underscore is one. A word of capitals is one in a line that speaks of the environment or of a variable.
@@ -262,7 +265,8 @@ pub fn mentioned_variables(lines: &[String]) -> Vec<&str> {
         let about = ["environment", "variable", "env "].iter().any(|word| lower.contains(word));
         for word in line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
             let named = word.contains('_') || (about && word.len() > 2 && word.chars().all(|c| !c.is_ascii_lowercase()));
-            if named && word.starts_with(|c: char| c.is_ascii_alphabetic()) && !found.contains(&word) {
+            let named = named && word.starts_with(|c: char| c.is_ascii_alphabetic()) && !OF_CRASH_REPORTS.contains(&word);
+            if named && !found.contains(&word) {
                 found.push(word);
             }
         }
@@ -359,6 +363,7 @@ mod tests {
             "ERROR starting HTTP server",
             "Missing environment variable TOKEN (see npm_config_registry)",
             "set MY_API_KEY=abc",
+            "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
         ];
         assert_eq!(mentioned_variables(&lines.map(str::to_owned)), ["MY_API_KEY", "TOKEN", "npm_config_registry"]);
     }

@@ -10,6 +10,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::{bounds, event::Event};
 
@@ -134,6 +135,16 @@ impl Tail {
     /// Skips the events up to this number.
     pub fn skip_to(&mut self, seq: u64) {
         self.after = self.after.max(seq);
+    }
+
+    /// Returns the next event until `end` is cancelled, then the rest of the queue and `None`: what was published before the end is
+    /// read.
+    pub async fn next_until(&mut self, end: &CancellationToken) -> Result<Option<Arc<Event>>, Lagged> {
+        tokio::select! {
+            biased;
+            next = self.next() => next,
+            () = end.cancelled() => self.try_next(),
+        }
     }
 
     /// Returns the next event; `None` when the engine was dropped. Cancel-safe.

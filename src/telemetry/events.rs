@@ -64,15 +64,7 @@ impl EventLog {
 async fn run(mut tail: Tail, over: CancellationToken) {
     let mut lines = Lines::default();
     loop {
-        let next = tokio::select! {
-            biased;
-            next = tail.next() => next,
-            () = over.cancelled() => match tail.try_next() {
-                Ok(None) => return,
-                next => next,
-            },
-        };
-        match next {
+        match tail.next_until(&over).await {
             Ok(Some(event)) => lines.log(&event),
             Ok(None) => return,
             Err(Lagged { missed }) => warn!(target: "switchboard::log", missed, "events were not logged"),

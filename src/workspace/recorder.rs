@@ -69,15 +69,7 @@ async fn follow(engine: Arc<LocalControl>, store: Store, over: CancellationToken
     let (mut read_model, mut tail) = engine.watch();
     let mut open = Open::new();
     loop {
-        let next = tokio::select! {
-            biased;
-            next = tail.next() => next,
-            () = over.cancelled() => match tail.try_next() {
-                Ok(None) => return,
-                next => next,
-            },
-        };
-        match next {
+        match tail.next_until(&over).await {
             Ok(Some(event)) => apply(&mut read_model, &mut open, &notes, &event),
             Ok(None) => return,
             Err(Lagged { .. }) => {

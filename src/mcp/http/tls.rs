@@ -61,10 +61,11 @@ impl TrustSources {
     /// Returns the TLS configuration of a server. Fails if the certificates to trust cannot be read.
     pub(super) fn config(&self, settings: &TlsSettings) -> Result<ClientConfig, ConnectFailure> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = match settings.insecure {
-            true => Arc::new(NoVerifier(provider.signature_verification_algorithms)),
-            false => Arc::new(Verifier::new(self.trusted(settings.ca.as_deref())?, &provider)),
+        let trusted = match settings.insecure {
+            true => None,
+            false => Some(self.trusted(settings.ca.as_deref())?),
         };
+        let verifier = Arc::new(Verifier::new(trusted, &provider));
         let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = versions.map_err(|error| unusable(format!("TLS cannot be set up: {error}"), "report this bug"))?;
         Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
@@ -182,10 +183,11 @@ impl Trusted {
     }
 }
 
-/// Checks the certificate of a server.
+/// Checks the certificate of a server, and that the server has its key.
 #[derive(Debug)]
 struct Verifier {
-    trusted: Trusted,
+    /// The trusted certificates; `None` accepts every certificate (`insecure = true`).
+    trusted: Option<Trusted>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -201,7 +203,7 @@ enum Refused {
 }
 
 impl Verifier {
-    fn new(trusted: Trusted, provider: &CryptoProvider) -> Verifier {
+    fn new(trusted: Option<Trusted>, provider: &CryptoProvider) -> Verifier {
         Verifier { trusted, algorithms: provider.signature_verification_algorithms }
     }
 
@@ -212,12 +214,13 @@ impl Verifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
+        let Some(trusted) = &self.trusted else { return Ok(()) };
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        let chain = verify_server_cert_signed_by_trust_anchor(&certificate, &self.trusted.roots, intermediates, now, self.algorithms.all);
+        let chain = verify_server_cert_signed_by_trust_anchor(&certificate, &trusted.roots, intermediates, now, self.algorithms.all);
         if let Err(error) = chain {
             // The validity was checked before the constraint that fails here.
-            if !(is_own_authority(&error) && self.trusted.named.iter().any(|named| named == end_entity)) {
-                return Err(self.refused(error, end_entity));
+            if !(is_own_authority(&error) && trusted.named.iter().any(|named| named == end_entity)) {
+                return Err(refusal(error, end_entity, trusted.unread.clone()));
             }
         }
         verify_server_name(&certificate, name).map_err(|_| {
@@ -227,21 +230,20 @@ impl Verifier {
     }
 }
 
-impl Verifier {
-    /// Returns the error for a certificate without a trusted issuer, with what is known of it; any other error as it is.
-    fn refused(&self, error: rustls::Error, end_entity: &CertificateDer<'_>) -> rustls::Error {
-        let self_signed = webpki::EndEntityCert::try_from(end_entity).is_ok_and(|cert| cert.issuer() == cert.subject());
-        let unread = self.trusted.unread.clone();
-        match &error {
-            error if is_own_authority(error) && !self_signed => other(Refused::Authority),
-            error if is_own_authority(error) => other(Refused::UnknownIssuer { self_signed, unread }),
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => other(Refused::UnknownIssuer { self_signed, unread }),
-            // A certificate of the same name is trusted, such as the one that this one replaced.
-            rustls::Error::InvalidCertificate(CertificateError::BadSignature) if self_signed => {
-                other(Refused::UnknownIssuer { self_signed, unread })
-            }
-            _ => error,
+/// Returns the error for a certificate without a trusted issuer, with what is known of it; any other error as it is.
+///
+/// `unread`: why the system's authorities could not be read.
+fn refusal(error: rustls::Error, end_entity: &CertificateDer<'_>, unread: Option<String>) -> rustls::Error {
+    let self_signed = webpki::EndEntityCert::try_from(end_entity).is_ok_and(|cert| cert.issuer() == cert.subject());
+    match &error {
+        error if is_own_authority(error) && !self_signed => other(Refused::Authority),
+        error if is_own_authority(error) => other(Refused::UnknownIssuer { self_signed, unread }),
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => other(Refused::UnknownIssuer { self_signed, unread }),
+        // A certificate of the same name is trusted, such as the one that this one replaced.
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) if self_signed => {
+            other(Refused::UnknownIssuer { self_signed, unread })
         }
+        _ => error,
     }
 }
 
@@ -287,45 +289,6 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
-    }
-}
-
-/// Accepts every certificate, for `insecure = true`. The server must still have its key.
-#[derive(Debug)]
-struct NoVerifier(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for NoVerifier {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }
 
@@ -509,7 +472,7 @@ mod tests {
         trusted.add_named(named.iter().map(|named| (*named).clone()).collect());
         // An authority that issued nothing: a store is never empty.
         trusted.add_named(vec![authority("Another CA").as_ref().der().clone()]);
-        let verifier = Verifier::new(trusted, &rustls::crypto::ring::default_provider());
+        let verifier = Verifier::new(Some(trusted), &rustls::crypto::ring::default_provider());
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW));
         let name = ServerName::try_from("localhost").unwrap();
         verifier.check(certificate, &[], &name, now).map_err(|error| failure_of(&std::io::Error::other(error), "localhost").unwrap())
