@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(theme.fail, Style::new().fg(Color::Rgb(255, 0, 0)).add_modifier(Modifier::BOLD));
         assert_eq!(theme.ok, Theme::ansi().ok);
         for (text, part) in [
-            ("fial = \"red\"", "no such role"),
+            ("fial = \"red\"", "unknown role"),
             ("ok = \"grean\"", "not a colour"),
             ("ok = 3", "ok"),
             ("\nok = ", "line 2"),

@@ -68,6 +68,7 @@ pub(in crate::config) mod effect {
     pub const PROXY: &str = "sets a proxy or certificates of the connection";
     pub const RETRY: &str = "sets how the client connects again; here the `retry` and `breaker` settings do";
     pub const STORE: &str = "sets where the client stores data of the server";
+    pub const REMOVED_VARIABLE: &str = "removes the variable from the environment of the server; here it is passed on";
     pub const UNKNOWN: &str = "has no meaning that Switchboard knows";
 }
 
