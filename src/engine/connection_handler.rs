@@ -16,12 +16,12 @@ use super::{
     registry::Registry,
 };
 use crate::domain::{
-    ask::{Answer, Question},
     body::Body,
     bounds,
+    call::RpcError,
     event::{EventKind, LogLevel, LogMessage, LogSource, NoticeLevel},
     frame::{Anomaly, AnomalyKind, Frame, HttpNote},
-    id::CallId,
+    id::{Attribution, CallId},
     secret::Redactor,
     server::{Phase, ServerSpec, Step},
     time::Stamp,
@@ -222,7 +222,8 @@ impl ConnectionObserver for ConnectionHandler {
         last.iter().skip(last.len().saturating_sub(count)).cloned().collect()
     }
 
-    fn notification(&self, method: &str, params: &Body, call: Option<CallId>) {
+    fn notification(&self, method: &str, params: &Body, call: Attribution) {
+        let (certain, call) = (call.certain(), call.likely());
         match method {
             "notifications/tools/list_changed" | "notifications/prompts/list_changed" => self.changed.notify_one(),
             "notifications/resources/list_changed" => {
@@ -230,6 +231,9 @@ impl ConnectionObserver for ConnectionHandler {
                 self.changed.notify_one();
             }
             "notifications/message" => {
+                if let Some(passage) = certain.and_then(|call| self.inbox.passage(call)) {
+                    passage.desk().message(params);
+                }
                 let [level, logger, data] = params.fields(["level", "logger", "data"]).unwrap_or_default();
                 let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit));
                 let (data, length) = data.map_or((Cow::Borrowed(""), 0), log_text);
@@ -266,7 +270,7 @@ impl ConnectionObserver for ConnectionHandler {
 
 #[async_trait]
 impl ClientHandler for ConnectionHandler {
-    async fn ask(&self, question: Question, call: Option<CallId>) -> Answer {
-        self.inbox.ask(&self.spec, question, call).await
+    async fn ask(&self, method: &str, params: Body, call: Attribution) -> Result<Body, RpcError> {
+        self.inbox.route(&self.spec, method, params, call).await
     }
 }

@@ -77,6 +77,8 @@ pub struct Behaviour {
     pub tools: Vec<Body>,
     /// Cancelled to lose the connection.
     pub lost: CancellationToken,
+    /// The era that the session speaks.
+    pub era: Era,
 }
 
 impl Behaviour {
@@ -93,6 +95,7 @@ impl Behaviour {
             listed: AtomicUsize::new(0),
             tools: vec![Body::from(r#"{"name":"echo","inputSchema":{"type":"object"}}"#)],
             lost: CancellationToken::new(),
+            era: Era::Legacy,
         }
     }
 
@@ -102,6 +105,11 @@ impl Behaviour {
             observer.sent(handler.now(), 1);
             Ok(reply(&handler))
         })
+    }
+
+    /// The same, in the modern era.
+    pub fn modern(self) -> Behaviour {
+        Behaviour { era: Era::Modern, ..self }
     }
 
     /// The same, with health checks answered like this.
@@ -177,7 +185,11 @@ struct FakeSession {
 #[async_trait]
 impl Session for FakeSession {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo::bare(self.handler.now()))
+        let bare = SessionInfo::bare(self.handler.now());
+        Arc::new(match self.behaviour.era {
+            Era::Legacy => bare,
+            Era::Modern => SessionInfo { era: Era::Modern, protocol: "2026-07-28".into(), ..bare },
+        })
     }
 
     async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {

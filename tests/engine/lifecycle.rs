@@ -71,8 +71,13 @@ async fn until(rig: &Rig, wanted: impl Fn(&ConsoleState) -> bool) -> ConsoleStat
     Arc::unwrap_or_clone(read_model)
 }
 
-fn step(n: u32) -> Progress {
-    Progress { progress: f64::from(n), total: None, message: None }
+fn step(n: u32) -> Body {
+    Body::from(format!("{{\"progress\":{n}}}"))
+}
+
+/// What a connection without a transport of its own says of the call of a request: that it is on the stream of the response.
+fn of_call(request: &Request) -> Attribution {
+    request.call.map_or(Attribution::None, Attribution::Stream)
 }
 
 /// A server whose connections behave like this one, so that the test can look at it.

@@ -423,9 +423,11 @@ impl Dispatch {
         };
         let end = AttemptEnd::of(&outcome);
         let how = end.to_string();
+        // An interim result says nothing about how long the tool takes.
         let responded = matches!(end, AttemptEnd::Ok | AttemptEnd::ToolError);
+        let interim = matches!(end, AttemptEnd::Interim { .. });
         context.publish_event(CallEvent::Ended { attempt: number, end, verdict, took });
-        if verdict == Verdict::Success {
+        if verdict == Verdict::Success && !interim {
             server.guard.observe(took);
         }
         if let Some(tool) = route.tool().filter(|_| responded) {
