@@ -67,6 +67,15 @@ pub struct Face {
     pub log_level: Option<LogLevel>,
 }
 
+/// The client that a session belongs to.
+#[derive(Clone, Debug)]
+pub struct Behalf {
+    /// What the server is to see of it.
+    pub face: Arc<Face>,
+    /// On whose behalf it acts: the credentials are theirs.
+    pub principal: Principal,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

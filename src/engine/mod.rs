@@ -18,6 +18,7 @@ mod registry;
 mod result_kind;
 mod runner;
 mod running;
+mod session_pool;
 mod shared;
 mod supervisor;
 pub mod tail;
@@ -239,6 +240,7 @@ async fn stop(server: ServerHandle) {
     if server.commands.send(SupervisorCommand::Stop(done)).await.is_ok() {
         let _ = wait.await;
     }
+    server.pool.close().await;
 }
 
 impl Engine {

@@ -142,6 +142,11 @@ impl PreparedPassage {
         &self.capabilities
     }
 
+    /// Returns whether the client declared anything that a server may ask for.
+    pub fn can_be_asked(&self) -> bool {
+        ["elicitation", "sampling", "roots"].into_iter().any(|name| self.capabilities.declares(name))
+    }
+
     /// Returns the members to pass on in `_meta`.
     pub fn meta(&self) -> &Body {
         &self.meta

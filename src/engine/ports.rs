@@ -16,7 +16,7 @@ use crate::domain::{
     call::{CallSpec, Failure, RpcError},
     capabilities::ClientCapabilities,
     catalog::RawLists,
-    client::{Face, Principal},
+    client::{Behalf, Face, Principal},
     event::{LogLevel, Settled},
     frame::Anomaly,
     id::{Attribution, CallId},
@@ -34,13 +34,15 @@ pub use crate::domain::{call::Reply, frame::FrameDraft};
 pub trait Connector: Send + Sync {
     /// Connects and performs the handshake, within `spec.timeouts.connect`.
     ///
-    /// `known` is the era that the server spoke in the last connection and saves the probe. The session reports everything that
-    /// it observes to `handler`. Dropping the future cancels the attempt; processes and connections that it started end in the
+    /// `known` is the era that the server spoke in the last connection and saves the probe. `behalf` is the client that the
+    /// session belongs to; without one the session is that of the engine, which all share. The session reports everything that it
+    /// observes to `handler`. Dropping the future cancels the attempt; processes and connections that it started end in the
     /// background.
     async fn connect(
         &self,
         spec: Arc<ServerSpec>,
         known: Option<Era>,
+        behalf: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure>;
 

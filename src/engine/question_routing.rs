@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{inbox::Inbox, passage::PreparedPassage};
+use super::{inbox::Inbox, passage::PreparedPassage, session_pool::SessionOwner};
 use crate::domain::{
     ask::{Answer, AskPolicy, Question},
     body::Body,
@@ -16,7 +16,39 @@ use crate::domain::{
     server::ServerSpec,
 };
 
+/// What became of a request on the own session of a client.
+pub enum Routed {
+    /// It was answered.
+    Answered(Result<Body, RpcError>),
+    /// No call can carry it, and the client is not reachable outside of calls.
+    Unattributed,
+}
+
 impl Inbox {
+    /// Answers a request on the own session of a client: by the desk of the call on whose stream it came, of the call that leases
+    /// the session or opens it, or of the client's connection. Dropping the future withdraws it.
+    pub async fn route_to_owner(
+        self: &Arc<Self>,
+        spec: &ServerSpec,
+        owner: &SessionOwner,
+        method: &str,
+        params: Body,
+        call: Attribution,
+    ) -> Routed {
+        let certain = call.certain().and_then(|id| Some((id, self.passage(id)?)));
+        let attributed = certain.filter(|(_, passage)| passage.client() == owner.client()).or_else(|| owner.leased_to());
+        let client = owner.client();
+        Routed::Answered(match (&attributed, owner.connection_desk()) {
+            (Some((id, passage)), _) => self.ask_client(&spec.id, method, params, Some(*id), client, passage.desk()).await,
+            (None, Some(desk)) => {
+                // Its deadline stands still, if it is a call of this client.
+                let waiting = call.likely().filter(|id| self.passage(*id).is_some_and(|passage| passage.client() == client));
+                self.ask_client(&spec.id, method, params, waiting, client, desk).await
+            }
+            (None, None) => return Routed::Unattributed,
+        })
+    }
+
     /// Answers a request of a server. Dropping the future withdraws it.
     pub async fn route(self: &Arc<Self>, spec: &ServerSpec, method: &str, params: Body, call: Attribution) -> Result<Body, RpcError> {
         if let Some(id) = call.certain()
@@ -43,7 +75,7 @@ pub fn allows(passage: &PreparedPassage, method: &str, params: &Body) -> bool {
 }
 
 /// Returns the error for a request that nobody here answers.
-fn not_found(method: &str) -> RpcError {
+pub fn not_found(method: &str) -> RpcError {
     RpcError { code: -32601, message: format!("{method}: the client of this call does not support it"), data: None }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    handshake::{self, Handshake, Known, MODERN, modern_meta},
+    handshake::{self, Declared, Handshake, Known, MODERN, modern_meta},
     pages::{self, Cut, Next},
 };
 use crate::{
@@ -100,24 +100,24 @@ pub struct McpSession {
     certain: bool,
     /// `_meta` of every request.
     meta: Mutex<Meta>,
-    /// The capabilities that were declared.
-    capabilities: Arc<ClientCapabilities>,
+    /// What was declared.
+    declared: Declared,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Resources that the modern era's listener asks about.
     watched: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl McpSession {
-    /// Performs the handshake over a new link and declares `capabilities`. The caller limits the time.
+    /// Performs the handshake over a new link and declares `declared`. The caller limits the time.
     pub async fn open(
         link: Arc<dyn Link>,
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
-        capabilities: Arc<ClientCapabilities>,
+        declared: Declared,
         known: Known,
         began: Stamp,
     ) -> Result<Arc<McpSession>, ConnectFailure> {
-        let handshake = Handshake { link: &*link, spec: &spec, handler: &*handler, offered: &capabilities };
+        let handshake = Handshake { link: &*link, spec: &spec, handler: &*handler, declared: &declared };
         let agreement = handshake.agree(known).await?;
         link.clone().agreed(agreement.era, &agreement.version);
         if agreement.era == Era::Legacy {
@@ -146,7 +146,7 @@ impl McpSession {
         };
         let meta = match agreement.era {
             Era::Legacy => Meta::default(),
-            Era::Modern => modern_meta(&agreement.version, &capabilities, Some("info")),
+            Era::Modern => modern_meta(&agreement.version, &declared, Some("info")),
         };
         let session = Arc::new(McpSession {
             link,
@@ -155,7 +155,7 @@ impl McpSession {
             info: Arc::new(info),
             certain: agreement.certain,
             meta: Mutex::new(meta),
-            capabilities,
+            declared,
             listener: Mutex::new(None),
             watched: Arc::default(),
         });
@@ -348,7 +348,7 @@ impl McpSession {
                 listed
             }
             Some(handshake::UNSUPPORTED_VERSION) => {
-                let handshake = Handshake { link: &*self.link, spec: &self.spec, handler: &*self.handler, offered: &self.capabilities };
+                let handshake = Handshake { link: &*self.link, spec: &self.spec, handler: &*self.handler, declared: &self.declared };
                 let supported = matches!(timeout(self.spec.timeouts.probe, handshake.still_modern()).await, Ok(true));
                 self.handler.step(Step::Run);
                 if !supported {
@@ -407,7 +407,7 @@ impl Session for McpSession {
     }
 
     fn capabilities(&self) -> Arc<ClientCapabilities> {
-        self.capabilities.clone()
+        self.declared.capabilities.clone()
     }
 
     async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
@@ -641,7 +641,10 @@ mod tests {
         let handler = Arc::new(Listener { began, changed: Mutex::default() });
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
-        let _session = McpSession::open(link.clone(), spec, handler.clone(), Arc::default(), Known::Nothing, Stamp(0)).await.unwrap();
+        let _session =
+            McpSession::open(link.clone(), spec, handler.clone(), Declared::own(ClientCapabilities::default()), Known::Nothing, Stamp(0))
+                .await
+                .unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
         let halves = |times: &Mutex<Vec<Duration>>| times.lock().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
         // Half a second after a subscription that worked; then twice as long each time while none does.

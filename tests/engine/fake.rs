@@ -15,6 +15,7 @@ use switchboard::{
         body::Body,
         call::{Failure, FailureKind},
         catalog::RawLists,
+        client::{Behalf, Face},
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
     },
     engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
@@ -138,11 +139,13 @@ pub struct Fake {
     attempts: AtomicUsize,
     /// The era that was known of the server at each attempt.
     pub known: Mutex<Vec<Option<Era>>>,
+    /// The client that each connection belongs to.
+    pub faces: Mutex<Vec<Option<Arc<Face>>>>,
 }
 
 impl Fake {
     pub fn new(plan: impl Fn(usize) -> Plan + Send + Sync + 'static) -> Arc<Fake> {
-        Arc::new(Fake { plan: Box::new(plan), attempts: AtomicUsize::new(0), known: Mutex::default() })
+        Arc::new(Fake { plan: Box::new(plan), attempts: AtomicUsize::new(0), known: Mutex::default(), faces: Mutex::default() })
     }
 
     pub fn attempts(&self) -> usize {
@@ -161,10 +164,12 @@ impl Connector for Fake {
         &self,
         _: Arc<ServerSpec>,
         known: Option<Era>,
+        behalf: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);
         self.known.lock().unwrap().push(known);
+        self.faces.lock().unwrap().push(behalf.map(|behalf| behalf.face));
         match (self.plan)(self.attempts.fetch_add(1, Ordering::SeqCst)) {
             Plan::Refuse => Err(ConnectFailure::new(Step::Dial, "not today")),
             Plan::Fail(why) => Err(why),

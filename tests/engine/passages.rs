@@ -8,13 +8,14 @@ use std::{
 use async_trait::async_trait;
 use switchboard::{
     cache::Memory,
-    control::Control,
+    control::{Command, Control},
     domain::{
-        ask::AskEnd,
+        ask::{Answer, AskEnd},
         body::Body,
         call::{CallSpec, FailureKind, InterimKind, Origin, Outcome, RpcError},
         client::{Face, Principal},
         event::{EventKind, LogLevel, Settled},
+        frame::AnomalyKind,
         id::{Attribution, ClientId, ToolId},
         policy::{CacheMode, Hedge},
         server::ServerSpec,
@@ -28,7 +29,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     fake::{Behaviour, Fake, Plan, reply, spec},
-    support::{Rig, failure_of},
+    support::{Rig, failure_of, stdio, text_of},
 };
 
 const ELICITS: &str = r#"{"elicitation":{"form":{}},"vendor/x":1.50}"#;
@@ -274,4 +275,173 @@ async fn the_deadline_of_a_call_stands_still_while_its_client_is_asked() {
     // A call may take 60 s.
     assert_eq!((failure_of(&settled).kind, settled.timings.total().as_secs()), (FailureKind::Timeout, 360));
     rig.engine.shutdown().await;
+}
+
+/// A legacy server that asks in each call, says nothing about the call that it asks for, and answers with what it got.
+fn asking() -> Behaviour {
+    Behaviour::new(|_: Request, observer: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| async move {
+        observer.sent(handler.now(), 1);
+        let answer = handler.ask("elicitation/create", Body::from(r#"{"message":"who?"}"#), Attribution::None).await;
+        let text = answer.map_or_else(|error| error.code.to_string(), |body| body.text().into_owned());
+        let result = Body::json(&serde_json::json!({"content": [{"type": "text", "text": text}]}));
+        Ok(Reply { result, ..reply(&handler) })
+    })
+}
+
+/// Answers with the name of its client, when it may.
+struct Named(u32, Semaphore);
+
+#[async_trait]
+impl Desk for Named {
+    fn progress(&self, _: &Body) {}
+    fn message(&self, _: &Body) {}
+    async fn ask(&self, _: &str, _: Body) -> Result<Body, RpcError> {
+        self.1.acquire().await.unwrap().forget();
+        Ok(Body::from(format!("{{\"action\":\"accept\",\"client\":{}}}", self.0)))
+    }
+}
+
+fn connections(behaviour: impl Fn() -> Behaviour + Send + Sync + 'static) -> Arc<Fake> {
+    Fake::new(move |_| behaviour().plan())
+}
+
+/// A call of a client that is asked over its connection, or as the answer to this call only.
+fn call_of(rig: &Rig, desk: &Arc<Named>, connected: bool) -> impl Future<Output = Arc<Settled>> + use<> {
+    let base = passage(desk.0, Rounds::Drive, &Arc::default());
+    let connection_desk: Option<Arc<dyn Desk>> = if connected { Some(desk.clone()) } else { None };
+    let passage = Passage { desk: desk.clone(), connection_desk, ..base };
+    let spec = CallSpec::tool(ToolId::new("web".into(), "echo"), "{}", Origin::Client(passage.client));
+    let settled = rig.engine.pass(spec, Arc::new(passage)).1;
+    async move { settled.await.unwrap() }
+}
+
+fn named(client: u32, permits: usize) -> Arc<Named> {
+    Arc::new(Named(client, Semaphore::new(permits)))
+}
+
+fn answer(client: u32) -> String {
+    format!("{{\"action\":\"accept\",\"client\":{client}}}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_client_that_can_be_asked_has_a_session_of_its_own_at_a_legacy_server() {
+    let fake = connections(asking);
+    let rig = Rig::over(fake.clone(), vec![spec("web")]);
+    rig.ready("web").await;
+    // Many calls of two clients at the same time: one session each.
+    let desks = [named(1, 1000), named(2, 1000)];
+    let calls = (0..200).map(|n| call_of(&rig, &desks[n % 2], true));
+    let settled = futures_util::future::join_all(calls.collect::<Vec<_>>()).await;
+    for (n, settled) in settled.iter().enumerate() {
+        assert_eq!(text_of(settled), answer(desks[n % 2].0), "call {n}");
+    }
+    let declared: Vec<Option<String>> =
+        fake.faces.lock().unwrap().iter().map(|face| face.as_ref().map(|face| face.capabilities.text().into_owned())).collect();
+    assert_eq!(declared, [None, Some(ELICITS.to_owned()), Some(ELICITS.to_owned())]);
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_a_connection_is_asked_only_in_a_call_of_its_own() {
+    // A program: each call leases a session. An address that does not say which call it asks for: nobody is asked.
+    for (spec, expected, sessions) in [(stdio("web", "fake", &[]), answer(1), 3), (spec("web"), "-32601".to_owned(), 1)] {
+        let fake = connections(asking);
+        let rig = Rig::over(fake.clone(), vec![spec]);
+        rig.ready("web").await;
+        let desk = named(1, 1000);
+        let settled = futures_util::future::join_all((0..3).map(|_| call_of(&rig, &desk, false)).collect::<Vec<_>>()).await;
+        for settled in &settled {
+            assert_eq!(text_of(settled), expected);
+        }
+        assert_eq!(fake.attempts(), 1 + sessions);
+        let anomalies = rig.server("web").anomaly_counts.get(&AnomalyKind::Unattributed).copied();
+        assert_eq!(anomalies.unwrap_or(0), if sessions == 1 { 3 } else { 0 });
+        // The sessions are used again.
+        call_of(&rig, &desk, false).await;
+        assert_eq!(fake.attempts(), 1 + sessions);
+        rig.engine.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_sessions_are_bounded_and_end_after_a_time_without_calls() {
+    let fake = connections(asking);
+    let mut spec = spec("web");
+    (spec.sessions.max, spec.sessions.idle) = (2, Some(Duration::from_secs(60)));
+    let rig = Rig::over(fake.clone(), vec![spec]);
+    rig.ready("web").await;
+    let busy = [named(1, 0), named(2, 0)];
+    let calls = [call_of(&rig, &busy[0], true), call_of(&rig, &busy[1], true)];
+    rig.until("both are asked", |state| state.servers[0].stats.in_flight == 2).await;
+    rig.until("both are sent", |state| state.calls.iter().filter(|call| call.sent.is_some()).count() == 2).await;
+    let third = named(3, 100);
+    let refused = call_of(&rig, &third, true).await;
+    let failure = failure_of(&refused);
+    assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Overloaded, "server web: 2 of 2 client sessions busy"));
+    assert_eq!((refused.attempts, rig.server("web").breaker.state.clone()), (0, Default::default()));
+    busy.iter().for_each(|desk| desk.1.add_permits(1));
+    for (call, client) in calls.into_iter().zip([1, 2]) {
+        assert_eq!(text_of(&call.await), answer(client));
+    }
+    assert_eq!(fake.attempts(), 3);
+    // Now one of them is idle and makes room: the one that is idle for longer.
+    assert_eq!(text_of(&call_of(&rig, &third, true).await), answer(3));
+    assert_eq!(fake.attempts(), 4);
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert_eq!(text_of(&call_of(&rig, &third, true).await), answer(3));
+    assert_eq!(fake.attempts(), 4, "still open");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(text_of(&call_of(&rig, &third, true).await), answer(3));
+    assert_eq!(fake.attempts(), 5, "ended meanwhile");
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_lost_is_replaced_and_one_that_cannot_open_fails_its_calls() {
+    let behaviours = Arc::new(Mutex::new(vec![]));
+    let opened = behaviours.clone();
+    let fake = Fake::new(move |attempt| match attempt {
+        2 => Plan::Refuse,
+        _ => {
+            let behaviour = Arc::new(asking());
+            opened.lock().unwrap().push(behaviour.clone());
+            Plan::Serve(Duration::ZERO, behaviour)
+        }
+    });
+    let rig = Rig::over(fake.clone(), vec![spec("web")]);
+    rig.ready("web").await;
+    let desk = named(1, 100);
+    assert_eq!(text_of(&call_of(&rig, &desk, true).await), answer(1));
+    behaviours.lock().unwrap()[1].lost.cancel();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let calls = futures_util::future::join_all((0..5).map(|_| call_of(&rig, &desk, true)).collect::<Vec<_>>()).await;
+    for settled in &calls {
+        let failure = failure_of(settled);
+        assert_eq!((failure.kind, settled.attempts, failure.may_have_run), (FailureKind::NotReady, 0, false), "{failure:?}");
+    }
+    assert_eq!(fake.attempts(), 3, "one attempt for all of them");
+    assert_eq!(text_of(&call_of(&rig, &desk, true).await), answer(1));
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_share_the_session_if_they_cannot_be_asked_or_none_has_its_own() {
+    for (capabilities, max) in [("{}", 8), (ELICITS, 0)] {
+        let fake = connections(asking);
+        let mut spec = spec("web");
+        spec.sessions.max = max;
+        let rig = Rig::over(fake.clone(), vec![spec]);
+        let face = Face { capabilities: Body::from(capabilities), ..Face::default() };
+        let settled = pass(&rig, Passage { face: Arc::new(face), ..passage(7, Rounds::Drive, &Arc::default()) });
+        let declined = async {
+            // The session declares what the user of the console answers.
+            let ask = rig.until("the question", |state| !state.asks.is_empty()).await.asks[0].clone();
+            assert_eq!((ask.client, ask.call), (ClientId::LOCAL, None));
+            rig.command(Command::Answer { ask: ask.id, answer: Answer::Decline });
+        };
+        let (settled, ()) = tokio::join!(settled, declined);
+        assert_eq!(text_of(&settled), r#"{"action":"decline"}"#);
+        assert_eq!(fake.attempts(), 1);
+        rig.engine.shutdown().await;
+    }
 }

@@ -15,6 +15,7 @@ use switchboard::{
         body::Body,
         call::{Failure, FailureKind, RpcError},
         catalog::RawLists,
+        client::Behalf,
         id::ServerId,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     },
@@ -155,6 +156,7 @@ impl Connector for Puppets {
         &self,
         spec: Arc<ServerSpec>,
         _: Option<Era>,
+        _: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);

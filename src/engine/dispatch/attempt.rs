@@ -24,7 +24,7 @@ use crate::{
         passage::PreparedPassage,
         ports::{ProgressRequest, Request, Session},
         result_kind::{Oddity, ResultKind},
-        supervisor::{Readiness, ServerHandle},
+        supervisor::{Readiness, ServerHandle, not_connected},
         task,
     },
 };
@@ -355,19 +355,12 @@ pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Fai
             Readiness::Ready(session) => return Ok(session.clone()),
             Readiness::Down(why) => {
                 let id = &server.spec.id;
-                let mut failure = match why {
-                    Some(why) if why.step == Step::Configure => return Err(unusable(id, why)),
-                    Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
-                    None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
-                };
-                if let Some(why) = why {
-                    failure.causes = why.causes.clone();
-                    failure.exit = why.exit;
-                    failure.status = why.status;
-                    failure.headers = why.headers.clone();
-                    failure.stderr = why.stderr.clone();
-                }
-                return Err(failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed")));
+                return Err(match why {
+                    Some(why) if why.step == Step::Configure => unusable(id, why),
+                    Some(why) => not_connected(id, why),
+                    None => Failure::new(FailureKind::NotReady, format!("{id} is disabled"))
+                        .hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed")),
+                });
             }
             Readiness::Pending => {}
         }
