@@ -133,6 +133,9 @@ impl Inbox {
                 self.deadline_pauses.begin(call);
             }
         }
+        if let Some(call) = call {
+            self.running.note_question(call);
+        }
         self.bus.publish(EventKind::AskOpened { ask });
         let mut open = OpenQuestion { inbox: self.clone(), id, call, closed: false };
         if let Some(call) = call
@@ -144,6 +147,11 @@ impl Inbox {
             return Err(Answer::Cancel);
         }
         Ok((open, receiver))
+    }
+
+    /// Returns whether a user or a client was asked in the course of a call in flight: its result may depend on the answer.
+    pub fn asked(&self, call: CallId) -> bool {
+        self.running.asked(call)
     }
 
     /// Returns the passage of a call in flight, if a client made it.

@@ -101,6 +101,7 @@ pub struct Engine {
     runs: Arc<Runs>,
     /// Held while the configured servers are replaced.
     applying: Mutex<()>,
+    own: Weak<Engine>,
 }
 
 impl Engine {
@@ -117,6 +118,7 @@ impl Engine {
             shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), options.seed),
             registry,
             applying: Mutex::default(),
+            own: weak.clone(),
             inbox,
             bus,
             connector,
@@ -258,7 +260,7 @@ impl Engine {
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
         let spec = Arc::new(spec);
         let cancel = Arc::new(Cancel::default());
-        running.insert(id, RunningCall { cancel: cancel.clone(), passage: passage.clone() });
+        running.insert(id, RunningCall { cancel: cancel.clone(), passage: passage.clone(), asked: false });
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
         let dispatch = Dispatch { id, spec, queued, cancel, passage, shared: self.shared.clone(), state: Default::default() };

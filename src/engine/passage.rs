@@ -9,16 +9,18 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 
-use super::Engine;
+use super::{Engine, commands::not_started, ports::CallExecutor};
 use crate::domain::{
     body::Body,
     call::{CallSpec, RpcError},
     capabilities::{ClientCapabilities, TASKS},
     client::{Face, Principal},
+    command::CommandError,
     event::Settled,
     id::{CallId, ClientId},
     raw_object::RawObject,
     request_meta,
+    run::{RunId, RunSpec},
 };
 
 /// The members of `params` that continue a call (MCP 2026-07-28, basic/patterns/mrtr).
@@ -203,6 +205,35 @@ impl Engine {
         let prepared = Arc::new(PreparedPassage::new(Arc::unwrap_or_clone(passage)));
         let id = self.start_call(spec, Some(prepared), Some(on_settled));
         (id, async move { settled.await.ok() }.boxed())
+    }
+}
+
+/// Makes the calls of a client's run.
+struct PassingExecutor {
+    engine: Arc<Engine>,
+    passage: Arc<PreparedPassage>,
+}
+
+impl CallExecutor for PassingExecutor {
+    fn call(&self, spec: CallSpec) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
+        let (on_settled, settled) = oneshot::channel();
+        let id = self.engine.start_call(spec, Some(self.passage.clone()), Some(on_settled));
+        (id, async move { settled.await.ok() }.boxed())
+    }
+
+    fn cancel(&self, call: CallId, reason: &str) {
+        self.engine.cancel(call, reason);
+    }
+}
+
+impl Engine {
+    /// Starts a run of a client: servers ask the desk of `passage` in the course of its steps. The engine drives all rounds, and
+    /// the members for `params` and `_meta` are left out, since they belong to no step.
+    pub fn pass_run(&self, run: RunId, spec: Arc<RunSpec>, passage: Passage) -> Result<(), CommandError> {
+        let Some(engine) = self.own.upgrade() else { return Err(CommandError::Ended) };
+        let passage = Passage { meta: Body::default(), extra: Body::default(), rounds: Rounds::Drive, ..passage };
+        let executor = PassingExecutor { engine, passage: Arc::new(PreparedPassage::new(passage)) };
+        self.runs.start_through(Arc::new(executor), run, spec).map_err(|why| not_started(run, why))
     }
 }
 

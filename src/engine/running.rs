@@ -13,6 +13,8 @@ pub struct RunningCall {
     pub cancel: Arc<Cancel>,
     /// What it brings, if a client made it.
     pub passage: Option<Arc<PreparedPassage>>,
+    /// Whether a user or a client was asked in the course of it.
+    pub asked: bool,
 }
 
 /// The calls that have not settled.
@@ -33,6 +35,18 @@ impl RunningCalls {
     /// Returns the passage of a call that has not settled, if a client made it.
     pub fn passage(&self, call: CallId) -> Option<Arc<PreparedPassage>> {
         self.lock().get(&call)?.passage.clone()
+    }
+
+    /// Records that a user or a client is asked in the course of a call.
+    pub fn note_question(&self, call: CallId) {
+        if let Some(running) = self.lock().get_mut(&call) {
+            running.asked = true;
+        }
+    }
+
+    /// Returns whether a user or a client was asked in the course of a call.
+    pub fn asked(&self, call: CallId) -> bool {
+        self.lock().get(&call).is_some_and(|running| running.asked)
     }
 
     /// Cancels a call, if it is in flight.

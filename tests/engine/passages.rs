@@ -18,6 +18,7 @@ use switchboard::{
         frame::AnomalyKind,
         id::{Attribution, ClientId, ToolId},
         policy::{CacheMode, Hedge},
+        run::{RunId, RunSpec, WorkflowText},
         server::ServerSpec,
     },
     engine::{
@@ -444,4 +445,62 @@ async fn clients_share_the_session_if_they_cannot_be_asked_or_none_has_its_own()
         assert_eq!(fake.attempts(), 1);
         rig.engine.shutdown().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_depends_on_an_answer_is_not_cached() {
+    let fake = connections(asking);
+    let mut spec = spec("web");
+    (spec.policy.cache.mode, spec.policy.cache.ttl) = (CacheMode::Always, Duration::from_secs(60));
+    let rig = Rig::over(fake, vec![spec]);
+    rig.engine.set_store(Some(Arc::new(Memory::new(1 << 20))));
+    rig.ready("web").await;
+    for client in [1, 2, 1] {
+        let settled = call_of(&rig, &named(client, 1), false).await;
+        // The address says nothing of the call, so nobody is asked: that response may be shared.
+        assert_eq!(text_of(&settled), "-32601");
+    }
+    let asked = Behaviour::new(|request: Request, observer: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| async move {
+        observer.sent(handler.now(), 1);
+        let answer = handler.ask("elicitation/create", Body::from(r#"{"message":"who?"}"#), Attribution::Stream(request.call.unwrap()));
+        let text = answer.await.unwrap().text().into_owned();
+        let result = Body::json(&serde_json::json!({"content": [{"type": "text", "text": text}]}));
+        Ok(Reply { result, ..reply(&handler) })
+    });
+    let behaviour = Arc::new(asked);
+    let fake = Fake::new(move |_| Plan::Serve(Duration::ZERO, behaviour.clone()));
+    let mut spec = crate::fake::spec("web");
+    (spec.policy.cache.mode, spec.policy.cache.ttl) = (CacheMode::Always, Duration::from_secs(60));
+    let rig = Rig::over(fake, vec![spec]);
+    rig.engine.set_store(Some(Arc::new(Memory::new(1 << 20))));
+    for client in [1, 2, 1] {
+        let settled = call_of(&rig, &named(client, 1), false).await;
+        assert_eq!((text_of(&settled), settled.cached), (answer(client), None));
+    }
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_ask_the_client_of_a_run() {
+    let fake = connections(asking);
+    let rig = Rig::over(fake, vec![stdio("web", "fake", &[])]);
+    rig.ready("web").await;
+    let source = WorkflowText {
+        name: "w".into(),
+        file: "w.toml".into(),
+        text: "name = \"w\"\n[[step]]\nid = \"a\"\ncall = \"web/echo\"\n[outputs]\na = \"${{ steps.a.text }}\"\n".into(),
+    };
+    let spec = RunSpec::new("w", [source], Body::from("{}"), Origin::Client(ClientId(3)));
+    let (_, mut tail) = rig.engine.watch();
+    let run = RunId::new(1, 0);
+    let desk = named(3, 10);
+    let passage = Passage { desk: desk.clone(), ..passage(3, Rounds::Relay, &Arc::default()) };
+    rig.engine.pass_run(run, Arc::new(spec), passage).unwrap();
+    loop {
+        if let EventKind::CallSettled { settled, .. } = &tail.next().await.unwrap().unwrap().kind {
+            assert_eq!(text_of(settled), answer(3));
+            break;
+        }
+    }
+    rig.engine.shutdown().await;
 }

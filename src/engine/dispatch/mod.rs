@@ -226,7 +226,8 @@ impl Dispatch {
             Outcome::Failed { failure } => self.fall_back(&route, leader, failure, context, started).await,
             outcome => {
                 // A damaged response, and one that depends on a user's answer, must not be cached or shared.
-                let cacheable = !self.state.damaged.load(Ordering::Relaxed) && context.with_timestamps(|s| s.rounds) <= 1;
+                let asked = context.with_timestamps(|s| s.rounds) > 1 || self.shared.inbox.asked(self.id);
+                let cacheable = !self.state.damaged.load(Ordering::Relaxed) && !asked;
                 self.cache_response(&route, leader.filter(|_| cacheable), &outcome).await;
                 outcome
             }
