@@ -15,11 +15,11 @@ use switchboard::{
     domain::{
         ask::{Answer, AskPolicy, Question},
         body::Body,
-        call::{CallSpec, FailureKind, Operation, Origin, Outcome, Progress},
+        call::{CallSpec, FailureKind, Operation, Origin, Outcome},
         config_fault::ConfigFault,
         event::{EventKind, Settled},
         frame::{AnomalyKind, Direction, FrameKind},
-        id::{CallId, ServerId, ToolId},
+        id::{Attribution, CallId, ServerId, ToolId},
         policy::{
             PolicyPatch, PolicySetting, Rules, ToolRule,
             breaker::{BreakerOverride, State as Breaking},

@@ -38,7 +38,7 @@ const ASKS: &str = r#"{"resultType":"input_required","vendor/n":1.00,"inputReque
 
 /// A desk that records what it gets and gives one answer.
 #[derive(Default)]
-struct Recorder {
+pub struct Recorder {
     progress: Mutex<Vec<String>>,
     messages: Mutex<Vec<String>>,
     asked: Mutex<Vec<(String, String)>>,
@@ -316,6 +316,11 @@ fn call_of(rig: &Rig, desk: &Arc<Named>, connected: bool) -> impl Future<Output 
     async move { settled.await.unwrap() }
 }
 
+async fn text_after(call: impl Future<Output = Arc<Settled>>) -> String {
+    let settled = call.await;
+    text_of(&settled)
+}
+
 fn named(client: u32, permits: usize) -> Arc<Named> {
     Arc::new(Named(client, Semaphore::new(permits)))
 }
@@ -382,17 +387,17 @@ async fn own_sessions_are_bounded_and_end_after_a_time_without_calls() {
     assert_eq!((refused.attempts, rig.server("web").breaker.state.clone()), (0, Default::default()));
     busy.iter().for_each(|desk| desk.1.add_permits(1));
     for (call, client) in calls.into_iter().zip([1, 2]) {
-        assert_eq!(text_of(&call.await), answer(client));
+        assert_eq!(text_after(call).await, answer(client));
     }
     assert_eq!(fake.attempts(), 3);
     // Now one of them is idle and makes room: the one that is idle for longer.
-    assert_eq!(text_of(&call_of(&rig, &third, true).await), answer(3));
+    assert_eq!(text_after(call_of(&rig, &third, true)).await, answer(3));
     assert_eq!(fake.attempts(), 4);
     tokio::time::sleep(Duration::from_secs(59)).await;
-    assert_eq!(text_of(&call_of(&rig, &third, true).await), answer(3));
+    assert_eq!(text_after(call_of(&rig, &third, true)).await, answer(3));
     assert_eq!(fake.attempts(), 4, "still open");
     tokio::time::sleep(Duration::from_secs(61)).await;
-    assert_eq!(text_of(&call_of(&rig, &third, true).await), answer(3));
+    assert_eq!(text_after(call_of(&rig, &third, true)).await, answer(3));
     assert_eq!(fake.attempts(), 5, "ended meanwhile");
     rig.engine.shutdown().await;
 }
@@ -412,7 +417,7 @@ async fn a_session_that_was_lost_is_replaced_and_one_that_cannot_open_fails_its_
     let rig = Rig::over(fake.clone(), vec![spec("web")]);
     rig.ready("web").await;
     let desk = named(1, 100);
-    assert_eq!(text_of(&call_of(&rig, &desk, true).await), answer(1));
+    assert_eq!(text_after(call_of(&rig, &desk, true)).await, answer(1));
     behaviours.lock().unwrap()[1].lost.cancel();
     tokio::time::sleep(Duration::from_millis(1)).await;
     let calls = futures_util::future::join_all((0..5).map(|_| call_of(&rig, &desk, true)).collect::<Vec<_>>()).await;
@@ -421,7 +426,7 @@ async fn a_session_that_was_lost_is_replaced_and_one_that_cannot_open_fails_its_
         assert_eq!((failure.kind, settled.attempts, failure.may_have_run), (FailureKind::NotReady, 0, false), "{failure:?}");
     }
     assert_eq!(fake.attempts(), 3, "one attempt for all of them");
-    assert_eq!(text_of(&call_of(&rig, &desk, true).await), answer(1));
+    assert_eq!(text_after(call_of(&rig, &desk, true)).await, answer(1));
     rig.engine.shutdown().await;
 }
 
