@@ -32,6 +32,7 @@ use switchboard::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Origin},
         catalog::RawLists,
+        client::Behalf,
         event::Settled,
         id::{ServerId, ToolId},
         policy::{CacheMode, Rules, ToolRule, pattern::Pattern},
@@ -167,6 +168,7 @@ impl Connector for Connect {
         &self,
         spec: Arc<ServerSpec>,
         _: Option<Era>,
+        _: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);

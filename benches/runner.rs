@@ -31,6 +31,7 @@ use switchboard::{
         body::Body,
         call::{CallSpec, Failure, Origin},
         catalog::RawLists,
+        client::Behalf,
         id::{ServerId, ToolId},
         retention::Retention,
         run::{RunId, RunOutcome, RunSpec, WorkflowText},
@@ -260,6 +261,7 @@ impl Connector for Prompt {
         &self,
         _: Arc<ServerSpec>,
         _: Option<Era>,
+        _: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);

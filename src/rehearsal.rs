@@ -21,6 +21,7 @@ use crate::{
         body::Body,
         call::{Failure, FailureKind, Origin},
         catalog::RawLists,
+        client::Behalf,
         event::EventKind,
         id::AskId,
         retention::Retention,
@@ -325,6 +326,7 @@ impl Connector for SimulatedConnector {
         &self,
         spec: Arc<ServerSpec>,
         _: Option<Era>,
+        _: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);

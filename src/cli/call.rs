@@ -520,7 +520,9 @@ fn print_trace(session: &mut Session<'_>, id: CallId, settled: &Settled) {
 fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, settled: &Settled) -> Result<(), Stop> {
     let printer = &mut session.printer;
     match (&settled.outcome, operation) {
-        (Outcome::Ok { result } | Outcome::ToolError { result }, Operation::Raw { .. }) => printer.result(&result.text())?,
+        (Outcome::Ok { result } | Outcome::ToolError { result }, Operation::Raw { .. }) | (Outcome::Interim { result, .. }, _) => {
+            printer.result(&result.text())?;
+        }
         (Outcome::Ok { result }, Operation::Complete { .. }) if !printer.raw() => print_completion(session, result)?,
         (outcome, _) => print_outcome(session, operation, subject, outcome)?,
     }
@@ -572,6 +574,7 @@ fn print_outcome(session: &mut Session<'_>, operation: &Operation, subject: &str
                 }
             }
         }
+        Outcome::Interim { result, .. } => printer.result(&result.text())?,
         Outcome::Failed { failure } => printer.failure_report(&failure.report()),
         Outcome::Cancelled { reason } => printer.note(&format!("cancelled: {reason}")),
     }
@@ -744,6 +747,7 @@ impl<'a> Document<'a> {
         (self.outcome, self.reason) = match &settled.outcome {
             Outcome::Ok { .. } => ("ok", None),
             Outcome::ToolError { .. } => ("tool_error", None),
+            Outcome::Interim { kind, .. } => ("interim", Some(kind.words())),
             Outcome::Failed { failure } => {
                 self.failure = Some(failure_json(failure));
                 ("failed", None)

@@ -16,7 +16,7 @@ use crate::{
         call::{ArgumentCheck, Operation, Outcome},
         catalog::RawLists,
         event::EventKind,
-        id::AskId,
+        id::{AskId, ClientId},
         time::Stamp,
     },
 };
@@ -153,7 +153,7 @@ async fn an_answer_that_violates_the_requested_schema_ends_the_command() {
         with_db(Fake::scripted(1000, |fake, call, _| {
             let schema = Body::from(r#"{"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"]}"#);
             let question = Question::Form { message: "sure?".into(), schema };
-            let ask = Ask { id: AskId(7), server: id("db"), call: Some(call), question, at: Stamp(0), run: None };
+            let ask = Ask { id: AskId(7), server: id("db"), call: Some(call), question, at: Stamp(0), run: None, client: ClientId::LOCAL };
             fake.publish(EventKind::AskOpened { ask: Arc::new(ask) });
         }))
     };
@@ -176,7 +176,7 @@ async fn an_answer_that_violates_the_requested_schema_is_sent_with_no_check() {
         let fake = with_db(Fake::scripted(1000, |fake, call, _| {
             let schema = Body::from(r#"{"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"]}"#);
             let question = Question::Form { message: "sure?".into(), schema };
-            let ask = Ask { id: AskId(7), server: id("db"), call: None, question, at: Stamp(0), run: None };
+            let ask = Ask { id: AskId(7), server: id("db"), call: None, question, at: Stamp(0), run: None, client: ClientId::LOCAL };
             fake.publish(EventKind::AskOpened { ask: Arc::new(ask) });
             fake.settle(call, Outcome::Ok { result: Body::from("{}") });
         }));

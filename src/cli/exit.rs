@@ -94,7 +94,7 @@ pub fn of_run(outcome: RunOutcome) -> u8 {
 /// Returns the code for the outcome of a call.
 pub fn of_outcome(outcome: &Outcome) -> u8 {
     match outcome {
-        Outcome::Ok { .. } => OK,
+        Outcome::Ok { .. } | Outcome::Interim { .. } => OK,
         Outcome::ToolError { .. } => TOOL_ERROR,
         Outcome::Failed { failure } => of_failure(failure.kind),
         Outcome::Cancelled { .. } => INTERRUPTED,

@@ -75,6 +75,7 @@ pub fn of_anomaly(kind: AnomalyKind) -> &'static str {
         AnomalyKind::Oversize => "report it to the maintainer: the field is too long to be used",
         AnomalyKind::Unread => "report it to the maintainer: the server must read responses while it works",
         AnomalyKind::ForbiddenRequest => "report it to the maintainer: since 2026-07-28 a server asks in its results",
+        AnomalyKind::Unattributed => "report it to the maintainer: the server asks its client outside of a call",
         AnomalyKind::Uncorrelated => "report it to the maintainer: the notification must name its subscription",
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::{
     catalog::RawLists,
     event::{EventKind, LogLevel, LogMessage, LogSource, Notice, NoticeLevel},
     frame::{Anomaly, AnomalyKind},
-    id::AskId,
+    id::{AskId, ClientId},
     run::WorkflowText,
     server::{ConnectFailure, DegradedReason, Exit, ListingError, Phase, ServerSpec, Step, Transport},
     time::Stamp,
@@ -162,7 +162,7 @@ async fn jsonl_prints_one_line_per_event_in_order() {
 }
 
 fn ask(number: u64, question: Question) -> Arc<Ask> {
-    Arc::new(Ask { id: AskId(number), server: id("db"), call: None, question, at: Stamp(0), run: None })
+    Arc::new(Ask { id: AskId(number), server: id("db"), call: None, question, at: Stamp(0), run: None, client: ClientId::LOCAL })
 }
 
 #[tokio::test]

@@ -384,6 +384,7 @@ sampling = "decline"
 roots = ["/r", { uri = "file:///s", name = "s" }]
 timeouts = { connect = "1s", probe = "2s", call = "3s", call_max = "4s", list = "5s", health = "0s", stop = "6s" }
 limits = { message_bytes = 1, pages = 2, items = 3, stderr_bytes = 4 }
+sessions = { max = 0, idle = "90s" }
 [servers.web]
 url = "https://${HOST}/mcp"
 socket = "/run/x"

@@ -19,7 +19,7 @@ use crate::domain::{
     ask::AskPolicy,
     policy::pattern::Pattern,
     secret::Secret,
-    server::{EraChoice, Limits, ServerSpec, Timeouts, Transport},
+    server::{EraChoice, Limits, ServerSpec, SessionLimits, Timeouts, Transport},
 };
 
 /// Returns the text of our own file with the servers of `imports` added.
@@ -138,6 +138,9 @@ fn server_table(spec: &ServerSpec) -> Table {
     if spec.limits != Limits::default() {
         table["limits"] = value(limits(&spec.limits));
     }
+    if spec.sessions != SessionLimits::default() {
+        table["sessions"] = value(sessions(&spec.sessions));
+    }
     table
 }
 
@@ -241,6 +244,18 @@ fn limits(limits: &Limits) -> InlineTable {
     ];
     let given = all.into_iter().filter(|(_, given, default)| *given != default);
     given.map(|(key, given, _)| (key, i64::try_from(*given).unwrap_or(i64::MAX))).collect()
+}
+
+fn sessions(sessions: &SessionLimits) -> InlineTable {
+    let SessionLimits { max, idle } = sessions;
+    let mut table = InlineTable::new();
+    if *max != SessionLimits::default().max {
+        table.insert("max", i64::try_from(*max).unwrap_or(i64::MAX).into());
+    }
+    if let Some(idle) = idle {
+        table.insert("idle", duration_text(*idle).into());
+    }
+    table
 }
 
 /// Reads the user's own file; `None` when there is none. An unreadable file is an error, because it must not be

@@ -114,7 +114,7 @@ fn the_servers_of_the_example_are_valid() {
 #[test]
 fn the_example_has_every_key() {
     let probe = "zzzzzzzz = 1\n[history]\nzzzzzzzz = 1\n[retention]\nzzzzzzzz = 1\n[console]\nzzzzzzzz = 1\n[defaults]\nzzzzzzzz = 1\n[defaults.timeouts]\nzzzzzzzz = 1\n\
-                 [defaults.limits]\nzzzzzzzz = 1\n[servers.x]\ncommand = \"x\"\nzzzzzzzz = 1\n\
+                 [defaults.limits]\nzzzzzzzz = 1\n[defaults.sessions]\nzzzzzzzz = 1\n[servers.x]\ncommand = \"x\"\nzzzzzzzz = 1\n\
                  [defaults.retry]\nzzzzzzzz = 1\n[defaults.breaker]\nzzzzzzzz = 1\n[defaults.breaker.record]\nzzzzzzzz = 1\n\
                  [defaults.concurrency]
 zzzzzzzz = 1
@@ -124,7 +124,7 @@ zzzzzzzz = 1
                  [[tool]]\nmatch = \"x\"\nzzzzzzzz = 1\nbreaker = { zzzzzzzz = 1 }\nfallback = [{ stale = true, zzzzzzzz = 1 }]\n\
                  [groups.g]\nmembers = [{ server = \"x\", zzzzzzzz = 1 }]\nzzzzzzzz = 1\n[[route]]\nmatch = \"x\"\nto = \"x\"\nzzzzzzzz = 1\n";
     let errors = user(probe).unwrap_err();
-    assert_eq!(errors.len(), 22, "{errors:?}");
+    assert_eq!(errors.len(), 23, "{errors:?}");
     for error in errors {
         let hint = error.hint.unwrap();
         let keys = hint.strip_prefix("known keys: ").unwrap();
@@ -232,6 +232,7 @@ fn errors_have_a_position_and_a_hint() {
         ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = \"0s\"", 4, "timeouts.call", "more than zero"),
         ("[servers.a]\ncommand = \"x\"\n[servers.a.timeouts]\ncall = \"9999h\"", 4, "timeouts.call", "30 days"),
         ("[servers.a]\ncommand = \"x\"\nlimits = { pages = 0 }", 3, "limits.pages", "at least 1"),
+        ("[servers.a]\ncommand = \"x\"\nsessions = { max = 1001 }", 3, "sessions.max", "should be from 0 to 1000"),
         ("[servers.a]\ncommand = \"x\"\nnamespace = \"a b\"", 3, "namespace", "A-Z"),
         ("[servers.a]\ncommand = \"x\"\nenv = { \"A=B\" = \"x\" }", 2, "env", "invalid name"),
         ("[servers.a]\nurl = \"http://x\"\nheaders = { X = \"a\\nb\" }", 2, "headers", "control character"),

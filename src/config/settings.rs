@@ -13,7 +13,7 @@ use crate::domain::{
     catalog::ConfirmPolicy,
     policy::{PolicyPatch, PolicySetting},
     retention::Retention,
-    server::{Limits, ServerSpec, Timeouts},
+    server::{Limits, ServerSpec, SessionLimits, Timeouts},
     workspace::KeySetting,
 };
 
@@ -269,6 +269,9 @@ fn keys(root: &mut Fields<'_, '_>) -> Vec<KeySetting> {
     found
 }
 
+/// Most own sessions of clients that a configuration can allow at one server.
+const MAX_SESSIONS: u32 = 1000;
+
 /// Limits and policies of one server or, in `[defaults]`, of all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
@@ -276,6 +279,8 @@ pub(super) struct Rules {
     pub policy: PolicyPatch,
     pub timeouts: PartialTimeouts,
     pub limits: [Option<usize>; 4],
+    /// Number and idle time of the own sessions of clients.
+    pub sessions: (Option<usize>, Option<Duration>),
     pub elicitation: Option<AskPolicy>,
     pub sampling: Option<AskPolicy>,
     pub roots: Option<RootsChoice>,
@@ -293,7 +298,7 @@ impl PartialTimeouts {
 }
 
 impl Rules {
-    /// Reads `timeouts`, `limits`, `elicitation`, `sampling`, `roots` and the policy settings of a table.
+    /// Reads `timeouts`, `limits`, `sessions`, `elicitation`, `sampling`, `roots` and the policy settings of a table.
     pub fn read(table: &mut Fields<'_, '_>) -> Rules {
         let mut rules = Rules { policy: policy::settings(table), ..Rules::default() };
         if let Some(mut inner) = table.inner("timeouts") {
@@ -316,6 +321,11 @@ impl Rules {
             rules.limits = ["message_bytes", "pages", "items", "stderr_bytes"].map(|key| inner.count(key));
             inner.finish();
         }
+        if let Some(mut inner) = table.inner("sessions") {
+            let max = inner.integer("max", 0, MAX_SESSIONS).map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+            rules.sessions = (max, inner.duration("idle"));
+            inner.finish();
+        }
         rules.elicitation = server::policy(table, "elicitation");
         rules.sampling = server::policy(table, "sampling");
         rules.roots = server::roots(table);
@@ -332,6 +342,7 @@ impl Rules {
             *kept = own.or(*kept);
         }
         Rules {
+            sessions: (self.sessions.0.or(out.sessions.0), self.sessions.1.or(out.sessions.1)),
             elicitation: self.elicitation.or(out.elicitation),
             sampling: self.sampling.or(out.sampling),
             roots: self.roots.or(out.roots),
@@ -351,6 +362,9 @@ impl Rules {
         for (place, given) in [message_bytes, pages, items, stderr_bytes].into_iter().zip(self.limits) {
             *place = given.unwrap_or(*place);
         }
+        let SessionLimits { max, idle } = &mut spec.sessions;
+        *max = self.sessions.0.unwrap_or(*max);
+        *idle = self.sessions.1.or(*idle);
         if let Some(policy) = self.elicitation {
             spec.elicitation = policy;
         }

@@ -9,7 +9,7 @@ use super::{
     body::Body,
     bounds,
     call::RpcError,
-    id::{AskId, CallId, ServerId},
+    id::{AskId, CallId, ClientId, ServerId},
     raw_object::RawObject,
     run::RunStep,
     time::Stamp,
@@ -31,6 +31,9 @@ pub struct Ask {
     /// The workflow step that asks, if any; then `server` holds the name of the workflow.
     #[serde(default)]
     pub run: Option<RunStep>,
+    /// The client that is asked. Another one than [`ClientId::LOCAL`] answers itself.
+    #[serde(default)]
+    pub client: ClientId,
 }
 
 /// The content of a question.
@@ -192,6 +195,10 @@ pub enum AskEnd {
     DeclinedByPolicy,
     /// The configured roots were the answer.
     ConfiguredRoots,
+    /// The client of the call answered it.
+    AnsweredByClient,
+    /// The client of the call answered it with an error.
+    RefusedByClient,
 }
 
 impl fmt::Display for AskEnd {
@@ -204,6 +211,8 @@ impl fmt::Display for AskEnd {
             AskEnd::AnsweredByPolicy => "answered by policy",
             AskEnd::DeclinedByPolicy => "declined by policy",
             AskEnd::ConfiguredRoots => "answered with the configured roots",
+            AskEnd::AnsweredByClient => "answered by the client",
+            AskEnd::RefusedByClient => "refused by the client",
         })
     }
 }

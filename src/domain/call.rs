@@ -1,13 +1,14 @@
 //! Calls: request, progress and outcome.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     body::Body,
     bounds,
-    id::{ServerId, ToolId},
+    id::{CallId, ClientId, ServerId, ToolId},
     run::RunStep,
     secret::Redactor,
     server::Exit,
@@ -133,12 +134,15 @@ pub struct CallSpec {
     /// Members to add to `_meta` of the request: a JSON object ([`super::request_meta::parse`]), or empty.
     #[serde(default, skip_serializing_if = "Body::is_empty")]
     pub meta: Body,
+    /// The call that this one continues: it ended with an interim result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<CallId>,
 }
 
 impl CallSpec {
     /// Creates a call with the server's deadline, outside of a workflow.
     pub fn new(operation: Operation, origin: Origin) -> Self {
-        Self { operation, origin, timeout: None, run: None, check: ArgumentCheck::Enforced, meta: Body::default() }
+        Self { operation, origin, timeout: None, run: None, check: ArgumentCheck::Enforced, meta: Body::default(), follows: None }
     }
 
     /// Creates a call of `tool` with `arguments` (JSON text) and the server's deadline.
@@ -165,9 +169,9 @@ impl ArgumentCheck {
     }
 }
 
-/// The origin of a call.
+/// The origin of a call. Serialised as text: `console`, `client:7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum Origin {
     /// A user of the console.
     Console,
@@ -177,19 +181,97 @@ pub enum Origin {
     Demo,
     /// A step of a workflow.
     Workflow,
+    /// A client of the gateway.
+    Client(ClientId),
 }
 
 impl Origin {
-    /// All origins.
-    pub const ALL: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
+    /// Returns the kind.
+    pub fn kind(self) -> OriginKind {
+        match self {
+            Origin::Console => OriginKind::Console,
+            Origin::Cli => OriginKind::Cli,
+            Origin::Demo => OriginKind::Demo,
+            Origin::Workflow => OriginKind::Workflow,
+            Origin::Client(_) => OriginKind::Client,
+        }
+    }
+
+    /// Returns the name for users, without the number of a client.
+    pub fn word(self) -> &'static str {
+        self.kind().word()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Client(client) => write!(f, "{}:{client}", self.word()),
+            other => f.write_str(other.word()),
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Origin, String> {
+        let unknown = || format!("unknown origin {text:?}");
+        Ok(match text {
+            "console" => Origin::Console,
+            "cli" => Origin::Cli,
+            "demo" => Origin::Demo,
+            "workflow" => Origin::Workflow,
+            other => {
+                let number = other.strip_prefix("client:").filter(|number| number.bytes().all(|digit| digit.is_ascii_digit()));
+                Origin::Client(ClientId(number.and_then(|number| number.parse().ok()).ok_or_else(unknown)?))
+            }
+        })
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Origin, String> {
+        text.parse()
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> String {
+        origin.to_string()
+    }
+}
+
+/// The kind of an [`Origin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OriginKind {
+    /// A user of the console.
+    Console,
+    /// The command line.
+    Cli,
+    /// The demo's background traffic.
+    Demo,
+    /// A step of a workflow.
+    Workflow,
+    /// A client of the gateway.
+    Client,
+}
+
+impl OriginKind {
+    /// All kinds.
+    pub const ALL: [OriginKind; 5] = [OriginKind::Console, OriginKind::Cli, OriginKind::Demo, OriginKind::Workflow, OriginKind::Client];
 
     /// Returns the name for users.
     pub fn word(self) -> &'static str {
         match self {
-            Origin::Console => "console",
-            Origin::Cli => "cli",
-            Origin::Demo => "demo",
-            Origin::Workflow => "workflow",
+            OriginKind::Console => "console",
+            OriginKind::Cli => "cli",
+            OriginKind::Demo => "demo",
+            OriginKind::Workflow => "workflow",
+            OriginKind::Client => "client",
         }
     }
 }
@@ -203,6 +285,19 @@ pub struct Progress {
     pub total: Option<f64>,
     /// The server's message.
     pub message: Option<String>,
+}
+
+impl Progress {
+    /// Reads the `params` of `notifications/progress`; `None` without a finite number.
+    pub fn read(params: &Body) -> Option<Progress> {
+        let [progress, total, message] = params.fields(["progress", "total", "message"])?;
+        let number = |raw: &RawValue| raw.get().parse().ok().filter(|number: &f64| number.is_finite());
+        Some(Progress {
+            progress: number(progress?)?,
+            total: total.and_then(number),
+            message: message.and_then(|message| bounds::json_text(message.get(), bounds::LINE)),
+        })
+    }
 }
 
 /// Timestamps of a call, taken where its bytes are sent and received.
@@ -262,6 +357,33 @@ pub enum Outcome {
         /// By whom and why.
         reason: String,
     },
+    /// A response that is not the final result, for a client that continues the call itself.
+    Interim {
+        /// The `result` as received.
+        result: Body,
+        /// What the server waits for.
+        kind: InterimKind,
+    },
+}
+
+/// What a server waits for that answered with an interim result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterimKind {
+    /// Input (MCP 2026-07-28, `input_required`).
+    InputRequired,
+    /// Requests for the state and the result of a task.
+    Task,
+}
+
+impl InterimKind {
+    /// Returns the name for users.
+    pub fn words(self) -> &'static str {
+        match self {
+            InterimKind::InputRequired => "input required",
+            InterimKind::Task => "task",
+        }
+    }
 }
 
 impl Outcome {
@@ -272,13 +394,14 @@ impl Outcome {
             Outcome::ToolError { .. } => "tool error",
             Outcome::Failed { failure } => failure.kind.words(),
             Outcome::Cancelled { .. } => "cancelled",
+            Outcome::Interim { kind, .. } => kind.words(),
         }
     }
 
     /// Returns the result body, if there is one.
     pub fn result(&self) -> Option<&Body> {
         match self {
-            Outcome::Ok { result } | Outcome::ToolError { result } => Some(result),
+            Outcome::Ok { result } | Outcome::ToolError { result } | Outcome::Interim { result, .. } => Some(result),
             _ => None,
         }
     }
@@ -652,6 +775,34 @@ impl FailureKind {
             FailureKind::Refused => "refused",
             FailureKind::BreakerOpen => "breaker_open",
             FailureKind::Overloaded => "overloaded",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_stored_as_text() {
+        let all =
+            [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow, Origin::Client(ClientId(7)), Origin::Client(ClientId(u32::MAX))];
+        for (origin, text) in all.into_iter().zip(["console", "cli", "demo", "workflow", "client:7", "client:4294967295"]) {
+            assert_eq!(serde_json::to_string(&origin).unwrap(), format!("{text:?}"));
+            assert_eq!(serde_json::from_str::<Origin>(&format!("{text:?}")).unwrap(), origin);
+        }
+        for text in ["client", "client:", "client:+7", "client:4294967296", "Console", ""] {
+            assert!(text.parse::<Origin>().is_err(), "{text:?}");
+        }
+        assert_eq!(OriginKind::ALL.map(OriginKind::word), ["console", "cli", "demo", "workflow", "client"]);
+    }
+
+    #[test]
+    fn progress_without_a_finite_number_is_none() {
+        let read = |params: &str| Progress::read(&Body::from(params));
+        assert_eq!(read(r#"{"progress":1.50,"total":3}"#), Some(Progress { progress: 1.5, total: Some(3.0), message: None }));
+        for params in ["{}", r#"{"progress":"1"}"#, r#"{"progress":1e400}"#, "[1]"] {
+            assert_eq!(read(params), None, "{params}");
         }
     }
 }

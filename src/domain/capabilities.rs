@@ -101,6 +101,19 @@ impl ClientCapabilities {
         Self(self.0.with(name.to_owned(), value))
     }
 
+    /// Returns the capabilities with one more extension.
+    #[must_use]
+    pub fn with_extension(self, name: &str, value: Body) -> Self {
+        let extensions = self.0.get("extensions").and_then(RawObject::parse).unwrap_or_default();
+        let extensions = extensions.with(name.to_owned(), value).to_body();
+        self.with("extensions", extensions)
+    }
+
+    /// Returns the capabilities as a JSON object, for both eras.
+    pub fn to_body(&self) -> Body {
+        self.0.to_body()
+    }
+
     /// Returns the capabilities without one.
     #[must_use]
     pub fn without(self, name: &str) -> Self {

@@ -280,7 +280,7 @@ impl Settled {
     pub fn weight(&self) -> usize {
         size_of::<Settled>()
             + match &self.outcome {
-                Outcome::Ok { result } | Outcome::ToolError { result } => result.len(),
+                Outcome::Ok { result } | Outcome::ToolError { result } | Outcome::Interim { result, .. } => result.len(),
                 Outcome::Failed { failure } => failure.weight(),
                 Outcome::Cancelled { reason } => reason.len(),
             }

@@ -204,6 +204,8 @@ pub enum AnomalyKind {
     ForbiddenRequest,
     /// A notification of a subscription that does not name it, or names another one.
     Uncorrelated,
+    /// A request of a server that belongs to no call, so that its client cannot be asked.
+    Unattributed,
 }
 
 impl AnomalyKind {
@@ -229,6 +231,7 @@ impl AnomalyKind {
             AnomalyKind::Unread => "answer not taken",
             AnomalyKind::ForbiddenRequest => "request of the server, which its version forbids",
             AnomalyKind::Uncorrelated => "notification without its subscription",
+            AnomalyKind::Unattributed => "request of the server outside of a call",
         }
     }
 }

@@ -78,6 +78,36 @@ impl fmt::Display for CallId {
     }
 }
 
+/// The call that a message of a server belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attribution {
+    /// The transport says so: the message came on the response stream of this call.
+    Stream(CallId),
+    /// Only this call was in flight. For display: the server may have meant none.
+    Likely(CallId),
+    /// None, or an unknown one.
+    #[default]
+    None,
+}
+
+impl Attribution {
+    /// Returns the call if it is certain. Only then may anything of one client follow from it.
+    pub fn certain(self) -> Option<CallId> {
+        match self {
+            Attribution::Stream(call) => Some(call),
+            Attribution::Likely(_) | Attribution::None => None,
+        }
+    }
+
+    /// Returns the call, certain or not, for display.
+    pub fn likely(self) -> Option<CallId> {
+        match self {
+            Attribution::Stream(call) | Attribution::Likely(call) => Some(call),
+            Attribution::None => None,
+        }
+    }
+}
+
 /// The id of a server's question in the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     body::Body,
-    call::{CallSpec, FailureKind, Operation, Outcome},
+    call::{CallSpec, FailureKind, InterimKind, Operation, Outcome},
     id::CallId,
     run::{Purpose, RunId, RunReport, RunSpec, StepError},
     workflow::{answer, expression::Data, history::PastCall, plan::ReadAs},
@@ -309,6 +309,8 @@ pub enum CallOutcome {
     Failed(FailureKind),
     /// The call was cancelled.
     Cancelled,
+    /// The server answered with an interim result.
+    Interim(InterimKind),
     /// The text of an outcome of another version.
     Unknown(String),
 }
@@ -321,6 +323,7 @@ impl CallOutcome {
             CallOutcome::ToolError => "tool error",
             CallOutcome::Failed(kind) => kind.words(),
             CallOutcome::Cancelled => "cancelled",
+            CallOutcome::Interim(kind) => kind.words(),
             CallOutcome::Unknown(words) => words,
         }
     }
@@ -333,6 +336,7 @@ impl From<&Outcome> for CallOutcome {
             Outcome::ToolError { .. } => CallOutcome::ToolError,
             Outcome::Failed { failure } => CallOutcome::Failed(failure.kind),
             Outcome::Cancelled { .. } => CallOutcome::Cancelled,
+            Outcome::Interim { kind, .. } => CallOutcome::Interim(*kind),
         }
     }
 }
@@ -340,7 +344,8 @@ impl From<&Outcome> for CallOutcome {
 impl From<String> for CallOutcome {
     fn from(words: String) -> CallOutcome {
         let failed = FailureKind::ALL.into_iter().map(CallOutcome::Failed);
-        let known = [CallOutcome::Ok, CallOutcome::ToolError, CallOutcome::Cancelled].into_iter().chain(failed);
+        let interim = [InterimKind::InputRequired, InterimKind::Task].map(CallOutcome::Interim);
+        let known = [CallOutcome::Ok, CallOutcome::ToolError, CallOutcome::Cancelled].into_iter().chain(interim).chain(failed);
         known.into_iter().find(|known| known.words() == words).unwrap_or(CallOutcome::Unknown(words))
     }
 }

@@ -223,7 +223,7 @@ fn stage_text(redactor: &Redactor, stage: &mut CallEvent) {
             AttemptEnd::Failed { failure } => shared(redactor, failure, |redactor, failure: &mut Failure| {
                 *failure = failure.clone().redacted(redactor);
             }),
-            AttemptEnd::Ok | AttemptEnd::ToolError => {}
+            AttemptEnd::Ok | AttemptEnd::ToolError | AttemptEnd::Interim { .. } => {}
         },
         CallEvent::BackOff { why, .. } | CallEvent::NotRepeated { why } => text(redactor, why),
         CallEvent::Fallback { to, after } => texts(redactor, [to, after]),
@@ -245,7 +245,7 @@ fn settled(redactor: &Redactor, end: &mut Arc<Settled>) {
         return;
     }
     shared(redactor, end, |redactor, end: &mut Settled| match &mut end.outcome {
-        Outcome::Ok { result } | Outcome::ToolError { result } => body(redactor, result),
+        Outcome::Ok { result } | Outcome::ToolError { result } | Outcome::Interim { result, .. } => body(redactor, result),
         Outcome::Failed { failure } => shared(redactor, failure, |redactor, failure: &mut Failure| {
             *failure = failure.clone().redacted(redactor);
         }),

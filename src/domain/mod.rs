@@ -11,6 +11,7 @@ pub mod bounds;
 pub mod call;
 pub mod capabilities;
 pub mod catalog;
+pub mod client;
 pub mod command;
 pub mod config_error;
 pub mod config_fault;

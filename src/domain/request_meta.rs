@@ -3,7 +3,10 @@
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::body::{self, Body};
+use super::{
+    body::{self, Body},
+    raw_object::RawObject,
+};
 
 /// The token of progress notifications (MCP 2025-11-25, basic/utilities/progress).
 pub const PROGRESS_TOKEN: &str = "progressToken";
@@ -40,6 +43,13 @@ pub fn parse(text: &str) -> Result<Body, MetaError> {
         Some(own) => Err(MetaError::Own(own)),
         None => Ok(Body::from(text)),
     }
+}
+
+/// Returns members to add to `_meta` without those that Switchboard sets; empty if none is left or `meta` is not a JSON object.
+pub fn without_own(meta: &Body) -> Body {
+    let members = RawObject::parse(meta).unwrap_or_default();
+    let rest = OWN.into_iter().fold(members, |members, own| members.without(own));
+    if rest.is_empty() { Body::default() } else { rest.to_body() }
 }
 
 /// Checks `_meta` in the parameters of a raw request, if there is one.

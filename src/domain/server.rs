@@ -45,6 +45,9 @@ pub struct ServerSpec {
     pub timeouts: Timeouts,
     /// Size limits.
     pub limits: Limits,
+    /// Limits of the own sessions of clients.
+    #[serde(default)]
+    pub sessions: SessionLimits,
     /// The resilience policy of its calls: retry, breaker, limits, cache.
     #[serde(default)]
     pub policy: Policy,
@@ -82,6 +85,7 @@ impl ServerSpec {
             tools: ToolFilter::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            sessions: SessionLimits::default(),
             policy: Policy::default(),
             elicitation: AskPolicy::Ask,
             sampling: AskPolicy::Ask,
@@ -335,6 +339,30 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { message_bytes: 16 << 20, pages: 1000, items: 10_000, stderr_bytes: 256 << 10 }
+    }
+}
+
+/// Limits of the own sessions of clients at one server. A client that declares capabilities gets its own session at a legacy
+/// server, beside the one that all others share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLimits {
+    /// Most own sessions; zero lets all clients share one, in which the server can ask them nothing.
+    pub max: usize,
+    /// How long one is open without calls; [`SessionLimits::idle_time`] has the default.
+    pub idle: Option<Duration>,
+}
+
+impl SessionLimits {
+    /// Returns how long a session is open without calls: by default 5 minutes for a program, 10 for an address.
+    pub fn idle_time(&self, launch: &Transport) -> Duration {
+        let minutes = if matches!(launch, Transport::Stdio { .. }) { 5 } else { 10 };
+        self.idle.unwrap_or(Duration::from_secs(60 * minutes))
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { max: 8, idle: None }
     }
 }
 

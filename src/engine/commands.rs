@@ -29,7 +29,8 @@ fn replied(result: Result<(), CommandError>) -> PendingReply {
     std::future::ready(result.map(|()| Reply::Done)).boxed()
 }
 
-fn not_started(run: RunId, why: NotStarted) -> CommandError {
+/// Returns the error for a run that was not started.
+pub fn not_started(run: RunId, why: NotStarted) -> CommandError {
     match why {
         NotStarted::Active => CommandError::RunActive { run },
         NotStarted::Ended => CommandError::Ended,

@@ -13,15 +13,17 @@ use super::{
     dispatch::CacheFront,
     inbox::Inbox,
     ports::{ClientHandler, ConnectionObserver, FrameDraft},
+    question_routing::{Routed, not_found},
     registry::Registry,
+    session_pool::SessionOwner,
 };
 use crate::domain::{
-    ask::{Answer, Question},
     body::Body,
     bounds,
+    call::RpcError,
     event::{EventKind, LogLevel, LogMessage, LogSource, NoticeLevel},
     frame::{Anomaly, AnomalyKind, Frame, HttpNote},
-    id::CallId,
+    id::{Attribution, CallId},
     secret::Redactor,
     server::{Phase, ServerSpec, Step},
     time::Stamp,
@@ -35,7 +37,16 @@ const STDERR_LINE: usize = 8 << 10;
 /// Headers of one HTTP message.
 type Headers = Arc<Vec<(String, String)>>;
 
-/// The client handler of one server. Lives as long as its specification.
+/// What the handlers of all connections work with.
+#[derive(Clone)]
+pub struct HandlerParts {
+    pub bus: Arc<Bus>,
+    pub registry: Arc<Registry>,
+    pub inbox: Arc<Inbox>,
+    pub cache: Arc<CacheFront>,
+}
+
+/// The client handler of one server, or of the own session of a client at it.
 pub struct ConnectionHandler {
     spec: Arc<ServerSpec>,
     bus: Arc<Bus>,
@@ -45,6 +56,8 @@ pub struct ConnectionHandler {
     stderr: Mutex<VecDeque<String>>,
     /// The headers of the last message, and the same headers masked.
     headers: Mutex<Option<(Headers, Headers)>>,
+    /// The client that the session belongs to; `None` for the session that all share.
+    owner: Option<Arc<SessionOwner>>,
     step: Mutex<Step>,
     /// Woken when the server reports a changed list. Several reports before the next wait wake once.
     pub changed: Notify,
@@ -53,14 +66,18 @@ pub struct ConnectionHandler {
 }
 
 impl ConnectionHandler {
-    /// Creates the handler for `spec`.
-    pub fn new(
-        spec: Arc<ServerSpec>,
-        bus: Arc<Bus>,
-        registry: Arc<Registry>,
-        inbox: Arc<Inbox>,
-        cache: Arc<CacheFront>,
-    ) -> ConnectionHandler {
+    /// Creates the handler for the session that all share.
+    pub fn new(parts: HandlerParts, spec: Arc<ServerSpec>) -> ConnectionHandler {
+        ConnectionHandler::with_owner(parts, spec, None)
+    }
+
+    /// Creates the handler for the own session of a client.
+    pub fn of_client(parts: HandlerParts, spec: Arc<ServerSpec>, owner: Arc<SessionOwner>) -> ConnectionHandler {
+        ConnectionHandler::with_owner(parts, spec, Some(owner))
+    }
+
+    fn with_owner(parts: HandlerParts, spec: Arc<ServerSpec>, owner: Option<Arc<SessionOwner>>) -> ConnectionHandler {
+        let HandlerParts { bus, registry, inbox, cache } = parts;
         bus.secrets().learn(spec.secrets());
         ConnectionHandler {
             spec,
@@ -70,6 +87,7 @@ impl ConnectionHandler {
             cache,
             stderr: Mutex::default(),
             headers: Mutex::default(),
+            owner,
             step: Mutex::new(Step::Spawn),
             changed: Notify::new(),
             renewed: Notify::new(),
@@ -169,7 +187,8 @@ impl ConnectionObserver for ConnectionHandler {
 
     fn step(&self, step: Step) {
         *self.step.lock() = step;
-        if step != Step::Run {
+        // The phase of a server is that of the session that all share.
+        if step != Step::Run && self.owner.is_none() {
             self.registry.set_phase(&self.spec.id, Arc::new(Phase::Starting { step }));
         }
     }
@@ -222,7 +241,8 @@ impl ConnectionObserver for ConnectionHandler {
         last.iter().skip(last.len().saturating_sub(count)).cloned().collect()
     }
 
-    fn notification(&self, method: &str, params: &Body, call: Option<CallId>) {
+    fn notification(&self, method: &str, params: &Body, call: Attribution) {
+        let (certain, call) = (call.certain(), call.likely());
         match method {
             "notifications/tools/list_changed" | "notifications/prompts/list_changed" => self.changed.notify_one(),
             "notifications/resources/list_changed" => {
@@ -230,6 +250,9 @@ impl ConnectionObserver for ConnectionHandler {
                 self.changed.notify_one();
             }
             "notifications/message" => {
+                if let Some(passage) = certain.and_then(|call| self.inbox.passage(call)) {
+                    passage.desk().message(params);
+                }
                 let [level, logger, data] = params.fields(["level", "logger", "data"]).unwrap_or_default();
                 let text = |field: Option<&RawValue>, limit| field.and_then(|raw| bounds::json_text(raw.get(), limit));
                 let (data, length) = data.map_or((Cow::Borrowed(""), 0), log_text);
@@ -266,7 +289,17 @@ impl ConnectionObserver for ConnectionHandler {
 
 #[async_trait]
 impl ClientHandler for ConnectionHandler {
-    async fn ask(&self, question: Question, call: Option<CallId>) -> Answer {
-        self.inbox.ask(&self.spec, question, call).await
+    async fn ask(&self, method: &str, params: Body, call: Attribution) -> Result<Body, RpcError> {
+        match &self.owner {
+            None => self.inbox.route(&self.spec, method, params, call).await,
+            Some(owner) => match self.inbox.route_to_owner(&self.spec, owner, method, params, call).await {
+                Routed::Answered(answer) => answer,
+                Routed::Unattributed => {
+                    let detail = format!("{method}: not answered, since no call in progress can carry it to the client");
+                    self.anomaly(Anomaly { kind: AnomalyKind::Unattributed, detail, call: None, frame: None });
+                    Err(not_found(method))
+                }
+            },
+        }
     }
 }

@@ -12,13 +12,20 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{bus::Bus, deadline_pause::DeadlinePauses, running::RunningCalls};
+use super::{
+    bus::Bus,
+    deadline_pause::DeadlinePauses,
+    passage::{Desk, PreparedPassage},
+    question_routing::call_ended,
+    running::RunningCalls,
+};
 use crate::domain::{
     ask::{Answer, Ask, AskEnd, AskPolicy, Question},
     body::Body,
     bounds,
+    call::RpcError,
     event::{EventKind, NoticeLevel},
-    id::{AskId, CallId, ServerId},
+    id::{AskId, CallId, ClientId, ServerId},
     run::RunStep,
     server::ServerSpec,
     time::size,
@@ -43,6 +50,9 @@ struct PendingQuestion {
     /// The size of the question in bytes.
     weight: usize,
     call: Option<CallId>,
+    /// The client that is asked.
+    client: ClientId,
+    /// Takes the answer of the user. Dropped when the question is withdrawn.
     answer: oneshot::Sender<Answer>,
 }
 
@@ -61,7 +71,8 @@ impl Inbox {
             return Answer::Decline;
         }
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
-        let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at: self.bus.now(), run: None });
+        let at = self.bus.now();
+        let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at, run: None, client: ClientId::LOCAL });
         let by_policy = match spec.policy(&ask.question) {
             AskPolicy::Ask => None,
             AskPolicy::Decline => Some((Answer::Decline, AskEnd::DeclinedByPolicy)),
@@ -82,37 +93,16 @@ impl Inbox {
     pub async fn ask_for_step(self: &Arc<Self>, workflow: &str, question: Question, step: RunStep) -> Answer {
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
         let at = self.bus.now();
-        self.ask_user(Arc::new(Ask { id, server: ServerId::from(workflow), call: None, question, at, run: Some(step) })).await
+        let server = ServerId::from(workflow);
+        self.ask_user(Arc::new(Ask { id, server, call: None, question, at, run: Some(step), client: ClientId::LOCAL })).await
     }
 
     async fn ask_user(self: &Arc<Self>, ask: Arc<Ask>) -> Answer {
-        let (id, call) = (ask.id, ask.call);
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock();
-            let weight = ask.question.weight();
-            let of_server = || waiting.values().filter(|other| other.server == ask.server);
-            let over_size = of_server().map(|other| other.weight).sum::<usize>() + weight > bounds::QUESTIONS;
-            if waiting.len() >= MAX_OPEN || of_server().count() >= MAX_OPEN_PER_SERVER || over_size {
-                return Answer::Decline;
-            }
-            waiting.insert(id, PendingQuestion { server: ask.server.clone(), weight, call, answer: sender });
-            // Under the lock, so that the end of the call happens either before or after.
-            if let Some(call) = call {
-                self.deadline_pauses.begin(call);
-            }
-        }
-        self.bus.publish(EventKind::AskOpened { ask });
-        let mut open = OpenQuestion { inbox: self.clone(), id, call, closed: false };
-        if let Some(call) = call
-            && !self.running.contains(call)
-        {
-            // The call ended before the question was registered, so its end did not withdraw the question.
-            open.close(AskEnd::CallEnded);
-            self.deadline_pauses.forget(call);
-            return Answer::Cancel;
-        }
-        let Ok(answer) = receiver.await else {
+        let (mut open, answer) = match self.open(ask) {
+            Ok(open) => open,
+            Err(refused) => return refused,
+        };
+        let Ok(answer) = answer.await else {
             open.close(AskEnd::CallEnded);
             return Answer::Cancel;
         };
@@ -124,6 +114,84 @@ impl Inbox {
         answer
     }
 
+    /// Registers and publishes a question, or returns the answer that it gets instead. The receiver gets the answer of the user,
+    /// and is closed when the question is withdrawn.
+    fn open(self: &Arc<Self>, ask: Arc<Ask>) -> Result<(OpenQuestion, oneshot::Receiver<Answer>), Answer> {
+        let (id, call, client) = (ask.id, ask.call, ask.client);
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock();
+            let weight = ask.question.weight();
+            let of_server = || waiting.values().filter(|other| other.server == ask.server);
+            let over_size = of_server().map(|other| other.weight).sum::<usize>() + weight > bounds::QUESTIONS;
+            if waiting.len() >= MAX_OPEN || of_server().count() >= MAX_OPEN_PER_SERVER || over_size {
+                return Err(Answer::Decline);
+            }
+            waiting.insert(id, PendingQuestion { server: ask.server.clone(), weight, call, client, answer: sender });
+            // Under the lock, so that the end of the call happens either before or after.
+            if let Some(call) = call {
+                self.deadline_pauses.begin(call);
+            }
+        }
+        if let Some(call) = call {
+            self.running.note_question(call);
+        }
+        self.bus.publish(EventKind::AskOpened { ask });
+        let mut open = OpenQuestion { inbox: self.clone(), id, call, closed: false };
+        if let Some(call) = call
+            && !self.running.contains(call)
+        {
+            // The call ended before the question was registered, so its end did not withdraw the question.
+            open.close(AskEnd::CallEnded);
+            self.deadline_pauses.forget(call);
+            return Err(Answer::Cancel);
+        }
+        Ok((open, receiver))
+    }
+
+    /// Returns whether a user or a client was asked in the course of a call in flight: its result may depend on the answer.
+    pub fn asked(&self, call: CallId) -> bool {
+        self.running.asked(call)
+    }
+
+    /// Returns the passage of a call in flight, if a client made it.
+    pub fn passage(&self, call: CallId) -> Option<Arc<PreparedPassage>> {
+        self.running.passage(call)
+    }
+
+    /// Passes a request of a server on to the desk of its client, and returns the answer. Dropping the future withdraws it.
+    pub async fn ask_client(
+        self: &Arc<Self>,
+        server: &ServerId,
+        method: &str,
+        params: Body,
+        call: Option<CallId>,
+        client: ClientId,
+        desk: &Arc<dyn Desk>,
+    ) -> Result<Body, RpcError> {
+        let Some(question) = Question::from_request(method, &params).ok().filter(|question| !question.oversize()) else {
+            // Nothing to show; the client may know the request.
+            return desk.ask(method, params).await;
+        };
+        let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
+        let ask = Ask { id, server: server.clone(), call, question: question.clone(), at: self.bus.now(), run: None, client };
+        let (mut open, withdrawn) = match self.open(Arc::new(ask)) {
+            Ok(open) => open,
+            Err(refused) => return refused.to_result(&question),
+        };
+        tokio::select! {
+            biased;
+            _ = withdrawn => {
+                open.close(AskEnd::CallEnded);
+                call_ended(&question)
+            }
+            answer = desk.ask(method, params) => {
+                open.close(if answer.is_ok() { AskEnd::AnsweredByClient } else { AskEnd::RefusedByClient });
+                answer
+            }
+        }
+    }
+
     /// Withdraws the questions of a settled call.
     pub fn withdraw(&self, call: CallId) {
         let mut waiting = self.waiting.lock();
@@ -131,10 +199,10 @@ impl Inbox {
         self.deadline_pauses.forget(call);
     }
 
-    /// Answers an open question. Returns whether it was open.
+    /// Answers an open question of the user. Returns whether it was open; those of other clients are not.
     pub fn answer(&self, id: AskId, answer: Answer) -> bool {
-        let waiting = self.waiting.lock().remove(&id);
-        waiting.is_some_and(|w| w.answer.send(answer).is_ok())
+        let waiting = self.waiting.lock().extract_if(|other, open| *other == id && open.client == ClientId::LOCAL).next();
+        waiting.is_some_and(|(_, open)| open.answer.send(answer).is_ok())
     }
 }
 

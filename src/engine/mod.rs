@@ -11,11 +11,14 @@ mod dispatch;
 mod guard;
 mod inbox;
 mod limiter;
+pub mod passage;
 pub mod ports;
+mod question_routing;
 mod registry;
 mod result_kind;
 mod runner;
 mod running;
+mod session_pool;
 mod shared;
 mod supervisor;
 pub mod tail;
@@ -35,10 +38,11 @@ use self::{
     bus::Bus,
     dispatch::{Cancel, Dispatch},
     inbox::Inbox,
+    passage::PreparedPassage,
     ports::{CallExecutor, CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache},
     registry::Registry,
     runner::Runs,
-    running::RunningCalls,
+    running::{RunningCall, RunningCalls},
     shared::Shared,
     supervisor::{ServerHandle, SupervisorCommand},
     tail::Tail,
@@ -97,6 +101,7 @@ pub struct Engine {
     runs: Arc<Runs>,
     /// Held while the configured servers are replaced.
     applying: Mutex<()>,
+    own: Weak<Engine>,
 }
 
 impl Engine {
@@ -113,6 +118,7 @@ impl Engine {
             shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), options.seed),
             registry,
             applying: Mutex::default(),
+            own: weak.clone(),
             inbox,
             bus,
             connector,
@@ -236,11 +242,17 @@ async fn stop(server: ServerHandle) {
     if server.commands.send(SupervisorCommand::Stop(done)).await.is_ok() {
         let _ = wait.await;
     }
+    server.pool.close().await;
 }
 
 impl Engine {
-    /// Starts a call; `on_settled` receives its result.
-    fn start_call(&self, spec: CallSpec, on_settled: Option<oneshot::Sender<Arc<Settled>>>) -> CallId {
+    /// Starts a call, with its passage if a client makes it; `on_settled` receives its result.
+    fn start_call(
+        &self,
+        spec: CallSpec,
+        passage: Option<Arc<PreparedPassage>>,
+        on_settled: Option<oneshot::Sender<Arc<Settled>>>,
+    ) -> CallId {
         // Under the lock, so that ids are created and published in the same order.
         let mut running = self.running.lock();
         let queued = self.bus.now();
@@ -248,10 +260,10 @@ impl Engine {
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
         let spec = Arc::new(spec);
         let cancel = Arc::new(Cancel::default());
-        running.insert(id, cancel.clone());
+        running.insert(id, RunningCall { cancel: cancel.clone(), passage: passage.clone(), asked: false });
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
-        let dispatch = Dispatch { id, spec, queued, cancel, shared: self.shared.clone(), state: Default::default() };
+        let dispatch = Dispatch { id, spec, queued, cancel, passage, shared: self.shared.clone(), state: Default::default() };
         let (running, inbox) = (self.running.clone(), self.inbox.clone());
         self.tasks.spawn(async move {
             let settled = dispatch.run().await;
@@ -268,7 +280,7 @@ impl Engine {
 
     /// Starts a call and returns its id.
     pub fn submit(&self, spec: CallSpec) -> CallId {
-        self.start_call(spec, None)
+        self.start_call(spec, None, None)
     }
 
     /// Interrupts all runs as a kill of the process would: each can be resumed.
@@ -285,7 +297,7 @@ impl Engine {
 impl CallExecutor for Engine {
     fn call(&self, spec: CallSpec) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
         let (on_settled, settled) = oneshot::channel();
-        let id = self.start_call(spec, Some(on_settled));
+        let id = self.start_call(spec, None, Some(on_settled));
         (id, async move { settled.await.ok() }.boxed())
     }
 

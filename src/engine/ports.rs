@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::domain::{
-    ask::{Answer, Question},
     body::Body,
-    call::{CallSpec, Failure, Progress},
+    call::{CallSpec, Failure, RpcError},
     capabilities::ClientCapabilities,
     catalog::RawLists,
+    client::{Behalf, Face, Principal},
     event::{LogLevel, Settled},
     frame::Anomaly,
-    id::CallId,
+    id::{Attribution, CallId},
     journal::{RunEntry, RunRecord},
     policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
     run::RunId,
@@ -34,13 +34,15 @@ pub use crate::domain::{call::Reply, frame::FrameDraft};
 pub trait Connector: Send + Sync {
     /// Connects and performs the handshake, within `spec.timeouts.connect`.
     ///
-    /// `known` is the era that the server spoke in the last connection and saves the probe. The session reports everything that
-    /// it observes to `handler`. Dropping the future cancels the attempt; processes and connections that it started end in the
+    /// `known` is the era that the server spoke in the last connection and saves the probe. `behalf` is the client that the
+    /// session belongs to; without one the session is that of the engine, which all share. The session reports everything that it
+    /// observes to `handler`. Dropping the future cancels the attempt; processes and connections that it started end in the
     /// background.
     async fn connect(
         &self,
         spec: Arc<ServerSpec>,
         known: Option<Era>,
+        behalf: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure>;
 
@@ -150,8 +152,15 @@ pub struct Request {
     pub params: Body,
     /// Members to pass on in `_meta`, a JSON object or empty. Members that the session sets itself have priority.
     pub meta: Body,
+    /// What a modern server is to see of the client that the request is made for; `None` for the face of the session. A legacy
+    /// server has seen the client at the start of the session.
+    pub face: Option<Arc<Face>>,
+    /// On whose behalf the request is made: the credentials are theirs.
+    pub principal: Principal,
     /// The call that the request belongs to; `None` for the engine's own requests.
     pub call: Option<CallId>,
+    /// Whether a request of a call asks for progress.
+    pub progress: ProgressRequest,
     /// Whether the policy allows the request to be sent again after it may have run ([`verdict::may_resend`]). Requests of the
     /// engine change nothing on the server, so they are repeatable.
     ///
@@ -159,12 +168,24 @@ pub struct Request {
     pub repeatable: bool,
 }
 
+/// Whether a request of a call asks the server for progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProgressRequest {
+    /// With a token.
+    #[default]
+    Asked,
+    /// Nobody waits for it.
+    Omitted,
+}
+
 /// Observes a request in flight.
 pub trait RequestObserver: Send + Sync {
     /// The last byte of the request was handed to the operating system.
     fn sent(&self, at: Stamp, bytes: u64);
-    /// The server reported progress.
-    fn progress(&self, progress: Progress);
+    /// The server reported progress: the raw `params` of the notification ([`Progress::read`]).
+    ///
+    /// [`Progress::read`]: crate::domain::call::Progress::read
+    fn progress(&self, params: &Body);
     /// Returns why the caller cancelled the request, for `notifications/cancelled`.
     fn reason(&self) -> String;
     /// A response arrived after the request was cancelled.
@@ -192,7 +213,7 @@ pub trait ConnectionObserver: Send + Sync {
     /// Returns the last lines of stderr, oldest first, at most `count`.
     fn last_stderr(&self, count: usize) -> Vec<String>;
     /// The server sent a notification that the session does not handle itself.
-    fn notification(&self, method: &str, params: &Body, call: Option<CallId>);
+    fn notification(&self, method: &str, params: &Body, call: Attribution);
     /// The session was lost and reopened within the connection. Lists and subscriptions belong to the old session.
     fn renewed(&self) {}
     /// The server does not provide updates of these resources, for the reason `why`.
@@ -202,8 +223,9 @@ pub trait ConnectionObserver: Send + Sync {
 /// Answers the requests that a server sends to its client: elicitation, sampling and roots.
 #[async_trait]
 pub trait ClientHandler: ConnectionObserver {
-    /// Resolves with the answer to a server's question. Dropping the future withdraws the question.
-    async fn ask(&self, question: Question, call: Option<CallId>) -> Answer;
+    /// Resolves with the answer to a request of the server that the declared capabilities allow: its `result`, or an error.
+    /// Method and `params` are those of the message. Dropping the future withdraws the request.
+    async fn ask(&self, method: &str, params: Body, call: Attribution) -> Result<Body, RpcError>;
 }
 
 /// The journal of workflow runs, from which an interrupted run is resumed.

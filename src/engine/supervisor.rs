@@ -11,17 +11,19 @@ use tokio::{
 
 use super::{
     bus::Bus,
-    connection_handler::ConnectionHandler,
+    connection_handler::{ConnectionHandler, HandlerParts},
     dispatch::CacheFront,
     guard::TargetGuard,
     inbox::Inbox,
     ports::{CatalogStore, Connector, Session, SubscriptionChange},
     registry::Registry,
+    session_pool::SessionPool,
 };
 use crate::domain::{
-    call::Failure,
+    call::{Failure, FailureKind},
     catalog::{RawLists, ServerCatalog},
     event::{EventKind, LogLevel},
+    id::ServerId,
     restart::{Restart, RestartPolicy, Verdict},
     secret::Redactor,
     server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
@@ -75,6 +77,8 @@ pub struct ServerHandle {
     pub commands: mpsc::Sender<SupervisorCommand>,
     /// The state that its calls share.
     pub guard: Arc<TargetGuard>,
+    /// The own sessions of clients.
+    pub pool: Arc<SessionPool>,
 }
 
 /// What a supervisor is started with.
@@ -99,7 +103,9 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
     let startable = fault.is_none() && !spec.disabled;
     let initial = if startable { Readiness::Pending } else { Readiness::Down(fault.filter(|_| !spec.disabled)) };
     let (readiness, seen) = watch::channel(initial);
-    let handler = Arc::new(ConnectionHandler::new(spec.clone(), bus.clone(), registry.clone(), inbox, cache));
+    let parts = HandlerParts { bus: bus.clone(), registry: registry.clone(), inbox, cache };
+    let pool = SessionPool::new(spec.clone(), connector.clone(), parts.clone());
+    let handler = Arc::new(ConnectionHandler::new(parts, spec.clone()));
     registry.add(&spec);
     if startable {
         tokio::spawn(load_catalog(spec.clone(), catalog_key(&*connector, &spec), catalogs.clone(), registry.clone()));
@@ -114,6 +120,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         catalogs,
         handler,
         guard: guard.clone(),
+        pool: pool.clone(),
         session: None,
         commands: command_queue,
         readiness,
@@ -128,7 +135,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         previous_stopped.await;
         supervisor.run_contained().await;
     });
-    ServerHandle { spec, readiness: seen, commands, guard }
+    ServerHandle { spec, readiness: seen, commands, guard, pool }
 }
 
 /// Shows the last known lists of a server until its own are read.
@@ -152,6 +159,7 @@ struct Supervisor {
     catalogs: Arc<dyn CatalogStore>,
     handler: Arc<ConnectionHandler>,
     guard: Arc<TargetGuard>,
+    pool: Arc<SessionPool>,
     /// The connection, from the handshake to its closing.
     session: Option<Arc<dyn Session>>,
     commands: mpsc::Receiver<SupervisorCommand>,
@@ -196,6 +204,7 @@ impl Supervisor {
                 Next::Connect => self.connect_and_serve().await,
                 Next::Failed(why) => self.after_failure(why).await,
                 Next::Disabled => {
+                    self.pool.end_all();
                     self.down(Phase::Disabled, None);
                     self.idle().await
                 }
@@ -258,6 +267,7 @@ impl Supervisor {
     /// Prepares a restart by the user: earlier failures and the known era do not count.
     fn restart_now(&mut self) -> Next {
         self.restart.reset();
+        self.pool.end_all();
         self.era = None;
         Next::Connect
     }
@@ -323,7 +333,7 @@ impl Supervisor {
         self.readiness.send_replace(Readiness::Pending);
         self.load_era().await;
         let (connector, spec, handler, era) = (self.connector.clone(), self.spec.clone(), self.handler.clone(), self.era);
-        let session = match self.unless_commanded(connector.connect(spec, era, handler)).await {
+        let session = match self.unless_commanded(connector.connect(spec, era, None, handler)).await {
             Ok(Ok(session)) => session,
             Ok(Err(mut failure)) => {
                 let shaking = matches!(failure.step, Step::Discover | Step::Initialize);
@@ -563,6 +573,20 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<Con
         }
         Err(_) => Err(ListingError::Timeout { limit: spec.timeouts.list }),
     }
+}
+
+/// Returns the failure of a call to a server that is not connected.
+pub fn not_connected(id: &ServerId, why: &ConnectFailure) -> Failure {
+    let failure = Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary));
+    let failure = Failure {
+        causes: why.causes.clone(),
+        exit: why.exit,
+        status: why.status,
+        headers: why.headers.clone(),
+        stderr: why.stderr.clone(),
+        ..failure
+    };
+    failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed"))
 }
 
 /// Subscribes to updates of a resource, or unsubscribes.

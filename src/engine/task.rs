@@ -15,15 +15,15 @@ use super::{
 use crate::domain::{
     body::{self, Body},
     bounds,
-    call::{Failure, FailureKind, Progress, RpcError},
+    call::{Failure, FailureKind, RpcError},
     id::CallId,
 };
 
 /// Polls without an answer in a row after which a task counts as lost.
 const FAILED_POLLS: u32 = 3;
 
-/// The member of `params` that requests a task. The server may drop the result after ten minutes.
-pub const AUGMENTATION: &str = ",\"task\":{\"ttl\":600000}";
+/// The member of `params` that requests a task, with its value. The server may drop the result after ten minutes.
+pub const AUGMENTATION: (&str, &str) = ("task", "{\"ttl\":600000}");
 
 /// Waits for the result of task `id` and reports its state as progress. Dropping the future cancels the task.
 pub async fn result<F: RequestObserver + 'static>(
@@ -53,7 +53,7 @@ pub async fn result<F: RequestObserver + 'static>(
                 let state = session.request(request("tasks/get", Some(call)), Arc::new(NoopObserver)).await;
                 if let Ok(reply) = state {
                     polls += 1.0;
-                    observer.progress(Progress { progress: polls, total: None, message: Some(describe(&reply.result)) });
+                    observer.progress(&poll_progress(polls, &reply.result));
                 }
                 next = Instant::now() + poll;
             }
@@ -102,7 +102,7 @@ where
             interval = poll_interval(next);
         }
         polls += 1.0;
-        observer.progress(Progress { progress: polls, total: None, message: Some(describe(&reply.result)) });
+        observer.progress(&poll_progress(polls, &reply.result));
         match status.map(RawValue::get) {
             Some("\"working\"") => {}
             Some("\"input_required\"") => {
@@ -145,6 +145,11 @@ fn outcome(status: Option<&str>, reply: &Reply) -> Result<Reply, Failure> {
         (Some(other), ..) => Err(failed(format!("the task has the state {}, which is unknown", bounds::cut(other, 100)))),
         (None, ..) => Err(failed("the task has no state".to_owned())),
     }
+}
+
+/// Returns the progress of a task after the `polls`th poll, with its state as the message.
+fn poll_progress(polls: f64, state: &Body) -> Body {
+    Body::json(&serde_json::json!({"progress": polls, "message": describe(state)}))
 }
 
 fn describe(state: &Body) -> String {

@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use crate::{
     domain::{
         ask::{Answer, NotAQuestion, Question},
         body::Body,
         bounds,
-        call::{Progress, RpcError},
+        call::RpcError,
         capabilities::{ClientCapabilities, Undeclared},
         frame::{Anomaly, FrameDraft},
-        id::CallId,
+        id::Attribution,
         server::ServerSpec,
         time::{Stamp, size},
     },
@@ -43,7 +41,7 @@ impl Handler for ClientEnd {
         self.handler.anomaly(anomaly);
     }
 
-    fn notification(&self, method: &str, params: &Body, call: Option<CallId>) {
+    fn notification(&self, method: &str, params: &Body, call: Attribution) {
         self.handler.notification(method, params, call);
     }
 
@@ -68,10 +66,8 @@ impl Handler for ClientEnd {
         }
         let (handler, call) = (self.handler.clone(), request.call);
         let (weight, call_ended) = (question.weight(), Answer::Cancel.to_result(&question));
-        let answer = Box::pin(async move {
-            let answer = handler.ask(question.clone(), call).await;
-            answer.to_result(&question)
-        });
+        let (method, params) = (request.method.to_owned(), request.params.detached());
+        let answer = Box::pin(async move { handler.ask(&method, params, call).await });
         Decision::Run { answer, weight, call_ended }
     }
 }
@@ -90,9 +86,7 @@ impl Observer for EngineObserver {
     }
 
     fn progress(&self, params: &Body) {
-        if let Some(progress) = read_progress(params) {
-            self.0.progress(progress);
-        }
+        self.0.progress(params);
     }
 
     fn reason(&self) -> String {
@@ -102,16 +96,6 @@ impl Observer for EngineObserver {
     fn late(&self, at: Stamp) {
         self.0.late(at);
     }
-}
-
-fn read_progress(params: &Body) -> Option<Progress> {
-    let [progress, total, message] = params.fields(["progress", "total", "message"])?;
-    let number = |raw: &RawValue| raw.get().parse().ok().filter(|number: &f64| number.is_finite());
-    Some(Progress {
-        progress: number(progress?)?,
-        total: total.and_then(number),
-        message: message.and_then(|message| bounds::json_text(message.get(), bounds::LINE)),
-    })
 }
 
 #[cfg(test)]
@@ -164,17 +148,18 @@ mod tests {
         fn last_stderr(&self, _: usize) -> Vec<String> {
             vec![]
         }
-        fn notification(&self, _: &str, _: &Body, _: Option<CallId>) {}
+        fn notification(&self, _: &str, _: &Body, _: Attribution) {}
     }
 
     #[async_trait]
     impl ClientHandler for CountingHandler {
-        async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
+        async fn ask(&self, method: &str, params: Body, _: Attribution) -> Result<Body, RpcError> {
             self.asked.fetch_add(1, Ordering::SeqCst);
             let during = self.during.lock().take();
             if let Some(during) = during {
                 during();
-                return Answer::Cancel;
+                let question = Question::from_request(method, &params).unwrap();
+                return Answer::Cancel.to_result(&question);
             }
             std::future::pending().await
         }

@@ -17,6 +17,7 @@ use crate::{
         bounds,
         call::{Failure, FailureKind, RpcError},
         capabilities::{self, ClientCapabilities},
+        client::Face,
         raw_object::RawObject,
         server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Timeouts, Transport},
         time::short,
@@ -121,11 +122,11 @@ fn client_info() -> Value {
 }
 
 /// Returns `_meta` of every request of the modern era.
-pub fn modern_meta(version: &str, capabilities: &ClientCapabilities, log_level: Option<&str>) -> Meta {
+pub fn modern_meta(version: &str, declared: &Declared, log_level: Option<&str>) -> Meta {
     let meta = Meta::default()
         .with(meta::VERSION, Body::json(version))
-        .with(meta::CLIENT_INFO, Body::json(&client_info()))
-        .with(meta::CLIENT_CAPABILITIES, capabilities.declared(Era::Modern));
+        .with(meta::CLIENT_INFO, declared.client_info.clone())
+        .with(meta::CLIENT_CAPABILITIES, declared.capabilities.declared(Era::Modern));
     match log_level {
         Some(level) => meta.with(meta::LOG_LEVEL, Body::json(level)),
         None => meta,
@@ -157,6 +158,28 @@ struct Rejected {
     supported: Vec<String>,
 }
 
+/// What a session declares of its client.
+#[derive(Clone)]
+pub struct Declared {
+    /// The capabilities.
+    pub capabilities: Arc<ClientCapabilities>,
+    /// Name and version of the client, a JSON object.
+    pub client_info: Body,
+}
+
+impl Declared {
+    /// Declares Switchboard with these capabilities.
+    pub fn own(capabilities: ClientCapabilities) -> Declared {
+        Declared { capabilities: Arc::new(capabilities), client_info: Body::json(&client_info()) }
+    }
+
+    /// Declares a client of ours.
+    pub fn by(face: &Face) -> Declared {
+        let own = Declared::own(ClientCapabilities::parse(&face.capabilities).unwrap_or_else(ClientCapabilities::none));
+        if face.client_info.is_empty() { own } else { Declared { client_info: face.client_info.clone(), ..own } }
+    }
+}
+
 /// One handshake over a link.
 pub struct Handshake<'a> {
     /// The link.
@@ -165,8 +188,8 @@ pub struct Handshake<'a> {
     pub spec: &'a ServerSpec,
     /// The observer of the steps.
     pub handler: &'a dyn ClientHandler,
-    /// The capabilities to declare.
-    pub offered: &'a ClientCapabilities,
+    /// What to declare.
+    pub declared: &'a Declared,
 }
 
 impl Handshake<'_> {
@@ -297,7 +320,7 @@ impl Handshake<'_> {
         let mut repeated = false;
         loop {
             let request = Request { method: "server/discover".into(), repeatable: true, ..Request::default() };
-            let meta = modern_meta(MODERN, self.offered, None);
+            let meta = modern_meta(MODERN, self.declared, None);
             let failure = match self.link.request(request, &meta, Arc::new(Quiet("no answer to server/discover"))).await {
                 Ok(reply) => return read_discovery(&reply.result),
                 Err(failure) => failure,
@@ -344,8 +367,8 @@ impl Handshake<'_> {
         self.handler.step(Step::Initialize);
         let params = RawObject::default()
             .with("protocolVersion", Body::json(version))
-            .with("capabilities", self.offered.declared(Era::Legacy))
-            .with("clientInfo", Body::json(&client_info()))
+            .with("capabilities", self.declared.capabilities.declared(Era::Legacy))
+            .with("clientInfo", self.declared.client_info.clone())
             .to_body();
         let request = Request { method: "initialize".into(), params, repeatable: true, ..Request::default() };
         let reply = self.link.request(request, &Meta::default(), Arc::new(Quiet("no answer to initialize"))).await.map_err(|failure| {

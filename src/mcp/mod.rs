@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    handshake::Known,
+    handshake::{Declared, Known},
     http::HttpLink,
     reaper::Reaper,
     session::{Link, McpSession},
@@ -36,6 +36,7 @@ use crate::{
     domain::{
         advice::Advice,
         capabilities::{Answerable, ClientCapabilities},
+        client::Behalf,
         secret::Redactor,
         server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Transport},
     },
@@ -105,9 +106,11 @@ impl Connections {
         &self,
         spec: &Arc<ServerSpec>,
         known: Known,
+        behalf: Option<&Behalf>,
         handler: &Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, (ConnectFailure, bool)> {
-        let capabilities = Arc::new(self.capabilities(spec));
+        let declared = behalf.map_or_else(|| Declared::own(self.capabilities(spec)), |behalf| Declared::by(&behalf.face));
+        let capabilities = declared.capabilities.clone();
         let began = handler.now();
         handler.fresh_start();
         let link: Arc<dyn Link> = match &spec.launch {
@@ -119,7 +122,7 @@ impl Connections {
             Transport::Http { .. } => HttpLink::new(spec.clone(), handler.clone(), capabilities.clone()).map_err(|why| (why, false))?,
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
-        let opening = McpSession::open(link.clone(), spec.clone(), handler.clone(), capabilities, known, began);
+        let opening = McpSession::open(link.clone(), spec.clone(), handler.clone(), declared, known, began);
         let mut failure = match tokio::time::timeout(spec.timeouts.connect, opening).await {
             Ok(Ok(session)) => {
                 attempt.link = None;
@@ -144,14 +147,16 @@ impl Connector for Connections {
         &self,
         spec: Arc<ServerSpec>,
         known: Option<Era>,
+        behalf: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         let first = known.map_or(Known::Nothing, Known::Era);
-        let mut result = self.attempt(&spec, first, &handler).await;
+        let behalf = behalf.as_ref();
+        let mut result = self.attempt(&spec, first, behalf, &handler).await;
         // Some servers end at the first request that they do not know.
         let died_at_probe = |(failure, gone): &(ConnectFailure, bool)| failure.step == Step::Discover && failure.retryable && *gone;
         if spec.era == EraChoice::Auto && known.is_none() && result.as_ref().is_err_and(died_at_probe) {
-            result = self.attempt(&spec, Known::Era(Era::Legacy), &handler).await;
+            result = self.attempt(&spec, Known::Era(Era::Legacy), behalf, &handler).await;
         }
         result.map_err(|(failure, _)| explain(failure, &spec))
     }

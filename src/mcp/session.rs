@@ -15,23 +15,24 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    handshake::{self, Handshake, Known, MODERN, modern_meta},
+    handshake::{self, Declared, Handshake, Known, MODERN, modern_meta},
     pages::{self, Cut, Next},
 };
 use crate::{
     domain::{
         body::Body,
         bounds,
-        call::{Failure, FailureKind, Progress},
+        call::{Failure, FailureKind},
         capabilities::ClientCapabilities,
         catalog::{BrokenList, RawLists, RefusedTool},
         event::LogLevel,
         frame::{Anomaly, AnomalyKind},
+        id::Attribution,
         policy::call_event::Resend,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::{Stamp, short, size},
     },
-    engine::ports::{ClientHandler, Reply, Request, RequestObserver, Session, SubscriptionChange},
+    engine::ports::{ClientHandler, ProgressRequest, Reply, Request, RequestObserver, Session, SubscriptionChange},
     protocol::{
         connection::LISTEN,
         headers::mirrors,
@@ -83,7 +84,7 @@ pub struct Quiet(pub &'static str);
 
 impl RequestObserver for Quiet {
     fn sent(&self, _: Stamp, _: u64) {}
-    fn progress(&self, _: Progress) {}
+    fn progress(&self, _: &Body) {}
     fn reason(&self) -> String {
         self.0.to_owned()
     }
@@ -99,24 +100,24 @@ pub struct McpSession {
     certain: bool,
     /// `_meta` of every request.
     meta: Mutex<Meta>,
-    /// The capabilities that were declared.
-    capabilities: Arc<ClientCapabilities>,
+    /// What was declared.
+    declared: Declared,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Resources that the modern era's listener asks about.
     watched: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl McpSession {
-    /// Performs the handshake over a new link and declares `capabilities`. The caller limits the time.
+    /// Performs the handshake over a new link and declares `declared`. The caller limits the time.
     pub async fn open(
         link: Arc<dyn Link>,
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
-        capabilities: Arc<ClientCapabilities>,
+        declared: Declared,
         known: Known,
         began: Stamp,
     ) -> Result<Arc<McpSession>, ConnectFailure> {
-        let handshake = Handshake { link: &*link, spec: &spec, handler: &*handler, offered: &capabilities };
+        let handshake = Handshake { link: &*link, spec: &spec, handler: &*handler, declared: &declared };
         let agreement = handshake.agree(known).await?;
         link.clone().agreed(agreement.era, &agreement.version);
         if agreement.era == Era::Legacy {
@@ -145,7 +146,7 @@ impl McpSession {
         };
         let meta = match agreement.era {
             Era::Legacy => Meta::default(),
-            Era::Modern => modern_meta(&agreement.version, &capabilities, Some("info")),
+            Era::Modern => modern_meta(&agreement.version, &declared, Some("info")),
         };
         let session = Arc::new(McpSession {
             link,
@@ -154,7 +155,7 @@ impl McpSession {
             info: Arc::new(info),
             certain: agreement.certain,
             meta: Mutex::new(meta),
-            capabilities,
+            declared,
             listener: Mutex::new(None),
             watched: Arc::default(),
         });
@@ -193,7 +194,7 @@ impl McpSession {
                 let at_once = timeout(MIN_SUBSCRIPTION, &mut ended).await.ok();
                 let stood = at_once.is_none();
                 if stood && std::mem::take(&mut gap) {
-                    handler.notification("notifications/tools/list_changed", &Body::default(), None);
+                    handler.notification("notifications/tools/list_changed", &Body::default(), Attribution::None);
                 }
                 let ended = match at_once {
                     Some(ended) => ended,
@@ -216,7 +217,7 @@ impl McpSession {
                     }
                     // A server whose subscriptions all fail reports no changes: read its lists at each attempt.
                     Err(failure) if gap && !stood && failure.may_have_run && failure.status.is_none_or(|status| status >= 500) => {
-                        handler.notification("notifications/tools/list_changed", &Body::default(), None);
+                        handler.notification("notifications/tools/list_changed", &Body::default(), Attribution::None);
                     }
                     _ => {}
                 }
@@ -311,9 +312,25 @@ impl McpSession {
         (raw.tools, raw.refused) = (valid, refused);
     }
 
-    /// Returns `_meta` of a request.
+    /// Returns `_meta` of a request of the session itself.
     fn meta(&self) -> Meta {
         self.meta.lock().clone()
+    }
+
+    /// Returns `_meta` of a modern request: that of the session, with the face of the client that the request is made for.
+    fn meta_of(&self, request: &Request) -> Meta {
+        let meta = self.meta();
+        let Some(face) = &request.face else { return meta };
+        let capabilities = ClientCapabilities::parse(&face.capabilities).unwrap_or_else(ClientCapabilities::none);
+        let meta = meta.without(meta::LOG_LEVEL).with(meta::CLIENT_CAPABILITIES, capabilities.declared(Era::Modern));
+        let meta = match face.client_info.is_empty() {
+            true => meta,
+            false => meta.with(meta::CLIENT_INFO, face.client_info.clone()),
+        };
+        match &face.log_level {
+            Some(level) => meta.with(meta::LOG_LEVEL, Body::json(level)),
+            None => meta,
+        }
     }
 
     /// Prepares the repetition of a request that a modern server refused unread, and returns whether it may be repeated: after
@@ -326,12 +343,12 @@ impl McpSession {
                 let listed = self.list("tools/list", "tools", &mut RawLists::default(), until).await.is_ok();
                 if listed {
                     // The catalog is read again as well.
-                    self.handler.notification("notifications/tools/list_changed", &Body::default(), None);
+                    self.handler.notification("notifications/tools/list_changed", &Body::default(), Attribution::None);
                 }
                 listed
             }
             Some(handshake::UNSUPPORTED_VERSION) => {
-                let handshake = Handshake { link: &*self.link, spec: &self.spec, handler: &*self.handler, offered: &self.capabilities };
+                let handshake = Handshake { link: &*self.link, spec: &self.spec, handler: &*self.handler, declared: &self.declared };
                 let supported = matches!(timeout(self.spec.timeouts.probe, handshake.still_modern()).await, Ok(true));
                 self.handler.step(Step::Run);
                 if !supported {
@@ -390,14 +407,14 @@ impl Session for McpSession {
     }
 
     fn capabilities(&self) -> Arc<ClientCapabilities> {
-        self.capabilities.clone()
+        self.declared.capabilities.clone()
     }
 
     async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
-        let meta = self.meta();
         if self.info.era == Era::Legacy {
-            return self.link.request(request, &meta, observer).await;
+            return self.link.request(request, &self.meta(), observer).await;
         }
+        let meta = self.meta_of(&request);
         let failure = match self.link.request(request.clone(), &meta, observer.clone()).await {
             Ok(reply) => return Ok(reply),
             Err(failure) => failure,
@@ -525,7 +542,7 @@ impl Ending {
 /// request that neither has.
 pub fn request_meta(request: &Request, session: &Meta, id: u64) -> Meta {
     let mut all = Meta::default();
-    if request.call.is_some() {
+    if request.call.is_some() && request.progress == ProgressRequest::Asked {
         all.set(meta::PROGRESS_TOKEN, Body::json(&id));
     }
     let all = all.or(session.clone());
@@ -539,11 +556,7 @@ pub fn request_meta(request: &Request, session: &Meta, id: u64) -> Meta {
 mod tests {
     use super::*;
     use crate::{
-        domain::{
-            ask::{Answer, Question},
-            id::CallId,
-            server::EraChoice,
-        },
+        domain::{call::RpcError, server::EraChoice},
         engine::ports::{ConnectionObserver, FrameDraft},
     };
 
@@ -607,7 +620,7 @@ mod tests {
         fn last_stderr(&self, _: usize) -> Vec<String> {
             vec![]
         }
-        fn notification(&self, method: &str, _: &Body, _: Option<CallId>) {
+        fn notification(&self, method: &str, _: &Body, _: Attribution) {
             assert_eq!(method, "notifications/tools/list_changed");
             self.changed.lock().push(self.began.elapsed());
         }
@@ -615,8 +628,8 @@ mod tests {
 
     #[async_trait]
     impl ClientHandler for Listener {
-        async fn ask(&self, _: Question, _: Option<CallId>) -> Answer {
-            Answer::Cancel
+        async fn ask(&self, _: &str, _: Body, _: Attribution) -> Result<Body, RpcError> {
+            std::future::pending().await
         }
     }
 
@@ -628,7 +641,10 @@ mod tests {
         let handler = Arc::new(Listener { began, changed: Mutex::default() });
         let launch = Transport::Http { url: "http://x/mcp".into(), headers: vec![], socket: None };
         let spec = Arc::new(ServerSpec { era: EraChoice::Modern, ..ServerSpec::new("x", launch) });
-        let _session = McpSession::open(link.clone(), spec, handler.clone(), Arc::default(), Known::Nothing, Stamp(0)).await.unwrap();
+        let _session =
+            McpSession::open(link.clone(), spec, handler.clone(), Declared::own(ClientCapabilities::default()), Known::Nothing, Stamp(0))
+                .await
+                .unwrap();
         tokio::time::sleep(Duration::from_secs(600)).await;
         let halves = |times: &Mutex<Vec<Duration>>| times.lock().iter().map(|at| at.as_millis() / 500).collect::<Vec<_>>();
         // Half a second after a subscription that worked; then twice as long each time while none does.

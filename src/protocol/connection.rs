@@ -38,7 +38,7 @@ use crate::domain::{
     bounds,
     call::{Failure, FailureKind, Reply, RpcError},
     frame::{Anomaly, AnomalyKind, Direction, FrameDraft, FrameKind, HttpNote},
-    id::CallId,
+    id::{Attribution, CallId},
     time::Stamp,
 };
 
@@ -56,7 +56,7 @@ pub trait Handler: Send + Sync {
     /// The other end violated the protocol.
     fn anomaly(&self, anomaly: Anomaly);
     /// The other end sent a notification, except progress and cancellation, which the connection handles.
-    fn notification(&self, method: &str, params: &Body, call: Option<CallId>);
+    fn notification(&self, method: &str, params: &Body, call: Attribution);
     /// Decides how to handle a request. Must not block: the connection reads no further message meanwhile.
     fn request(&self, request: &Incoming<'_>) -> Decision;
 }
@@ -322,12 +322,20 @@ impl Connection {
     /// Returns the call that a message without an id most likely belongs to: the only one in progress, however many requests it
     /// has (a task has two).
     fn likely_call(&self, arrival: &Arrival) -> Option<CallId> {
-        arrival.call.or_else(|| {
-            let pending = self.pending.lock();
-            let mut calls = pending.slots.values().filter_map(|slot| slot.call);
-            let first = calls.next()?;
-            calls.all(|call| call == first).then_some(first)
-        })
+        self.attribution(arrival).likely()
+    }
+
+    /// Returns the call that a message without an id belongs to, and whether the transport says so.
+    fn attribution(&self, arrival: &Arrival) -> Attribution {
+        if let Some(call) = arrival.call {
+            return Attribution::Stream(call);
+        }
+        let pending = self.pending.lock();
+        let mut calls = pending.slots.values().filter_map(|slot| slot.call);
+        match calls.next() {
+            Some(first) if calls.all(|call| call == first) => Attribution::Likely(first),
+            _ => Attribution::None,
+        }
     }
 
     /// Handles one message of the other end.

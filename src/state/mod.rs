@@ -26,7 +26,7 @@ use crate::domain::{
     directory::{Directory, ServerEntry},
     event::{AnomalyCounts, Event, EventKind, LogMessage, Notice, Settled},
     frame::{Anomaly, Frame},
-    id::{CallId, ServerId},
+    id::{CallId, ClientId, ServerId},
     name_table::NameTable,
     policy::{
         Rules,
@@ -376,7 +376,9 @@ impl ConsoleState {
                     *last = Some(at);
                 }
             }
-            EventKind::AskOpened { ask } => self.asks.push(ask.clone()),
+            // Other clients answer their questions themselves.
+            EventKind::AskOpened { ask } if ask.client == ClientId::LOCAL => self.asks.push(ask.clone()),
+            EventKind::AskOpened { .. } => {}
             EventKind::AskClosed { ask, .. } => self.asks.retain(|a| a.id != *ask),
             EventKind::RunStarted { .. } | EventKind::RunStep { .. } | EventKind::RunSettled { .. } => self.runs.apply(at, &event.kind),
             EventKind::Breaker { server, tool, view } => {
@@ -504,7 +506,7 @@ impl ConsoleState {
             let Some(settled) = &call.settled else { continue };
             let mut emptied = Settled::clone(settled);
             match &mut emptied.outcome {
-                Outcome::Ok { result } | Outcome::ToolError { result } => *result = Body::default(),
+                Outcome::Ok { result } | Outcome::ToolError { result } | Outcome::Interim { result, .. } => *result = Body::default(),
                 _ => {}
             }
             call.settled = Some(Arc::new(emptied));
@@ -582,7 +584,7 @@ fn count(stats: &mut Stats, settled: &Settled) {
     stats.settled += 1;
     stats.note_end(settled.timings.settled);
     match &settled.outcome {
-        Outcome::Ok { .. } | Outcome::ToolError { .. } => {
+        Outcome::Ok { .. } | Outcome::ToolError { .. } | Outcome::Interim { .. } => {
             stats.answered += 1;
             stats.tool_errors += u64::from(matches!(settled.outcome, Outcome::ToolError { .. }));
             if settled.cached.is_some() {

@@ -154,7 +154,7 @@ impl Lane {
     fn settle(&mut self, from: u64, to: u64, outcome: &Outcome) {
         self.advance(to);
         let (long, end) = match outcome {
-            Outcome::Ok { .. } => (LONG, ANSWERED),
+            Outcome::Ok { .. } | Outcome::Interim { .. } => (LONG, ANSWERED),
             Outcome::ToolError { .. } => (LONG, TOOL_ERROR),
             Outcome::Failed { .. } => (LONG_BAD, FAILED),
             Outcome::Cancelled { .. } => (LONG_BAD, CANCELLED),

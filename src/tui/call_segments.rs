@@ -193,6 +193,7 @@ fn by_timestamps(call: &CallView, end: Stamp) -> Vec<Segment> {
             Outcome::Cancelled { .. } => (AttemptEnd::Cancelled { reason: String::new() }, Verdict::Success),
             Outcome::Ok { .. } => (AttemptEnd::Ok, Verdict::Success),
             Outcome::ToolError { .. } => (AttemptEnd::ToolError, Verdict::Success),
+            Outcome::Interim { kind, .. } => (AttemptEnd::Interim { kind: *kind }, Verdict::Success),
         });
         let operation = &call.spec.operation;
         let kind = SegmentKind::Attempt {

@@ -8,7 +8,7 @@
 use std::{borrow::Cow, fmt};
 
 use crate::domain::{
-    call::{FailureKind, Origin},
+    call::{FailureKind, OriginKind},
     glob::matches_or_contains,
 };
 
@@ -40,7 +40,7 @@ pub enum Test {
     /// The outcome of the call.
     Outcome(Vec<OutcomeClass>),
     /// The origin of the call.
-    Origin(Vec<Origin>),
+    Origin(Vec<OriginKind>),
     /// The kind of the row.
     Kind(Vec<RowKind>),
     /// The run of a workflow: its id, the workflow name or the step name matches any of these patterns.
@@ -88,7 +88,7 @@ pub const LANGUAGE: [(&str, &str); 10] = [
     ("server:db|mail", "server name contains db or mail"),
     ("tool:create*", "tool name; * matches any characters"),
     ("outcome:failed", "outcome: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
-    ("origin:console", "origin: console, cli, demo, workflow"),
+    ("origin:console", "origin: console, cli, demo, workflow, client"),
     ("kind:log", "kind: call, notification, request, log, anomaly"),
     ("run:onboard*", "workflow run, by its id, workflow name or step name"),
     (">500ms  <2s", "longer or shorter than"),
@@ -98,11 +98,12 @@ pub const LANGUAGE: [(&str, &str); 10] = [
 ];
 
 const FIELDS: [&str; 6] = ["server", "tool", "outcome", "origin", "kind", "run"];
-const OUTCOMES: [(&str, OutcomeClass); 7] = [
+const OUTCOMES: [(&str, OutcomeClass); 8] = [
     ("failed", OutcomeClass::Failed),
     ("ok", OutcomeClass::Is(CallState::Ok)),
     ("tool-error", OutcomeClass::Is(CallState::ToolError)),
     ("cancelled", OutcomeClass::Is(CallState::Cancelled)),
+    ("interim", OutcomeClass::Is(CallState::Interim)),
     ("pending", OutcomeClass::Pending),
     ("running", OutcomeClass::Is(CallState::Running)),
     ("queued", OutcomeClass::Is(CallState::Queued)),
@@ -211,7 +212,8 @@ fn test(word: &str) -> Result<Test, String> {
             values_of(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
         }
         "origin" => {
-            values_of(&values, |v| Origin::ALL.into_iter().find(|o| o.word() == v), Origin::ALL.iter().map(|o| o.word())).map(Test::Origin)
+            let known = OriginKind::ALL.iter().map(|o| o.word());
+            values_of(&values, |v| OriginKind::ALL.into_iter().find(|o| o.word() == v), known).map(Test::Origin)
         }
         "kind" => {
             values_of(&values, |v| RowKind::ALL.into_iter().find(|k| k.word() == v), RowKind::ALL.iter().map(|k| k.word())).map(Test::Kind)
@@ -330,7 +332,7 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
         "tool" => rows.names().iter().map(|n| n.tool.to_string()).collect(),
         "run" => rows.workflows().flat_map(|(run, name)| [name.to_string(), run.short()]).collect(),
         "outcome" => outcomes().map(|(word, _)| word.into_owned()).collect(),
-        "origin" => Origin::ALL.iter().map(|o| o.word().to_owned()).collect(),
+        "origin" => OriginKind::ALL.iter().map(|o| o.word().to_owned()).collect(),
         "kind" => RowKind::ALL.iter().map(|k| k.word().to_owned()).collect(),
         _ => return vec![],
     };

@@ -254,8 +254,9 @@ fn outcome_rank(row: &Row) -> u64 {
         CallState::Cancelled => 2,
         CallState::Queued => 3,
         CallState::Running => 4,
-        CallState::ToolError => 5,
-        CallState::Failed(kind) => 6 + kind as u64,
+        CallState::Interim => 5,
+        CallState::ToolError => 6,
+        CallState::Failed(kind) => 7 + kind as u64,
     }
 }
 

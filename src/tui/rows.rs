@@ -13,7 +13,7 @@ use super::search_text::{self, Texts};
 use crate::{
     domain::{
         bounds,
-        call::{CallSpec, FailureKind, Origin, Outcome},
+        call::{CallSpec, FailureKind, Origin, OriginKind, Outcome},
         event::{Event, EventKind, LogSource, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{CallId, ServerId},
@@ -91,6 +91,8 @@ pub enum CallState {
     ToolError,
     /// Cancelled.
     Cancelled,
+    /// Answered with an interim result.
+    Interim,
     /// Failed.
     Failed(FailureKind),
     /// The row is not a call.
@@ -105,6 +107,7 @@ impl CallState {
             Outcome::ToolError { .. } => CallState::ToolError,
             Outcome::Failed { failure } => CallState::Failed(failure.kind),
             Outcome::Cancelled { .. } => CallState::Cancelled,
+            Outcome::Interim { .. } => CallState::Interim,
         }
     }
 
@@ -116,6 +119,7 @@ impl CallState {
             CallState::Ok => "ok",
             CallState::ToolError => "tool error",
             CallState::Cancelled => "cancelled",
+            CallState::Interim => "interim",
             CallState::Failed(kind) => kind.words(),
             CallState::None => "",
         }
@@ -158,10 +162,10 @@ impl Row {
         if kind >= RowKind::ALL.len() { RowKind::Call } else { RowKind::ALL[kind] }
     }
 
-    /// Returns the origin of the call; `None` for other rows.
-    pub fn origin(&self) -> Option<Origin> {
+    /// Returns the kind of the call's origin; `None` for other rows.
+    pub fn origin(&self) -> Option<OriginKind> {
         let place = usize::from(self.kind.0 & KIND).checked_sub(RowKind::ALL.len())?;
-        ORIGINS.get(place).copied()
+        OriginKind::ALL.get(place).copied()
     }
 
     /// Returns whether there was more than one attempt, a cached response, or a response of another server.
@@ -181,10 +185,8 @@ impl Row {
     }
 }
 
-/// Bits of the kind; a call with a known origin has a number after all kinds.
+/// Bits of the kind; a call with a known origin has a number after all kinds, in the order of [`OriginKind::ALL`].
 const KIND: u8 = 15;
-/// Origins in the order of those numbers.
-const ORIGINS: [Origin; 4] = [Origin::Console, Origin::Cli, Origin::Demo, Origin::Workflow];
 /// Bits above kind and origin: marks of the response.
 const ATTEMPTS: u8 = 1 << 5;
 const CACHED: u8 = 1 << 6;
@@ -202,7 +204,7 @@ pub struct Marks {
 }
 
 fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
-    let place = origin.and_then(|origin| ORIGINS.iter().position(|known| *known == origin));
+    let place = origin.and_then(|origin| OriginKind::ALL.iter().position(|known| *known == origin.kind()));
     KindAndOrigin(place.map_or(kind as u8, |place| (RowKind::ALL.len() + place) as u8))
 }
 

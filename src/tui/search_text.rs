@@ -114,7 +114,7 @@ pub fn error_text(outcome: &Outcome) -> String {
         Outcome::ToolError { result } if result.bytes().len() <= READ => lower_case(result_view::text(result).bytes()),
         Outcome::ToolError { result } => lower_case(result.bytes()),
         Outcome::Cancelled { reason } => lower_case(reason.as_bytes()),
-        Outcome::Ok { .. } => String::new(),
+        Outcome::Ok { .. } | Outcome::Interim { .. } => String::new(),
     }
 }
 

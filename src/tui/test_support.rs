@@ -20,7 +20,7 @@ use crate::{
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
-        id::{AskId, CallId, ServerId, ToolId},
+        id::{AskId, CallId, ClientId, ServerId, ToolId},
         retention::Retention,
         server::{ConnectFailure, DegradedReason, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
@@ -291,6 +291,7 @@ pub fn ask(id: u64) -> EventKind {
             },
             at: at(7500),
             run: None,
+            client: ClientId::LOCAL,
         }),
     }
 }

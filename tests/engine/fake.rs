@@ -15,6 +15,7 @@ use switchboard::{
         body::Body,
         call::{Failure, FailureKind},
         catalog::RawLists,
+        client::{Behalf, Face},
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
     },
     engine::ports::{ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
@@ -77,6 +78,8 @@ pub struct Behaviour {
     pub tools: Vec<Body>,
     /// Cancelled to lose the connection.
     pub lost: CancellationToken,
+    /// The era that the session speaks.
+    pub era: Era,
 }
 
 impl Behaviour {
@@ -93,6 +96,7 @@ impl Behaviour {
             listed: AtomicUsize::new(0),
             tools: vec![Body::from(r#"{"name":"echo","inputSchema":{"type":"object"}}"#)],
             lost: CancellationToken::new(),
+            era: Era::Legacy,
         }
     }
 
@@ -102,6 +106,11 @@ impl Behaviour {
             observer.sent(handler.now(), 1);
             Ok(reply(&handler))
         })
+    }
+
+    /// The same, in the modern era.
+    pub fn modern(self) -> Behaviour {
+        Behaviour { era: Era::Modern, ..self }
     }
 
     /// The same, with health checks answered like this.
@@ -130,11 +139,13 @@ pub struct Fake {
     attempts: AtomicUsize,
     /// The era that was known of the server at each attempt.
     pub known: Mutex<Vec<Option<Era>>>,
+    /// The client that each connection belongs to.
+    pub faces: Mutex<Vec<Option<Arc<Face>>>>,
 }
 
 impl Fake {
     pub fn new(plan: impl Fn(usize) -> Plan + Send + Sync + 'static) -> Arc<Fake> {
-        Arc::new(Fake { plan: Box::new(plan), attempts: AtomicUsize::new(0), known: Mutex::default() })
+        Arc::new(Fake { plan: Box::new(plan), attempts: AtomicUsize::new(0), known: Mutex::default(), faces: Mutex::default() })
     }
 
     pub fn attempts(&self) -> usize {
@@ -153,10 +164,12 @@ impl Connector for Fake {
         &self,
         _: Arc<ServerSpec>,
         known: Option<Era>,
+        behalf: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);
         self.known.lock().unwrap().push(known);
+        self.faces.lock().unwrap().push(behalf.map(|behalf| behalf.face));
         match (self.plan)(self.attempts.fetch_add(1, Ordering::SeqCst)) {
             Plan::Refuse => Err(ConnectFailure::new(Step::Dial, "not today")),
             Plan::Fail(why) => Err(why),
@@ -177,7 +190,11 @@ struct FakeSession {
 #[async_trait]
 impl Session for FakeSession {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo::bare(self.handler.now()))
+        let bare = SessionInfo::bare(self.handler.now());
+        Arc::new(match self.behaviour.era {
+            Era::Legacy => bare,
+            Era::Modern => SessionInfo { era: Era::Modern, protocol: "2026-07-28".into(), ..bare },
+        })
     }
 
     async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {

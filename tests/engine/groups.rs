@@ -13,6 +13,7 @@ use switchboard::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Origin, Outcome},
         catalog::RawLists,
+        client::Behalf,
         event::Settled,
         id::{ServerId, ToolId},
         policy::{
@@ -89,6 +90,7 @@ impl Connector for Connecting {
         &self,
         spec: Arc<ServerSpec>,
         _: Option<Era>,
+        _: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);

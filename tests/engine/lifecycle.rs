@@ -15,11 +15,11 @@ use switchboard::{
     domain::{
         ask::{Answer, AskPolicy, Question},
         body::Body,
-        call::{CallSpec, FailureKind, Operation, Origin, Outcome, Progress},
+        call::{CallSpec, FailureKind, Operation, Origin, Outcome},
         config_fault::ConfigFault,
         event::{EventKind, Settled},
         frame::{AnomalyKind, Direction, FrameKind},
-        id::{CallId, ServerId, ToolId},
+        id::{Attribution, CallId, ServerId, ToolId},
         policy::{
             PolicyPatch, PolicySetting, Rules, ToolRule,
             breaker::{BreakerOverride, State as Breaking},
@@ -71,8 +71,13 @@ async fn until(rig: &Rig, wanted: impl Fn(&ConsoleState) -> bool) -> ConsoleStat
     Arc::unwrap_or_clone(read_model)
 }
 
-fn step(n: u32) -> Progress {
-    Progress { progress: f64::from(n), total: None, message: None }
+fn step(n: u32) -> Body {
+    Body::from(format!("{{\"progress\":{n}}}"))
+}
+
+/// What a connection without a transport of its own says of the call of a request: that it is on the stream of the response.
+fn of_call(request: &Request) -> Attribution {
+    request.call.map_or(Attribution::None, Attribution::Stream)
 }
 
 /// A server whose connections behave like this one, so that the test can look at it.

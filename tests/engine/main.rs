@@ -12,6 +12,7 @@ mod http_faults;
 mod http_sessions;
 mod lifecycle;
 mod lists;
+mod passages;
 mod processes;
 mod protocol;
 mod puppet;

@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use switchboard::{
     domain::{
         body::Body,
-        call::{Failure, FailureKind, Progress, RpcError},
+        call::{Failure, FailureKind, RpcError},
         catalog::RawLists,
+        client::Behalf,
         id::ServerId,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     },
@@ -155,6 +156,7 @@ impl Connector for Puppets {
         &self,
         spec: Arc<ServerSpec>,
         _: Option<Era>,
+        _: Option<Behalf>,
         handler: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         handler.step(Step::Initialize);
@@ -234,7 +236,7 @@ impl PuppetSession {
             Act::Progress(every, times) => {
                 for n in 1..=times {
                     sleep(every).await;
-                    observer.progress(Progress { progress: f64::from(n), total: Some(f64::from(times)), message: None });
+                    observer.progress(&Body::json(&serde_json::json!({"progress": n, "total": times})));
                 }
                 sleep(every).await;
                 Ok(self.reply(ok))

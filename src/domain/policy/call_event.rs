@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{route::Decision, verdict::Verdict};
 use crate::domain::{
     bounds,
-    call::{Failure, Outcome},
+    call::{Failure, InterimKind, Outcome},
     id::{CallId, ServerId},
     time::{Stamp, short},
 };
@@ -192,6 +192,11 @@ pub enum AttemptEnd {
     Ok,
     /// The tool answered with `isError: true`.
     ToolError,
+    /// The server answered with an interim result.
+    Interim {
+        /// What it waits for.
+        kind: InterimKind,
+    },
     /// The attempt was cancelled.
     Cancelled {
         /// Who cancelled it and why; empty without a reason.
@@ -211,6 +216,7 @@ impl AttemptEnd {
         match outcome {
             Outcome::Ok { .. } => AttemptEnd::Ok,
             Outcome::ToolError { .. } => AttemptEnd::ToolError,
+            Outcome::Interim { kind, .. } => AttemptEnd::Interim { kind: *kind },
             Outcome::Cancelled { reason } => AttemptEnd::Cancelled { reason: bounds::cut(reason, bounds::LINE).into_owned() },
             Outcome::Failed { failure } => AttemptEnd::Failed { failure: Arc::new(failure.thinned()) },
         }
@@ -220,7 +226,7 @@ impl AttemptEnd {
     pub fn failure(&self) -> Option<&Arc<Failure>> {
         match self {
             AttemptEnd::Failed { failure } => Some(failure),
-            AttemptEnd::Ok | AttemptEnd::ToolError | AttemptEnd::Cancelled { .. } => None,
+            AttemptEnd::Ok | AttemptEnd::ToolError | AttemptEnd::Interim { .. } | AttemptEnd::Cancelled { .. } => None,
         }
     }
 }
@@ -231,6 +237,7 @@ impl fmt::Display for AttemptEnd {
         match self {
             AttemptEnd::Ok => f.write_str("ok"),
             AttemptEnd::ToolError => f.write_str("tool error"),
+            AttemptEnd::Interim { kind } => f.write_str(kind.words()),
             AttemptEnd::Cancelled { reason } if reason.is_empty() => f.write_str("cancelled"),
             AttemptEnd::Cancelled { reason } => write!(f, "cancelled: {reason}"),
             AttemptEnd::Failed { failure } => write!(f, "{}: {}", failure.kind.words(), failure.message),

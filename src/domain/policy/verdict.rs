@@ -63,7 +63,8 @@ impl FailureRules {
     /// neutral. Any other response proves that the server is up.
     pub fn verdict(&self, outcome: &Outcome) -> Verdict {
         match outcome {
-            Outcome::Ok { .. } => Verdict::Success,
+            // The server answered; what follows is up to the client.
+            Outcome::Ok { .. } | Outcome::Interim { .. } => Verdict::Success,
             Outcome::ToolError { .. } if self.tool_error => Verdict::Failure,
             Outcome::ToolError { .. } => Verdict::Success,
             Outcome::Cancelled { .. } => Verdict::Neutral,

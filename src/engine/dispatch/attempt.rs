@@ -10,8 +10,8 @@ use crate::{
         ask::{Answer, NotAQuestion, Question},
         body::Body,
         bounds,
-        call::{Failure, FailureKind, Operation, Outcome},
-        capabilities::{self, TASKS, Undeclared},
+        call::{Failure, FailureKind, InterimKind, Operation, Outcome, RpcError},
+        capabilities::{self, ClientCapabilities, TASKS, Undeclared},
         directory::Directory,
         event::{EventKind, NoticeLevel},
         frame::{Anomaly, AnomalyKind},
@@ -21,9 +21,10 @@ use crate::{
     },
     engine::{
         checkers::Unchecked,
-        ports::{Request, Session},
+        passage::PreparedPassage,
+        ports::{ProgressRequest, Request, Session},
         result_kind::{Oddity, ResultKind},
-        supervisor::{Readiness, ServerHandle},
+        supervisor::{Readiness, ServerHandle, not_connected},
         task,
     },
 };
@@ -34,8 +35,18 @@ const ROUNDS: u32 = 10;
 const STATE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns whether an operation may be answered with a task in the modern era (SEP-2663, "Supported Methods").
-fn may_be_task(operation: &Operation, session: &Arc<dyn Session>) -> bool {
-    matches!(operation, Operation::Tool { .. }) && session.capabilities().declares_member("extensions", TASKS)
+fn may_be_task(operation: &Operation, declared: &ClientCapabilities) -> bool {
+    matches!(operation, Operation::Tool { .. }) && declared.declares_member("extensions", TASKS)
+}
+
+/// What a result is to a call that its client continues itself.
+fn interim(passage: &PreparedPassage, kind: &ResultKind) -> Option<InterimKind> {
+    match kind {
+        ResultKind::NeedsInput { requests, state: None } if requests.is_empty() => None,
+        ResultKind::NeedsInput { .. } => passage.relays().then_some(InterimKind::InputRequired),
+        ResultKind::Task { .. } => passage.relays_tasks().then_some(InterimKind::Task),
+        ResultKind::Final { .. } | ResultKind::Unknown { .. } => None,
+    }
 }
 
 impl Dispatch {
@@ -50,32 +61,42 @@ impl Dispatch {
         context: &Arc<AttemptContext>,
     ) -> Outcome {
         let info = session.info();
-        let mut extra = if info.takes_tasks() && self.wants_task(operation) { task::AUGMENTATION.to_owned() } else { String::new() };
+        let passage = self.passage.as_deref();
+        let declared = self.declared_to(session);
+        let mut extra = passage.map_or_else(RawObject::default, |passage| passage.extra().clone());
+        if info.takes_tasks() && self.wants_task(operation) && !passage.is_some_and(PreparedPassage::requests_task) {
+            extra.set(task::AUGMENTATION.0, Body::from(task::AUGMENTATION.1));
+        }
         // Rounds in which the server asked nothing.
         let mut unasked = 0;
         for round in 1..=ROUNDS {
             context.begin_round(round);
-            let params = params(operation, &extra);
-            let meta = self.spec.meta.clone();
-            let request = Request { method: operation.method().to_owned(), params, meta, call: Some(self.id), repeatable };
+            let request = self.request(operation, &extra, repeatable);
             let reply = match session.request(request, context.clone()).await {
                 Ok(reply) => reply,
-                Err(failure) if round == 1 && info.has_tasks() => match self.open_pages(&server.spec, &failure).await {
-                    true => continue,
-                    false => return failed(failure),
-                },
+                // A client opens pages itself.
+                Err(failure) if round == 1 && info.has_tasks() && passage.is_none() => {
+                    match self.open_pages(&server.spec, &failure).await {
+                        true => continue,
+                        false => return failed(failure),
+                    }
+                }
                 // An earlier round reached the server, so the call may have run.
                 Err(failure) => return failed(Failure { may_have_run: failure.may_have_run || round > 1, ..failure }),
             };
             context.call.record_response(&reply);
+            let kind = ResultKind::classify(&reply.result, &info);
+            if let Some(kind) = passage.and_then(|passage| interim(passage, &kind)) {
+                return Outcome::Interim { result: reply.result, kind };
+            }
             // The result of a raw request is passed on as it is: it may have any form, also one that asks for input.
             if matches!(operation, Operation::Raw { .. }) {
-                return match ResultKind::classify(&reply.result, &info) {
+                return match kind {
                     ResultKind::Final { error: true } => Outcome::ToolError { result: reply.result },
                     _ => Outcome::Ok { result: reply.result },
                 };
             }
-            match ResultKind::classify(&reply.result, &info) {
+            match kind {
                 ResultKind::Final { .. } => return self.accept_result(operation, server, &info, reply.result),
                 ResultKind::NeedsInput { requests, state: None } if requests.is_empty() => {
                     let detail = "the server asked for input without a question and without a state";
@@ -88,23 +109,27 @@ impl Dispatch {
                         tokio::time::sleep(STATE_PAUSE * 2u32.pow(unasked)).await;
                         unasked += 1;
                     }
-                    extra = match self.answer_all(server, session, requests).await {
-                        Ok(answers) => answers.map(|answers| format!(",\"inputResponses\":{}", answers.text())).unwrap_or_default(),
+                    let answers = match self.answer_all(server, &declared, requests).await {
+                        Ok(answers) => answers,
                         Err(failure) => return failed(failure),
                     };
+                    extra = passage.map_or_else(RawObject::default, PreparedPassage::extra_of_round);
+                    if let Some(answers) = answers {
+                        extra.set("inputResponses", answers);
+                    }
                     if let Some(state) = state {
-                        extra.push_str(&format!(",\"requestState\":{}", Value::from(state)));
+                        extra.set("requestState", Body::json(&state));
                     }
                 }
                 ResultKind::Unknown { kind } => return self.refuse_result(server, &kind, &reply.result),
-                ResultKind::Task { .. } if info.era == Era::Modern && !may_be_task(operation, session) => {
+                ResultKind::Task { .. } if info.era == Era::Modern && !may_be_task(operation, &declared) => {
                     return self.refuse_result(server, "\"task\", which was not declared for this request", &reply.result);
                 }
                 ResultKind::Task { id, poll } => {
                     let finished = match info.era {
                         Era::Legacy => task::result(session, self.id, &id, poll, context).await,
                         Era::Modern => {
-                            let answer = |requests| self.answer_all(server, session, requests);
+                            let answer = |requests| self.answer_all(server, &declared, requests);
                             task::poll(session, self.id, &id, poll, context, answer).await
                         }
                     };
@@ -120,6 +145,34 @@ impl Dispatch {
             }
         }
         failed(Failure::after_send(FailureKind::Protocol, format!("the server asked for input more than {ROUNDS} times in a row")))
+    }
+
+    /// Returns the capabilities that the server of a session sees in this call.
+    fn declared_to(&self, session: &Arc<dyn Session>) -> Arc<ClientCapabilities> {
+        match &self.passage {
+            Some(passage) if session.info().era == Era::Modern => passage.capabilities().clone(),
+            _ => session.capabilities(),
+        }
+    }
+
+    /// Returns the request of an operation; `extra` holds further members of `params`.
+    fn request(&self, operation: &Operation, extra: &RawObject, repeatable: bool) -> Request {
+        let request = Request {
+            method: operation.method().to_owned(),
+            params: params(operation, extra),
+            meta: self.spec.meta.clone(),
+            call: Some(self.id),
+            repeatable,
+            ..Request::default()
+        };
+        let Some(passage) = &self.passage else { return request };
+        Request {
+            meta: if passage.meta().is_empty() { request.meta } else { passage.meta().clone() },
+            face: Some(passage.face().clone()),
+            principal: passage.principal().clone(),
+            progress: if passage.wants_progress() { ProgressRequest::Asked } else { ProgressRequest::Omitted },
+            ..request
+        }
     }
 
     /// Accepts a final result and reports its deviations from the protocol. A result that says nothing about the outcome is a
@@ -183,44 +236,45 @@ impl Dispatch {
     async fn answer_all(
         &self,
         server: &ServerHandle,
-        session: &Arc<dyn Session>,
+        declared: &Arc<ClientCapabilities>,
         requests: Vec<(String, String, Body)>,
     ) -> Result<Option<Body>, Failure> {
         if requests.is_empty() {
             return Ok(None);
         }
-        let declared = session.capabilities();
-        let pending = requests.into_iter().map(|(key, method, params)| {
-            let declared = &declared;
-            async move {
-                let unsupported = |what: String| Failure::after_send(FailureKind::Protocol, format!("the server asks for input by {what}"));
-                let question = Question::from_request(&method, &params).map_err(|why| match why {
-                    NotAQuestion::Method => unsupported(format!("{method}, which is not supported")),
-                    NotAQuestion::Mode(mode) => unsupported(format!("{method} of the mode {mode}, which is not supported")),
-                })?;
-                match declared.permit(&question) {
-                    Ok(()) => {}
-                    Err(Undeclared::Member(member)) => {
-                        return Err(unsupported(format!("{method} with {member}, which was not declared")));
-                    }
-                    Err(Undeclared::Method) => {
-                        let name = method.split('/').next().unwrap_or_default().to_owned();
-                        let required = RawObject::default().with(name, Body::from("{}"));
-                        let failure = Failure::after_send(
-                            FailureKind::Refused,
-                            format!("the server asks for input by {method}, which was not declared"),
-                        );
-                        return Err(failure.hint(capabilities::hint(&required)));
-                    }
+        let pending = requests.into_iter().map(|(key, method, params)| async move {
+            let unsupported = |what: String| Failure::after_send(FailureKind::Protocol, format!("the server asks for input by {what}"));
+            let question = Question::from_request(&method, &params).map_err(|why| match why {
+                NotAQuestion::Method => unsupported(format!("{method}, which is not supported")),
+                NotAQuestion::Mode(mode) => unsupported(format!("{method} of the mode {mode}, which is not supported")),
+            })?;
+            match declared.permit(&question) {
+                Ok(()) => {}
+                Err(Undeclared::Member(member)) => {
+                    return Err(unsupported(format!("{method} with {member}, which was not declared")));
                 }
-                let answer = self.shared.inbox.ask(&server.spec, question.clone(), Some(self.id)).await;
-                match answer.to_result(&question) {
-                    Ok(result) => Ok((key, result)),
-                    Err(rpc) if matches!(answer, Answer::Decline | Answer::Cancel) => {
-                        Err(Failure::after_send(FailureKind::Refused, rpc.message))
-                    }
-                    Err(rpc) => Err(Failure::after_send(FailureKind::Protocol, rpc.message)),
+                Err(Undeclared::Method) => {
+                    let name = method.split('/').next().unwrap_or_default().to_owned();
+                    let required = RawObject::default().with(name, Body::from("{}"));
+                    let failure =
+                        Failure::after_send(FailureKind::Refused, format!("the server asks for input by {method}, which was not declared"));
+                    return Err(failure.hint(capabilities::hint(&required)));
                 }
+            }
+            if let Some(passage) = &self.passage {
+                let (client, desk) = (passage.client(), passage.desk());
+                let asked = self.shared.inbox.ask_client(&server.spec.id, &method, params, Some(self.id), client, desk);
+                let refused =
+                    |rpc: RpcError| Failure::after_send(FailureKind::Refused, format!("the client refused {method}: {}", rpc.message));
+                return asked.await.map(|result| (key, result)).map_err(refused);
+            }
+            let answer = self.shared.inbox.ask(&server.spec, question.clone(), Some(self.id)).await;
+            match answer.to_result(&question) {
+                Ok(result) => Ok((key, result)),
+                Err(rpc) if matches!(answer, Answer::Decline | Answer::Cancel) => {
+                    Err(Failure::after_send(FailureKind::Refused, rpc.message))
+                }
+                Err(rpc) => Err(Failure::after_send(FailureKind::Protocol, rpc.message)),
             }
         });
         let answers = futures_util::future::try_join_all(pending).await?;
@@ -301,19 +355,12 @@ pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Fai
             Readiness::Ready(session) => return Ok(session.clone()),
             Readiness::Down(why) => {
                 let id = &server.spec.id;
-                let mut failure = match why {
-                    Some(why) if why.step == Step::Configure => return Err(unusable(id, why)),
-                    Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
-                    None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
-                };
-                if let Some(why) = why {
-                    failure.causes = why.causes.clone();
-                    failure.exit = why.exit;
-                    failure.status = why.status;
-                    failure.headers = why.headers.clone();
-                    failure.stderr = why.stderr.clone();
-                }
-                return Err(failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed")));
+                return Err(match why {
+                    Some(why) if why.step == Step::Configure => unusable(id, why),
+                    Some(why) => not_connected(id, why),
+                    None => Failure::new(FailureKind::NotReady, format!("{id} is disabled"))
+                        .hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed")),
+                });
             }
             Readiness::Pending => {}
         }
@@ -323,16 +370,17 @@ pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Fai
     }
 }
 
-/// Returns the `params` of an operation; `extra` holds further members, each with a leading comma.
-fn params(operation: &Operation, extra: &str) -> Body {
-    let text = |value: &str| Value::from(value).to_string();
-    let object = |arguments: &Body| if arguments.is_empty() { "{}".to_owned() } else { arguments.text().into_owned() };
-    Body::from(match operation {
-        Operation::Tool { tool, arguments } => format!("{{\"name\":{},\"arguments\":{}{extra}}}", text(&tool.name), object(arguments)),
-        Operation::Resource { uri, .. } => format!("{{\"uri\":{}{extra}}}", text(uri)),
-        Operation::Prompt { name, arguments, .. } => format!("{{\"name\":{},\"arguments\":{}{extra}}}", text(name), object(arguments)),
+/// Returns the `params` of an operation; `extra` holds further members, which never replace those of the operation.
+fn params(operation: &Operation, extra: &RawObject) -> Body {
+    let object = |arguments: &Body| if arguments.is_empty() { Body::from("{}") } else { arguments.clone() };
+    let named = |name: &str, arguments: &Body| RawObject::default().with("name", Body::json(name)).with("arguments", object(arguments));
+    let own = match operation {
+        Operation::Tool { tool, arguments } => named(&tool.name, arguments),
+        Operation::Resource { uri, .. } => RawObject::default().with("uri", Body::json(uri)),
+        Operation::Prompt { name, arguments, .. } => named(name, arguments),
         Operation::Complete { params, .. } | Operation::Raw { params, .. } => return params.clone(),
-    })
+    };
+    own.or(extra.clone()).to_body()
 }
 
 #[cfg(test)]
@@ -343,6 +391,7 @@ mod tests {
     #[test]
     fn arguments_are_sent_as_written() {
         let operation = Operation::Tool { tool: ToolId::new(ServerId::new("s"), "a\"b"), arguments: Body::from(r#"{"n": 1.50}"#) };
-        assert_eq!(params(&operation, ",\"requestState\":\"x\"").text(), r#"{"name":"a\"b","arguments":{"n": 1.50},"requestState":"x"}"#);
+        let extra = RawObject::parse(&Body::from(r#"{"requestState":"x","name":"other","vendor":1.0}"#)).unwrap();
+        assert_eq!(params(&operation, &extra).text(), r#"{"name":"a\"b","arguments":{"n": 1.50},"requestState":"x","vendor":1.0}"#);
     }
 }

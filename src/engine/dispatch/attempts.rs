@@ -31,12 +31,14 @@ use crate::{
             fault::{self, InjectedFault},
             verdict::{self, Verdict},
         },
+        server::Era,
         time::short,
     },
     engine::{
         guard::{BreakerPermit, BreakerRule},
         limiter::{Permit, Rejected},
         ports::Session,
+        session_pool::SessionLease,
         supervisor::{Readiness, ServerHandle},
     },
 };
@@ -94,6 +96,8 @@ enum NextAttempt {
 struct Admitted {
     session: Arc<dyn Session>,
     breaker: BreakerPermit,
+    /// The own session of the client, if the call needs one. Held until the attempt ends.
+    _lease: Option<SessionLease>,
     /// Permits of the tool, if a rule limits it, and of the server. Held until the attempt ends.
     _permits: (Option<Permit>, Permit),
 }
@@ -347,8 +351,21 @@ impl Dispatch {
             }
             permits.1.wait_for_rate(on_wait).await.map_err(|rejected| overloaded(id.as_str(), rejected))?;
         }
+        let lease = self.own_session(server, &session).await?;
+        let session = lease.as_ref().map_or(session, |lease| lease.session().clone());
         let breaker = server.guard.admit(route.tool(), route.breakers)?;
-        Ok(Admitted { session, breaker, _permits: permits })
+        Ok(Admitted { session, breaker, _lease: lease, _permits: permits })
+    }
+
+    /// Returns the own session of the client that makes the call, if it needs one: a legacy server has seen the capabilities of
+    /// the shared session, and must be able to ask for those of the client.
+    async fn own_session(&self, server: &ServerHandle, shared: &Arc<dyn Session>) -> Result<Option<SessionLease>, Failure> {
+        match &self.passage {
+            Some(passage) if passage.can_be_asked() && shared.info().era == Era::Legacy && server.spec.sessions.max > 0 => {
+                server.pool.acquire(self.id, passage).await.map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Makes one attempt on a server: breaker, connection, arguments, permits and rate, request. Notifies `sent` when the
@@ -374,7 +391,7 @@ impl Dispatch {
             admitted = self.admit(attempts, &operation, server) => admitted,
             () = context.expired() => Err(context.timed_out(attempts.started)),
         };
-        let Admitted { session, breaker, _permits } = match admitted {
+        let Admitted { session, breaker, _lease, _permits } = match admitted {
             Ok(admitted) => admitted,
             Err(failure) => return refused(failure),
         };
@@ -423,9 +440,11 @@ impl Dispatch {
         };
         let end = AttemptEnd::of(&outcome);
         let how = end.to_string();
+        // An interim result says nothing about how long the tool takes.
         let responded = matches!(end, AttemptEnd::Ok | AttemptEnd::ToolError);
+        let interim = matches!(end, AttemptEnd::Interim { .. });
         context.publish_event(CallEvent::Ended { attempt: number, end, verdict, took });
-        if verdict == Verdict::Success {
+        if verdict == Verdict::Success && !interim {
             server.guard.observe(took);
         }
         if let Some(tool) = route.tool().filter(|_| responded) {

@@ -80,7 +80,7 @@ impl CacheFront {
         let (Some(uri), Some(store)) = (uri, self.store()) else { return };
         let operation = Operation::Resource { server: spec.id.clone(), uri: uri.to_owned() };
         let key = key_of(&operation, &scope_of(spec), &Body::default());
-        // Other users of the store did not get the notification.
+        // Other users of the store did not get the notification. Only the response of the local principal has a known key.
         tokio::spawn(async move { store.forget(&key).await });
     }
 
@@ -171,8 +171,7 @@ impl Dispatch {
         let front = &self.shared.cache;
         let policy = &route.treatment.policy.cache;
         let cacheable = match (&route.operation, policy.mode) {
-            // The response may depend on what the caller adds to `_meta`.
-            _ if !self.spec.meta.is_empty() => false,
+            _ if self.changes_result() => false,
             (Operation::Tool { .. }, CacheMode::Always) => true,
             (Operation::Tool { .. }, CacheMode::ReadOnly) => route.reads_only,
             // Only if the response declares its TTL (`ttlMs`, MCP 2026-07-28).
@@ -295,7 +294,7 @@ impl Dispatch {
         limit: StaleLimit,
         context: &CallContext,
     ) -> Option<Outcome> {
-        let store = self.shared.cache.store()?;
+        let store = self.shared.cache.store().filter(|_| !self.changes_result())?;
         let key = key.map_or_else(|| self.cache_key(route), str::to_owned);
         let response = store.get(&key).await?;
         let now = self.unix_ms();
@@ -320,6 +319,11 @@ impl Dispatch {
         Outcome::Ok { result: hit.response.result }
     }
 
+    /// Returns whether the result may depend on what the caller adds to the request.
+    fn changes_result(&self) -> bool {
+        !self.spec.meta.is_empty() || self.passage.as_ref().is_some_and(|passage| passage.changes_result())
+    }
+
     fn publish_cache_view(&self) {
         self.shared.bus.publish(EventKind::Cache { view: Arc::new(self.shared.cache.view()) });
     }
@@ -341,7 +345,7 @@ impl Dispatch {
         self.last_change(route).is_some_and(|change| response.at_unix_ms <= change.unix_ms)
     }
 
-    /// Returns the cache key of a call: target, identity, operation and arguments. The tool's schema is part of the key, so that a
+    /// Returns the cache key of a call: target, identity, principal, operation and arguments. The tool's schema is part of the key, so that a
     /// changed tool does not use old responses.
     fn cache_key(&self, route: &RoutedCall) -> String {
         let registry = self.shared.registry.read();
@@ -351,7 +355,10 @@ impl Dispatch {
             _ => None,
         };
         // All members of a group, whichever of them can take the call now.
-        let scope: String = registry.target_servers(server).iter().map(|server| scope_of(&server.spec)).collect();
+        let mut scope: String = registry.target_servers(server).iter().map(|server| scope_of(&server.spec)).collect();
+        if let Some(principal) = self.passage.as_ref().map(|passage| passage.principal()).filter(|principal| !principal.is_local()) {
+            scope.push_str(&format!("principal {}", cache::digest(principal.as_str())));
+        }
         key_of(&route.operation, &scope, &schema.unwrap_or_default())
     }
 }

@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     domain::{
+        body::Body,
         call::Progress,
         event::EventKind,
         id::{CallId, ServerId},
@@ -22,6 +23,7 @@ use crate::{
     engine::{
         bus::Bus,
         inbox::Inbox,
+        passage::PreparedPassage,
         ports::{Reply, RequestObserver},
     },
 };
@@ -72,6 +74,8 @@ pub struct CallContext {
     pub last_activity: Mutex<Activity>,
     /// Owns the deadline pauses.
     pub inbox: Arc<Inbox>,
+    /// What the call brings, if a client made it.
+    pub passage: Option<Arc<PreparedPassage>>,
     pub reason: Mutex<String>,
 }
 
@@ -228,13 +232,18 @@ impl RequestObserver for AttemptContext {
         });
     }
 
-    fn progress(&self, progress: Progress) {
+    fn progress(&self, params: &Body) {
+        let Some(progress) = Progress::read(params) else { return };
         let now = self.call.activity_now();
         *self.call.last_activity.lock() = now;
         *self.last_activity.lock() = now;
         self.call.with_timestamps(|s| {
             if !s.settled {
                 self.call.bus.publish(EventKind::CallProgress { call: self.call.id, progress });
+                // Under the lock, so that none follows the end of the call.
+                if let Some(passage) = self.call.passage.as_ref().filter(|passage| passage.wants_progress()) {
+                    passage.desk().progress(params);
+                }
             }
         });
     }
@@ -261,7 +270,7 @@ pub struct NoopObserver;
 
 impl RequestObserver for NoopObserver {
     fn sent(&self, _: Stamp, _: u64) {}
-    fn progress(&self, _: Progress) {}
+    fn progress(&self, _: &Body) {}
     fn reason(&self) -> String {
         "not needed any more".into()
     }

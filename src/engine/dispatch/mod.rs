@@ -32,12 +32,15 @@ use self::{
     context::{CallContext, CallTimestamps, activity_at},
     route::{RoutedCall, Routes},
 };
-use super::shared::Shared;
+use super::{passage::PreparedPassage, shared::Shared};
 use crate::domain::{
     call::{CallSpec, Failure, FailureKind, Operation, Outcome, Timings},
     event::{EventKind, Settled},
     id::CallId,
-    policy::call_event::{CallEvent, Cause},
+    policy::{
+        Hedge,
+        call_event::{CallEvent, Cause},
+    },
     time::{Stamp, short},
 };
 
@@ -54,6 +57,8 @@ pub struct Dispatch {
     pub queued: Stamp,
     /// Cancels the call.
     pub cancel: Arc<Cancel>,
+    /// What the call brings, if a client made it.
+    pub passage: Option<Arc<PreparedPassage>>,
     /// State that all calls share.
     pub shared: Arc<Shared>,
     /// State of this call only.
@@ -134,7 +139,19 @@ impl Dispatch {
         if self.spec.run.as_ref().is_some_and(|step| step.retries) {
             route.treatment.policy.retry.attempts = 1;
         }
+        if self.continues() {
+            // The state in it belongs to this server, and an answer is given once.
+            route.treatment.policy.retry.attempts = 1;
+            route.treatment.policy.hedge = Hedge::default();
+            route.treatment.fallback.clear();
+            route.servers.truncate(1);
+        }
         Ok(route)
+    }
+
+    /// Returns whether the call continues another one of its client.
+    fn continues(&self) -> bool {
+        self.passage.as_ref().is_some_and(|passage| passage.continues())
     }
 
     /// Returns the idempotency key of this call: that of its step if a run makes it, else a random one.
@@ -153,7 +170,8 @@ impl Dispatch {
     }
 
     async fn settle(&self, timestamps: &Arc<Mutex<CallTimestamps>>) -> Outcome {
-        let route = match self.resolve(&self.spec.operation, Routes::Apply) {
+        let routes = if self.continues() { Routes::Ignore } else { Routes::Apply };
+        let route = match self.resolve(&self.spec.operation, routes) {
             Ok(route) => route,
             Err(failure) => return failed(failure),
         };
@@ -169,6 +187,7 @@ impl Dispatch {
             hard_deadline,
             last_activity: activity_at(started),
             inbox: self.shared.inbox.clone(),
+            passage: self.passage.clone(),
             reason: Mutex::default(),
         });
         let backstop = async {
@@ -207,7 +226,8 @@ impl Dispatch {
             Outcome::Failed { failure } => self.fall_back(&route, leader, failure, context, started).await,
             outcome => {
                 // A damaged response, and one that depends on a user's answer, must not be cached or shared.
-                let cacheable = !self.state.damaged.load(Ordering::Relaxed) && context.with_timestamps(|s| s.rounds) <= 1;
+                let asked = context.with_timestamps(|s| s.rounds) > 1 || self.shared.inbox.asked(self.id);
+                let cacheable = !self.state.damaged.load(Ordering::Relaxed) && !asked;
                 self.cache_response(&route, leader.filter(|_| cacheable), &outcome).await;
                 outcome
             }

@@ -89,6 +89,13 @@ impl Runs {
         Ok(())
     }
 
+    /// Starts a run whose calls another executor makes.
+    pub fn start_through(self: &Arc<Self>, executor: Arc<dyn CallExecutor>, run: RunId, spec: Arc<RunSpec>) -> Result<(), NotStarted> {
+        let (_, signals) = self.activate(run)?;
+        self.tasks.spawn(start::start(self.clone(), executor, run, spec, signals));
+        Ok(())
+    }
+
     /// Resumes an interrupted run.
     pub fn resume(self: &Arc<Self>, run: RunId, how: Resumption) -> Result<(), NotStarted> {
         let (executor, signals) = self.activate(run)?;

@@ -607,6 +607,11 @@ fn of_outcome(settled: &Settled, expired: Option<Expiry>, limits: &Limits) -> Re
             Err(Try::Failed(StepError { may_have_run: true, ..StepError::new(StepErrorKind::ToolError, words) }, false))
         }
         Outcome::Failed { failure } => Err(Try::Failed(StepError::of_failure(failure), false)),
+        // Only calls of clients end so.
+        Outcome::Interim { kind, .. } => {
+            let error = StepError::new(StepErrorKind::Call { failure: FailureKind::Protocol }, format!("interim result: {}", kind.words()));
+            Err(Try::Failed(StepError { may_have_run: true, ..error }, false))
+        }
         Outcome::Cancelled { reason } => match expired {
             Some(Expiry::Late) => {
                 let error = StepError::new(StepErrorKind::Timeout, "not answered within the step's time");

@@ -24,7 +24,7 @@ use crate::{
         bounds,
         call::RpcError,
         frame::AnomalyKind,
-        id::CallId,
+        id::{Attribution, CallId},
         time::{short, size},
     },
     protocol::wire,
@@ -48,8 +48,8 @@ pub struct Incoming<'a> {
     pub method: &'a str,
     /// `params` as received, empty when absent. A slice of the message: a handler that holds it longer detaches it.
     pub params: &'a Body,
-    /// The call that the request most likely belongs to.
-    pub call: Option<CallId>,
+    /// The call that the request belongs to.
+    pub call: Attribution,
 }
 
 /// The future that answers a request. Dropped when the request is cancelled or the connection closes.
@@ -161,7 +161,7 @@ impl Connection {
         let Ok(permit) = self.incoming.permits.clone().try_acquire_owned() else {
             return self.refuse(id, format!("more than {} requests under way", self.limits.incoming), arrival, frame, outbox);
         };
-        let call = self.likely_call(arrival);
+        let call = self.attribution(arrival);
         let decision = match method.len() > bounds::METHOD {
             true => Decision::MethodNotFound,
             false => self.handler.request(&Incoming { id: &id, method, params, call }),
@@ -190,7 +190,7 @@ impl Connection {
             }
         };
         let (over, withdrawn) = oneshot::channel();
-        self.incoming.open.lock().insert(id.clone(), OpenRequest { call, over });
+        self.incoming.open.lock().insert(id.clone(), OpenRequest { call: call.likely(), over });
         let (connection, outbox) = (self.clone(), outbox.clone());
         tokio::spawn(async move {
             let _permit = permit;

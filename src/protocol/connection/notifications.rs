@@ -43,7 +43,7 @@ impl Connection {
             }
             _ => {
                 self.correlate(method, params, frame);
-                self.handler.notification(method, params, self.likely_call(arrival));
+                self.handler.notification(method, params, self.attribution(arrival));
             }
         }
     }

@@ -42,7 +42,7 @@ impl Handler for Recorder {
         self.anomalies.lock().push(anomaly.kind);
     }
 
-    fn notification(&self, method: &str, params: &Body, _: Option<CallId>) {
+    fn notification(&self, method: &str, params: &Body, _: Attribution) {
         self.notifications.lock().push(format!("{method} {}", params.text()));
     }
 

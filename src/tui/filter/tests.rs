@@ -25,7 +25,7 @@ fn every_kind_of_word_is_parsed() {
             "outcome:ok|timeout",
             Test::Outcome(vec![OutcomeClass::Is(CallState::Ok), OutcomeClass::Is(CallState::Failed(FailureKind::Timeout))]),
         ),
-        ("origin:cli", Test::Origin(vec![Origin::Cli])),
+        ("origin:cli", Test::Origin(vec![OriginKind::Cli])),
         ("kind:log|anomaly", Test::Kind(vec![RowKind::Log, RowKind::Anomaly])),
         (">500ms", Test::Longer(500_000)),
         ("<2s", Test::Shorter(2_000_000)),
@@ -63,8 +63,8 @@ fn every_variant_has_a_word() {
         let expected = Test::Outcome(vec![OutcomeClass::Is(CallState::Failed(kind))]);
         assert_eq!(read(&format!("outcome:{}", name.replace('_', "-"))), one(expected));
     }
-    for name in variants::<Origin>() {
-        let origin: Origin = serde_json::from_str(&format!("{name:?}")).unwrap();
+    for name in variants::<OriginKind>() {
+        let origin: OriginKind = serde_json::from_str(&format!("{name:?}")).unwrap();
         assert_eq!(read(&format!("origin:{name}")), one(Test::Origin(vec![origin])));
     }
 }
@@ -155,7 +155,7 @@ fn some_test() -> impl Strategy<Value = Test> {
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Server),
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Tool),
         proptest::collection::vec(proptest::sample::select(states), 1..4).prop_map(Test::Outcome),
-        proptest::collection::vec(proptest::sample::select(Origin::ALL.to_vec()), 1..3).prop_map(Test::Origin),
+        proptest::collection::vec(proptest::sample::select(OriginKind::ALL.to_vec()), 1..3).prop_map(Test::Origin),
         proptest::collection::vec(proptest::sample::select(RowKind::ALL.to_vec()), 1..3).prop_map(Test::Kind),
         (0u64..10_000_000_000).prop_map(Test::Longer),
         (0u64..10_000_000_000).prop_map(Test::Shorter),

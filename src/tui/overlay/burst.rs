@@ -116,7 +116,7 @@ impl Burst {
             return;
         }
         let rank = match &settled.outcome {
-            Outcome::Ok { .. } => 0,
+            Outcome::Ok { .. } | Outcome::Interim { .. } => 0,
             Outcome::ToolError { .. } => 1,
             Outcome::Failed { .. } => 2,
             Outcome::Cancelled { .. } => 3,

@@ -112,6 +112,7 @@ pub fn lasting(phase: &Phase, since: Stamp, ctx: DrawContext) -> String {
 pub fn outcome_glyph(outcome: &Outcome, theme: &Theme) -> (&'static str, Style) {
     match outcome {
         Outcome::Ok { .. } => ("✓", theme.ok),
+        Outcome::Interim { .. } => ("…", theme.accent),
         Outcome::ToolError { .. } => ("!", theme.warn),
         Outcome::Failed { .. } => ("✕", theme.fail),
         Outcome::Cancelled { .. } => ("–", theme.muted),

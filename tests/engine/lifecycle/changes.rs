@@ -41,7 +41,7 @@ async fn what_a_server_says_has_changed_is_read_anew() {
     };
     let tell = |method: &str, uri: &str| {
         let handler = handler.lock().unwrap().clone().unwrap();
-        handler.notification(method, &Body::json(&serde_json::json!({ "uri": uri })), None);
+        handler.notification(method, &Body::json(&serde_json::json!({ "uri": uri })), Attribution::None);
     };
     assert_eq!((read("r:a").await, read("r:a").await), (("0".into(), false), ("0".into(), true)));
     tell("notifications/resources/updated", "r:other");

@@ -9,7 +9,7 @@ fn progressing(every: Duration, times: u32, answers: bool) -> Arc<Fake> {
             observer.sent(handler.now(), 1);
             for n in 1..=times {
                 sleep(every).await;
-                observer.progress(step(n));
+                observer.progress(&step(n));
             }
             sleep(every).await;
             if !answers {
@@ -71,7 +71,7 @@ async fn a_call_that_is_over_is_told_of_no_more() {
             tokio::spawn(async move {
                 sleep(MINUTE * 2).await;
                 observer.sent(switchboard::domain::time::Stamp(1), 1);
-                observer.progress(step(1));
+                observer.progress(&step(1));
             });
             std::future::pending().await
         })

@@ -2,15 +2,18 @@
 
 use super::*;
 
+const DECLINED: &str = r#"{"action":"decline"}"#;
+
 /// Reports progress every 50 s, then asks a form question and continues for a while, or for ever.
 fn asking(progress: u32, after: Option<Duration>) -> Behaviour {
     Behaviour::new(move |request: Request, observer: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| async move {
         observer.sent(handler.now(), 1);
         for n in 1..=progress {
             sleep(seconds(50)).await;
-            observer.progress(step(n));
+            observer.progress(&step(n));
         }
-        handler.ask(Question::Form { message: "who?".into(), schema: Body::from("{}") }, request.call).await;
+        let asked = handler.ask("elicitation/create", Body::from(r#"{"message":"who?","requestedSchema":{}}"#), of_call(&request)).await;
+        assert!(asked.is_ok(), "{asked:?}");
         match after {
             Some(after) => sleep(after).await,
             None => std::future::pending().await,
@@ -56,19 +59,18 @@ async fn the_time_of_a_call_stands_still_while_a_person_thinks() {
 async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
     let fixed = Body::from(r#"{"name":"Ada"}"#);
     for (policy, asked, form) in
-        [(AskPolicy::Fixed(fixed.clone()), true, Answer::Accept { content: fixed.clone() }), (AskPolicy::Decline, false, Answer::Decline)]
+        [(AskPolicy::Fixed(fixed), true, r#"{"action":"accept","content":{"name":"Ada"}}"#), (AskPolicy::Decline, false, DECLINED)]
     {
         let answers = Arc::new(std::sync::Mutex::new(vec![]));
         let told = answers.clone();
         let behaviour = Behaviour::new(move |request: Request, _: Arc<dyn RequestObserver>, handler: Arc<dyn ClientHandler>| {
             let told = told.clone();
             async move {
-                for question in [
-                    Question::Form { message: "who?".into(), schema: Body::from("{}") },
-                    Question::Url { message: "log in".into(), url: "https://example.com".into() },
-                ] {
-                    let answer = handler.ask(question, request.call).await;
-                    told.lock().unwrap().push(answer);
+                for params in
+                    [r#"{"message":"who?","requestedSchema":{}}"#, r#"{"mode":"url","message":"log in","url":"https://example.com"}"#]
+                {
+                    let answer = handler.ask("elicitation/create", Body::from(params), of_call(&request)).await.unwrap();
+                    told.lock().unwrap().push(answer.text().into_owned());
                 }
                 Ok(reply(&handler))
             }
@@ -83,7 +85,7 @@ async fn a_fixed_answer_fills_in_forms_and_opens_no_page() {
             rig.command(Command::Answer { ask, answer: Answer::Decline });
         }
         until(&rig, |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
-        assert_eq!(*answers.lock().unwrap(), [form, Answer::Decline]);
+        assert_eq!(*answers.lock().unwrap(), [form, DECLINED]);
         rig.engine.shutdown().await;
     }
 }

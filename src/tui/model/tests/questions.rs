@@ -49,7 +49,15 @@ fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
     // Several questions.
     let params = r#"{"messages":[{"role":"user","content":{"type":"text","text":"Sum up."}}],"maxTokens":200}"#;
     let question = Question::Sampling { params: Body::from(params) };
-    let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
+    let ask = Ask {
+        id: AskId(3),
+        server: "email".into(),
+        call: None,
+        question,
+        at: test_support::at(7500),
+        run: None,
+        client: crate::domain::id::ClientId::LOCAL,
+    };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
     harness.model.dialogs.clear();
     harness.keys("i ctrl-t ctrl-t");
@@ -62,7 +70,15 @@ fn an_answer_that_violates_the_requested_schema_is_sent_with_a_key_of_its_own() 
     let mut harness = Harness::new(120, 40);
     let schema = Body::from(r#"{"type":"object","properties":{"n":{"type":"integer","maximum":9}},"required":["n"]}"#);
     let question = Question::Form { message: "How many?".into(), schema };
-    let ask = Ask { id: AskId(3), server: "email".into(), call: None, question, at: test_support::at(7500), run: None };
+    let ask = Ask {
+        id: AskId(3),
+        server: "email".into(),
+        call: None,
+        question,
+        at: test_support::at(7500),
+        run: None,
+        client: crate::domain::id::ClientId::LOCAL,
+    };
     harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
     harness.model.dialogs.clear();
     harness.keys("i 1 2 enter");
@@ -88,7 +104,15 @@ fn a_url_is_shown_in_full_and_opened_only_by_its_key() {
     let mut harness = Harness::busy(120, 40);
     let url = "https://login.example/oauth?state=abc";
     let question = Question::Url { message: "Sign in".into(), url: url.into() };
-    let ask = Arc::new(Ask { id: AskId(9), server: "email".into(), call: None, question, at: test_support::at(7000), run: None });
+    let ask = Arc::new(Ask {
+        id: AskId(9),
+        server: "email".into(),
+        call: None,
+        question,
+        at: test_support::at(7000),
+        run: None,
+        client: crate::domain::id::ClientId::LOCAL,
+    });
     harness.event(EventKind::AskOpened { ask });
     assert!(harness.frame().contains(url));
     assert_eq!(harness.take(), []);

@@ -221,6 +221,7 @@ pub fn outcome(row: &Row, call: Option<&CallView>, ctx: DrawContext) -> (&'stati
         CallState::Ok => ("✓", "ok".into(), theme.ok),
         CallState::ToolError => ("!", "tool error".into(), theme.warn),
         CallState::Cancelled => ("–", "cancelled".into(), theme.muted),
+        CallState::Interim => ("…", "interim".into(), theme.accent),
         CallState::Failed(kind) => ("✕", kind.words().into(), theme.fail),
         CallState::None => ("?", "unknown".into(), theme.muted),
     }

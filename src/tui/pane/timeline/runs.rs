@@ -8,7 +8,7 @@ use ratatui::{
 };
 
 use crate::{
-    domain::{call::Origin, run::RunId, time::short},
+    domain::{call::OriginKind, run::RunId, time::short},
     tui::{
         pane::{DrawContext, workflows::state::of_run},
         rows::Rows,
@@ -26,7 +26,7 @@ const MOST: usize = 6;
 
 /// Returns the run of a bar's call.
 pub(super) fn run_of(bar: &Bar, rows: &Rows) -> Option<RunId> {
-    let row = rows.get(bar.id).filter(|row| row.origin() == Some(Origin::Workflow))?;
+    let row = rows.get(bar.id).filter(|row| row.origin() == Some(OriginKind::Workflow))?;
     rows.step_of(row).map(|step| step.run)
 }
 

@@ -1,0 +1,298 @@
+//! Passages: what the call of a client brings beside its specification, and the desk that answers for the client.
+//!
+//! A face that serves clients of its own (the gateway) starts their calls with [`Engine::pass`]. Everything that crosses is raw
+//! JSON, so that nothing of a message is lost.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::sync::oneshot;
+
+use super::{Engine, commands::not_started, ports::CallExecutor};
+use crate::domain::{
+    body::Body,
+    call::{CallSpec, RpcError},
+    capabilities::{ClientCapabilities, TASKS},
+    client::{Face, Principal},
+    command::CommandError,
+    event::Settled,
+    id::{CallId, ClientId},
+    raw_object::RawObject,
+    request_meta,
+    run::{RunId, RunSpec},
+};
+
+/// The members of `params` that continue a call (MCP 2026-07-28, basic/patterns/mrtr).
+const INPUT_RESPONSES: &str = "inputResponses";
+const REQUEST_STATE: &str = "requestState";
+/// The member of `params` that requests a task (MCP 2025-11-25, basic/utilities/tasks).
+const TASK: &str = "task";
+/// Members of `_meta` on which no result depends: the trace context (W3C Trace Context, Baggage).
+const TRACING: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+
+/// What a call of a client brings beside its [`CallSpec`]. Not serialised, and not part of events.
+#[derive(Clone)]
+pub struct Passage {
+    /// The client.
+    pub client: ClientId,
+    /// On whose behalf the call is made.
+    pub principal: Principal,
+    /// What the server is to see of the client.
+    pub face: Arc<Face>,
+    /// Members to pass on in `_meta`: a JSON object, or empty. Members that Switchboard sets itself are left out.
+    pub meta: Body,
+    /// Further members of `params`: a JSON object, or empty. Members that the operation sets itself are left out.
+    pub extra: Body,
+    /// Whether the client wants progress. Without it the server is not asked for any.
+    pub wants_progress: bool,
+    /// Who answers interim results.
+    pub rounds: Rounds,
+    /// Answers and observes for the client as long as the call runs.
+    pub desk: Arc<dyn Desk>,
+    /// Answers for the client outside of calls: the connection of a legacy client takes any request. `None` for clients that can
+    /// be asked only as the answer to a call; then no two of their calls share a session on which a server may ask.
+    pub connection_desk: Option<Arc<dyn Desk>>,
+}
+
+/// Who answers interim results: requests for input, and tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounds {
+    /// The client: the call ends with [`Outcome::Interim`](crate::domain::call::Outcome::Interim). A continuation is another call
+    /// with the answers among [`Passage::extra`]; it is sent to the server that it addresses, and only once.
+    Relay,
+    /// The engine: it asks the desk and polls tasks until the final result.
+    Drive,
+}
+
+/// Observes a call for its client, and answers the requests of its server.
+#[async_trait]
+pub trait Desk: Send + Sync {
+    /// The server reported progress: the raw `params` of the notification. Its token is that of the engine; progress of a task
+    /// that the engine polls has none. Must not block.
+    fn progress(&self, params: &Body);
+
+    /// The server sent a log message in the course of the call: the raw `params` of `notifications/message`. Must not block.
+    fn message(&self, params: &Body);
+
+    /// Answers a request of the server (`elicitation/create`, `sampling/createMessage`, `roots/list`) that the client's
+    /// capabilities allow. Dropping the future withdraws the request.
+    async fn ask(&self, method: &str, params: Body) -> Result<Body, RpcError>;
+}
+
+/// A passage, prepared once for all attempts of its call.
+pub struct PreparedPassage {
+    passage: Passage,
+    /// The capabilities to declare to modern servers.
+    capabilities: Arc<ClientCapabilities>,
+    /// The face with these capabilities.
+    face: Arc<Face>,
+    extra: RawObject,
+    meta: Body,
+}
+
+impl PreparedPassage {
+    /// Prepares a passage.
+    pub fn new(passage: Passage) -> PreparedPassage {
+        let declared = ClientCapabilities::parse(&passage.face.capabilities).unwrap_or_else(ClientCapabilities::none);
+        // The engine follows tasks of the extension for clients that drive nothing themselves.
+        let (capabilities, face) = match passage.rounds {
+            Rounds::Drive if !declared.declares_member("extensions", TASKS) => {
+                let capabilities = declared.with_extension(TASKS, Body::from("{}"));
+                let face = Face { capabilities: capabilities.to_body(), ..Face::clone(&passage.face) };
+                (capabilities, Arc::new(face))
+            }
+            _ => (declared, passage.face.clone()),
+        };
+        let extra = RawObject::parse(&passage.extra).unwrap_or_default().without("_meta");
+        let meta = request_meta::without_own(&passage.meta);
+        PreparedPassage { capabilities: Arc::new(capabilities), face, extra, meta, passage }
+    }
+
+    /// Returns the client.
+    pub fn client(&self) -> ClientId {
+        self.passage.client
+    }
+
+    /// Returns on whose behalf the call is made.
+    pub fn principal(&self) -> &Principal {
+        &self.passage.principal
+    }
+
+    /// Returns the desk of the call.
+    pub fn desk(&self) -> &Arc<dyn Desk> {
+        &self.passage.desk
+    }
+
+    /// Returns the desk of the client outside of calls.
+    pub fn connection_desk(&self) -> Option<&Arc<dyn Desk>> {
+        self.passage.connection_desk.as_ref()
+    }
+
+    /// Returns what the client itself declared.
+    pub fn client_face(&self) -> &Arc<Face> {
+        &self.passage.face
+    }
+
+    /// Returns what a modern server is to see of the client.
+    pub fn face(&self) -> &Arc<Face> {
+        &self.face
+    }
+
+    /// Returns the capabilities that a modern server is to see.
+    pub fn capabilities(&self) -> &Arc<ClientCapabilities> {
+        &self.capabilities
+    }
+
+    /// Returns whether the client declared anything that a server may ask for.
+    pub fn can_be_asked(&self) -> bool {
+        ["elicitation", "sampling", "roots"].into_iter().any(|name| self.capabilities.declares(name))
+    }
+
+    /// Returns the members to pass on in `_meta`.
+    pub fn meta(&self) -> &Body {
+        &self.meta
+    }
+
+    /// Returns the further members of `params`.
+    pub fn extra(&self) -> &RawObject {
+        &self.extra
+    }
+
+    /// Returns the further members of `params` for a later round, which has other answers and another state.
+    pub fn extra_of_round(&self) -> RawObject {
+        self.extra.clone().without(INPUT_RESPONSES).without(REQUEST_STATE)
+    }
+
+    /// Returns whether the server is asked for progress.
+    pub fn wants_progress(&self) -> bool {
+        self.passage.wants_progress
+    }
+
+    /// Returns whether interim results go to the client.
+    pub fn relays(&self) -> bool {
+        self.passage.rounds == Rounds::Relay
+    }
+
+    /// Returns whether tasks go to the client: it asked for one itself, or relays and declared the extension.
+    pub fn relays_tasks(&self) -> bool {
+        self.requests_task() || (self.relays() && self.capabilities.declares_member("extensions", TASKS))
+    }
+
+    /// Returns whether the client asked for a task.
+    pub fn requests_task(&self) -> bool {
+        self.extra.get(TASK).is_some()
+    }
+
+    /// Returns whether the call continues another one. The state in it belongs to the server that it addresses.
+    pub fn continues(&self) -> bool {
+        self.extra.get(INPUT_RESPONSES).is_some() || self.extra.get(REQUEST_STATE).is_some()
+    }
+
+    /// Returns whether the result may depend on what the client added to the request.
+    pub fn changes_result(&self) -> bool {
+        let meta = RawObject::parse(&self.meta).unwrap_or_default();
+        let adds_meta = meta.names().any(|name| !TRACING.contains(&name));
+        !self.extra.is_empty() || adds_meta
+    }
+}
+
+impl Engine {
+    /// Starts a call of a client and returns its id, and the future of its outcome: `None` if the engine has ended. Dropping the
+    /// future does not cancel the call ([`Command::Cancel`](crate::domain::command::Command::Cancel) does).
+    pub fn pass(&self, spec: CallSpec, passage: Arc<Passage>) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
+        let (on_settled, settled) = oneshot::channel();
+        let prepared = Arc::new(PreparedPassage::new(Arc::unwrap_or_clone(passage)));
+        let id = self.start_call(spec, Some(prepared), Some(on_settled));
+        (id, async move { settled.await.ok() }.boxed())
+    }
+}
+
+/// Makes the calls of a client's run.
+struct PassingExecutor {
+    engine: Arc<Engine>,
+    passage: Arc<PreparedPassage>,
+}
+
+impl CallExecutor for PassingExecutor {
+    fn call(&self, spec: CallSpec) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
+        let (on_settled, settled) = oneshot::channel();
+        let id = self.engine.start_call(spec, Some(self.passage.clone()), Some(on_settled));
+        (id, async move { settled.await.ok() }.boxed())
+    }
+
+    fn cancel(&self, call: CallId, reason: &str) {
+        self.engine.cancel(call, reason);
+    }
+}
+
+impl Engine {
+    /// Starts a run of a client: servers ask the desk of `passage` in the course of its steps. The engine drives all rounds, and
+    /// the members for `params` and `_meta` are left out, since they belong to no step.
+    pub fn pass_run(&self, run: RunId, spec: Arc<RunSpec>, passage: Passage) -> Result<(), CommandError> {
+        let Some(engine) = self.own.upgrade() else { return Err(CommandError::Ended) };
+        let passage = Passage { meta: Body::default(), extra: Body::default(), rounds: Rounds::Drive, ..passage };
+        let executor = PassingExecutor { engine, passage: Arc::new(PreparedPassage::new(passage)) };
+        self.runs.start_through(Arc::new(executor), run, spec).map_err(|why| not_started(run, why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct NoDesk;
+
+    #[async_trait]
+    impl Desk for NoDesk {
+        fn progress(&self, _: &Body) {}
+        fn message(&self, _: &Body) {}
+        async fn ask(&self, _: &str, _: Body) -> Result<Body, RpcError> {
+            std::future::pending().await
+        }
+    }
+
+    fn prepared(rounds: Rounds, capabilities: &'static str, meta: &'static str, extra: &'static str) -> PreparedPassage {
+        PreparedPassage::new(Passage {
+            client: ClientId(7),
+            principal: Principal::local(),
+            face: Arc::new(Face { capabilities: Body::from(capabilities), ..Face::default() }),
+            meta: Body::from(meta),
+            extra: Body::from(extra),
+            wants_progress: false,
+            rounds,
+            desk: Arc::new(NoDesk),
+            connection_desk: None,
+        })
+    }
+
+    #[test]
+    fn the_engine_adds_only_the_extension_that_it_drives() {
+        let elicits = r#"{"elicitation":{"form":{}},"vendor/x":{"n":1.50}}"#;
+        assert_eq!(prepared(Rounds::Relay, elicits, "", "").face().capabilities.text(), elicits);
+        let driven = prepared(Rounds::Drive, elicits, "", "");
+        let expected = format!(r#"{{"elicitation":{{"form":{{}}}},"vendor/x":{{"n":1.50}},"extensions":{{"{TASKS}":{{}}}}}}"#);
+        assert_eq!(driven.face().capabilities.text(), expected);
+        assert!(driven.capabilities().declares_member("extensions", TASKS) && !driven.relays_tasks());
+        let own = r#"{"extensions":{"com.example/x":{}}}"#;
+        let expected = format!(r#"{{"extensions":{{"com.example/x":{{}},"{TASKS}":{{}}}}}}"#);
+        assert_eq!(prepared(Rounds::Drive, own, "", "").face().capabilities.text(), expected);
+        let tasks = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+        assert!(prepared(Rounds::Relay, tasks, "", "").relays_tasks());
+        // A legacy client asks for a task with each call.
+        assert!(prepared(Rounds::Drive, "{}", "", r#"{"task":{"ttl":1}}"#).relays_tasks());
+    }
+
+    #[test]
+    fn members_of_the_client_pass_and_those_of_switchboard_do_not() {
+        let meta = r#"{"traceparent":"00-0af7","progressToken":3,"io.modelcontextprotocol/logLevel":"debug","vendor/n":1.00}"#;
+        let passed = prepared(Rounds::Relay, "{}", meta, r#"{"requestState":"s\u2028","_meta":{"x":1},"vendor":2.0}"#);
+        assert_eq!(passed.meta().text(), r#"{"traceparent":"00-0af7","vendor/n":1.00}"#);
+        assert_eq!(passed.extra().to_body().text(), r#"{"requestState":"s\u2028","vendor":2.0}"#);
+        assert_eq!(passed.extra_of_round().to_body().text(), r#"{"vendor":2.0}"#);
+        assert!(passed.continues() && passed.changes_result());
+        let traced = prepared(Rounds::Relay, "{}", r#"{"traceparent":"00-0af7","baggage":"a=b"}"#, "");
+        assert!(!traced.continues() && !traced.changes_result());
+        assert!(prepared(Rounds::Relay, "{}", r#"{"tenant":1}"#, "").changes_result());
+    }
+}

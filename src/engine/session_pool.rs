@@ -1,0 +1,294 @@
+//! The own sessions of clients at one server, beside the session that the supervisor keeps and all share.
+//!
+//! A legacy server sees the capabilities of its client once, in `initialize`, and may then ask for what they allow. So a client
+//! that declares any such capability gets a session of its own, which declares exactly that: no request of the server can reach
+//! another client. Sessions open with the first call, one at a time for each client, end after a time without calls, and are
+//! bounded in number. Breaker, limits and budget belong to the server, not to a session.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    connection_handler::{ConnectionHandler, HandlerParts},
+    passage::{Desk, PreparedPassage},
+    ports::{Connector, Session},
+    supervisor::not_connected,
+};
+use crate::domain::{
+    call::{Failure, FailureKind},
+    client::Behalf,
+    id::{CallId, ClientId},
+    server::{ConnectFailure, Era, ServerSpec, Transport},
+};
+
+/// The client that a session belongs to, and its calls over the session.
+pub struct SessionOwner {
+    client: ClientId,
+    /// Answers for the client outside of calls.
+    connection_desk: Option<Arc<dyn Desk>>,
+    /// Whether one call has the session at a time.
+    exclusive: bool,
+    /// Set when the session is open.
+    opened: AtomicBool,
+    /// The calls that hold the session; the first one opened it, if it is not open yet.
+    calls: Mutex<Vec<(CallId, Arc<PreparedPassage>)>>,
+}
+
+impl SessionOwner {
+    /// Returns the client.
+    pub fn client(&self) -> ClientId {
+        self.client
+    }
+
+    /// Returns the call that every request of the server belongs to: the one that leases the session, or opens it.
+    pub fn leased_to(&self) -> Option<(CallId, Arc<PreparedPassage>)> {
+        let alone = self.exclusive || !self.opened.load(Ordering::Acquire);
+        self.calls.lock().first().filter(|_| alone).cloned()
+    }
+
+    /// Returns the desk that answers for the client outside of calls.
+    pub fn connection_desk(&self) -> Option<&Arc<dyn Desk>> {
+        self.connection_desk.as_ref()
+    }
+}
+
+/// The state of a connection attempt: pending, or its result.
+type Opening = Option<Result<Arc<dyn Session>, Arc<ConnectFailure>>>;
+
+/// One session, or the attempt to open it.
+struct Slot {
+    id: u64,
+    owner: Arc<SessionOwner>,
+    ready: watch::Receiver<Opening>,
+    /// Calls that hold it.
+    calls: usize,
+    /// When the last call released it.
+    idle_since: Instant,
+    /// Ends it.
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    slots: Vec<Slot>,
+    next: u64,
+    closed: bool,
+}
+
+/// The own sessions of clients at one server.
+pub struct SessionPool {
+    spec: Arc<ServerSpec>,
+    connector: Arc<dyn Connector>,
+    parts: HandlerParts,
+    state: Mutex<State>,
+    tasks: TaskTracker,
+}
+
+/// A session that a call holds. Released on drop.
+pub struct SessionLease {
+    pool: Arc<SessionPool>,
+    slot: u64,
+    call: CallId,
+    session: Arc<dyn Session>,
+}
+
+impl SessionLease {
+    /// Returns the session.
+    pub fn session(&self) -> &Arc<dyn Session> {
+        &self.session
+    }
+}
+
+/// A place in a slot, before the session is open. Released on drop.
+struct Reservation {
+    pool: Arc<SessionPool>,
+    slot: u64,
+    call: CallId,
+    held: bool,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.held {
+            self.pool.release(self.slot, self.call);
+        }
+    }
+}
+
+impl Drop for SessionLease {
+    fn drop(&mut self) {
+        self.pool.release(self.slot, self.call);
+    }
+}
+
+impl SessionPool {
+    /// Creates an empty pool.
+    pub fn new(spec: Arc<ServerSpec>, connector: Arc<dyn Connector>, parts: HandlerParts) -> Arc<SessionPool> {
+        Arc::new(SessionPool { spec, connector, parts, state: Mutex::default(), tasks: TaskTracker::new() })
+    }
+
+    /// Returns a session of the client of `passage` for a call, and opens it if needed. Dropping the future gives it back.
+    pub async fn acquire(self: &Arc<Self>, call: CallId, passage: &Arc<PreparedPassage>) -> Result<SessionLease, Failure> {
+        let (mut reservation, mut ready) = self.reserve(call, passage)?;
+        let opened = ready.wait_for(Option::is_some).await.ok().and_then(|opened| opened.clone());
+        match opened {
+            Some(Ok(session)) => {
+                reservation.held = false;
+                Ok(SessionLease { pool: self.clone(), slot: reservation.slot, call, session })
+            }
+            Some(Err(why)) => Err(not_connected(&self.spec.id, &why)),
+            None => Err(Failure::new(FailureKind::NotReady, format!("the session of the client at {} was closed", self.spec.id))),
+        }
+    }
+
+    /// Takes a place in a session of the client, in a new one if it has none that is free.
+    fn reserve(self: &Arc<Self>, call: CallId, passage: &Arc<PreparedPassage>) -> Result<(Reservation, watch::Receiver<Opening>), Failure> {
+        // A program says nothing about the call that it asks for, and this client can be asked only as the answer to a call.
+        let exclusive = passage.connection_desk().is_none() && matches!(self.spec.launch, Transport::Stdio { .. });
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Failure::new(FailureKind::NotReady, format!("{} is stopping", self.spec.id)));
+        }
+        let own = |slot: &&mut Slot| slot.owner.client == passage.client() && (!exclusive || slot.calls == 0) && !slot.stop.is_cancelled();
+        if let Some(slot) = state.slots.iter_mut().find(own) {
+            slot.calls += 1;
+            slot.owner.calls.lock().push((call, passage.clone()));
+            let reservation = Reservation { pool: self.clone(), slot: slot.id, call, held: true };
+            return Ok((reservation, slot.ready.clone()));
+        }
+        let max = self.spec.sessions.max;
+        if state.slots.len() >= max {
+            let idle = state.slots.iter().enumerate().filter(|(_, slot)| slot.calls == 0).min_by_key(|(_, slot)| slot.idle_since);
+            let Some((oldest, _)) = idle else {
+                let message = format!("server {}: {} of {max} client sessions busy", self.spec.id, state.slots.len());
+                return Err(Failure::new(FailureKind::Overloaded, message).hint("nothing was sent: raise sessions.max of this server"));
+            };
+            state.slots.remove(oldest).stop.cancel();
+        }
+        state.next += 1;
+        let (id, stop) = (state.next, CancellationToken::new());
+        let owner = Arc::new(SessionOwner {
+            client: passage.client(),
+            connection_desk: passage.connection_desk().cloned(),
+            exclusive,
+            opened: AtomicBool::new(false),
+            calls: Mutex::new(vec![(call, passage.clone())]),
+        });
+        let (opening, ready) = watch::channel(None);
+        state.slots.push(Slot { id, owner: owner.clone(), ready: ready.clone(), calls: 1, idle_since: Instant::now(), stop: stop.clone() });
+        drop(state);
+        let slot = SlotGuard { pool: Arc::downgrade(self), id };
+        let behalf = Behalf { face: passage.client_face().clone(), principal: passage.principal().clone() };
+        let handler = Arc::new(ConnectionHandler::of_client(self.parts.clone(), self.spec.clone(), owner.clone()));
+        let connecting = self.connector.clone();
+        let spec = self.spec.clone();
+        self.tasks.spawn(async move {
+            let connected = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                connected = connecting.connect(spec, Some(Era::Legacy), Some(behalf), handler) => connected,
+            };
+            match connected {
+                Ok(session) => {
+                    owner.opened.store(true, Ordering::Release);
+                    opening.send_replace(Some(Ok(session.clone())));
+                    slot.serve(&session, &stop).await;
+                    drop(slot);
+                    session.close().await;
+                }
+                Err(why) => {
+                    // Before the waiting calls learn of it, so that the next one opens another.
+                    drop(slot);
+                    opening.send_replace(Some(Err(Arc::new(why.bounded()))));
+                }
+            }
+        });
+        Ok((Reservation { pool: self.clone(), slot: id, call, held: true }, ready))
+    }
+
+    fn release(&self, slot: u64, call: CallId) {
+        if let Some(slot) = self.state.lock().slots.iter_mut().find(|known| known.id == slot) {
+            slot.calls -= 1;
+            slot.idle_since = Instant::now();
+            let mut calls = slot.owner.calls.lock();
+            if let Some(at) = calls.iter().position(|(holder, _)| *holder == call) {
+                calls.remove(at);
+            }
+        }
+    }
+
+    /// Returns how long a session is open without calls.
+    fn idle_time(&self) -> Duration {
+        self.spec.sessions.idle_time(&self.spec.launch)
+    }
+
+    /// Ends the session of a slot if it has been idle for long enough. Returns when to look again, or `None` when it ended.
+    fn expire(&self, id: u64) -> Option<Instant> {
+        let mut state = self.state.lock();
+        let at = state.slots.iter().position(|slot| slot.id == id)?;
+        let (now, slot) = (Instant::now(), &state.slots[at]);
+        let since = if slot.calls == 0 { slot.idle_since } else { now };
+        let until = since + self.idle_time();
+        if until > now {
+            return Some(until);
+        }
+        state.slots.remove(at);
+        None
+    }
+
+    /// Ends all sessions; the next call of a client opens another.
+    pub fn end_all(&self) {
+        for slot in self.state.lock().slots.drain(..) {
+            slot.stop.cancel();
+        }
+    }
+
+    /// Ends all sessions and returns when they are closed. No other opens.
+    pub async fn close(&self) {
+        self.state.lock().closed = true;
+        self.end_all();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Removes a slot when its task ends, in whatever way.
+struct SlotGuard {
+    pool: Weak<SessionPool>,
+    id: u64,
+}
+
+impl SlotGuard {
+    /// Resolves when the session must be closed: it was lost, has been idle for long enough, or the slot ended.
+    async fn serve(&self, session: &Arc<dyn Session>, stop: &CancellationToken) {
+        loop {
+            let Some(look) = self.pool.upgrade().and_then(|pool| pool.expire(self.id)) else { return };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = session.closed() => return,
+                () = sleep_until(look) => {}
+            }
+        }
+    }
+}
+
+impl Drop for SlotGuard {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.state.lock().slots.retain(|slot| slot.id != self.id);
+        }
+    }
+}
