@@ -14,6 +14,7 @@ use crate::{
         ask::Answer,
         body::Body,
         call::{FailureKind, Origin, Outcome},
+        client::Behalf,
         event::{Notice, NoticeLevel},
         id::{AskId, ToolId},
         retention::Retention,
@@ -227,6 +228,7 @@ impl Connector for Connecting {
         &self,
         _: Arc<ServerSpec>,
         _: Option<Era>,
+        _: Option<Behalf>,
         _: Arc<dyn ClientHandler>,
     ) -> Result<Arc<dyn Session>, ConnectFailure> {
         std::future::pending().await

@@ -16,7 +16,7 @@ use switchboard::{
         call::{CallSpec, Origin, Outcome, Reply},
         event::EventKind,
         frame::{Direction, FrameDraft, FrameKind},
-        id::{AskId, CallId, ServerId, ToolId},
+        id::{AskId, Attribution, CallId, ServerId, ToolId},
         server::ServerSpec,
     },
     engine::ports::{ClientHandler, Request, RequestObserver},
@@ -43,11 +43,10 @@ fn behaviour() -> Behaviour {
         match arguments["act"].as_str().unwrap() {
             "hang" => std::future::pending().await,
             "ask" => {
-                let question = Question::Form { message: text.clone(), schema: Body::from("{}") };
-                match handler.ask(question, request.call).await {
-                    Answer::Accept { content } => text = format!("{text} {}", content.text()),
-                    other => text = format!("{text} {other:?}"),
-                }
+                let params = Body::json(&serde_json::json!({"message": text, "requestedSchema": {}}));
+                let call = Attribution::Stream(request.call.expect("a request of a call"));
+                let answer = handler.ask("elicitation/create", params, call).await.unwrap();
+                text = format!("{text} {}", answer.text());
             }
             _ => {}
         }
@@ -121,7 +120,7 @@ async fn client(number: usize, control: Arc<RemoteControl>, others: Arc<Others>,
         };
         match act {
             "hang" => assert!(matches!(&settled.outcome, Outcome::Cancelled { reason } if reason.contains(&token)), "{settled:?}"),
-            "ask" => assert_eq!(text_of(&settled), format!("{token} \"answer to {token}\"")),
+            "ask" => assert_eq!(text_of(&settled), format!(r#"{token} {{"action":"accept","content":"answer to {token}"}}"#)),
             _ => assert_eq!(text_of(&settled), token),
         }
         ids.push(id);
