@@ -93,7 +93,8 @@ async fn ready(engine: &LocalControl) {
 }
 
 async fn call(engine: &LocalControl, tail: &mut Tail, tool: &str) -> Arc<Settled> {
-    let id = engine.submit(CallSpec::tool(ToolId::new(ServerId::from("s"), tool), "{}", Origin::Cli));
+    let spec = CallSpec::tool(ToolId::new(ServerId::from("s"), tool), "{}", Origin::Cli);
+    let id = engine.submit(spec).await.expect("the engine takes calls");
     loop {
         let event = tail.next().await.expect("one call at a time is not a flood").expect("the engine lives");
         match &event.kind {

@@ -7,7 +7,7 @@
 //! ```text
 //!    tui (console)        cli (headless)
 //!          \                 /
-//!       Control: submit, command, watch = snapshot + event tail, workspace
+//!       Control: submit, command, watch = snapshot + event tail, workspace   (in process, or over a stream of bytes)
 //!             |          \          \
 //!             |           \          workspace   configuration, approvals, imports, workflow library, history
 //!             |         state   read model: the projection of events that faces show
@@ -26,7 +26,7 @@
 //! | [`domain`] | the vocabulary (server, tool, call, frame, event), pure rules, JSON as text ([`domain::json`]), forms from schemas | itself |
 //! | [`state`] | the read model: a projection of events, for faces | `domain` |
 //! | [`engine`] | registry of servers, event log, supervisors, dispatch, runs of workflows, inbox of questions | `domain` |
-//! | [`control`] | the interface between faces and engine | `domain`, `engine`, `state` |
+//! | [`control`] | the interface between faces and engine, its clients, and its messages to other processes | `domain`, `engine`, `state` |
 //! | [`rehearsal`] | workflow tests: runs without servers | `domain`, `engine`, `control` |
 //! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `executable`, `protocol` |
 //! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` names it | `domain` |

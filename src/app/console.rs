@@ -121,6 +121,8 @@ async fn make_traffic(engine: Arc<LocalControl>) {
     loop {
         let (pause, spec) = traffic.next();
         tokio::time::sleep(pause).await;
-        engine.submit(spec);
+        if engine.submit(spec).await.is_err() {
+            return;
+        }
     }
 }

@@ -14,6 +14,8 @@ pub mod call;
 mod check_tests;
 pub mod complete;
 pub mod content;
+#[cfg(test)]
+mod control_tests;
 pub mod doctor;
 mod dry_run;
 pub mod exit;

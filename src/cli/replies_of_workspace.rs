@@ -16,6 +16,8 @@ pub fn failed(error: WorkspaceError) -> Failure {
         WorkspaceError::Unavailable | WorkspaceError::Ended | WorkspaceError::Busy => {
             Failure::new(FailureKind::NotReady, error.to_string())
         }
+        WorkspaceError::Disconnected => Failure::after_send(FailureKind::Transport, error.to_string()),
+        WorkspaceError::NotPermitted => Failure::new(FailureKind::Refused, error.to_string()),
         WorkspaceError::Configuration(_) | WorkspaceError::UnknownChoice => Failure::new(FailureKind::InvalidArguments, error.to_string()),
     }
 }

@@ -17,7 +17,7 @@ use super::{
     servers::last_failure,
 };
 use crate::{
-    control::{Command, CommandError, Control, Lagged, Reply, Tail},
+    control::{Command, CommandError, Control, Interest, Lagged, Reply, Tail},
     domain::{
         ask::{Answer, Ask, AskPolicy, Question},
         body::Body,
@@ -163,6 +163,7 @@ pub struct Session<'a> {
     /// Members to add to `_meta` of its requests: a JSON object, or empty.
     pub meta: Body,
     tail: Tail,
+    interest: Interest,
     signals: Signals,
     answers: ElicitationReplies,
     answered: HashSet<AskId>,
@@ -181,12 +182,29 @@ impl<'a> Session<'a> {
         signals: Signals,
         answers: ElicitationReplies,
     ) -> Session<'a> {
-        let (read_model, tail) = control.watch();
+        // Only --verbose prints frames.
+        let interest = if options.verbose { Interest::All } else { Interest::Events };
+        let (read_model, tail) = control.observe(interest);
         let started = Instant::now();
         let deadline = options.timeout.map(|limit| started + limit);
         let (answered, replies) = (HashSet::new(), JoinSet::new());
         let meta = Body::default();
-        Session { control, read_model, options, printer, deadline, meta, tail, signals, answers, answered, started, call: None, replies }
+        Session {
+            control,
+            read_model,
+            options,
+            printer,
+            deadline,
+            meta,
+            tail,
+            interest,
+            signals,
+            answers,
+            answered,
+            started,
+            call: None,
+            replies,
+        }
     }
 
     /// Waits for the next event, at most `until`.
@@ -204,12 +222,13 @@ impl<'a> Session<'a> {
             next = self.tail.next() => match next {
                 Ok(Some(event)) => {
                     Arc::make_mut(&mut self.read_model).apply(&event);
+                    self.note_dropped_frames();
                     self.show(&event)?;
                     Ok(Wake::Event(event))
                 }
                 Ok(None) => Err(Failure::new(FailureKind::Transport, "the engine ended").into()),
                 Err(Lagged { .. }) => {
-                    (self.read_model, self.tail) = self.control.watch();
+                    (self.read_model, self.tail) = self.control.observe(self.interest);
                     Ok(Wake::Resynced)
                 }
             },
@@ -221,6 +240,14 @@ impl<'a> Session<'a> {
                 }
             }),
             () = late => Ok(Wake::Late),
+        }
+    }
+
+    /// Prints how many frames were not read in time, which are missing in the output.
+    fn note_dropped_frames(&mut self) {
+        let dropped = self.tail.take_dropped_frames();
+        if dropped > 0 {
+            self.printer.note(&format!("warning: {dropped} frames are missing: they came faster than they could be printed"));
         }
     }
 
@@ -338,7 +365,7 @@ impl<'a> Session<'a> {
     ///
     /// The engine extends the call's own deadline by progress; `--timeout` is never extended.
     pub async fn follow(&mut self, spec: CallSpec) -> Result<(CallId, Arc<Settled>), Stop> {
-        let id = self.control.submit(spec);
+        let id = self.submit(spec).await?;
         self.call = Some(id);
         let mut interrupted = false;
         // The engine's own failure says more, so it gets extra time.
@@ -384,6 +411,27 @@ impl<'a> Session<'a> {
                     return Err(Failure::after_send(FailureKind::Timeout, format!("no response within --timeout {limit}")).into());
                 }
             }
+        }
+    }
+
+    /// Submits a call and waits for its id. Leaves the events to the next step.
+    async fn submit(&mut self, spec: CallSpec) -> Result<CallId, Stop> {
+        let pending = self.control.submit(spec);
+        let deadline = self.deadline;
+        let late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            submitted = pending => submitted.map_err(|refusal| refusal.failure().into()),
+            signal = self.signals.next() => Err(Stop::Quit(match signal {
+                Signal::Interrupt => exit::INTERRUPTED,
+                Signal::Terminate => exit::TERMINATED,
+            })),
+            () = late => Err(self.out_of_time().into()),
         }
     }
 

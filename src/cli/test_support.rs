@@ -14,14 +14,17 @@ use serde_json::{Value, json};
 
 use super::{Options, args::Headless, print::Io, session::Signals};
 use crate::{
-    control::{Command, CommandError, Control, NoWorkspace, PendingReply, Reply, Tail, TailSender, Workspace},
+    control::{
+        Command, CommandError, Control, Filter, Interest, NoWorkspace, PendingCall, PendingReply, Reply, Role, Served, SubmitError, Tail,
+        TailSender, Workspace,
+    },
     domain::{
         ask::AskEnd,
         body::Body,
         call::{CallSpec, Failure, Outcome, Timings},
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
-        id::{CallId, ServerId},
+        id::{CallId, ClientId, InstanceId, ServerId},
         retention::Retention,
         secret::Secret,
         server::{ConnectFailure, Era, Phase, ServerSpec, SessionInfo, Step, Transport},
@@ -44,6 +47,8 @@ pub struct Fake {
     pub stubborn: AtomicBool,
     /// The reply to a command that starts a run, which is not started, or that subscribes.
     pub refusal: Mutex<Option<CommandError>>,
+    /// Why no call is started.
+    pub no_calls: Mutex<Option<SubmitError>>,
     script: Script,
 }
 
@@ -52,12 +57,19 @@ impl Control for Fake {
         Arc::new(NoWorkspace::default())
     }
 
-    fn watch(&self) -> (Arc<ConsoleState>, Tail) {
-        let read_model = self.read_model.lock().unwrap();
-        (Arc::new(read_model.clone()), self.events.subscribe(read_model.seq))
+    fn client(&self) -> ClientId {
+        ClientId::LOCAL
     }
 
-    fn submit(&self, spec: CallSpec) -> CallId {
+    fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
+        let read_model = self.read_model.lock().unwrap();
+        (Arc::new(read_model.clone()), self.events.subscribe_to(read_model.seq, Filter { interest, client: None }))
+    }
+
+    fn submit(&self, spec: CallSpec) -> PendingCall {
+        if let Some(refusal) = self.no_calls.lock().unwrap().clone() {
+            return std::future::ready(Err(refusal)).boxed();
+        }
         let count = {
             let mut calls = self.calls.lock().unwrap();
             calls.push(spec.clone());
@@ -67,7 +79,7 @@ impl Control for Fake {
         self.publish(EventKind::CallQueued { call: id, spec: Arc::new(spec.clone()) });
         self.publish(EventKind::CallSent { call: id, round: 1 });
         (self.script)(self, id, &spec);
-        id
+        std::future::ready(Ok(id)).boxed()
     }
 
     fn command(&self, command: Command) -> PendingReply {
@@ -97,6 +109,7 @@ impl Fake {
             commands: Mutex::default(),
             stubborn: AtomicBool::new(false),
             refusal: Mutex::default(),
+            no_calls: Mutex::default(),
             script: Box::new(script),
         })
     }
@@ -109,6 +122,11 @@ impl Fake {
     /// Returns an engine whose calls all return `result`.
     pub fn giving(result: Value) -> Arc<Fake> {
         Fake::ending(Outcome::Ok { result: Body::json(&result) })
+    }
+
+    /// Returns what a remote client of this engine is served.
+    pub fn served(self: &Arc<Self>) -> Served {
+        Served { control: self.clone(), role: Role::Operator, instance: InstanceId(1), secrets: Default::default() }
     }
 
     /// Publishes an event.

@@ -2,12 +2,20 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use super::{Command, Control, NoWorkspace, PendingReply, Tail, Workspace};
+use futures_util::FutureExt;
+
+use super::{
+    ClientControl, Command, Control, Interest, NoWorkspace, PendingCall, PendingReply, Role, Tail, Workspace,
+    client::Caller,
+};
 use crate::{
-    domain::{call::CallSpec, id::CallId, retention::Retention},
+    domain::{call::CallSpec, id::ClientId, retention::Retention},
     engine::{Adapters, Engine, EngineOptions, ports::Connector},
     state::{ConsoleState, projection::Projection},
 };
@@ -17,6 +25,8 @@ pub struct LocalControl {
     engine: Arc<Engine>,
     projection: Arc<Projection>,
     workspace: OnceLock<Arc<dyn Workspace>>,
+    /// The id of the last client.
+    clients: AtomicU32,
 }
 
 impl LocalControl {
@@ -29,7 +39,7 @@ impl LocalControl {
     pub fn with(options: EngineOptions, retention: Retention, adapters: Adapters) -> Arc<LocalControl> {
         let projection = Arc::new(Projection::new(ConsoleState::new(options.epoch, &options.separator, retention)));
         let engine = Engine::new(options, adapters, projection.clone());
-        Arc::new(LocalControl { engine, projection, workspace: OnceLock::new() })
+        Arc::new(LocalControl { engine, projection, workspace: OnceLock::new(), clients: AtomicU32::new(ClientId::LOCAL.0) })
     }
 }
 
@@ -48,92 +58,55 @@ impl Deref for LocalControl {
     }
 }
 
-impl Control for LocalControl {
-    fn watch(&self) -> (Arc<ConsoleState>, Tail) {
-        // Subscribed before the snapshot is taken: no event is missing between them, and the tail skips those that the snapshot
-        // includes.
-        let mut tail = self.engine.tail();
-        let state = self.projection.snapshot();
-        tail.skip_to(state.seq);
-        (state, tail)
+impl LocalControl {
+    /// Opens a connection of a new client.
+    pub fn open(self: &Arc<Self>, role: Role) -> Arc<ClientControl> {
+        let id = ClientId(self.clients.fetch_add(1, Ordering::Relaxed) + 1);
+        Arc::new(ClientControl::new(self.clone(), Caller { id, role }))
     }
 
-    fn submit(&self, spec: CallSpec) -> CallId {
-        self.engine.submit(spec)
+    pub(super) fn observe_as(&self, caller: Caller, interest: Interest) -> (Arc<ConsoleState>, Tail) {
+        // Subscribed before the snapshot is taken: no event is missing between them, and the tail skips those that the snapshot
+        // includes.
+        let mut tail = self.engine.tail(caller.filter(interest));
+        let state = self.projection.snapshot();
+        tail.skip_to(state.seq);
+        match caller.role {
+            Role::Operator => (state, tail),
+            Role::Client => (Arc::new(state.of_client(caller.id)), tail),
+        }
+    }
+
+    pub(super) fn submit_as(&self, caller: Caller, spec: CallSpec) -> PendingCall {
+        std::future::ready(self.engine.submit(CallSpec { client: caller.id, ..spec })).boxed()
+    }
+
+    pub(super) fn command_as(&self, caller: Caller, command: Command) -> PendingReply {
+        match caller.check(&self.engine, &command) {
+            Ok(()) => self.engine.command(command),
+            Err(refusal) => std::future::ready(Err(refusal)).boxed(),
+        }
+    }
+}
+
+impl Control for LocalControl {
+    fn client(&self) -> ClientId {
+        ClientId::LOCAL
+    }
+
+    fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
+        self.observe_as(Caller::LOCAL, interest)
+    }
+
+    fn submit(&self, spec: CallSpec) -> PendingCall {
+        self.submit_as(Caller::LOCAL, spec)
     }
 
     fn command(&self, command: Command) -> PendingReply {
-        self.engine.command(command)
+        self.command_as(Caller::LOCAL, command)
     }
 
     fn workspace(&self) -> Arc<dyn Workspace> {
         self.workspace.get().cloned().unwrap_or_else(|| Arc::new(NoWorkspace::default()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        control::Lagged,
-        domain::{
-            event::{Notice, NoticeLevel},
-            time::Epoch,
-        },
-        engine::tail::MAX_EVENTS,
-        mcp::Connections,
-    };
-
-    fn control() -> Arc<LocalControl> {
-        let options = EngineOptions { epoch: Epoch::default(), separator: "_".into(), seed: None };
-        LocalControl::new(options, Retention::default(), Arc::new(Connections::new(None)))
-    }
-
-    fn notice(control: &LocalControl, text: &str) {
-        control.notice(Notice::new(NoticeLevel::Info, text));
-    }
-
-    #[tokio::test]
-    async fn snapshot_and_tail_have_no_gap_and_no_duplicate() {
-        let control = control();
-        notice(&control, "one");
-        let (state, mut tail) = control.watch();
-        notice(&control, "two");
-        assert_eq!(state.seq, 1);
-        assert_eq!(tail.next().await.unwrap().unwrap().seq, 2);
-        assert_eq!(tail.try_next(), Ok(None));
-    }
-
-    #[tokio::test]
-    async fn a_slow_reader_gets_lagged_and_can_watch_again() {
-        let control = control();
-        let (_, mut tail) = control.watch();
-        for _ in 0..MAX_EVENTS + 5 {
-            notice(&control, "x");
-        }
-        assert_eq!(tail.next().await, Err(Lagged { missed: 5 }));
-        assert_eq!(control.watch().0.seq, MAX_EVENTS as u64 + 5);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn snapshots_during_a_flood_of_events_continue_without_a_gap() {
-        let control = control();
-        let flood = {
-            let control = control.clone();
-            tokio::task::spawn_blocking(move || (0..20_000).for_each(|_| notice(&control, "x")))
-        };
-        let mut last = 0;
-        while !flood.is_finished() {
-            let (state, mut tail) = control.watch();
-            assert!(state.seq >= last, "a snapshot goes back from {last} to {}", state.seq);
-            last = state.seq;
-            while let Ok(Some(event)) = tail.try_next() {
-                assert_eq!(event.seq, last + 1);
-                last = event.seq;
-            }
-            tokio::task::yield_now().await;
-        }
-        flood.await.unwrap();
-        assert_eq!(control.watch().0.seq, 20_000);
     }
 }

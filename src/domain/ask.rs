@@ -31,8 +31,8 @@ pub struct Ask {
     /// The workflow step that asks, if any; then `server` holds the name of the workflow.
     #[serde(default)]
     pub run: Option<RunStep>,
-    /// The client that is asked. Another one than [`ClientId::LOCAL`] answers itself.
-    #[serde(default)]
+    /// The client that is asked: the one that requested the call. [`ClientId::LOCAL`] without a call.
+    #[serde(default, skip_serializing_if = "ClientId::is_local")]
     pub client: ClientId,
 }
 

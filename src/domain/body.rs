@@ -1,20 +1,23 @@
 //! Message bodies: bytes exactly as they crossed the wire.
 
+mod separate;
+
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
+pub use self::separate::{with_bodies, without_bodies};
 use super::secret::Redactor;
 
 /// Part of a message exactly as it crossed the wire, normally JSON text.
 ///
 /// Cheap to clone; a result is a slice of the frame that contained it. Serialised as a string, in which bytes that
-/// are not UTF-8 are replaced by U+FFFD (only there).
+/// are not UTF-8 are replaced by U+FFFD (only there); within [`without_bodies`] as a number, and not changed.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Body(Bytes);
 
@@ -224,13 +227,20 @@ impl From<&str> for Body {
 
 impl Serialize for Body {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text())
+        match separate::put(self) {
+            Some(number) => serializer.serialize_u64(number),
+            None => serializer.serialize_str(&self.text()),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Body::from)
+        if !separate::reading() {
+            return String::deserialize(deserializer).map(Body::from);
+        }
+        let number = u64::deserialize(deserializer)?;
+        separate::get(number).ok_or_else(|| D::Error::custom(format_args!("body {number} is missing")))
     }
 }
 

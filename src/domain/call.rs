@@ -137,12 +137,24 @@ pub struct CallSpec {
     /// The call that this one continues: it ended with an interim result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<CallId>,
+    /// The client that requested the call. The engine sets it; a client cannot choose it.
+    #[serde(default, skip_serializing_if = "ClientId::is_local")]
+    pub client: ClientId,
 }
 
 impl CallSpec {
     /// Creates a call with the server's deadline, outside of a workflow.
     pub fn new(operation: Operation, origin: Origin) -> Self {
-        Self { operation, origin, timeout: None, run: None, check: ArgumentCheck::Enforced, meta: Body::default(), follows: None }
+        Self {
+            operation,
+            origin,
+            timeout: None,
+            run: None,
+            check: ArgumentCheck::Enforced,
+            meta: Body::default(),
+            follows: None,
+            client: ClientId::LOCAL,
+        }
     }
 
     /// Creates a call of `tool` with `arguments` (JSON text) and the server's deadline.

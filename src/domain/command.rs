@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{
     ask::Answer,
+    call::{Failure, FailureKind},
     event::{LogLevel, Notice, NoticeLevel},
     id::{AskId, CallId, ServerId},
     policy::{breaker::BreakerOverride, fault::Fault},
@@ -183,9 +184,76 @@ pub enum CommandError {
         /// Why.
         why: String,
     },
+    /// The call has settled, or the engine never had it.
+    #[error("call {call} is not in flight")]
+    CallNotInFlight {
+        /// The call.
+        call: CallId,
+    },
+    /// The client may not give the command, or the call or question is another client's.
+    #[error("this client may not give the command: only an operator may, or the client whose call it is")]
+    NotPermitted,
+    /// Too many commands of the client wait for their replies.
+    #[error("{limit} commands wait for their replies; try again later")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// The command is larger than a message to the engine can be.
+    #[error("the command has {size} bytes; at most {limit} can be sent")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The connection to the engine was lost before the reply. The command may have been carried out.
+    #[error("the connection to the engine was lost before it replied; the command may have been carried out")]
+    Disconnected,
     /// The engine has ended.
     #[error("the engine has ended")]
     Ended,
+}
+
+/// Why a call was not started.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum SubmitError {
+    /// The engine is ending.
+    #[error("the engine has ended and takes no calls")]
+    Ended,
+    /// Too many calls are in flight.
+    #[error("{limit} calls are in flight; try again when some have ended")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// The call is larger than a message to the engine can be.
+    #[error("the call has {size} bytes; at most {limit} can be sent")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The connection to the engine was lost before the reply. The call may have been started.
+    #[error("the connection to the engine was lost before it replied; the call may have been started")]
+    Disconnected,
+}
+
+impl SubmitError {
+    /// Returns the failure of the call, for output that reports failures.
+    pub fn failure(&self) -> Failure {
+        let failure = Failure::new(
+            match self {
+                SubmitError::Ended | SubmitError::Disconnected => FailureKind::Transport,
+                SubmitError::TooMany { .. } => FailureKind::Overloaded,
+                SubmitError::TooLarge { .. } => FailureKind::TooLarge,
+            },
+            self.to_string(),
+        );
+        Failure { may_have_run: *self == SubmitError::Disconnected, ..failure }
+    }
 }
 
 impl Command {
@@ -196,7 +264,8 @@ impl Command {
                 (NoticeLevel::Info, format!("{responses} cached responses of {pattern} purged"))
             }
             (Command::LogLevel { server, level }, Ok(_)) => (NoticeLevel::Info, format!("log level of {server} set to {level}")),
-            (_, Ok(_)) => return None,
+            // The call settled while the command was on its way.
+            (_, Ok(_)) | (Command::Cancel { .. }, Err(CommandError::CallNotInFlight { .. })) => return None,
             (Command::Purge { pattern }, Err(why)) => {
                 (NoticeLevel::Warn, format!("purging the cached responses of {pattern} failed: {why}"))
             }

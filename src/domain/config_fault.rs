@@ -5,12 +5,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::server::{ConnectFailure, ServerSpec, Step};
+use super::{
+    lossy_path,
+    server::{ConnectFailure, ServerSpec, Step},
+};
 
 /// An error that makes an entry of the configuration unusable. Its texts hold no configured value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigFault {
     /// The file with the error: the configuration, or a file that the entry names.
+    #[serde(default, with = "lossy_path::optional")]
     pub file: Option<PathBuf>,
     /// Line in the file, from 1.
     pub line: Option<u32>,

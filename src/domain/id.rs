@@ -122,10 +122,28 @@ pub struct ClientId(pub u32);
 impl ClientId {
     /// The faces of the engine's own process: console, CLI and the workflows that they start.
     pub const LOCAL: ClientId = ClientId(0);
+
+    /// Returns whether this is [`ClientId::LOCAL`].
+    pub fn is_local(&self) -> bool {
+        *self == ClientId::LOCAL
+    }
 }
 
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+/// One run of an engine. Ids of calls, clients and questions are unique within it only.
+///
+/// Random, so that two engines differ without a common register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InstanceId(pub u32);
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
     }
 }

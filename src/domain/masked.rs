@@ -12,6 +12,7 @@ use super::{
     call::{CallSpec, Failure, Operation, Origin, Outcome},
     catalog::{Prompt, Resource, ServerCatalog, Tool},
     event::{EventKind, LogLevel, LogMessage, Notice, Settled},
+    frame::{Frame, HttpNote},
     journal::{CallRecord, RunEntry, StepRecord, Substitute},
     policy::call_event::{AttemptEnd, CallEvent},
     run::{RunReport, RunSpec, StepAnswer, StepDetail, StepError, StepState, StepView},
@@ -88,6 +89,35 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
         | EventKind::Rules { .. }
         | EventKind::FaultSet { .. } => {}
     }
+}
+
+/// Masks the secrets in an event that leaves the process: as [`event`] does, and also in what the user typed and in frames.
+pub fn crossing(redactor: &Redactor, kind: &mut EventKind) {
+    match kind {
+        EventKind::CallQueued { spec, .. } => shared(redactor, spec, |redactor, spec: &mut CallSpec| {
+            call_arguments(redactor, spec);
+            if let Operation::Resource { uri, .. } = &mut spec.operation {
+                text(redactor, uri);
+            }
+        }),
+        EventKind::Frame { frame: crossing } => frame(redactor, crossing),
+        kind => event(redactor, kind),
+    }
+}
+
+/// Masks the secrets in a frame that leaves the process.
+pub fn frame(redactor: &Redactor, frame: &mut Arc<Frame>) {
+    shared(redactor, frame, |redactor, frame: &mut Frame| {
+        body(redactor, &mut frame.body);
+        if let Some(http) = &mut frame.http {
+            shared(redactor, http, |redactor, http: &mut HttpNote| {
+                text(redactor, &mut http.line);
+                shared(redactor, &mut http.headers, |redactor, headers: &mut Vec<(String, String)>| {
+                    texts(redactor, headers.iter_mut().map(|(_, value)| value));
+                });
+            });
+        }
+    });
 }
 
 /// Masks the secrets in an entry before it is journaled.

@@ -1,7 +1,9 @@
 //! How much faces retain of the past.
 
+use serde::{Deserialize, Serialize};
+
 /// Retention limits of the read model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// Number of calls.
     pub calls: usize,

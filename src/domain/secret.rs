@@ -75,7 +75,8 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Secret::literal)
+        // Only the displayable text was written, never the value.
+        String::deserialize(deserializer).map(|shown| Secret::new(MASK, shown))
     }
 }
 

@@ -11,8 +11,9 @@ use super::{
     call::{FailureKind, Label, bound_lines},
     config_fault::ConfigFault,
     id::ServerId,
+    lossy_path,
     policy::{Policy, tool_filter::ToolFilter},
-    secret::{MASK, Secret, rule},
+    secret::{MASK, Redactor, Secret, rule},
     time::{Stamp, short},
     tls::{TlsProblem, TlsSettings},
 };
@@ -143,6 +144,26 @@ impl ServerSpec {
         secrets
     }
 
+    /// Returns the specification as another process may see it: the texts as written, with the values in
+    /// [`ServerSpec::secrets`] masked. Environment variables and headers are masked when serialised.
+    pub fn displayed(&self) -> ServerSpec {
+        let secrets = self.secrets();
+        let redactor = Redactor::new(&secrets);
+        let mut spec = self.clone();
+        match &mut spec.launch {
+            Transport::Stdio { command, args, .. } => {
+                redactor.redact_in(command);
+                for arg in args {
+                    *arg = Secret::new(MASK, redactor.redact(arg.written()));
+                }
+            }
+            Transport::Http { url, .. } => redactor.redact_in(url),
+        }
+        spec.origin.written.iter_mut().for_each(|(_, text)| redactor.redact_in(text));
+        spec.origin.variables.clear();
+        spec
+    }
+
     /// Returns a one-line summary as [`Transport::summary`], without any value in [`ServerSpec::secrets`]. It says if the
     /// certificate of the server is not checked.
     pub fn summary(&self) -> String {
@@ -182,6 +203,7 @@ pub enum Transport {
         /// Whether it inherits the whole environment instead of a short allow-list.
         inherit_env: bool,
         /// Its working directory; ours if absent.
+        #[serde(default, with = "lossy_path::optional")]
         cwd: Option<PathBuf>,
     },
     /// MCP "Streamable HTTP" transport.
@@ -191,6 +213,7 @@ pub enum Transport {
         /// Headers sent with every request, in order.
         headers: Vec<(String, Secret)>,
         /// Path of the Unix socket for the connection, if not TCP.
+        #[serde(default, with = "lossy_path::optional")]
         socket: Option<PathBuf>,
     },
 }
@@ -252,6 +275,7 @@ pub fn quote(word: &str) -> String {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpecOrigin {
     /// The file; absent for servers given on the command line.
+    #[serde(default, with = "lossy_path::optional")]
     pub file: Option<PathBuf>,
     /// Line of the server's table, from 1.
     pub line: Option<u32>,

@@ -7,9 +7,11 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
     call::{Failure, FailureKind},
+    secret::Redactor,
     time::Stamp,
 };
 
@@ -29,11 +31,15 @@ pub struct Latencies(Option<Arc<Histogram<u32>>>);
 impl Latencies {
     /// Records a response time.
     pub fn record(&mut self, duration: Duration) {
+        self.add(microseconds(duration), 1);
+    }
+
+    fn add(&mut self, us: u64, count: u32) {
         if self.0.is_none() {
             self.0 = Histogram::new_with_bounds(1, LONGEST_US, 2).ok().map(Arc::new);
         }
         if let Some(histogram) = &mut self.0 {
-            Arc::make_mut(histogram).saturating_record(microseconds(duration));
+            Arc::make_mut(histogram).saturating_record_n(us, count);
         }
     }
 
@@ -48,6 +54,57 @@ impl Latencies {
     }
 }
 
+/// Serialised as pairs of a time in microseconds and the number of responses.
+impl Serialize for Latencies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let recorded = self.0.iter().flat_map(|histogram| histogram.iter_recorded());
+        serializer.collect_seq(recorded.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value())))
+    }
+}
+
+impl<'de> Deserialize<'de> for Latencies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut latencies = Latencies::default();
+        for (us, count) in Vec::<(u64, u32)>::deserialize(deserializer)? {
+            latencies.add(us.clamp(1, LONGEST_US), count);
+        }
+        Ok(latencies)
+    }
+}
+
+/// Arrays of a length for which serde has no implementation.
+mod array {
+    use super::*;
+
+    pub fn serialize<S: Serializer, T: Serialize, const N: usize>(array: &[T; N], serializer: S) -> Result<S::Ok, S::Error> {
+        array.as_slice().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize>(deserializer: D) -> Result<[T; N], D::Error> {
+        let items = Vec::<T>::deserialize(deserializer)?;
+        let length = items.len();
+        items.try_into().map_err(|_| D::Error::custom(format_args!("{length} numbers in place of {N}")))
+    }
+
+    /// The same, shared and optional.
+    pub mod shared {
+        use super::*;
+
+        pub fn serialize<S: Serializer, T: Serialize, const N: usize>(array: &Option<Arc<[T; N]>>, serializer: S) -> Result<S::Ok, S::Error> {
+            array.as_ref().map(|array| array.as_slice()).serialize(serializer)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize>(
+            deserializer: D,
+        ) -> Result<Option<Arc<[T; N]>>, D::Error> {
+            let Some(items) = Option::<Vec<T>>::deserialize(deserializer)? else { return Ok(None) };
+            let length = items.len();
+            let array = items.try_into().map_err(|_| D::Error::custom(format_args!("{length} numbers in place of {N}")))?;
+            Ok(Some(Arc::new(array)))
+        }
+    }
+}
+
 /// The longest response time that [`Latencies`] tell apart: one hour, in microseconds.
 const LONGEST_US: u64 = 3_600_000_000;
 
@@ -58,7 +115,7 @@ fn microseconds(duration: Duration) -> u64 {
 /// Counts and latencies of the calls of one server or tool.
 ///
 /// Without a sample it allocates nothing, so that an idle server costs nothing.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// Calls in flight.
     pub in_flight: u32,
@@ -81,6 +138,7 @@ pub struct Stats {
     /// The last failure and its time.
     pub last_failure: Option<(Stamp, Arc<Failure>)>,
     latencies: Latencies,
+    #[serde(with = "array::shared")]
     shape: Option<Arc<[u32; BUCKETS]>>,
     minute: Minute,
 }
@@ -100,6 +158,13 @@ impl Stats {
     pub fn note_failure(&mut self, at: Stamp, failure: &Arc<Failure>) {
         *self.failures.entry(failure.kind).or_default() += 1;
         self.last_failure = Some((at, failure.clone()));
+    }
+
+    /// Masks every known secret in the last failure.
+    pub fn mask(&mut self, redactor: &Redactor) {
+        if let Some((_, failure)) = &mut self.last_failure {
+            *failure = Arc::new(Failure::clone(failure).redacted(redactor));
+        }
     }
 
     /// Records the end of a call, for the rate.
@@ -159,8 +224,9 @@ pub fn bucket_start(bucket: usize) -> Duration {
 }
 
 /// Counts per second in a ring of one minute.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Minute {
+    #[serde(with = "array")]
     counts: [u16; 60],
     /// The latest counted second.
     second: u64,
@@ -224,6 +290,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn statistics_are_the_same_after_serialisation(samples in proptest::collection::vec(0u64..5_000_000_000, 0..50)) {
+            let mut stats = Stats::default();
+            for us in &samples {
+                stats.record(Duration::from_micros(*us));
+                stats.note_end(Stamp(us * 10));
+            }
+            let text = serde_json::to_string(&stats).unwrap();
+            let mut same: Stats = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(&serde_json::to_string(&same).unwrap(), &text);
+            for stats in [&mut stats, &mut same] {
+                stats.record(Duration::from_micros(70));
+            }
+            for percent in [0.0, 50.0, 95.0, 100.0] {
+                prop_assert_eq!(same.percentile(percent), stats.percentile(percent));
+            }
+            prop_assert_eq!(same.shape(), stats.shape());
+            prop_assert_eq!(same.minute(Stamp(0)), stats.minute(Stamp(0)));
+        }
+
         #[test]
         fn the_rate_counts_the_last_minute(mut ends in proptest::collection::vec(0u64..400, 0..200), now in 0u64..500) {
             ends.sort_unstable();

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::lossy_path;
+
 /// How the certificate of a server is checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsSettings {
     /// A file of certificates (PEM or DER) to trust in addition to the system's: authorities, or the server's own
     /// certificate.
+    #[serde(default, with = "lossy_path::optional")]
     pub ca: Option<PathBuf>,
     /// Whether any certificate is accepted.
     pub insecure: bool,

@@ -414,6 +414,12 @@ pub enum WorkspaceError {
     /// The engine serves no workspace.
     #[error("this engine has no workspace")]
     Unavailable,
+    /// Only an operator may make requests.
+    #[error("this client may not make the request: only an operator may")]
+    NotPermitted,
+    /// The connection to the engine was lost before the reply. The request may have been carried out.
+    #[error("the connection to the engine was lost before it replied; the request may have been carried out")]
+    Disconnected,
     /// The workspace has ended.
     #[error("the workspace has ended")]
     Ended,

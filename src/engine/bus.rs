@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     ports::FrameDraft,
-    tail::{Tail, TailSender},
+    tail::{Filter, Tail, TailSender},
 };
 use crate::domain::{
     bounds,
@@ -140,10 +140,10 @@ impl Bus {
         self.publish(EventKind::Notice { notice: Arc::new(Notice::new(level, text)) });
     }
 
-    /// Returns a tail of all later events.
-    pub fn tail(&self) -> Tail {
+    /// Returns a tail of all later events that the filter admits.
+    pub fn tail(&self, filter: Filter) -> Tail {
         let numbers = self.numbers.lock();
-        self.tail.subscribe(numbers.events)
+        self.tail.subscribe_to(numbers.events, filter)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Carries out the commands of faces.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
@@ -45,10 +45,12 @@ fn for_reply(bus: &Bus, text: &str) -> String {
 impl Engine {
     /// Carries out a command. Commands take effect in the order of the calls, whether or not the reply is awaited.
     pub fn command(&self, command: Command) -> PendingReply {
+        if self.ending.load(Ordering::Relaxed) {
+            return replied(Err(CommandError::Ended));
+        }
         replied(match command {
             Command::Cancel { call, reason } => {
-                self.running.cancel(call, &reason);
-                Ok(())
+                self.running.cancel(call, &reason).then_some(()).ok_or(CommandError::CallNotInFlight { call })
             }
             Command::Restart { server } => self.send_command(server, SupervisorCommand::Restart),
             Command::Disable { server } => self.send_command(server, SupervisorCommand::Disable),

@@ -25,7 +25,7 @@ use crate::domain::{
     bounds,
     call::RpcError,
     event::{EventKind, NoticeLevel},
-    id::{AskId, CallId, ClientId, ServerId},
+    id::{AskId, Attribution, CallId, ClientId, ServerId},
     run::RunStep,
     server::ServerSpec,
     time::size,
@@ -52,6 +52,8 @@ struct PendingQuestion {
     call: Option<CallId>,
     /// The client that is asked.
     client: ClientId,
+    /// Whether the desk of the client is asked, and not a user.
+    by_desk: bool,
     /// Takes the answer of the user. Dropped when the question is withdrawn.
     answer: oneshot::Sender<Answer>,
 }
@@ -64,15 +66,16 @@ impl Inbox {
 
     /// Gets the answer to a server's question from the policy of `spec` or from the user. Dropping the future withdraws the
     /// question.
-    pub async fn ask(self: &Arc<Self>, spec: &ServerSpec, question: Question, call: Option<CallId>) -> Answer {
+    pub async fn ask(self: &Arc<Self>, spec: &ServerSpec, question: Question, call: Attribution) -> Answer {
         if question.oversize() {
             let length = size(question.weight() as u64);
             self.bus.notice(NoticeLevel::Warn, format!("question of {} declined: its {length} exceed the limit", spec.id));
             return Answer::Decline;
         }
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
-        let at = self.bus.now();
-        let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at, run: None, client: ClientId::LOCAL });
+        let client = call.certain().and_then(|call| self.running.client(call)).unwrap_or_default();
+        let (call, at) = (call.likely(), self.bus.now());
+        let ask = Arc::new(Ask { id, server: spec.id.clone(), call, question, at, run: None, client });
         let by_policy = match spec.policy(&ask.question) {
             AskPolicy::Ask => None,
             AskPolicy::Decline => Some((Answer::Decline, AskEnd::DeclinedByPolicy)),
@@ -98,7 +101,7 @@ impl Inbox {
     }
 
     async fn ask_user(self: &Arc<Self>, ask: Arc<Ask>) -> Answer {
-        let (mut open, answer) = match self.open(ask) {
+        let (mut open, answer) = match self.open(ask, false) {
             Ok(open) => open,
             Err(refused) => return refused,
         };
@@ -116,7 +119,7 @@ impl Inbox {
 
     /// Registers and publishes a question, or returns the answer that it gets instead. The receiver gets the answer of the user,
     /// and is closed when the question is withdrawn.
-    fn open(self: &Arc<Self>, ask: Arc<Ask>) -> Result<(OpenQuestion, oneshot::Receiver<Answer>), Answer> {
+    fn open(self: &Arc<Self>, ask: Arc<Ask>, by_desk: bool) -> Result<(OpenQuestion, oneshot::Receiver<Answer>), Answer> {
         let (id, call, client) = (ask.id, ask.call, ask.client);
         let (sender, receiver) = oneshot::channel();
         {
@@ -127,7 +130,7 @@ impl Inbox {
             if waiting.len() >= MAX_OPEN || of_server().count() >= MAX_OPEN_PER_SERVER || over_size {
                 return Err(Answer::Decline);
             }
-            waiting.insert(id, PendingQuestion { server: ask.server.clone(), weight, call, client, answer: sender });
+            waiting.insert(id, PendingQuestion { server: ask.server.clone(), weight, call, client, by_desk, answer: sender });
             // Under the lock, so that the end of the call happens either before or after.
             if let Some(call) = call {
                 self.deadline_pauses.begin(call);
@@ -175,7 +178,7 @@ impl Inbox {
         };
         let id = AskId(self.next.fetch_add(1, Ordering::Relaxed));
         let ask = Ask { id, server: server.clone(), call, question: question.clone(), at: self.bus.now(), run: None, client };
-        let (mut open, withdrawn) = match self.open(Arc::new(ask)) {
+        let (mut open, withdrawn) = match self.open(Arc::new(ask), true) {
             Ok(open) => open,
             Err(refused) => return refused.to_result(&question),
         };
@@ -199,9 +202,14 @@ impl Inbox {
         self.deadline_pauses.forget(call);
     }
 
-    /// Answers an open question of the user. Returns whether it was open; those of other clients are not.
+    /// Returns the client that is asked an open question.
+    pub fn client(&self, id: AskId) -> Option<ClientId> {
+        self.waiting.lock().get(&id).map(|question| question.client)
+    }
+
+    /// Answers an open question. Returns whether it was open; those that a desk answers are not.
     pub fn answer(&self, id: AskId, answer: Answer) -> bool {
-        let waiting = self.waiting.lock().extract_if(|other, open| *other == id && open.client == ClientId::LOCAL).next();
+        let waiting = self.waiting.lock().extract_if(|other, open| *other == id && !open.by_desk).next();
         waiting.is_some_and(|(_, open)| open.answer.send(answer).is_ok())
     }
 }

@@ -11,6 +11,7 @@ mod dispatch;
 mod guard;
 mod inbox;
 mod limiter;
+mod owners;
 pub mod passage;
 pub mod ports;
 mod question_routing;
@@ -26,11 +27,11 @@ mod task;
 
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -42,17 +43,18 @@ use self::{
     ports::{CallExecutor, CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache},
     registry::Registry,
     runner::Runs,
-    running::{RunningCall, RunningCalls},
+    running::{InFlight, RunningCall, RunningCalls},
     shared::Shared,
     supervisor::{ServerHandle, SupervisorCommand},
-    tail::Tail,
+    tail::{Filter, Tail},
 };
 pub use self::{bus::WallClock, commands::PendingReply};
 use crate::domain::{
     call::CallSpec,
+    command::SubmitError,
     directory::Directory,
     event::{EventKind, EventSink, Notice, Settled},
-    id::CallId,
+    id::{AskId, CallId, ClientId, InstanceId},
     policy::Rules,
     secret::SecretRegistry,
     server::ServerSpec,
@@ -99,6 +101,9 @@ pub struct Engine {
     calls: AtomicU64,
     tasks: TaskTracker,
     runs: Arc<Runs>,
+    instance: InstanceId,
+    /// Whether the engine is shutting down and takes no calls and no commands. Set under the lock of the calls in flight.
+    ending: AtomicBool,
     /// Held while the configured servers are replaced.
     applying: Mutex<()>,
     own: Weak<Engine>,
@@ -117,6 +122,8 @@ impl Engine {
             runs: Runs::new(journal, (bus.clone(), inbox.clone(), registry.clone()), weak.clone(), tasks.clone()),
             shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), options.seed),
             registry,
+            instance: InstanceId(options.seed.map_or_else(|| fastrand::u32(..), |seed| fastrand::Rng::with_seed(seed).u32(..))),
+            ending: AtomicBool::new(false),
             applying: Mutex::default(),
             own: weak.clone(),
             inbox,
@@ -220,6 +227,10 @@ impl Engine {
     /// Cancels all calls and runs, then closes all connections concurrently. Returns when everything has ended.
     pub async fn shutdown(&self) {
         self.runs.interrupt("the console is quitting");
+        {
+            let _no_submission = self.running.lock();
+            self.ending.store(true, Ordering::Relaxed);
+        }
         self.running.cancel_all("the console is quitting");
         self.connector.quit();
         for server in self.registry.read().handles() {
@@ -254,20 +265,31 @@ impl Engine {
         on_settled: Option<oneshot::Sender<Arc<Settled>>>,
     ) -> CallId {
         // Under the lock, so that ids are created and published in the same order.
-        let mut running = self.running.lock();
+        let client = passage.as_ref().map_or(spec.client, |passage| passage.client());
+        self.queue_call(self.running.lock(), CallSpec { client, ..spec }, passage, on_settled)
+    }
+
+    /// Queues a call and starts its task.
+    fn queue_call(
+        &self,
+        mut running: MutexGuard<'_, InFlight>,
+        spec: CallSpec,
+        passage: Option<Arc<PreparedPassage>>,
+        on_settled: Option<oneshot::Sender<Arc<Settled>>>,
+    ) -> CallId {
         let queued = self.bus.now();
         let unix_ms = self.bus.epoch().unix_ms(queued);
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
         let spec = Arc::new(spec);
         let cancel = Arc::new(Cancel::default());
-        running.insert(id, RunningCall { cancel: cancel.clone(), passage: passage.clone(), asked: false });
+        running.insert(id, RunningCall { client: spec.client, cancel: cancel.clone(), passage: passage.clone(), asked: false });
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
         drop(running);
         let dispatch = Dispatch { id, spec, queued, cancel, passage, shared: self.shared.clone(), state: Default::default() };
         let (running, inbox) = (self.running.clone(), self.inbox.clone());
         self.tasks.spawn(async move {
             let settled = dispatch.run().await;
-            running.lock().remove(&id);
+            running.lock().remove(id);
             // A question that was registered since the call settled.
             inbox.withdraw(id);
             if let Some(on_settled) = on_settled {
@@ -278,9 +300,31 @@ impl Engine {
         id
     }
 
-    /// Starts a call and returns its id.
-    pub fn submit(&self, spec: CallSpec) -> CallId {
-        self.start_call(spec, None, None)
+    /// Starts a call of a client and returns its id.
+    ///
+    /// Errors: the engine is ending, or too many calls are in flight.
+    pub fn submit(&self, spec: CallSpec) -> Result<CallId, SubmitError> {
+        let running = self.running.lock();
+        if self.ending.load(Ordering::Relaxed) {
+            return Err(SubmitError::Ended);
+        }
+        running.check(spec.client)?;
+        Ok(self.queue_call(running, spec, None, None))
+    }
+
+    /// Returns the client of a call in flight.
+    pub fn client_of_call(&self, call: CallId) -> Option<ClientId> {
+        self.running.client(call)
+    }
+
+    /// Returns the client that an open question is for.
+    pub fn client_of_question(&self, ask: AskId) -> Option<ClientId> {
+        self.inbox.client(ask)
+    }
+
+    /// Cancels all calls of a client.
+    pub fn cancel_client(&self, client: ClientId, reason: &str) {
+        self.running.cancel_client(client, reason);
     }
 
     /// Interrupts all runs as a kill of the process would: each can be resumed.
@@ -288,9 +332,14 @@ impl Engine {
         self.runs.interrupt(reason);
     }
 
-    /// Returns a tail of the events from now on.
-    pub fn tail(&self) -> Tail {
-        self.bus.tail()
+    /// Returns a tail of the events from now on that the filter admits.
+    pub fn tail(&self, filter: Filter) -> Tail {
+        self.bus.tail(filter)
+    }
+
+    /// Returns the id of this run of the engine.
+    pub fn instance(&self) -> InstanceId {
+        self.instance
     }
 }
 

@@ -63,7 +63,7 @@ impl Inbox {
             // The client declared no capability for it, and the user of the console is not the one who is asked.
             return Err(not_found(method));
         }
-        let answer = self.ask(spec, question.clone(), call.likely()).await;
+        let answer = self.ask(spec, question.clone(), call).await;
         answer.to_result(&question)
     }
 }

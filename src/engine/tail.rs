@@ -1,7 +1,8 @@
 //! The event tail: a queue of events for each reader, bounded in number and in bytes. Only the bus sends.
 //!
-//! A reader that falls behind loses the oldest events and gets [`Lagged`]; it then takes a new snapshot. Slow readers do not
-//! affect the others. An event is freed when every reader has taken it.
+//! A reader that falls behind loses the oldest events and gets [`Lagged`]; it then takes a new snapshot. Frames have a queue of
+//! their own: a reader that falls behind loses the oldest frames, which are counted, and no event. Slow readers do not affect the
+//! others. An event is freed when every reader has taken it.
 
 use std::{
     collections::VecDeque,
@@ -12,17 +13,67 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{bounds, event::Event};
+use super::owners::Owners;
+use crate::domain::{
+    bounds,
+    event::{Event, EventKind},
+    id::ClientId,
+};
 
-/// Maximum number of queued events per reader.
+/// Maximum number of queued events per reader, and of queued frames.
 pub const MAX_EVENTS: usize = 8192;
+
+/// The kinds of events that a reader gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interest {
+    /// All events.
+    #[default]
+    All,
+    /// All events except frames.
+    Events,
+    /// Frames only. Such a reader never gets [`Lagged`].
+    Frames,
+}
+
+/// The events that a reader gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Their kinds.
+    pub interest: Interest,
+    /// The client whose calls and questions they may concern, in addition to events that concern no client; `None` for all
+    /// clients.
+    pub client: Option<ClientId>,
+}
+
+impl Filter {
+    /// Returns whether the reader gets an event, which concerns this client.
+    fn takes(&self, kind: &EventKind, owner: Option<ClientId>) -> bool {
+        let wanted = match self.interest {
+            Interest::All => true,
+            Interest::Events => !is_frame(kind),
+            Interest::Frames => is_frame(kind),
+        };
+        wanted && self.client.is_none_or(|client| owner.is_none_or(|owner| owner == client))
+    }
+}
+
+fn is_frame(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Frame { .. })
+}
 
 /// The sender of all tails.
 pub struct TailSender {
     max_events: usize,
-    readers: Mutex<Vec<Weak<Reader>>>,
+    readers: Mutex<Readers>,
     /// Closes the tails when the sender is dropped.
     alive: Arc<()>,
+}
+
+#[derive(Default)]
+struct Readers {
+    all: Vec<Weak<Reader>>,
+    owners: Owners,
 }
 
 /// The events after a snapshot, for one reader.
@@ -39,6 +90,7 @@ pub struct Lagged {
 }
 
 struct Reader {
+    filter: Filter,
     queue: Mutex<Queue>,
     woken: Notify,
     sender: Weak<()>,
@@ -46,21 +98,31 @@ struct Reader {
 
 #[derive(Default)]
 struct Queue {
-    /// Each event with its weight in bytes.
-    events: VecDeque<(Arc<Event>, usize)>,
-    bytes: usize,
+    events: Lane,
+    frames: Lane,
     missed: u64,
+    dropped_frames: u64,
 }
 
-impl Queue {
-    fn push(&mut self, event: &Arc<Event>, weight: usize, max_events: usize) {
+/// Events in order, each with its weight in bytes.
+#[derive(Default)]
+struct Lane {
+    events: VecDeque<(Arc<Event>, usize)>,
+    bytes: usize,
+}
+
+impl Lane {
+    /// Adds an event, and returns how many of the oldest were dropped for it.
+    fn push(&mut self, event: &Arc<Event>, weight: usize, max_events: usize) -> u64 {
         self.events.push_back((event.clone(), weight));
         self.bytes += weight;
+        let mut dropped = 0;
         // The newest event is always retained, however large it is.
         while self.events.len() > max_events || (self.bytes > bounds::TAIL && self.events.len() > 1) {
             self.pop();
-            self.missed += 1;
+            dropped += 1;
         }
+        dropped
     }
 
     fn pop(&mut self) -> Option<Arc<Event>> {
@@ -70,6 +132,30 @@ impl Queue {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Returns the number of the next event.
+    fn next_seq(&self) -> Option<u64> {
+        self.events.front().map(|(event, _)| event.seq)
+    }
+}
+
+impl Queue {
+    fn push(&mut self, event: &Arc<Event>, weight: usize, max_events: usize) {
+        if is_frame(&event.kind) {
+            self.dropped_frames += self.frames.push(event, weight, max_events);
+        } else {
+            self.missed += self.events.push(event, weight, max_events);
+        }
+    }
+
+    /// Returns the next event of both lanes in the order of publishing.
+    fn pop(&mut self) -> Option<Arc<Event>> {
+        match (self.events.next_seq(), self.frames.next_seq()) {
+            (Some(event), Some(frame)) if frame < event => self.frames.pop(),
+            (None, Some(_)) => self.frames.pop(),
+            _ => self.events.pop(),
+        }
     }
 }
 
@@ -94,38 +180,70 @@ impl Default for TailSender {
 }
 
 impl TailSender {
-    /// Creates a sender whose readers queue at most `max_events` events each.
+    /// Creates a sender whose readers queue at most `max_events` events each, and as many frames.
     pub fn new(max_events: usize) -> TailSender {
         TailSender { max_events, readers: Mutex::default(), alive: Arc::default() }
     }
 
-    /// Queues an event for every reader.
+    /// Queues an event for every reader that its filter admits.
     pub fn send(&self, event: &Arc<Event>) {
         let mut readers = self.readers.lock();
-        if readers.is_empty() {
+        let owner = readers.owners.owner(&event.kind);
+        if readers.all.is_empty() {
             return;
         }
         let weight = event.kind.weight();
-        readers.retain(|reader| {
+        readers.all.retain(|reader| {
             let Some(reader) = reader.upgrade() else { return false };
-            reader.queue().push(event, weight, self.max_events);
-            reader.woken.notify_one();
+            if reader.filter.takes(&event.kind, owner) {
+                reader.queue().push(event, weight, self.max_events);
+                reader.woken.notify_one();
+            }
             true
         });
     }
 
     /// Returns a tail of the events with numbers above `after` that are sent from now on.
     pub fn subscribe(&self, after: u64) -> Tail {
-        let reader = Arc::new(Reader { queue: Mutex::default(), woken: Notify::new(), sender: Arc::downgrade(&self.alive) });
-        self.readers.lock().push(Arc::downgrade(&reader));
+        self.subscribe_to(after, Filter::default())
+    }
+
+    /// Returns a tail of the events with numbers above `after` that are sent from now on and that the filter admits.
+    pub fn subscribe_to(&self, after: u64, filter: Filter) -> Tail {
+        let reader = Arc::new(Reader { filter, queue: Mutex::default(), woken: Notify::new(), sender: Arc::downgrade(&self.alive) });
+        self.readers.lock().all.push(Arc::downgrade(&reader));
         Tail { reader, after }
+    }
+
+    /// Drops all queued events and makes every reader of events lag: events were lost before they reached this sender.
+    pub fn lag(&self, missed: u64) {
+        for reader in self.readers() {
+            let mut queue = reader.queue();
+            let lost = queue.events.events.len() as u64;
+            queue.events = Lane::default();
+            if reader.filter.interest != Interest::Frames {
+                queue.missed += lost + missed;
+            }
+            reader.woken.notify_one();
+        }
+    }
+
+    /// Counts frames that were dropped before they reached this sender.
+    pub fn frames_dropped(&self, count: u64) {
+        for reader in self.readers().into_iter().filter(|reader| reader.filter.interest != Interest::Events) {
+            reader.queue().dropped_frames += count;
+        }
+    }
+
+    fn readers(&self) -> Vec<Arc<Reader>> {
+        self.readers.lock().all.iter().filter_map(Weak::upgrade).collect()
     }
 }
 
 impl Drop for TailSender {
     fn drop(&mut self) {
         self.alive = Arc::default();
-        for reader in self.readers.lock().iter().filter_map(Weak::upgrade) {
+        for reader in self.readers() {
             reader.woken.notify_one();
         }
     }
@@ -171,13 +289,20 @@ impl Tail {
             }
         }
     }
+
+    /// Returns how many frames were dropped since the last call because the reader was too slow.
+    pub fn take_dropped_frames(&mut self) -> u64 {
+        std::mem::take(&mut self.reader.queue().dropped_frames)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
-        event::{EventKind, Notice, NoticeLevel},
+        body::Body,
+        event::{Notice, NoticeLevel},
+        frame::{Direction, Frame, FrameKind},
         time::Stamp,
     };
 
@@ -193,13 +318,13 @@ mod tests {
         for seq in 1..=20 {
             sender.send(&event(seq, 1 << 20));
             assert_eq!(fast.next().await.unwrap().unwrap().seq, seq);
-            assert!(slow.reader.queue().bytes <= bounds::TAIL);
+            assert!(slow.reader.queue().events.bytes <= bounds::TAIL);
         }
-        let queued = slow.reader.queue().events.len() as u64;
+        let queued = slow.reader.queue().events.events.len() as u64;
         assert!((6..=8).contains(&queued), "{queued}");
         assert_eq!(slow.next().await, Err(Lagged { missed: 20 - queued }));
         assert_eq!(slow.next().await.unwrap().unwrap().seq, 21 - queued);
-        assert_eq!(fast.reader.queue().bytes, 0);
+        assert_eq!(fast.reader.queue().events.bytes, 0);
     }
 
     #[tokio::test]
@@ -214,5 +339,63 @@ mod tests {
         assert_eq!(Arc::strong_count(&big), 1);
         drop(sender);
         assert_eq!(tail.next().await, Ok(None));
+    }
+
+    fn frame(seq: u64, bytes: usize) -> Arc<Event> {
+        let frame = Frame {
+            seq,
+            at: Stamp(0),
+            server: "s".into(),
+            direction: Direction::In,
+            kind: FrameKind::Noise,
+            body: Body::new(vec![b'x'; bytes]),
+            cut: None,
+            size: bytes as u64,
+            call: None,
+            method: None,
+            rpc_id: None,
+            http: None,
+        };
+        Arc::new(Event { seq, at: Stamp(0), kind: EventKind::Frame { frame: Arc::new(frame) } })
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_frames_drops_frames_and_no_event() {
+        let sender = TailSender::new(4);
+        let mut all = sender.subscribe(0);
+        let mut events = sender.subscribe_to(0, Filter { interest: Interest::Events, client: None });
+        let mut frames = sender.subscribe_to(0, Filter { interest: Interest::Frames, client: None });
+        sender.send(&event(1, 1));
+        (2..=11).for_each(|seq| sender.send(&frame(seq, 1)));
+        sender.send(&event(12, 1));
+        let taken = |tail: &mut Tail| -> Vec<u64> { std::iter::from_fn(|| tail.try_next().unwrap()).map(|event| event.seq).collect() };
+        assert_eq!(taken(&mut all), [1, 8, 9, 10, 11, 12]);
+        assert_eq!((all.take_dropped_frames(), all.take_dropped_frames()), (6, 0));
+        assert_eq!((taken(&mut events), events.take_dropped_frames()), (vec![1, 12], 0));
+        assert_eq!((taken(&mut frames), frames.take_dropped_frames()), (vec![8, 9, 10, 11], 6));
+    }
+
+    #[tokio::test]
+    async fn frames_are_bounded_in_bytes_too() {
+        let sender = TailSender::default();
+        let mut tail = sender.subscribe(0);
+        (1..=20).for_each(|seq| sender.send(&frame(seq, 1 << 20)));
+        assert!(tail.reader.queue().frames.bytes <= bounds::TAIL);
+        let left = std::iter::from_fn(|| tail.try_next().unwrap()).count() as u64;
+        assert_eq!(tail.take_dropped_frames(), 20 - left);
+    }
+
+    #[tokio::test]
+    async fn readers_lag_when_events_were_lost_before_the_sender() {
+        let sender = TailSender::default();
+        let mut tail = sender.subscribe(0);
+        let mut frames = sender.subscribe_to(0, Filter { interest: Interest::Frames, client: None });
+        sender.send(&event(1, 1));
+        sender.lag(7);
+        sender.frames_dropped(3);
+        assert_eq!(tail.next().await, Err(Lagged { missed: 8 }));
+        assert_eq!((frames.try_next(), frames.take_dropped_frames()), (Ok(None), 3));
+        sender.send(&event(9, 1));
+        assert_eq!(tail.next().await.unwrap().unwrap().seq, 9);
     }
 }

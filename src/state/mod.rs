@@ -3,8 +3,10 @@
 //! The engine holds one to hand out as a snapshot. The console and the CLI hold their own, created from a snapshot
 //! and updated by later events. All collections are bounded.
 
+mod masked;
 pub mod projection;
 pub mod runs;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +17,9 @@ use std::{
 };
 
 use imbl::Vector;
+use serde::{Deserialize, Serialize};
 
+pub use self::snapshot::SnapshotPart;
 use self::runs::Runs;
 use crate::domain::{
     ask::Ask,
@@ -43,7 +47,7 @@ use crate::domain::{
 };
 
 /// The current state of a server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ServerView {
     /// Its configuration.
     pub spec: Arc<ServerSpec>,
@@ -82,6 +86,7 @@ pub struct ServerView {
     /// The circuit breakers of tools that have their own.
     pub tool_breakers: BTreeMap<Arc<str>, Arc<BreakerView>>,
     /// Injected faults: of all its tools (`None`) or of one tool.
+    #[serde(with = "snapshot::pairs")]
     pub faults: BTreeMap<Option<Arc<str>>, Fault>,
 }
 
@@ -128,7 +133,7 @@ impl ServerView {
 }
 
 /// The current state of a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallView {
     /// Its id.
     pub id: CallId,
@@ -170,7 +175,10 @@ impl CallView {
 }
 
 /// The state folded from all events up to a sequence number.
-#[derive(Clone, Debug)]
+///
+/// Serialised without what [`snapshot`] computes from the rest. [`SnapshotPart`] splits a large state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct ConsoleState {
     /// Sequence number of the last applied event.
     pub seq: u64,
@@ -179,12 +187,14 @@ pub struct ConsoleState {
     /// The servers in configuration order.
     pub servers: Vec<ServerView>,
     /// Exposed names of all tools.
+    #[serde(skip)]
     pub names: Arc<NameTable>,
     /// The last calls, oldest first. Ids ascend.
     pub calls: Vector<CallView>,
     /// The last frames, oldest first.
     pub frames: Vector<Arc<Frame>>,
     /// Memory used by `frames`, in bytes.
+    #[serde(skip)]
     pub frame_bytes: usize,
     /// Open questions, oldest first.
     pub asks: Vec<Arc<Ask>>,
@@ -208,13 +218,18 @@ pub struct ConsoleState {
     pub routed: VecDeque<(Stamp, CallId, Arc<Decision>)>,
     separator: Arc<str>,
     retention: Retention,
+    #[serde(skip)]
     result_bytes: usize,
     /// Calls whose results are stored, oldest first, with the sizes of the results. Also names calls that were dropped since.
+    #[serde(skip)]
     results: Vector<(CallId, usize)>,
     /// The weights of `frames`.
+    #[serde(skip)]
     frame_weights: Vector<usize>,
     /// Calls whose failures are stored in full, oldest first, with the weights of the failures.
+    #[serde(skip)]
     failed: Vector<(CallId, usize)>,
+    #[serde(skip)]
     failure_bytes: usize,
 }
 

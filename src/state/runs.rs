@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{
     body::Body,
     call::Origin,
@@ -20,7 +22,7 @@ const KEPT: usize = 50;
 const KEPT_INNER: usize = 2_000;
 
 /// The last runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Runs {
     /// Oldest first. Shared, so that a snapshot copies no run.
     kept: VecDeque<Arc<RunView>>,
@@ -29,7 +31,7 @@ pub struct Runs {
 }
 
 /// The current state of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunView {
     /// Its id.
     pub id: RunId,
@@ -47,6 +49,8 @@ pub struct RunView {
     pub inner: Vec<(Arc<str>, Arc<StepView>)>,
     /// The report, once it has ended.
     pub report: Option<Arc<RunReport>>,
+    /// The places of `steps` by id. Not serialised: [`Runs::restore`].
+    #[serde(skip)]
     positions: Arc<HashMap<Arc<str>, usize>>,
 }
 
@@ -92,6 +96,19 @@ impl Runs {
         self.running = self.kept.iter().filter(|run| run.report.is_none()).count();
     }
 
+    /// Computes what is not serialised.
+    pub(super) fn restore(&mut self) {
+        for run in &mut self.kept {
+            let run = Arc::make_mut(run);
+            run.positions = positions(&run.plan);
+        }
+    }
+
+    /// Returns the retained runs, to change them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut RunView> {
+        self.kept.iter_mut().map(Arc::make_mut)
+    }
+
     fn get_mut(&mut self, id: RunId) -> Option<&mut RunView> {
         self.kept.iter_mut().rev().find(|run| run.id == id).map(Arc::make_mut)
     }
@@ -105,9 +122,12 @@ impl Runs {
     }
 }
 
+fn positions(plan: &PlanSummary) -> Arc<HashMap<Arc<str>, usize>> {
+    Arc::new(plan.steps.iter().enumerate().map(|(at, step)| (step.id.clone(), at)).collect())
+}
+
 impl RunView {
     fn new(id: RunId, plan: &Arc<PlanSummary>, input: &Body, origin: Origin, started: Stamp) -> RunView {
-        let positions = plan.steps.iter().enumerate().map(|(at, step)| (step.id.clone(), at)).collect();
         RunView {
             id,
             steps: vec![Arc::default(); plan.steps.len()],
@@ -117,7 +137,7 @@ impl RunView {
             started,
             inner: vec![],
             report: None,
-            positions: Arc::new(positions),
+            positions: positions(plan),
         }
     }
 

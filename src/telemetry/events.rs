@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Level, debug, info, level_filters::LevelFilter, trace, warn};
 
 use crate::{
-    control::{Control, Lagged, Tail},
+    control::{Control, Interest, Lagged, Tail},
     domain::{
         ask::Ask,
         bounds,
@@ -44,7 +44,9 @@ pub struct EventLog {
 pub fn follow(control: &dyn Control) -> EventLog {
     let over = CancellationToken::new();
     let task = (LevelFilter::current() != LevelFilter::OFF).then(|| {
-        let (_, tail) = control.watch();
+        // Frames are logged at the finest level only.
+        let interest = if LevelFilter::current() == LevelFilter::TRACE { Interest::All } else { Interest::Events };
+        let (_, tail) = control.observe(interest);
         AbortOnDropHandle::new(tokio::spawn(run(tail, over.clone())))
     });
     EventLog { task, over }

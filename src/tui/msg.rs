@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 
 use crate::{
-    control::Command,
+    control::{Command, SubmitError},
     domain::{
         body::Body,
         call::CallSpec,
@@ -40,6 +40,13 @@ pub enum Msg {
         token: u64,
         /// The call.
         call: CallId,
+    },
+    /// The call of [`Cmd::Submit`] with this token was not started.
+    NotSubmitted {
+        /// The token of the command.
+        token: u64,
+        /// Why.
+        why: SubmitError,
     },
     /// The editor ended: the text, or an error.
     Edited(Result<String, String>),

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::FutureExt;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, watch},
@@ -19,7 +20,7 @@ use crate::{
     domain::{
         argument_history::Recall,
         config_error::ConfigError,
-        event::Event,
+        event::{Event, Notice, NoticeLevel},
         time::{Epoch, Stamp},
         workflow::library::WorkflowLibrary,
         workspace::{ApprovalPrompt, ServerSource},
@@ -393,6 +394,11 @@ impl Console {
             }
             next = self.tail.as_mut().map_or(Ok(None), Tail::try_next);
         };
+        let dropped = self.tail.as_mut().map_or(0, Tail::take_dropped_frames);
+        if dropped > 0 {
+            let text = format!("{dropped} frames are missing in the traffic: they came faster than the console could read them");
+            self.dispatch(Msg::Notices(vec![Notice::new(NoticeLevel::Warn, text)]), Cause::Engine, terminal)?;
+        }
         if let Some(Lagged { missed }) = lagged {
             let (read_model, tail) = self.control.watch();
             self.tail = Some(tail);
@@ -450,8 +456,17 @@ impl Console {
     fn perform(&mut self, command: Cmd, terminal: &mut Terminal) -> io::Result<()> {
         let trouble = match command {
             Cmd::Submit { token, spec } => {
-                let call = self.control.submit(spec);
-                return self.dispatch(Msg::Submitted { token, call }, Cause::Input, terminal);
+                let submitted = move |result| match result {
+                    Ok(call) => Msg::Submitted { token, call },
+                    Err(why) => Msg::NotSubmitted { token, why },
+                };
+                let mut pending = self.control.submit(spec);
+                // An engine in this process replies immediately: the id is known before the first event of the call.
+                if let Some(result) = (&mut pending).now_or_never() {
+                    return self.dispatch(submitted(result), Cause::Input, terminal);
+                }
+                self.others.spawn(async move { Some(submitted(pending.await)) });
+                None
             }
             Cmd::Command(command) => {
                 let reply = self.control.command(command.clone());

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::{
-    control::{Command, Control, NoWorkspace, PendingReply, Reply, Tail, TailSender, Workspace},
+    control::{Command, Control, Filter, Interest, NoWorkspace, PendingCall, PendingReply, Reply, Role, Served, Tail, TailSender, Workspace},
     domain::{
         ask::{Ask, Question},
         body::Body,
@@ -20,7 +20,7 @@ use crate::{
         catalog::{RawLists, ServerCatalog},
         event::{Event, EventKind, Settled},
         frame::{Direction, Frame, FrameKind},
-        id::{AskId, CallId, ClientId, ServerId, ToolId},
+        id::{AskId, CallId, ClientId, InstanceId, ServerId, ToolId},
         retention::Retention,
         server::{ConnectFailure, DegradedReason, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
@@ -310,6 +310,11 @@ impl Fake {
         Fake { read_model: Mutex::new(read_model), events: TailSender::new(room), asked: Mutex::default() }
     }
 
+    /// Returns what a remote client of this engine is served.
+    pub fn served(self: &Arc<Self>) -> Served {
+        Served { control: self.clone(), role: Role::Operator, instance: InstanceId(1), secrets: Default::default() }
+    }
+
     /// Publishes an event.
     pub fn publish(&self, at: Stamp, kind: EventKind) {
         let mut read_model = self.read_model.lock().unwrap();
@@ -324,16 +329,20 @@ impl Control for Fake {
         Arc::new(NoWorkspace::default())
     }
 
-    fn watch(&self) -> (Arc<ConsoleState>, Tail) {
-        let read_model = self.read_model.lock().unwrap();
-        (Arc::new(read_model.clone()), self.events.subscribe(read_model.seq))
+    fn client(&self) -> ClientId {
+        ClientId::LOCAL
     }
 
-    fn submit(&self, spec: CallSpec) -> CallId {
+    fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
+        let read_model = self.read_model.lock().unwrap();
+        (Arc::new(read_model.clone()), self.events.subscribe_to(read_model.seq, Filter { interest, client: None }))
+    }
+
+    fn submit(&self, spec: CallSpec) -> PendingCall {
         let count = self.read_model.lock().unwrap().settled_total + 1_000 + self.asked.lock().unwrap().len() as u64;
         self.asked.lock().unwrap().push(format!("submit {}", spec.operation.subject()));
         self.publish(at(count), EventKind::CallQueued { call: CallId(count), spec: Arc::new(spec) });
-        CallId(count)
+        std::future::ready(Ok(CallId(count))).boxed()
     }
 
     fn command(&self, command: Command) -> PendingReply {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    control::{Control, Lagged, LocalControl},
+    control::{Control, Interest, Lagged, LocalControl},
     domain::{
         call::{CallSpec, Origin},
         directory::Directory,
@@ -66,14 +66,14 @@ impl Notes {
 
 async fn follow(engine: Arc<LocalControl>, store: Store, over: CancellationToken) {
     let notes = Notes { store, secrets: engine.secrets().clone() };
-    let (mut read_model, mut tail) = engine.watch();
+    let (mut read_model, mut tail) = engine.observe(Interest::Events);
     let mut open = Open::new();
     loop {
         match tail.next_until(&over).await {
             Ok(Some(event)) => apply(&mut read_model, &mut open, &notes, &event),
             Ok(None) => return,
             Err(Lagged { .. }) => {
-                (read_model, tail) = engine.watch();
+                (read_model, tail) = engine.observe(Interest::Events);
                 // Calls that were settled meanwhile are in the snapshot, within its retention.
                 let ended: Vec<_> =
                     open.keys().copied().filter(|id| read_model.call(*id).is_none_or(|call| call.settled.is_some())).collect();

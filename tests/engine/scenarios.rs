@@ -260,7 +260,7 @@ async fn play(scenario: &Scenario) -> (String, BTreeMap<String, usize>) {
                     timeout: step.timeout.as_deref().map(duration),
                     ..CallSpec::tool(tool.clone(), step.arguments.clone().unwrap_or_else(|| "{}".into()), Origin::Cli)
                 };
-                calls.push(rig.engine.submit(spec));
+                calls.push(rig.start_call(spec));
             }
         }
         if let Some((whose, what)) = step.breaker.as_deref().and_then(|text| text.split_once(' ')) {

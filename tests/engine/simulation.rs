@@ -275,7 +275,7 @@ async fn run(seed: u64) -> Result<(), String> {
         let call = if name == "read" { format!("{{\"id\":{}}}", n % 7) } else { format!("{{\"id\":\"c{n}\"}}") };
         let timeout = rng.bool().then(|| Duration::from_millis(rng.u64(50..2_000)));
         let spec = CallSpec { timeout, ..CallSpec::tool(ToolId::new(target.clone(), name), call, Origin::Cli) };
-        let call = rig.engine.submit(spec);
+        let call = rig.start_call(spec);
         let queued = rig.engine.now();
         let (out, failed) = (HashMap::new(), None);
         watched.insert(call, Watched { target, timeout, queued, first: None, alive: queued, out, failed, hedged: false });

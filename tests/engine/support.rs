@@ -14,7 +14,7 @@ use switchboard::{
         server::{ServerSpec, Transport},
         time::Epoch,
     },
-    engine::{EngineOptions, ports::Connector},
+    engine::{Engine, EngineOptions, ports::Connector},
     mcp::Connections,
     state::{ConsoleState, ServerView},
 };
@@ -133,12 +133,16 @@ impl Rig {
     }
 
     pub fn submit(&self, server: &str, tool: &str, arguments: &str) -> CallId {
-        self.engine.submit(CallSpec::tool(ToolId::new(ServerId::from(server), tool), Body::from(arguments), Origin::Cli))
+        self.start_call(CallSpec::tool(ToolId::new(ServerId::from(server), tool), Body::from(arguments), Origin::Cli))
     }
 
     pub async fn settled(&self, call: CallId) -> Arc<Settled> {
         let read_model = self.until("the call settled", |w| w.call(call).is_some_and(|c| c.settled.is_some())).await;
         read_model.call(call).and_then(|c| c.settled.clone()).expect("just seen")
+    }
+
+    pub fn start_call(&self, spec: CallSpec) -> CallId {
+        Engine::submit(&self.engine, spec).expect("the engine takes calls")
     }
 
     pub fn command(&self, command: Command) {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use switchboard::{
-    control::{Command, Control, LocalControl, PendingReply, Reply, Tail, Workspace},
+    control::{Command, Control, Interest, LocalControl, PendingCall, PendingReply, Reply, Tail, Workspace},
     domain::{
         call::CallSpec,
-        id::CallId,
+        id::ClientId,
         retention::Retention,
         server::{ServerSpec, Transport},
         time::Epoch,
@@ -31,12 +31,16 @@ struct Faulty {
 }
 
 impl Control for Faulty {
-    fn watch(&self) -> (Arc<ConsoleState>, Tail) {
-        self.engine.watch()
+    fn client(&self) -> ClientId {
+        ClientId::LOCAL
     }
 
-    fn submit(&self, spec: CallSpec) -> CallId {
-        self.engine.submit(spec)
+    fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
+        self.engine.observe(interest)
+    }
+
+    fn submit(&self, spec: CallSpec) -> PendingCall {
+        Control::submit(&*self.engine, spec)
     }
 
     fn workspace(&self) -> Arc<dyn Workspace> {

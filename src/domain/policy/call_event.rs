@@ -302,7 +302,7 @@ impl Resend {
 const MAX_EVENTS: usize = 256;
 
 /// The trace of one call: its events.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallTrace {
     /// The events in order, with their times.
     pub stages: Vec<(Stamp, Arc<CallEvent>)>,

@@ -15,7 +15,7 @@ use crate::{
         directory::Directory,
         event::{EventKind, NoticeLevel},
         frame::{Anomaly, AnomalyKind},
-        id::ServerId,
+        id::{Attribution, ServerId},
         raw_object::RawObject,
         server::{ConnectFailure, Era, ServerSpec, SessionInfo, Step},
     },
@@ -224,7 +224,7 @@ impl Dispatch {
         let pages = data["elicitations"].as_array().cloned().unwrap_or_default();
         for page in &pages {
             let Ok(question) = Question::from_request("elicitation/create", &Body::json(page)) else { return false };
-            if !matches!(self.shared.inbox.ask(server, question, Some(self.id)).await, Answer::Accept { .. }) {
+            if !matches!(self.shared.inbox.ask(server, question, Attribution::Stream(self.id)).await, Answer::Accept { .. }) {
                 return false;
             }
         }
@@ -268,7 +268,7 @@ impl Dispatch {
                     |rpc: RpcError| Failure::after_send(FailureKind::Refused, format!("the client refused {method}: {}", rpc.message));
                 return asked.await.map(|result| (key, result)).map_err(refused);
             }
-            let answer = self.shared.inbox.ask(&server.spec, question.clone(), Some(self.id)).await;
+            let answer = self.shared.inbox.ask(&server.spec, question.clone(), Attribution::Stream(self.id)).await;
             match answer.to_result(&question) {
                 Ok(result) => Ok((key, result)),
                 Err(rpc) if matches!(answer, Answer::Decline | Answer::Cancel) => {

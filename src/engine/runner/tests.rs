@@ -15,7 +15,7 @@ use crate::{
         server::{Phase, ServerSpec, Transport},
         time::Epoch,
     },
-    engine::{bus::Discard, ports::NoJournal, running::RunningCalls},
+    engine::{bus::Discard, ports::NoJournal, running::RunningCalls, tail::Filter},
 };
 
 /// Answers every call with the number of calls so far.
@@ -61,7 +61,7 @@ async fn a_run_makes_its_calls_through_the_executor() {
     let text = "name = \"w\"\n[[step]]\nid = \"a\"\ntool = \"s_t\"\n[[step]]\nid = \"b\"\ntool = \"s_t\"\narguments = { from = \"{{ steps.a.result.number }}\" }\n";
     let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
     let spec = Arc::new(RunSpec::new("w", [source], Body::from("{}"), Origin::Cli));
-    let (run, mut tail) = (RunId::new(1, 1), bus.tail());
+    let (run, mut tail) = (RunId::new(1, 1), bus.tail(Filter::default()));
     runs.start(run, spec.clone()).unwrap();
     assert_eq!(runs.start(run, spec), Err(NotStarted::Active));
     let settled = async {

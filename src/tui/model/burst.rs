@@ -102,6 +102,11 @@ impl Model {
         self.dialogs.find_mut::<Burst>().is_some_and(|burst| burst.submitted(token, call))
     }
 
+    /// Forgets a call of a burst that was not started; returns whether the token belongs to one.
+    pub(super) fn burst_refused(&mut self, token: u64) -> bool {
+        self.dialogs.find_mut::<Burst>().is_some_and(|burst| burst.unask(token))
+    }
+
     /// Records calls that ended and submits more.
     pub(super) fn burst_events(&mut self, calls: &HashSet<CallId>) -> Vec<Cmd> {
         let now = self.now.max(self.mirror.last);

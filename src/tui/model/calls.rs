@@ -1,7 +1,7 @@
 //! Sends calls, cancels them, sends them again; answers questions.
 
 use crate::{
-    control::Command,
+    control::{Command, SubmitError},
     domain::{
         call::{ArgumentCheck, CallSpec, Operation, Origin},
         event::NoticeLevel,
@@ -86,6 +86,15 @@ impl Model {
             self.focus = Focus::Result;
         }
         vec![]
+    }
+
+    /// Reports that a call was not started. A burst ends with it: the next call would be refused too.
+    pub(super) fn not_submitted(&mut self, token: u64, why: &SubmitError) -> Vec<Cmd> {
+        self.toast(NoticeLevel::Error, format!("The call was not started: {why}"));
+        self.submitted.retain(|(submitted, _)| *submitted != token);
+        self.followed.take_if(|followed| *followed == token);
+        self.completion_refused(token);
+        if self.burst_refused(token) { self.end_burst() } else { vec![] }
     }
 
     pub(super) fn cancel(&mut self) -> Vec<Cmd> {

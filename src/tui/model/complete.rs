@@ -83,6 +83,11 @@ impl Model {
         true
     }
 
+    /// Forgets the request if it has this token: it was not sent.
+    pub(super) fn completion_refused(&mut self, token: u64) {
+        self.completing.token.take_if(|(asked, _)| *asked == token);
+    }
+
     /// Shows the completions of the server, unless the user typed on meanwhile.
     pub(super) fn suggestions(&mut self, calls: &HashSet<CallId>) {
         let Some((call, asked)) = self.completing.call.take_if(|(call, _)| calls.contains(call)) else { return };

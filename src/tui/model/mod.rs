@@ -184,6 +184,7 @@ impl Model {
                 commands
             }
             Msg::Submitted { token, call } => self.submitted(token, call),
+            Msg::NotSubmitted { token, why } => self.not_submitted(token, &why),
             Msg::Edited(edited) => self.edited(edited),
             Msg::FileEdited(edited) => self.file_edited(edited),
             Msg::Saved(saved) => {

@@ -197,6 +197,7 @@ impl Harness {
 mod any;
 mod calls;
 mod choices;
+mod control;
 mod dialogs;
 mod frames;
 mod keys;

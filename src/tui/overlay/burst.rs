@@ -90,10 +90,10 @@ impl Burst {
     }
 
     /// Removes the record of a submitted call.
-    pub fn unask(&mut self, token: u64) {
-        if self.tokens.remove(&token) {
-            self.asked -= 1;
-        }
+    pub fn unask(&mut self, token: u64) -> bool {
+        let ours = self.tokens.remove(&token);
+        self.asked -= u64::from(ours);
+        ours
     }
 
     /// Records the id of a submitted call. Returns whether the token belongs to this burst.

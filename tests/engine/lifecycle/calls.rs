@@ -57,7 +57,7 @@ async fn five_hundred_calls_of_every_kind_end_once_each() {
     for _ in 0..500 {
         let tool = ToolId::new(ServerId::from(random.choice(&servers).unwrap().as_str()), *random.choice(ANYTHING).unwrap());
         let limit = Duration::from_millis(random.u64(50..1500));
-        calls.push(rig.engine.submit(CallSpec { timeout: Some(limit), ..CallSpec::tool(tool, Body::from("{}"), Origin::Cli) }));
+        calls.push(rig.start_call(CallSpec { timeout: Some(limit), ..CallSpec::tool(tool, Body::from("{}"), Origin::Cli) }));
         if random.u8(..) < 30 {
             rig.command(Command::Cancel { call: *random.choice(&calls).unwrap(), reason: "at random".into() });
         }

@@ -31,7 +31,7 @@ async fn what_a_server_says_has_changed_is_read_anew() {
     until(&rig, |w| w.servers[0].phase.usable()).await;
     let submit = |uri: &str| {
         let operation = Operation::Resource { server: "web".into(), uri: uri.into() };
-        rig.engine.submit(CallSpec::new(operation, Origin::Cli))
+        rig.start_call(CallSpec::new(operation, Origin::Cli))
     };
     let read = async |uri: &str| {
         let call = submit(uri);

@@ -1,0 +1,418 @@
+//! The control of an engine in another process, over a stream of bytes.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    sync::{mpsc, oneshot, watch},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    Command, CommandError, Control, Filter, Interest, PendingCall, PendingReply, PendingWorkspaceReply, Reply, Role, SubmitError, Tail,
+    TailSender, Workspace, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState,
+    wire::{
+        ClientMessage, EngineMessage, Hello, PROTOCOL,
+        packet::{self, PacketError},
+    },
+};
+use crate::{
+    domain::{
+        call::CallSpec,
+        event::Event,
+        id::{CallId, ClientId, InstanceId},
+    },
+    state::ConsoleState,
+};
+
+/// How long an engine may take to introduce itself and to send its first snapshot.
+const CONNECT: Duration = Duration::from_secs(30);
+/// Maximum number of requests that wait for their replies.
+const MAX_WAITING: usize = 16_384;
+
+/// Why an engine cannot be used.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The engine has another version of the messages.
+    #[error(
+        "the engine (version {version}) speaks version {theirs} of the control protocol, this program version {PROTOCOL}; \
+         use the same version of switchboard for both"
+    )]
+    Version {
+        /// The version of the engine.
+        version: String,
+        /// The version of the engine's messages.
+        theirs: u32,
+    },
+    /// The engine did not send its state in time.
+    #[error("the engine did not send its state within {} s", CONNECT.as_secs())]
+    Silent,
+    /// The engine closed the connection before it sent its state.
+    #[error("the engine closed the connection before it sent its state")]
+    Closed,
+    /// A message is malformed, or the connection failed.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> ConnectError {
+        ConnectError::Packet(error.into())
+    }
+}
+
+/// A connection to an engine in another process, with a mirror of its read model.
+pub struct RemoteControl {
+    hello: Hello,
+    link: Arc<Link>,
+    mirror: Arc<Mirror>,
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl RemoteControl {
+    /// Connects to the engine that [`super::serve`]s the other end of the stream, and waits for its state.
+    ///
+    /// Without `frames` the engine sends no frames, and [`Control::observe`] returns none.
+    pub async fn connect<S>(stream: S, frames: bool) -> Result<Arc<RemoteControl>, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (read, mut write) = tokio::io::split(stream);
+        let mut reader = Updates { stream: BufReader::new(read), snapshot: None };
+        let introduction = ClientMessage::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), frames };
+        write.write_all(introduction.encode()?.bytes()).await?;
+        write.flush().await?;
+        let (hello, state, workspace) = tokio::time::timeout(CONNECT, reader.start()).await.map_err(|_| ConnectError::Silent)??;
+        let mirror = Arc::new(Mirror::new(state, workspace));
+        let (outgoing, queued) = mpsc::unbounded_channel();
+        let link = Arc::new(Link(Mutex::new(Some(Requests { outgoing, next: 0, waiting: HashMap::new() }))));
+        let connection = Connection { link: link.clone(), mirror: mirror.clone() };
+        let connection = tokio::spawn(async move {
+            // Both directions are polled together: neither waits for the other.
+            tokio::select! {
+                _ = connection.receive(reader) => {}
+                _ = send(write, queued) => {}
+            }
+        });
+        Ok(Arc::new(RemoteControl { hello, link, mirror, _connection: AbortOnDropHandle::new(connection) }))
+    }
+
+    /// Returns the run of the engine.
+    pub fn instance(&self) -> InstanceId {
+        self.hello.instance
+    }
+
+    /// Returns the role that the engine gave to this client.
+    pub fn role(&self) -> Role {
+        self.hello.role
+    }
+}
+
+impl Control for RemoteControl {
+    fn client(&self) -> ClientId {
+        self.hello.client
+    }
+
+    fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
+        self.mirror.observe(interest)
+    }
+
+    fn submit(&self, spec: CallSpec) -> PendingCall {
+        let (sender, reply) = oneshot::channel();
+        let message = |request| ClientMessage::Submit { request, spec: Box::new(spec) };
+        if let Err(refusal) = self.link.send(message, Waiting::Call(sender)) {
+            return std::future::ready(Err(match refusal {
+                NotSent::Ended => SubmitError::Ended,
+                NotSent::TooMany => SubmitError::TooMany { limit: MAX_WAITING },
+                NotSent::TooLarge { size, limit } => SubmitError::TooLarge { size, limit },
+                NotSent::Unencodable(_) => SubmitError::Ended,
+            }))
+            .boxed();
+        }
+        async move { reply.await.unwrap_or(Err(SubmitError::Disconnected)) }.boxed()
+    }
+
+    fn command(&self, command: Command) -> PendingReply {
+        let (sender, reply) = oneshot::channel();
+        let message = |request| ClientMessage::Command { request, command: Box::new(command) };
+        if let Err(refusal) = self.link.send(message, Waiting::Command(sender)) {
+            return std::future::ready(Err(match refusal {
+                NotSent::Ended => CommandError::Ended,
+                NotSent::TooMany => CommandError::TooMany { limit: MAX_WAITING },
+                NotSent::TooLarge { size, limit } => CommandError::TooLarge { size, limit },
+                NotSent::Unencodable(why) => CommandError::Refused { why: why.to_string() },
+            }))
+            .boxed();
+        }
+        async move { reply.await.unwrap_or(Err(CommandError::Disconnected)) }.boxed()
+    }
+
+    fn workspace(&self) -> Arc<dyn Workspace> {
+        Arc::new(RemoteWorkspace { link: self.link.clone(), mirror: Arc::downgrade(&self.mirror) })
+    }
+}
+
+/// The workspace of an engine in another process.
+struct RemoteWorkspace {
+    link: Arc<Link>,
+    mirror: Weak<Mirror>,
+}
+
+impl Workspace for RemoteWorkspace {
+    fn state(&self) -> watch::Receiver<WorkspaceState> {
+        self.mirror.upgrade().map_or_else(|| watch::channel(WorkspaceState::default()).1, |mirror| mirror.workspace())
+    }
+
+    fn request(&self, request: WorkspaceRequest) -> PendingWorkspaceReply {
+        let (sender, reply) = oneshot::channel();
+        let message = |number| ClientMessage::Workspace { request: number, content: Box::new(request) };
+        if let Err(refusal) = self.link.send(message, Waiting::Workspace(sender)) {
+            return std::future::ready(Err(match refusal {
+                NotSent::Ended => WorkspaceError::Ended,
+                NotSent::TooMany => WorkspaceError::Busy,
+                NotSent::Unencodable(why) => WorkspaceError::invalid(why.to_string()),
+                NotSent::TooLarge { size, limit } => {
+                    WorkspaceError::invalid(format!("the request has {size} bytes; at most {limit} can be sent"))
+                }
+            }))
+            .boxed();
+        }
+        async move { reply.await.unwrap_or(Err(WorkspaceError::Disconnected)) }.boxed()
+    }
+}
+
+/// The requests of the connection; `None` when it has ended.
+struct Link(Mutex<Option<Requests>>);
+
+struct Requests {
+    outgoing: mpsc::UnboundedSender<Bytes>,
+    next: u64,
+    waiting: HashMap<u64, Waiting>,
+}
+
+/// A request that waits for its reply.
+enum Waiting {
+    Call(oneshot::Sender<Result<CallId, SubmitError>>),
+    Command(oneshot::Sender<Result<Reply, CommandError>>),
+    Workspace(oneshot::Sender<Result<WorkspaceReply, WorkspaceError>>),
+}
+
+/// Why a request was not sent.
+enum NotSent {
+    Ended,
+    TooMany,
+    TooLarge { size: usize, limit: usize },
+    /// It holds a path that is not UTF-8.
+    Unencodable(PacketError),
+}
+
+impl Link {
+    /// Queues a request. The lock keeps the order of the requests.
+    fn send(&self, message: impl FnOnce(u64) -> ClientMessage, waiting: Waiting) -> Result<(), NotSent> {
+        let mut requests = self.0.lock();
+        let requests = requests.as_mut().ok_or(NotSent::Ended)?;
+        if requests.waiting.len() >= MAX_WAITING {
+            return Err(NotSent::TooMany);
+        }
+        let number = requests.next;
+        let packet = message(number).encode().map_err(|error| match error {
+            PacketError::TooLarge { size, limit } => NotSent::TooLarge { size, limit },
+            error => NotSent::Unencodable(error),
+        })?;
+        requests.next += 1;
+        requests.outgoing.send(packet.bytes().clone()).map_err(|_| NotSent::Ended)?;
+        requests.waiting.insert(number, waiting);
+        Ok(())
+    }
+
+    fn take(&self, request: u64) -> Option<Waiting> {
+        self.0.lock().as_mut()?.waiting.remove(&request)
+    }
+}
+
+/// Writes queued requests, several at a time.
+async fn send(mut stream: impl AsyncWrite + Unpin, mut queued: mpsc::UnboundedReceiver<Bytes>) -> io::Result<()> {
+    while let Some(packet) = queued.recv().await {
+        stream.write_all(&packet).await?;
+        while let Ok(packet) = queued.try_recv() {
+            stream.write_all(&packet).await?;
+        }
+        stream.flush().await?;
+    }
+    Ok(())
+}
+
+/// The copy of the engine's read model and of the state of its workspace.
+struct Mirror(Mutex<Copies>);
+
+struct Copies {
+    state: Arc<ConsoleState>,
+    /// `None` when the connection has ended.
+    live: Option<Live>,
+    last_workspace: WorkspaceState,
+}
+
+struct Live {
+    events: TailSender,
+    workspace: watch::Sender<WorkspaceState>,
+}
+
+impl Mirror {
+    fn new(state: ConsoleState, workspace: WorkspaceState) -> Mirror {
+        let live = Live { events: TailSender::default(), workspace: watch::Sender::new(workspace.clone()) };
+        Mirror(Mutex::new(Copies { state: Arc::new(state), live: Some(live), last_workspace: workspace }))
+    }
+
+    fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
+        let copies = self.0.lock();
+        let filter = Filter { interest, client: None };
+        let subscribe = |events: &TailSender| events.subscribe_to(copies.state.seq, filter);
+        // The tail of a dropped sender ends immediately.
+        let tail = copies.live.as_ref().map_or_else(|| subscribe(&TailSender::default()), |live| subscribe(&live.events));
+        (copies.state.clone(), tail)
+    }
+
+    fn workspace(&self) -> watch::Receiver<WorkspaceState> {
+        let copies = self.0.lock();
+        match &copies.live {
+            Some(live) => live.workspace.subscribe(),
+            None => watch::channel(copies.last_workspace.clone()).1,
+        }
+    }
+
+    fn apply(&self, event: Arc<Event>) {
+        let mut copies = self.0.lock();
+        Arc::make_mut(&mut copies.state).apply(&event);
+        if let Some(live) = &copies.live {
+            live.events.send(&event);
+        }
+    }
+
+    fn frames_dropped(&self, count: u64) {
+        if let Some(live) = &self.0.lock().live {
+            live.events.frames_dropped(count);
+        }
+    }
+
+    /// Replaces the state after events were lost. Readers take a new snapshot.
+    fn replace(&self, state: ConsoleState, missed: u64) {
+        let mut copies = self.0.lock();
+        copies.state = Arc::new(state);
+        if let Some(live) = &copies.live {
+            live.events.lag(missed);
+        }
+    }
+
+    fn set_workspace(&self, state: WorkspaceState) {
+        let mut copies = self.0.lock();
+        copies.last_workspace = state.clone();
+        if let Some(live) = &copies.live {
+            live.workspace.send_replace(state);
+        }
+    }
+
+    fn end(&self) {
+        self.0.lock().live = None;
+    }
+}
+
+/// The receiving half of the stream.
+struct Updates<R> {
+    stream: BufReader<R>,
+    /// The snapshot that is being received.
+    snapshot: Option<ConsoleState>,
+}
+
+impl<R: AsyncRead + Unpin> Updates<R> {
+    async fn next(&mut self) -> Result<Option<EngineMessage>, PacketError> {
+        packet::read(&mut self.stream, packet::MAX).await?.map(|packet| packet::decode(&packet)).transpose()
+    }
+
+    /// Waits until the engine has introduced itself and sent its state.
+    async fn start(&mut self) -> Result<(Hello, ConsoleState, WorkspaceState), ConnectError> {
+        let mut hello = None;
+        let mut workspace = WorkspaceState::default();
+        while let Some(message) = self.next().await? {
+            match message {
+                EngineMessage::Hello(introduction) => hello = Some(introduction),
+                EngineMessage::Refused { protocol, version } => return Err(ConnectError::Version { version, theirs: protocol }),
+                EngineMessage::WorkspaceState(state) => workspace = *state,
+                EngineMessage::Snapshot(part) => {
+                    if ConsoleState::add(&mut self.snapshot, part)
+                        && let (Some(state), Some(hello)) = (self.snapshot.take(), hello.take())
+                    {
+                        return Ok((hello, state, workspace));
+                    }
+                }
+                _ => return Err(PacketError::Malformed.into()),
+            }
+        }
+        Err(ConnectError::Closed)
+    }
+}
+
+/// What a connection brings up to date.
+struct Connection {
+    link: Arc<Link>,
+    mirror: Arc<Mirror>,
+}
+
+impl Connection {
+    /// Applies the messages of the engine until the connection ends.
+    async fn receive(&self, mut updates: Updates<impl AsyncRead + Unpin>) -> Result<(), PacketError> {
+        let mut lost = 0;
+        while let Some(message) = updates.next().await? {
+            match message {
+                EngineMessage::Events(events) => events.into_iter().for_each(|event| self.mirror.apply(event)),
+                EngineMessage::Frames { frames, dropped } => {
+                    self.mirror.frames_dropped(dropped);
+                    frames.into_iter().for_each(|frame| self.mirror.apply(Arc::new(frame.into())));
+                }
+                EngineMessage::Lagged { missed } => lost += missed,
+                EngineMessage::Snapshot(part) => {
+                    if ConsoleState::add(&mut updates.snapshot, part)
+                        && let Some(state) = updates.snapshot.take()
+                    {
+                        self.mirror.replace(state, std::mem::take(&mut lost));
+                    }
+                }
+                EngineMessage::WorkspaceState(state) => self.mirror.set_workspace(*state),
+                // The caller may not wait for the reply.
+                EngineMessage::Submitted { request, result } => {
+                    if let Some(Waiting::Call(reply)) = self.link.take(request) {
+                        let _ = reply.send(result);
+                    }
+                }
+                EngineMessage::CommandReply { request, result } => {
+                    if let Some(Waiting::Command(reply)) = self.link.take(request) {
+                        let _ = reply.send(result);
+                    }
+                }
+                EngineMessage::WorkspaceReply { request, result } => {
+                    if let Some(Waiting::Workspace(reply)) = self.link.take(request) {
+                        let _ = reply.send(*result);
+                    }
+                }
+                EngineMessage::Hello(_) | EngineMessage::Refused { .. } => return Err(PacketError::Malformed),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends everything that waits for the engine.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.link.0.lock().take();
+        self.mirror.end();
+    }
+}
