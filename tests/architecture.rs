@@ -27,7 +27,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("http_body", &["mcp/", "gateway/http/"]),
     // One listener, whose limits are in one place.
     ("hyper", &["gateway/http/"]),
-    ("getrandom", &["gateway/http/"]),
+    ("getrandom", &["gateway/random.rs"]),
     ("ratatui", &["tui/"]),
     // The drawn screen: code that handles input asks the hit map and reads no cells.
     ("ratatui::buffer", DRAWS),

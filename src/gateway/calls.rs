@@ -2,49 +2,43 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::{
     Gateway,
     desk::ConnectionDesk,
     era::Kind,
     failure::{self, INTERNAL, RESOURCE_NOT_FOUND, invalid},
+    park::{Next, Running},
     request::Request,
     table::Table,
-    upstream::Upstream,
 };
 use crate::{
     domain::{
         body::{self, Body},
         call::{ArgumentCheck, CallSpec, Operation, Origin, Outcome, RpcError},
-        id::{CallId, ServerId, ToolId},
+        directory::Directory,
+        id::{ServerId, ToolId},
         server::Era,
     },
     engine::passage::{Desk, Passage, Rounds},
     protocol::splice,
 };
 
+/// Questions of a server that wait for the client; further ones wait at the server's connection.
+const QUESTIONS: usize = 16;
 /// The member of `params` with metadata, which the engine writes.
 const META: &str = "_meta";
-
-/// A call in progress, which is cancelled when its request is.
-struct InProgress<'g> {
-    upstream: &'g dyn Upstream,
-    call: CallId,
-    settled: bool,
-}
-
-impl Drop for InProgress<'_> {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.upstream.cancel(self.call, "the client cancelled the request");
-        }
-    }
-}
 
 impl Gateway {
     /// `tools/call`.
     pub(super) async fn call_tool(&self, table: &Table, request: &Request) -> Result<Body, RpcError> {
         let name = request.text("name")?;
         let Some(entry) = table.entry(Kind::Tools, &name) else {
+            // A transparent server may have tools that it lists for this client only, and its own error.
+            if let Some(server) = self.answers_itself(table, &name) {
+                return self.forward(table, server, request).await;
+            }
             let names = table.list(Kind::Tools).entries.iter().map(|entry| &*entry.key);
             return Err(failure::unknown("tool", &name, names, &table.directory, self.upstream.now()));
         };
@@ -69,6 +63,9 @@ impl Gateway {
     pub(super) async fn get_prompt(&self, table: &Table, request: &Request) -> Result<Body, RpcError> {
         let name = request.text("name")?;
         let Some(entry) = table.entry(Kind::Prompts, &name) else {
+            if let Some(server) = self.answers_itself(table, &name) {
+                return self.forward(table, server, request).await;
+            }
             let names = table.list(Kind::Prompts).entries.iter().map(|entry| &*entry.key);
             return Err(failure::unknown("prompt", &name, names, &table.directory, self.upstream.now()));
         };
@@ -104,6 +101,11 @@ impl Gateway {
         Ok(self.call(table, request, Operation::Complete { server, params }, Body::default()).await?.1)
     }
 
+    /// Returns the transparent server that a request for something unlisted goes to, unless its configuration filters it.
+    fn answers_itself<'t>(&self, table: &'t Table, name: &str) -> Option<&'t ServerId> {
+        table.transparent.as_ref().filter(|id| !table.directory.is_filtered(&ToolId::new((*id).clone(), name)))
+    }
+
     /// Passes a request of any method to a transparent server.
     pub(super) async fn forward(&self, table: &Table, server: &ServerId, request: &Request) -> Result<Body, RpcError> {
         let params = splice::remove(&request.params, &[META]);
@@ -121,8 +123,20 @@ impl Gateway {
 
     /// Makes a call for a request. Returns the server that responded, and its result.
     async fn call(&self, table: &Table, request: &Request, operation: Operation, extra: Body) -> Result<(ServerId, Body), RpcError> {
-        let server = operation.server().clone();
-        let desk = self.desk(request);
+        let running = match self.unpark(&request.client.principal, &operation, &extra)? {
+            Some(running) => {
+                running.desk.move_to(request.outbox.clone(), request.token.clone());
+                running
+            }
+            None => self.start(request, operation, extra),
+        };
+        self.wait(table, request, running).await
+    }
+
+    /// Starts the call of a request.
+    fn start(&self, request: &Request, operation: Operation, extra: Body) -> Running {
+        let (asked, questions) = mpsc::channel(QUESTIONS);
+        let desk = self.desk(request, asked);
         let connection_desk: Option<Arc<dyn Desk>> = match request.era {
             Era::Legacy => Some(Arc::new(ConnectionDesk(request.client.clone()))),
             Era::Modern => None,
@@ -139,12 +153,18 @@ impl Gateway {
             connection_desk,
         };
         // The server is the authority on its arguments: its errors pass, and it may accept more than its schema says.
-        let spec = CallSpec { check: ArgumentCheck::Skipped, ..CallSpec::new(operation, Origin::Client(request.client.id)) };
-        let (call, settled) = self.upstream.pass(spec, passage);
-        let mut in_progress = InProgress { upstream: &*self.upstream, call, settled: false };
-        let settled = settled.await;
-        in_progress.settled = true;
-        desk.close();
+        let spec = CallSpec { check: ArgumentCheck::Skipped, ..CallSpec::new(operation.clone(), Origin::Client(request.client.id)) };
+        Running::new(self.upstream.clone(), self.upstream.pass(spec, passage), operation, desk, questions)
+    }
+
+    /// Waits for the end of a call, or parks it when its server asks a client that takes no requests.
+    async fn wait(&self, table: &Table, request: &Request, mut running: Running) -> Result<(ServerId, Body), RpcError> {
+        let server = running.server.clone();
+        let settled = match running.next().await {
+            Next::Settled(settled) => settled,
+            Next::Asks(questions) => return Ok((server, self.park(running, request.client.principal.clone(), questions)?)),
+        };
+        running.desk.close();
         let settled = settled.ok_or_else(|| failure::error(INTERNAL, "the gateway is stopping"))?;
         let server = settled.by.clone().unwrap_or(server);
         match &settled.outcome {
@@ -153,7 +173,12 @@ impl Gateway {
             Outcome::Failed { failure } => {
                 // Its state may have changed since the call began.
                 let directory = self.upstream.directory();
-                Err(failure::of_call(failure, &server, if directory.servers.is_empty() { &table.directory } else { &directory }, self.upstream.now()))
+                Err(failure::of_call(
+                    failure,
+                    &server,
+                    if directory.servers.is_empty() { &table.directory } else { &directory },
+                    self.upstream.now(),
+                ))
             }
             Outcome::Cancelled { .. } => Err(failure::error(INTERNAL, format!("the call of server {server} was cancelled"))),
         }

@@ -128,7 +128,8 @@ impl Gateway {
         let wanted = filter.fields(["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"]);
         let [tools, prompts, resources, uris] = wanted.ok_or_else(|| invalid("notifications should be an object"))?;
         let flags = [(Kind::Tools, tools), (Kind::Prompts, prompts), (Kind::Resources, resources)];
-        let flags = flags.into_iter().filter(|(kind, flag)| flag.is_some_and(|flag| flag.get() == "true") && table.declares(kind.capability()));
+        let flags =
+            flags.into_iter().filter(|(kind, flag)| flag.is_some_and(|flag| flag.get() == "true") && table.declares(kind.capability()));
         let lists: HashSet<&'static str> = flags.map(|(kind, _)| listen_flag(kind)).collect();
         let named = uris.map(|uris| body::members(uris.get().as_bytes(), URIS)).transpose();
         let (named, _) = named.map_err(|_| invalid("resourceSubscriptions should be an array"))?.unwrap_or_default();

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{client::Client, failure};
+use super::{client::Client, failure, park::Question};
 use crate::{
     domain::{
         body::Body,
         call::{Failure, RpcError},
         event::LogLevel,
-        server::Era,
         time::Stamp,
     },
     engine::passage::Desk,
@@ -29,18 +29,18 @@ pub const MESSAGE: &str = "notifications/message";
 /// The desk of one request of a client.
 pub struct RequestDesk {
     client: Arc<Client>,
-    era: Era,
-    /// Where messages that belong to the request go.
-    outbox: Arc<dyn Outbox>,
-    /// The progress token of the client, JSON text.
-    token: Option<Body>,
+    /// Takes the questions to a client that takes no requests.
+    asked: Option<mpsc::Sender<Question>>,
     /// The least severe log messages that the client wants.
     level: Option<LogLevel>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    /// Where messages that belong to the request go.
+    outbox: Arc<dyn Outbox>,
+    /// The progress token of the client, JSON text.
+    token: Option<Body>,
     /// The largest progress sent.
     progress: Option<f64>,
     /// The request is answered: nothing may follow.
@@ -49,8 +49,19 @@ struct State {
 
 impl RequestDesk {
     /// Creates the desk of a request with the progress token `token`, if it has one.
-    pub fn new(client: Arc<Client>, era: Era, outbox: Arc<dyn Outbox>, token: Option<Body>, level: Option<LogLevel>) -> RequestDesk {
-        RequestDesk { client, era, outbox, token, level, state: Mutex::default() }
+    pub fn new(
+        client: Arc<Client>,
+        outbox: Arc<dyn Outbox>,
+        asked: Option<mpsc::Sender<Question>>,
+        token: Option<Body>,
+        level: Option<LogLevel>,
+    ) -> RequestDesk {
+        RequestDesk { client, asked, level, state: Mutex::new(State { outbox, token, progress: None, closed: false }) }
+    }
+
+    /// Continues the direction for another request of the client, which continues the call.
+    pub fn move_to(&self, outbox: Arc<dyn Outbox>, token: Option<Body>) {
+        *self.state.lock() = State { outbox, token, progress: None, closed: false };
     }
 
     /// Ends the direction: the answer is sent next, and clients close connections on which progress follows it.
@@ -62,16 +73,17 @@ impl RequestDesk {
 #[async_trait]
 impl Desk for RequestDesk {
     fn progress(&self, params: &Body) {
-        let (Some(token), Some([Some(progress)])) = (&self.token, params.fields(["progress"])) else { return };
+        let Some([Some(progress)]) = params.fields(["progress"]) else { return };
         let Ok(progress) = progress.get().parse::<f64>() else { return };
         let mut state = self.state.lock();
+        let Some(token) = state.token.clone() else { return };
         // Progress increases (MCP 2025-11-25, basic/utilities/progress); a second attempt begins from the start.
         if state.closed || state.progress.is_some_and(|last| progress <= last) {
             return;
         }
         let params = splice::set(params, PROGRESS_TOKEN, token.bytes());
         // Under the lock, so that the answer follows. Without room for it, progress is dropped.
-        if self.outbox.offer(Outgoing::notification(PROGRESS, &params, None)) {
+        if state.outbox.offer(Outgoing::notification(PROGRESS, &params, None)) {
             state.progress = Some(progress);
         }
     }
@@ -79,15 +91,19 @@ impl Desk for RequestDesk {
     fn message(&self, params: &Body) {
         let state = self.state.lock();
         if !state.closed && wanted(self.level.as_ref(), params) {
-            self.outbox.offer(Outgoing::notification(MESSAGE, params, None));
+            state.outbox.offer(Outgoing::notification(MESSAGE, params, None));
         }
     }
 
     async fn ask(&self, method: &str, params: Body) -> Result<Body, RpcError> {
-        if self.era == Era::Modern {
-            return Err(failure::error(failure::METHOD_NOT_FOUND, "the client takes no requests in the course of a call"));
-        }
-        ask(&self.client, method, params, &self.outbox).await
+        let Some(asked) = &self.asked else {
+            let outbox = self.state.lock().outbox.clone();
+            return ask(&self.client, method, params, &outbox).await;
+        };
+        let (answer, answered) = oneshot::channel();
+        let gone = || failure::error(failure::INTERNAL, "the client is not connected any more");
+        asked.send(Question { method: method.to_owned(), params, answer }).await.map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
@@ -106,7 +122,8 @@ impl Desk for ConnectionDesk {
     }
 
     async fn ask(&self, method: &str, params: Body) -> Result<Body, RpcError> {
-        let stream = self.0.stream().ok_or_else(|| failure::error(failure::METHOD_NOT_FOUND, "the client has no open stream for requests"))?;
+        let stream =
+            self.0.stream().ok_or_else(|| failure::error(failure::METHOD_NOT_FOUND, "the client has no open stream for requests"))?;
         ask(&self.0, method, params, &stream).await
     }
 }

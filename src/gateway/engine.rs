@@ -84,12 +84,9 @@ fn notice(event: &Event) -> Option<ServerNotice> {
     match &event.kind {
         EventKind::ResourceUpdated { server, uri } => Some(ServerNotice::Updated { server: server.clone(), uri: uri.clone() }),
         // What belongs to a call goes through its desk.
-        EventKind::ServerLog { server, log } if log.source == LogSource::Message && log.call.is_none() => Some(ServerNotice::Log {
-            server: server.clone(),
-            level: log.level.clone(),
-            logger: log.logger.clone(),
-            text: log.text.clone(),
-        }),
+        EventKind::ServerLog { server, log } if log.source == LogSource::Message && log.call.is_none() => {
+            Some(ServerNotice::Log { server: server.clone(), level: log.level.clone(), logger: log.logger.clone(), text: log.text.clone() })
+        }
         _ => None,
     }
 }

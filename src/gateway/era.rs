@@ -174,7 +174,9 @@ mod tests {
 
     #[test]
     fn a_known_version_is_spoken_and_for_others_the_newest_legacy_one() {
-        for (requested, spoken) in [("2025-06-18", "2025-06-18"), ("2024-11-05", "2024-11-05"), ("1999-01-01", LEGACY[0]), (MODERN, LEGACY[0])] {
+        for (requested, spoken) in
+            [("2025-06-18", "2025-06-18"), ("2024-11-05", "2024-11-05"), ("1999-01-01", LEGACY[0]), (MODERN, LEGACY[0])]
+        {
             assert_eq!(negotiate(requested), spoken);
         }
         assert!(is_modern("2026-07-28") && is_modern("2027-01-01") && !is_modern("2025-11-25"));

@@ -15,6 +15,8 @@ mod failure;
 mod front;
 pub mod http;
 mod offer;
+mod park;
+mod random;
 mod request;
 mod router;
 pub mod stdio;
@@ -29,7 +31,7 @@ mod uris;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -38,8 +40,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::{changes::Subscribers, offer::Offer, park::Parking, upstream::Upstream};
 pub use self::{client::Client, engine::EngineUpstream, front::Front};
-use self::{changes::Subscribers, offer::Offer, upstream::Upstream};
 use crate::domain::{client::Principal, id::ClientId};
 
 /// Settings of the gateway.
@@ -86,6 +88,9 @@ pub struct Gateway {
     clients: Mutex<HashMap<ClientId, Arc<Client>>>,
     next_client: AtomicU32,
     subscribers: Subscribers,
+    parking: Parking,
+    /// Itself, for tasks that must not hold it.
+    me: Weak<Gateway>,
     /// Cancelled when the gateway stops accepting requests.
     stopping: CancellationToken,
 }
@@ -93,7 +98,9 @@ pub struct Gateway {
 impl Gateway {
     /// Creates a gateway and follows the changes of the servers until it is dropped. Must be called within a runtime.
     pub fn new(upstream: Arc<dyn Upstream>, settings: Settings) -> Arc<Gateway> {
-        let gateway = Arc::new(Gateway {
+        let gateway = Arc::new_cyclic(|me: &Weak<Gateway>| Gateway {
+            me: me.clone(),
+            parking: Parking::default(),
             offer: Arc::new(Offer::new(upstream.clone(), settings.clone())),
             upstream,
             settings,

@@ -75,7 +75,15 @@ impl Offer {
     pub fn new(upstream: Arc<dyn Upstream>, settings: Settings) -> Offer {
         let built = Built { change: None, table: Arc::default(), unreachable: HashMap::new() };
         let wait_until = Instant::now() + settings.list_wait;
-        Offer { changes: upstream.directory_changes(), built: Mutex::new(built), paged: Mutex::default(), wait_until, waited: AtomicBool::new(false), upstream, settings }
+        Offer {
+            changes: upstream.directory_changes(),
+            built: Mutex::new(built),
+            paged: Mutex::default(),
+            wait_until,
+            waited: AtomicBool::new(false),
+            upstream,
+            settings,
+        }
     }
 
     /// Returns the current table.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::{
     Gateway,
     desk::RequestDesk,
     era::{self, Kind, Method},
     failure::{self, invalid, no_method},
+    park::Question,
     request::Request,
     table::Table,
 };
@@ -15,12 +18,16 @@ use crate::{
         body::Body,
         call::RpcError,
         event::LogLevel,
+        id::ServerId,
+        policy::tool_filter::ToolFilter,
         raw_object::RawObject,
         server::{Era, SessionInfo},
     },
     protocol::{meta::SERVER_INFO, splice},
 };
 
+/// The capabilities of a client on which requests of servers depend, and often what servers list.
+const REVERSE: [&str; 3] = ["elicitation", "sampling", "roots"];
 /// The empty result.
 const EMPTY: &str = "{}";
 /// Members of results that only the modern era has (MCP 2026-07-28, `Result` and `CacheableResult`).
@@ -59,7 +66,10 @@ impl Gateway {
             };
         };
         match method {
-            Method::List(kind) => self.list(&table, kind, request),
+            Method::List(kind) => match self.owner_of_lists(&table, kind, request) {
+                Some(server) => self.forward(&table, server, request).await,
+                None => self.list(&table, kind, request),
+            },
             Method::Call => self.call_tool(&table, request).await,
             Method::Read => self.read_resource(&table, request).await,
             Method::Prompt => self.get_prompt(&table, request).await,
@@ -93,9 +103,8 @@ impl Gateway {
         self.offer.ready().await;
         let table = self.offer.table();
         let versions: Vec<&str> = era::versions().collect();
-        let mut result = RawObject::default()
-            .with("supportedVersions", Body::json(&versions))
-            .with("capabilities", table.capabilities.clone());
+        let mut result =
+            RawObject::default().with("supportedVersions", Body::json(&versions)).with("capabilities", table.capabilities.clone());
         if let Some(instructions) = self.instructions(&table) {
             result.set("instructions", Body::json(&instructions));
         }
@@ -113,6 +122,18 @@ impl Gateway {
         let [cursor] = request.members(["cursor"]);
         let cursor = cursor.filter(|cursor| cursor.bytes() != "null").map(|cursor| cursor.parse::<String>());
         self.offer.page(table, kind, cursor.transpose().map_err(|_| invalid("cursor should be a string"))?.as_deref())
+    }
+
+    /// Returns the server that lists for this client itself: a transparent one that may list more for what the client declares.
+    fn owner_of_lists<'t>(&self, table: &'t Table, kind: Kind, request: &Request) -> Option<&'t ServerId> {
+        let id = table.transparent.as_ref()?;
+        let server = table.directory.server(id).filter(|server| server.phase.usable())?;
+        let declares = || REVERSE.iter().any(|name| matches!(request.face.capabilities.fields([*name]), Some([Some(_)])));
+        let own = server.spec.tools == ToolFilter::default() && server.catalog.refused.is_empty() && declares();
+        if own {
+            request.client.note_read(kind, table.list(kind).digest);
+        }
+        own.then_some(id)
     }
 
     fn set_level(&self, table: &Table, request: &Request) -> Result<Body, RpcError> {
@@ -146,10 +167,11 @@ impl Gateway {
         }
     }
 
-    /// Returns the desk of a request.
-    pub(super) fn desk(&self, request: &Request) -> Arc<RequestDesk> {
+    /// Returns the desk of a request. A modern client takes no requests, so that what its server asks goes to `asked`.
+    pub(super) fn desk(&self, request: &Request, asked: mpsc::Sender<Question>) -> Arc<RequestDesk> {
+        let asked = (request.era == Era::Modern).then_some(asked);
         let (client, outbox) = (request.client.clone(), request.outbox.clone());
-        Arc::new(RequestDesk::new(client, request.era, outbox, request.token.clone(), request.face.log_level.clone()))
+        Arc::new(RequestDesk::new(client, outbox, asked, request.token.clone(), request.face.log_level.clone()))
     }
 }
 

@@ -185,7 +185,8 @@ fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], own_names: b
 
 fn prompts(listed: &[&ServerSnapshot], naming: &Naming, own_names: bool) -> Vec<Entry> {
     let names = |server: &&ServerSnapshot| server.catalog.prompts.iter().map(|prompt| prompt.name.clone()).collect();
-    let table = NameTable::of_names(listed.iter().map(|server| (&server.spec.id, server.spec.namespace(), names(server))), &naming.separator);
+    let table =
+        NameTable::of_names(listed.iter().map(|server| (&server.spec.id, server.spec.namespace(), names(server))), &naming.separator);
     let mut entries = vec![];
     for server in listed {
         for prompt in &server.catalog.prompts {
@@ -211,7 +212,8 @@ fn capabilities(offered: &[&ServerSnapshot], lists: &[List; 4], transparent: Opt
     if let Some(info) = transparent.and_then(|server| server.info.as_ref()) {
         return splice::remove(&info.capabilities, &NOT_PASSED);
     }
-    let listed = |capability: &str| Kind::ALL.iter().any(|kind| kind.capability() == capability && !lists[*kind as usize].entries.is_empty());
+    let listed =
+        |capability: &str| Kind::ALL.iter().any(|kind| kind.capability() == capability && !lists[*kind as usize].entries.is_empty());
     let declared = |capability: &str| offered.iter().any(|server| server.info.as_ref().is_some_and(|info| info.declares(&[capability])));
     let unknown = offered.iter().any(|server| is_unknown(server));
     let starting = |capability: &str| unknown && ["tools", "resources", "prompts"].contains(&capability);
@@ -229,7 +231,8 @@ fn capabilities(offered: &[&ServerSnapshot], lists: &[List; 4], transparent: Opt
 /// Returns the instructions of all servers under a heading for each, in the order of the configuration; those of a transparent
 /// server as they are.
 fn instructions(offered: &[&ServerSnapshot], transparent: Option<&ServerSnapshot>) -> String {
-    let of = |server: &ServerSnapshot| server.info.as_ref().and_then(|info| info.instructions.clone()).filter(|text| !text.trim().is_empty());
+    let of =
+        |server: &ServerSnapshot| server.info.as_ref().and_then(|info| info.instructions.clone()).filter(|text| !text.trim().is_empty());
     if let Some(only) = transparent {
         return of(only).unwrap_or_default();
     }

@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn only_colliding_uris_change_and_every_exposed_one_has_its_owner() {
-        let (a, b) = (server("a b", &["file:///x", "ui://w", "a:1"], &[]), server("a-b", &["file:///x", "ui://w", "urn:x:y"], &["db://{t}"]));
+        let (a, b) =
+            (server("a b", &["file:///x", "ui://w", "a:1"], &[]), server("a-b", &["file:///x", "ui://w", "urn:x:y"], &["db://{t}"]));
         let servers = [&a, &b];
         let uris = Uris::build(&servers);
         let listed: Vec<String> = uris.entries(&servers, Kind::Resources).iter().map(|entry| entry.key.to_string()).collect();

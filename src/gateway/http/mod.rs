@@ -206,7 +206,8 @@ impl Service {
             Err(refusal) => return refuse(refusal),
         };
         if self.stopping.is_cancelled() {
-            let mut response = rpc_error(StatusCode::SERVICE_UNAVAILABLE, None, failure::error(failure::INTERNAL, "the server is stopping"));
+            let mut response =
+                rpc_error(StatusCode::SERVICE_UNAVAILABLE, None, failure::error(failure::INTERNAL, "the server is stopping"));
             response.headers_mut().insert(RETRY_AFTER, RETRY);
             return response;
         }
@@ -224,9 +225,11 @@ impl Service {
             Target::Stream => self.stream(&head.headers, &principal),
             Target::Message => match timeout(BODY_TIME, read(body)).await {
                 Ok(Ok(bytes)) => self.post(&head.headers, bytes).await,
-                Ok(Err(Unread::TooLarge)) => {
-                    rpc_error(StatusCode::PAYLOAD_TOO_LARGE, None, failure::error(INVALID_REQUEST, "the message is over the limit of 16 MiB"))
-                }
+                Ok(Err(Unread::TooLarge)) => rpc_error(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    None,
+                    failure::error(INVALID_REQUEST, "the message is over the limit of 16 MiB"),
+                ),
                 Ok(Err(Unread::Broken)) => empty(StatusCode::BAD_REQUEST),
                 Err(_) => empty(StatusCode::REQUEST_TIMEOUT),
             },
@@ -254,7 +257,7 @@ impl Service {
         events(stream.until(self.stopping.clone().cancelled_owned()))
     }
 
-    /// Returns the client that stands for all modern requests of a principal with the same capabilities: they have no session, and
+    /// Returns the client that represents all modern requests of a principal with the same capabilities: they have no session, and
     /// servers list the same for them.
     fn virtual_client(&self, principal: &Principal, params: &Body) -> Arc<Client> {
         let [meta] = params.fields(["_meta"]).unwrap_or_default();

@@ -127,7 +127,9 @@ impl Service {
         if is_initialize {
             return match self.sessions.open(principal.clone()) {
                 Ok((name, session)) => self.initialize(&name, &session, &body, message).await,
-                Err(_) => rpc_error(StatusCode::INTERNAL_SERVER_ERROR, id.as_deref(), failure::error(failure::INTERNAL, "no random numbers")),
+                Err(_) => {
+                    rpc_error(StatusCode::INTERNAL_SERVER_ERROR, id.as_deref(), failure::error(failure::INTERNAL, "no random numbers"))
+                }
             };
         }
         let session = match self.session(headers, principal) {
@@ -285,10 +287,13 @@ async fn first(number: u64, mut received: mpsc::Receiver<Event>, resumable: bool
         first => {
             let begun = first.ok().flatten().into_iter().collect();
             let stream = Events::new(number, begun, Some(received), resumable);
-            (events(match open {
-                Some(open) => stream.holding(open),
-                None => stream,
-            }), false)
+            (
+                events(match open {
+                    Some(open) => stream.holding(open),
+                    None => stream,
+                }),
+                false,
+            )
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         call::{Failure, FailureKind},
         client::Principal,
     },
-    gateway::{Client, Front, Gateway},
+    gateway::{Client, Front, Gateway, random},
     protocol::connection::Connection,
 };
 
@@ -128,7 +128,7 @@ impl Sessions {
 
     /// Opens a session. Returns it with its id.
     pub fn open(&self, principal: Principal) -> std::io::Result<(String, Arc<Session>)> {
-        let id = random_id()?;
+        let id = random::id()?;
         let session = Arc::new(Session::new(&self.gateway, principal));
         let mut open = self.open.lock();
         while open.len() >= self.limits.sessions.max(1) {
@@ -157,7 +157,12 @@ impl Sessions {
 
     /// Ends the sessions that were idle for too long.
     pub fn expire(&self) {
-        let idle = |session: &Arc<Session>| session.used.lock().elapsed() >= self.limits.idle;
+        self.expire_after(self.limits.idle);
+    }
+
+    /// Ends the sessions that were idle for this time.
+    pub fn expire_after(&self, limit: Duration) {
+        let idle = |session: &Arc<Session>| session.used.lock().elapsed() >= limit;
         let ended: Vec<Arc<Session>> = self.open.lock().extract_if(|_, session| idle(session)).map(|(_, session)| session).collect();
         drop(ended);
     }
@@ -167,11 +172,4 @@ impl Sessions {
     pub fn len(&self) -> usize {
         self.open.lock().len()
     }
-}
-
-/// Returns 128 random bits, which nobody can guess.
-fn random_id() -> std::io::Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(std::io::Error::from)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

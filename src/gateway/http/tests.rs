@@ -73,7 +73,8 @@ fn the_listener_matrix_host_origin_token_path() {
         (Some("Basic s3cret-token"), false),
         (None, false),
     ];
-    let paths = [("/mcp", Ok(Target::Message)), ("/mcp/x", Err(Refusal::Path)), ("/", Err(Refusal::Path)), ("/healthz", Err(Refusal::Method))];
+    let paths =
+        [("/mcp", Ok(Target::Message)), ("/mcp/x", Err(Refusal::Path)), ("/", Err(Refusal::Path)), ("/healthz", Err(Refusal::Method))];
     let mut combinations = 0;
     for (host, host_fits) in hosts {
         for (origin, origin_fits) in origins {
@@ -260,7 +261,10 @@ async fn a_session_lives_from_initialize_to_delete_and_unknown_ones_are_not_foun
     assert!(id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit()), "{id}");
     let session = [("mcp-session-id", id.as_str()), ("mcp-protocol-version", "2025-11-25")];
     let reply = rig.post(&session, json!({"jsonrpc": "2.0", "id": "x", "method": "tools/list"})).await;
-    assert_eq!((reply.status, reply.header("content-type"), reply.header("cache-control")), (200, Some("application/json"), Some("no-store")));
+    assert_eq!(
+        (reply.status, reply.header("content-type"), reply.header("cache-control")),
+        (200, Some("application/json"), Some("no-store"))
+    );
     assert_eq!((reply.json()["id"].clone(), reply.json()["result"]["tools"][0]["name"].clone()), (json!("x"), json!("a_t")));
     let ping = || json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
     for (headers, status) in [
@@ -285,7 +289,7 @@ async fn a_session_lives_from_initialize_to_delete_and_unknown_ones_are_not_foun
 
 #[tokio::test]
 async fn trap_24_sessions_without_an_end_are_bounded() {
-    let rig = Rig::start(FakeUpstream::echoing(tools()), SessionLimits { sessions: 3, idle: Duration::from_millis(1) }).await;
+    let rig = Rig::start(FakeUpstream::echoing(tools()), SessionLimits { sessions: 3, ..SessionLimits::default() }).await;
     let first = rig.session(json!({})).await;
     for _ in 0..5 {
         rig.session(json!({})).await;
@@ -293,10 +297,10 @@ async fn trap_24_sessions_without_an_end_are_bounded() {
     assert_eq!(rig.service.sessions.len(), 3);
     let reply = rig.post(&[("mcp-session-id", &first)], json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await;
     assert_eq!(reply.status, 404);
-    while rig.service.sessions.len() > 0 {
-        rig.service.sessions.expire();
-        tokio::task::yield_now().await;
-    }
+    rig.service.sessions.expire_after(Duration::from_secs(3600));
+    assert_eq!(rig.service.sessions.len(), 3);
+    rig.service.sessions.expire_after(Duration::ZERO);
+    assert_eq!(rig.service.sessions.len(), 0);
     assert_eq!(rig.service.gateway.clients().len(), 0);
     rig.end().await;
 }
@@ -320,7 +324,10 @@ async fn a_call_with_progress_is_a_stream_and_without_a_json_document() {
     // The stream begins with an event that a client can resume from.
     assert!(reply.body.starts_with("id: 2-0\ndata: \n\nid: 2-1\ndata: {"), "{}", reply.body);
     let events = reply.events();
-    assert_eq!(events.iter().map(|event| event["params"]["progress"].clone()).collect::<Vec<_>>(), [json!(1), json!(2), json!(3), json!(null)]);
+    assert_eq!(
+        events.iter().map(|event| event["params"]["progress"].clone()).collect::<Vec<_>>(),
+        [json!(1), json!(2), json!(3), json!(null)]
+    );
     assert_eq!((&events[0]["params"]["progressToken"], &events[3]["id"]), (&json!(7), &json!(7)));
     rig.end().await;
 }

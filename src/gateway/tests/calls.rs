@@ -234,7 +234,8 @@ async fn input_that_is_not_a_message_gets_an_error_and_the_next_request_an_answe
         assert_eq!((&response["error"]["code"], &response["id"]), (&json!(code), &id), "{line}");
     }
     assert_eq!(client.ask("ping", json!({})).await["result"], json!({}));
-    let huge = format!(r#"{{"jsonrpc":"2.0","id":5,"method":"ping","params":{{"x":"{}"}}}}"#, "x".repeat(super::super::front::MESSAGE_BYTES));
+    let huge =
+        format!(r#"{{"jsonrpc":"2.0","id":5,"method":"ping","params":{{"x":"{}"}}}}"#, "x".repeat(super::super::front::MESSAGE_BYTES));
     client.send(&huge).await;
     assert_eq!(client.message("error").await["error"]["code"], -32600);
     assert_eq!(client.ask("ping", json!({})).await["result"], json!({}));

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::super::test_support::{FakeUpstream, PipeClient, ok, ready, with_tools};
 use crate::{
-    domain::call::{InterimKind, Outcome},
     domain::body::Body,
+    domain::call::{InterimKind, Outcome},
     engine::passage::Rounds,
     gateway::upstream::ServerNotice,
 };
@@ -34,7 +34,10 @@ async fn discovery_and_lists_say_that_they_are_private_and_may_change() {
     assert_eq!(client.ask("ping", json!({"_meta": meta(json!({}))})).await["error"]["code"], -32601);
     let wrong = json!({"_meta": {VERSION: "2027-01-01", CAPABILITIES: {}}});
     let error = client.ask("tools/list", wrong).await["error"].clone();
-    assert_eq!((&error["code"], &error["data"]["requested"], &error["data"]["supported"][0]), (&json!(-32022), &json!("2027-01-01"), &json!("2026-07-28")));
+    assert_eq!(
+        (&error["code"], &error["data"]["requested"], &error["data"]["supported"][0]),
+        (&json!(-32022), &json!("2027-01-01"), &json!("2026-07-28"))
+    );
     assert_eq!(client.ask("tools/list", json!({"_meta": {VERSION: "2026-07-28"}})).await["error"]["code"], -32602);
 }
 
@@ -115,4 +118,66 @@ async fn trap_17_a_subscription_is_acknowledged_reports_what_it_named_and_stays_
     // The end of the gateway is the result.
     client.end().await;
     assert_eq!(client.message("id").await["id"], "M");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_legacy_server_asks_is_parked_and_continues_once_with_the_answer() {
+    let upstream = FakeUpstream::new(vec![with_tools("a", &["t"]), with_tools("b", &[])], |_, passage| {
+        async move {
+            passage.desk.progress(&Body::from(r#"{"progress":1}"#));
+            let (one, two) = futures_util::join!(
+                passage.desk.ask("elicitation/create", Body::from(r#"{"message":"m","n":1.0}"#)),
+                passage.desk.ask("roots/list", Body::default()),
+            );
+            passage.desk.progress(&Body::from(r#"{"progress":2}"#));
+            let text = |answer: Result<Body, crate::domain::call::RpcError>| {
+                answer.map_or_else(|error| error.code.to_string(), |body| body.text().into_owned())
+            };
+            ok(format!(r#"{{"content":[],"one":{},"two":{}}}"#, text(one), text(two)))
+        }
+        .boxed()
+    });
+    let mut client = PipeClient::of(&upstream);
+    let call = |token: u64, more: Value| {
+        let mut params = json!({"name": "a_t", "arguments": {"x": 1, "y": 2}, "_meta": meta(json!({"elicitation": {}, "roots": {}}))});
+        params["_meta"]["progressToken"] = json!(token);
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        params
+    };
+    let first = client.ask("tools/call", call(5, json!({}))).await["result"].clone();
+    assert_eq!(first["resultType"], "input_required", "{first}");
+    let asked = json!({"q1": {"method": "elicitation/create", "params": {"message": "m", "n": 1.0}}, "q2": {"method": "roots/list"}});
+    assert_eq!(first["inputRequests"], asked);
+    assert_eq!(client.message("method").await["params"]["progressToken"], 5);
+    let state = first["requestState"].clone();
+    let answers = json!({"requestState": state, "inputResponses": {"q1": {"action": "accept"}}});
+    // Another call, or another state, continues nothing.
+    for wrong in [json!({"requestState": state, "arguments": {"x": 2}}), json!({"requestState": "switchboard:parked:0"})] {
+        assert_eq!(client.ask("tools/call", call(6, wrong)).await["error"]["code"], -32602);
+    }
+    let last = client.ask("tools/call", call(7, answers.clone())).await["result"].clone();
+    assert_eq!((&last["one"], &last["two"], &last["resultType"]), (&json!({"action": "accept"}), &json!(-32602), &json!("complete")));
+    let progress = client.message("method").await["params"].clone();
+    assert_eq!(progress, json!({"progress": 2, "progressToken": 7}));
+    let error = client.ask("tools/call", call(8, answers)).await["error"].clone();
+    assert_eq!(error["code"], -32602, "a call continues once: {error}");
+    assert!(upstream.log.lock().is_empty(), "no second call: {:?}", upstream.log.lock());
+}
+
+#[tokio::test(start_paused = true)]
+async fn trap_12_a_parked_call_ends_when_its_client_does_not_come_back() {
+    let upstream = FakeUpstream::new(vec![with_tools("a", &["t"]), with_tools("b", &[])], |_, passage| {
+        async move {
+            let _ = passage.desk.ask("elicitation/create", Body::default()).await;
+            std::future::pending().await
+        }
+        .boxed()
+    });
+    let mut client = PipeClient::of(&upstream);
+    let params = json!({"name": "a_t", "_meta": meta(json!({"elicitation": {}}))});
+    assert_eq!(client.ask("tools/call", params).await["result"]["resultType"], "input_required");
+    tokio::time::sleep(std::time::Duration::from_secs(599)).await;
+    assert!(upstream.log.lock().is_empty());
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(*upstream.log.lock(), ["cancel 1"]);
 }
