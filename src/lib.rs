@@ -2,7 +2,8 @@
 //!
 //! # Architecture
 //! Two faces (console and headless commands) over one engine. A face uses the engine through one trait,
-//! [`control::Control`]; the engine uses adapters through [`engine::ports`].
+//! [`control::Control`]; the engine uses adapters through [`engine::ports`]. The gateway offers the engine's servers to other
+//! programs through [`engine::passage`].
 //!
 //! ```text
 //!    tui (console)        cli (headless)
@@ -29,7 +30,8 @@
 //! | [`control`] | the interface between faces and engine, its clients, and its messages to other processes | `domain`, `engine`, `state` |
 //! | [`rehearsal`] | workflow tests: runs without servers | `domain`, `engine`, `control` |
 //! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `executable`, `protocol` |
-//! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` names it | `domain` |
+//! | [`gateway`] | one MCP server in front of all servers, for other programs: merged lists, router, stdio and HTTP faces; the only place that names `hyper` | `domain`, `engine`, `protocol` |
+//! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` and `gateway` name it | `domain` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats, variables, approvals, live reload | `domain`, `files` |
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
@@ -63,6 +65,7 @@ pub mod domain;
 pub mod engine;
 pub mod executable;
 pub mod files;
+pub mod gateway;
 #[cfg(test)]
 mod generated_docs;
 pub mod mcp;

@@ -27,6 +27,8 @@ mod import;
 mod log;
 #[path = "cli/secrets.rs"]
 mod secrets;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/store.rs"]
 mod store;
 #[path = "cli/tls.rs"]

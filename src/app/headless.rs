@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Prints a warning on stderr.
-fn warn(io: &mut Io, text: &str) {
+pub fn warn(io: &mut Io, text: &str) {
     // A closed stderr does not stop the command.
     let _ = writeln!(io.stderr, "warning: {}", visible_lines(text));
 }

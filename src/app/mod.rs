@@ -5,6 +5,7 @@
 mod console;
 mod engine;
 mod headless;
+mod serve;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -92,6 +93,10 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
         Some(Cmd::Demo(args)) => {
             let traffic = args.traffic;
             within_runtime(move |watch| console::run(selection, within, log, traffic, watch))
+        }
+        Some(Cmd::Serve(args)) => {
+            let args = args.clone();
+            within_runtime(move |watch| serve::run(selection, args, within, log, watch))
         }
         None => within_runtime(move |watch| console::run(selection, within, log, false, watch)),
         Some(command) => match (command.headless(), command) {

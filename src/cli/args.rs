@@ -5,7 +5,7 @@ mod unknown_flag;
 mod values;
 mod workflow;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -229,6 +229,13 @@ pub enum Cmd {
     /// the like) are shown with everything that they would start, but imported only with --project, because the project's
     /// authors chose them. The exit code is 0 if everything that can be imported was; entries that cannot be are listed.
     Import(ImportArgs),
+    /// Offer all servers as one MCP server.
+    ///
+    /// Serves one client over stdin and stdout, or many over HTTP and a Unix socket: name the command, or the address, in the
+    /// configuration of an editor or agent in place of its servers. Calls go through the same policies as those of the console.
+    ///
+    /// A listener of another address than loopback needs a token. Ctrl-C lets calls in progress finish; a second one ends them.
+    Serve(ServeArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
     /// Show what the project would start and run, and approve exactly that.
@@ -378,6 +385,32 @@ pub struct RouteArgs {
     /// Pass a JSON object of arguments, for groups with the sticky strategy: JSON or @FILE.
     #[arg(long, value_name = "JSON|@FILE")]
     pub args: Option<String>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `serve`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Serve one client over stdin and stdout, whatever the configuration says [default without a listener].
+    #[arg(long, conflicts_with_all = ["http", "socket"])]
+    pub stdio: bool,
+    /// Listen on this address: an IP address with a port, such as 127.0.0.1:7420. Port 0 selects a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<SocketAddr>,
+    /// Listen on this Unix socket.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Require the bearer token in this file.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Accept this host in addition to the address and loopback names; repeatable.
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+    /// Accept requests of pages of this origin in addition to those of this machine; repeatable.
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -563,6 +596,7 @@ impl Cli {
             Some(Cmd::Request(a)) => Some(&a.server),
             Some(Cmd::Route(a)) => Some(&a.server),
             Some(Cmd::Servers(a) | Cmd::Doctor(a)) => Some(&a.server),
+            Some(Cmd::Serve(a)) => Some(&a.server),
             _ => None,
         };
         let lines = [Some(&self.server), after].into_iter().flatten().filter(|l| !l.words.is_empty());

@@ -28,6 +28,7 @@ mod export;
 mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gateway;
 mod import;
 mod kinds;
 mod load;
@@ -60,6 +61,7 @@ pub use error::ConfigError;
 #[cfg(test)]
 use export::add_to_toml;
 pub use export::{to_toml, user_text, write_config};
+pub use gateway::GatewaySettings;
 pub use import::{FoundImport, SearchedPlace, find_imports, read_imports, searched_places};
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;

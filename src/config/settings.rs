@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::{
     error::ConfigError,
     fields::{Fields, near_hint},
+    gateway::{GatewaySettings, PartialGateway},
     policy,
     server::{self, RootsChoice},
 };
@@ -34,6 +35,8 @@ pub struct Settings {
     pub history_calls: usize,
     /// Whether the journal of runs is flushed to the disk before each request, so that it survives a power cut.
     pub journal_flush: bool,
+    /// Settings of the gateway.
+    pub gateway: GatewaySettings,
 }
 
 /// Default size of the history.
@@ -49,6 +52,7 @@ impl Default for Settings {
             workflows: vec![],
             history_calls: HISTORY_CALLS,
             journal_flush: false,
+            gateway: GatewaySettings::default(),
         }
     }
 }
@@ -100,15 +104,16 @@ pub(super) struct PartialSettings {
     workflows: Vec<PathBuf>,
     history_calls: Option<usize>,
     journal_flush: Option<bool>,
+    gateway: PartialGateway,
     /// Positions of the tables and keys that a project cannot set.
     personal: Vec<ConfigError>,
 }
 
 /// Keys that a project cannot set, because they would also apply to the user's own servers.
-const PERSONAL: [&str; 6] = ["separator", "retention", "history", "journal", "console", "keys"];
+const PERSONAL: [&str; 7] = ["separator", "retention", "history", "journal", "console", "keys", "gateway"];
 
 impl PartialSettings {
-    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[journal]`, `[console]` and `[keys]`.
+    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[journal]`, `[console]`, `[keys]` and `[gateway]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -154,6 +159,7 @@ impl PartialSettings {
             console.finish();
         }
         out.keys = keys(root);
+        out.gateway = PartialGateway::read(root);
         out
     }
 
@@ -195,6 +201,7 @@ impl PartialSettings {
             personal,
             history_calls: self.history_calls.or(below.history_calls),
             journal_flush: self.journal_flush.or(below.journal_flush),
+            gateway: self.gateway.merged_over(below.gateway),
             separator: self.separator.or(below.separator),
             retention,
             theme: self.theme.or(below.theme),
@@ -221,6 +228,7 @@ impl PartialSettings {
         settings.workflows = self.workflows;
         settings.history_calls = self.history_calls.unwrap_or(settings.history_calls);
         settings.journal_flush = self.journal_flush.unwrap_or(settings.journal_flush);
+        settings.gateway = self.gateway.finish();
         settings.console.confirm = self.confirm.unwrap_or_default();
         settings
     }

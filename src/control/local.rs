@@ -50,6 +50,13 @@ impl LocalControl {
     }
 }
 
+impl LocalControl {
+    /// Returns the engine, for parts of the program that use more than [`Control`].
+    pub fn engine(&self) -> Arc<Engine> {
+        self.engine.clone()
+    }
+}
+
 impl Deref for LocalControl {
     type Target = Engine;
 

@@ -9,8 +9,53 @@ use super::{
     id::{ServerId, ToolId},
     name_table::NameTable,
     policy::{Rules, route::Group},
-    server::{Phase, ServerSpec},
+    server::{Phase, ServerSpec, SessionInfo},
 };
+
+/// A server at one time.
+#[derive(Clone, Debug)]
+pub struct ServerSnapshot {
+    /// Its configuration.
+    pub spec: Arc<ServerSpec>,
+    /// The state of its connection.
+    pub phase: Arc<Phase>,
+    /// Its self-description from the last handshake.
+    pub info: Option<Arc<SessionInfo>>,
+    /// Its lists as last read.
+    pub catalog: Arc<ServerCatalog>,
+}
+
+/// A directory at one time. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct DirectorySnapshot {
+    /// The servers in configuration order.
+    pub servers: Arc<[ServerSnapshot]>,
+    /// The exposed names of all tools.
+    pub names: Arc<NameTable>,
+    /// The rules for tools, groups and routes.
+    pub rules: Arc<Rules>,
+}
+
+impl DirectorySnapshot {
+    /// Returns the server with this id.
+    pub fn server(&self, id: &ServerId) -> Option<&ServerSnapshot> {
+        self.servers.iter().find(|server| server.spec.id == *id)
+    }
+}
+
+impl Directory for DirectorySnapshot {
+    fn entries(&self) -> impl Iterator<Item = ServerEntry<'_>> {
+        self.servers.iter().map(|server| ServerEntry { spec: &server.spec, phase: &server.phase, catalog: &server.catalog })
+    }
+
+    fn names(&self) -> &NameTable {
+        &self.names
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
+}
 
 /// What lookups need to know of a server.
 #[derive(Clone, Copy, Debug)]

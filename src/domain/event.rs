@@ -359,6 +359,11 @@ impl LogLevel {
         LogLevel::Emergency,
     ];
 
+    /// Returns how severe the level is, from 0 for `debug`; `None` for an unknown one.
+    pub fn severity(&self) -> Option<usize> {
+        LogLevel::KNOWN.iter().position(|known| known == self)
+    }
+
     /// The word on the wire and for people.
     pub fn word(&self) -> &str {
         match self {

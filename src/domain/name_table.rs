@@ -50,18 +50,24 @@ struct Claim {
 impl NameTable {
     /// Builds the table for all `(server, namespace, tools)`.
     pub fn build<'a>(servers: impl IntoIterator<Item = (&'a ServerId, &'a str, &'a [Arc<Tool>])>, separator: &str) -> NameTable {
-        let servers: Vec<_> = servers.into_iter().map(|(id, namespace, tools)| (id, Arc::<str>::from(prefix(namespace)), tools)).collect();
+        let names = |tools: &[Arc<Tool>]| tools.iter().map(|tool| tool.name.clone()).collect();
+        NameTable::of_names(servers.into_iter().map(|(id, namespace, tools)| (id, namespace, names(tools))), separator)
+    }
+
+    /// Builds the table for all `(server, namespace, names)` of another kind than tools, such as prompts.
+    pub fn of_names<'a>(servers: impl IntoIterator<Item = (&'a ServerId, &'a str, Vec<Arc<str>>)>, separator: &str) -> NameTable {
+        let servers: Vec<_> = servers.into_iter().map(|(id, namespace, names)| (id, Arc::<str>::from(prefix(namespace)), names)).collect();
         let prefixes: HashSet<&str> = servers.iter().map(|(_, namespace, _)| &**namespace).collect();
         let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
         let mut imitating: HashSet<String> = HashSet::new();
-        for (server, namespace, tools) in &servers {
-            for tool in *tools {
-                let name = Parts::new(namespace, separator, &tool.name).join(NAME_LIMIT);
+        for (server, namespace, names) in &servers {
+            for own in names {
+                let name = Parts::new(namespace, separator, own).join(NAME_LIMIT);
                 // A namespace that was cut for a long tool may look like that of another server.
                 if name.cut && prefixes.contains(name.namespace) {
                     imitating.insert(name.text.clone());
                 }
-                let id = ToolId::new((*server).clone(), tool.name.clone());
+                let id = ToolId::new((*server).clone(), own.clone());
                 claims.entry(name.text).or_default().push(Claim { id, namespace: namespace.clone() });
             }
         }

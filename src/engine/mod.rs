@@ -32,7 +32,7 @@ use std::sync::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -52,7 +52,7 @@ pub use self::{bus::WallClock, commands::PendingReply};
 use crate::domain::{
     call::CallSpec,
     command::SubmitError,
-    directory::Directory,
+    directory::{Directory, DirectorySnapshot},
     event::{EventKind, EventSink, Notice, Settled},
     id::{AskId, CallId, ClientId, InstanceId},
     policy::Rules,
@@ -330,6 +330,16 @@ impl Engine {
     /// Interrupts all runs as a kill of the process would: each can be resumed.
     pub fn interrupt_runs(&self, reason: &str) {
         self.runs.interrupt(reason);
+    }
+
+    /// Returns the servers, their lists and the exposed names, as they are now.
+    pub fn directory(&self) -> DirectorySnapshot {
+        self.registry.read().snapshot()
+    }
+
+    /// Returns a receiver that is notified after every change of [`Engine::directory`].
+    pub fn directory_changes(&self) -> watch::Receiver<u64> {
+        self.registry.changes()
     }
 
     /// Returns a tail of the events from now on that the filter admits.

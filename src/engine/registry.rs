@@ -15,12 +15,12 @@ use tokio::sync::watch;
 use super::{bus::Bus, supervisor::ServerHandle};
 use crate::domain::{
     catalog::ServerCatalog,
-    directory::{Directory, ServerEntry},
+    directory::{Directory, DirectorySnapshot, ServerEntry, ServerSnapshot},
     event::EventKind,
     id::ServerId,
     name_table::NameTable,
     policy::Rules,
-    server::{Phase, ServerSpec},
+    server::{Phase, ServerSpec, SessionInfo},
 };
 
 /// A configured server.
@@ -28,6 +28,7 @@ use crate::domain::{
 struct KnownServer {
     spec: Arc<ServerSpec>,
     phase: Arc<Phase>,
+    info: Option<Arc<SessionInfo>>,
     catalog: Arc<ServerCatalog>,
     /// The subscribed resources.
     subscriptions: BTreeSet<String>,
@@ -59,6 +60,17 @@ impl Known {
             Some(group) => group.members.iter().filter_map(|member| self.handle(&member.server).cloned()).collect(),
             None => self.handle(id).cloned().into_iter().collect(),
         }
+    }
+
+    /// Returns what faces may know of the servers.
+    pub fn snapshot(&self) -> DirectorySnapshot {
+        let server = |server: &Arc<KnownServer>| ServerSnapshot {
+            spec: server.spec.clone(),
+            phase: server.phase.clone(),
+            info: server.info.clone(),
+            catalog: server.catalog.clone(),
+        };
+        DirectorySnapshot { servers: self.servers.iter().map(server).collect(), names: self.names.clone(), rules: self.rules.clone() }
     }
 
     /// Changes a server, if there is one.
@@ -122,6 +134,7 @@ impl Registry {
                 None => known.servers.push(Arc::new(KnownServer {
                     spec: spec.clone(),
                     phase: Arc::new(Phase::initial(spec)),
+                    info: None,
                     catalog: Arc::default(),
                     subscriptions: BTreeSet::new(),
                 })),
@@ -161,6 +174,16 @@ impl Registry {
         self.change(EventKind::ServerPhase { server: id.clone(), phase: phase.clone() }, |known| {
             if let Some(server) = known.server_mut(id) {
                 server.phase = phase;
+            }
+            Names::Same
+        });
+    }
+
+    /// Sets the self-description of a server: a handshake completed.
+    pub fn set_info(&self, id: &ServerId, info: Arc<SessionInfo>) {
+        self.change(EventKind::ServerInfo { server: id.clone(), info: info.clone() }, |known| {
+            if let Some(server) = known.server_mut(id) {
+                server.info = Some(info);
             }
             Names::Same
         });

@@ -22,7 +22,7 @@ use super::{
 use crate::domain::{
     call::{Failure, FailureKind},
     catalog::{RawLists, ServerCatalog},
-    event::{EventKind, LogLevel},
+    event::LogLevel,
     id::ServerId,
     restart::{Restart, RestartPolicy, Verdict},
     secret::Redactor,
@@ -350,7 +350,7 @@ impl Supervisor {
         self.guard.reachable();
         self.session = Some(session.clone());
         self.note_era(&*session);
-        self.bus.publish(EventKind::ServerInfo { server: self.spec.id.clone(), info: session.info() });
+        self.registry.set_info(&self.spec.id, session.info());
         let phase = match self.unless_commanded(list(session.clone(), self.spec.clone(), self.handler.clone())).await {
             Ok(result) => self.listed(result),
             Err(next) => {

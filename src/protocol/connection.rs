@@ -19,6 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -59,6 +60,11 @@ pub trait Handler: Send + Sync {
     fn notification(&self, method: &str, params: &Body, call: Attribution);
     /// Decides how to handle a request. Must not block: the connection reads no further message meanwhile.
     fn request(&self, request: &Incoming<'_>) -> Decision;
+    /// Returns the error response to input that is not a message, if it gets one. A client sends none: its peer reads only
+    /// responses.
+    fn malformed(&self, _bad: &Bad) -> Option<RpcError> {
+        None
+    }
 }
 
 /// Which end of a connection is remote.
@@ -98,12 +104,17 @@ pub struct Limits {
     pub requests: usize,
     /// Maximum open requests of the other end; further ones are refused.
     pub incoming: usize,
+    /// Bytes that the open requests of the other end may hold together; further ones are refused.
+    pub incoming_bytes: usize,
+    /// How long the other end may take to accept a response, which is dropped otherwise.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
-    /// 16 MiB, 65,536 requests (more than the limiters of the engine let through), and 64 requests of the other end.
+    /// 16 MiB, 65,536 requests (more than the limiters of the engine let through), and 64 requests of the other end with 2 MiB, each
+    /// response accepted within 10 s.
     fn default() -> Limits {
-        Limits { message_bytes: 16 << 20, requests: 1 << 16, incoming: OPEN }
+        Limits { message_bytes: 16 << 20, requests: 1 << 16, incoming: OPEN, incoming_bytes: bounds::QUESTIONS, patience: PATIENCE }
     }
 }
 
@@ -185,7 +196,7 @@ impl Connection {
             limits,
             next_id: AtomicU64::new(1),
             pending: Mutex::default(),
-            incoming: IncomingRequests::new(limits.incoming),
+            incoming: IncomingRequests::new(limits),
             batches: false.into(),
             modern: false.into(),
         })
@@ -275,6 +286,16 @@ impl Connection {
         Some(slot)
     }
 
+    /// Resolves when every request of the other end is answered and the responses are accepted.
+    pub async fn answered(&self) {
+        self.incoming.answered(self.limits.incoming).await;
+    }
+
+    /// Cancels the requests of the other end: it is gone.
+    pub fn abandon_requests(&self) {
+        self.incoming.clear();
+    }
+
     /// Returns whether no request is pending.
     pub fn idle(&self) -> bool {
         self.pending.lock().slots.is_empty()
@@ -355,7 +376,8 @@ impl Connection {
             }
             (body, behind) = (front, messages);
         }
-        if arrival.http.is_none() {
+        // A program writes more than messages to stdout; a client writes only messages to stdin.
+        if arrival.http.is_none() && self.remote == Remote::Server {
             self.recognise_noise(&body, &mut parsed);
         }
         let behind_size = behind.iter().map(|message| message.len() as u64).sum();
@@ -377,11 +399,23 @@ impl Connection {
         match parsed {
             Parsed::Message(message) => self.message(message, &own, frame, outbox),
             Parsed::Batch(members, rest) => self.batch(members, rest, &own, frame, outbox),
-            Parsed::Bad(bad) => self.bad(bad, &own, Some(frame)),
+            Parsed::Bad(bad) => {
+                self.answer_malformed(&bad, outbox);
+                self.bad(bad, &own, Some(frame));
+            }
         }
         for message in behind {
             let own = Arrival { size: message.len() as u64, ..arrival.clone() };
             self.incoming(message, &own, outbox);
+        }
+    }
+
+    /// Handles a message that the transport has parsed already.
+    pub fn accept(self: &Arc<Self>, body: &Body, message: Message, arrival: &Arrival, outbox: &Arc<dyn Outbox>) {
+        let parsed = Parsed::Message(message);
+        let frame = self.record(body, &parsed, arrival);
+        if let Parsed::Message(message) = parsed {
+            self.message(message, arrival, frame, outbox);
         }
     }
 

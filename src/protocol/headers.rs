@@ -271,10 +271,66 @@ pub fn encode(value: &str) -> String {
     if plain { value.to_owned() } else { format!("=?base64?{}?=", BASE64_STANDARD.encode(value)) }
 }
 
+/// Returns the value that a header carries; `None` if its encoding is broken.
+pub fn decode(value: &str) -> Option<String> {
+    match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        Some(encoded) => String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok(),
+        None => Some(value.to_owned()),
+    }
+}
+
+/// Returns the name of the first routing header that does not agree with a request, if there is one (MCP 2026-07-28,
+/// basic/transports, "Server Validation"). `tool` is the entry of the called tool in the list. `header` returns the value of a header,
+/// `params` the names of all headers that begin with `Mcp-Param-`.
+pub fn mismatch<'h>(
+    method: &str,
+    params: &Body,
+    tool: Option<&Body>,
+    header: impl Fn(&str) -> Option<&'h str>,
+    param_headers: &[&str],
+) -> Option<String> {
+    let mut known = ParamHeaders::default();
+    if let Some(tool) = tool.filter(|tool| memchr::memmem::find(tool.bytes(), ANNOTATION.as_bytes()).is_some()) {
+        known.learn(&Body::new([b"{\"tools\":[", tool.bytes().as_ref(), b"]}"].concat()), 1);
+    }
+    let expected = known.of(method, params);
+    let differs = |(name, value): &&(String, String)| header(name).and_then(decode) != decode(value);
+    if let Some((name, _)) = expected.iter().find(differs) {
+        return Some(name.clone());
+    }
+    let annotated = |name: &&str| known.tools.values().flatten().any(|mirror| name[PARAM.len()..].eq_ignore_ascii_case(&mirror.header));
+    let given = |name: &&str| expected.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    // The header of an argument that is absent or null.
+    param_headers.iter().filter(|name| annotated(name)).find(|name| !given(name)).map(|name| (*name).to_owned())
+}
+
+/// The beginning of the headers of arguments.
+pub const PARAM: &str = "mcp-param-";
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn headers_that_contradict_the_request_are_found() {
+        let schema = json!({"properties": {"region": {"type": "string", "x-mcp-header": "Region"}}});
+        let tool = Body::json(&json!({"name": "t", "inputSchema": schema}));
+        let call = |arguments: Value| Body::json(&json!({"name": "t", "arguments": arguments}));
+        let (eu, none) = (call(json!({"region": "grün"})), call(json!({"region": null})));
+        let right = [("mcp-method", "tools/call"), ("mcp-name", "t"), ("mcp-param-region", "=?base64?Z3LDvG4=?=")];
+        let find = |params: &Body, headers: &[(&str, &'static str)]| {
+            let header = |name: &str| headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+            let names: Vec<&str> = headers.iter().map(|(name, _)| *name).filter(|name| name.starts_with(PARAM)).collect();
+            mismatch("tools/call", params, Some(&tool), header, &names)
+        };
+        assert_eq!(find(&eu, &right), None);
+        assert_eq!(find(&eu, &right[..2]), Some("Mcp-Param-Region".into()));
+        assert_eq!(find(&eu, &right[1..]), Some("Mcp-Method".into()));
+        assert_eq!(find(&eu, &[right[0], ("mcp-name", "u"), right[2]]), Some("Mcp-Name".into()));
+        assert_eq!(find(&eu, &[right[0], right[1], ("mcp-param-region", "=?base64?!?=")]), Some("Mcp-Param-Region".into()));
+        assert_eq!((find(&none, &right[..2]), find(&none, &right)), (None, Some("mcp-param-region".into())));
+    }
 
     #[test]
     fn values_survive_as_headers() {

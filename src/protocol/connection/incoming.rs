@@ -1,7 +1,7 @@
 //! Requests of the other end: decided by the [`Handler`](super::Handler), answered in their turn. Bounded in number, bytes and time.
 //!
 //! The other end has at most [`Limits::incoming`](super::Limits) open requests and [`REFUSALS`] refusals waiting to be sent; further requests are dropped
-//! and counted as [`AnomalyKind::Flood`]. At most [`SENDING`] responses are sent concurrently, each within [`PATIENCE`], so that
+//! and counted as [`AnomalyKind::Flood`]. At most [`SENDING`] responses are sent concurrently, each within [`Limits::patience`], so that
 //! an end that accepts no responses occupies only that many connections.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Arrival, Connection, Outbox, Outgoing};
+use super::{Arrival, Connection, Limits, Outbox, Outgoing};
 use crate::{
     domain::{
         body::Body,
@@ -27,7 +27,7 @@ use crate::{
         id::{Attribution, CallId},
         time::{short, size},
     },
-    protocol::wire,
+    protocol::wire::{self, Bad},
 };
 
 /// Maximum open requests of a server; further ones are refused.
@@ -40,7 +40,6 @@ pub const SENDING: usize = 4;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request of the other end.
-#[derive(Debug)]
 pub struct Incoming<'a> {
     /// The id as JSON text.
     pub id: &'a Arc<str>,
@@ -50,6 +49,8 @@ pub struct Incoming<'a> {
     pub params: &'a Body,
     /// The call that the request belongs to.
     pub call: Attribution,
+    /// Where the response is sent, for messages that belong to the request.
+    pub outbox: &'a Arc<dyn Outbox>,
 }
 
 /// The future that answers a request. Dropped when the request is cancelled or the connection closes.
@@ -67,7 +68,8 @@ pub enum Decision {
     Run {
         /// The answer.
         answer: Answering,
-        /// Bytes that the future holds. All open requests hold at most [`bounds::QUESTIONS`].
+        /// Bytes that the future holds. All open requests hold at most
+        /// [`Limits::incoming_bytes`](super::Limits::incoming_bytes).
         weight: usize,
         /// The answer if the call that the request belongs to ends first.
         call_ended: Result<Body, RpcError>,
@@ -106,14 +108,14 @@ enum Plan {
 }
 
 impl IncomingRequests {
-    /// Creates the state of a connection whose other end may have `open` open requests.
-    pub(super) fn new(open: usize) -> Self {
+    /// Creates the state of a connection with these limits.
+    pub(super) fn new(limits: Limits) -> Self {
         let permits = |count| Arc::new(Semaphore::new(count));
         IncomingRequests {
-            permits: permits(open),
+            permits: permits(limits.incoming),
             refusals: permits(REFUSALS),
             sending: permits(SENDING),
-            kib: permits(bounds::QUESTIONS >> 10),
+            kib: permits(limits.incoming_bytes >> 10),
             open: Mutex::default(),
         }
     }
@@ -121,6 +123,12 @@ impl IncomingRequests {
     /// Drops all open requests: the connection is closed, and nobody can receive the responses.
     pub(super) fn clear(&self) {
         self.open.lock().clear();
+    }
+
+    /// Resolves when none of at most `limit` requests is open.
+    pub(super) async fn answered(&self, limit: usize) {
+        // Fails only if the semaphore is closed, which it never is.
+        let _all = self.permits.acquire_many(u32::try_from(limit).unwrap_or(u32::MAX)).await;
     }
 
     /// Handles a cancellation by the other end; `id` is JSON text.
@@ -161,10 +169,16 @@ impl Connection {
         let Ok(permit) = self.incoming.permits.clone().try_acquire_owned() else {
             return self.refuse(id, format!("more than {} requests under way", self.limits.incoming), arrival, frame, outbox);
         };
+        if self.incoming.open.lock().contains_key(&id) {
+            // Answered by the first request with this id: a second response would be ambiguous.
+            note(AnomalyKind::Duplicate, format!("a second request with id {}", bounds::cut(&id, 100)));
+            let error = RpcError { code: -32600, message: "the id belongs to another open request".into(), data: None };
+            return self.reply(wire::response(&id, &Err(error)), outbox);
+        }
         let call = self.attribution(arrival);
         let decision = match method.len() > bounds::METHOD {
             true => Decision::MethodNotFound,
-            false => self.handler.request(&Incoming { id: &id, method, params, call }),
+            false => self.handler.request(&Incoming { id: &id, method, params, call, outbox }),
         };
         let error = |code, message| Plan::Answer(Err(RpcError { code, message, data: None }));
         let plan = match decision {
@@ -183,7 +197,7 @@ impl Connection {
             Decision::Run { answer, weight, call_ended } => {
                 let kib = u32::try_from(weight.div_ceil(1024)).unwrap_or(u32::MAX);
                 let Ok(_held) = self.incoming.kib.clone().try_acquire_many_owned(kib) else {
-                    let why = format!("more than {} of open {}", size(bounds::QUESTIONS as u64), self.remote.requests());
+                    let why = format!("more than {} of open {}", size(self.limits.incoming_bytes as u64), self.remote.requests());
                     return self.refuse(id, why, arrival, frame, outbox);
                 };
                 Plan::Run { answer, call_ended, _held }
@@ -243,11 +257,29 @@ impl Connection {
         });
     }
 
+    /// Sends the response to a request that is not handled, unless too many such responses wait already.
+    fn reply(self: &Arc<Self>, body: Body, outbox: &Arc<dyn Outbox>) {
+        let Ok(permit) = self.incoming.refusals.clone().try_acquire_owned() else { return };
+        let (connection, outbox) = (self.clone(), outbox.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            connection.send_response(&outbox, body).await;
+        });
+    }
+
+    /// Answers input that is not a message, if this end does.
+    pub(super) fn answer_malformed(self: &Arc<Self>, bad: &Bad, outbox: &Arc<dyn Outbox>) {
+        if let Some(error) = self.handler.malformed(bad) {
+            self.reply(wire::response(bad.id.as_deref().unwrap_or("null"), &Err(error)), outbox);
+        }
+    }
+
     /// Sends a response in its turn. A response that the other end does not accept in time is dropped and counted.
     async fn send_response(&self, outbox: &Arc<dyn Outbox>, body: Body) {
         let Ok(_turn) = self.incoming.sending.acquire().await else { return };
-        if timeout(PATIENCE, outbox.send(Outgoing::response(body))).await.is_err() {
-            let detail = format!("an answer to a request of the {} was not taken within {}", self.remote, short(PATIENCE));
+        let patience = self.limits.patience;
+        if timeout(patience, outbox.send(Outgoing::response(body))).await.is_err() {
+            let detail = format!("an answer to a request of the {} was not taken within {}", self.remote, short(patience));
             self.anomaly(AnomalyKind::Unread, detail, None, None);
         }
     }

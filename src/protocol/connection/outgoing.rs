@@ -76,6 +76,12 @@ pub trait Outbox: Send + Sync {
 
     /// Queues the cancellation of a request without waiting. Called where a future is dropped, also outside of the runtime.
     fn cancel(&self, notification: Outgoing);
+
+    /// Queues a notification without waiting, if the queue has room for it. Returns whether it had.
+    fn offer(&self, notification: Outgoing) -> bool {
+        self.cancel(notification);
+        true
+    }
 }
 
 /// When a dropped request is cancelled by notification.

@@ -1,0 +1,134 @@
+//! The settings of the gateway: `[gateway]`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::fields::Fields;
+
+/// The settings in `[gateway]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// The address of the HTTP listener.
+    pub http: Option<SocketAddr>,
+    /// The Unix socket to listen on.
+    pub socket: Option<PathBuf>,
+    /// The file with the bearer token that clients need.
+    pub token_file: Option<PathBuf>,
+    /// Further names of this machine that clients may use in `Host`.
+    pub hosts: Vec<String>,
+    /// Origins of pages that may send requests.
+    pub origins: Vec<String>,
+    /// Whether a single server is offered under its own names, with its own capabilities and instructions.
+    pub transparent: bool,
+    /// How long the first list waits for starting servers.
+    pub list_wait: Duration,
+    /// How long the entries of an unreachable server stay listed.
+    pub list_grace: Duration,
+    /// The instructions before those of the servers.
+    pub instructions: Option<String>,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> GatewaySettings {
+        GatewaySettings {
+            http: None,
+            socket: None,
+            token_file: None,
+            hosts: vec![],
+            origins: vec![],
+            transparent: true,
+            list_wait: Duration::from_secs(5),
+            list_grace: Duration::from_secs(600),
+            instructions: None,
+        }
+    }
+}
+
+/// The settings of the gateway that one file sets; missing ones come from the layer below.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PartialGateway {
+    http: Option<SocketAddr>,
+    socket: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    hosts: Option<Vec<String>>,
+    origins: Option<Vec<String>>,
+    transparent: Option<bool>,
+    list_wait: Option<Duration>,
+    list_grace: Option<Duration>,
+    instructions: Option<String>,
+}
+
+impl PartialGateway {
+    /// Reads the table.
+    pub fn read(root: &mut Fields<'_, '_>) -> PartialGateway {
+        let Some(mut table) = root.inner("gateway") else { return PartialGateway::default() };
+        let path = |table: &mut Fields<'_, '_>, key| table.text(key).map(|text| table.report.path(text));
+        let read = PartialGateway {
+            http: address(&mut table),
+            socket: path(&mut table, "socket"),
+            token_file: path(&mut table, "token_file"),
+            hosts: texts(&mut table, "hosts", "hosts = [\"console.example.com\"]"),
+            origins: texts(&mut table, "origins", "origins = [\"https://console.example.com\"]"),
+            transparent: table.boolean("transparent"),
+            list_wait: table.duration_or_zero("list_wait"),
+            list_grace: table.duration_or_zero("list_grace"),
+            instructions: table.text("instructions").map(str::to_owned),
+        };
+        table.finish();
+        read
+    }
+
+    /// Merges these settings over `below`.
+    pub fn merged_over(self, below: PartialGateway) -> PartialGateway {
+        PartialGateway {
+            http: self.http.or(below.http),
+            socket: self.socket.or(below.socket),
+            token_file: self.token_file.or(below.token_file),
+            hosts: self.hosts.or(below.hosts),
+            origins: self.origins.or(below.origins),
+            transparent: self.transparent.or(below.transparent),
+            list_wait: self.list_wait.or(below.list_wait),
+            list_grace: self.list_grace.or(below.list_grace),
+            instructions: self.instructions.or(below.instructions),
+        }
+    }
+
+    /// Returns the settings, with defaults for missing ones.
+    pub fn finish(self) -> GatewaySettings {
+        let default = GatewaySettings::default();
+        GatewaySettings {
+            http: self.http,
+            socket: self.socket,
+            token_file: self.token_file,
+            hosts: self.hosts.unwrap_or(default.hosts),
+            origins: self.origins.unwrap_or(default.origins),
+            transparent: self.transparent.unwrap_or(default.transparent),
+            list_wait: self.list_wait.unwrap_or(default.list_wait),
+            list_grace: self.list_grace.unwrap_or(default.list_grace),
+            instructions: self.instructions,
+        }
+    }
+}
+
+/// Reads `http`, an address with a port.
+fn address(table: &mut Fields<'_, '_>) -> Option<SocketAddr> {
+    let text = table.text("http")?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let at = table.node("http")?.at;
+    table.report.error(at, "gateway.http", "should be an IP address with a port", "http = \"127.0.0.1:7420\"");
+    None
+}
+
+/// Reads an array of texts.
+fn texts(table: &mut Fields<'_, '_>, key: &'static str, example: &str) -> Option<Vec<String>> {
+    let nodes = table.array(key)?;
+    let mut found = vec![];
+    for node in nodes {
+        match node.text() {
+            Some(text) => found.push(text.to_owned()),
+            None => table.report.error(node.at, &format!("gateway.{key}"), "should be texts in quotes", example),
+        }
+    }
+    Some(found)
+}

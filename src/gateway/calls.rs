@@ -1,0 +1,192 @@
+//! Requests that become calls of the engine: tools, resources, prompts and completions.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{
+    Gateway,
+    desk::ConnectionDesk,
+    era::Kind,
+    failure::{self, INTERNAL, RESOURCE_NOT_FOUND, invalid},
+    park::{Next, Running},
+    request::Request,
+    table::Table,
+};
+use crate::{
+    domain::{
+        body::{self, Body},
+        call::{ArgumentCheck, CallSpec, Operation, Origin, Outcome, RpcError},
+        directory::Directory,
+        id::{ServerId, ToolId},
+        server::Era,
+    },
+    engine::passage::{Desk, Passage, Rounds},
+    protocol::splice,
+};
+
+/// Questions of a server that wait for the client; further ones wait at the server's connection.
+const QUESTIONS: usize = 16;
+/// The member of `params` with metadata, which the engine writes.
+const META: &str = "_meta";
+
+impl Gateway {
+    /// `tools/call`.
+    pub(super) async fn call_tool(&self, table: &Table, request: &Request) -> Result<Body, RpcError> {
+        let name = request.text("name")?;
+        let Some(entry) = table.entry(Kind::Tools, &name) else {
+            // A transparent server may have tools that it lists for this client only, and its own error.
+            if let Some(server) = self.answers_itself(table, &name) {
+                return self.forward(table, server, request).await;
+            }
+            let names = table.list(Kind::Tools).entries.iter().map(|entry| &*entry.key);
+            return Err(failure::unknown("tool", &name, names, &table.directory, self.upstream.now()));
+        };
+        let [arguments] = request.members(["arguments"]);
+        let tool = ToolId::new(entry.server.clone(), entry.own.clone());
+        let operation = Operation::Tool { tool, arguments: arguments.unwrap_or_default() };
+        let extra = extra(request, &["name", "arguments"]);
+        let (server, result) = self.call(table, request, operation, extra).await?;
+        Ok(table.uris.exposed_in(&server, &result, "content"))
+    }
+
+    /// `resources/read`.
+    pub(super) async fn read_resource(&self, table: &Table, request: &Request) -> Result<Body, RpcError> {
+        let uri = request.text("uri")?;
+        let owner = table.uris.owner(&uri).ok_or_else(|| self.no_resource(table, &uri))?;
+        let operation = Operation::Resource { server: owner.server, uri: owner.uri.to_string() };
+        let (server, result) = self.call(table, request, operation, extra(request, &["uri"])).await?;
+        Ok(table.uris.exposed_in(&server, &result, "contents"))
+    }
+
+    /// `prompts/get`.
+    pub(super) async fn get_prompt(&self, table: &Table, request: &Request) -> Result<Body, RpcError> {
+        let name = request.text("name")?;
+        let Some(entry) = table.entry(Kind::Prompts, &name) else {
+            if let Some(server) = self.answers_itself(table, &name) {
+                return self.forward(table, server, request).await;
+            }
+            let names = table.list(Kind::Prompts).entries.iter().map(|entry| &*entry.key);
+            return Err(failure::unknown("prompt", &name, names, &table.directory, self.upstream.now()));
+        };
+        let [arguments] = request.members(["arguments"]);
+        let arguments = arguments.unwrap_or_default();
+        let operation = Operation::Prompt { server: entry.server.clone(), name: entry.own.to_string(), arguments };
+        Ok(self.call(table, request, operation, extra(request, &["name", "arguments"])).await?.1)
+    }
+
+    /// `completion/complete`.
+    pub(super) async fn complete(&self, table: &Table, request: &Request) -> Result<Body, RpcError> {
+        let [reference] = request.members(["ref"]);
+        let reference = reference.ok_or_else(|| invalid("ref should be an object"))?;
+        let [name, uri] = body::fields(reference.bytes(), ["name", "uri"]).ok_or_else(|| invalid("ref should be an object"))?;
+        let text = |value: &serde_json::value::RawValue| serde_json::from_str::<String>(value.get()).ok();
+        let (server, member, exposed, own) = if let Some(name) = name.and_then(text) {
+            let unknown = || {
+                let names = table.list(Kind::Prompts).entries.iter().map(|entry| &*entry.key);
+                failure::unknown("prompt", &name, names, &table.directory, self.upstream.now())
+            };
+            let entry = table.entry(Kind::Prompts, &name).ok_or_else(unknown)?;
+            (entry.server.clone(), "name", name.clone(), entry.own.clone())
+        } else {
+            let uri = uri.and_then(text).ok_or_else(|| invalid("ref should name a prompt or a resource"))?;
+            let owner = table.uris.template_owner(&uri).or_else(|| table.uris.owner(&uri)).ok_or_else(|| self.no_resource(table, &uri))?;
+            (owner.server, "uri", uri, owner.uri)
+        };
+        let mut params = splice::remove(&request.params, &[META]);
+        if *own != exposed {
+            let reference = splice::set(&reference, member, Body::json(&*own).bytes());
+            params = splice::set(&params, "ref", reference.bytes());
+        }
+        Ok(self.call(table, request, Operation::Complete { server, params }, Body::default()).await?.1)
+    }
+
+    /// Returns the transparent server that a request for something unlisted goes to, unless its configuration filters it.
+    fn answers_itself<'t>(&self, table: &'t Table, name: &str) -> Option<&'t ServerId> {
+        table.transparent.as_ref().filter(|id| !table.directory.is_filtered(&ToolId::new((*id).clone(), name)))
+    }
+
+    /// Passes a request of any method to a transparent server.
+    pub(super) async fn forward(&self, table: &Table, server: &ServerId, request: &Request) -> Result<Body, RpcError> {
+        let params = splice::remove(&request.params, &[META]);
+        let operation = Operation::Raw { server: server.clone(), method: request.method.to_string(), params };
+        Ok(self.call(table, request, operation, Body::default()).await?.1)
+    }
+
+    fn no_resource(&self, table: &Table, uri: &str) -> RpcError {
+        let servers: Vec<&str> = table.uris.servers().iter().map(ServerId::as_str).collect();
+        let servers = if servers.is_empty() { "none".to_owned() } else { servers.join(", ") };
+        let data = Body::json(&serde_json::json!({"uri": uri}));
+        let message = format!("no server lists this resource; servers with resources: {servers}");
+        RpcError { data: Some(data), ..failure::error(RESOURCE_NOT_FOUND, message) }
+    }
+
+    /// Makes a call for a request. Returns the server that responded, and its result.
+    async fn call(&self, table: &Table, request: &Request, operation: Operation, extra: Body) -> Result<(ServerId, Body), RpcError> {
+        let running = match self.unpark(&request.client.principal, &operation, &extra)? {
+            Some(running) => {
+                running.desk.move_to(request.outbox.clone(), request.token.clone());
+                running
+            }
+            None => self.start(request, operation, extra),
+        };
+        self.wait(table, request, running).await
+    }
+
+    /// Starts the call of a request.
+    fn start(&self, request: &Request, operation: Operation, extra: Body) -> Running {
+        let (asked, questions) = mpsc::channel(QUESTIONS);
+        let desk = self.desk(request, asked);
+        let connection_desk: Option<Arc<dyn Desk>> = match request.era {
+            Era::Legacy => Some(Arc::new(ConnectionDesk(request.client.clone()))),
+            Era::Modern => None,
+        };
+        let passage = Passage {
+            client: request.client.id,
+            principal: request.client.principal.clone(),
+            face: request.face.clone(),
+            meta: request.meta.clone(),
+            extra,
+            wants_progress: request.token.is_some(),
+            rounds: if request.era == Era::Modern { Rounds::Relay } else { Rounds::Drive },
+            desk: desk.clone(),
+            connection_desk,
+        };
+        // The server is the authority on its arguments: its errors pass, and it may accept more than its schema says.
+        let spec = CallSpec { check: ArgumentCheck::Skipped, ..CallSpec::new(operation.clone(), Origin::Client(request.client.id)) };
+        Running::new(self.upstream.clone(), self.upstream.pass(spec, passage), operation, desk, questions)
+    }
+
+    /// Waits for the end of a call, or parks it when its server asks a client that takes no requests.
+    async fn wait(&self, table: &Table, request: &Request, mut running: Running) -> Result<(ServerId, Body), RpcError> {
+        let server = running.server.clone();
+        let settled = match running.next().await {
+            Next::Settled(settled) => settled,
+            Next::Asks(questions) => return Ok((server, self.park(running, request.client.principal.clone(), questions)?)),
+        };
+        running.desk.close();
+        let settled = settled.ok_or_else(|| failure::error(INTERNAL, "the gateway is stopping"))?;
+        let server = settled.by.clone().unwrap_or(server);
+        match &settled.outcome {
+            Outcome::Ok { result } | Outcome::ToolError { result } => Ok((server, result.clone())),
+            Outcome::Interim { result, .. } => Ok((server, result.clone())),
+            Outcome::Failed { failure } => {
+                // Its state may have changed since the call began.
+                let directory = self.upstream.directory();
+                Err(failure::of_call(
+                    failure,
+                    &server,
+                    if directory.servers.is_empty() { &table.directory } else { &directory },
+                    self.upstream.now(),
+                ))
+            }
+            Outcome::Cancelled { .. } => Err(failure::error(INTERNAL, format!("the call of server {server} was cancelled"))),
+        }
+    }
+}
+
+/// Returns the members of the params that the operation does not hold, without `_meta`; empty if there are none.
+fn extra(request: &Request, held: &[&str]) -> Body {
+    let without = splice::remove(&request.params, &[held, &[META]].concat());
+    if without.bytes().trim_ascii() == b"{}" { Body::default() } else { without }
+}

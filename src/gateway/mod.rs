@@ -1,0 +1,153 @@
+//! The gateway: one MCP server in front of all configured servers. It owns its clients, the merged lists that it offers them, and
+//! the translation between clients and calls of the engine.
+//!
+//! A face ([`stdio`], [`http`]) accepts clients and gives each a [`Front`], the handler of its connection. Requests go through one
+//! [router](Gateway) on raw JSON to the [`Upstream`]; results and errors of servers pass as they are. Everything offered comes from
+//! one [`table`], so that capabilities, lists and calls agree.
+
+mod calls;
+mod changes;
+mod client;
+mod desk;
+mod engine;
+pub mod era;
+mod failure;
+mod front;
+pub mod http;
+mod offer;
+mod park;
+mod random;
+mod request;
+mod router;
+pub mod stdio;
+mod table;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;
+pub mod upstream;
+mod uris;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use self::{changes::Subscribers, offer::Offer, park::Parking, upstream::Upstream};
+pub use self::{client::Client, engine::EngineUpstream, front::Front};
+use crate::domain::{client::Principal, id::ClientId};
+
+/// Settings of the gateway.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The separator between namespace and name in exposed names.
+    pub separator: String,
+    /// Whether a single server is offered under its own names, with its own capabilities and instructions.
+    pub transparent: bool,
+    /// How long the first list waits for starting servers, counted from the start.
+    pub list_wait: Duration,
+    /// How long the entries of an unreachable server stay listed.
+    pub list_grace: Duration,
+    /// Maximum number of entries on a page of a list.
+    pub page_entries: usize,
+    /// Maximum size of a page of a list, in bytes, unless one entry is larger.
+    pub page_bytes: usize,
+    /// How long changes of lists are collected before clients are notified.
+    pub quiet: Duration,
+    /// The instructions before those of the servers.
+    pub instructions: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            separator: "_".into(),
+            transparent: true,
+            list_wait: Duration::from_secs(5),
+            list_grace: Duration::from_secs(600),
+            page_entries: 500,
+            page_bytes: 1 << 20,
+            quiet: Duration::from_millis(250),
+            instructions: None,
+        }
+    }
+}
+
+/// The gateway.
+pub struct Gateway {
+    upstream: Arc<dyn Upstream>,
+    settings: Settings,
+    offer: Arc<Offer>,
+    clients: Mutex<HashMap<ClientId, Arc<Client>>>,
+    next_client: AtomicU32,
+    subscribers: Subscribers,
+    parking: Parking,
+    /// Itself, for tasks that must not hold it.
+    me: Weak<Gateway>,
+    /// Cancelled when the gateway stops accepting requests.
+    stopping: CancellationToken,
+}
+
+impl Gateway {
+    /// Creates a gateway and follows the changes of the servers until it is dropped. Must be called within a runtime.
+    pub fn new(upstream: Arc<dyn Upstream>, settings: Settings) -> Arc<Gateway> {
+        let gateway = Arc::new_cyclic(|me: &Weak<Gateway>| Gateway {
+            me: me.clone(),
+            parking: Parking::default(),
+            offer: Arc::new(Offer::new(upstream.clone(), settings.clone())),
+            upstream,
+            settings,
+            clients: Mutex::default(),
+            // 0 is the process itself.
+            next_client: AtomicU32::new(ClientId::LOCAL.0 + 1),
+            subscribers: Subscribers::default(),
+            stopping: CancellationToken::new(),
+        });
+        let stopping = gateway.stopping.clone();
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(changes::follow_lists(gateway.offer.clone(), Arc::downgrade(&gateway))));
+        let notices = gateway.upstream.notices();
+        tokio::spawn(stopping.run_until_cancelled_owned(changes::follow_notices(notices, Arc::downgrade(&gateway))));
+        gateway
+    }
+
+    /// Adds a client.
+    pub fn add_client(&self, principal: Principal) -> Arc<Client> {
+        let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
+        let client = Arc::new(Client::new(id, principal));
+        self.clients.lock().insert(id, client.clone());
+        tracing::info!(target: "switchboard::gateway", client = %id, "client connected");
+        client
+    }
+
+    /// Removes a client and ends its subscriptions.
+    pub fn remove_client(&self, id: ClientId) {
+        if self.clients.lock().remove(&id).is_some() {
+            self.subscribers.remove_client(id, &*self.upstream);
+            tracing::info!(target: "switchboard::gateway", client = %id, "client disconnected");
+        }
+    }
+
+    /// Returns the connected clients.
+    fn clients(&self) -> Vec<Arc<Client>> {
+        self.clients.lock().values().cloned().collect()
+    }
+
+    /// Ends subscriptions with their results: the gateway stops.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Ends the tasks that follow the servers.
+        self.stopping.cancel();
+    }
+}

@@ -1,0 +1,258 @@
+//! Fakes for the tests of the gateway: an upstream that answers from a script, and a client on a pipe.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf},
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{
+    Gateway, Settings, stdio,
+    upstream::{ServerNotice, Upstream},
+};
+use crate::{
+    domain::{
+        body::Body,
+        call::{CallSpec, Outcome, Timings},
+        catalog::{RawLists, ServerCatalog},
+        directory::{Directory, DirectorySnapshot, ServerSnapshot},
+        event::{LogLevel, Settled},
+        id::{CallId, ServerId},
+        server::{Phase, ServerSpec, SessionInfo, Transport},
+        time::Stamp,
+    },
+    engine::passage::Passage,
+};
+
+/// Returns a server in this state.
+pub fn snapshot(spec: ServerSpec, phase: Phase, catalog: ServerCatalog) -> ServerSnapshot {
+    ServerSnapshot { spec: Arc::new(spec), phase: Arc::new(phase), info: None, catalog: Arc::new(catalog) }
+}
+
+/// Returns a directory of these servers, with the exposed names of their tools.
+pub fn directory(servers: Vec<ServerSnapshot>) -> DirectorySnapshot {
+    let unnamed = DirectorySnapshot { servers: servers.into(), ..DirectorySnapshot::default() };
+    DirectorySnapshot { names: Arc::new(unnamed.build_names("_")), ..unnamed }
+}
+
+/// Returns a connected server with these lists and capabilities.
+pub fn ready(id: &str, capabilities: &str, lists: Value) -> ServerSnapshot {
+    let bodies = |key: &str| lists[key].as_array().into_iter().flatten().map(Body::json).collect();
+    let raw = RawLists {
+        tools: bodies("tools"),
+        resources: bodies("resources"),
+        templates: bodies("templates"),
+        prompts: bodies("prompts"),
+        ..RawLists::default()
+    };
+    let info = SessionInfo {
+        capabilities: Body::from(capabilities),
+        name: Some(format!("{id}-server")),
+        version: Some("7".into()),
+        instructions: Some(format!("Use {id}.")),
+        ..SessionInfo::bare(Stamp(0))
+    };
+    let snapshot = snapshot(ServerSpec::new(id, Transport::unknown()), Phase::Ready, ServerCatalog::read(raw, None));
+    ServerSnapshot { info: Some(Arc::new(info)), ..snapshot }
+}
+
+/// Returns a server with tools of these names.
+pub fn with_tools(id: &str, names: &[&str]) -> ServerSnapshot {
+    let tools: Vec<Value> = names.iter().map(|name| json!({"name": name, "inputSchema": {"type": "object"}})).collect();
+    ready(id, r#"{"tools":{}}"#, json!({"tools": tools}))
+}
+
+/// Answers a call.
+pub type Script = dyn Fn(CallSpec, Passage) -> BoxFuture<'static, Outcome> + Send + Sync;
+
+/// An upstream without servers.
+pub struct FakeUpstream {
+    directory: Mutex<DirectorySnapshot>,
+    changes: watch::Sender<u64>,
+    script: Box<Script>,
+    /// What the gateway did besides calls.
+    pub log: Mutex<Vec<String>>,
+    calls: Mutex<u64>,
+    notices: (mpsc::Sender<ServerNotice>, Mutex<Option<mpsc::Receiver<ServerNotice>>>),
+}
+
+impl FakeUpstream {
+    /// Creates an upstream with these servers, which answers calls from a script.
+    pub fn new(
+        servers: Vec<ServerSnapshot>,
+        script: impl Fn(CallSpec, Passage) -> BoxFuture<'static, Outcome> + Send + Sync + 'static,
+    ) -> Arc<FakeUpstream> {
+        let (sender, receiver) = mpsc::channel(16);
+        Arc::new(FakeUpstream {
+            directory: Mutex::new(directory(servers)),
+            changes: watch::Sender::new(0),
+            script: Box::new(script),
+            log: Mutex::default(),
+            calls: Mutex::new(0),
+            notices: (sender, Mutex::new(Some(receiver))),
+        })
+    }
+
+    /// Creates an upstream whose calls return their own subject and arguments.
+    pub fn echoing(servers: Vec<ServerSnapshot>) -> Arc<FakeUpstream> {
+        FakeUpstream::new(servers, |spec, _| {
+            let text = format!("{} {} {}", spec.operation.server(), spec.operation.subject(), arguments(&spec).text());
+            async move { ok(json!({"content": [{"type": "text", "text": text}]}).to_string()) }.boxed()
+        })
+    }
+
+    /// Replaces the servers.
+    pub fn set(&self, servers: Vec<ServerSnapshot>) {
+        *self.directory.lock() = directory(servers);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Reports a notice of a server.
+    pub async fn report(&self, notice: ServerNotice) {
+        self.notices.0.send(notice).await.expect("the gateway reads notices");
+    }
+}
+
+/// Returns the arguments of a call of a tool.
+pub fn arguments(spec: &CallSpec) -> Body {
+    match &spec.operation {
+        crate::domain::call::Operation::Tool { arguments, .. } => arguments.clone(),
+        _ => Body::default(),
+    }
+}
+
+/// Returns the outcome with this result.
+pub fn ok(result: impl Into<String>) -> Outcome {
+    Outcome::Ok { result: Body::from(result.into()) }
+}
+
+impl Upstream for FakeUpstream {
+    fn now(&self) -> Stamp {
+        Stamp(0)
+    }
+
+    fn directory(&self) -> DirectorySnapshot {
+        self.directory.lock().clone()
+    }
+
+    fn directory_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn pass(&self, spec: CallSpec, passage: Passage) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
+        let mut calls = self.calls.lock();
+        *calls += 1;
+        let outcome = (self.script)(spec, passage);
+        let settled = async move {
+            let timings = Timings::default();
+            let outcome = outcome.await;
+            Some(Arc::new(Settled { outcome, timings, rounds: 1, sent_bytes: 0, received_bytes: 0, attempts: 1, by: None, cached: None }))
+        };
+        (CallId(*calls), settled.boxed())
+    }
+
+    fn cancel(&self, call: CallId, _: &str) {
+        self.log.lock().push(format!("cancel {}", call.0));
+    }
+
+    fn subscribe(&self, server: &ServerId, uri: &str, on: bool) {
+        self.log.lock().push(format!("{} {server} {uri}", if on { "subscribe" } else { "unsubscribe" }));
+    }
+
+    fn set_log_level(&self, server: &ServerId, level: &LogLevel) {
+        self.log.lock().push(format!("level {server} {level}"));
+    }
+
+    fn notices(&self) -> mpsc::Receiver<ServerNotice> {
+        self.notices.1.lock().take().expect("one gateway for each upstream")
+    }
+}
+
+/// How long a test waits for a message that must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A client on the pipes of the stdio face.
+pub struct PipeClient {
+    lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    output: WriteHalf<DuplexStream>,
+    /// The face.
+    pub served: JoinHandle<()>,
+    next_id: u64,
+    /// Messages that were read while another one was waited for.
+    pub passed: VecDeque<Value>,
+}
+
+impl PipeClient {
+    /// Connects a client to a gateway.
+    pub fn connect(gateway: &Arc<Gateway>) -> PipeClient {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (input, output) = tokio::io::split(near);
+        let (far_input, far_output) = tokio::io::split(far);
+        let gateway = gateway.clone();
+        let served = tokio::spawn(async move { stdio::serve(&gateway, far_input, far_output).await });
+        PipeClient { lines: BufReader::new(input).lines(), output, served, next_id: 1, passed: VecDeque::new() }
+    }
+
+    /// Connects a client to a gateway over `upstream`, with default settings.
+    pub fn of(upstream: &Arc<FakeUpstream>) -> PipeClient {
+        PipeClient::connect(&Gateway::new(upstream.clone(), Settings { quiet: Duration::from_millis(1), ..Settings::default() }))
+    }
+
+    /// Sends a line.
+    pub async fn send(&mut self, text: &str) {
+        self.output.write_all(format!("{text}\n").as_bytes()).await.expect("the face reads");
+    }
+
+    /// Ends the input of the face.
+    pub async fn end(&mut self) {
+        self.output.shutdown().await.expect("the face is there");
+    }
+
+    /// Returns the next line as text.
+    pub async fn line(&mut self) -> String {
+        let line = timeout(PATIENCE, self.lines.next_line()).await.expect("a message in time");
+        line.expect("the pipe is open").expect("the face has not ended")
+    }
+
+    /// Returns the next message with a member `key`; others are stored.
+    pub async fn message(&mut self, key: &str) -> Value {
+        if let Some(at) = self.passed.iter().position(|message| message.get(key).is_some()) {
+            return self.passed.remove(at).expect("just found");
+        }
+        loop {
+            let message: Value = serde_json::from_str(&self.line().await).expect("JSON");
+            if message.get(key).is_some() {
+                return message;
+            }
+            self.passed.push_back(message);
+        }
+    }
+
+    /// Sends a request and returns its response.
+    pub async fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()).await;
+        loop {
+            let message = self.message("id").await;
+            if message["id"] == id && message.get("method").is_none() {
+                return message;
+            }
+            self.passed.push_back(message);
+        }
+    }
+
+    /// Initialises as a client with these capabilities.
+    pub async fn initialize(&mut self, capabilities: Value) -> Value {
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "c", "version": "1"}});
+        let result = self.ask("initialize", params).await;
+        self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
+        result["result"].clone()
+    }
+}

@@ -1,0 +1,6 @@
+//! The gateway on a fake engine: what clients get, byte by byte.
+
+mod calls;
+mod changes;
+mod lists;
+mod modern;

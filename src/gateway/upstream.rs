@@ -1,0 +1,70 @@
+//! What the gateway needs of the engine, as a trait: its border, on which it is tested without servers.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    domain::{
+        call::CallSpec,
+        directory::DirectorySnapshot,
+        event::{LogLevel, Settled},
+        id::{CallId, ServerId},
+        time::Stamp,
+    },
+    engine::passage::Passage,
+};
+
+/// The servers behind the gateway.
+pub trait Upstream: Send + Sync {
+    /// Returns the servers with their lists, as they are now.
+    fn directory(&self) -> DirectorySnapshot;
+
+    /// Returns the time on the clock of the engine, as in [`DirectorySnapshot`].
+    fn now(&self) -> Stamp;
+
+    /// Returns a receiver that is notified after every change of [`Upstream::directory`].
+    fn directory_changes(&self) -> watch::Receiver<u64>;
+
+    /// Starts a call of a client. The future resolves when the call has settled, with `None` if the engine has ended. Dropping it
+    /// does not cancel the call.
+    fn pass(&self, spec: CallSpec, passage: Passage) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>);
+
+    /// Cancels a call, if it is in flight.
+    fn cancel(&self, call: CallId, reason: &str);
+
+    /// Subscribes to updates of a resource, or unsubscribes. Does not wait.
+    fn subscribe(&self, server: &ServerId, uri: &str, on: bool);
+
+    /// Sets the minimum level of the log messages that a server sends. Does not wait.
+    fn set_log_level(&self, server: &ServerId, level: &LogLevel);
+
+    /// Returns what servers send outside of calls, from now on.
+    fn notices(&self) -> mpsc::Receiver<ServerNotice>;
+}
+
+/// Something that a server sent outside of calls.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerNotice {
+    /// A resource changed.
+    Updated {
+        /// The server.
+        server: ServerId,
+        /// The URI by which the server knows the resource.
+        uri: String,
+    },
+    /// A log message.
+    Log {
+        /// The server.
+        server: ServerId,
+        /// `level`.
+        level: LogLevel,
+        /// `logger`.
+        logger: Option<String>,
+        /// The text of `data`.
+        text: String,
+    },
+    /// Notices were lost, so that any resource may have changed.
+    Lost,
+}
