@@ -15,7 +15,12 @@ use crate::{
         id::{CallId, ServerId},
         time::Stamp,
     },
-    engine::{Engine, passage::Passage, ports::CallExecutor, tail::Tail},
+    engine::{
+        Engine,
+        passage::Passage,
+        ports::CallExecutor,
+        tail::{Filter, Interest, Tail},
+    },
 };
 
 /// Maximum number of notices that wait; further ones are lost.
@@ -56,7 +61,7 @@ impl Upstream for EngineUpstream {
 
     fn notices(&self) -> mpsc::Receiver<ServerNotice> {
         let (sender, receiver) = mpsc::channel(NOTICES);
-        tokio::spawn(follow(self.0.tail(), sender));
+        tokio::spawn(follow(self.0.tail(Filter { interest: Interest::Events, client: None }), sender));
         receiver
     }
 }
