@@ -49,6 +49,7 @@ impl Engine {
                 self.running.cancel(call, &reason);
                 Ok(())
             }
+            Command::Start { server } => self.send_command(server, SupervisorCommand::Start),
             Command::Restart { server } => self.send_command(server, SupervisorCommand::Restart),
             Command::Disable { server } => self.send_command(server, SupervisorCommand::Disable),
             Command::Refresh { server } => self.send_command(server, SupervisorCommand::Refresh),
