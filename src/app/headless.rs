@@ -81,9 +81,9 @@ async fn serve(
     let runs = matches!(command, Headless::Run(_) | Headless::CheckLive(_));
     // Do not open a store that is not needed.
     let records = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !of_demo && command.calls());
-    let wanted = records || (!of_demo && workspace.selection().servers(&loaded, None).iter().any(ServerSpec::probed_over_stdio));
+    // The last known catalogs and the state of breakers are in the store.
+    let wanted = records || (!of_demo && !workspace.selection().servers(&loaded, None).is_empty());
     let store = wanted.then(|| workspace.store()).transpose().unwrap_or_else(|why| {
-        // Without the store a program that does not answer the probe is waited for.
         if records {
             let what =
                 if runs { "the run is not stored in the journal and cannot be resumed" } else { "the call is not stored in the history" };
@@ -118,14 +118,21 @@ async fn serve(
     let connections = Arc::new(Connections::new(process::own_program()).answering(answerable));
     let engine = engine(connections, workspace, retention, store.as_ref());
     options.secrets = engine.secrets().clone();
+    let written = store.clone();
     let followers = Followers::start(&engine, log, store.filter(|_| !of_demo));
+    engine.start_on_demand();
     if let Err(why) = workspace.start(&engine, demo.as_ref(), cache::open) {
         warn(&mut io, &why);
     }
+    engine.catalogs_loaded().await;
     let patience = ending(&engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect::<Vec<_>>());
     let code = cli::run(engine.clone(), &command, &options, io, watch.command(options.timeout)).await;
     watch.ending(code, patience);
     shutdown(&engine, Some(code), followers, demo).await;
+    if let Some(store) = written {
+        // What this command learned about the servers; a failure is logged.
+        let _ = store.flush().await;
+    }
     Ok(code)
 }
 

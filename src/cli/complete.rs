@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 use super::{
     args::CompleteArgs,
     arguments,
-    call::{Checks, Subject, choose, own_name, read_meta, run},
+    call::{Checks, run},
+    input::read_meta,
+    lookup::{Subject, choose_settled, own_name},
     names::similar,
     session::{Problem, Session, Stop},
 };
@@ -24,13 +26,12 @@ pub async fn complete(session: &mut Session<'_>, args: &CompleteArgs) -> Result<
     read_meta(session, args.meta.as_deref()).await?;
     let (argument, prefix) = args.argument.split_once('=').unwrap_or((&args.argument, ""));
     let given = arguments::strings(&args.others).map_err(|causes| Problem::new(Failure { causes, ..invalid(subject) }))?;
-    session.settle_selected().await?;
     let template = |server: &ServerView| server.catalog.templates.iter().any(|template| template.uri == subject);
     let prompt = |server: &ServerView| {
         let own = own_name(server.id(), subject);
         server.catalog.prompts.iter().any(|prompt| *prompt.name == *subject || *prompt.name == *own)
     };
-    let server = choose(session, subject, Subject::Completion, &[&template, &prompt])?;
+    let server = choose_settled(session, subject, Subject::Completion, &[&template, &prompt]).await?;
     let read_model = session.read_model.clone();
     let Some(view) = read_model.server(&server) else {
         return Err(Problem::new(super::session::unknown_server(&read_model, server.as_str())).about(Some(&server), subject).into());

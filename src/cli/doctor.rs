@@ -68,6 +68,9 @@ struct Check<'a> {
     kind: &'static str,
     server: &'a str,
     state: &'static str,
+    /// Who is responsible for the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     degraded: Option<String>,
     transport: &'static str,
     target: String,
@@ -100,6 +103,7 @@ impl<'a> Check<'a> {
             kind: "server",
             server: server.id().as_str(),
             state: server.phase.word(),
+            owner: server.spec.owner.as_deref(),
             degraded: match &*server.phase {
                 Phase::Degraded { reason } => Some(reason.to_string()),
                 _ => None,
@@ -202,7 +206,10 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
     printer.line(&format!("{}  {}", server.id(), server.phase.word()))?;
     let mut lines: Vec<(&'static str, String)> = Vec::new();
     match &*server.phase {
-        phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.summary())),
+        phase if phase.usable() || *phase == Phase::Disabled => {
+            lines.push(("target", server.spec.summary()));
+            lines.extend(server.spec.owner.clone().map(|owner| ("owner", owner)));
+        }
         _ => lines.extend(UnavailableServer::new(server).report()),
     }
     // The warnings already name the incomplete lists.

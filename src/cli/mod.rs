@@ -17,20 +17,24 @@ pub mod content;
 #[cfg(test)]
 mod control_tests;
 pub mod doctor;
+pub mod document;
 mod dry_run;
 pub mod exit;
 pub mod hints;
 pub mod import;
+mod input;
 pub mod json;
 pub mod junit;
 pub mod lists;
 pub mod logged;
+mod lookup;
 pub mod manual;
 pub mod names;
 pub mod overrides;
 #[cfg(test)]
 mod policy_tests;
 pub mod print;
+mod readiness;
 pub mod replies;
 mod replies_of_workspace;
 pub mod request;
@@ -54,7 +58,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use self::{
     args::{ForTarget, Global, Headless, ReplySource},
-    call::Document,
+    document::Document,
     print::{Format, Io, Printer},
     replies::ElicitationReplies,
     session::{Problem, Session, Signals, Stop},
@@ -213,6 +217,9 @@ fn print_problem(printer: &mut Printer, problem: &Problem) -> io::Result<()> {
         return printer.document(&Document::of_problem(problem));
     }
     printer.failure_report(&problem.failure.report());
+    if let (Some(server), Some(owner)) = (&problem.server, &problem.owner) {
+        printer.report("", &[("owner", format!("{owner} (of {server})"))]);
+    }
     if let Some(connect) = &problem.connect {
         printer.failure_report(&connect.report());
     }

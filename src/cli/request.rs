@@ -4,7 +4,8 @@ use serde_json::value::RawValue;
 
 use super::{
     args::RequestArgs,
-    call::{Checks, ask_yes, read_json, read_meta, run},
+    call::{Checks, run},
+    input::{ask_yes, read_json, read_meta},
     session::{Problem, Session, Stop, unknown_server},
 };
 use crate::domain::{

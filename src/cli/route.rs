@@ -4,9 +4,11 @@ use serde::Serialize;
 
 use super::{
     args::RouteArgs,
-    call::{self, read_argument},
     exit,
+    input::read_argument,
+    lookup,
     print::{Format, ms},
+    readiness::Needs,
     servers,
     session::{Session, Stop},
 };
@@ -34,9 +36,14 @@ pub async fn run(session: &mut Session<'_>, args: &RouteArgs) -> Result<u8, Stop
     if super::json::fields(&arguments).is_err() {
         return Err(Failure::new(FailureKind::InvalidArguments, "--args is not a JSON object").into());
     }
-    servers::wait_for_all(session).await?;
+    servers::check_selected(session)?;
+    session.settle_needs(&Needs::tool(&args.tool)).await?;
+    if lookup::named(&session.read_model, &args.tool).is_none() {
+        // A tool's own name, or a mistyped one: only the lists of all servers have the candidates.
+        servers::wait_for_all(session).await?;
+    }
     let read_model = session.read_model.clone();
-    let tool = call::named(&read_model, &args.tool).ok_or_else(|| Stop::from(call::unknown_tool(&read_model, &args.tool)))?;
+    let tool = lookup::named(&read_model, &args.tool).ok_or_else(|| Stop::from(lookup::unknown_tool(&read_model, &args.tool)))?;
     let route = RouteExplanation::find(&read_model, tool, Body::from(arguments));
     match session.printer.format() {
         Format::Human => {

@@ -13,8 +13,9 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     args::RunArgs,
-    arguments, call, dry_run, exit, junit,
+    arguments, dry_run, exit, input, junit, lookup,
     print::{Format, ms},
+    readiness::Needs,
     replies_of_workspace::{failed, unexpected},
     session::{Session, Signal, Stop, Wake, raw, raw_or_text},
     workflow::valid_plan,
@@ -31,11 +32,11 @@ use crate::{
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
         time::{Stamp, short, size},
         workflow::{
-            catalog_lookup::{may_offer, servers_of, tools_of},
+            catalog_lookup::{servers_of, tools_of},
             expression::Data,
             input_values::prepare,
             name::{self, StepFilter},
-            plan::Plan,
+            plan::{Action, Plan},
         },
     },
     files,
@@ -153,9 +154,15 @@ fn check_resumed(args: &RunArgs, record: &RunRecord) -> Result<(), Failure> {
 
 /// Waits for the servers that the plan may call.
 async fn wait_for_servers(session: &mut Session<'_>, plan: &Plan) -> Result<(), Stop> {
-    let (tools, servers) = (tools_of(plan), servers_of(plan));
-    let needed = |read_model: &_, server: &_| tools.iter().any(|tool| may_offer(read_model, server, tool));
-    session.settle(|read_model, server| needed(read_model, &server.spec) || servers.iter().any(|name| name == server.id().as_str())).await
+    let (tools, later) = tools_of(plan).into_iter().partition(|tool| is_step(plan, tool));
+    session.settle_needs(&Needs { tools, later, servers: servers_of(plan) }).await
+}
+
+/// Returns whether a step calls the tool, and not only a compensation or a fallback.
+fn is_step(plan: &Plan, tool: &str) -> bool {
+    let children = plan.children();
+    let mut steps = std::iter::once(plan).chain(children.iter().map(|child| &**child)).flat_map(|plan| &plan.steps);
+    steps.any(|step| matches!(&step.action, Action::Tool(call) if *call.tool == *tool))
 }
 
 /// Asks for a confirmation of a run with destructive tools. As for calls, annotations are used even if the server is not
@@ -180,7 +187,7 @@ async fn confirm(session: &mut Session<'_>, name: &str, plan: &Plan) -> Result<(
         session.printer.note(&format!("{name} may call these destructive tools:"));
         lines.iter().for_each(|line| session.printer.note(&format!("  {line}")));
     };
-    match call::ask_yes(session, "Run it? [y/N]", notes).await? {
+    match input::ask_yes(session, "Run it? [y/N]", notes).await? {
         Some(true) => Ok(()),
         Some(false) => Err(refused("was not confirmed", false)),
         None => Err(refused("may be destructive, and no terminal is attached to confirm it", true)),
@@ -190,8 +197,10 @@ async fn confirm(session: &mut Session<'_>, name: &str, plan: &Plan) -> Result<(
 /// Returns a line for a tool that may be destructive; `None` when its server declares that it is not.
 fn destructive(session: &Session<'_>, tool: &str) -> Option<String> {
     let read_model = &session.read_model;
-    let Some(id) = call::named(read_model, tool) else { return Some(format!("{tool} (not listed yet)")) };
-    let hints = read_model.tool(&id).map(|tool| tool.hints).unwrap_or_default();
+    let Some(id) = lookup::named(read_model, tool).or_else(|| read_model.assumed_tool(tool)) else {
+        return Some(format!("{tool} (not listed yet)"));
+    };
+    let hints = lookup::definition(read_model, &id).map(|tool| tool.hints).unwrap_or_default();
     hints.may_destroy(true).then(|| format!("{tool} of {} ({})", id.server, hints.words()))
 }
 

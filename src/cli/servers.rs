@@ -21,6 +21,11 @@ use crate::{
 /// Waits for all servers. Fails when none is configured, or for an unknown name.
 pub async fn wait_for_all(session: &mut Session<'_>) -> Result<(), Stop> {
     session.settle(|_, _| true).await?;
+    check_selected(session)
+}
+
+/// Fails when no server is configured, or for an unknown name.
+pub fn check_selected(session: &Session<'_>) -> Result<(), Stop> {
     for name in &session.options.servers {
         if !session.read_model.servers.iter().any(|s| s.id().as_str() == name) {
             return Err(unknown_server(&session.read_model, name).into());
@@ -42,8 +47,11 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
     let rows: Vec<ServerJson<'_>> = servers.iter().map(ServerJson::new).collect();
     match session.printer.format() {
         Format::Human => {
-            let mut table = vec![["NAME", "STATE", "BY", "PROTOCOL", "TOOLS", "READY IN", "TARGET"].map(String::from).to_vec()];
-            table.extend(servers.iter().map(cells));
+            let owned = servers.iter().any(|server| server.spec.owner.is_some());
+            let mut heads = vec!["NAME", "STATE", "BY", "PROTOCOL", "TOOLS", "READY IN", "OWNER", "TARGET"];
+            heads.retain(|head| owned || *head != "OWNER");
+            let mut table: Vec<Vec<String>> = vec![heads.into_iter().map(String::from).collect()];
+            table.extend(servers.iter().map(|server| cells(server, owned)));
             session.printer.table("", &table)?;
         }
         Format::Json => session.printer.document(&serde_json::json!({ "servers": rows }))?,
@@ -205,17 +213,21 @@ pub fn print_truncated<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<It
     }
 }
 
-fn cells(server: &ServerView) -> Vec<String> {
+/// Returns the row of a server; with its owner if `owned`.
+fn cells(server: &ServerView, owned: bool) -> Vec<String> {
     let info = server.info.as_deref();
-    vec![
+    let owner = owned.then(|| server.spec.owner.clone().unwrap_or_else(|| "-".into()));
+    let mut cells = vec![
         server.id().to_string(),
         server.phase.word().into(),
         server.spec.launch.transport().into(),
         info.map_or_else(|| "-".into(), |i| i.protocol.clone()),
         if info.is_some() { server.catalog.tools.len().to_string() } else { "-".into() },
         took(info).map(time::short).unwrap_or_else(|| "-".into()),
-        server.spec.summary(),
-    ]
+    ];
+    cells.extend(owner);
+    cells.push(server.spec.summary());
+    cells
 }
 
 fn took(info: Option<&SessionInfo>) -> Option<Duration> {
@@ -228,6 +240,9 @@ struct ServerJson<'a> {
     kind: &'static str,
     server: &'a str,
     state: &'static str,
+    /// Who is responsible for the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     transport: &'static str,
     target: String,
     /// Whether the certificate is not checked.
@@ -253,6 +268,7 @@ impl<'a> ServerJson<'a> {
             kind: "server",
             server: server.id().as_str(),
             state: server.phase.word(),
+            owner: server.spec.owner.as_deref(),
             transport: server.spec.launch.transport(),
             target: server.spec.summary(),
             insecure: server.spec.tls.insecure,
@@ -280,6 +296,8 @@ pub struct UnavailableJson<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     server: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     state: &'static str,
     step: Option<&'static str>,
     failure: Option<ConnectFailure>,
@@ -296,6 +314,7 @@ impl<'a> UnavailableServer<'a> {
         UnavailableJson {
             kind: "failed_server",
             server: self.server.id().as_str(),
+            owner: self.server.spec.owner.as_deref(),
             state: self.server.phase.word(),
             step: match &*self.server.phase {
                 Phase::Starting { step } => Some(step.doing()),
@@ -317,7 +336,8 @@ impl<'a> UnavailableServer<'a> {
             (Phase::Degraded { reason }, _) => vec![("error", reason.to_string())],
             _ => vec![("error", "not ready".into())],
         };
-        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint.to_owned()))).collect()
+        let owner = self.server.spec.owner.clone().map(|owner| ("owner", owner));
+        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint.to_owned()))).chain(owner).collect()
     }
 }
 

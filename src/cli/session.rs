@@ -3,7 +3,12 @@
 //! All waiting is in [`Session::step`], which follows the events, answers servers' questions, prints progress and handles
 //! Ctrl-C.
 
-use std::{collections::HashSet, io, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,6 +18,7 @@ use super::{
     Options, exit,
     names::similar,
     print::{Format, Printer},
+    readiness::{self, Needs, Waits},
     replies::{self, ElicitationReplies},
     servers::last_failure,
 };
@@ -35,6 +41,9 @@ use crate::{
 
 /// Extra time beyond a server's own limits, in which the engine reports its failure.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long the other members of a group may take to connect after one is usable.
+const GROUP_GRACE: Duration = Duration::from_millis(50);
 
 /// Extra time beyond `--timeout`, in which the engine reports the timeout.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -92,6 +101,8 @@ pub enum Stop {
 pub struct Problem {
     /// The server, if any.
     pub server: Option<ServerId>,
+    /// Who is responsible for the server, if its configuration says so.
+    pub owner: Option<String>,
     /// The tool, resource or prompt.
     pub subject: Option<String>,
     /// The failure.
@@ -103,7 +114,7 @@ pub struct Problem {
 impl Problem {
     /// Returns a problem with only a failure.
     pub fn new(failure: Failure) -> Problem {
-        Problem { server: None, subject: None, failure, connect: None }
+        Problem { server: None, owner: None, subject: None, failure, connect: None }
     }
 
     /// Adds the server and the subject.
@@ -168,6 +179,8 @@ pub struct Session<'a> {
     answers: ElicitationReplies,
     answered: HashSet<AskId>,
     started: Instant,
+    /// When servers were started for this command.
+    servers_started: HashMap<ServerId, Instant>,
     call: Option<CallId>,
     /// The commands that are not replied to yet.
     replies: JoinSet<(Command, Result<Reply, CommandError>)>,
@@ -187,23 +200,22 @@ impl<'a> Session<'a> {
         let (read_model, tail) = control.observe(interest);
         let started = Instant::now();
         let deadline = options.timeout.map(|limit| started + limit);
-        let (answered, replies) = (HashSet::new(), JoinSet::new());
-        let meta = Body::default();
         Session {
             control,
             read_model,
             options,
             printer,
             deadline,
-            meta,
+            meta: Body::default(),
             tail,
             interest,
             signals,
             answers,
-            answered,
+            answered: HashSet::new(),
             started,
+            servers_started: HashMap::new(),
             call: None,
-            replies,
+            replies: JoinSet::new(),
         }
     }
 
@@ -261,31 +273,46 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits until no server that `needed` selects is still connecting, but not longer than the servers' own limits (connect
-    /// and list) or `--timeout`.
+    /// Starts the servers that `needed` selects and waits until none of them is still connecting, but not longer than the
+    /// servers' own limits (connect and list) or `--timeout`.
     pub async fn settle(&mut self, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
-        self.settle_until(None, needed).await
+        self.settle_until(None, |read_model| required(read_model, &needed)).await
     }
 
     /// Waits like [`Session::settle`], but not longer than `limit` from now.
     pub async fn settle_within(&mut self, limit: Duration, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
-        self.settle_until(Some(Instant::now() + limit), needed).await
+        self.settle_until(Some(Instant::now() + limit), |read_model| required(read_model, &needed)).await
     }
 
-    async fn settle_until(&mut self, last: Option<Instant>, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
+    /// Starts the servers that a command needs, and waits until it can go on.
+    pub async fn settle_needs(&mut self, needs: &Needs) -> Result<(), Stop> {
+        self.settle_until(None, |read_model| needs.waits(read_model)).await
+    }
+
+    async fn settle_until(&mut self, last: Option<Instant>, waits: impl Fn(&ConsoleState) -> Waits) -> Result<(), Stop> {
+        let mut grace_ends: Option<Instant> = None;
         loop {
             let now = Instant::now();
-            let waiting: Vec<(String, Instant)> = self
-                .read_model
-                .servers
+            let Waits { required, optional } = waits(&self.read_model);
+            required.iter().chain(&optional).for_each(|server| self.start_server(server, now));
+            let waiting: Vec<(String, Instant)> = required
                 .iter()
-                .filter(|s| s.phase.pending() && needed(&self.read_model, s))
+                .filter_map(|id| self.read_model.server(id))
                 .map(|s| (wait_words(s), last.map_or_else(|| self.patience(s), |last| last.min(self.patience(s)))))
                 .filter(|(_, until)| *until > now)
                 .collect();
-            let Some(until) = waiting.iter().map(|(_, until)| *until).max() else { break };
+            let until = match waiting.iter().map(|(_, until)| *until).max() {
+                Some(until) => until,
+                None if optional.is_empty() => break,
+                None => *grace_ends.get_or_insert(now + GROUP_GRACE),
+            };
+            if until <= now {
+                break;
+            }
             let words: Vec<&str> = waiting.iter().map(|(words, _)| words.as_str()).collect();
-            self.printer.status(&format!("waiting for {}", words.join(", ")));
+            if !words.is_empty() {
+                self.printer.status(&format!("waiting for {}", words.join(", ")));
+            }
             if let Wake::Signal(signal) = self.step(Some(until)).await? {
                 return Err(Stop::Quit(match signal {
                     Signal::Interrupt => exit::INTERRUPTED,
@@ -295,6 +322,14 @@ impl<'a> Session<'a> {
         }
         self.printer.clear_status();
         Ok(())
+    }
+
+    /// Starts a server that was not started yet.
+    fn start_server(&mut self, id: &ServerId, now: Instant) {
+        let idle = self.read_model.server(id).is_some_and(|server| *server.phase == Phase::Idle);
+        if idle && self.servers_started.insert(id.clone(), now).is_none() {
+            self.command(Command::Start { server: id.clone() });
+        }
     }
 
     /// Waits until no selected server is still connecting.
@@ -308,7 +343,8 @@ impl<'a> Session<'a> {
     fn patience(&self, server: &ServerView) -> Instant {
         let limits = &server.spec.timeouts;
         let more = if server.info.is_some() { limits.list } else { limits.list.min(limits.stop * 3) };
-        let own = self.started + limits.connect + more + GRACE;
+        let started = self.servers_started.get(server.id()).copied().unwrap_or(self.started);
+        let own = started + limits.connect + more + GRACE;
         self.deadline.map_or(own, |deadline| own.min(deadline))
     }
 
@@ -330,12 +366,24 @@ impl<'a> Session<'a> {
         self.read_model.call(call)?.track.as_deref().cloned()
     }
 
+    /// Returns who is responsible for a server, or for the members of a group, if the configuration says so.
+    pub fn owner(&self, server: &ServerId) -> Option<String> {
+        let named = |view: &ServerView| view.spec.owner.clone();
+        match self.read_model.server(server) {
+            Some(view) => named(view),
+            None => {
+                let mut owners: Vec<String> = self.read_model.members(server).filter_map(named).collect();
+                owners.sort();
+                owners.dedup();
+                (!owners.is_empty()).then(|| owners.join(", "))
+            }
+        }
+    }
+
     /// Returns why `server` is unusable, if it is. A group is usable if a member is.
     pub fn unusable(&self, server: &ServerId) -> Option<Problem> {
         if self.read_model.group(server).is_some() && self.read_model.server(server).is_none() {
-            let members: Vec<&ServerId> = self.read_model.members(server).map(ServerView::id).collect();
-            let problems: Vec<Problem> = members.iter().map_while(|member| self.unusable(member)).collect();
-            return if problems.len() == members.len() && !members.is_empty() { problems.into_iter().next() } else { None };
+            return self.unusable_group(server);
         }
         let view = match self.read_model.server(server) {
             Some(view) if view.phase.usable() => return None,
@@ -358,7 +406,24 @@ impl<'a> Session<'a> {
         };
         let mut problem = Problem::new(failure).about(Some(server), name);
         problem.connect = last_failure(view).cloned();
+        problem.owner = view.spec.owner.clone();
         Some(problem)
+    }
+
+    /// Returns why no member of a group is usable, if none is.
+    fn unusable_group(&self, group: &ServerId) -> Option<Problem> {
+        let members: Vec<&ServerId> = self.read_model.members(group).map(ServerView::id).collect();
+        let problems: Vec<Problem> = members.iter().map_while(|member| self.unusable(member)).collect();
+        if problems.len() < members.len() || problems.is_empty() {
+            return None;
+        }
+        let causes = problems.iter().map(|problem| match &problem.connect {
+            Some(connect) => format!("{}: {}", problem.failure.message, connect.summary),
+            None => problem.failure.message.clone(),
+        });
+        let causes = causes.collect();
+        let failure = Failure::new(FailureKind::NotReady, format!("no member of the group {group} can be used"));
+        Some(Problem::new(Failure { causes, ..failure }.hint("check them with: switchboard doctor")).about(Some(group), group.as_str()))
     }
 
     /// Sends a call and follows it to its end. The first Ctrl-C cancels it, the second quits.
@@ -606,6 +671,12 @@ fn question_text(question: &Question) -> String {
         Question::Sampling { .. } => "a sampling response".into(),
         Question::Roots => "the roots".into(),
     }
+}
+
+/// Returns the waits for the servers that `needed` selects.
+fn required(read_model: &ConsoleState, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Waits {
+    let servers = read_model.servers.iter().filter(|server| readiness::waiting(server) && needed(read_model, server));
+    Waits { required: servers.map(|server| server.id().clone()).collect(), optional: vec![] }
 }
 
 /// Returns the failure for an unknown server.

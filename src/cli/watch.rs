@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{
     args::WatchArgs,
-    call::{Subject, choose},
     exit,
+    lookup::{Subject, choose_settled},
     print::Format,
     session::{Problem, Session, Signal, Stop, Wake},
 };
@@ -30,10 +30,9 @@ const LISTED: usize = 10_000;
 /// "Subscriptions").
 pub async fn watch(session: &mut Session<'_>, args: &WatchArgs) -> Result<u8, Stop> {
     let uri = args.uri.as_str();
-    session.settle_selected().await?;
     let lists = |server: &ServerView| server.catalog.resources.iter().any(|resource| resource.uri == uri);
     let may = |server: &ServerView| server.catalog.templates.iter().any(|template| template_fits(&template.uri, uri));
-    let server = choose(session, uri, Subject::Resource, &[&lists, &may])?;
+    let server = choose_settled(session, uri, Subject::Resource, &[&lists, &may]).await?;
     let mut watched = Watched { server: &server, uri, updates: vec![], count: 0 };
     let mut reply = session.control.command(Command::Subscribe { server: server.clone(), uri: uri.to_owned(), on: true });
     let mut subscribed = false;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -9,6 +10,7 @@ use super::{
     args::{GraphFormat, WorkflowCheckArgs, WorkflowCmd},
     exit, junit,
     print::{Format, Io, Printer},
+    readiness::Targets,
     replies_of_workspace::{failed, unexpected},
     session::{Session, Stop},
 };
@@ -19,10 +21,11 @@ use crate::{
         config_error::ConfigError,
         journal::CallRecord,
         secret::MASK,
+        server::Phase,
         text::{visible, visible_lines},
         workflow::{
             catalog_lookup::{CatalogView, may_offer, servers_of, tools_of},
-            check::check_against,
+            check::{Lookup, Offered, check_against},
             export, graph,
             history::{PastCall, from_history},
             keys,
@@ -165,9 +168,9 @@ fn check(printer: &mut Printer, library: &WorkflowLibrary, args: &WorkflowCheckA
     let mut checked = vec![];
     for name in named(library, args) {
         let problems = workflow_lookup::plan(library, &name)?.err().unwrap_or_default();
-        checked.push((name, problems));
+        checked.push(Checked { name, problems, unchecked: vec![] });
     }
-    tell_checked(printer, &checked)
+    print_checked(printer, &checked)
 }
 
 /// `workflow check --live`: also checks the calls against the servers' current tools.
@@ -185,30 +188,120 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     };
     session.settle(needed).await?;
     let read_model = &session.read_model;
-    let checked = plans.into_iter().map(|(name, plan)| {
-        let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &CatalogView(read_model)));
-        (name, problems)
+    let checked = plans.into_iter().map(|(name, plan)| match plan {
+        Err(problems) => Checked { name, problems, unchecked: vec![] },
+        Ok(plan) => {
+            let problems = check_against(&plan, &CatalogView(read_model));
+            Checked { name, problems, unchecked: unchecked(session, &plan) }
+        }
     });
-    let checked: Vec<_> = checked.collect();
-    tell_checked(&mut session.printer, &checked)
+    let checked: Vec<Checked> = checked.collect();
+    print_checked(&mut session.printer, &checked)
 }
 
-fn tell_checked(printer: &mut Printer, checked: &[(String, Vec<Problem>)]) -> Result<u8, Stop> {
-    let wrong = checked.iter().any(|(_, problems)| !problems.is_empty());
+/// A workflow after a check.
+struct Checked {
+    name: String,
+    problems: Vec<Problem>,
+    unchecked: Vec<Unchecked>,
+}
+
+/// Something that a workflow uses and that could not be checked, because its server is unavailable.
+#[derive(Serialize)]
+struct Unchecked {
+    /// The tool; `None` for the prompts and resources of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<String>,
+    server: String,
+    reason: String,
+    /// When the list was read that it was checked against instead, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_unix_ms: Option<u64>,
+}
+
+impl Unchecked {
+    fn line(&self) -> String {
+        let what = self.tool.clone().unwrap_or_else(|| format!("prompts and resources of {}", self.server));
+        match self.list_unix_ms {
+            None => format!("{what} not checked: {}", self.reason),
+            Some(_) => format!("{what} checked against the last known list only: {}", self.reason),
+        }
+    }
+}
+
+/// Returns what of a plan could not be checked against the current lists.
+fn unchecked(session: &Session<'_>, plan: &Plan) -> Vec<Unchecked> {
+    let read_model = &session.read_model;
+    let reason = |server: &ServerView| {
+        let problem = session.unusable(server.id());
+        problem.map_or_else(
+            || format!("the lists of {} could not be read", server.id()),
+            |problem| match &problem.connect {
+                Some(connect) => format!("{}: {}", problem.failure.message, connect.summary),
+                None => problem.failure.message,
+            },
+        )
+    };
+    let current = |server: &&ServerView| server.phase.usable() && server.catalog.revision > 0;
+    let mut tools = tools_of(plan);
+    tools.sort();
+    tools.dedup();
+    let mut found: Vec<Unchecked> = vec![];
+    for tool in tools {
+        let servers = Targets::of(read_model, &tool).servers;
+        let known = matches!(CatalogView(read_model).tool(&tool), Lookup::Found(_));
+        let open = |server: &&&ServerView| !current(server) && *server.phase != Phase::Disabled;
+        let blamed = match known && servers.iter().any(current) {
+            true => None,
+            false => servers.iter().find(open),
+        };
+        found.extend(blamed.map(|server| Unchecked {
+            tool: Some(tool),
+            server: server.id().to_string(),
+            reason: reason(server),
+            list_unix_ms: server.catalog.stored_ms.filter(|_| known),
+        }));
+    }
+    let mut servers = servers_of(plan);
+    servers.sort();
+    servers.dedup();
+    let read = servers.iter().filter_map(|name| read_model.server(&name.as_str().into())).filter(|server| !current(server));
+    found.extend(read.map(|server| Unchecked { tool: None, server: server.id().to_string(), reason: reason(server), list_unix_ms: None }));
+    found
+}
+
+fn print_checked(printer: &mut Printer, checked: &[Checked]) -> Result<u8, Stop> {
+    let wrong = checked.iter().any(|one| !one.problems.is_empty());
+    let incomplete = checked.iter().any(|one| !one.unchecked.is_empty());
     if printer.format() == Format::Human {
-        for (name, problems) in checked {
-            if problems.is_empty() {
-                printer.line(&format!("{name}: ok"))?;
+        for Checked { name, problems, unchecked } in checked {
+            match (problems.is_empty(), unchecked.is_empty()) {
+                (true, true) => printer.line(&format!("{name}: ok"))?,
+                (true, false) => printer.line(&format!("{name}: incompletely checked"))?,
+                (false, _) => {}
             }
             for problem in problems {
                 printer.note_text(&format!("{}\n ", problem.render()));
             }
+            unchecked.iter().for_each(|one| printer.note(&format!("{name}: {}", one.line())));
         }
     } else {
-        let documents: Vec<_> = checked.iter().map(|(name, problems)| json!({"workflow": name, "problems": problems})).collect();
-        printer.document(&json!({"type": "workflow_check", "workflows": documents}))?;
+        let document = |one: &Checked| match one.unchecked.is_empty() {
+            true => json!({"workflow": one.name, "problems": one.problems}),
+            false => json!({"workflow": one.name, "problems": one.problems, "unchecked": one.unchecked}),
+        };
+        printer.document(&json!({"type": "workflow_check", "workflows": checked.iter().map(document).collect::<Vec<_>>()}))?;
     }
-    Ok(if wrong { exit::USAGE } else { exit::OK })
+    Ok(match (wrong, incomplete) {
+        (true, _) => exit::USAGE,
+        (false, true) => exit::PARTIAL,
+        (false, false) => exit::OK,
+    })
+}
+
+/// Prints the problems of one workflow.
+fn print_problems(printer: &mut Printer, name: &str, problems: Vec<Problem>) -> Result<u8, Stop> {
+    print_checked(printer, &[Checked { name: name.to_owned(), problems, unchecked: vec![] }])
 }
 
 fn list(printer: &mut Printer, library: &WorkflowLibrary) -> Result<u8, Stop> {
@@ -246,7 +339,7 @@ pub fn valid_plan(printer: &mut Printer, library: &WorkflowLibrary, wanted: &str
     match workflow_lookup::plan(library, wanted)? {
         Ok(plan) => Ok(plan),
         Err(problems) => {
-            tell_checked(printer, &[(wanted.to_owned(), problems)])?;
+            print_problems(printer, wanted, problems)?;
             Err(Stop::Quit(exit::USAGE))
         }
     }
@@ -266,7 +359,7 @@ fn draw(printer: &mut Printer, library: &WorkflowLibrary, wanted: &str, format: 
 async fn save(printer: &mut Printer, workspace: &dyn Workspace, name: &str, text: &str, print: bool) -> Result<u8, Stop> {
     let source = Source { file: format!("{name}.toml"), text: text.to_owned() };
     if let Err(problems) = parse(&source, &|_| None) {
-        tell_checked(printer, &[(name.to_owned(), problems)])?;
+        print_problems(printer, name, problems)?;
         return Ok(exit::USAGE);
     }
     if text.contains(MASK) {

@@ -322,6 +322,11 @@ impl ServerCatalog {
         ServerCatalog { revision: 0, stored_ms: Some(read_ms), ..ServerCatalog::read(raw, None) }
     }
 
+    /// Returns whether nothing is known of the server's lists, neither from it nor from an earlier run of the program.
+    pub fn is_unknown(&self) -> bool {
+        self.revision == 0 && self.stored_ms.is_none()
+    }
+
     /// Returns the approximate size of the lists, in bytes.
     pub fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);

@@ -25,6 +25,11 @@ pub enum Command {
         /// The reason, which is sent to the server.
         reason: String,
     },
+    /// Starts a server that waits for its first call. Has no effect on others.
+    Start {
+        /// The server.
+        server: ServerId,
+    },
     /// Restarts a server in any state and forgets earlier failures.
     Restart {
         /// The server.

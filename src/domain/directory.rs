@@ -8,7 +8,7 @@ use super::{
     catalog::{ServerCatalog, Tool},
     id::{ServerId, ToolId},
     name_table::NameTable,
-    policy::{Rules, route::Group},
+    policy::{Policy, Rules, route::Group},
     server::{Phase, ServerSpec, SessionInfo},
 };
 
@@ -144,6 +144,32 @@ pub trait Directory {
         Some((id, self.tool(id)?))
     }
 
+    /// Returns the tool that a name would have, if its server's lists are unknown and a rule has a fallback for it: the rule
+    /// says that the tool exists. `None` if several servers could have the tool.
+    fn assumed_tool(&self, name: &str) -> Option<ToolId> {
+        let own = |id: &ServerId, namespace: &str| {
+            let qualified = || name.strip_prefix(id.as_str())?.strip_prefix('/').filter(|tool| !tool.is_empty());
+            let tool = ToolId::new(id.clone(), self.names().unclaimed_tool(namespace, name).or_else(qualified)?);
+            self.assumed_name(&tool).is_some().then_some(tool)
+        };
+        let servers = self.entries().filter_map(|server| own(server.id(), server.spec.namespace()));
+        let groups = self.rules().routing.groups.iter().filter_map(|group| own(&group.id, group.namespace()));
+        let mut found = servers.chain(groups);
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    /// Returns the exposed name of a tool whose server's lists are unknown, if a rule has a fallback for it.
+    fn assumed_name(&self, tool: &ToolId) -> Option<String> {
+        let namespace = match (self.entry(&tool.server), self.group(&tool.server)) {
+            (Some(server), _) if server.catalog.is_unknown() => server.spec.namespace(),
+            (None, Some(group)) if self.member_entries(&group.id).all(|member| member.catalog.is_unknown()) => group.namespace(),
+            _ => return None,
+        };
+        let name = self.names().unclaimed_name(namespace, &tool.name);
+        let fallback = self.rules().treatment(&name, &tool.server, &Policy::default()).fallback;
+        (!fallback.is_empty()).then_some(name)
+    }
+
     /// Returns the tools of a group, in the order of its members' lists.
     fn group_tools(&self, group: &ServerId) -> Vec<GroupTool> {
         let mut tools: Vec<GroupTool> = vec![];
@@ -165,7 +191,8 @@ pub trait Directory {
     fn call_name(&self, operation: &Operation) -> String {
         match operation {
             Operation::Tool { tool, .. } => {
-                self.names().exposed(tool).map_or_else(|| format!("{}/{}", tool.server, tool.name), |name| name.to_string())
+                let listed = self.names().exposed(tool).map(|name| name.to_string());
+                listed.or_else(|| self.assumed_name(tool)).unwrap_or_else(|| format!("{}/{}", tool.server, tool.name))
             }
             other => other.subject().to_owned(),
         }

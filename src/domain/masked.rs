@@ -198,7 +198,7 @@ fn phase_text(redactor: &Redactor, phase: &mut Phase) {
     match phase {
         Phase::Degraded { reason } => texts(redactor, reason.text_mut()),
         Phase::Reconnecting { why, .. } | Phase::Failed { why } => shared(redactor, why, connect_failure),
-        Phase::Starting { .. } | Phase::Ready | Phase::Disabled => {}
+        Phase::Idle | Phase::Starting { .. } | Phase::Ready | Phase::Disabled => {}
     }
 }
 

@@ -37,6 +37,7 @@ const NAMELESS_TOOL: &str = "tool";
 pub struct NameTable {
     exposed: HashMap<ToolId, Arc<str>>,
     tools: BTreeMap<Arc<str>, ToolId>,
+    separator: Arc<str>,
     /// Exposed names that several tools claimed, with the tools.
     pub collisions: Vec<(String, Vec<ToolId>)>,
 }
@@ -72,7 +73,7 @@ impl NameTable {
             }
         }
         let taken: HashSet<String> = claims.keys().cloned().collect();
-        let mut table = NameTable::default();
+        let mut table = NameTable { separator: separator.into(), ..NameTable::default() };
         for (name, tools) in claims {
             if let [claim] = tools.as_slice()
                 && !imitating.contains(&name)
@@ -104,6 +105,18 @@ impl NameTable {
     /// Returns the tool behind an exposed name.
     pub fn tool(&self, exposed: &str) -> Option<&ToolId> {
         self.tools.get(exposed)
+    }
+
+    /// Returns the exposed name that a tool would have that no other claims.
+    pub fn unclaimed_name(&self, namespace: &str, tool: &str) -> String {
+        Parts::new(&prefix(namespace), &self.separator, tool).join(NAME_LIMIT).text
+    }
+
+    /// Returns the tool's own name if `name` would be its exposed name under `namespace` and no other claims it.
+    pub fn unclaimed_tool<'n>(&self, namespace: &str, name: &'n str) -> Option<&'n str> {
+        let prefix = prefix(namespace);
+        let tool = if prefix.is_empty() { name } else { name.strip_prefix(&prefix)?.strip_prefix(&*self.separator)? };
+        (!tool.is_empty() && self.unclaimed_name(namespace, tool) == name).then_some(tool)
     }
 
     /// Returns all exposed names in order, with their tools.

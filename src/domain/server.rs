@@ -404,6 +404,8 @@ pub struct Root {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Phase {
+    /// Not started: the first call that needs it starts it.
+    Idle,
     /// Starting; names the current step of the handshake.
     Starting {
         /// The current step.
@@ -444,9 +446,11 @@ impl Phase {
         }
     }
 
-    /// Returns the name for users: `ready`, `degraded`, `starting`, `reconnecting`, `failed`, `disabled`.
+    /// Returns the name for users: `idle`, `starting`, `ready`, `degraded`, `reconnecting`, `failed`,
+    /// `disabled`.
     pub fn word(&self) -> &'static str {
         match self {
+            Phase::Idle => "idle",
             Phase::Starting { .. } => "starting",
             Phase::Ready => "ready",
             Phase::Degraded { .. } => "degraded",

@@ -52,6 +52,7 @@ impl Engine {
             Command::Cancel { call, reason } => {
                 self.running.cancel(call, &reason).then_some(()).ok_or(CommandError::CallNotInFlight { call })
             }
+            Command::Start { server } => self.send_command(server, SupervisorCommand::Start),
             Command::Restart { server } => self.send_command(server, SupervisorCommand::Restart),
             Command::Disable { server } => self.send_command(server, SupervisorCommand::Disable),
             Command::Refresh { server } => self.send_command(server, SupervisorCommand::Refresh),

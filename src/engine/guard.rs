@@ -20,6 +20,7 @@ use crate::domain::{
         budget::Budget,
         fault::Fault,
         route::PeakEwma,
+        target_state::{MAX_TOOLS, TargetState},
         verdict::Verdict,
     },
     server::ConnectFailure,
@@ -217,6 +218,53 @@ impl TargetGuard {
         let view = state.breaker.view(now);
         if view != before {
             self.publish(None, view);
+        }
+    }
+
+    /// Returns the state that a later process restores.
+    pub fn snapshot(&self) -> TargetState {
+        let now = self.bus.now();
+        let state = self.lock();
+        let ahead = |limiter: &Arc<Limiter>| Some(limiter.rate_ahead()).filter(|ahead| !ahead.is_zero());
+        let breakers = state.tools.iter().filter_map(|(tool, breaker)| Some((tool.to_string(), breaker.snapshot(now)?)));
+        let rates = state.limiters.iter().filter_map(|(tool, limiter)| Some((tool.to_string(), ahead(limiter)?)));
+        TargetState {
+            breaker: state.breaker.snapshot(now),
+            tools: breakers.take(MAX_TOOLS).collect(),
+            latency: state.latency.value(now),
+            rate_ahead: self.limiter.rate_ahead(),
+            tool_rates: rates.take(MAX_TOOLS).collect(),
+        }
+    }
+
+    /// Restores the state that an earlier process left `age` ago. `same_server`: that process used the same instance of the
+    /// server.
+    pub fn restore(&self, stored: &TargetState, age: Duration, same_server: bool) {
+        let now = self.bus.now();
+        let mut state = self.lock();
+        let policy = state.policy.clone();
+        if let Some(breaker) = &stored.breaker {
+            state.breaker.restore(breaker, age, same_server, now);
+            let view = state.breaker.view(now);
+            self.publish(None, view);
+        }
+        for (tool, stored) in stored.tools.iter().take(MAX_TOOLS) {
+            let tool: Arc<str> = tool.as_str().into();
+            let breaker = state.tools.entry(tool.clone()).or_insert_with(|| Breaker::new(policy.breaker.clone()));
+            breaker.restore(stored, age, same_server, now);
+            let view = breaker.view(now);
+            self.publish(Some(tool), view);
+        }
+        if let (None, Some(seconds)) = (state.latency.value(now), stored.latency) {
+            state.latency = PeakEwma::restored(seconds, age, now);
+        }
+        self.limiter.set_rate_ahead(stored.rate_ahead.saturating_sub(age));
+        for (tool, ahead) in stored.tool_rates.iter().take(MAX_TOOLS) {
+            // The limits of the tool are set when it is called.
+            let limiter = state.limiters.entry(tool.as_str().into());
+            limiter
+                .or_insert_with(|| Limiter::new(policy.concurrency.clone(), policy.rate_limit.clone()))
+                .set_rate_ahead(ahead.saturating_sub(age));
         }
     }
 

@@ -15,6 +15,9 @@ use crate::domain::policy::{
     permits::{PermitQueue, release_to_next},
 };
 
+/// How far an earlier process can be ahead of a rate limit.
+const MAX_AHEAD: Duration = Duration::from_secs(86_400);
+
 /// Limits how many calls are in flight and how many start per second.
 pub struct Limiter {
     state: Mutex<State>,
@@ -106,6 +109,21 @@ impl Limiter {
                 permit.limiter = None;
                 state.permits.cancel_grant();
             }
+        }
+    }
+
+    /// Returns how far the calls are ahead of the rate limit.
+    pub fn rate_ahead(&self) -> Duration {
+        let state = self.lock();
+        let limited = state.rate.per_second > 0.0;
+        state.due.filter(|_| limited).map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default()
+    }
+
+    /// Restores how far the calls are ahead of the rate limit, unless a call started already.
+    pub fn set_rate_ahead(&self, ahead: Duration) {
+        let mut state = self.lock();
+        if state.due.is_none() && !ahead.is_zero() {
+            state.due = Some(Instant::now() + ahead.min(MAX_AHEAD));
         }
     }
 

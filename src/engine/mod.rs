@@ -37,7 +37,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     bus::Bus,
-    dispatch::{Cancel, Dispatch},
+    dispatch::{CacheFront, Cancel, Dispatch},
     inbox::Inbox,
     passage::PreparedPassage,
     ports::{CallExecutor, CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache},
@@ -45,7 +45,7 @@ use self::{
     runner::Runs,
     running::{InFlight, RunningCall, RunningCalls},
     shared::Shared,
-    supervisor::{ServerHandle, SupervisorCommand},
+    supervisor::{Readiness, ServerHandle, Startup, SupervisorCommand},
     tail::{Filter, Tail},
 };
 pub use self::{bus::WallClock, commands::PendingReply};
@@ -55,7 +55,7 @@ use crate::domain::{
     directory::{Directory, DirectorySnapshot},
     event::{EventKind, EventSink, Notice, Settled},
     id::{AskId, CallId, ClientId, InstanceId},
-    policy::Rules,
+    policy::{Rules, target_state},
     secret::SecretRegistry,
     server::ServerSpec,
     time::{Epoch, Stamp},
@@ -100,6 +100,10 @@ pub struct Engine {
     running: Arc<RunningCalls>,
     calls: AtomicU64,
     tasks: TaskTracker,
+    /// The tasks that read and write the store.
+    storage: TaskTracker,
+    /// Whether servers start with the first call that needs them.
+    on_demand: AtomicBool,
     runs: Arc<Runs>,
     instance: InstanceId,
     /// Whether the engine is shutting down and takes no calls and no commands. Set under the lock of the calls in flight.
@@ -118,9 +122,10 @@ impl Engine {
         let inbox = Arc::new(Inbox::new(bus.clone(), running.clone()));
         let registry = Arc::new(Registry::new(bus.clone(), &options.separator));
         let tasks = TaskTracker::new();
+        let cache: Arc<CacheFront> = Arc::default();
         Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
-            runs: Runs::new(journal, (bus.clone(), inbox.clone(), registry.clone()), weak.clone(), tasks.clone()),
-            shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), options.seed),
+            runs: Runs::new(journal, (bus.clone(), inbox.clone(), registry.clone(), cache.clone()), weak.clone(), tasks.clone()),
+            shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), cache, options.seed),
             registry,
             instance: InstanceId(options.seed.map_or_else(|| fastrand::u32(..), |seed| fastrand::Rng::with_seed(seed).u32(..))),
             ending: AtomicBool::new(false),
@@ -133,7 +138,22 @@ impl Engine {
             running,
             calls: AtomicU64::new(0),
             tasks,
+            storage: TaskTracker::new(),
+            on_demand: AtomicBool::new(false),
         })
+    }
+
+    /// Servers that are configured from now on start with the first call that needs them, or with
+    /// [`Command::Start`](crate::domain::command::Command::Start).
+    pub fn start_on_demand(&self) {
+        self.on_demand.store(true, Ordering::Relaxed);
+    }
+
+    /// Resolves when the last known catalogs of the configured servers are in the registry.
+    pub async fn catalogs_loaded(&self) {
+        self.storage.close();
+        self.storage.wait().await;
+        self.storage.reopen();
     }
 
     /// Replaces the configured servers: starts new ones, restarts changed ones, stops removed ones and leaves the others
@@ -162,7 +182,10 @@ impl Engine {
             let (inbox, cache) = (self.inbox.clone(), self.shared.cache.clone());
             let (connector, catalogs) = (self.connector.clone(), self.catalogs.clone());
             let random = self.shared.fork_random();
-            let setup = supervisor::Setup { spec: Arc::new(spec), connector, bus, registry, catalogs, inbox, cache, random };
+            let startup = if self.on_demand.load(Ordering::Relaxed) { Startup::OnDemand } else { Startup::Immediate };
+            let storage = self.storage.clone();
+            let spec = Arc::new(spec);
+            let setup = supervisor::Setup { spec, connector, bus, registry, catalogs, inbox, cache, random, startup, storage };
             self.registry.set_handle(supervisor::start(setup, previous_stopped));
         }
     }
@@ -233,6 +256,7 @@ impl Engine {
         }
         self.running.cancel_all("the console is quitting");
         self.connector.quit();
+        self.save_target_states().await;
         for server in self.registry.read().handles() {
             self.registry.take_handle(&server.spec.id);
             self.tasks.spawn(stop(server.clone()));
@@ -240,6 +264,21 @@ impl Engine {
         self.tasks.close();
         self.tasks.wait().await;
         self.connector.settled().await;
+        self.storage.close();
+        self.storage.wait().await;
+    }
+}
+
+impl Engine {
+    /// Stores what this process learned about the servers that it used, for later processes.
+    async fn save_target_states(&self) {
+        let known = self.registry.read();
+        let used = known.handles().filter(|server| !matches!(&*server.readiness.borrow(), Readiness::Idle));
+        let states: Vec<_> = used.map(|server| (target_state::key(&server.spec), server.guard.snapshot())).collect();
+        let now_ms = self.bus.unix_ms();
+        for (key, state) in states {
+            self.catalogs.save_target_state(&key, state, now_ms).await;
+        }
     }
 }
 

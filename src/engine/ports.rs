@@ -4,7 +4,7 @@
 //! [`CatalogStore`]; the engine implements
 //! [`ClientHandler`] and [`RequestObserver`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -21,7 +21,12 @@ use crate::domain::{
     frame::Anomaly,
     id::{Attribution, CallId},
     journal::{RunEntry, RunRecord},
-    policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
+    policy::{
+        cache::CachedResponse,
+        call_event::Resend,
+        pattern::Pattern,
+        target_state::{self, TargetState},
+    },
     run::RunId,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     stored_catalog::{CatalogKey, Hash, StoredCatalog},
@@ -270,7 +275,7 @@ impl Journal for NoJournal {
     }
 }
 
-/// The store of the last known catalogs. Never fails its caller: an error is a missing catalog, and is logged.
+/// The store of what outlives the process about servers: their last known catalogs, eras and the state of breakers. Never fails its caller: an error is a missing catalog, and is logged.
 #[async_trait]
 pub trait CatalogStore: Send + Sync {
     /// Returns the catalog stored under this key.
@@ -287,6 +292,15 @@ pub trait CatalogStore: Send + Sync {
 
     /// Stores the era of a server at `now_ms`, or deletes it.
     async fn save_era(&self, _launch: &Hash, _era: Option<Era>, _now_ms: u64) {}
+
+    /// Returns the state stored under this key ([`target_state::key`]) and its age at `now_ms`, unless it is older than
+    /// [`target_state::MAX_AGE`].
+    async fn target_state(&self, _key: &Hash, _now_ms: u64) -> Option<(TargetState, Duration)> {
+        None
+    }
+
+    /// Stores a state at `now_ms`. One that is empty deletes the stored one.
+    async fn save_target_state(&self, _key: &Hash, _state: TargetState, _now_ms: u64) {}
 }
 
 /// A store that stores no catalogs.
@@ -307,6 +321,7 @@ impl CatalogStore for NoCatalogs {
 pub struct MemoryCatalogs {
     catalogs: Mutex<HashMap<CatalogKey, StoredCatalog>>,
     eras: Mutex<HashMap<Hash, Era>>,
+    states: Mutex<HashMap<Hash, (TargetState, u64)>>,
 }
 
 #[async_trait]
@@ -328,5 +343,15 @@ impl CatalogStore for MemoryCatalogs {
             Some(era) => self.eras.lock().insert(*launch, era),
             None => self.eras.lock().remove(launch),
         };
+    }
+
+    async fn target_state(&self, key: &Hash, now_ms: u64) -> Option<(TargetState, Duration)> {
+        let (state, stored_ms) = self.states.lock().get(key).cloned()?;
+        let age = Duration::from_millis(now_ms.checked_sub(stored_ms)?);
+        (age <= target_state::MAX_AGE).then_some((state, age))
+    }
+
+    async fn save_target_state(&self, key: &Hash, state: TargetState, now_ms: u64) {
+        self.states.lock().insert(*key, (state, now_ms));
     }
 }

@@ -93,6 +93,19 @@ impl Directory for Known {
     }
 }
 
+/// Returns whether a server of these may still list its tools. Starts those that were not needed yet.
+pub fn may_follow(known: &Known, offers: impl Fn(&ServerEntry<'_>) -> bool) -> bool {
+    let mut waiting = false;
+    for server in known.entries().filter(&offers) {
+        let idle = *server.phase == Phase::Idle;
+        if let Some(handle) = known.handle(server.id()).filter(|_| idle) {
+            handle.start();
+        }
+        waiting |= idle || server.phase.pending();
+    }
+    waiting
+}
+
 /// The servers of an engine.
 pub struct Registry {
     bus: Arc<Bus>,

@@ -41,13 +41,13 @@ impl Drop for InProgress<'_> {
 
 impl Shared {
     /// Creates state without servers and rules. The same `seed` makes the same choices.
-    pub fn new(bus: Arc<Bus>, registry: Arc<Registry>, inbox: Arc<Inbox>, seed: Option<u64>) -> Arc<Shared> {
+    pub fn new(bus: Arc<Bus>, registry: Arc<Registry>, inbox: Arc<Inbox>, cache: Arc<CacheFront>, seed: Option<u64>) -> Arc<Shared> {
         Arc::new(Shared {
             bus,
             registry,
             inbox,
             checkers: Checkers::default(),
-            cache: Arc::default(),
+            cache,
             random: Mutex::new(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
             choices: Mutex::default(),
             in_progress: AtomicU32::new(0),

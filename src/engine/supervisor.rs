@@ -8,6 +8,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
     bus::Bus,
@@ -22,8 +23,9 @@ use super::{
 use crate::domain::{
     call::{Failure, FailureKind},
     catalog::{RawLists, ServerCatalog},
-    event::LogLevel,
+    event::{EventKind, LogLevel},
     id::ServerId,
+    policy::target_state,
     restart::{Restart, RestartPolicy, Verdict},
     secret::Redactor,
     server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
@@ -45,6 +47,8 @@ const LIST_GRACE: Duration = Duration::from_millis(500);
 
 /// A command to a supervisor.
 pub enum SupervisorCommand {
+    /// Connect a server that waits for its first call. Has no effect on others.
+    Start,
     /// Reconnect and forget earlier failures.
     Restart,
     /// Disconnect and stay disconnected until [`SupervisorCommand::Restart`].
@@ -58,8 +62,10 @@ pub enum SupervisorCommand {
 /// Whether calls can be sent.
 #[derive(Clone)]
 pub enum Readiness {
-    /// Connecting: calls wait.
-    Pending,
+    /// Not started: the first call starts the server and waits.
+    Idle,
+    /// Connecting: calls wait. With the failure of the last attempt, if it failed to connect.
+    Pending(Option<Arc<ConnectFailure>>),
     /// Connected over this session.
     Ready(Arc<dyn Session>),
     /// Not connected, and waiting does not help.
@@ -81,6 +87,25 @@ pub struct ServerHandle {
     pub pool: Arc<SessionPool>,
 }
 
+impl ServerHandle {
+    /// Starts the server if it waits for its first call.
+    pub fn start(&self) {
+        if matches!(&*self.readiness.borrow(), Readiness::Idle) {
+            // A full queue has this command already, or one that reconnects.
+            let _ = self.commands.try_send(SupervisorCommand::Start);
+        }
+    }
+}
+
+/// When a server is connected first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Startup {
+    /// When it is configured.
+    Immediate,
+    /// When it is needed first.
+    OnDemand,
+}
+
 /// What a supervisor is started with.
 pub struct Setup {
     pub spec: Arc<ServerSpec>,
@@ -92,26 +117,38 @@ pub struct Setup {
     pub cache: Arc<CacheFront>,
     /// The source of jitter for reconnect delays.
     pub random: fastrand::Rng,
+    pub startup: Startup,
+    /// The tasks that read and write the store.
+    pub storage: TaskTracker,
 }
 
 /// Starts the supervisor of a server. It connects after `previous_stopped`: the server that this one replaces has released its
 /// ports and files by then.
 pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + 'static) -> ServerHandle {
-    let Setup { spec, connector, bus, registry, catalogs, inbox, cache, random } = setup;
+    let Setup { spec, connector, bus, registry, catalogs, inbox, cache, random, startup, storage } = setup;
     let (commands, command_queue) = mpsc::channel(16);
     let fault = spec.config_failure().map(Arc::new);
     let startable = fault.is_none() && !spec.disabled;
-    let initial = if startable { Readiness::Pending } else { Readiness::Down(fault.filter(|_| !spec.disabled)) };
+    let waits = startable && startup == Startup::OnDemand;
+    let initial = match startable {
+        true if waits => Readiness::Idle,
+        true => Readiness::Pending(None),
+        false => Readiness::Down(fault.filter(|_| !spec.disabled)),
+    };
     let (readiness, seen) = watch::channel(initial);
     let parts = HandlerParts { bus: bus.clone(), registry: registry.clone(), inbox, cache };
     let pool = SessionPool::new(spec.clone(), connector.clone(), parts.clone());
     let handler = Arc::new(ConnectionHandler::new(parts, spec.clone()));
     registry.add(&spec);
-    if startable {
-        tokio::spawn(load_catalog(spec.clone(), catalog_key(&*connector, &spec), catalogs.clone(), registry.clone()));
+    if waits {
+        registry.set_phase(&spec.id, Arc::new(Phase::Idle));
     }
     let guard = TargetGuard::new(spec.id.clone(), &spec.policy, bus.clone());
     let remote = matches!(spec.launch, Transport::Http { .. });
+    if startable {
+        storage.spawn(load_catalog(spec.clone(), catalog_key(&*connector, &spec), catalogs.clone(), registry.clone()));
+        storage.spawn(load_state(spec.clone(), catalogs.clone(), guard.clone(), bus.unix_ms()));
+    }
     let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
@@ -130,10 +167,12 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         era_loaded: false,
         catalog: Arc::default(),
         list_ttl: None,
+        connect_failed: None,
+        storage,
     };
     tokio::spawn(async move {
         previous_stopped.await;
-        supervisor.run_contained().await;
+        supervisor.run_contained(waits).await;
     });
     ServerHandle { spec, readiness: seen, commands, guard, pool }
 }
@@ -143,6 +182,14 @@ async fn load_catalog(spec: Arc<ServerSpec>, key: CatalogKey, catalogs: Arc<dyn 
     if let Some(stored) = catalogs.load(&key).await {
         let catalog = ServerCatalog::stored(stored.lists(), stored.read_ms);
         registry.set_stored_catalog(&spec.id, Arc::new(catalog));
+    }
+}
+
+/// Restores what an earlier process learned about a server.
+async fn load_state(spec: Arc<ServerSpec>, catalogs: Arc<dyn CatalogStore>, guard: Arc<TargetGuard>, now_ms: u64) {
+    if let Some((stored, age)) = catalogs.target_state(&target_state::key(&spec), now_ms).await {
+        // A program is started for each process, so its failures were those of another instance.
+        guard.restore(&stored, age, matches!(spec.launch, Transport::Http { .. }));
     }
 }
 
@@ -173,11 +220,17 @@ struct Supervisor {
     catalog: Arc<ServerCatalog>,
     /// TTL of the lists, if they have one.
     list_ttl: Option<Duration>,
+    /// Why the last attempt to connect failed, until one succeeds.
+    connect_failed: Option<Arc<ConnectFailure>>,
+    /// The tasks that read and write the store.
+    storage: TaskTracker,
 }
 
 /// What to do after a connection attempt or a connection.
 enum Next {
     Connect,
+    /// Wait for the first call.
+    Idle,
     Failed(Arc<ConnectFailure>),
     Disabled,
     Stop(oneshot::Sender<()>),
@@ -186,8 +239,12 @@ enum Next {
 
 impl Supervisor {
     /// Runs until stopped. A panic ends the connection of this server only.
-    async fn run_contained(&mut self) {
-        let mut next = if self.spec.disabled { Next::Disabled } else { Next::Connect };
+    async fn run_contained(&mut self, waits: bool) {
+        let mut next = match self.spec.disabled {
+            true => Next::Disabled,
+            false if waits => Next::Idle,
+            false => Next::Connect,
+        };
         while AssertUnwindSafe(self.run(next)).catch_unwind().await.is_err() {
             // Close the connection, so that no call uses it.
             let _ = AssertUnwindSafe(self.close()).catch_unwind().await;
@@ -202,6 +259,7 @@ impl Supervisor {
         loop {
             next = match next {
                 Next::Connect => self.connect_and_serve().await,
+                Next::Idle => self.until_started().await,
                 Next::Failed(why) => self.after_failure(why).await,
                 Next::Disabled => {
                     self.pool.end_all();
@@ -224,7 +282,7 @@ impl Supervisor {
         let catalog = StoredCatalog::new(raw, &session.info(), self.bus.unix_ms(), &self.bus.secrets().redactor());
         if let Some(catalog) = catalog {
             let (catalogs, key) = (self.catalogs.clone(), catalog_key(&*self.connector, &self.spec));
-            tokio::spawn(async move { catalogs.save(&key, catalog).await });
+            self.storage.spawn(async move { catalogs.save(&key, catalog).await });
         }
     }
 
@@ -249,7 +307,7 @@ impl Supervisor {
 
     fn store_era(&self, era: Option<Era>) {
         let (catalogs, launch, now) = (self.catalogs.clone(), launch_fingerprint(&self.spec.launch), self.bus.unix_ms());
-        tokio::spawn(async move { catalogs.save_era(&launch, era, now).await });
+        self.storage.spawn(async move { catalogs.save_era(&launch, era, now).await });
     }
 
     fn phase(&self, phase: Phase) {
@@ -258,7 +316,7 @@ impl Supervisor {
 
     /// Closes the connection, if there is one.
     async fn close(&mut self) {
-        self.readiness.send_replace(Readiness::Pending);
+        self.readiness.send_replace(Readiness::Pending(None));
         if let Some(session) = self.session.take() {
             session.close().await;
         }
@@ -268,6 +326,7 @@ impl Supervisor {
     fn restart_now(&mut self) -> Next {
         self.restart.reset();
         self.pool.end_all();
+        self.connect_failed = None;
         self.era = None;
         Next::Connect
     }
@@ -275,7 +334,7 @@ impl Supervisor {
     /// Returns what follows from a command, if it ends the current work.
     fn handle_command(&mut self, command: Option<SupervisorCommand>) -> Option<Next> {
         match command {
-            Some(SupervisorCommand::Refresh) => None,
+            Some(SupervisorCommand::Start | SupervisorCommand::Refresh) => None,
             Some(SupervisorCommand::Restart) => Some(self.restart_now()),
             Some(SupervisorCommand::Disable) => Some(Next::Disabled),
             Some(SupervisorCommand::Stop(done)) => Some(Next::Stop(done)),
@@ -286,6 +345,23 @@ impl Supervisor {
     fn down(&self, phase: Phase, why: Option<Arc<ConnectFailure>>) {
         self.readiness.send_replace(Readiness::Down(why));
         self.phase(phase);
+    }
+
+    /// Waits for the first call that needs the server.
+    async fn until_started(&mut self) -> Next {
+        loop {
+            match self.commands.recv().await {
+                Some(SupervisorCommand::Start) => {
+                    self.phase(Phase::Starting { step: Step::Spawn });
+                    return Next::Connect;
+                }
+                command => {
+                    if let Some(next) = self.handle_command(command) {
+                        return next;
+                    }
+                }
+            }
+        }
     }
 
     /// Waits for a command that reconnects the server.
@@ -310,7 +386,7 @@ impl Supervisor {
             return self.idle().await;
         };
         let until = self.bus.now().plus(pause);
-        self.readiness.send_replace(Readiness::Pending);
+        self.readiness.send_replace(Readiness::Pending(self.connect_failed.clone()));
         self.phase(Phase::Reconnecting { attempt, until, why });
         let wake = sleep(pause);
         tokio::pin!(wake);
@@ -330,7 +406,7 @@ impl Supervisor {
         if let Some(why) = self.spec.config_failure() {
             return Next::Failed(Arc::new(why));
         }
-        self.readiness.send_replace(Readiness::Pending);
+        self.readiness.send_replace(Readiness::Pending(self.connect_failed.clone()));
         self.load_era().await;
         let (connector, spec, handler, era) = (self.connector.clone(), self.spec.clone(), self.handler.clone(), self.era);
         let session = match self.unless_commanded(connector.connect(spec, era, None, handler)).await {
@@ -343,11 +419,14 @@ impl Supervisor {
                     self.store_era(None);
                 }
                 self.guard.unreachable(&failure);
-                return Next::Failed(Arc::new(failure.bounded()));
+                let failure = Arc::new(failure.bounded());
+                self.connect_failed = Some(failure.clone());
+                return Next::Failed(failure);
             }
             Err(next) => return next,
         };
         self.guard.reachable();
+        self.connect_failed = None;
         self.session = Some(session.clone());
         self.note_era(&*session);
         self.registry.set_info(&self.spec.id, session.info());

@@ -1,13 +1,16 @@
 //! The last known catalogs of servers, and the eras of those that do not answer the probe.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use tokio::sync::oneshot;
 
-use super::{ConnectionError, Store, writer::Job};
+use super::{ConnectionError, Store, target_states, writer::Job};
 use crate::{
     domain::{
+        policy::target_state::TargetState,
         server::Era,
         stored_catalog::{BYTES, CatalogKey, Hash, StoredCatalog},
     },
@@ -23,7 +26,7 @@ const ERA_AGE: u64 = 7 * 24 * 3600 * 1000;
 
 /// The last known catalogs of servers in a store. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Catalogs(Store);
+pub struct Catalogs(pub(super) Store);
 
 impl Catalogs {
     pub(super) fn new(store: Store) -> Catalogs {
@@ -76,6 +79,14 @@ impl CatalogStore for Catalogs {
         let (job, jobs) = (Job::Era(*launch, era, i64::try_from(now_ms).unwrap_or(i64::MAX)), self.0.jobs.clone());
         // Blocks while the channel is full. Fails only when the store is closed.
         let _ = tokio::task::spawn_blocking(move || jobs.send(job)).await;
+    }
+
+    async fn target_state(&self, key: &Hash, now_ms: u64) -> Option<(TargetState, Duration)> {
+        target_states::load(&self.0, *key, now_ms).await
+    }
+
+    async fn save_target_state(&self, key: &Hash, state: TargetState, now_ms: u64) {
+        target_states::save(&self.0, *key, state, now_ms).await;
     }
 }
 

@@ -14,6 +14,7 @@ mod recover;
 mod run_lock;
 mod runs;
 mod schema;
+mod target_states;
 #[cfg(test)]
 mod tests;
 mod transaction;

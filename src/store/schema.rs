@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/0002_entries_in_order.sql"),
     include_str!("../../assets/migrations/0003_catalogs.sql"),
     include_str!("../../assets/migrations/0004_eras.sql"),
+    include_str!("../../assets/migrations/0005_target_states.sql"),
 ];
 
 /// How many migrations there are.

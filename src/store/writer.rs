@@ -1,5 +1,5 @@
 //! The history thread, with a connection of its own: writes the history of calls in batches, since one transaction of many
-//! costs little more than one of one, writes catalogs and eras, and runs checkpoints, which move the write-ahead log into the database.
+//! costs little more than one of one, writes catalogs, eras and states of targets, and runs checkpoints, which move the write-ahead log into the database.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -9,7 +9,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{ConnectionError, calls, catalogs, transaction::Change};
+use super::{ConnectionError, calls, catalogs, target_states, transaction::Change};
 use crate::domain::{
     journal::CallRecord,
     server::Era,
@@ -34,6 +34,8 @@ pub enum Job {
     Catalog(CatalogKey, Option<catalogs::Row>, oneshot::Sender<()>),
     /// Stores the era of a server at a time (milliseconds since the Unix epoch); `None` deletes it.
     Era(Hash, Option<Era>, i64),
+    /// Stores the state of a target as JSON at a time (milliseconds since the Unix epoch); `None` deletes it.
+    TargetState(Hash, Option<String>, i64),
     /// Run a checkpoint: the journal's write-ahead log is large.
     Checkpoint,
     /// The database was replaced: it is opened again.
@@ -47,7 +49,8 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
     let mut noted = SPARE;
     while let Ok(first) = jobs.recv() {
         let until = Instant::now() + GATHERING;
-        let (mut calls, mut eras, mut flushed, mut checkpoint, mut replaced, mut catalog) = (vec![], vec![], None, false, false, None);
+        let (mut calls, mut eras, mut states, mut flushed, mut checkpoint, mut replaced, mut catalog) =
+            (vec![], vec![], vec![], None, false, false, None);
         let mut next = Ok(first);
         loop {
             match next {
@@ -57,6 +60,7 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
                     flushed = Some(done);
                 }
                 Ok(Job::Era(launch, era, at)) => eras.push((launch, era, at)),
+                Ok(Job::TargetState(target, state, at)) => states.push((target, state, at)),
                 Ok(Job::Checkpoint) => checkpoint = true,
                 Ok(Job::Reopen) => replaced = true,
                 Ok(Job::Flush(done)) => flushed = Some(done),
@@ -82,6 +86,11 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
         for (launch, era, at) in eras {
             if let Err(error) = catalogs::write_era(&connection, &launch, era, at) {
                 tracing::warn!(target: "switchboard::store", why = %error, "the era of a server was not stored");
+            }
+        }
+        for (target, state, at) in states {
+            if let Err(error) = target_states::write(&connection, &target, state.as_deref(), at) {
+                tracing::warn!(target: "switchboard::store", why = %error, "the state of a server was not stored");
             }
         }
         if checkpoint {

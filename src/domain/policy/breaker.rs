@@ -9,6 +9,7 @@ mod loom_tests;
 mod machine;
 #[cfg(test)]
 mod model_tests;
+mod stored;
 
 use std::time::Duration;
 

@@ -15,6 +15,7 @@ pub mod mapping;
 pub mod pattern;
 pub mod permits;
 pub mod route;
+pub mod target_state;
 pub mod tool_filter;
 pub mod verdict;
 
@@ -269,6 +270,14 @@ pub struct EffectivePolicy {
     pub own_breaker: bool,
     /// The fallbacks, in order, for a call that failed.
     pub fallback: Vec<Fallback>,
+}
+
+impl EffectivePolicy {
+    /// Returns whether a call may be answered although its servers are not connected: by a fallback or a stale response.
+    pub fn has_alternative(&self) -> bool {
+        let cache = &self.policy.cache;
+        !self.fallback.is_empty() || (cache.mode != CacheMode::Never && !cache.stale_if_error.is_zero())
+    }
 }
 
 impl Rules {

@@ -350,6 +350,12 @@ impl PeakEwma {
         self.at = now;
     }
 
+    /// Returns the average of an earlier process, whose value was `seconds` at `age` before `now`.
+    pub fn restored(seconds: f64, age: std::time::Duration, now: Stamp) -> PeakEwma {
+        let seconds = seconds * (-age.as_secs_f64() / DECAY).exp();
+        PeakEwma { seconds: Some(seconds).filter(|seconds| seconds.is_finite() && *seconds >= 0.0), at: now }
+    }
+
     /// Returns the latency in seconds as of `now`; `None` before the first observation.
     pub fn value(&self, now: Stamp) -> Option<f64> {
         Some(self.seconds? * (-now.since(self.at).as_secs_f64() / DECAY).exp())

@@ -22,8 +22,14 @@ pub struct Target {
     pub repeatable: bool,
 }
 
-/// Finds a tool by its exposed name or as `server/tool`.
+/// Finds a tool by its exposed name or as `server/tool`: a listed one, else one that a rule with a fallback names.
 pub fn find_tool(directory: &impl Directory, name: &str) -> Option<Target> {
+    let assumed = || Some(Target { tool: directory.assumed_tool(name)?, repeatable: false });
+    find_listed(directory, name).or_else(assumed)
+}
+
+/// Finds a tool in the lists by its exposed name or as `server/tool`.
+fn find_listed(directory: &impl Directory, name: &str) -> Option<Target> {
     let qualified = || {
         directory.entries().find_map(|server| {
             let tool_name = name.strip_prefix(server.id().as_str())?.strip_prefix('/')?;
@@ -93,7 +99,7 @@ fn lookup(directory: &impl Directory, name: &str) -> Lookup {
         let open = |server: &ServerEntry<'_>| server.phase.pending() || server.catalog.revision == 0;
         directory.entries().filter(open).any(|server| may_offer(directory, server.spec, name))
     };
-    match find_tool(directory, name) {
+    match find_listed(directory, name) {
         Some(found) if directory.is_filtered(&found.tool) => Lookup::Filtered { server: found.tool.server.to_string() },
         Some(found) => {
             let tool = directory.tool(&found.tool);

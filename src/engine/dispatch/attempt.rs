@@ -347,27 +347,47 @@ fn unusable(id: &ServerId, why: &ConnectFailure) -> Failure {
     }
 }
 
-/// Waits until the server is connected, or until it is clear that it cannot connect.
-pub(super) async fn ready(server: &ServerHandle) -> Result<Arc<dyn Session>, Failure> {
+/// How long a call waits for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Until the server is not reconnected any more.
+    Reconnects,
+    /// Until an attempt to connect fails: something else can answer the call.
+    FirstFailure,
+}
+
+/// Waits until the server is connected, or until it is clear that it cannot connect. Starts a server that was not needed yet.
+pub(super) async fn ready(server: &ServerHandle, patience: Patience) -> Result<Arc<dyn Session>, Failure> {
     let mut readiness = server.readiness.clone();
+    server.start();
     loop {
         match &*readiness.borrow_and_update() {
             Readiness::Ready(session) => return Ok(session.clone()),
-            Readiness::Down(why) => {
-                let id = &server.spec.id;
-                return Err(match why {
-                    Some(why) if why.step == Step::Configure => unusable(id, why),
-                    Some(why) => not_connected(id, why),
-                    None => Failure::new(FailureKind::NotReady, format!("{id} is disabled"))
-                        .hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed")),
-                });
-            }
-            Readiness::Pending => {}
+            Readiness::Down(why) => return Err(not_connected(&server.spec.id, why.as_deref())),
+            Readiness::Pending(Some(why)) if patience == Patience::FirstFailure => return Err(not_connected(&server.spec.id, Some(why))),
+            Readiness::Idle | Readiness::Pending(_) => {}
         }
         if readiness.changed().await.is_err() {
             return Err(Failure::new(FailureKind::NotReady, "the server was removed"));
         }
     }
+}
+
+/// Returns the failure of a call to a server that is not connected because of `why`; without a reason it is disabled.
+fn not_connected(id: &ServerId, why: Option<&ConnectFailure>) -> Failure {
+    let mut failure = match why {
+        Some(why) if why.step == Step::Configure => return unusable(id, why),
+        Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
+        None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
+    };
+    if let Some(why) = why {
+        failure.causes = why.causes.clone();
+        failure.exit = why.exit;
+        failure.status = why.status;
+        failure.headers = why.headers.clone();
+        failure.stderr = why.stderr.clone();
+    }
+    failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed"))
 }
 
 /// Returns the `params` of an operation; `extra` holds further members, which never replace those of the operation.

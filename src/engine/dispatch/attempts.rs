@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Dispatch,
-    attempt::ready,
+    attempt::{Patience, ready},
     context::{AttemptContext, CallContext},
     failed,
     route::{RoutedCall, with_key, with_server},
@@ -324,7 +324,7 @@ impl Dispatch {
             BreakerRule::Bypass => return None,
         };
         let down = matches!(&*server.readiness.borrow(), Readiness::Down(Some(_)));
-        Some(match ready(server).now_or_never() {
+        Some(match ready(server, Patience::Reconnects).now_or_never() {
             // The supervisor has stopped reconnecting, so no probe will follow: its failure says more.
             Some(Err(not_connected)) if down => {
                 let causes = not_connected.causes.iter().cloned().chain([failure.message]).collect();
@@ -463,17 +463,18 @@ impl Dispatch {
         }
     }
 
-    /// Waits until the server is connected. A call with fallbacks waits only for a share of its time.
+    /// Waits until the server is connected. A call that can be answered otherwise waits only for a share of its time, and not for
+    /// a server that failed to connect.
     async fn connected(&self, route: &RoutedCall, server: &ServerHandle, context: &CallContext) -> Result<Arc<dyn Session>, Failure> {
-        let waits = matches!(&*server.readiness.borrow(), Readiness::Pending);
+        let waits = matches!(&*server.readiness.borrow(), Readiness::Idle | Readiness::Pending(_));
         if waits {
             context.publish_event(CallEvent::Waiting { on: Wait::Ready, server: server.spec.id.clone() });
         }
-        if route.treatment.fallback.is_empty() {
-            return ready(server).await;
+        if !route.treatment.has_alternative() {
+            return ready(server, Patience::Reconnects).await;
         }
         let max_wait = context.limit / FALLBACK_SHARE;
-        timeout(max_wait, ready(server)).await.unwrap_or_else(|_| {
+        timeout(max_wait, ready(server, Patience::FirstFailure)).await.unwrap_or_else(|_| {
             let message = format!("{} was not connected within {}", server.spec.id, short(max_wait));
             Err(Failure::new(FailureKind::NotReady, message).hint("run `switchboard doctor` to see the cause"))
         })

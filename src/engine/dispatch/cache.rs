@@ -34,7 +34,7 @@ use crate::{
         },
         server::{ServerSpec, Transport},
     },
-    engine::ports::ResponseCache,
+    engine::{ports::ResponseCache, registry::Known},
 };
 
 /// How long past its TTL a response is held for a `stale` fallback, which accepts any age.
@@ -100,6 +100,23 @@ impl CacheFront {
             misses: count(&self.counts.misses),
             shared: count(&self.counts.shared),
         }
+    }
+
+    /// Returns the response that a step cached for the same call, in this process or in another that uses the store, if it is not
+    /// older than `max_age`.
+    pub async fn step_response(&self, registry: &Known, operation: &Operation, max_age: Duration, unix_ms: u64) -> Option<Body> {
+        let response = self.store()?.get(&step_key(registry, operation)).await?;
+        let age = Duration::from_millis(unix_ms.checked_sub(response.at_unix_ms)?);
+        (age <= max_age && response.fresh(unix_ms)).then_some(response.result)
+    }
+
+    /// Caches the response of a step for `max_age`. A private response stays in this process.
+    pub async fn put_step_response(&self, registry: &Known, operation: &Operation, result: &Body, max_age: Duration, unix_ms: u64) {
+        let private = cache::response_ttl(result).is_some_and(|(_, private)| private);
+        let Some(store) = self.store().filter(|store| !(private && store.shared())) else { return };
+        let (key, name) = (step_key(registry, operation), registry.call_name(operation));
+        let (stale, hold) = (Duration::ZERO, Duration::ZERO);
+        store.put(&key, CachedResponse { result: result.clone(), at_unix_ms: unix_ms, ttl: max_age, stale, hold, name }).await;
     }
 
     /// Purges the responses of tools whose exposed names match. Returns how many.
@@ -348,19 +365,29 @@ impl Dispatch {
     /// Returns the cache key of a call: target, identity, principal, operation and arguments. The tool's schema is part of the key, so that a
     /// changed tool does not use old responses.
     fn cache_key(&self, route: &RoutedCall) -> String {
-        let registry = self.shared.registry.read();
-        let server = route.operation.server();
-        let schema = match &route.operation {
-            Operation::Tool { tool, .. } => registry.tool(tool).map(|tool| tool.input_schema.clone()),
-            _ => None,
-        };
-        // All members of a group, whichever of them can take the call now.
-        let mut scope: String = registry.target_servers(server).iter().map(|server| scope_of(&server.spec)).collect();
+        let mut scope = String::new();
         if let Some(principal) = self.passage.as_ref().map(|passage| passage.principal()).filter(|principal| !principal.is_local()) {
-            scope.push_str(&format!("principal {}", cache::digest(principal.as_str())));
+            scope = format!("principal {}", cache::digest(principal.as_str()));
         }
-        key_of(&route.operation, &scope, &schema.unwrap_or_default())
+        key_on(&self.shared.registry.read(), &route.operation, &scope)
     }
+}
+
+/// Returns the cache key of the response of a step. It differs from that of other calls, because the user chose how long it is used.
+fn step_key(registry: &Known, operation: &Operation) -> String {
+    key_on(registry, operation, "step ")
+}
+
+/// Returns the cache key of an operation on a server or group. `purpose` tells apart responses that are cached by other rules.
+fn key_on(registry: &Known, operation: &Operation, purpose: &str) -> String {
+    let server = operation.server();
+    let schema = match operation {
+        Operation::Tool { tool, .. } => registry.tool(tool).map(|tool| tool.input_schema.clone()),
+        _ => None,
+    };
+    // All members of a group, whichever of them can take the call now.
+    let scope: String = registry.target_servers(server).iter().map(|server| scope_of(&server.spec)).collect();
+    key_of(operation, &format!("{purpose}{scope}"), &schema.unwrap_or_default())
 }
 
 /// Returns the cache key of an operation on the servers of `scope`, for a tool with this schema.

@@ -13,16 +13,20 @@ use super::{
     failed,
     route::{RoutedCall, Routes, with_key, with_server},
 };
-use crate::domain::{
-    body::Body,
-    call::{Failure, FailureKind, Operation, Outcome},
-    directory::Directory,
-    id::ToolId,
-    policy::{
-        Fallback,
-        call_event::{CallEvent, Cause},
-        mapping, verdict,
+use crate::{
+    domain::{
+        body::Body,
+        call::{Failure, FailureKind, Operation, Outcome},
+        directory::Directory,
+        id::ToolId,
+        policy::{
+            Fallback,
+            call_event::{CallEvent, Cause},
+            mapping, verdict,
+        },
+        workflow::catalog_lookup::may_offer,
     },
+    engine::registry::may_follow,
 };
 
 impl Dispatch {
@@ -110,7 +114,7 @@ impl Dispatch {
         loop {
             let registry = self.shared.registry.read();
             let found = registry.names().tool(exposed).cloned();
-            if found.is_some() || !registry.entries().any(|server| server.phase.pending()) {
+            if found.is_some() || !may_follow(&registry, |server| may_offer(&*registry, server.spec, exposed)) {
                 return found;
             }
             tokio::select! {

@@ -15,7 +15,7 @@ use crate::{
             call_rules::{CallRules, Declared},
             route::{self, Candidate, Decision},
         },
-        server::Timeouts,
+        server::{Phase, Timeouts},
     },
     engine::{guard::BreakerRule, registry::Known, shared::Shared, supervisor::ServerHandle},
 };
@@ -171,7 +171,7 @@ fn declared(registry: &Known, operation: &Operation, server: &ServerHandle) -> D
 }
 
 fn pending(registry: &Known, server: &ServerHandle) -> bool {
-    registry.entry(&server.spec.id).is_some_and(|server| server.phase.pending())
+    registry.entry(&server.spec.id).is_some_and(|server| server.phase.pending() || *server.phase == Phase::Idle)
 }
 
 fn candidate(registry: &Known, server: &ServerHandle, weight: u32, operation: &Operation, breakers: BreakerRule) -> Candidate {

@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use self::{cache::Cache, cancellation::Signal, nested::Nested, replay::Replay, step_state::label};
 use super::{
     bus::Bus,
+    dispatch::CacheFront,
     inbox::Inbox,
     ports::{CallExecutor, Journal, RunLock},
     registry::Registry,
@@ -75,11 +76,11 @@ impl Runs {
     /// Creates an empty set of runs that records them in `journal`. The runs are tasks of `tasks`.
     pub fn new(
         journal: Arc<dyn Journal>,
-        (bus, inbox, registry): (Arc<Bus>, Arc<Inbox>, Arc<Registry>),
+        (bus, inbox, registry, responses): (Arc<Bus>, Arc<Inbox>, Arc<Registry>, Arc<CacheFront>),
         executor: Weak<dyn CallExecutor>,
         tasks: TaskTracker,
     ) -> Arc<Runs> {
-        Arc::new(Runs { journal, bus, inbox, registry, executor, tasks, active: Mutex::default(), cache: Cache::default() })
+        Arc::new(Runs { journal, bus, inbox, registry, executor, tasks, active: Mutex::default(), cache: Cache::new(responses) })
     }
 
     /// Starts a run. Its progress appears in the events.

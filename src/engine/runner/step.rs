@@ -319,18 +319,21 @@ impl StepExecution<'_> {
         let target = self.within(limits, target::tool(self.run(), &call.tool)).await?.map_err(|error| Try::Failed(error, true))?;
         let repeatable = target.repeatable || (self.plan_step().idempotent && purpose == Purpose::Step);
         let read_as = if purpose == Purpose::Step { self.plan_step().read_as } else { ReadAs::Auto };
-        if let Some(answer) = cache.and_then(|fresh| self.run().cache().get(&target.tool, &arguments, fresh)) {
+        let operation = Operation::Tool { tool: target.tool.clone(), arguments: arguments.clone() };
+        let (registry, now_ms) = (self.run().runs.registry.read(), self.run().bus().unix_ms());
+        if let Some(fresh) = cache
+            && let Some(answer) = self.run().cache().get(&registry, &operation, fresh, now_ms).await
+        {
             return self.read(&answer, read_as, repeatable);
         }
         let place = self.place(purpose);
         let entry = RunEntry::Sending { place, attempt, what: call.tool.to_string(), arguments: self.flow.shown(&arguments).0 };
         self.run().write(entry).await.map_err(|error| Try::Failed(error, false))?;
-        let operation = Operation::Tool { tool: target.tool.clone(), arguments: arguments.clone() };
-        let answer = self.call(operation, purpose, limits).await.map_err(|tried| tried.repeatable(repeatable))?;
+        let answer = self.call(operation.clone(), purpose, limits).await.map_err(|tried| tried.repeatable(repeatable))?;
         let answered = self.read(&answer, read_as, repeatable)?;
         // A response that fails the expectations must be requested again, by the next attempt and the next run.
-        if cache.is_some() && self.check_expectations(&answered).is_ok() {
-            self.run().cache().put(&target.tool, &arguments, &answer);
+        if let Some(fresh) = cache.filter(|_| self.check_expectations(&answered).is_ok()) {
+            self.run().cache().put(&registry, &operation, &answer, fresh, self.run().bus().unix_ms()).await;
         }
         Ok(answered)
     }

@@ -11,7 +11,7 @@ use crate::{
             closest_match,
         },
     },
-    engine::registry::Known,
+    engine::registry::{Known, may_follow},
 };
 
 /// Returns the tool with an exposed name. Waits while a server that may list it is connecting.
@@ -23,7 +23,7 @@ pub async fn tool(run: &Run, name: &str) -> Result<Target, StepError> {
         if let Some(found) = find_tool(&*known, name) {
             return Ok(found);
         }
-        let may_follow = known.entries().any(|server| server.phase.pending() && may_offer(&*known, server.spec, name));
+        let may_follow = may_follow(&known, |server| may_offer(&*known, server.spec, name));
         if !may_follow || changes.changed().await.is_err() {
             return Err(unknown(&known, name));
         }

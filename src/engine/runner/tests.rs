@@ -57,7 +57,7 @@ async fn a_run_makes_its_calls_through_the_executor() {
     let executor = Arc::new(Counting::default());
     let weak: Weak<dyn CallExecutor> = Arc::downgrade(&(executor.clone() as Arc<dyn CallExecutor>));
     let tasks = TaskTracker::new();
-    let runs = Runs::new(Arc::new(NoJournal), (bus.clone(), inbox, registry), weak, tasks.clone());
+    let runs = Runs::new(Arc::new(NoJournal), (bus.clone(), inbox, registry, Arc::default()), weak, tasks.clone());
     let text = "name = \"w\"\n[[step]]\nid = \"a\"\ntool = \"s_t\"\n[[step]]\nid = \"b\"\ntool = \"s_t\"\narguments = { from = \"{{ steps.a.result.number }}\" }\n";
     let source = WorkflowText { name: "w".into(), file: "w.toml".into(), text: text.into() };
     let spec = Arc::new(RunSpec::new("w", [source], Body::from("{}"), Origin::Cli));

@@ -78,6 +78,7 @@ impl DrawContext<'_> {
 /// Returns the status dot of a server's phase: glyph and style.
 pub fn status_dot(phase: &Phase, theme: &Theme) -> (&'static str, Style) {
     match phase {
+        Phase::Idle => ("○", theme.muted),
         Phase::Starting { .. } => ("◌", theme.running),
         Phase::Ready => ("●", theme.ok),
         Phase::Degraded { .. } => ("◐", theme.warn),

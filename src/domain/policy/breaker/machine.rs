@@ -21,26 +21,28 @@ const VIEW_TRANSITIONS: usize = 20;
 /// permit until [`BreakerPolicy::probe_timeout`] ends. Amortised constant time per call.
 #[derive(Debug)]
 pub struct Breaker {
-    policy: BreakerPolicy,
+    pub(super) policy: BreakerPolicy,
     /// Incremented by every state change and override: admissions of earlier generations change nothing.
-    generation: u64,
-    state: State,
-    since: Stamp,
-    reason: String,
-    held: Option<BreakerOverride>,
-    window: VecDeque<(Stamp, Cell)>,
-    failures: u32,
-    slow: u32,
-    consecutive: u32,
+    pub(super) generation: u64,
+    pub(super) state: State,
+    pub(super) since: Stamp,
+    pub(super) reason: String,
+    pub(super) held: Option<BreakerOverride>,
+    pub(super) window: VecDeque<(Stamp, Cell)>,
+    pub(super) failures: u32,
+    pub(super) slow: u32,
+    pub(super) consecutive: u32,
     /// How many of the consecutive failures were failed connections.
-    failed_connections: u32,
+    pub(super) failed_connections: u32,
     /// The breaker opened because of failed connections only.
-    connections_only: bool,
+    pub(super) connections_only: bool,
+    /// The breaker was opened by an earlier process, and the first connection of this one is to the same server.
+    pub(super) outlived: bool,
     /// A user opened the breaker.
-    manual: bool,
+    pub(super) manual: bool,
     /// Time from which an open breaker admits a probe; `None` while held open.
-    until: Option<Stamp>,
-    openings: u32,
+    pub(super) until: Option<Stamp>,
+    pub(super) openings: u32,
     refused: u64,
     /// The half-open permits in use, oldest first: number and time of the grant.
     probes: VecDeque<(u64, Stamp)>,
@@ -67,6 +69,7 @@ impl Breaker {
             consecutive: 0,
             failed_connections: 0,
             connections_only: false,
+            outlived: false,
             manual: false,
             until: None,
             openings: 0,
@@ -214,7 +217,9 @@ impl Breaker {
             }
             (self.failed_connections, self.consecutive) = (0, 0);
         }
-        if self.state != State::Open || self.held.is_some() || self.manual {
+        // The connection is new, but not the server.
+        let outlived = std::mem::take(&mut self.outlived) && !self.connections_only;
+        if self.state != State::Open || self.held.is_some() || self.manual || outlived {
             return None;
         }
         Some(match self.connections_only {
@@ -459,7 +464,7 @@ impl Breaker {
         }
     }
 
-    fn drop_expired(&mut self, now: Stamp) {
+    pub(super) fn drop_expired(&mut self, now: Stamp) {
         for (_, cell) in self.window.drain(..self.expired(now)) {
             self.failures -= u32::from(cell.failed());
             self.slow -= u32::from(cell.slow());
