@@ -22,7 +22,7 @@ use crate::{
         text::{visible, visible_lines},
         workflow::{
             catalog_lookup::{CatalogView, may_offer, servers_of, tools_of},
-            check::check_against,
+            check::{check_against, warnings},
             export, graph,
             history::{PastCall, from_history},
             keys,
@@ -185,11 +185,16 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     };
     session.settle(needed).await?;
     let read_model = &session.read_model;
+    let readable = plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
+    let surprises: Vec<Problem> = readable.flat_map(|plan| warnings(plan, &CatalogView(read_model))).collect();
     let checked = plans.into_iter().map(|(name, plan)| {
         let problems = plan.map_or_else(|problems| problems, |plan| check_against(&plan, &CatalogView(read_model)));
         (name, problems)
     });
     let checked: Vec<_> = checked.collect();
+    for warning in surprises {
+        session.printer.note_text(&format!("{}\n ", warning.render_warning()));
+    }
     tell_checked(&mut session.printer, &checked)
 }
 
@@ -287,7 +292,7 @@ async fn save(printer: &mut Printer, workspace: &dyn Workspace, name: &str, text
 /// Returns the template of a new workflow.
 fn template(name: &str) -> String {
     format!(
-        "# Keys: docs/workflows.md. Completion in editors: `switchboard workflow schema`.\n\
+        "# Keys and completion in editors: `switchboard workflow schema`.\n\
          name = {}\n\
          title = \"A new workflow\"\n\n\
          [input]\n\
