@@ -160,7 +160,7 @@ impl Schedule {
         let count = nodes.len();
         let mut needed_by = vec![vec![]; count];
         let mut open = vec![0; count];
-        for (step, node) in nodes.iter().enumerate() {
+        for (step, node) in nodes.iter().enumerate().filter(|(_, node)| node.present) {
             let needs: BTreeSet<usize> = node.needs.iter().copied().filter(|need| *need < count).collect();
             open[step] = needs.len();
             needs.into_iter().for_each(|need| needed_by[need].push(step));

@@ -331,14 +331,15 @@ fn a_failure_with_continue_lets_the_run_continue() {
 
 #[test]
 fn absent_steps_are_ignored() {
-    let absent = Node { present: false, ..node(&[]) };
-    let mut schedule = Schedule::new(vec![absent.clone(), node(&[]), absent], 8, false);
+    let absent = |needs: &[usize]| Node { present: false, ..node(needs) };
+    let mut schedule = Schedule::new(vec![absent(&[]), node(&[]), absent(&[1])], 8, false);
     schedule.cancel_step(0);
     schedule.restore(2, At::Ended(End::Failed));
     assert_eq!((schedule.next_task(), schedule.next_task()), (Some(Task::Decide(1)), None));
     schedule.begin(1, None);
     assert_eq!(schedule.next_task(), Some(Task::Start(1, None)));
     schedule.settle(1, None, End::Ok);
+    assert_eq!(schedule.next_task(), None);
     assert!(schedule.is_finished() && schedule.halted().is_none());
 }
 
