@@ -17,7 +17,7 @@ use crate::{
             dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedCall, PredictedFallback, dry_run},
             dry_run_view::{Block, DryRunView, FIELD_LEVELS, Heading, Label, NO_CALL, UNKNOWN_VALUES},
             expression::Data,
-            plan::{ActionKind, Plan},
+            plan::{ActionKind, Phase, Plan},
         },
     },
     state::ConsoleState,
@@ -55,6 +55,9 @@ fn document(read_model: &ConsoleState, step: &DryRunStep) -> Value {
     let mut shown = Map::new();
     let mut put = |key: &str, value: Value| shown.insert(key.to_owned(), value);
     put("step", step.path.as_str().into());
+    if step.phase != Phase::Main {
+        put("phase", step.phase.key().into());
+    }
     put("what", format!("{} {}", step.kind.word(), step.subject).into());
     if step.kind == ActionKind::Tool {
         put("server", server_of(read_model, &step.subject).into());
@@ -64,6 +67,12 @@ fn document(read_model: &ConsoleState, step: &DryRunStep) -> Value {
     }
     if let Some(when) = &step.when {
         put("when", when.as_str().into());
+    }
+    if let Some(of) = &step.else_of {
+        put("else", (**of).into());
+    }
+    if let Some(repeat) = &step.repeat {
+        put("repeat", repeat.as_str().into());
     }
     // `null`: decided during the run.
     let (runs, why) = match &step.predicted {
@@ -106,10 +115,14 @@ fn turn_into(read_model: &ConsoleState, turn: &Execution, shown: &mut Map<String
             put("error", fault.as_str().into());
         }
     };
-    turn.sends.iter().chain(&turn.asks).for_each(&mut fault);
+    turn.sends.iter().chain(&turn.computes).chain(&turn.asks).for_each(&mut fault);
     if let Some(sends) = &turn.sends {
         put("arguments", sends.data.value());
         put("known", sends.known.into());
+    }
+    if let Some(value) = &turn.computes {
+        put("value", value.data.value());
+        put("known", value.known.into());
     }
     if let Some(asks) = &turn.asks {
         put("asks", asks.data.display().into());

@@ -42,6 +42,7 @@ pub mod request;
 mod request_tests;
 pub mod route;
 pub mod run;
+mod run_files;
 pub mod servers;
 pub mod session;
 #[cfg(test)]

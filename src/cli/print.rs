@@ -94,7 +94,7 @@ impl Printer {
     }
 
     /// Masks known secrets in JSON text.
-    fn masked_json<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    pub fn masked_json<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let redactor = self.secrets.redactor();
         if redactor.is_empty() { text.into() } else { redactor.redact_json(text).into() }
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    io::Read,
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -17,6 +16,7 @@ use super::{
     print::{Format, ms},
     readiness::Needs,
     replies_of_workspace::{failed, unexpected},
+    run_files,
     session::{Session, Signal, Stop, Wake, raw, raw_or_text},
     workflow::valid_plan,
 };
@@ -30,7 +30,7 @@ use crate::{
         in_doubt,
         journal::RunRecord,
         run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
-        time::{Stamp, short, size},
+        time::{Stamp, short},
         workflow::{
             catalog_lookup::{servers_of, tools_of},
             expression::Data,
@@ -42,9 +42,6 @@ use crate::{
     files,
     workflow_lookup::{self, plan_of},
 };
-
-/// Largest input that is read from a file, in bytes.
-const LONGEST_INPUT: u64 = 64 << 20;
 
 /// Runs a workflow or resumes a run.
 pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
@@ -83,25 +80,8 @@ fn now_ms() -> u64 {
 fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
     let wrong =
         |message: String, causes: Vec<String>| Stop::from(Failure { causes, ..Failure::new(FailureKind::InvalidArguments, message) });
-    let base = match &args.input_file {
-        Some(path) => {
-            // The command names it, so it may be a pipe.
-            let text = std::fs::File::open(path).map_err(|error| error.to_string()).and_then(|file| {
-                let mut text = String::new();
-                let read = file.take(LONGEST_INPUT + 1).read_to_string(&mut text).map_err(|error| error.to_string());
-                read.and_then(|_| {
-                    if text.len() as u64 > LONGEST_INPUT {
-                        Err(format!("the file is larger than {}", size(LONGEST_INPUT)))
-                    } else {
-                        Ok(text)
-                    }
-                })
-            });
-            Some(text.map_err(|error| wrong(format!("{} cannot be read: {error}", path.display()), vec![]))?)
-        }
-        None => None,
-    };
-    let assignments: Vec<String> = args.assignments.iter().chain(&args.input).cloned().collect();
+    let base = args.input_file.as_deref().map(run_files::read).transpose()?;
+    let assignments = run_files::expand(args.assignments.iter().chain(&args.input).cloned())?;
     let unfit = |causes| wrong(format!("the input of {} is invalid; nothing was run", plan.name), causes);
     let built = arguments::build(base.as_deref(), &assignments, &plan.input, ArgumentCheck::Enforced).map_err(unfit)?;
     let data = Data::parse(&built.text()).map_err(|error| unfit(vec![error.to_string()]))?;
@@ -252,6 +232,11 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
     session.printer.clear_status();
     if let Some(path) = &args.junit {
         write_junit(path, name, &report)?;
+    }
+    if let Some(path) = &args.output
+        && !run_files::write_output(path, &report, &session.printer)?
+    {
+        session.printer.note(&format!("the run has no outputs, so {} was not written", path.display()));
     }
     print_report(session, run, name, &report)?;
     Ok(exit::of_run(report.outcome))

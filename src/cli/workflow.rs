@@ -25,7 +25,7 @@ use crate::{
         text::{visible, visible_lines},
         workflow::{
             catalog_lookup::{CatalogView, may_offer, servers_of, tools_of},
-            check::{Lookup, Offered, check_against},
+            check::{Lookup, Offered, check_against, warnings},
             export, graph,
             history::{PastCall, from_history},
             keys,
@@ -188,6 +188,8 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     };
     session.settle(needed).await?;
     let read_model = &session.read_model;
+    let readable = plans.iter().filter_map(|(_, plan)| plan.as_ref().ok());
+    let surprises: Vec<Problem> = readable.flat_map(|plan| warnings(plan, &CatalogView(read_model))).collect();
     let checked = plans.into_iter().map(|(name, plan)| match plan {
         Err(problems) => Checked { name, problems, unchecked: vec![] },
         Ok(plan) => {
@@ -196,6 +198,9 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
         }
     });
     let checked: Vec<Checked> = checked.collect();
+    for warning in surprises {
+        session.printer.note_text(&format!("{}\n ", warning.render_warning()));
+    }
     print_checked(&mut session.printer, &checked)
 }
 
@@ -380,7 +385,7 @@ async fn save(printer: &mut Printer, workspace: &dyn Workspace, name: &str, text
 /// Returns the template of a new workflow.
 fn template(name: &str) -> String {
     format!(
-        "# Keys: docs/workflows.md. Completion in editors: `switchboard workflow schema`.\n\
+        "# Keys and completion in editors: `switchboard workflow schema`.\n\
          name = {}\n\
          title = \"A new workflow\"\n\n\
          [input]\n\

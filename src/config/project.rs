@@ -24,6 +24,7 @@ use crate::{
         server::{ServerSpec, Transport, quote},
         text::{is_hidden, visible},
         time::size,
+        workflow::plan::Phase,
     },
     files::{self, Allowed, Unreadable},
 };
@@ -286,8 +287,10 @@ fn lines_of(file: &WorkflowFile, root: &Path) -> Vec<String> {
         return lines;
     };
     let mut uses = Uses::default();
-    let steps = tree.get("step").map(items).unwrap_or_default();
-    steps.iter().for_each(|step| uses.step(step));
+    for phase in Phase::ALL {
+        let steps = tree.get(phase.key()).map(items).unwrap_or_default();
+        steps.iter().for_each(|step| uses.step(step));
+    }
     let env = tree.get("env").map(items).unwrap_or_default();
     uses.env.extend(env.iter().filter_map(|name| name.text()).map(str::to_owned));
     let all = [
@@ -323,7 +326,8 @@ struct Uses {
 impl Uses {
     fn step(&mut self, step: &Node) {
         let fallbacks = step.get("fallback").map(items).unwrap_or_default();
-        for call in std::iter::once(step).chain(step.get("compensate")).chain(fallbacks) {
+        let undone = fallbacks.iter().filter_map(|fallback| fallback.get("compensate"));
+        for call in std::iter::once(step).chain(step.get("compensate")).chain(fallbacks).chain(undone) {
             self.tools.extend(call.get("tool").and_then(Node::text).map(str::to_owned));
         }
         self.servers.extend(step.get("server").and_then(Node::text).map(str::to_owned));

@@ -57,7 +57,7 @@ pub fn workflow(text: &str) {
         Ok(plan) => {
             let schema =
                 Body::from(r##"{"type":"object","properties":{"x":{"$ref":"#/$defs/x"}},"$defs":{"x":{"type":"integer","maximum":3}}}"##);
-            let facts = ToolFacts { schema: schema.clone(), output: Some(schema), repeatable: false };
+            let facts = ToolFacts { schema: schema.clone(), output: Some(schema), repeatable: false, reads_only: false };
             check_against(&plan, &|_: &str| Lookup::Found(facts.clone())).iter().for_each(|problem| drop(problem.render()));
             let layout = layout(&Graph::of(&plan));
             if layout.width * layout.height < 1 << 20 {

@@ -151,11 +151,15 @@ pub fn in_entry(entry: &RunEntry) -> bool {
                     StepAnswer::Approve | StepAnswer::Repeat => false,
                 })
         }
-        RunEntry::ItemEnded { end, .. } | RunEntry::StepEnded { end, .. } => {
-            end.result.as_ref().is_some_and(held) || end.text.as_ref().is_some_and(|text| text.contains(MASK))
-        }
+        RunEntry::ItemEnded { end, .. } | RunEntry::StepEnded { end, .. } => in_record(end),
         _ => false,
     }
+}
+
+/// Returns whether the result or text of a step or item contains a mask.
+pub fn in_record(end: &StepRecord) -> bool {
+    let in_result = end.result.as_ref().is_some_and(|body| memchr::memmem::find(body.bytes(), MASK.as_bytes()).is_some());
+    in_result || end.text.as_ref().is_some_and(|text| text.contains(MASK))
 }
 
 /// Returns whether an operation to be sent contains a mask.

@@ -247,9 +247,14 @@ pub trait Journal: Send + Sync {
     async fn lock(&self, _: RunId) -> Result<Option<RunLock>, JournalError> {
         Ok(Some(Box::new(())))
     }
+
+    /// Takes the lock of a concurrency group, as [`Journal::lock`] does for a run.
+    async fn lock_group(&self, _: &str) -> Result<Option<RunLock>, JournalError> {
+        Ok(Some(Box::new(())))
+    }
 }
 
-/// The lock of a run; released on drop.
+/// The lock of a run or a group; released on drop.
 pub type RunLock = Box<dyn std::any::Any + Send + Sync>;
 
 /// The journal could not be written or read.

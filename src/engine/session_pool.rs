@@ -148,7 +148,7 @@ impl SessionPool {
                 reservation.held = false;
                 Ok(SessionLease { pool: self.clone(), slot: reservation.slot, call, session })
             }
-            Some(Err(why)) => Err(not_connected(&self.spec.id, &why)),
+            Some(Err(why)) => Err(not_connected(&self.spec.id, Some(&why))),
             None => Err(Failure::new(FailureKind::NotReady, format!("the session of the client at {} was closed", self.spec.id))),
         }
     }

@@ -23,7 +23,7 @@ use super::{
 use crate::domain::{
     call::{Failure, FailureKind},
     catalog::{RawLists, ServerCatalog},
-    event::{EventKind, LogLevel},
+    event::LogLevel,
     id::ServerId,
     policy::target_state,
     restart::{Restart, RestartPolicy, Verdict},
@@ -654,17 +654,30 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<Con
     }
 }
 
-/// Returns the failure of a call to a server that is not connected.
-pub fn not_connected(id: &ServerId, why: &ConnectFailure) -> Failure {
-    let failure = Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary));
-    let failure = Failure {
-        causes: why.causes.clone(),
-        exit: why.exit,
-        status: why.status,
-        headers: why.headers.clone(),
-        stderr: why.stderr.clone(),
-        ..failure
+/// Returns the failure of a call to a server whose configuration has errors: what is wrong, where, and what to do.
+fn unusable(id: &ServerId, why: &ConnectFailure) -> Failure {
+    let mut failure = Failure::new(FailureKind::NotReady, format!("{id} cannot be used: {}", why.summary));
+    failure.causes = why.place.iter().map(|place| format!("it is configured in {place}")).chain(why.causes.iter().cloned()).collect();
+    match why.hints.first() {
+        Some(hint) => failure.hint(hint.clone()),
+        None => failure.hint(format!("correct the configuration of {id}")),
+    }
+}
+
+/// Returns the failure of a call to a server that is not connected because of `why`; without a reason it is disabled.
+pub fn not_connected(id: &ServerId, why: Option<&ConnectFailure>) -> Failure {
+    let mut failure = match why {
+        Some(why) if why.step == Step::Configure => return unusable(id, why),
+        Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
+        None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
     };
+    if let Some(why) = why {
+        failure.causes = why.causes.clone();
+        failure.exit = why.exit;
+        failure.status = why.status;
+        failure.headers = why.headers.clone();
+        failure.stderr = why.stderr.clone();
+    }
     failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed"))
 }
 

@@ -359,4 +359,11 @@ impl Journal for Store {
         let lock = lock.map_err(|error| JournalError(error.to_string()))?;
         Ok(lock.map_err(|error| JournalError(error.to_string()))?.map(|lock| Box::new(lock) as RunLock))
     }
+
+    async fn lock_group(&self, group: &str) -> Result<Option<RunLock>, JournalError> {
+        let (folder, group) = (self.path.with_extension("runs"), group.to_owned());
+        let lock = tokio::task::spawn_blocking(move || run_lock::acquire_group(&folder, &group)).await;
+        let lock = lock.map_err(|error| JournalError(error.to_string()))?;
+        Ok(lock.map_err(|error| JournalError(error.to_string()))?.map(|lock| Box::new(lock) as RunLock))
+    }
 }

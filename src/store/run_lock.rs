@@ -1,4 +1,4 @@
-//! The run lock: gives one process exclusive access to a run.
+//! Lock files: give one process exclusive access to a run or to a concurrency group.
 //!
 //! A run has a lock file of its own, which the operating system unlocks however the process ends. An interrupted run can be
 //! locked immediately, an active one cannot.
@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
 
 use super::recover;
 use crate::domain::run::RunId;
@@ -31,8 +32,19 @@ impl Drop for RunLockFile {
 
 /// Takes `run` in `folder`; `None` while somebody has it.
 pub fn acquire(folder: &Path, run: RunId) -> io::Result<Option<RunLockFile>> {
+    acquire_file(folder, &format!("{run}.lock"))
+}
+
+/// Takes the group of this name in `folder`; `None` while somebody has it. The file is named by a hash, since a name may
+/// contain any character.
+pub fn acquire_group(folder: &Path, group: &str) -> io::Result<Option<RunLockFile>> {
+    let hash: String = Sha256::digest(group).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    acquire_file(folder, &format!("group-{hash}.lock"))
+}
+
+fn acquire_file(folder: &Path, name: &str) -> io::Result<Option<RunLockFile>> {
     recover::private_folder(folder)?;
-    let path = folder.join(format!("{run}.lock"));
+    let path = folder.join(name);
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
     loop {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).custom_flags(flags).open(&path)?;
@@ -55,6 +67,18 @@ pub fn acquire(folder: &Path, run: RunId) -> io::Result<Option<RunLockFile>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_locked_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = acquire_group(folder.path(), "../deploy prod").unwrap();
+        assert!(first.is_some());
+        assert!(acquire_group(folder.path(), "../deploy prod").unwrap().is_none(), "locked");
+        assert!(acquire_group(folder.path(), "../deploy test").unwrap().is_some(), "another group");
+        drop(first);
+        assert!(acquire_group(folder.path(), "../deploy prod").unwrap().is_some(), "released");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_run_is_locked_once_and_leaves_no_file() {

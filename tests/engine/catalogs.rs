@@ -127,10 +127,11 @@ impl Connector for OnlyBack {
         &self,
         spec: Arc<switchboard::domain::server::ServerSpec>,
         known: Option<switchboard::domain::server::Era>,
+        behalf: Option<switchboard::domain::client::Behalf>,
         handler: Arc<dyn switchboard::engine::ports::ClientHandler>,
     ) -> Result<Arc<dyn switchboard::engine::ports::Session>, switchboard::domain::server::ConnectFailure> {
         match spec.id.as_str() {
-            "back" => self.0.connect(spec, known, handler).await,
+            "back" => self.0.connect(spec, known, behalf, handler).await,
             _ => Err(switchboard::domain::server::ConnectFailure::new(switchboard::domain::server::Step::Dial, "not today")),
         }
     }

@@ -37,6 +37,7 @@ use crate::{
 };
 
 mod cancelled;
+mod format;
 mod journal;
 mod resumed;
 mod steps;

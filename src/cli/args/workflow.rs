@@ -13,7 +13,7 @@ pub struct RunArgs {
     /// The workflow: its name, or the path of its file.
     #[arg(required_unless_present = "resume")]
     pub workflow: Option<String>,
-    /// Input: key=value by the workflow's schema, key:=json as JSON.
+    /// Input: key=value by the workflow's schema, key:=json as JSON, key=@FILE from a file (key=@@text for the text @text).
     #[arg(value_name = "KEY=VALUE")]
     pub assignments: Vec<String>,
     /// The inputs given with `--input`, which every command has.
@@ -22,6 +22,9 @@ pub struct RunArgs {
     /// Read the input, a JSON object, from this file; KEY=VALUE overrides it.
     #[arg(long, value_name = "FILE")]
     pub input_file: Option<PathBuf>,
+    /// Write the outputs as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Write the steps as a JUnit report to this file.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,

@@ -60,7 +60,7 @@ every_variant!(every_engine_message, EngineMessage:
 every_variant!(every_part, SnapshotPart: Base Calls Frames End);
 every_variant!(every_operation, Operation: Tool Resource Prompt Complete Raw);
 every_variant!(every_command, Command:
-    Cancel Restart Disable Refresh Answer Subscribe Breaker Inject Purge LogLevel StartRun ResumeRun CancelRun CancelStep);
+    Cancel Start Restart Disable Refresh Answer Subscribe Breaker Inject Purge LogLevel StartRun ResumeRun CancelRun CancelStep);
 every_variant!(every_reply, Reply: Done Purged);
 every_variant!(every_command_error, CommandError:
     UnknownServer Busy NotConnected Refused QuestionClosed RunActive RunNotActive Cache CallNotInFlight NotPermitted TooMany TooLarge
@@ -77,7 +77,7 @@ every_variant!(every_event, EventKind:
     Cache FaultSet Notice);
 every_variant!(every_call_event, CallEvent:
     Routed Waiting Probing Attempt Ended Resent BackOff NotRepeated CacheHit CacheMiss Shared Fallback Injected Late);
-every_variant!(every_phase, Phase: Disabled Starting Ready Degraded Reconnecting Failed);
+every_variant!(every_phase, Phase: Idle Disabled Starting Ready Degraded Reconnecting Failed);
 every_variant!(every_outcome, Outcome: Ok ToolError Failed Cancelled Interim);
 every_variant!(every_question, Question: Form Url Sampling Roots);
 every_variant!(every_answer, Answer: Accept Decline Cancel);
@@ -131,6 +131,7 @@ fn commands() -> Vec<Command> {
     every_answer(&answers);
     let mut all = vec![
         Command::Cancel { call: CallId(u64::MAX), reason: "enough".into() },
+        Command::Start { server: server() },
         Command::Restart { server: server() },
         Command::Disable { server: server() },
         Command::Refresh { server: server() },
@@ -261,6 +262,7 @@ fn submit_results() -> Vec<Result<CallId, SubmitError>> {
 fn phases() -> Vec<Phase> {
     let why = Arc::new(ConnectFailure { stderr: vec!["boom".into()], ..ConnectFailure::new(Step::Dial, "refused") });
     let all = vec![
+        Phase::Idle,
         Phase::Disabled,
         Phase::Starting { step: Step::Initialize },
         Phase::Ready,

@@ -21,7 +21,7 @@ use super::{
         case::{Expected, Mismatch, STATES},
         expression::Data,
         history::{key, quoted},
-        plan::Plan,
+        plan::{Plan, TimeLimit},
     },
 };
 
@@ -94,7 +94,7 @@ pub fn recorded(plan: &Plan, record: &RunRecord, name: Option<&str>) -> Result<R
     let input =
         (!input.keys().is_empty()).then(|| toml(&input).ok_or("the input contains null, which TOML cannot represent")).transpose()?;
     let name = name.map_or_else(|| format!("run {}", record.run.short()), str::to_owned);
-    let takes = plan.timeout.filter(|_| waits);
+    let takes = plan.timeout.as_ref().and_then(TimeLimit::fixed).filter(|_| waits);
     Ok(Recorded { workflow: plan.name.clone(), name, comments, input, repeatable, answers: grouped_responses(made), expect, takes })
 }
 

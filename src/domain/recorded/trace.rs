@@ -225,7 +225,7 @@ impl TraceReader<'_> {
             return self.answer(&fallback, answer, false);
         }
         let spent = self.spent.contains(&(path.clone(), item));
-        let leaf = !matches!(step.action, Action::Workflow { .. });
+        let leaf = !matches!(step.action, Action::Workflow { .. } | Action::Let { .. });
         let counted = end.fallback == Some(Substitute::CountedAsDone);
         match (end.outcome, &end.error) {
             (StepOutcome::Ok, _) if leaf && (end.fallback.is_none() || counted) => {
@@ -313,7 +313,7 @@ impl TraceReader<'_> {
         let ended = |id: &str| self.settled.iter().any(|(_, step, how)| **step == *id && *how != StepOutcome::Cancelled);
         let next = self.plan.steps.iter().filter(|step| {
             !ended(&step.id)
-                && !matches!(step.action, Action::Workflow { .. })
+                && !matches!(step.action, Action::Workflow { .. } | Action::Let { .. })
                 && step.needs.iter().all(|need| self.plan.steps.get(*need).is_some_and(|need| ended(&need.id)))
         });
         next.map(|step| step.id.to_string()).collect()

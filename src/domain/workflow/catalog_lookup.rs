@@ -20,11 +20,13 @@ pub struct Target {
     pub tool: ToolId,
     /// Whether a trusted server declares the tool safe to call again.
     pub repeatable: bool,
+    /// Whether a trusted server declares that the tool changes nothing.
+    pub reads_only: bool,
 }
 
 /// Finds a tool by its exposed name or as `server/tool`: a listed one, else one that a rule with a fallback names.
 pub fn find_tool(directory: &impl Directory, name: &str) -> Option<Target> {
-    let assumed = || Some(Target { tool: directory.assumed_tool(name)?, repeatable: false });
+    let assumed = || Some(Target { tool: directory.assumed_tool(name)?, repeatable: false, reads_only: false });
     find_listed(directory, name).or_else(assumed)
 }
 
@@ -39,8 +41,8 @@ fn find_listed(directory: &impl Directory, name: &str) -> Option<Target> {
     let tool = directory.names().tool(name).cloned().or_else(qualified)?;
     let hints = directory.tool(&tool).map(|tool| tool.hints).unwrap_or_default();
     let trusted = directory.entry(&tool.server).is_some_and(|server| server.spec.trusted);
-    let safe = hints.read_only == Some(true) || hints.idempotent == Some(true);
-    Some(Target { tool, repeatable: trusted && safe })
+    let reads_only = trusted && hints.read_only == Some(true);
+    Some(Target { tool, repeatable: reads_only || (trusted && hints.idempotent == Some(true)), reads_only })
 }
 
 /// Returns the server that a tool would be called on, by the name that [`find_tool`] takes.
@@ -104,7 +106,12 @@ fn lookup(directory: &impl Directory, name: &str) -> Lookup {
         Some(found) => {
             let tool = directory.tool(&found.tool);
             let schema = tool.map(|tool| tool.input_schema.clone()).unwrap_or_default();
-            Lookup::Found(ToolFacts { schema, output: tool.and_then(|tool| tool.output_schema.clone()), repeatable: found.repeatable })
+            Lookup::Found(ToolFacts {
+                schema,
+                output: tool.and_then(|tool| tool.output_schema.clone()),
+                repeatable: found.repeatable,
+                reads_only: found.reads_only,
+            })
         }
         None if unread() => Lookup::Unread,
         None => Lookup::Unknown { names: directory.names().iter().map(|(exposed, _)| exposed.to_string()).collect() },

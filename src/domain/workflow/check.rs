@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 pub use self::reads::Listed;
-use self::types::Types;
+use self::types::{Missing, MissingMember, Outputs, Types};
 use super::{
     closest_match,
     expression::{Expr, Template},
-    parse::Source,
-    plan::{Action, Fallback, Plan, PlanStep, ToolCall},
+    parse::{Source, resolve::expressions},
+    plan::{Action, Count, Fallback, Plan, PlanStep, ToolCall},
     problem::Problem,
     source::Page,
 };
@@ -30,6 +30,8 @@ pub struct ToolFacts {
     pub output: Option<Body>,
     /// Whether a trusted server declares the tool safe to retry: read-only or idempotent.
     pub repeatable: bool,
+    /// Whether a trusted server declares that the tool changes nothing.
+    pub reads_only: bool,
 }
 
 /// The result of looking up an exposed name.
@@ -115,7 +117,7 @@ fn check_one(plan: &Plan, offered: &dyn Offered, known: &mut HashMap<String, (Lo
                     add(&["tool"], &[], format!("the configuration of {server} filters the tool `{}`", call.tool), Some(hint));
                 }
                 Lookup::Unknown { names } => {
-                    let hint = match closest_match(&call.tool, names.iter().map(String::as_str)) {
+                    let hint = match near_tool(&call.tool, names) {
                         Some(candidate) => format!("did you mean `{candidate}`?"),
                         None => "`switchboard tools` lists the available tools".to_owned(),
                     };
@@ -125,7 +127,12 @@ fn check_one(plan: &Plan, offered: &dyn Offered, known: &mut HashMap<String, (Lo
                     for misfit in check_typed_arguments(&call.arguments, schema, &|expr| types.types_of(expr)) {
                         add(&["arguments"], &misfit.path, misfit.message, misfit.hint);
                     }
-                    let retried = path.is_empty() && step.retry.as_ref().is_some_and(|retry| retry.attempts > 1);
+                    let undo = step.compensate.as_ref().filter(|_| path == ["compensate"] && !facts.repeatable);
+                    if undo.is_some_and(|undo| !undo.idempotent && undo.retry.as_ref().is_some_and(|retry| retry.attempts > 1)) {
+                        let hint = "if undoing twice is safe, set idempotent = true in `compensate`".to_owned();
+                        add(&["retry"], &[], format!("`{}` is not declared safe to retry", call.tool), Some(hint));
+                    }
+                    let retried = path.is_empty() && !step.retry_by_default && step.retry.as_ref().is_some_and(|retry| retry.attempts > 1);
                     if retried && !step.idempotent && !facts.repeatable {
                         let hint = "if running it twice is safe, set idempotent = true".to_owned();
                         add(&["retry"], &[], format!("`{}` is not declared safe to retry", call.tool), Some(hint));
@@ -134,7 +141,90 @@ fn check_one(plan: &Plan, offered: &dyn Offered, known: &mut HashMap<String, (Lo
             }
         }
     }
-    with_positions(plan, found)
+    let mut problems = with_positions(plan, found);
+    problems.extend(missing_members(plan, &outputs, Missing::Certain));
+    problems.sort_by_key(|problem| problem.place);
+    problems
+}
+
+/// Returns references to members of results that the output schemas of the tools do not list.
+fn missing_members(plan: &Plan, outputs: &Outputs<'_>, which: Missing) -> Vec<Problem> {
+    let mut found: Vec<(Expr, Option<&str>, MissingMember)> = vec![];
+    for step in &plan.steps {
+        let types = Types::new(plan, step, outputs);
+        expressions(step, &mut |expr| {
+            found.extend(
+                expr.references()
+                    .iter()
+                    .filter_map(|reference| types.missing_member(reference, which).map(|missing| (expr.clone(), Some(&*step.id), missing))),
+            );
+        });
+    }
+    if let Some(step) = plan.steps.first() {
+        let types = Types::new(plan, step, outputs);
+        for (_, template) in &plan.output {
+            template.each_expr(&mut |expr| {
+                let missing = expr.references().iter().filter(|reference| reference.root() == "steps");
+                found.extend(
+                    missing.filter_map(|reference| types.missing_member(reference, which)).map(|missing| (expr.clone(), None, missing)),
+                );
+            });
+        }
+    }
+    if found.is_empty() {
+        return vec![];
+    }
+    let source = Source { file: plan.file.clone(), text: plan.text.to_string() };
+    let page = Page::new(&source);
+    let problem = |(expr, step, missing): (Expr, Option<&str>, MissingMember)| {
+        let mut problem = page.problem(expr.span_of(&missing.reference), step, expr.key(), missing.message);
+        problem.hint = Some(missing.hint);
+        problem
+    };
+    found.into_iter().map(problem).collect()
+}
+
+/// Returns whether a step only reads, as the tools say by `reads`.
+pub fn reads_only(step: &PlanStep, reads: &dyn Fn(&str) -> bool) -> bool {
+    let action = match &step.action {
+        Action::Tool(call) => reads(&call.tool),
+        Action::Workflow { plan, .. } => plan.steps.iter().all(|step| reads_only(step, reads)),
+        Action::Let { .. } | Action::Prompt { .. } | Action::Resource { .. } | Action::Approve { .. } | Action::Elicit { .. } => true,
+    };
+    action && step.fallback.iter().flat_map(Fallback::calls).all(|call| reads(&call.tool))
+}
+
+/// Returns what in `plan` and its nested workflows may surprise: items that write concurrently, and members of results that an
+/// output schema does not list although it allows others.
+pub fn warnings(plan: &Plan, offered: &dyn Offered) -> Vec<Problem> {
+    let children = plan.children();
+    let plans = std::iter::once(plan).chain(children.iter().map(|child| &**child));
+    // Whether a tool that is not known yet writes is not known either.
+    let reads = |tool: &str| match offered.tool(tool) {
+        Lookup::Found(facts) => facts.reads_only,
+        Lookup::Unknown { .. } | Lookup::Filtered { .. } | Lookup::Unread => true,
+    };
+    let warn = |plan: &Plan| {
+        let writes = plan.steps.iter().enumerate().filter(|(_, step)| {
+            let parallel = step.for_each.as_ref().and_then(|each| each.max_parallel.as_ref());
+            parallel.is_some_and(|count| !matches!(count, Count::Fixed(1))) && !reads_only(step, &reads)
+        });
+        let found = writes.map(|(index, step)| Found {
+            index,
+            id: &step.id,
+            path: vec!["max_parallel".to_owned()],
+            message: "items that may write run concurrently; many servers lose writes that overlap".to_owned(),
+            hint: Some("remove `max_parallel`, or set `trusted = true` for a server whose tools say that they only read".to_owned()),
+        });
+        let mut problems = with_positions(plan, found.collect());
+        let outputs = |tool: &str| match offered.tool(tool) {
+            Lookup::Found(facts) => facts.output,
+            _ => None,
+        };
+        problems.extend(missing_members(plan, &outputs, Missing::Likely));
+        problems
+    };
+    plans.flat_map(warn).collect()
 }
 
 /// A mismatch whose position in the file is not resolved yet.
@@ -155,9 +245,12 @@ fn with_positions(plan: &Plan, found: Vec<Found<'_>>) -> Vec<Problem> {
     let page = Page::new(&source);
     // The text parsed before, so it parses again.
     let root = page.parse().ok();
-    let nodes = root.as_ref().and_then(|root| root.get("step")).and_then(Node::items).unwrap_or_default();
+    let node = |index: usize| {
+        let (key, place) = plan.table_of(index);
+        root.as_ref()?.get(key).and_then(Node::items)?.get(place)
+    };
     let place = |one: Found<'_>| {
-        let span = nodes.get(one.index).map_or((0, 0), |node| node.locate(&one.path));
+        let span = node(one.index).map_or((0, 0), |node| node.locate(&one.path));
         let mut problem = page.problem(span, Some(one.id), &one.path.join("."), one.message);
         problem.hint = one.hint;
         problem
@@ -165,6 +258,14 @@ fn with_positions(plan: &Plan, found: Vec<Found<'_>>) -> Vec<Problem> {
     let mut problems: Vec<Problem> = found.into_iter().map(place).collect();
     problems.sort_by_key(|problem| problem.place);
     problems
+}
+
+/// Returns the known tool that is most likely meant: one with a similar name, or the only one that differs by its prefix.
+pub(super) fn near_tool<'n>(name: &str, names: &'n [String]) -> Option<&'n str> {
+    let bare = |known: &&String| known.strip_suffix(name).is_some_and(|prefix| prefix.ends_with(|c: char| !c.is_alphanumeric()));
+    let mut prefixed = names.iter().filter(bare);
+    let only = prefixed.next().filter(|_| prefixed.next().is_none());
+    only.map(String::as_str).or_else(|| closest_match(name, names.iter().map(String::as_str)))
 }
 
 /// Returns the calls of a step with their key paths.
@@ -179,7 +280,7 @@ fn calls(step: &PlanStep) -> Vec<(&ToolCall, Vec<&'static str>)> {
             // A single fallback may be written without a list; `locate` stops where the path ends.
             let place = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"].get(index).copied().unwrap_or("9");
             let path = if single { vec!["fallback"] } else { vec!["fallback", place] };
-            found.extend(compensate.iter().map(|call| (call, [&path[..], &["compensate"]].concat())));
+            found.extend(compensate.iter().map(|undo| (&undo.call, [&path[..], &["compensate"]].concat())));
             found.push((call, path));
         }
     }

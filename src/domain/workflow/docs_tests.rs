@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     DEMO, case,
     expression::offered,
-    keys::{EXPECT_KEYS, Key, RETRY_KEYS, STEP_KEYS, TOP_KEYS, schema},
+    keys::{COMPENSATE_KEYS, CONCURRENCY_KEYS, DEFAULT_KEYS, EXPECT_KEYS, Key, REPEAT_KEYS, RETRY_KEYS, STEP_KEYS, TOP_KEYS, schema},
     parse::{Source, parse},
     problem::render_all,
 };
@@ -46,7 +46,16 @@ fn table(keys: &[Key]) -> String {
 #[test]
 fn the_documentation_has_every_key_with_the_words_of_the_schema() {
     let mut page = page();
-    for (name, keys) in [("top", &TOP_KEYS[..]), ("step", &STEP_KEYS), ("retry", &RETRY_KEYS), ("expect", &EXPECT_KEYS)] {
+    for (name, keys) in [
+        ("top", &TOP_KEYS[..]),
+        ("defaults", &DEFAULT_KEYS),
+        ("concurrency", &CONCURRENCY_KEYS),
+        ("step", &STEP_KEYS),
+        ("repeat", &REPEAT_KEYS),
+        ("retry", &RETRY_KEYS),
+        ("compensate", &COMPENSATE_KEYS),
+        ("expect", &EXPECT_KEYS),
+    ] {
         let (before, rest) = page.split_once(&format!("<!-- keys: {name} -->\n")).unwrap_or_else(|| panic!("{PAGE} lacks {name}"));
         let (_, after) = rest.split_once("<!-- end -->").unwrap();
         page = format!("{before}<!-- keys: {name} -->\n\n{}\n<!-- end -->{after}", table(keys));

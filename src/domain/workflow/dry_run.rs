@@ -8,7 +8,7 @@ use std::{cell::Cell, collections::HashSet, sync::Arc};
 use super::{
     expression::{Data, Expr, Reference, RunFacts, Scope, StepEnd, Template},
     input_values,
-    plan::{Action, ActionKind, Fallback, IfSkipped, MAX_DEPTH, Plan, PlanStep, ToolCall},
+    plan::{Action, ActionKind, Fallback, IfSkipped, MAX_DEPTH, Phase, Plan, PlanStep, Repeat, ToolCall},
 };
 use crate::domain::{
     body::Body,
@@ -23,6 +23,8 @@ pub const LISTED: usize = 200;
 pub struct DryRunStep {
     /// Path of the step as in the journal: `outer/inner`, `outer[2]/inner`.
     pub path: String,
+    /// The part of the run to which the step belongs.
+    pub phase: Phase,
     /// Kind of the action.
     pub kind: ActionKind,
     /// Subject of the action ([`Action::subject`]).
@@ -31,8 +33,12 @@ pub struct DryRunStep {
     pub needs: Vec<Arc<str>>,
     /// The condition as written.
     pub when: Option<String>,
+    /// The id of the step in `else`.
+    pub else_of: Option<Arc<str>>,
     /// Whether the step runs.
     pub predicted: Predicted,
+    /// The conditions of a `repeat`, for users. The only execution is the first round.
+    pub repeat: Option<String>,
     /// The items, for a step with `for_each`.
     pub each: Option<ForEachItems>,
     /// The executions: one, or one per known item. Empty if the step does not run.
@@ -76,6 +82,8 @@ pub struct Execution {
     pub item: Option<Data>,
     /// What is sent: arguments, the input of a workflow, or the URI of a resource.
     pub sends: Option<PartialValue>,
+    /// The computed value.
+    pub computes: Option<PartialValue>,
     /// The question to the user.
     pub asks: Option<PartialValue>,
     /// JSON Schema of the form for the user.
@@ -145,7 +153,7 @@ impl DryRunStep {
         self.each.iter_mut().for_each(|each| each.items.mask(redactor));
         for execution in &mut self.executions {
             execution.item.iter_mut().for_each(|item| *item = masked(item, redactor));
-            execution.sends.iter_mut().chain(&mut execution.asks).for_each(|known| known.mask(redactor));
+            execution.sends.iter_mut().chain(&mut execution.computes).chain(&mut execution.asks).for_each(|known| known.mask(redactor));
             execution.undo.iter_mut().for_each(|call| call.arguments.mask(redactor));
             for predicted_fallback in &mut execution.fallbacks {
                 let (PredictedFallback::Call(PredictedCall { arguments: known, .. }) | PredictedFallback::Value(known)) =
@@ -199,7 +207,8 @@ impl KnownScope<'_> {
             },
             "steps" => reference.name(1).and_then(|id| self.plan.index(id)).is_some_and(|step| self.scope.settled(step)),
             "env" => self.env,
-            "item" | "index" => self.item,
+            "omit" => true,
+            "item" | "index" | "previous" => self.item,
             // The id and the time of a run are unknown before it starts; so is the result of a step that has not run.
             _ => false,
         }
@@ -244,6 +253,9 @@ impl Evaluator<'_> {
             if matches!(entry.predicted, Predicted::Skipped { .. }) {
                 view.scope.settle(index, StepEnd { outcome: "skipped", ..StepEnd::default() });
             }
+            if let Some(value) = computed(step, &entry) {
+                view.scope.settle(index, StepEnd { outcome: "ok", result: Some(value), text: Some(String::new()), ..StepEnd::default() });
+            }
             predictions[index] = entry.predicted.clone();
             steps.push(entry);
         }
@@ -255,15 +267,23 @@ impl Evaluator<'_> {
         let needs = step.needs.iter().filter_map(|need| view.plan.steps.get(*need)).map(|need| need.id.clone()).collect();
         let mut entry = DryRunStep {
             path: path.clone(),
+            phase: step.phase,
             kind: step.action.kind(),
             subject: step.action.subject(),
             needs,
             when: step.when.as_ref().map(|when| when.source().to_owned()),
+            else_of: step.else_of.and_then(|of| view.plan.steps.get(of)).map(|step| step.id.clone()),
             predicted: predict(view, step, predictions),
+            repeat: step.repeat.as_ref().map(Repeat::words),
             each: None,
             executions: vec![],
         };
         if matches!(entry.predicted, Predicted::Skipped { .. } | Predicted::Fails { .. }) {
+            return entry;
+        }
+        if step.repeat.is_some() {
+            let view = KnownScope { scope: view.scope.with_round(Data::null(), 0), item: true, ..*view };
+            entry.executions.push(self.execution(&view, step, path, None, depth));
             return entry;
         }
         let Some(each) = &step.for_each else {
@@ -303,6 +323,7 @@ impl Evaluator<'_> {
             path,
             item,
             sends: None,
+            computes: None,
             asks: None,
             form: None,
             fallbacks: step.fallback.iter().map(|fallback| predicted_fallback(view, fallback)).collect(),
@@ -312,6 +333,7 @@ impl Evaluator<'_> {
         };
         match &step.action {
             Action::Tool(call) => execution.sends = Some(view.known(&call.arguments)),
+            Action::Let { value } => execution.computes = Some(view.known(value)),
             Action::Prompt { arguments, .. } => execution.sends = Some(view.known(arguments)),
             Action::Resource { uri, .. } => execution.sends = Some(view.known(uri)),
             Action::Approve { message } => execution.asks = Some(view.known(message)),
@@ -358,14 +380,36 @@ fn predicted_fallback(view: &KnownScope<'_>, fallback: &Fallback) -> PredictedFa
     }
 }
 
+/// Returns the result of a step that computes a value from what is known and cannot fail otherwise.
+fn computed(step: &PlanStep, entry: &DryRunStep) -> Option<Data> {
+    let [execution] = entry.executions.as_slice() else { return None };
+    let certain = entry.predicted == Predicted::Runs && !step.has_items() && step.expect.is_empty();
+    let value = execution.computes.as_ref().filter(|value| certain && value.known && value.error.is_none())?;
+    Some(value.data.clone())
+}
+
 /// Predicts whether a step runs, from the steps it needs and from its condition.
 fn predict(view: &KnownScope<'_>, step: &PlanStep, predictions: &[Predicted]) -> Predicted {
     let needs = || step.needs.iter().filter_map(|need| Some((view.plan.steps.get(*need)?, predictions.get(*need)?)));
     let follows = step.if_skipped == IfSkipped::Skip;
+    let needs = || needs().filter(|(need, _)| step.else_of.and_then(|of| view.plan.steps.get(of)).is_none_or(|of| of.id != need.id));
+    let otherwise = step.else_of.and_then(|of| Some((view.plan.steps.get(of)?, predictions.get(of)?)));
+    if let Some((of, Predicted::Runs | Predicted::Fails { .. })) = otherwise {
+        return Predicted::Skipped { why: format!("else: `{}` runs", of.id) };
+    }
+    if let Some((of, Predicted::Skipped { .. })) = otherwise
+        && !of.when.as_ref().is_some_and(|when| view.all_known(when) && when.test(&view.scope) == Ok(false))
+    {
+        return Predicted::Skipped { why: format!("else: `{}` is not skipped by its `when`", of.id) };
+    }
+    if step.phase == Phase::OnFailure {
+        return Predicted::Undecided;
+    }
+    let undecided = matches!(otherwise, Some((_, Predicted::Undecided)));
     if let Some((need, _)) = needs().find(|(_, predicted)| follows && matches!(predicted, Predicted::Skipped { .. })) {
         return Predicted::Skipped { why: format!("`{}` is skipped", need.id) };
     }
-    let open = follows && needs().any(|(_, predicted)| *predicted == Predicted::Undecided);
+    let open = undecided || (follows && needs().any(|(_, predicted)| *predicted == Predicted::Undecided));
     match &step.when {
         Some(when) if view.all_known(when) => match when.test(&view.scope) {
             Ok(false) => Predicted::Skipped { why: format!("when: {}", when.source()) },

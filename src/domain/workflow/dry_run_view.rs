@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{
     dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedCall, PredictedFallback},
     expression::Data,
-    plan::ActionKind,
+    plan::{ActionKind, Phase},
 };
 
 /// Note below a dry run with unknown values.
@@ -102,12 +102,20 @@ pub enum Label {
     Needs,
     /// The condition of a step that is decided during the run.
     When,
+    /// The step whose `when` is false if this step runs.
+    Else,
+    /// When a step of a later phase runs.
+    Phase,
     /// Why a step does not run.
     Skipped,
     /// Why a step or a value would fail.
     Fails,
     /// The items of a `for_each`.
     ForEach,
+    /// The conditions of a `repeat`.
+    Repeat,
+    /// A computed value.
+    Value,
     /// What is sent.
     Arguments,
     /// The question to the user.
@@ -128,9 +136,13 @@ impl Label {
         match self {
             Label::Needs => "needs",
             Label::When => "when",
+            Label::Else => "else of",
+            Label::Phase => "runs",
             Label::Skipped => "skipped",
             Label::Fails => "fails",
             Label::ForEach => "for each of",
+            Label::Repeat => "repeated",
+            Label::Value => "value",
             Label::Arguments => "arguments",
             Label::Asks => "asks",
             Label::Form => "form",
@@ -162,9 +174,21 @@ impl Builder<'_> {
     fn step(&mut self, step: &DryRunStep, level: usize) {
         let server = (step.kind == ActionKind::Tool).then(|| (self.server_of)(&step.subject)).flatten();
         let server = server.map(|server| format!("  of {server}")).unwrap_or_default();
-        let action = format!("{} {}{server}", step.kind.word(), step.subject);
+        // The value of a `let` is a field.
+        let action = match step.kind {
+            ActionKind::Let => step.kind.word().to_owned(),
+            kind => format!("{} {}{server}", kind.word(), step.subject),
+        };
         let mut notes = vec![];
         let mut note = |label: Label, text: &str| notes.push(Field { label, text: text.to_owned() });
+        match step.phase {
+            Phase::Main => {}
+            Phase::OnFailure => note(Label::Phase, "after a failure"),
+            Phase::Finally => note(Label::Phase, "at the end"),
+        }
+        if let (Some(of), Predicted::Undecided) = (&step.else_of, &step.predicted) {
+            note(Label::Else, of);
+        }
         match &step.predicted {
             Predicted::Runs => {}
             Predicted::Undecided => step.when.iter().for_each(|when| note(Label::When, when)),
@@ -175,6 +199,9 @@ impl Builder<'_> {
         if let Some(each) = &step.each {
             self.view.unknown |= total.is_none();
             note(Label::ForEach, &total.map_or_else(|| each.items.data.display(), |total| format!("{total} items")));
+        }
+        if let Some(repeat) = &step.repeat {
+            note(Label::Repeat, repeat);
         }
         self.heading(Heading::Step { path: step.path.clone(), action, needs: step.needs.clone(), notes }, level);
         for execution in &step.executions {
@@ -202,6 +229,9 @@ impl Builder<'_> {
     fn execution(&mut self, execution: &Execution, level: usize) {
         if let Some(sends) = &execution.sends {
             self.value(Label::Arguments, "", sends);
+        }
+        if let Some(value) = &execution.computes {
+            self.value(Label::Value, "", value);
         }
         if let Some(asks) = &execution.asks {
             self.value(Label::Asks, "", asks);

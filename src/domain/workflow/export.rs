@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{
     graph::Layout,
-    plan::{Action, Fallback, Plan, PlanStep},
+    plan::{Action, Fallback, Phase, Plan, PlanStep},
 };
 use crate::domain::text::visible;
 
@@ -17,8 +17,9 @@ pub fn mermaid(plan: &Plan) -> String {
         let label = labels(step).iter().map(|line| mermaid_text(line)).collect::<Vec<_>>().join("<br/>");
         let (open, close) = match step.action {
             Action::Workflow { .. } => ("[[", "]]"),
+            Action::Let { .. } => ("(", ")"),
             Action::Approve { .. } | Action::Elicit { .. } => ("{{", "}}"),
-            _ if step.for_each.is_some() => ("[/", "/]"),
+            _ if step.has_items() => ("[/", "/]"),
             _ => ("[", "]"),
         };
         // The prefix keeps ids such as `end` from being Mermaid keywords.
@@ -41,8 +42,9 @@ pub fn dot(plan: &Plan) -> String {
     for step in &plan.steps {
         let shape = match step.action {
             Action::Workflow { .. } => ", shape=folder",
+            Action::Let { .. } => ", shape=note",
             Action::Approve { .. } | Action::Elicit { .. } => ", shape=diamond",
-            _ if step.for_each.is_some() => ", shape=box3d",
+            _ if step.has_items() => ", shape=box3d",
             _ => "",
         };
         let _ = writeln!(out, "  {} [label={}{shape}];", dot_text(&step.id), dot_text(&labels(step).join("\n")));
@@ -62,15 +64,26 @@ pub fn dot(plan: &Plan) -> String {
 }
 
 fn edges(plan: &Plan) -> impl Iterator<Item = (&PlanStep, usize)> {
-    plan.steps.iter().flat_map(|step| step.needs.iter().map(move |need| (step, *need)))
+    plan.steps.iter().zip(plan.drawn_needs()).flat_map(|(step, needs)| needs.into_iter().map(move |need| (step, need)))
 }
 
 /// Returns the lines of a step's box: id, action, and modifiers.
 fn labels(step: &PlanStep) -> Vec<String> {
     let mut lines = vec![step.id.to_string(), visible(&step.action.subject()).into_owned()];
     let mut marks = vec![];
+    match step.phase {
+        Phase::Main => {}
+        Phase::OnFailure => marks.push("on failure".to_owned()),
+        Phase::Finally => marks.push("finally".to_owned()),
+    }
+    if step.else_of.is_some() {
+        marks.push("else".to_owned());
+    }
     if step.for_each.is_some() {
         marks.push("for each".to_owned());
+    }
+    if let Some(repeat) = &step.repeat {
+        marks.push(format!("repeat ≤{}", repeat.limit));
     }
     if step.when.is_some() {
         marks.push("if".to_owned());

@@ -91,10 +91,7 @@ pub struct Graph {
 impl Graph {
     /// Creates the graph of a plan.
     pub fn of(plan: &Plan) -> Graph {
-        Graph {
-            steps: plan.steps.iter().map(|step| (step.id.to_string(), step.action.subject())).collect(),
-            needs: plan.steps.iter().map(|step| step.needs.clone()).collect(),
-        }
+        Graph { steps: plan.steps.iter().map(|step| (step.id.to_string(), step.action.subject())).collect(), needs: plan.drawn_needs() }
     }
 
     /// Creates a graph from steps (id, subject) and edges (needed, needing). Edges with invalid indices are dropped.

@@ -1,10 +1,11 @@
 //! Generates a workflow file from calls that were made manually.
 //!
-//! A value that first appeared in the result of an earlier call becomes an expression that refers to it. A value
-//! passed to several calls becomes an input. Everything else is copied. The generated text always parses.
+//! A value that first appeared in the result of an earlier call becomes an expression that refers to it, also as a part of
+//! a text. A value passed to several calls becomes an input. Everything else is copied. Each step needs the one before it,
+//! because any call may write. The generated text always parses.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt::Write,
 };
 
@@ -24,24 +25,37 @@ pub struct PastCall {
 /// Maximum number of values examined per result.
 const MAX_VALUES: usize = 20_000;
 
-/// Returns the text of a workflow that repeats `calls`, in order as far as values link them.
+/// Maximum length of a text that is searched for earlier values, in bytes.
+const MAX_SEARCHED: usize = 16 << 10;
+/// Maximum number of earlier values that are linked within one text.
+const MAX_PARTS: usize = 16;
+/// Minimum length of a value that is linked within a text, in characters.
+const MIN_PART: usize = 4;
+
+/// Returns the text of a workflow that repeats `calls` in their order.
 pub fn from_history(name: &str, calls: &[PastCall]) -> String {
     let ids = ids(calls);
     let arguments_by_value = arguments_by_value(calls);
     let mut inputs = Inputs::default();
     let mut steps = String::new();
     for (index, call) in calls.iter().enumerate() {
+        let (ids, by_value) = (&ids, &arguments_by_value);
         let mut writer =
-            Writer { ids: &ids, arguments_by_value: &arguments_by_value, calls, index, inputs: &mut inputs, key: String::new() };
+            Writer { ids, arguments_by_value: by_value, calls, index, inputs: &mut inputs, key: String::new(), linked: HashSet::new() };
         let _ = write!(steps, "\n[[step]]\nid = \"{}\"\ntool = {}\n", ids[index], text(&call.tool));
+        let needs = steps.len();
         let keys = call.arguments.keys();
-        if keys.is_empty() {
-            continue;
-        }
         let members: Vec<(String, String)> = keys
             .iter()
             .map(|member| (member.clone(), writer.value_of_member(member, &call.arguments.member(member).unwrap_or_default())))
             .collect();
+        // A call whose arguments use the result of the call before follows it anyway.
+        if let Some(before) = index.checked_sub(1).map(|before| &ids[before]).filter(|id| !writer.linked.contains(*id)) {
+            steps.insert_str(needs, &format!("needs = [\"{before}\"]\n"));
+        }
+        if members.is_empty() {
+            continue;
+        }
         let inline = members.iter().map(|(member, value)| format!("{} = {value}", key(member))).collect::<Vec<_>>().join(", ");
         if inline.len() <= 100 {
             let _ = writeln!(steps, "arguments = {{ {inline} }}");
@@ -53,6 +67,9 @@ pub fn from_history(name: &str, calls: &[PastCall]) -> String {
         }
     }
     let mut out = format!("name = {}\n", text(name));
+    if calls.len() > 1 {
+        out.push_str("# The steps run in the recorded order. Remove `needs` where the order does not matter.\n");
+    }
     if !inputs.found.is_empty() {
         out.push_str("\n[input]\n");
         for (name, (kind, default)) in &inputs.found {
@@ -131,6 +148,16 @@ fn member(key: &str) -> String {
     if name { format!(".{key}") } else { format!("[{}]", Data::from(key).json()) }
 }
 
+/// Returns where `part` is a word of its own in `whole`: not within a longer word or number.
+fn find_word(whole: &str, part: &str) -> Option<usize> {
+    let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    whole.match_indices(part).map(|(at, _)| at).find(|at| {
+        let (before, after) = (whole[..*at].chars().next_back(), whole[at + part.len()..].chars().next());
+        // A brace next to an expression would be part of it.
+        !inside(before) && !inside(after) && before != Some('{') && after != Some('}')
+    })
+}
+
 /// The inputs found so far: type and default by name, and the name for each value.
 #[derive(Default)]
 struct Inputs {
@@ -146,6 +173,8 @@ struct Writer<'a> {
     inputs: &'a mut Inputs,
     /// The key of the current value, used to name an input.
     key: String,
+    /// The ids of the steps that the arguments refer to.
+    linked: HashSet<String>,
 }
 
 impl Writer<'_> {
@@ -176,11 +205,53 @@ impl Writer<'_> {
                 return quoted(&format!("{{{{ input{} }}}}", member(&name)));
             }
         }
-        scalar(value)
+        value.as_str().and_then(|text| self.text_with_links(text)).unwrap_or_else(|| scalar(value))
+    }
+
+    /// Returns a text with links in place of the values that it contains, the longest first.
+    fn text_with_links(&mut self, whole: &str) -> Option<String> {
+        if whole.len() > MAX_SEARCHED || whole.contains("{{") || whole.contains("{%") || whole.contains("{#") {
+            return None;
+        }
+        let mut candidates: BTreeSet<(std::cmp::Reverse<usize>, String)> = BTreeSet::new();
+        for call in self.calls.iter().take(self.index) {
+            let Some(result) = &call.result else { continue };
+            each_scalar(result, &mut |_, value| {
+                let part = value.display();
+                let long = part.chars().count() >= MIN_PART && part.len() < whole.len();
+                if long && find_word(whole, &part).is_some() {
+                    candidates.insert((std::cmp::Reverse(part.len()), value.json()));
+                }
+            });
+        }
+        // Ranges of the text that are linked, with their expressions.
+        let mut parts: Vec<(usize, usize, String)> = vec![];
+        for (_, json) in candidates.into_iter().take(MAX_PARTS) {
+            let Ok(value) = Data::parse(&json) else { continue };
+            let part = value.display();
+            let Some(at) = find_word(whole, &part) else { continue };
+            let end = at + part.len();
+            if parts.iter().any(|(from, to, _)| at < *to && *from < end) {
+                continue;
+            }
+            parts.extend(self.link(&value).map(|expression| (at, end, expression)));
+        }
+        if parts.is_empty() {
+            return None;
+        }
+        parts.sort_unstable();
+        let (mut out, mut after) = (String::new(), 0);
+        for (at, end, expression) in &parts {
+            out.push_str(&whole[after..*at]);
+            let _ = write!(out, "{{{{ {expression} }}}}");
+            after = *end;
+        }
+        out.push_str(&whole[after..]);
+        Some(quoted(&out))
     }
 
     /// Returns the single earlier result path that holds the value, before it was passed to any call.
-    fn link(&self, value: &Data) -> Option<String> {
+    fn link(&mut self, value: &Data) -> Option<String> {
         let json = value.json();
         let first = self.arguments_by_value.get(&json).and_then(|places| places.first()).copied().unwrap_or(self.index);
         for (index, call) in self.calls.iter().enumerate().take(first.min(self.index)) {
@@ -193,6 +264,7 @@ impl Writer<'_> {
                 });
             }
             if let [path] = paths.as_slice() {
+                self.linked.insert(self.ids[index].clone());
                 return Some(format!("steps.{}.result{path}", self.ids[index]));
             }
         }
@@ -297,6 +369,19 @@ mod tests {
         let text = from_history("onboard", &calls);
         insta::assert_snapshot!(text);
         parse(&Source { file: "x.toml".into(), text }, &|_| None).unwrap_or_else(|problems| panic!("{}", render_all(&problems)));
+    }
+
+    #[test]
+    fn the_order_is_kept_and_parts_of_texts_are_linked() {
+        let calls = [
+            call("create_table", r#"{"name":"users"}"#, r#"{"id":"tbl_204"}"#),
+            call("insert", r#"{"row":1}"#, r#"{"count":"1"}"#),
+            call("log", r#"{"text":"made tbl_204, not tbl_2044, as {\"id\":\"tbl_204\"}"}"#, "{}"),
+        ];
+        let text = from_history("x", &calls);
+        let plan = parse(&Source { file: "x.toml".into(), text: text.clone() }, &|_| None).unwrap();
+        assert_eq!(plan.steps.iter().map(|step| step.needs.clone()).collect::<Vec<_>>(), [vec![], vec![0], vec![0, 1]], "{text}");
+        assert!(text.contains("\"made {{ steps.create_table.result.id }}, not tbl_2044"), "{text}");
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {

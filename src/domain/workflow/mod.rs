@@ -58,5 +58,6 @@ pub(crate) fn closest_match<'a>(name: &str, all: impl IntoIterator<Item = &'a st
     };
     let folded = name.to_lowercase();
     let best = all.into_iter().map(|known| (edit_distance(&folded, &known.to_lowercase()), known)).min_by_key(|(distance, _)| *distance)?;
-    (best.0 <= allowed && best.0 < best.1.chars().count()).then_some(best.1)
+    let longer = name.chars().count().max(best.1.chars().count());
+    (best.0 <= allowed && best.0 < longer).then_some(best.1)
 }

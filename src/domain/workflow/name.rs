@@ -145,7 +145,7 @@ pub fn check(plan: &Plan, name: &str, which: StepFilter) -> Result<(), UnknownSt
     match found.iter().any(fits) {
         true => Ok(()),
         false => Err(UnknownStep {
-            message: format!("`{name}` names an item, but the step has no for_each"),
+            message: format!("`{name}` names an item, but the step has neither for_each nor repeat"),
             hint: format!("name the step: `{id_only}`"),
         }),
     }
@@ -155,7 +155,7 @@ pub fn check(plan: &Plan, name: &str, which: StepFilter) -> Result<(), UnknownSt
 fn collect_steps(plan: &Plan, which: StepFilter, prefix: &str, outer_loops: &[bool], found: &mut Vec<(String, Vec<bool>)>) {
     for step in &plan.steps {
         let path = format!("{prefix}{}", step.id);
-        let each = [outer_loops, &[step.for_each.is_some()]].concat();
+        let each = [outer_loops, &[step.has_items()]].concat();
         if which.has(step) {
             found.push((path.clone(), each.clone()));
         }
@@ -219,8 +219,18 @@ mod tests {
             ("nothing", StepFilter::Call, "`outer` has no step that calls a tool `nothing`", "available: charge, all/send"),
             ("all/sent", StepFilter::Call, "`outer` has no step that calls a tool `all/sent`", "did you mean `all/send`?"),
             ("charge", StepFilter::Approve, "`outer` has no step that asks for approval `charge`", "available: all/sure"),
-            ("charge[0]", StepFilter::Call, "`charge[0]` names an item, but the step has no for_each", "name the step: `charge`"),
-            ("all/send[0]", StepFilter::Call, "`all/send[0]` names an item, but the step has no for_each", "name the step: `all/send`"),
+            (
+                "charge[0]",
+                StepFilter::Call,
+                "`charge[0]` names an item, but the step has neither for_each nor repeat",
+                "name the step: `charge`",
+            ),
+            (
+                "all/send[0]",
+                StepFilter::Call,
+                "`all/send[0]` names an item, but the step has neither for_each nor repeat",
+                "name the step: `all/send`",
+            ),
             ("all[0]", StepFilter::Any, "`all[0]` is one item of a step", "name the step: `all`"),
             ("send", StepFilter::Any, "`outer` has no step `send`", "available: charge, all, all/send, all/sure"),
             ("all[", StepFilter::Call, "`outer` has no step that calls a tool `all[`", "available: charge, all/send"),

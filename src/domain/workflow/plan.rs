@@ -8,17 +8,25 @@ use std::{collections::HashMap, ops::Deref, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    expression::{Expr, Template, Unevaluated},
+    expression::{Expr, Scope, Template, Unevaluated},
     parse::Source,
     problem::{Place, Problem},
     source::Page,
 };
-use crate::domain::{body::Body, run::WorkflowText};
+use crate::domain::{
+    body::Body,
+    run::WorkflowText,
+    time::{parse_duration, short},
+};
 
 /// How many steps of a run execute concurrently by default.
 pub const MAX_PARALLEL: usize = 8;
 /// How many items of a `for_each` execute concurrently by default.
 pub const MAX_PARALLEL_ITEMS: usize = 10;
+/// How many rounds a `repeat` has at most by default.
+pub const MAX_ROUNDS: u32 = 100;
+/// Maximum duration of a time limit.
+pub const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Maximum nesting depth of workflows.
 pub const MAX_DEPTH: usize = 5;
 
@@ -48,9 +56,11 @@ pub struct Parts {
     /// The environment variables that expressions may read.
     pub env: Vec<String>,
     /// Deadline of the whole run.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<TimeLimit>,
     /// Maximum number of concurrent steps, at least 1.
-    pub max_parallel: usize,
+    pub max_parallel: Count,
+    /// The group of runs of which one is active.
+    pub concurrency: Option<Concurrency>,
     /// Default for the steps' `on_error`.
     pub on_error: OnError,
     /// The steps in file order.
@@ -87,6 +97,33 @@ impl Plan {
         self.names.get(id).copied()
     }
 
+    /// Returns the key of a step's array in the file, and the step's index in it.
+    pub fn table_of(&self, step: usize) -> (&'static str, usize) {
+        let phase = self.steps.get(step).map_or(Phase::Main, |step| step.phase);
+        let before = self.steps.iter().take_while(|other| other.phase != phase).count();
+        (phase.key(), step.saturating_sub(before))
+    }
+
+    /// Returns for each step the steps that are drawn before it: those that it needs. A step of a later phase that needs none
+    /// of its own phase also follows the last steps of the phase before.
+    pub fn drawn_needs(&self) -> Vec<Vec<usize>> {
+        let mut drawn: Vec<Vec<usize>> = self.steps.iter().map(|step| step.needs.clone()).collect();
+        let mut before: Vec<usize> = vec![];
+        for phase in Phase::ALL {
+            let own: Vec<usize> = (0..self.steps.len()).filter(|step| self.steps[*step].phase == phase).collect();
+            let is_own = |step: &usize| self.steps[*step].phase == phase;
+            for step in own.iter().filter(|step| !drawn[**step].iter().any(is_own)).copied().collect::<Vec<_>>() {
+                drawn[step].extend(&before);
+                drawn[step].sort_unstable();
+                drawn[step].dedup();
+            }
+            let is_last = |step: &usize| !self.dependents[*step].iter().any(is_own);
+            let last: Vec<usize> = own.into_iter().filter(is_last).collect();
+            before = if last.is_empty() { before } else { last };
+        }
+        drawn
+    }
+
     /// Returns an evaluation error of a run as a problem with its position in the file.
     pub fn problem(&self, step: Option<&str>, error: &Unevaluated) -> Problem {
         let source = Source { file: self.file.clone(), text: self.text.to_string() };
@@ -117,6 +154,32 @@ impl Plan {
     }
 }
 
+/// The part of a run to which a step belongs. The parts run one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// The steps of the workflow: `[[step]]`.
+    #[default]
+    Main,
+    /// The steps after a failure and its compensation: `[[on_failure]]`.
+    OnFailure,
+    /// The steps at the end of every run: `[[finally]]`.
+    Finally,
+}
+
+impl Phase {
+    /// All phases, in the order of a run.
+    pub const ALL: [Phase; 3] = [Phase::Main, Phase::OnFailure, Phase::Finally];
+
+    /// Returns the key of the steps in a file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Phase::Main => "step",
+            Phase::OnFailure => "on_failure",
+            Phase::Finally => "finally",
+        }
+    }
+}
+
 /// One step of a plan.
 #[derive(Clone, Debug)]
 pub struct PlanStep {
@@ -124,6 +187,8 @@ pub struct PlanStep {
     pub id: Arc<str>,
     /// A title for users.
     pub title: Option<String>,
+    /// The part of the run to which the step belongs.
+    pub phase: Phase,
     /// What the step does.
     pub action: Action,
     /// The steps that must have settled before (indices, ascending, no duplicates): those named in `needs` and those
@@ -131,14 +196,20 @@ pub struct PlanStep {
     pub needs: Vec<usize>,
     /// The step runs only if this is true; otherwise it is skipped.
     pub when: Option<Expr>,
+    /// The step runs only if this step was skipped because its `when` is false.
+    pub else_of: Option<usize>,
     /// Whether the step is skipped when a step that it needs was skipped.
     pub if_skipped: IfSkipped,
     /// The step runs once per item.
     pub for_each: Option<ForEach>,
+    /// The step runs again until a condition is met.
+    pub repeat: Option<Repeat>,
     /// Deadline of the whole step including retries; of one item for a `for_each`.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<TimeLimit>,
     /// Retry policy.
     pub retry: Option<Retry>,
+    /// Whether the retry policy is that of `[defaults]`: it applies to what is safe to repeat.
+    pub retry_by_default: bool,
     /// Whether the author declares that running the step twice does no harm.
     pub idempotent: bool,
     /// The fallbacks, in order, once all attempts have failed.
@@ -148,7 +219,7 @@ pub struct PlanStep {
     /// Effect of a failure on the run.
     pub on_error: OnError,
     /// The compensating call. Its arguments may use the step's own `result` and `text`.
-    pub compensate: Option<ToolCall>,
+    pub compensate: Option<Compensate>,
     /// Conditions on the result; if one is false, the step fails. They may use the step's own `result` and `text`.
     pub expect: Vec<Expectation>,
     /// How the response is read.
@@ -158,6 +229,11 @@ pub struct PlanStep {
 }
 
 impl PlanStep {
+    /// Returns whether the step runs several times, as items: of a `for_each`, or as the rounds of a `repeat`.
+    pub fn has_items(&self) -> bool {
+        self.for_each.is_some() || self.repeat.is_some()
+    }
+
     /// Returns whether something of the step can be undone: it has a compensating call, or its workflow has such steps.
     pub fn is_undoable(&self) -> bool {
         match &self.action {
@@ -169,11 +245,117 @@ impl PlanStep {
     }
 }
 
+/// A time limit that is known before the run or computed in it.
+#[derive(Clone, Debug)]
+pub enum TimeLimit {
+    /// A duration.
+    Fixed(Duration),
+    /// Text with expressions whose value is a duration such as `20s`.
+    Computed(Template),
+}
+
+impl TimeLimit {
+    /// Returns the limit if it is known before the run.
+    pub fn fixed(&self) -> Option<Duration> {
+        match self {
+            TimeLimit::Fixed(limit) => Some(*limit),
+            TimeLimit::Computed(_) => None,
+        }
+    }
+
+    /// Returns the expressions to evaluate.
+    pub fn template(&self) -> Option<&Template> {
+        match self {
+            TimeLimit::Fixed(_) => None,
+            TimeLimit::Computed(template) => Some(template),
+        }
+    }
+
+    /// Evaluates the limit. The error is a message for the user.
+    pub fn eval(&self, scope: &Scope) -> Result<Duration, String> {
+        let template = match self {
+            TimeLimit::Fixed(limit) => return Ok(*limit),
+            TimeLimit::Computed(template) => template,
+        };
+        let value = template.eval(scope).map_err(|error| error.to_string())?;
+        let invalid = |why: &str| format!("`timeout`: {} {why}", value.json());
+        match value.as_str().map(parse_duration) {
+            Some(Some(Duration::ZERO)) => Err(invalid("is not longer than zero")),
+            Some(Some(limit)) if limit > MAX_DURATION => Err(invalid("is longer than 30 days")),
+            Some(Some(limit)) => Ok(limit),
+            None if value.is_number() => Err(invalid("has no unit; write \"{{ … }}s\"")),
+            Some(None) | None => Err(invalid("is not a duration such as \"20s\"")),
+        }
+    }
+}
+
+/// A number from 1 that is known before the run or computed in it.
+#[derive(Clone, Debug)]
+pub enum Count {
+    /// A number.
+    Fixed(usize),
+    /// An expression whose value is a number.
+    Computed(Template),
+}
+
+/// Maximum value of a [`Count`].
+pub const MAX_COUNT: u32 = 1_000;
+
+impl Count {
+    /// Returns the expressions to evaluate.
+    pub fn template(&self) -> Option<&Template> {
+        match self {
+            Count::Fixed(_) => None,
+            Count::Computed(template) => Some(template),
+        }
+    }
+
+    /// Evaluates the number. The error is a message for the user.
+    pub fn eval(&self, scope: &Scope) -> Result<usize, String> {
+        let template = match self {
+            Count::Fixed(count) => return Ok(*count),
+            Count::Computed(template) => template,
+        };
+        let value = template.eval(scope).map_err(|error| error.to_string())?;
+        let count = value.json().parse::<usize>().ok().filter(|count| (1..=MAX_COUNT as usize).contains(count));
+        count.ok_or_else(|| format!("`max_parallel`: {} is not a number from 1 to {MAX_COUNT}", value.json()))
+    }
+}
+
+/// A group of runs of which one is active at a time, in all processes with the same store.
+#[derive(Clone, Debug)]
+pub struct Concurrency {
+    /// The name of the group, text.
+    pub group: Template,
+    /// What a run does while another one of the group is active.
+    pub if_busy: IfBusy,
+}
+
+/// What a run does while another run of its group is active.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IfBusy {
+    /// It waits until the other one ends.
+    #[default]
+    Wait,
+    /// It fails.
+    Fail,
+}
+
+impl IfBusy {
+    /// All values, with their names in the file.
+    pub const ALL: [(IfBusy, &'static str); 2] = [(IfBusy::Wait, "wait"), (IfBusy::Fail, "fail")];
+}
+
 /// What a step does.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Calls a tool.
     Tool(ToolCall),
+    /// Computes a value without a call.
+    Let {
+        /// The value.
+        value: Template,
+    },
     /// Runs another workflow; its outputs are the result.
     Workflow {
         /// Its plan.
@@ -216,6 +398,8 @@ pub enum Action {
 pub enum ActionKind {
     /// [`Action::Tool`].
     Tool,
+    /// [`Action::Let`].
+    Let,
     /// [`Action::Workflow`].
     Workflow,
     /// [`Action::Prompt`].
@@ -229,10 +413,11 @@ pub enum ActionKind {
 }
 
 impl ActionKind {
-    /// Returns the name for users: `tool`, `workflow`, `prompt`, `resource`, `approve`, `elicit`.
+    /// Returns the name for users: `tool`, `let`, `workflow`, `prompt`, `resource`, `approve`, `elicit`.
     pub fn word(self) -> &'static str {
         match self {
             ActionKind::Tool => "tool",
+            ActionKind::Let => "let",
             ActionKind::Workflow => "workflow",
             ActionKind::Prompt => "prompt",
             ActionKind::Resource => "resource",
@@ -247,6 +432,7 @@ impl Action {
     pub fn kind(&self) -> ActionKind {
         match self {
             Action::Tool(_) => ActionKind::Tool,
+            Action::Let { .. } => ActionKind::Let,
             Action::Workflow { .. } => ActionKind::Workflow,
             Action::Prompt { .. } => ActionKind::Prompt,
             Action::Resource { .. } => ActionKind::Resource,
@@ -255,14 +441,17 @@ impl Action {
         }
     }
 
-    /// Returns the subject for users: exposed name of the tool, name of the workflow or prompt, or the resource URI
-    /// or question as written.
+    /// Returns the subject for users: exposed name of the tool, name of the workflow or prompt, or the value, resource
+    /// URI or question as written.
     pub fn subject(&self) -> String {
         match self {
             Action::Tool(call) => call.tool.to_string(),
             Action::Workflow { plan, .. } => plan.name.clone(),
             Action::Prompt { name, .. } => name.clone(),
-            Action::Resource { uri: text, .. } | Action::Approve { message: text } | Action::Elicit { message: text, .. } => text.written(),
+            Action::Let { value: text }
+            | Action::Resource { uri: text, .. }
+            | Action::Approve { message: text }
+            | Action::Elicit { message: text, .. } => text.written(),
         }
     }
 }
@@ -278,20 +467,82 @@ pub struct ToolCall {
     pub place: Place,
 }
 
+/// A call that undoes a step.
+#[derive(Clone, Debug)]
+pub struct Compensate {
+    /// The call.
+    pub call: ToolCall,
+    /// Retry policy. Default: three attempts for failures other than those of the tool itself.
+    pub retry: Option<Retry>,
+    /// Deadline of each attempt. Default: that of the step.
+    pub timeout: Option<TimeLimit>,
+    /// Whether the author declares that making the call twice does no harm.
+    pub idempotent: bool,
+    /// What is done if the step failed or was cancelled and may have taken effect.
+    pub when_in_doubt: WhenInDoubt,
+}
+
+impl Deref for Compensate {
+    type Target = ToolCall;
+
+    fn deref(&self) -> &ToolCall {
+        &self.call
+    }
+}
+
+/// What is done about a step that did not succeed and may have taken effect, when the run compensates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenInDoubt {
+    /// The step is reported as not compensated.
+    #[default]
+    Report,
+    /// The step is compensated. The call has to be harmless if the step had no effect.
+    Compensate,
+}
+
+impl WhenInDoubt {
+    /// All values, with their names in the file.
+    pub const ALL: [(WhenInDoubt, &'static str); 2] = [(WhenInDoubt::Report, "report"), (WhenInDoubt::Compensate, "compensate")];
+}
+
 /// A loop over items.
 #[derive(Clone, Debug)]
 pub struct ForEach {
     /// The items; the expression evaluates to a list.
     pub items: Template,
-    /// Maximum number of concurrent items, at least 1.
-    pub max_parallel: usize,
+    /// Maximum number of concurrent items. Default: [`MAX_PARALLEL_ITEMS`] for what only reads, else 1.
+    pub max_parallel: Option<Count>,
     /// Effect of a failed item: `Fail` starts no further item and fails the step; `Continue` sets its result to
     /// `null`. Never `Compensate`.
     pub on_error: OnError,
 }
 
+/// A loop until a condition is met. Its rounds run one after the other.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// Ends the loop if true after a round; may use the round's `result` and `text`.
+    pub until: Option<Expr>,
+    /// Ends the loop if false before a round, also before the first; may use `previous`, the result of the round before.
+    pub r#while: Option<Expr>,
+    /// Pause before each round except the first.
+    pub delay: Duration,
+    /// Maximum number of rounds, at least 1. The step fails if more would be needed.
+    pub limit: u32,
+}
+
+impl Repeat {
+    /// Describes the loop for users.
+    pub fn words(&self) -> String {
+        let until = self.until.as_ref().map(|until| format!("until {}", until.source()));
+        let condition = self.r#while.as_ref().map(|condition| format!("while {}", condition.source()));
+        let delay = (!self.delay.is_zero()).then(|| format!("every {}", short(self.delay)));
+        let parts = condition.into_iter().chain(until).chain(delay).chain([format!("at most {} times", self.limit)]);
+        parts.collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// The retry policy of a step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Retry {
     /// Maximum number of attempts, including the first; at least 1.
     pub attempts: u32,
@@ -305,6 +556,8 @@ pub struct Retry {
     pub jitter: bool,
     /// The failures to retry. If empty: all except those that would recur ([`RetryOn::default_set`]).
     pub on: Vec<RetryOn>,
+    /// Retries a failure only if this is true; may use `error` and `attempt`.
+    pub when: Option<Expr>,
 }
 
 impl Retry {
@@ -316,9 +569,14 @@ impl Retry {
         Duration::try_from_secs_f64(seconds * share).unwrap_or(self.max_backoff)
     }
 
-    /// Returns the failures to retry.
+    /// Returns the failures to retry. A condition without a list decides about every failure.
     pub fn causes(&self) -> &[RetryOn] {
-        if self.on.is_empty() { RetryOn::default_set() } else { &self.on }
+        const EVERY: &[RetryOn] = &RetryOn::every();
+        match (self.on.is_empty(), &self.when) {
+            (false, _) => &self.on,
+            (true, Some(_)) => EVERY,
+            (true, None) => RetryOn::default_set(),
+        }
     }
 }
 
@@ -354,6 +612,16 @@ impl RetryOn {
         (RetryOn::Expect, "expect"),
     ];
 
+    const fn every() -> [RetryOn; RetryOn::ALL.len()] {
+        let mut every = [RetryOn::NotReady; RetryOn::ALL.len()];
+        let mut index = 0;
+        while index < every.len() {
+            every[index] = RetryOn::ALL[index].0;
+            index += 1;
+        }
+        every
+    }
+
     /// Returns the classes that are retried by default: those that another attempt may well cure.
     pub fn default_set() -> &'static [RetryOn] {
         &[RetryOn::NotReady, RetryOn::Transport, RetryOn::Timeout, RetryOn::Protocol, RetryOn::Exited]
@@ -368,7 +636,7 @@ pub enum Fallback {
         /// The call.
         call: ToolCall,
         /// The call that undoes it. Its arguments may use the step's own `result` and `text`.
-        compensate: Option<ToolCall>,
+        compensate: Option<Compensate>,
     },
     /// Uses a value as the result.
     Value(Template),
@@ -378,7 +646,7 @@ impl Fallback {
     /// Returns the calls that the fallback may make: its own, then the one that undoes it.
     pub fn calls(&self) -> impl Iterator<Item = &ToolCall> {
         let (call, compensate) = match self {
-            Fallback::Tool { call, compensate } => (Some(call), compensate.as_ref()),
+            Fallback::Tool { call, compensate } => (Some(call), compensate.as_deref()),
             Fallback::Value(_) => (None, None),
         };
         call.into_iter().chain(compensate)

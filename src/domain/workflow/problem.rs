@@ -70,7 +70,16 @@ impl Problem {
     ///
     /// The text contains no terminal control sequences.
     pub fn render(&self) -> String {
-        let mut out = String::from("error: ");
+        self.render_as("error")
+    }
+
+    /// Renders the problem as a warning.
+    pub fn render_warning(&self) -> String {
+        self.render_as("warning")
+    }
+
+    fn render_as(&self, severity: &str) -> String {
+        let mut out = format!("{severity}: ");
         if let Some(step) = &self.step {
             out.push_str(&format!("step `{}`: ", visible(step)));
         }

@@ -6,27 +6,31 @@
 //!
 //! The rules:
 //! - a step is decided once, when everything that it needs has ended;
-//! - a step that needs a skipped step is skipped, unless it says otherwise;
+//! - a step that needs a skipped step is skipped, unless it says otherwise or is its `else`;
 //! - a step that failed with `continue` counts as ended: the steps that need it are decided;
 //! - after a failure with `fail` or `compensate`, nothing new starts, and running steps may end;
 //! - completed steps with a compensating call are compensated one at a time, in reverse order of completion.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::plan::{IfSkipped, OnError, Plan};
+use super::plan::{IfSkipped, OnError, Phase, Plan};
 
 /// A step as the schedule sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// Whether it belongs to this schedule; the schedule ignores other steps.
+    pub present: bool,
     /// Indices of the steps that it needs; no cycles.
     pub needs: Vec<usize>,
     /// Effect of its failure on the run.
     pub on_error: OnError,
+    /// A step that it needs and whose skipping does not skip it.
+    pub else_of: Option<usize>,
     /// Whether it is skipped when a step that it needs was skipped.
     pub if_skipped: IfSkipped,
     /// Whether something of it can be compensated.
     pub undoable: bool,
-    /// Whether it runs once per item.
+    /// Whether it has items: those of a `for_each`, or the rounds of a `repeat`.
     pub each: bool,
     /// Maximum number of concurrent items.
     pub max_parallel: usize,
@@ -130,19 +134,25 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Creates the schedule of a plan. Cancelling it compensates if the plan's `on_error` is `compensate`. `within_compensation`: a
-    /// failure of the plan makes the enclosing run compensate, so `fail` means `compensate` here too.
-    pub fn of(plan: &Plan, within_compensation: bool) -> Schedule {
+    /// Creates the schedule of one phase of a plan. Cancelling it compensates if the plan's `on_error` is `compensate`. `within_compensation`: a
+    /// failure of the plan makes the enclosing run compensate, so `fail` means `compensate` here too. In a later phase every
+    /// step runs, whether others failed or not, and nothing is compensated.
+    pub fn of(plan: &Plan, phase: Phase, within_compensation: bool, max_parallel: usize) -> Schedule {
+        let main = phase == Phase::Main;
+        let in_phase = |step: &usize| plan.steps.get(*step).is_some_and(|step| step.phase == phase);
         let nodes = plan.steps.iter().map(|step| Node {
-            needs: step.needs.clone(),
-            on_error: step.on_error.inherited(within_compensation),
+            present: step.phase == phase,
+            needs: step.needs.iter().copied().filter(in_phase).collect(),
+            on_error: if main { step.on_error.inherited(within_compensation) } else { OnError::Continue },
+            else_of: step.else_of,
             if_skipped: step.if_skipped,
-            undoable: step.is_undoable(),
-            each: step.for_each.is_some(),
-            max_parallel: step.for_each.as_ref().map_or(1, |each| each.max_parallel),
+            undoable: main && step.is_undoable(),
+            each: step.has_items(),
+            // Set when the step begins.
+            max_parallel: 1,
             items_go_on: step.for_each.as_ref().is_some_and(|each| each.on_error == OnError::Continue),
         });
-        Schedule::new(nodes.collect(), plan.max_parallel, plan.on_error.inherited(within_compensation) == OnError::Compensate)
+        Schedule::new(nodes.collect(), max_parallel, main && plan.on_error.inherited(within_compensation) == OnError::Compensate)
     }
 
     /// Creates a schedule of `nodes` with at most `max_parallel` of them (items included) running concurrently.
@@ -150,13 +160,13 @@ impl Schedule {
         let count = nodes.len();
         let mut needed_by = vec![vec![]; count];
         let mut open = vec![0; count];
-        for (step, node) in nodes.iter().enumerate() {
+        for (step, node) in nodes.iter().enumerate().filter(|(_, node)| node.present) {
             let needs: BTreeSet<usize> = node.needs.iter().copied().filter(|need| *need < count).collect();
             open[step] = needs.len();
             needs.into_iter().for_each(|need| needed_by[need].push(step));
         }
         Schedule {
-            ready: (0..count).filter(|step| open[*step] == 0).collect(),
+            ready: (0..count).filter(|step| nodes[*step].present && open[*step] == 0).collect(),
             needed_by,
             open,
             max_parallel: max_parallel.max(1),
@@ -166,7 +176,7 @@ impl Schedule {
             started: VecDeque::new(),
             skipped: VecDeque::new(),
             running: 0,
-            ended: 0,
+            ended: nodes.iter().filter(|node| !node.present).count(),
             done: vec![],
             halt: None,
             undo: false,
@@ -240,6 +250,38 @@ impl Schedule {
         }
         self.started.push_back(step);
         self.end_if_complete(step);
+    }
+
+    /// Adds a step or item that did not succeed and may have taken effect to what is compensated. Call before its end is
+    /// recorded.
+    pub fn compensate_in_doubt(&mut self, step: usize, item: Option<u32>) {
+        if self.nodes[step].undoable && self.nodes[step].present {
+            self.done.push((step, item));
+        }
+    }
+
+    /// Sets how many items of a step run concurrently.
+    pub fn set_parallel(&mut self, step: usize, max_parallel: usize) {
+        self.nodes[step].max_parallel = max_parallel;
+    }
+
+    /// Adds an item to a started step: the next round of a loop. Call before [`Schedule::settle`] of the last item.
+    pub fn add_item(&mut self, step: usize) {
+        if self.at[step] != At::Begun {
+            return;
+        }
+        let items = &mut self.items[step];
+        items.total = items.total.map(|total| total.saturating_add(1));
+        if !self.started.contains(&step) {
+            self.started.push_back(step);
+        }
+    }
+
+    /// Fails a started step although its items succeeded. Call before [`Schedule::settle`] of the last item.
+    pub fn fail_items(&mut self, step: usize) {
+        let items = &mut self.items[step];
+        items.failed += 1;
+        items.stopped = true;
     }
 
     /// Skips the step that was being decided, and the steps that need it.
@@ -326,7 +368,8 @@ impl Schedule {
                 if self.at[next] != At::Pending {
                     continue;
                 }
-                if self.at[step] == At::Skipped && self.nodes[next].if_skipped == IfSkipped::Skip {
+                let node = &self.nodes[next];
+                if self.at[step] == At::Skipped && node.if_skipped == IfSkipped::Skip && node.else_of != Some(step) {
                     self.at[next] = At::Skipped;
                     self.ended += 1;
                     self.ready.remove(&next);
@@ -372,6 +415,7 @@ impl Schedule {
     /// Cancels one step. The caller cancels its running items; a step that has not started ends here.
     pub fn cancel_step(&mut self, step: usize) {
         match self.at.get(step) {
+            _ if !self.nodes.get(step).is_some_and(|node| node.present) => {}
             Some(At::Pending | At::Deciding) => {
                 self.ready.remove(&step);
                 self.end(step, End::Cancelled);
@@ -396,7 +440,7 @@ impl Schedule {
     /// Restores the end of a step from before the run was resumed. Call in the original order, before the first
     /// [`Schedule::next_task`].
     pub fn restore(&mut self, step: usize, ended: At) {
-        if !matches!(self.at[step], At::Pending) {
+        if !matches!(self.at[step], At::Pending) || !self.nodes[step].present {
             return;
         }
         self.ready.remove(&step);
@@ -420,7 +464,7 @@ impl Schedule {
 
     /// Restores the end of an item.
     pub fn restore_item(&mut self, step: usize, item: u32, end: End) {
-        if self.at[step] == At::Pending && self.items[step].before.insert(item) {
+        if self.at[step] == At::Pending && self.nodes[step].present && self.items[step].before.insert(item) {
             self.count(step, Some(item), end);
         }
     }

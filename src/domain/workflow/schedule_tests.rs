@@ -8,8 +8,10 @@ use super::*;
 
 fn node(needs: &[usize]) -> Node {
     Node {
+        present: true,
         needs: needs.to_vec(),
         on_error: OnError::Fail,
+        else_of: None,
         if_skipped: IfSkipped::Skip,
         undoable: false,
         each: false,
@@ -50,7 +52,8 @@ fn any_node(at: usize) -> impl Strategy<Value = (Node, Fate)> {
         move |(needs, on_error, if_skipped, undoable, each, max_parallel, items_go_on, skipped, mut fails)| {
             let needs = if at == 0 { vec![] } else { needs };
             fails.truncate(each.unwrap_or(1));
-            let node = Node { needs, on_error, if_skipped, undoable, each: each.is_some(), max_parallel, items_go_on };
+            let each = each.is_some();
+            let node = Node { present: true, needs, on_error, else_of: None, if_skipped, undoable, each, max_parallel, items_go_on };
             (node, Fate { skipped, fails })
         },
     )
@@ -324,6 +327,48 @@ fn a_failure_with_continue_lets_the_run_continue() {
     assert_eq!(schedule.next_task(), Some(Task::Decide(0)));
     schedule.refuse(0);
     assert_eq!((schedule.halted(), schedule.next_task()), (None, Some(Task::Decide(1))));
+}
+
+#[test]
+fn absent_steps_are_ignored() {
+    let absent = |needs: &[usize]| Node { present: false, ..node(needs) };
+    let mut schedule = Schedule::new(vec![absent(&[]), node(&[]), absent(&[1])], 8, false);
+    schedule.cancel_step(0);
+    schedule.restore(2, At::Ended(End::Failed));
+    assert_eq!((schedule.next_task(), schedule.next_task()), (Some(Task::Decide(1)), None));
+    schedule.begin(1, None);
+    assert_eq!(schedule.next_task(), Some(Task::Start(1, None)));
+    schedule.settle(1, None, End::Ok);
+    assert_eq!(schedule.next_task(), None);
+    assert!(schedule.is_finished() && schedule.halted().is_none());
+}
+
+#[test]
+fn an_else_is_decided_although_its_step_is_skipped() {
+    let otherwise = Node { else_of: Some(0), ..node(&[0]) };
+    let mut schedule = Schedule::new(vec![node(&[]), otherwise, node(&[0])], 8, false);
+    assert_eq!(schedule.next_task(), Some(Task::Decide(0)));
+    schedule.skip(0);
+    assert_eq!(schedule.next_task(), Some(Task::Skipped { step: 2, because: 0 }));
+    assert_eq!(schedule.next_task(), Some(Task::Decide(1)));
+}
+
+#[test]
+fn rounds_are_added_until_the_last_one() {
+    let mut schedule = Schedule::new(vec![Node { each: true, undoable: true, ..node(&[]) }], 8, false);
+    assert_eq!(schedule.next_task(), Some(Task::Decide(0)));
+    schedule.begin(0, Some(1));
+    for round in 0..3 {
+        assert_eq!(schedule.next_task(), Some(Task::Start(0, Some(round))));
+        assert_eq!(schedule.next_task(), None);
+        if round < 2 {
+            schedule.add_item(0);
+        } else {
+            schedule.fail_items(0);
+        }
+        schedule.settle(0, Some(round), End::Ok);
+    }
+    assert_eq!((schedule.at(0), schedule.pending_compensations().len()), (At::Ended(End::Failed), 3));
 }
 
 #[test]

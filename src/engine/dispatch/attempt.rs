@@ -15,9 +15,9 @@ use crate::{
         directory::Directory,
         event::{EventKind, NoticeLevel},
         frame::{Anomaly, AnomalyKind},
-        id::{Attribution, ServerId},
+        id::Attribution,
         raw_object::RawObject,
-        server::{ConnectFailure, Era, ServerSpec, SessionInfo, Step},
+        server::{Era, ServerSpec, SessionInfo},
     },
     engine::{
         checkers::Unchecked,
@@ -337,16 +337,6 @@ impl Dispatch {
     }
 }
 
-/// Returns the failure of a call to a server whose configuration has errors: what is wrong, where, and what to do.
-fn unusable(id: &ServerId, why: &ConnectFailure) -> Failure {
-    let mut failure = Failure::new(FailureKind::NotReady, format!("{id} cannot be used: {}", why.summary));
-    failure.causes = why.place.iter().map(|place| format!("it is configured in {place}")).chain(why.causes.iter().cloned()).collect();
-    match why.hints.first() {
-        Some(hint) => failure.hint(hint.clone()),
-        None => failure.hint(format!("correct the configuration of {id}")),
-    }
-}
-
 /// How long a call waits for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -371,23 +361,6 @@ pub(super) async fn ready(server: &ServerHandle, patience: Patience) -> Result<A
             return Err(Failure::new(FailureKind::NotReady, "the server was removed"));
         }
     }
-}
-
-/// Returns the failure of a call to a server that is not connected because of `why`; without a reason it is disabled.
-fn not_connected(id: &ServerId, why: Option<&ConnectFailure>) -> Failure {
-    let mut failure = match why {
-        Some(why) if why.step == Step::Configure => return unusable(id, why),
-        Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
-        None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
-    };
-    if let Some(why) = why {
-        failure.causes = why.causes.clone();
-        failure.exit = why.exit;
-        failure.status = why.status;
-        failure.headers = why.headers.clone();
-        failure.stderr = why.stderr.clone();
-    }
-    failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed"))
 }
 
 /// Returns the `params` of an operation; `extra` holds further members, which never replace those of the operation.

@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{
     cancellation::Signal,
     flow::Flow,
     replay::InDoubtResolution,
-    step::{Limits, StepCall, Try, cancelled},
+    step::{Limits, StepCall, Try, cancelled, is_retried, step_fault},
     target,
 };
 use crate::domain::{
     call::Operation,
     journal::{Place, RunEntry},
     run::{Purpose, RunStep, StepError, StepErrorKind},
-    workflow::{expression::Scope, plan::ToolCall},
+    workflow::{
+        expression::{Expr, Scope},
+        plan::Compensate,
+    },
 };
 
 /// Maximum attempts per compensation.
@@ -33,7 +36,7 @@ pub struct Compensation<'a> {
     /// The item, if the step has items.
     pub item: Option<u32>,
     /// The call that undoes it.
-    pub call: &'a ToolCall,
+    pub call: &'a Compensate,
     /// The scope of the compensation's expressions.
     pub scope: Scope,
     /// Cancels the compensation.
@@ -58,9 +61,7 @@ impl Compensation<'_> {
         loop {
             match self.attempt(place, attempt).await {
                 Ok(()) => return Ok(()),
-                Err(Try::Failed(error, repeatable))
-                    if attempt < MAX_ATTEMPTS && (repeatable || !error.may_have_run) && is_transient(&error) =>
-                {
+                Err(Try::Failed(error, repeatable)) if (repeatable || !error.may_have_run) && self.is_retried(&error, attempt) => {
                     let masked = Some(self.flow.masked(&error));
                     let entry = RunEntry::Attempted { place: place.clone(), attempt, exhausted: None, error: masked };
                     // A broken journal must not prevent compensation.
@@ -68,7 +69,7 @@ impl Compensation<'_> {
                     tokio::select! {
                         biased;
                         () = self.signal.raised() => return Err(error),
-                        () = sleep(PAUSE * attempt) => {}
+                        () = sleep(self.pause(attempt)) => {}
                     }
                     attempt += 1;
                 }
@@ -79,11 +80,30 @@ impl Compensation<'_> {
         }
     }
 
+    /// Returns whether another attempt follows.
+    fn is_retried(&self, error: &StepError, attempt: u32) -> bool {
+        let Some(retry) = &self.call.retry else { return attempt < MAX_ATTEMPTS && is_transient(error) };
+        let condition = |when: &Expr| when.test(&self.scope.with_error(step_fault(error), attempt)).unwrap_or(false);
+        attempt < retry.attempts && is_retried(retry, error) && retry.when.as_ref().is_none_or(condition)
+    }
+
+    fn pause(&self, attempt: u32) -> Duration {
+        self.call.retry.as_ref().map_or(PAUSE * attempt, |retry| retry.delay(attempt, fastrand::f64()))
+    }
+
+    fn limits(&self) -> Result<Limits, StepError> {
+        let limit = match &self.call.timeout {
+            Some(limit) => Some(limit.eval(&self.scope).map_err(|why| StepError::new(StepErrorKind::Expression, why))?),
+            None => self.flow.timeout(self.step, &self.scope)?,
+        };
+        Ok(Limits::new(self.signal.clone(), limit))
+    }
+
     async fn attempt(&self, place: &Place, attempt: u32) -> Result<(), Try> {
         let flow = self.flow;
         let call = self.call;
         let arguments = call.arguments.eval(&self.scope).map_err(|error| Try::Failed(flow.unevaluated(&error), false))?.body();
-        let limits = Limits { signal: self.signal.clone(), deadline: flow.timeout(self.step).map(|limit| Instant::now() + limit) };
+        let limits = self.limits().map_err(|error| Try::Failed(error, false))?;
         let target = tokio::select! {
             biased;
             () = self.signal.raised() => return Err(Try::Cancelled(cancelled(self.signal.why(), false))),
@@ -97,7 +117,7 @@ impl Compensation<'_> {
         let step_call = StepCall { run: flow.run, flow, step: self.step, place: run_step, item: self.item };
         let outcome = step_call.send(Operation::Tool { tool: target.tool, arguments }, &limits).await;
         outcome.map(|_| ()).map_err(|failure| match failure {
-            Try::Failed(error, _) => Try::Failed(error, target.repeatable),
+            Try::Failed(error, _) => Try::Failed(error, target.repeatable || call.idempotent),
             other => other,
         })
     }

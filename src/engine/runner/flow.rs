@@ -1,5 +1,15 @@
 //! A flow: drives one plan from its first step to its last. Asks the schedule for the next task, executes it and records its
 //! result. A workflow within a step is a flow of its own.
+//!
+//! `restore` restores a flow from the journal, `rounds` repeats steps, `undo` compensates them, `conclusion` determines the
+//! outcome, `group` lets one run of a `concurrency` group in, and `phases` runs the steps of `on_failure` and `finally` after it.
+
+mod conclusion;
+mod group;
+mod phases;
+mod restore;
+mod rounds;
+mod undo;
 
 use std::{
     sync::{
@@ -16,8 +26,6 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Run,
     cancellation::Signal,
-    compensation::Compensation,
-    replay::ReplayEntry,
     step::{MAX_RESULT, StepExecution, StepResult},
     step_state::{StepEntry, label},
 };
@@ -27,14 +35,16 @@ use crate::domain::{
     run::{Change, RunOutcome, StepError, StepErrorKind, StepState, StepView, shown},
     secret::{Redactor, Secret, rule},
     server::looks_secret,
-    time::short,
     workflow::{
+        catalog_lookup::find_tool,
+        check::reads_only,
         expression::{Data, Scope, Unevaluated},
-        input_values,
-        plan::{Action, Fallback, OnError, Plan, ToolCall},
-        schedule::{At, End, Halt, Schedule, Task},
+        plan::{Action, MAX_PARALLEL_ITEMS, OnError, Phase, Plan, PlanStep},
+        schedule::{At, End, Schedule, Task},
     },
 };
+
+use self::undo::{CompensationLog, NotUndone};
 
 /// The cancellation reason when the deadline passes.
 const TIME_UP: &str = "the run's time was up";
@@ -91,7 +101,12 @@ pub struct Flow<'a> {
     forward: Signal,
     /// Cancel single steps.
     signals: Vec<Signal>,
+    began: Instant,
     deadline: Option<Instant>,
+    /// The `timeout` of the plan or the run, for messages.
+    limit: Option<Duration>,
+    /// Maximum number of concurrent steps.
+    max_parallel: usize,
     /// Whether its failure makes the enclosing flow compensate.
     within_compensation: bool,
     /// Whether it only undoes what it did before.
@@ -102,14 +117,6 @@ pub struct Flow<'a> {
     entries: Mutex<Vec<StepEntry>>,
     /// Mask secrets in displayed and journaled values before these are cut.
     redactors: [Redactor; 2],
-}
-
-/// Why a step or item is not undone.
-enum NotUndone {
-    /// What answered has nothing to undo.
-    Nothing,
-    /// For this reason; whether effects may remain.
-    Because { why: String, effects_remain: bool },
 }
 
 /// A task that ended.
@@ -127,56 +134,29 @@ pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, Flow
     Box::pin(run_unboxed(run, plan, frame))
 }
 
-/// Undoes what a flow did that has succeeded. Boxed as [`run`].
-fn undo<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, FlowEnd> {
-    Box::pin(async move {
-        let flow = Flow { undoing: true, ..Flow::new(run, plan, frame) };
-        let mut schedule = Schedule::of(plan, true);
-        let mut log = CompensationLog::default();
-        flow.restore(&mut schedule, &mut log);
-        schedule.fail(true);
-        flow.drive(&mut schedule, &mut log).await;
-        flow.conclude(&schedule, log, None)
-    })
-}
-
 async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
-    let flow = Flow::new(run, plan, frame);
-    let mut schedule = Schedule::of(plan, flow.within_compensation);
+    let overridden = frame.depth == 0 && run.spec.timeout.is_some();
+    let mut flow = Flow::new(run, plan, frame);
+    let _group = match flow.evaluate_settings(overridden) {
+        Ok(()) => match flow.enter_group().await {
+            Ok(group) => group,
+            Err(error) => return flow.not_started(error),
+        },
+        Err(why) => return flow.not_started(StepError::new(StepErrorKind::Expression, why)),
+    };
+    let mut schedule = Schedule::of(plan, Phase::Main, flow.within_compensation, flow.max_parallel);
     let mut log = CompensationLog::default();
     flow.restore(&mut schedule, &mut log);
-    flow.drive(&mut schedule, &mut log).await;
+    flow.drive(&mut schedule, &mut log, Phase::Main).await;
     let output = (schedule.halted().is_none() && !run.signals.is_interrupted()).then(|| flow.output());
     if let Some(Err(_)) = &output {
         // All steps succeeded but the outputs failed: compensate as after any failure.
         schedule.fail(flow.compensates());
-        flow.drive(&mut schedule, &mut log).await;
+        flow.drive(&mut schedule, &mut log, Phase::Main).await;
     }
-    flow.conclude(&schedule, log, output)
-}
-
-/// The progress of compensation.
-#[derive(Default)]
-struct CompensationLog {
-    done: Vec<String>,
-    not_done: Vec<(String, String)>,
-    /// Whether a compensation failed.
-    failed: bool,
-    /// Whether effects remain, or may remain.
-    effects_remain: bool,
-}
-
-impl CompensationLog {
-    fn record(&mut self, label: String, result: &Result<(), StepError>) {
-        match result {
-            Ok(()) => self.done.push(label),
-            Err(error) => {
-                self.failed = true;
-                self.effects_remain = true;
-                self.not_done.push((label, error.message.clone()));
-            }
-        }
-    }
+    let mut verdict = flow.conclude(&schedule, &mut log, output);
+    flow.later_phases(&mut verdict, &mut log).await;
+    flow.end(verdict, log)
 }
 
 impl<'a> Flow<'a> {
@@ -191,16 +171,23 @@ impl<'a> Flow<'a> {
         let test_values: Vec<Secret> =
             test_values.into_iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| Secret::literal(value)).collect();
         let forward = frame.signal.child();
+        let signal_of = |phase: Phase| match phase {
+            Phase::Main => forward.child(),
+            Phase::OnFailure | Phase::Finally => run.signals.compensation.child(),
+        };
         Flow {
             run,
             plan,
             paths: plan.steps.iter().map(|step| Arc::from(format!("{}{}", frame.prefix, step.id))).collect(),
             depth: frame.depth,
             scope: Scope::new(&plan.names, frame.input, &run.facts, env),
-            signals: plan.steps.iter().map(|_| forward.child()).collect(),
+            signals: plan.steps.iter().map(|step| signal_of(step.phase)).collect(),
             forward,
             prefix: frame.prefix,
+            began: Instant::now(),
             deadline: frame.deadline,
+            limit: run.spec.timeout.filter(|_| frame.depth == 0),
+            max_parallel: 1,
             within_compensation: frame.compensates,
             undoing: false,
             timed_out: AtomicBool::new(false),
@@ -220,13 +207,28 @@ impl<'a> Flow<'a> {
         self.plan.steps[step].on_error.inherited(self.within_compensation)
     }
 
-    /// Returns the time limit of a step, as changed for this run.
-    pub fn timeout(&self, step: usize) -> Option<Duration> {
+    /// Returns the time limit of a step or of one of its items, as changed for this run.
+    pub fn timeout(&self, step: usize, scope: &Scope) -> Result<Option<Duration>, StepError> {
         let changed = self.run.changes(&self.paths[step]).find_map(|change| match change {
             Change::Timeout { limit } => Some(limit),
             Change::Attempts { .. } => None,
         });
-        changed.or(self.plan.steps[step].timeout)
+        match (changed, &self.plan.steps[step].timeout) {
+            (None, Some(limit)) => limit.eval(scope).map(Some).map_err(|why| StepError::new(StepErrorKind::Expression, why)),
+            (changed, _) => Ok(changed),
+        }
+    }
+
+    /// Evaluates the settings of the flow as a whole: its deadline and how many steps run concurrently.
+    fn evaluate_settings(&mut self, overridden: bool) -> Result<(), String> {
+        self.max_parallel = self.plan.max_parallel.eval(&self.scope)?;
+        if let Some(limit) = self.plan.timeout.as_ref().filter(|_| !overridden) {
+            let limit = limit.eval(&self.scope)?;
+            let deadline = self.began + limit;
+            self.limit = Some(limit);
+            self.deadline = Some(self.deadline.map_or(deadline, |outer| outer.min(deadline)));
+        }
+        Ok(())
     }
 
     /// Returns the error of an expression with its location.
@@ -267,74 +269,13 @@ impl<'a> Flow<'a> {
         self.run.publish_step(&self.paths[step], view);
     }
 
-    /// Restores the state of an interrupted run.
-    fn restore(&self, schedule: &mut Schedule, log: &mut CompensationLog) {
-        let recorded = self.run.nested.entries(&self.prefix);
-        for entry in self.run.replay.entries(&self.prefix).iter().chain(&recorded) {
-            match entry {
-                ReplayEntry::GivenUp { time_up, undo, why } => {
-                    self.timed_out.store(*time_up, Ordering::Relaxed);
-                    if *time_up {
-                        schedule.fail(*undo)
-                    } else {
-                        schedule.cancel()
-                    }
-                    self.forward.raise(why);
-                }
-                ReplayEntry::Item { id, item, end } => {
-                    let Some(step) = self.plan.index(id) else { continue };
-                    self.entries.lock()[step].restore_item(*item, end);
-                    schedule.restore_item(step, *item, end_of(end.outcome));
-                }
-                ReplayEntry::Step { id, end } => {
-                    let Some(step) = self.plan.index(id) else { continue };
-                    let at = match end.outcome {
-                        StepOutcome::Skipped => At::Skipped,
-                        other => At::Ended(end_of(other)),
-                    };
-                    schedule.restore(step, at);
-                    let each = self.plan.steps[step].for_each.is_some();
-                    let (step_end, view) = self.entries.lock()[step].restore(end, each);
-                    self.scope.settle(step, step_end);
-                    if let Some(shown) = self.run.nested.view(&self.paths[step]) {
-                        // The view of this process says more than the record.
-                        self.entries.lock()[step].view = shown;
-                    } else {
-                        self.run.publish_step(&self.paths[step], view);
-                    }
-                }
-                ReplayEntry::Undone { id, item, error } => {
-                    let Some(step) = self.plan.index(id) else { continue };
-                    schedule.restore_compensated(step, *item);
-                    let result = error.clone().map_or(Ok(()), Err);
-                    log.record(label(id, *item), &result);
-                    match self.plan.steps[step].action {
-                        Action::Workflow { .. } => self.record_nested_compensations(&nested_prefix(&self.paths[step], *item)),
-                        _ => self.run.record_compensated(&self.paths[step], *item, &result),
-                    }
-                    self.show_compensation(step, &result, schedule);
-                }
-            }
-        }
-    }
-
-    /// Records what an earlier process compensated in the workflow with this path prefix.
-    fn record_nested_compensations(&self, prefix: &str) {
-        for entry in self.run.replay.entries(prefix) {
-            let ReplayEntry::Undone { id, item, error: None } = entry else { continue };
-            let path = format!("{prefix}{id}");
-            let within = nested_prefix(&path, *item);
-            match self.run.replay.entries(&within).is_empty() {
-                true => self.run.record_compensated(&path, *item, &Ok(())),
-                false => self.record_nested_compensations(&within),
-            }
-        }
-    }
-
-    async fn drive(&self, schedule: &mut Schedule, log: &mut CompensationLog) {
+    /// Runs the steps of a phase, and compensates those of the main phase.
+    async fn drive(&self, schedule: &mut Schedule, log: &mut CompensationLog, phase: Phase) {
         let mut tasks: Work<'_> = FuturesUnordered::new();
         let mut changes = self.run.signals.changed.subscribe();
-        let (mut cancelled, mut journal_broken) = (false, false);
+        // Neither the cancellation nor the deadline of the run ends the later phases.
+        let (mut cancelled, mut journal_broken) = (phase != Phase::Main, false);
+        let mut phase_cancelled = phase == Phase::Main;
         // Steps may have been cancelled before this flow started.
         self.cancel_steps(schedule);
         loop {
@@ -364,6 +305,11 @@ impl<'a> Flow<'a> {
                     self.finish_ended(schedule);
                 }
                 () = self.run.signals.compensation.raised(), if schedule.is_compensating() && schedule.running() == 0 => schedule.cancel(),
+                () = self.run.signals.compensation.raised(), if !phase_cancelled => {
+                    phase_cancelled = true;
+                    schedule.cancel();
+                    self.finish_ended(schedule);
+                }
                 () = late, if !cancelled && !timed_out => {
                     cancelled = true;
                     self.forward.raise(TIME_UP);
@@ -469,12 +415,10 @@ impl<'a> Flow<'a> {
     fn decide(&self, step: usize, schedule: &mut Schedule) {
         let planned = &self.plan.steps[step];
         self.entries.lock()[step].begin(self.run.bus().now());
-        let requested = planned.when.as_ref().map_or(Ok(true), |when| when.test(&self.scope));
-        let items = match requested {
-            Ok(true) => planned.for_each.as_ref().map(|each| each.items.eval(&self.scope)).transpose(),
-            Ok(false) => {
-                let when = planned.when.as_ref().map(|when| when.source()).unwrap_or_default();
-                self.entries.lock()[step].skipped = Some(format!("when: {when}"));
+        let items = match self.is_skipped(step) {
+            Ok(false) if planned.repeat.is_some() => return self.decide_rounds(step, schedule),
+            Ok(false) => planned.for_each.as_ref().map(|each| each.items.eval(&self.scope)).transpose(),
+            Ok(true) => {
                 schedule.skip(step);
                 return self.finish(step, schedule);
             }
@@ -496,6 +440,17 @@ impl<'a> Flow<'a> {
                 schedule.refuse(step);
             }
             Ok(items) => {
+                if let Some(each) = &planned.for_each {
+                    match each.max_parallel.as_ref().map(|count| count.eval(&self.scope)) {
+                        Some(Ok(count)) => schedule.set_parallel(step, count),
+                        None => schedule.set_parallel(step, self.default_parallel(planned)),
+                        Some(Err(why)) => {
+                            self.entries.lock()[step].error = Some(StepError::new(StepErrorKind::Expression, why));
+                            schedule.refuse(step);
+                            return self.finish(step, schedule);
+                        }
+                    }
+                }
                 let count = items.as_ref().map(|(_, count)| *count);
                 self.entries.lock()[step].fan_out(items);
                 schedule.begin(step, count);
@@ -505,8 +460,36 @@ impl<'a> Flow<'a> {
         self.finish(step, schedule);
     }
 
-    /// Returns the scope of an item.
+    /// Returns how many items of a step run concurrently by default. Many servers lose writes that overlap, so only what reads
+    /// runs concurrently.
+    fn default_parallel(&self, step: &PlanStep) -> usize {
+        let known = self.run.runs.registry.read();
+        if reads_only(step, &|tool| find_tool(&*known, tool).is_some_and(|target| target.reads_only)) { MAX_PARALLEL_ITEMS } else { 1 }
+    }
+
+    /// Returns whether a step is skipped because of its `when` or `else`, and records the reason.
+    fn is_skipped(&self, step: usize) -> Result<bool, Unevaluated> {
+        let planned = &self.plan.steps[step];
+        let mut entries = self.entries.lock();
+        if let Some(of) = planned.else_of.filter(|of| !entries[*of].condition_false) {
+            entries[step].skipped = Some(format!("else: `{}` was not skipped by its `when`", self.plan.steps[of].id));
+            return Ok(true);
+        }
+        match &planned.when {
+            Some(when) if !when.test(&self.scope)? => {
+                entries[step].condition_false = true;
+                entries[step].skipped = Some(format!("when: {}", when.source()));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Returns the scope of an item or round.
     fn with_item(&self, step: usize, item: u32) -> Scope {
+        if self.plan.steps[step].repeat.is_some() {
+            return self.with_round(step, item);
+        }
         let place = usize::try_from(item).unwrap_or(usize::MAX);
         let known = self.entries.lock()[step].items.clone();
         // The items of a step that ended before the interruption are not restored.
@@ -518,7 +501,10 @@ impl<'a> Flow<'a> {
     async fn execute_step(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {
         let began = Instant::now();
         let execution = StepExecution { flow: self, step, item, scope, signal: self.signals[step].clone() };
-        let mut result = execution.execute().await;
+        let mut result = match execution.pause(item).await {
+            Ok(()) => execution.execute().await,
+            Err(cancelled) => StepResult::Cancelled(cancelled),
+        };
         if self.timed_out.load(Ordering::Relaxed)
             && let StepResult::Cancelled(error) = result
         {
@@ -541,79 +527,6 @@ impl<'a> Flow<'a> {
         Ended::Step(step, item, result)
     }
 
-    /// Returns the call that undoes a step or item: that of the fallback that answered, else the step's own.
-    fn compensation(&self, step: usize, item: Option<u32>) -> Option<&ToolCall> {
-        let planned = &self.plan.steps[step];
-        let answered_by = self.entries.lock()[step].response(item).and_then(|response| response.answered_by());
-        match answered_by.and_then(|index| planned.fallback.get(usize::try_from(index).ok()?)) {
-            Some(Fallback::Tool { compensate, .. }) => compensate.as_ref(),
-            _ => planned.compensate.as_ref(),
-        }
-    }
-
-    /// Returns the call that undoes a step or item, with its scope, and whether an attempt before the fallback that answered may
-    /// have taken effect.
-    fn compensation_scope(&self, step: usize, item: Option<u32>) -> Result<(&ToolCall, Scope, bool), NotUndone> {
-        let because = |why: &str, effects_remain| NotUndone::Because { why: why.to_owned(), effects_remain };
-        let planned = &self.plan.steps[step];
-        let response = self.entries.lock()[step].response(item);
-        let Some(response) = response else { return Err(because("its result is unknown", true)) };
-        if response.nothing_done() && response.in_doubt() {
-            return Err(because("a fallback value replaced its result after the call failed and may have taken effect", true));
-        }
-        if response.nothing_done() {
-            return Err(because("a fallback value replaced its result, so there is nothing to undo", false));
-        }
-        let by_fallback = response.answered_by().is_some();
-        let Some(call) = self.compensation(step, item) else {
-            return Err(match by_fallback && planned.compensate.is_some() {
-                true => because("a fallback answered that has no `compensate`", true),
-                false => NotUndone::Nothing,
-            });
-        };
-        let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
-        Ok((call, scope.with_result(response.result.clone(), response.text()), by_fallback && response.in_doubt()))
-    }
-
-    async fn compensate(&self, step: usize, item: Option<u32>, call: &ToolCall, scope: Scope) -> Ended {
-        let compensation = Compensation { flow: self, step, item, call, scope, signal: self.run.signals.compensation.clone() };
-        Ended::Undone(step, item, compensation.run().await)
-    }
-
-    /// Undoes the steps of a step's workflow, which ran in this process or in one before.
-    async fn undo_workflow(&self, step: usize, item: Option<u32>) -> Ended {
-        let (end, not_undone) = match self.nested_frame(step, item) {
-            Ok((plan, frame)) => {
-                let end = undo(self.run, plan, frame).await;
-                let left = end.not_compensated;
-                let error = left.first().map(|(inner, why)| StepError::new(StepErrorKind::Workflow, format!("{inner}: {why}")));
-                (error.map_or(Ok(()), Err), left)
-            }
-            Err(error) => (Err(error), vec![]),
-        };
-        let error = end.as_ref().err().cloned();
-        self.run.queue(RunEntry::Undone { step: self.paths[step].clone(), item, error });
-        Ended::UndoneWorkflow(step, item, end, not_undone)
-    }
-
-    /// Returns the workflow of a step and the frame in which it is undone.
-    fn nested_frame(&self, step: usize, item: Option<u32>) -> Result<(&'a Plan, Frame), StepError> {
-        let Action::Workflow { plan, input } = &self.plan.steps[step].action else {
-            return Err(StepError::new(StepErrorKind::Workflow, "the step has no compensating call"));
-        };
-        if self.run.nested.is_full() {
-            let most = crate::domain::time::size(MAX_RESULT as u64);
-            let why = format!("the results of the nested workflows exceed {most}, so what they did is not undone");
-            return Err(StepError::new(StepErrorKind::Limit, why));
-        }
-        let scope = item.map_or_else(|| self.scope.clone(), |item| self.with_item(step, item));
-        let given = input.eval(&scope).map_err(|error| self.unevaluated(&error))?;
-        let input = input_values::prepare(&plan.input, &given)
-            .map_err(|wrong| StepError::new(StepErrorKind::Expectation, format!("the input does not fit {}: {}", plan.name, wrong[0])))?;
-        let prefix = nested_prefix(&self.paths[step], item);
-        Ok((plan, Frame { prefix, depth: self.depth + 1, input, signal: Signal::default(), deadline: None, compensates: true }))
-    }
-
     fn ended(&self, ended: Ended, schedule: &mut Schedule, log: &mut CompensationLog) {
         match ended {
             Ended::Step(step, item, result) => {
@@ -622,8 +535,18 @@ impl<'a> Flow<'a> {
                     StepResult::Failed(_) => End::Failed,
                     StepResult::Cancelled(_) => End::Cancelled,
                 };
-                let undoable = self.plan.steps[step].is_undoable();
-                let changed = self.entries.lock()[step].record(item, result, undoable);
+                let doubtful = match &result {
+                    StepResult::Failed(error) | StepResult::Cancelled(error) => self.compensates_in_doubt(step, Some(error)),
+                    StepResult::Done(_) => false,
+                };
+                if doubtful {
+                    schedule.compensate_in_doubt(step, item);
+                }
+                let keeps_text = self.plan.steps[step].is_undoable() || self.plan.steps[step].repeat.is_some();
+                let changed = self.entries.lock()[step].record(item, result, keeps_text);
+                if end == End::Ok {
+                    self.continue_rounds(step, item, schedule);
+                }
                 schedule.settle(step, item, end);
                 if changed {
                     self.update_view(step, None, |_| {});
@@ -632,6 +555,7 @@ impl<'a> Flow<'a> {
             }
             Ended::Undone(step, item, result) => {
                 log.record(label(&self.plan.steps[step].id, item), &result);
+                self.entries.lock()[step].settle_doubt(item);
                 self.run.record_compensated(&self.paths[step], item, &result);
                 schedule.compensation_ended(step, item);
                 self.show_compensation(step, &result, schedule);
@@ -652,16 +576,6 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Updates the view of a step after a compensation; a step with items is compensated with its last item.
-    fn show_compensation(&self, step: usize, result: &Result<(), StepError>, schedule: &Schedule) {
-        let more = schedule.pending_compensations().iter().any(|(other, _)| *other == step);
-        self.update_view(step, None, |view| match (result, &view.state) {
-            (Err(error), _) => view.state = StepState::CompensationFailed { error: Arc::new(error.clone()) },
-            (Ok(()), StepState::CompensationFailed { .. }) => {}
-            (Ok(()), _) => view.state = if more { StepState::Compensating } else { StepState::Compensated },
-        });
-    }
-
     /// Publishes and journals the end of a step that the schedule reports, once.
     fn finish(&self, step: usize, schedule: &Schedule) {
         let outcome = match schedule.at(step) {
@@ -672,7 +586,7 @@ impl<'a> Flow<'a> {
             At::Pending | At::Deciding | At::Begun => return,
         };
         let now = self.run.bus().now();
-        let Some(finished) = self.entries.lock()[step].finish(outcome, now, self.forward.why()) else { return };
+        let Some(finished) = self.entries.lock()[step].finish(outcome, now, self.signals[step].why()) else { return };
         self.scope.settle(step, finished.step_end);
         self.run.publish_step(&self.paths[step], finished.view);
         // A resumed run decides on a skipped step again; all others must be in the journal.
@@ -686,96 +600,6 @@ impl<'a> Flow<'a> {
         for step in 0..self.plan.steps.len() {
             self.finish(step, schedule);
         }
-    }
-
-    fn conclude(&self, schedule: &Schedule, mut log: CompensationLog, output: Option<Result<Data, StepError>>) -> FlowEnd {
-        let timed_out = self.timed_out.load(Ordering::Relaxed);
-        let halted = schedule.halted();
-        let mut entries = self.entries.lock();
-        // A step whose fallback could be undone, but which answered itself.
-        let has_nothing_to_undo = |step: usize, item: Option<u32>, entries: &[StepEntry]| {
-            let planned = &self.plan.steps[step];
-            let own = planned.compensate.is_some() || matches!(planned.action, Action::Workflow { .. });
-            !own && entries[step].response(item).is_some_and(|response| response.answered_by().is_none())
-        };
-        let first = self.first_failure(&entries);
-        let unwritable = self.unwritable.lock().take();
-        let mut why = match (halted, &first) {
-            (Some(Halt::Cancelled), _) => Some(self.forward.why()),
-            _ if unwritable.is_some() => unwritable.map(|error| error.message),
-            _ if matches!(output, Some(Err(_))) => None,
-            _ if timed_out => Some(format!("its time was up{}", self.limit_words())),
-            (Some(Halt::Failed), Some((step, error))) => Some(format!("step `{}`: {}", self.plan.steps[*step].id, error.message)),
-            (Some(Halt::Failed), None) => self.first_cancelled(&entries),
-            (None, _) => None,
-        };
-        for (step, item) in schedule.pending_compensations() {
-            let why = match halted {
-                None => continue,
-                _ if has_nothing_to_undo(*step, *item, &entries) => continue,
-                Some(Halt::Cancelled) if !schedule.is_compensating() => "the run was cancelled",
-                Some(_) if self.run.signals.compensation.is_raised() => "the compensation was cancelled",
-                Some(_) => "the run failed where on_error = \"fail\"",
-            };
-            log.effects_remain = true;
-            log.not_done.push((label(&self.plan.steps[*step].id, *item), why.to_owned()));
-        }
-        for (step, entry) in entries.iter_mut().enumerate() {
-            let planned = &self.plan.steps[step];
-            let undoable = planned.is_undoable() || matches!(planned.action, Action::Workflow { .. });
-            if undoable && halted.is_some() {
-                log.effects_remain |= !entry.doubts.is_empty();
-                log.not_done.extend(entry.doubts.iter().map(|(item, why)| (label(&planned.id, *item), why.clone())));
-            }
-            if !self.undoing && entry.never_ended(halted.is_some(), self.run.bus().now(), &self.forward.why()) {
-                self.run.publish_step(&self.paths[step], entry.view.clone());
-            }
-        }
-        let refused = first.as_ref().is_some_and(|(_, error)| error.kind == StepErrorKind::Refused);
-        // The run as a whole also compensated what its nested workflows undid when they failed.
-        let compensated = !log.done.is_empty() || (self.depth == 0 && self.run.has_compensated());
-        let has_failure = |entry: &StepEntry| entry.error.is_some() || entry.failed_items > 0;
-        let outcome = match halted {
-            _ if log.failed => RunOutcome::CompensationFailed,
-            Some(Halt::Cancelled) => RunOutcome::Cancelled,
-            _ if timed_out => RunOutcome::TimedOut,
-            // `Compensated` only if no effects remain.
-            Some(Halt::Failed) if log.effects_remain && (schedule.is_compensating() || compensated) => RunOutcome::CompensationFailed,
-            Some(Halt::Failed) if refused => RunOutcome::Refused,
-            Some(Halt::Failed) if compensated => RunOutcome::Compensated,
-            Some(Halt::Failed) => RunOutcome::Failed,
-            None if entries.iter().any(has_failure) => RunOutcome::Partial,
-            None => RunOutcome::Ok,
-        };
-        let steps = self.plan.steps.iter().zip(entries.iter()).map(|(step, entry)| (step.id.clone(), Arc::new(entry.view.clone())));
-        let steps: Vec<_> = steps.collect();
-        drop(entries);
-        let output = match output {
-            Some(Ok(data)) => Some(data),
-            Some(Err(error)) => {
-                why = Some(format!("output: {}", error.message));
-                None
-            }
-            None => None,
-        };
-        FlowEnd { outcome, why, steps, output, not_compensated: log.not_done }
-    }
-
-    fn limit_words(&self) -> String {
-        let environment = if self.depth == 0 { self.run.spec.timeout.or(self.plan.timeout) } else { self.plan.timeout };
-        environment.map(|limit| format!(" ({})", short(limit))).unwrap_or_default()
-    }
-
-    /// Returns the failure that ended the run: the first one of a step whose failure counts.
-    fn first_failure(&self, entries: &[StepEntry]) -> Option<(usize, StepError)> {
-        let counts = |(step, _): &(usize, &StepEntry)| self.plan.steps[*step].on_error != OnError::Continue;
-        let failed = entries.iter().enumerate().filter(counts).filter(|(_, entry)| entry.error.is_some());
-        failed.min_by_key(|(_, entry)| entry.view.ended).and_then(|(step, entry)| Some((step, entry.error.clone()?)))
-    }
-
-    fn first_cancelled(&self, entries: &[StepEntry]) -> Option<String> {
-        let cancelled = entries.iter().enumerate().find_map(|(step, entry)| Some((step, entry.cancelled.as_ref()?)))?;
-        Some(format!("step `{}` was cancelled: {}", self.plan.steps[cancelled.0].id, cancelled.1))
     }
 
     /// Returns the run's output: its outputs, or the result of its last step.

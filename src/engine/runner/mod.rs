@@ -61,6 +61,8 @@ pub struct Runs {
     tasks: TaskTracker,
     active: Mutex<HashMap<RunId, Arc<RunSignals>>>,
     cache: Cache,
+    /// The concurrency groups of active runs; each is locked by the run whose turn it is.
+    groups: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 /// Why a run was not started.
@@ -80,7 +82,17 @@ impl Runs {
         executor: Weak<dyn CallExecutor>,
         tasks: TaskTracker,
     ) -> Arc<Runs> {
-        Arc::new(Runs { journal, bus, inbox, registry, executor, tasks, active: Mutex::default(), cache: Cache::new(responses) })
+        Arc::new(Runs {
+            journal,
+            bus,
+            inbox,
+            registry,
+            executor,
+            tasks,
+            active: Mutex::default(),
+            cache: Cache::new(responses),
+            groups: Mutex::default(),
+        })
     }
 
     /// Starts a run. Its progress appears in the events.
@@ -119,6 +131,18 @@ impl Runs {
     /// Returns whether the start of an active run was published.
     fn is_announced(&self, run: RunId) -> bool {
         self.active.lock().get(&run).is_some_and(|signals| signals.announced.load(Ordering::Relaxed))
+    }
+
+    /// Returns the lock of a concurrency group in this process.
+    fn group(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut groups = self.groups.lock();
+        groups.retain(|_, group| group.strong_count() > 0);
+        if let Some(group) = groups.get(name).and_then(Weak::upgrade) {
+            return group;
+        }
+        let group = Arc::new(tokio::sync::Mutex::new(()));
+        groups.insert(name.to_owned(), Arc::downgrade(&group));
+        group
     }
 
     fn deactivate(&self, run: RunId) {
@@ -205,6 +229,8 @@ struct Run {
     pending: Mutex<Vec<RunEntry>>,
     /// What nested workflows did.
     nested: Nested,
+    /// The concurrency groups that the run is in.
+    groups: Mutex<Vec<String>>,
     /// The compensated steps and items by path, in that order.
     compensated: Mutex<Vec<String>>,
     /// Keeps other processes from taking the run.

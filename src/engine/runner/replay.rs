@@ -10,7 +10,7 @@ use crate::domain::{
     journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
     masked,
     run::{Purpose, StepError},
-    workflow::plan::Plan,
+    workflow::plan::{Phase, Plan},
 };
 
 /// A settled part of a run.
@@ -149,7 +149,8 @@ impl Replay {
     pub fn before(record: &RunRecord, plan: &Plan, from: usize) -> (Replay, Vec<RunEntry>) {
         let mut repeated: HashSet<usize> = HashSet::from([from]);
         for step in &plan.order {
-            if plan.steps[*step].needs.iter().any(|need| repeated.contains(need)) {
+            // The steps after the end of a run belong to that run.
+            if plan.steps[*step].phase != Phase::Main || plan.steps[*step].needs.iter().any(|need| repeated.contains(need)) {
                 repeated.insert(*step);
             }
         }

@@ -86,6 +86,7 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
             signals: signals.clone(),
             pending,
             nested: Nested::of(&plan),
+            groups: Default::default(),
             compensated: Default::default(),
             _lock,
         };
@@ -161,6 +162,7 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
             signals: signals.clone(),
             pending,
             nested,
+            groups: Default::default(),
             compensated,
             _lock: lock,
         };
@@ -209,7 +211,7 @@ async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<
         Err(refusal) => return refuse(runs, run, &spec.workflow, refusal),
     };
     let started = runs.bus.now();
-    let deadline = spec.timeout.or(plan.timeout).map(|limit| Instant::now() + limit);
+    let deadline = spec.timeout.map(|limit| Instant::now() + limit);
     let signal = shared.signals.forward.child();
     let frame = Frame { prefix: String::new(), depth: 0, input, signal, deadline, compensates: false };
     let work = async { Ok(flow::run(&shared, &plan, frame).await) };
@@ -296,13 +298,15 @@ fn summary(plan: &Plan, name: &Arc<str>) -> PlanSummary {
         id: step.id.clone(),
         what: match &step.action {
             Action::Tool(call) => call.tool.to_string(),
+            Action::Let { .. } => "let".to_owned(),
             other => format!("{} {}", other.kind().word(), other.subject()),
         },
         for_each: step.for_each.is_some(),
         compensates: step.compensate.is_some(),
     };
     let number = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-    let edges = plan.steps.iter().enumerate().flat_map(|(at, step)| step.needs.iter().map(move |need| (number(*need), number(at))));
+    let drawn = plan.drawn_needs().into_iter().enumerate();
+    let edges = drawn.flat_map(|(at, needs)| needs.into_iter().map(move |need| (number(need), number(at))));
     PlanSummary { name: name.clone(), steps: plan.steps.iter().map(step).collect(), edges: edges.collect() }
 }
 
@@ -378,7 +382,13 @@ async fn resolve_in_doubt(run: &mut Run, plan: &Plan, record: &RunRecord) -> Res
     Err(Refusal { outcome: RunOutcome::InDoubt, why: why.into(), detail: open })
 }
 
-/// Returns whether the author of the workflow declares the step idempotent.
+/// Returns whether the author of the workflow declares the step or its compensation idempotent.
 fn is_idempotent(plan: &Plan, place: &Place) -> bool {
-    place.purpose == Purpose::Step && name::find_step(plan, &place.step).is_some_and(|step| step.idempotent)
+    let Some(step) = name::find_step(plan, &place.step) else { return false };
+    match place.purpose {
+        Purpose::Step => step.idempotent,
+        // A fallback may have answered, whose own compensation was made.
+        Purpose::Compensation => step.fallback.is_empty() && step.compensate.as_ref().is_some_and(|undo| undo.idempotent),
+        Purpose::Fallback => false,
+    }
 }

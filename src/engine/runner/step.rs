@@ -24,7 +24,7 @@ use crate::domain::{
     time::{short, size},
     workflow::{
         answer,
-        expression::{Data, Scope, Template, Unevaluated},
+        expression::{Data, Scope, StepFault, Template, Unevaluated},
         input_values,
         plan::{Action, Fallback, MAX_DEPTH, OnError, Plan, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
     },
@@ -98,6 +98,8 @@ pub struct Limits {
     pub signal: Signal,
     /// The deadline of the work.
     pub deadline: Option<Instant>,
+    /// The limit that led to the deadline, for messages.
+    pub limit: Option<Duration>,
 }
 
 /// Why work ended early.
@@ -109,6 +111,11 @@ pub enum Expiry {
 }
 
 impl Limits {
+    /// Creates the limits of work that starts now.
+    pub fn new(signal: Signal, limit: Option<Duration>) -> Limits {
+        Limits { signal, deadline: limit.map(|limit| Instant::now() + limit), limit }
+    }
+
     /// Resolves when the work is cancelled, or `grace` after its deadline.
     pub async fn expired(&self, grace: Duration) -> Expiry {
         let late = async {
@@ -168,9 +175,26 @@ impl StepExecution<'_> {
     }
 
     /// Returns the limits of work that starts now.
-    fn limits(&self) -> Limits {
-        let limit = self.flow.timeout(self.step);
-        Limits { signal: self.signal.clone(), deadline: limit.map(|limit| Instant::now() + limit) }
+    fn limits(&self) -> Result<Limits, StepError> {
+        let limit = self.flow.timeout(self.step, &self.scope)?;
+        Ok(Limits::new(self.signal.clone(), limit))
+    }
+
+    /// Waits before a round of a `repeat`. Fails with the cancellation.
+    pub async fn pause(&self, round: Option<u32>) -> Result<(), StepError> {
+        let delay = self.plan_step().repeat.as_ref().map(|repeat| repeat.delay).filter(|delay| !delay.is_zero());
+        let (Some(delay), Some(round @ 1..)) = (delay, round) else { return Ok(()) };
+        self.flow.update_view(self.step, None, |view| {
+            view.state = StepState::Waiting { what: format!("round {} in {}", round + 1, short(delay)) };
+        });
+        tokio::select! {
+            biased;
+            () = self.signal.raised() => Err(cancelled(self.signal.why(), false)),
+            () = sleep(delay) => {
+                self.flow.update_view(self.step, None, |view| view.state = StepState::Running);
+                Ok(())
+            }
+        }
     }
 
     /// Executes the step.
@@ -206,7 +230,10 @@ impl StepExecution<'_> {
 
     /// Makes attempts; `used` were made before the run was interrupted.
     async fn attempts(&self, used: u32) -> StepResult {
-        let limits = self.limits();
+        let limits = match self.limits() {
+            Ok(limits) => limits,
+            Err(error) => return StepResult::Failed(error),
+        };
         let retry = self.retry().filter(|_| self.calls());
         let most = retry.as_ref().map_or(1, |retry| retry.attempts);
         let mut attempt = used + 1;
@@ -222,7 +249,18 @@ impl StepExecution<'_> {
             let own = error.clone();
             ran |= error.may_have_run && error.kind != StepErrorKind::ToolError;
             error.may_have_run |= ran;
-            let next = retry.as_ref().filter(|retry| attempt < most && is_retried(retry, &error) && may_repeat);
+            let retried = attempt < most && may_repeat && retry.as_ref().is_some_and(|retry| is_retried(retry, &error));
+            let retried = match retry.as_ref().and_then(|retry| retry.when.as_ref()).filter(|_| retried) {
+                Some(when) => match when.test(&self.scope.with_error(step_fault(&error), attempt)) {
+                    Ok(retried) => retried,
+                    Err(unevaluated) => {
+                        error.detail.push(StepDetail::Text(unevaluated.to_string()));
+                        false
+                    }
+                },
+                None => retried,
+            };
+            let next = retry.as_ref().filter(|_| retried);
             if next.is_some() || !self.plan_step().fallback.is_empty() {
                 let exhausted = next.is_none().then(|| error.clone());
                 let own = next.is_some().then(|| self.flow.masked(&own));
@@ -265,6 +303,7 @@ impl StepExecution<'_> {
             max_backoff: Duration::from_secs(30),
             jitter: true,
             on: vec![],
+            when: None,
         };
         Some(Retry { attempts: attempts.max(1), ..own.unwrap_or(usual) })
     }
@@ -275,15 +314,10 @@ impl StepExecution<'_> {
             biased;
             expired = limits.expired(Duration::ZERO) => Err(match expired {
                 Expiry::Signal => Try::Cancelled(cancelled(self.signal.why(), false)),
-                Expiry::Late => Try::Failed(self.late(), false),
+                Expiry::Late => Try::Failed(late(limits), false),
             }),
             done = work => Ok(done),
         }
-    }
-
-    fn late(&self) -> StepError {
-        let limit = self.flow.timeout(self.step).map(short).unwrap_or_default();
-        StepError::new(StepErrorKind::Timeout, format!("not done within {limit}"))
     }
 
     /// Makes one attempt.
@@ -291,6 +325,7 @@ impl StepExecution<'_> {
         let step = self.plan_step();
         let tried = match &step.action {
             Action::Tool(call) => self.tool(call, Purpose::Step, attempt, limits, step.cache).await,
+            Action::Let { value } => self.evaluate(value).map(|data| Answered::new(data, String::new())),
             Action::Prompt { server, name, arguments } => self.prompt(server, name, arguments, limits).await,
             Action::Resource { server, uri } => self.resource(server, uri, limits).await,
             Action::Workflow { plan, input } => self.workflow(plan, input, limits).await,
@@ -370,11 +405,8 @@ impl StepExecution<'_> {
         })?;
         let prefix = flow::nested_prefix(self.path(), self.item);
         let compensates = self.flow.on_error(self.step) == OnError::Compensate;
-        let deadline = match (limits.deadline, plan.timeout) {
-            (Some(step), Some(own)) => Some(step.min(Instant::now() + own)),
-            (step, own) => step.or(own.map(|own| Instant::now() + own)),
-        };
-        let frame = Frame { prefix, depth: self.flow.depth + 1, input, signal: self.signal.clone(), deadline, compensates };
+        let (depth, deadline) = (self.flow.depth + 1, limits.deadline);
+        let frame = Frame { prefix, depth, input, signal: self.signal.clone(), deadline, compensates };
         let end = flow::run(self.run(), plan, frame).await;
         match (end.outcome, end.output) {
             (RunOutcome::Ok | RunOutcome::Partial, output) => Ok(Answered::new(output.unwrap_or_default(), String::new())),
@@ -442,7 +474,10 @@ impl StepExecution<'_> {
         let mut failed = failed;
         for (index, fallback) in fallbacks.iter().enumerate().skip(tried) {
             let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
-            let limits = self.limits();
+            let limits = match self.limits() {
+                Ok(limits) => limits,
+                Err(error) => return StepResult::Failed(error),
+            };
             let (tried, what) = match fallback {
                 Fallback::Tool { call, .. } => {
                     let answered = self.tool(call, Purpose::Fallback, number, &limits, None).await;
@@ -471,7 +506,8 @@ impl StepExecution<'_> {
                     return StepResult::Cancelled(StepError { may_have_run: error.may_have_run || failed.may_have_run, ..error });
                 }
                 Err(Try::Failed(error, _)) => {
-                    failed.detail.push(StepDetail::Text(format!("the fallback {what} failed too: {}", error.message)));
+                    failed.message = format!("{}; the fallback {what} failed too: {}", failed.message, error.message);
+                    failed.detail.extend(error.detail.iter().cloned());
                     failed.may_have_run |= error.may_have_run;
                     let (place, error) = (self.place(Purpose::Fallback), Some(self.flow.masked(&error)));
                     let entry = RunEntry::Attempted { place, attempt: number, exhausted: None, error };
@@ -531,6 +567,11 @@ impl StepExecution<'_> {
         let call = StepCall { run: self.run(), flow: self.flow, step: self.step, place: self.run_step(purpose), item: self.item };
         call.send(operation, limits).await
     }
+}
+
+fn late(limits: &Limits) -> StepError {
+    let limit = limits.limit.map(short).unwrap_or_default();
+    StepError::new(StepErrorKind::Timeout, format!("not done within {limit}"))
 }
 
 /// Returns the lines that report what an inner workflow did not compensate.
@@ -647,13 +688,18 @@ impl Try {
 }
 
 /// Returns whether the retry settings cover the failure.
-fn is_retried(retry: &Retry, error: &StepError) -> bool {
+pub fn is_retried(retry: &Retry, error: &StepError) -> bool {
     error.kind.class().is_some_and(|class| retry.causes().contains(&class))
 }
 
 /// Returns whether another attempt is safe: nothing ran, or the request is repeatable.
 fn may_repeat(error: &StepError, repeatable: bool) -> bool {
     repeatable || !error.may_have_run
+}
+
+/// Returns an error as expressions see it.
+pub fn step_fault(error: &StepError) -> StepFault {
+    StepFault { kind: kind_word(error.kind), message: error.message.clone() }
 }
 
 /// Returns the word for a kind of failure in expressions.

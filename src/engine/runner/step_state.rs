@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::step::{Answered, StepResult, kind_word};
+use super::step::{Answered, StepResult, step_fault as fault};
 use crate::domain::{
     body::Body,
     journal::{StepOutcome, StepRecord},
@@ -28,6 +28,8 @@ pub struct StepEntry {
     pub doubts: Vec<(Option<u32>, String)>,
     /// Why it was skipped.
     pub skipped: Option<String>,
+    /// Whether it was skipped because its `when` is false.
+    pub condition_false: bool,
     /// Number of failed items.
     pub failed_items: u32,
     /// Total size of the results so far, in bytes.
@@ -52,7 +54,7 @@ pub struct StepResponse {
 }
 
 impl StepResponse {
-    /// Returns `text`; stored for items only if a compensation may read it.
+    /// Returns `text`; stored for items only if a compensation or `repeat.until` may read it.
     pub fn text(&self) -> &str {
         &self.notes.text
     }
@@ -92,6 +94,11 @@ pub struct Finished {
     pub unwritten: Option<StepRecord>,
 }
 
+/// Returns whether a failed or cancelled step may have taken effect. A tool error is the tool's statement that it did not.
+pub fn is_in_doubt(error: &StepError) -> bool {
+    error.may_have_run && error.kind != StepErrorKind::ToolError
+}
+
 /// Returns the label of a step or item for the user.
 pub fn label(id: &str, item: Option<u32>) -> String {
     item.map_or_else(|| id.to_owned(), |item| format!("{id}[{item}]"))
@@ -99,10 +106,6 @@ pub fn label(id: &str, item: Option<u32>) -> String {
 
 fn index(item: Option<u32>) -> usize {
     item.and_then(|item| usize::try_from(item).ok()).unwrap_or(0)
-}
-
-fn fault(error: &StepError) -> StepFault {
-    StepFault { kind: kind_word(error.kind), message: error.message.clone() }
 }
 
 impl StepEntry {
@@ -116,20 +119,25 @@ impl StepEntry {
     pub fn fan_out(&mut self, items: Option<(Data, u32)>) {
         let Some((items, total)) = items else { return };
         self.items = Some(items);
+        self.set_total(total);
+    }
+
+    /// Sets the number of items or rounds.
+    pub fn set_total(&mut self, total: u32) {
         let before = self.view.items.unwrap_or_default();
         self.view.items = Some(Items { total, ..before });
         self.grow(total);
     }
 
     /// Records the result of the step or an item. Returns whether that is worth an event.
-    pub fn record(&mut self, item: Option<u32>, result: StepResult, has_compensation: bool) -> bool {
+    pub fn record(&mut self, item: Option<u32>, result: StepResult, keeps_text: bool) -> bool {
         let (mut outcome, mut failed) = (StepOutcome::Ok, None);
         match result {
             StepResult::Done(answered) => {
                 self.bytes += answered.json.len();
                 self.view.fallback = answered.fallback.map(|fallback| fallback.to_string()).or(self.view.fallback.take());
                 self.show_result(&answered.json);
-                let text = if item.is_none() || has_compensation { answered.text.into() } else { Box::default() };
+                let text = if item.is_none() || keeps_text { answered.text.into() } else { Box::default() };
                 let Answered { nothing_done, in_doubt, answered_by, .. } = answered;
                 let notes = ResponseNotes { text, nothing_done, in_doubt, answered_by };
                 match item {
@@ -170,15 +178,20 @@ impl StepEntry {
         }
     }
 
-    /// Records that a failed step or item may have run. A tool error is the tool's statement that it did not.
+    /// Records that a failed step or item may have taken effect.
     fn record_doubt(&mut self, item: Option<u32>, outcome: StepOutcome, error: &StepError) {
-        if !error.may_have_run || error.kind == StepErrorKind::ToolError {
+        if !is_in_doubt(error) {
             return;
         }
         let how = if outcome == StepOutcome::Cancelled { "it was cancelled in flight" } else { "it failed" };
         let nested = error.detail.iter().filter(|line| matches!(line, StepDetail::NotUndone { .. }));
         let nested: String = nested.map(|line| format!("; {line}")).collect();
         self.doubts.push((item, format!("{how} and may have taken effect: {}{nested}", error.message)));
+    }
+
+    /// Removes the doubt about a step or item that was compensated, or reported as not compensated.
+    pub fn settle_doubt(&mut self, item: Option<u32>) {
+        self.doubts.retain(|(other, _)| *other != item);
     }
 
     /// Counts an ended item. Returns whether another percent of the items is done.
@@ -262,11 +275,7 @@ impl StepEntry {
         let done = outcome == StepOutcome::Ok;
         StepEnd {
             outcome: outcome.word(),
-            result: if each && (done || self.began.is_some()) {
-                Some(self.result())
-            } else {
-                single.as_ref().map(|response| response.result.clone())
-            },
+            result: if each { Some(self.result()) } else { single.as_ref().map(|response| response.result.clone()) },
             text: single.map(|response| response.notes.text.into()),
             duration_ms,
             error: if done { None } else { self.error.as_ref().map(fault) },
@@ -300,7 +309,7 @@ impl StepEntry {
             self.record_doubt(None, end.outcome, error);
         }
         if let (true, Some(total)) = (each, end.items) {
-            self.fan_out_restored(total);
+            self.set_total(total);
         } else if end.outcome == StepOutcome::Ok {
             let result = Data::parse(&result_of(end).text()).unwrap_or_default();
             self.response = Some(StepResponse { result, notes: notes_of(end) });
@@ -313,12 +322,6 @@ impl StepEntry {
             self.show_result(&json);
         }
         (self.step_end(end.outcome, end.duration_ms), self.view.clone())
-    }
-
-    fn fan_out_restored(&mut self, total: u32) {
-        let before = self.view.items.unwrap_or_default();
-        self.view.items = Some(Items { total, ..before });
-        self.grow(total);
     }
 
     /// Makes room for this number of items; restored items keep their results.

@@ -8,7 +8,7 @@ fn plan(text: &str) -> Plan {
 }
 
 fn problems_of(text: &str, schema: Value, repeatable: bool) -> Vec<String> {
-    let facts = ToolFacts { schema: Body::json(&schema), output: None, repeatable };
+    let facts = ToolFacts { schema: Body::json(&schema), output: None, repeatable, reads_only: repeatable };
     let lookup = |name: &str| match name {
         "tool" => Lookup::Found(facts.clone()),
         "unread" => Lookup::Unread,
@@ -93,7 +93,7 @@ fn types_of_references_are_checked_against_the_schema() {
             }});
             let output = json!({"type": "object", "properties": {"id": {"type": "string"}, "deep": {"type": "object", "properties": {"n": {"type": "number"}}}, "open": {"anyOf": [{}]}}});
             let output = (name == "make").then(|| Body::json(&output));
-            Lookup::Found(ToolFacts { schema: Body::json(&input), output, repeatable: true })
+            Lookup::Found(ToolFacts { schema: Body::json(&input), output, repeatable: true, reads_only: true })
         }
         fn lists(&self, _: &str) -> Listed {
             Listed::Unread
@@ -228,6 +228,7 @@ fn the_demo_matches_its_servers() {
                 schema: Body::json(&tool["inputSchema"]),
                 output: tool.get("outputSchema").map(Body::json),
                 repeatable: hint("readOnlyHint") || hint("idempotentHint"),
+                reads_only: hint("readOnlyHint"),
             };
             tools.insert(format!("{server}_{}", tool["name"].as_str().unwrap()), facts);
         }
@@ -237,4 +238,68 @@ fn the_demo_matches_its_servers() {
         let problems = check_against(&plan(text), &lookup);
         assert!(problems.is_empty(), "{name}: {}", crate::domain::workflow::problem::render_all(&problems));
     }
+}
+
+/// A catalog with a tool `make`, whose output schema is closed if `closed`, and a tool that only reads.
+fn catalog(closed: bool) -> impl Fn(&str) -> Lookup {
+    move |name| {
+        let mut output = json!({"type": "object", "properties": {
+            "datetime": {"type": "string"}, "zone": {"type": "object", "properties": {"name": {}}, "additionalProperties": false}
+        }});
+        if closed {
+            output["additionalProperties"] = json!(false);
+        }
+        let schema = Body::json(&json!({"type": "object"}));
+        match name {
+            "make" => Lookup::Found(ToolFacts { schema, output: Some(Body::json(&output)), repeatable: true, reads_only: false }),
+            "read" => Lookup::Found(ToolFacts { schema, output: None, repeatable: true, reads_only: true }),
+            _ => Lookup::Unknown { names: vec!["every_make".into(), "every_read".into(), "other_read".into()] },
+        }
+    }
+}
+
+#[test]
+fn members_of_results_are_checked_against_the_output_schema() {
+    let text = "[[step]]\nid = \"a\"\ntool = \"make\"\nexpect = \"result.zone.nam != ''\"\n\
+                [[step]]\nid = \"b\"\ntool = \"read\"\narguments = { x = \"{{ steps.a.result.date }} {{ steps.a.result.date | default(1) }}\" }\n\
+                [output]\nx = \"{{ steps.a.result.zone.name }}\"\ny = \"{{ steps.a.result.qqq }}\"\n";
+    let found = |problems: Vec<Problem>| {
+        let line =
+            |p: &Problem| format!("{}:{} {} {} {}", p.place.line, p.place.column, p.key, p.message, p.hint.clone().unwrap_or_default());
+        problems.iter().map(line).collect::<Vec<_>>()
+    };
+    let certain = found(check_against(&plan(text), &catalog(true)));
+    assert_eq!(
+        certain,
+        [
+            "4:11 expect `result.zone` has no `nam`, as the output schema of the tool says did you mean `name`?",
+            "8:23 arguments.x `steps.a.result` has no `date`, as the output schema of the tool says did you mean `datetime`?",
+            "11:9 output.y `steps.a.result` has no `qqq`, as the output schema of the tool says it has datetime, zone",
+        ]
+    );
+    assert_eq!(warnings(&plan(text), &catalog(true)), vec![]);
+    // Where the schema allows other members, only a similar name is worth a warning.
+    assert_eq!(found(check_against(&plan(text), &catalog(false))), [&*certain[0]]);
+    assert_eq!(found(warnings(&plan(text), &catalog(false))), [&*certain[1]]);
+}
+
+#[test]
+fn items_that_write_concurrently_are_worth_a_warning() {
+    let text = |tool: &str, more: &str| format!("[[step]]\nid = \"a\"\ntool = \"{tool}\"\nfor_each = [1, 2]\n{more}\n");
+    let found = |tool: &str, more: &str| warnings(&plan(&text(tool, more)), &catalog(true)).len();
+    assert_eq!(found("make", "max_parallel = 2"), 1);
+    assert_eq!(found("make", "max_parallel = \"{{ run.attempt }}\""), 1);
+    assert_eq!((found("make", ""), found("make", "max_parallel = 1"), found("read", "max_parallel = 2")), (0, 0, 0));
+    assert_eq!(found("read", "max_parallel = 2\nfallback = { tool = \"make\" }"), 1);
+}
+
+#[test]
+fn a_tool_without_its_prefix_is_recognized() {
+    let hint = |tool: &str| {
+        let problems = check_against(&plan(&format!("[[step]]\nid = \"a\"\ntool = \"{tool}\"\n")), &catalog(true));
+        problems[0].hint.clone().unwrap_or_default()
+    };
+    assert_eq!(hint("mk"), "`switchboard tools` lists the available tools");
+    let names = vec!["every_make".to_owned(), "every_read".to_owned(), "other_read".to_owned()];
+    assert_eq!((near_tool("make", &names), near_tool("read", &names)), (Some("every_make"), None));
 }

@@ -6,6 +6,7 @@ use super::{OPEN_KEYWORDS, kinds};
 use crate::domain::{
     body::Body,
     workflow::{
+        closest_match,
         expression::{Expr, Reference, Template},
         plan::{Action, Plan, PlanStep, ReadAs},
     },
@@ -57,10 +58,10 @@ impl<'a> Types<'a> {
             ["steps", _, "items"] => kind("array"),
             ["steps", id, "result", keys @ ..] => {
                 let step = self.plan.step(id)?;
-                match (&step.for_each, keys) {
-                    (None, _) => member_schema(self.result(step)?, keys),
-                    (Some(_), []) => kind("array"),
-                    (Some(_), _) => None,
+                match (step.has_items(), keys) {
+                    (false, _) => member_schema(self.result(step)?, keys),
+                    (true, []) => kind("array"),
+                    (true, _) => None,
                 }
             }
             _ => None,
@@ -79,6 +80,67 @@ impl<'a> Types<'a> {
             _ => None,
         }
     }
+}
+
+/// How sure a missing member is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// The schema allows no other members.
+    Certain,
+    /// The schema allows other members, and one that it lists has a similar name.
+    Likely,
+}
+
+/// A member that a result does not have.
+pub(super) struct MissingMember {
+    pub reference: Reference,
+    pub message: String,
+    pub hint: String,
+}
+
+impl Types<'_> {
+    /// Returns the member of a result that a reference reads and that the output schema does not list. References that ask
+    /// whether a value exists are left out.
+    pub fn missing_member(&self, reference: &Reference, which: Missing) -> Option<MissingMember> {
+        let names: Vec<&str> = (0..reference.path.len()).map_while(|level| reference.name(level)).collect();
+        let (step, keys, level) = match names.as_slice() {
+            ["steps", id, "result", keys @ ..] => (self.plan.step(id).filter(|step| !step.has_items())?, keys, 3),
+            ["result", keys @ ..] => (self.step, keys, 1),
+            _ => return None,
+        };
+        if reference.optional {
+            return None;
+        }
+        let mut schema = self.result(step)?;
+        for (depth, key) in keys.iter().enumerate() {
+            let rules = schema.as_object_mut()?;
+            if OPEN_KEYWORDS.iter().any(|other| rules.contains_key(*other)) {
+                return None;
+            }
+            let closed = rules.get("additionalProperties") == Some(&Value::Bool(false));
+            let properties = rules.get_mut("properties")?.as_object_mut()?;
+            if let Some(inner) = properties.get_mut(*key) {
+                schema = inner.take();
+                continue;
+            }
+            let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+            let near = closest_match(key, known.iter().copied()).or_else(|| known.iter().copied().find(|known| contains_word(known, key)));
+            if closed != (which == Missing::Certain) || (!closed && near.is_none()) || known.is_empty() {
+                return None;
+            }
+            let of = Reference { path: reference.path[..level + depth].to_vec(), complete: true, ..reference.clone() };
+            let message = format!("`{}` has no `{key}`, as the output schema of the tool says", of.text());
+            let hint = near.map_or_else(|| format!("it has {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+            return Some(MissingMember { reference: reference.clone(), message, hint });
+        }
+        None
+    }
+}
+
+/// Returns whether one of two names begins or ends with the other, as `date` and `datetime`.
+fn contains_word(known: &str, name: &str) -> bool {
+    let (long, short) = if known.len() >= name.len() { (known, name) } else { (name, known) };
+    short.len() >= 3 && (long.starts_with(short) || long.ends_with(short))
 }
 
 /// Returns the schema of a member, as far as plain `properties` define it.

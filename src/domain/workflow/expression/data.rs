@@ -34,7 +34,31 @@ impl Object for Exact {
     }
 }
 
+/// The value of `omit`: a member or item with it is left out.
+#[derive(Debug)]
+struct Omit;
+
+impl Object for Omit {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("omit")
+    }
+}
+
 impl Data {
+    /// Returns the value of `omit`.
+    pub(super) fn omit() -> Data {
+        Data(Value::from_object(Omit))
+    }
+
+    /// Returns whether the value is that of `omit`.
+    pub(super) fn is_omit(&self) -> bool {
+        self.0.downcast_object_ref::<Omit>().is_some()
+    }
+
     pub(super) fn of(value: Value) -> Data {
         Data(value)
     }

@@ -6,13 +6,14 @@
 //!
 //! `data` holds values, `items` the values of very many items, `scope` the names that expressions see, `engine` the
 //! filters, `reference` the references of an expression, `template` expressions inside text, lists and tables, and
-//! `infer` type inference.
+//! `infer` type inference, `lint` hints for what other languages have.
 
 mod data;
 mod date;
 mod engine;
 mod infer;
 mod items;
+mod lint;
 mod reference;
 mod scope;
 mod template;
@@ -27,7 +28,7 @@ pub use self::{
     infer::InferredType,
     items::{Ends, Results},
     reference::Reference,
-    scope::{RunFacts, Scope, StepEnd, StepFault},
+    scope::{RunFacts, RunFailure, Scope, StepEnd, StepFault},
     template::{Part, Template},
 };
 
@@ -136,7 +137,7 @@ impl Expr {
             return Err(fail(engine::describe_missing(&self.0.references, scope)));
         }
         let data = Data::of(value);
-        if self.0.is_reference { Ok(data) } else { data.into_json().map_err(fail) }
+        if self.0.is_reference || data.is_omit() { Ok(data) } else { data.into_json().map_err(fail) }
     }
 
     /// Evaluates the expression as a condition. Any value except true and false is an error: otherwise `"no"` would

@@ -14,6 +14,7 @@ use minijinja::machinery::{
 use super::{
     Data, SyntaxFault, engine,
     infer::{self, InferredType},
+    lint,
 };
 use crate::domain::nesting;
 
@@ -95,7 +96,10 @@ pub(super) fn analyze(source: &str) -> Result<Analysis, SyntaxFault> {
     if source.trim().is_empty() {
         return Err(SyntaxFault { message: "the expression is empty".into(), hint: Some("write {{ input.name }}".into()), offset: 0 });
     }
-    let parsed = parse_expr(source).map_err(|error| engine::syntax_fault(&error))?;
+    let parsed = parse_expr(source).map_err(|error| {
+        let fault = engine::syntax_fault(&error);
+        SyntaxFault { hint: lint::syntax_hint(source).or(fault.hint), ..fault }
+    })?;
     let mut walk = Walk { source, references: vec![], edits: vec![], fault: None };
     walk.expr(&parsed, Guard::Insert);
     if let Some(fault) = walk.fault {
@@ -211,12 +215,16 @@ impl Walk<'_> {
             }
             Expr::UnaryOp(op) => self.expr(&op.expr, Guard::Insert),
             Expr::BinOp(op) => {
+                self.outcome(lint::outcome_of_operation(&op.op, &op.left, &op.right), expr.span().start_offset);
                 self.expr(&op.left, Guard::Insert);
                 self.expr(&op.right, Guard::Insert);
             }
             Expr::Compare(compare) => {
                 self.expr(&compare.expr, Guard::Insert);
+                let mut left = &compare.expr;
                 for op in &compare.ops {
+                    self.outcome(lint::outcome_of_comparison(&op.op, left, &op.expr), expr.span().start_offset);
+                    left = &op.expr;
                     self.expr(&op.expr, Guard::Insert);
                 }
             }
@@ -233,6 +241,7 @@ impl Walk<'_> {
                 }
             }
             Expr::Filter(filter) => {
+                self.outcome(lint::outcome_of_filter(filter.name, &filter.args), expr.span().start_offset);
                 let presence = if matches!(filter.name, "default" | "d") { Presence::Optional } else { Presence::Required };
                 self.known(engine::has_filter(filter.name), "filter", filter.name, expr.span().start_offset, engine::filters);
                 if let Some(inner) = &filter.expr {
@@ -256,7 +265,14 @@ impl Walk<'_> {
                     Expr::Var(var) => {
                         self.known(engine::has_function(var.id), "function", var.id, var.span().start_offset, engine::functions)
                     }
-                    Expr::GetAttr(method) => self.base(&method.expr),
+                    Expr::GetAttr(method) => {
+                        self.fault(
+                            format!("values have no method `{}`", method.name),
+                            Some(lint::method_hint(method.name)),
+                            call.expr.span().start_offset,
+                        );
+                        self.base(&method.expr);
+                    }
                     other => self.expr(other, Guard::Omit),
                 }
                 self.arguments(&call.args);
@@ -380,6 +396,17 @@ impl Walk<'_> {
         }
     }
 
+    /// Records the first fault.
+    fn fault(&mut self, message: String, hint: Option<String>, offset: u32) {
+        self.fault.get_or_insert(SyntaxFault { message, hint, offset: offset as usize });
+    }
+
+    fn outcome(&mut self, unknown: Option<lint::UnknownOutcome>, offset: u32) {
+        if let Some((word, hint)) = unknown {
+            self.fault(format!("an outcome is never {word:?}"), Some(hint), offset);
+        }
+    }
+
     fn known(&mut self, known: bool, kind: &str, name: &str, offset: u32, all: fn() -> Vec<&'static str>) {
         if !known && self.fault.is_none() {
             let candidate = super::super::closest_match(name, all());
@@ -387,7 +414,7 @@ impl Walk<'_> {
                 Some(candidate) => format!("did you mean `{candidate}`?"),
                 None => format!("available: {}", all().join(", ")),
             };
-            self.fault = Some(SyntaxFault { message: format!("unknown {kind} `{name}`"), hint: Some(hint), offset: offset as usize });
+            self.fault(format!("unknown {kind} `{name}`"), Some(hint), offset);
         }
     }
 }

@@ -55,8 +55,12 @@ pub struct Scope {
     base: Arc<Base>,
     /// `item` and `index`.
     item: Option<(Value, usize)>,
+    /// `previous`.
+    previous: Option<Value>,
     /// `result` and `text`.
     own: Option<(Value, Value)>,
+    /// `error` and `attempt`.
+    error: Option<(Value, u32)>,
 }
 
 struct Base {
@@ -65,6 +69,19 @@ struct Base {
     env: Value,
     steps: Value,
     settled: Arc<Steps>,
+    /// `run` with its outcome and `failure`, once the steps have ended.
+    end: OnceLock<(Value, Option<Value>)>,
+}
+
+/// The failure of a run, as the expressions of `on_failure` and `finally` steps see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFailure {
+    /// `failure.step`: the id of the step; empty if no single step failed.
+    pub step: String,
+    /// `failure.kind`, as [`StepFault::kind`].
+    pub kind: String,
+    /// `failure.message`.
+    pub message: String,
 }
 
 /// The settled steps, by id.
@@ -114,14 +131,25 @@ impl Scope {
             env: Value::from_pairs(env),
             steps: Value::from_dyn_object(settled.clone()),
             settled,
+            end: OnceLock::new(),
         };
-        Scope { base: Arc::new(base), item: None, own: None }
+        Scope { base: Arc::new(base), item: None, previous: None, own: None, error: None }
     }
 
     /// Records the end of a step. Returns whether it was the first; later ends change nothing.
     pub fn settle(&self, step: usize, end: StepEnd) -> bool {
         let Some(slot) = self.base.settled.slots.get(step) else { return false };
         slot.set(end.into_value()).is_ok()
+    }
+
+    /// Sets `run.outcome` and `failure`, once.
+    pub fn end(&self, outcome: &str, failure: Option<RunFailure>) {
+        let member = |name: &str| (name.to_owned(), self.base.run.get_attr(name).unwrap_or_default());
+        let known = ["id", "started", "started_ms", "attempt"].into_iter().map(member);
+        let run = Value::from_pairs(known.chain([("outcome".to_owned(), Value::from(outcome))]));
+        let failure =
+            failure.map(|failure| Value::from_pairs([("step", failure.step), ("kind", failure.kind), ("message", failure.message)]));
+        let _ = self.base.end.set((run, failure));
     }
 
     /// Returns whether the step has settled.
@@ -134,6 +162,16 @@ impl Scope {
         Scope { item: Some((item.0, index)), ..self.clone() }
     }
 
+    /// Returns the scope of one round of a `repeat`: `index` (from 0) and `previous`, the result of the round before or null.
+    pub fn with_round(&self, previous: Data, index: usize) -> Scope {
+        Scope { item: Some((Value::UNDEFINED, index)), previous: Some(previous.0), ..self.clone() }
+    }
+
+    /// Returns the scope with the failure of an attempt, for `retry.when`.
+    pub fn with_error(&self, error: StepFault, attempt: u32) -> Scope {
+        Scope { error: Some((error.into_value(), attempt)), ..self.clone() }
+    }
+
     /// Returns the scope with the step's own `result` and `text`, for `expect` and `compensate`.
     pub fn with_result(&self, result: Data, text: &str) -> Scope {
         Scope { own: Some((result.0, Value::from(text))), ..self.clone() }
@@ -143,10 +181,15 @@ impl Scope {
     pub(super) fn top(&self, name: &str) -> Option<Value> {
         match name {
             "input" => Some(self.base.input.clone()),
+            "omit" => Some(Data::omit().0),
             "steps" => Some(self.base.steps.clone()),
             "env" => Some(self.base.env.clone()),
-            "run" => Some(self.base.run.clone()),
+            "run" => Some(self.base.end.get().map_or(&self.base.run, |(run, _)| run).clone()),
+            "failure" => self.base.end.get()?.1.clone(),
             "item" => self.item.as_ref().map(|(item, _)| item.clone()),
+            "error" => self.error.as_ref().map(|(error, _)| error.clone()),
+            "attempt" => self.error.as_ref().map(|(_, attempt)| Value::from(*attempt)),
+            "previous" => self.previous.clone(),
             "index" => self.item.as_ref().map(|(_, index)| Value::from(*index)),
             "result" => self.own.as_ref().map(|(result, _)| result.clone()),
             "text" => self.own.as_ref().map(|(_, text)| text.clone()),

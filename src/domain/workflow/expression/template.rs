@@ -104,23 +104,37 @@ impl Template {
     pub fn eval(&self, scope: &Scope) -> Result<Data, Unevaluated> {
         match self {
             Template::Literal(data) => Ok(data.clone()),
-            Template::Whole(expr) => expr.eval(scope),
+            Template::Whole(expr) => match expr.eval(scope)? {
+                data if data.is_omit() => Err(expr.error("only a member of a table or an item of a list can be omitted".to_owned())),
+                data => Ok(data),
+            },
             Template::Text(parts) => {
                 let mut out = String::new();
                 for part in parts.iter() {
                     match part {
                         Part::Text(text) => out.push_str(text),
-                        Part::Expr(expr) => out.push_str(&expr.eval(scope)?.display()),
+                        Part::Expr(expr) => out.push_str(&Template::Whole(expr.clone()).eval(scope)?.display()),
                     }
                 }
                 Ok(Data::from(out))
             }
-            Template::List(items) => items.iter().map(|item| item.eval(scope)).collect::<Result<Vec<_>, _>>().map(Data::list),
+            Template::List(items) => {
+                items.iter().filter_map(|item| item.eval_part(scope).transpose()).collect::<Result<Vec<_>, _>>().map(Data::list)
+            }
             Template::Object(members) => {
-                let members = members.iter().map(|(key, item)| Ok((key.as_str(), item.eval(scope)?)));
-                members.collect::<Result<Vec<_>, _>>().map(Data::object)
+                let member = |(key, item): &'_ (String, Template)| item.eval_part(scope).transpose().map(|data| Ok((key.clone(), data?)));
+                members.iter().filter_map(member).collect::<Result<Vec<_>, _>>().map(Data::object)
             }
         }
+    }
+
+    /// Evaluates a member or an item; `None` if it is omitted.
+    fn eval_part(&self, scope: &Scope) -> Result<Option<Data>, Unevaluated> {
+        let data = match self {
+            Template::Whole(expr) => expr.eval(scope)?,
+            other => other.eval(scope)?,
+        };
+        Ok(Some(data).filter(|data| !data.is_omit()))
     }
 
     /// Evaluates the template as text: strings as they are, other values as JSON.
@@ -138,7 +152,12 @@ impl Template {
                 (Data::list(parts.into_iter().map(|(data, _)| data)), known)
             }
             Template::Object(members) => {
-                let parts: Vec<_> = members.iter().map(|(key, item)| (key.as_str(), item.preview(scope, is_known))).collect();
+                let omitted = |item: &Template| match item {
+                    Template::Whole(expr) if is_known(expr) => expr.eval(scope).is_ok_and(|data| data.is_omit()),
+                    _ => false,
+                };
+                let listed = members.iter().filter(|(_, item)| !omitted(item));
+                let parts: Vec<_> = listed.map(|(key, item)| (key.as_str(), item.preview(scope, is_known))).collect();
                 let known = parts.iter().all(|(_, (_, known))| *known);
                 (Data::object(parts.into_iter().map(|(key, (data, _))| (key, data))), known)
             }

@@ -8,6 +8,23 @@ use crate::domain::{body::Body, document::Field, schema::Checker, workflow::clos
 /// The type names of the short form.
 const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "array", "object", "any"];
 
+/// Type names of other languages, with those of the short form.
+const FOREIGN_TYPES: [(&str, &str); 13] = [
+    ("int", "integer"),
+    ("long", "integer"),
+    ("str", "string"),
+    ("text", "string"),
+    ("bool", "boolean"),
+    ("float", "number"),
+    ("double", "number"),
+    ("list", "array"),
+    ("dict", "object"),
+    ("map", "object"),
+    ("record", "object"),
+    ("json", "any"),
+    ("unknown", "any"),
+];
+
 /// Reads a table as the schema of an object.
 pub(super) fn schema(table: &mut Table<'_, '_, '_>) -> Body {
     let full = table.node("type").and_then(|node| node.text()) == Some("object")
@@ -46,7 +63,11 @@ fn short_schema(table: &mut Table<'_, '_, '_>) -> Value {
                 Some(found) => found,
                 None => {
                     let name = word.trim_end_matches('?').trim_end_matches("[]");
-                    let hint = closest_match(name, TYPES)
+                    let hint = FOREIGN_TYPES
+                        .iter()
+                        .find(|(foreign, _)| *foreign == name.to_ascii_lowercase())
+                        .map(|(_, own)| *own)
+                        .or_else(|| closest_match(name, TYPES))
                         .map_or_else(|| format!("must be one of {}", TYPES.join(", ")), |candidate| format!("did you mean `{candidate}`?"));
                     table.report_problem((field.value.at, field.value.end), &field.key, format!("unknown type {word:?}"), Some(hint));
                     continue;

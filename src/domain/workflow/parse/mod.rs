@@ -5,7 +5,7 @@
 
 mod input;
 pub(super) mod reader;
-mod resolve;
+pub(super) mod resolve;
 mod step;
 
 use std::{
@@ -13,11 +13,14 @@ use std::{
     sync::Arc,
 };
 
-use self::reader::{Report, Table};
+use self::{
+    reader::{Report, Table},
+    step::Defaults,
+};
 use super::{
     expression::Template,
-    keys::TOP_KEYS,
-    plan::{Action, MAX_DEPTH, MAX_PARALLEL, OnError, Parts, Plan},
+    keys::{CONCURRENCY_KEYS, TOP_KEYS},
+    plan::{Action, Concurrency, Count, IfBusy, MAX_DEPTH, MAX_PARALLEL, OnError, Parts, Phase, Plan, TimeLimit},
     problem::Problem,
     source::Page,
 };
@@ -174,8 +177,9 @@ fn name(table: &mut Table<'_, '_, '_>) -> String {
 fn read_top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: String) -> Option<Parts> {
     table.check_keys(&TOP_KEYS);
     let (title, description, version) = (table.text("title"), table.text("description"), version(table));
-    let timeout = table.duration("timeout");
-    let max_parallel = table.count("max_parallel", 1000).map_or(MAX_PARALLEL, |count| count as usize);
+    let timeout = table.time_limit("timeout");
+    let max_parallel = table.computed_count("max_parallel").unwrap_or(Count::Fixed(MAX_PARALLEL));
+    let concurrency = concurrency(table);
     let on_error = table.choice("on_error", &OnError::ALL).unwrap_or_default();
     let env = env(table);
     let input = match table.inner("input") {
@@ -183,10 +187,16 @@ fn read_top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: Stri
         None => Body::from(r#"{"type":"object","properties":{},"additionalProperties":false}"#),
     };
     let output = output(table);
-    let (drafts, places) = steps(table, context, on_error);
+    let defaults = table.inner("defaults").map(|mut inner| Defaults::read(&mut inner)).unwrap_or_default();
+    let (drafts, places) = steps(table, context, (on_error, &defaults));
     let file = table.report.page.source.file.clone();
     let text: Arc<str> = Arc::from(table.report.page.source.text.as_str());
-    let found = resolve::resolve(table.report, drafts, &places, &output, &env, &input)?;
+    let top: Vec<&Template> =
+        [timeout.as_ref().and_then(TimeLimit::template), max_parallel.template(), concurrency.as_ref().map(|one| &one.group)]
+            .into_iter()
+            .flatten()
+            .collect();
+    let found = resolve::resolve(table.report, drafts, &places, (&top, &output), &env, &input)?;
     Some(Parts {
         name,
         title,
@@ -199,12 +209,28 @@ fn read_top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: Stri
         env,
         timeout,
         max_parallel,
+        concurrency,
         on_error,
         steps: found.steps,
         order: found.order,
         dependents: found.dependents,
         names: found.names,
     })
+}
+
+/// Reads `concurrency`: the name of a group, or a table.
+fn concurrency(table: &mut Table<'_, '_, '_>) -> Option<Concurrency> {
+    if table.node("concurrency")?.fields().is_none() {
+        return table.text_template("concurrency").map(|group| Concurrency { group, if_busy: IfBusy::Wait });
+    }
+    let mut inner = table.inner("concurrency")?;
+    inner.check_keys(&CONCURRENCY_KEYS);
+    if inner.field("group").is_none() {
+        let span = inner.span;
+        inner.report_problem(span, "group", "is missing", Some("name the group: group = \"deploy\"".into()));
+    }
+    let if_busy = inner.choice("if_busy", &IfBusy::ALL).unwrap_or_default();
+    Some(Concurrency { group: inner.text_template("group")?, if_busy })
 }
 
 /// Returns the version, which may be a string or a number.
@@ -233,54 +259,63 @@ fn output(table: &mut Table<'_, '_, '_>) -> Vec<(String, Template)> {
     inner.fields.iter().map(|field: &Field| (field.key.clone(), inner.template(&field.key, &field.value))).collect()
 }
 
-/// Returns the steps that could be read, and the ids of all steps.
-fn steps(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, on_error: OnError) -> (Vec<step::Draft>, HashSet<String>) {
+/// Returns the steps that could be read, phase by phase, and the ids of all steps.
+fn steps(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, inherited: (OnError, &Defaults)) -> (Vec<step::Draft>, HashSet<String>) {
     let (mut drafts, mut ids) = (vec![], HashSet::new());
-    let Some(field) = table.field("step") else {
+    if table.field("step").is_none() {
         let hint = "add [[step]] with an id and a tool".to_owned();
         table.report_problem((0, 0), "step", "is missing: a workflow needs at least one step", Some(hint));
         return (drafts, ids);
-    };
+    }
+    for phase in Phase::ALL {
+        steps_of(table, context, (phase, inherited.0, inherited.1), &mut drafts, &mut ids);
+    }
+    (drafts, ids)
+}
+
+/// Reads the steps of one phase.
+fn steps_of(
+    table: &mut Table<'_, '_, '_>,
+    context: &mut Context<'_>,
+    (phase, on_error, defaults): (Phase, OnError, &Defaults),
+    drafts: &mut Vec<step::Draft>,
+    ids: &mut HashSet<String>,
+) {
+    let key = phase.key();
+    let Some(field) = table.field(key) else { return };
     let nodes: &[Node] = match &field.value.kind {
         Kind::Array(items) => items,
         _ => {
-            table.report_problem(
-                (field.at, field.end),
-                "step",
-                "is not an array of tables",
-                Some("write [[step]] with two brackets".into()),
-            );
-            return (drafts, ids);
+            let hint = format!("write [[{key}]] with two brackets");
+            return table.report_problem((field.at, field.end), key, "is not an array of tables", Some(hint));
         }
     };
     if nodes.is_empty() || nodes.len() > MAX_STEPS {
         let message = if nodes.is_empty() { "has no steps".to_owned() } else { format!("has more than {MAX_STEPS} steps") };
-        table.report_problem((field.at, field.end), "step", message, None);
-        return (drafts, ids);
+        return table.report_problem((field.at, field.end), key, message, None);
     }
     for node in nodes {
         let Some(fields) = node.fields() else {
-            table.report_problem((node.at, node.end), "step", format!("is {}, not a table", node.kind_name()), None);
+            table.report_problem((node.at, node.end), key, format!("is {}, not a table", node.kind_name()), None);
             continue;
         };
         let id = node.get("id").and_then(Node::text);
-        let mut inner = Table { report: table.report, fields, step: id, key: String::new(), span: header(node) };
-        let draft = step::read(&mut inner, context, on_error);
+        let mut inner = Table { report: table.report, fields, step: id, key: String::new(), span: header(node, key) };
+        let draft = step::read(&mut inner, context, (phase, on_error, defaults));
         if let Some(id) = id
             && !ids.insert(id.to_owned())
         {
-            let span = node.get("id").map_or(header(node), |node| (node.at, node.end));
+            let span = node.get("id").map_or(header(node, key), |node| (node.at, node.end));
             table.report.add(span, Some(id), "id", "is already the id of another step", Some("give each step a unique id".into()));
             continue;
         }
         drafts.extend(draft);
     }
-    (drafts, ids)
 }
 
-/// Returns the span of a step's header.
-fn header(node: &Node) -> (usize, usize) {
-    (node.at, node.end.min(node.at + "[[step]]".len()))
+/// Returns the span of the header of a step in the array `key`.
+fn header(node: &Node, key: &str) -> (usize, usize) {
+    (node.at, node.end.min(node.at + "[[]]".len() + key.len()))
 }
 
 #[cfg(test)]

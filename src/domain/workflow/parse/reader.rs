@@ -7,15 +7,14 @@ use crate::domain::{
     time::parse_duration,
     workflow::{
         closest_match,
-        expression::{Data, Expr, InferredType, Template},
+        expression::{Data, Expr, InferredType, Reference, Template},
         keys::{self, Key},
+        plan::{Count, MAX_COUNT, MAX_DURATION, TimeLimit},
         problem::Problem,
         source::{Page, TemplateFault, join_key},
     },
 };
 
-/// Maximum duration.
-const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Maximum number of problems reported per file.
 const MAX_PROBLEMS: usize = 200;
 
@@ -70,7 +69,9 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
             if self.report.full() {
                 return;
             }
-            let hint = match closest_match(&field.key, names.iter().copied()) {
+            let own = keys::own_key(&field.key, &names);
+            let hint = match own.or_else(|| closest_match(&field.key, names.iter().copied())) {
+                Some(candidate) if own.is_some() => format!("use `{candidate}`"),
                 Some(candidate) => format!("did you mean `{candidate}`?"),
                 None => format!("allowed keys: {}", names.join(", ")),
             };
@@ -175,6 +176,24 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
             _ => self.kind(node, key, "a duration in quotes"),
         }
         None
+    }
+
+    /// Reads a duration, or text with expressions for one.
+    pub fn time_limit(&mut self, key: &str) -> Option<TimeLimit> {
+        let node = self.node(key)?;
+        if node.text().is_some_and(|text| text.contains("{{")) {
+            return Some(TimeLimit::Computed(self.template(key, node)));
+        }
+        self.duration(key).map(TimeLimit::Fixed)
+    }
+
+    /// Reads an integer from 1, or an expression for one.
+    pub fn computed_count(&mut self, key: &str) -> Option<Count> {
+        let node = self.node(key)?;
+        if node.text().is_some_and(|text| text.contains("{{")) {
+            return Some(Count::Computed(self.template(key, node)));
+        }
+        self.count(key, MAX_COUNT).map(|count| Count::Fixed(count as usize))
     }
 
     /// Reads one of a few words.
@@ -311,6 +330,12 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
                 self.report_problem((node.at, node.end), key, message, hint);
                 None
             }
+            None if expr.single_reference().is_some_and(|reference| reference_type(reference).is_some()) => {
+                let kind = expr.single_reference().and_then(reference_type).unwrap_or_default();
+                let hint = format!("compare it with a value: `{} == …`", expr.source());
+                self.report_problem((node.at, node.end), key, format!("is {kind}, not true or false"), Some(hint));
+                None
+            }
             // A constant that gets here is true or false.
             None if expr.inferred().is_some_and(|inferred| inferred != InferredType::Boolean) => {
                 let kind = expr.inferred().map_or("", InferredType::words);
@@ -324,6 +349,22 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
             }
             _ => Some(expr),
         }
+    }
+}
+
+/// Returns the type of a reference whose value is never true or false, with its article.
+fn reference_type(reference: &Reference) -> Option<&'static str> {
+    let names: Vec<&str> = (0..reference.path.len()).map_while(|level| reference.name(level)).collect();
+    if names.len() != reference.path.len() {
+        return None;
+    }
+    match names.as_slice() {
+        ["text"] | ["steps", _, "text" | "outcome"] | ["env", _] | ["run", "id" | "started" | "outcome"] => Some("a string"),
+        ["error" | "failure", "kind" | "message"] | ["steps", _, "error", "kind" | "message"] => Some("a string"),
+        ["index" | "attempt"] | ["steps", _, "duration_ms"] | ["run", "started_ms" | "attempt"] => Some("a number"),
+        ["steps", _, "items"] => Some("a list"),
+        ["steps", _] | ["steps", _, "error"] | ["steps" | "input" | "env" | "run" | "error" | "failure"] => Some("an object"),
+        _ => None,
     }
 }
 

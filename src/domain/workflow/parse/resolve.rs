@@ -16,7 +16,7 @@ use crate::domain::{
     workflow::{
         closest_match,
         expression::{Expr, Reference, Template},
-        plan::{Action, Fallback, PlanStep, ToolCall},
+        plan::{Action, Count, Fallback, Phase, PlanStep, TimeLimit, ToolCall},
     },
 };
 
@@ -33,8 +33,14 @@ pub(super) struct Resolved {
 struct Locals {
     /// `item` and `index`.
     item: bool,
+    /// `previous` and `index`.
+    round: bool,
+    /// `error` and `attempt`.
+    error: bool,
     /// The step's own `result` and `text`.
     own: bool,
+    /// The phase of the step.
+    phase: Phase,
 }
 
 /// The names that references are resolved against.
@@ -42,8 +48,10 @@ struct Names<'a> {
     indices: HashMap<Arc<str>, usize>,
     /// The ids of all steps, including those that could not be read.
     all: &'a HashSet<String>,
-    /// For each readable step, whether it has a `for_each`.
+    /// For each readable step, whether it has a `for_each` or a `repeat`.
     loops: Vec<bool>,
+    /// For each readable step, its phase.
+    phases: Vec<Phase>,
     env: &'a [String],
     /// The declared inputs, if no others are allowed.
     inputs: Option<Vec<String>>,
@@ -54,38 +62,50 @@ pub(super) fn resolve(
     report: &mut Report<'_>,
     drafts: Vec<Draft>,
     all: &HashSet<String>,
-    output: &[(String, Template)],
+    (top, output): (&[&Template], &[(String, Template)]),
     env: &[String],
     input: &Body,
 ) -> Option<Resolved> {
     let indices: HashMap<Arc<str>, usize> = drafts.iter().enumerate().map(|(index, draft)| (draft.step.id.clone(), index)).collect();
-    let loops = drafts.iter().map(|draft| draft.step.for_each.is_some()).collect();
-    let names = Names { indices, all, loops, env, inputs: closed_inputs(input) };
+    let loops = drafts.iter().map(|draft| draft.step.has_items()).collect();
+    let phases = drafts.iter().map(|draft| draft.step.phase).collect();
+    let names = Names { indices, all, loops, phases, env, inputs: closed_inputs(input) };
     let mut needs: Vec<BTreeSet<usize>> = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.iter().enumerate() {
         let mut found = declared_needs(report, &names, draft, index);
         let id = draft.step.id.clone();
         each_expression(&draft.step, &mut |expr, locals| references(report, &names, expr, Some((&id, index)), locals, &mut found));
         needs.push(found);
+        conditions(report, draft, input);
+    }
+    let elses: Vec<Option<usize>> =
+        drafts.iter().enumerate().map(|(index, draft)| else_of(report, &names, (&drafts, draft), index)).collect();
+    for (index, of) in elses.iter().enumerate() {
+        needs[index].extend(of);
+    }
+    for template in top {
+        template.each_expr(&mut |expr| before_steps(report, &names, expr));
     }
     for (_, template) in output {
         let mut unused = BTreeSet::new();
         template.each_expr(&mut |expr| references(report, &names, expr, None, Locals::default(), &mut unused));
     }
-    let order = order(&needs);
+    let mut order = order(&needs);
     if order.len() < needs.len() {
         report_cycle(report, &drafts, &needs, &order);
     }
     if !report.problems.is_empty() {
         return None;
     }
+    // No step needs one of a later phase, so the order stays topological.
+    order.sort_by_key(|step| drafts[*step].step.phase);
     let mut dependents = vec![vec![]; needs.len()];
     let mut steps = Vec::with_capacity(drafts.len());
-    for (index, (draft, needs)) in drafts.into_iter().zip(needs).enumerate() {
+    for (index, ((draft, needs), else_of)) in drafts.into_iter().zip(needs).zip(elses).enumerate() {
         for need in &needs {
             dependents[*need].push(index);
         }
-        steps.push(PlanStep { needs: needs.into_iter().collect(), ..draft.step });
+        steps.push(PlanStep { needs: needs.into_iter().collect(), else_of, ..draft.step });
     }
     Some(Resolved { steps, order, dependents, names: Arc::new(names.indices) })
 }
@@ -106,7 +126,10 @@ fn declared_needs(report: &mut Report<'_>, names: &Names<'_>, draft: &Draft, ind
         let step = Some(&*draft.step.id);
         match names.indices.get(name.as_str()) {
             Some(own) if *own == index => report.add(*span, step, "needs", "refers to the step itself", None),
-            Some(other) => _ = found.insert(*other),
+            Some(other) => match names.later(*other, draft.step.phase) {
+                Some(message) => report.add(*span, step, "needs", message, None),
+                None => _ = found.insert(*other),
+            },
             None if names.all.contains(name) => {}
             None => {
                 let hint =
@@ -118,15 +141,63 @@ fn declared_needs(report: &mut Report<'_>, names: &Names<'_>, draft: &Draft, ind
     found
 }
 
+/// Reports conditions that are an input of another type than `boolean`.
+fn conditions(report: &mut Report<'_>, draft: &Draft, input: &Body) {
+    let step = &draft.step;
+    let repeat = step.repeat.iter().flat_map(|repeat| repeat.until.iter().chain(&repeat.r#while));
+    let expect = step.expect.iter().map(|expectation| &expectation.that);
+    for condition in step.when.iter().chain(repeat).chain(expect) {
+        let Some(reference) = condition.single_reference().filter(|reference| reference.root() == "input") else { continue };
+        let schema: Value = input.parse().unwrap_or_default();
+        let name = reference.name(1).filter(|_| reference.path.len() == 2);
+        let kind = name.and_then(|name| schema.get("properties")?.get(name)?.get("type")?.as_str().map(str::to_owned));
+        if let Some(kind) = kind.filter(|kind| kind != "boolean") {
+            let hint = format!("compare it with a value: `{} == …`", condition.source());
+            let message = format!("`{}` is of type {kind}, not true or false", condition.source());
+            report.add(condition.span_of(reference), Some(&step.id), condition.key(), message, Some(hint));
+        }
+    }
+}
+
+/// Returns the step in `else`, which must have a `when`.
+fn else_of(report: &mut Report<'_>, names: &Names<'_>, (drafts, draft): (&[Draft], &Draft), index: usize) -> Option<usize> {
+    let (name, span) = draft.else_of.as_ref()?;
+    let step = Some(&*draft.step.id);
+    let Some(other) = names.indices.get(name.as_str()).copied() else {
+        if !names.all.contains(name) {
+            let hint = closest_match(name, names.all.iter().map(String::as_str)).map(|candidate| format!("did you mean `{candidate}`?"));
+            report.add(*span, step, "else", format!("unknown step `{name}`"), hint);
+        }
+        return None;
+    };
+    if other == index {
+        report.add(*span, step, "else", "refers to the step itself", None);
+    } else if drafts[other].step.phase != draft.step.phase {
+        report.add(*span, step, "else", format!("`{name}` is not a step of `{}`", draft.step.phase.key()), None);
+    } else if drafts[other].step.when.is_none() {
+        let hint = "`else` names the step whose `when` is false".to_owned();
+        report.add(*span, step, "else", format!("`{name}` has no `when`, so its `else` never runs"), Some(hint));
+    } else {
+        return Some(other);
+    }
+    None
+}
+
+/// Calls `each` for every expression of a step.
+pub(in crate::domain::workflow) fn expressions(step: &PlanStep, each: &mut dyn FnMut(&Expr)) {
+    each_expression(step, &mut |expr, _| each(expr));
+}
+
 /// Calls `each` for every expression of a step, with the names that it may use.
 fn each_expression(step: &PlanStep, each: &mut dyn FnMut(&Expr, Locals)) {
-    let none = Locals::default();
-    let in_item = Locals { item: step.for_each.is_some(), own: false };
+    let none = Locals { phase: step.phase, ..Locals::default() };
+    let in_item = Locals { item: step.for_each.is_some(), round: step.repeat.is_some(), ..none };
     let with_result = Locals { own: true, ..in_item };
     let mut call = |call: &ToolCall, locals| call.arguments.each_expr(&mut |expr| each(expr, locals));
     match &step.action {
         Action::Tool(tool) => call(tool, in_item),
-        Action::Workflow { input: template, .. }
+        Action::Let { value: template }
+        | Action::Workflow { input: template, .. }
         | Action::Prompt { arguments: template, .. }
         | Action::Resource { uri: template, .. }
         | Action::Approve { message: template }
@@ -135,8 +206,33 @@ fn each_expression(step: &PlanStep, each: &mut dyn FnMut(&Expr, Locals)) {
     if let Some(when) = &step.when {
         each(when, none);
     }
+    if let Some(limit) = step.timeout.as_ref().and_then(TimeLimit::template) {
+        limit.each_expr(&mut |expr| each(expr, in_item));
+    }
+    if let Some(when) = step.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
+        each(when, Locals { error: true, ..in_item });
+    }
+    if let Some(repeat) = &step.repeat {
+        repeat.until.iter().for_each(|until| each(until, with_result));
+        repeat.r#while.iter().for_each(|condition| each(condition, in_item));
+    }
     if let Some(for_each) = &step.for_each {
         for_each.items.each_expr(&mut |expr| each(expr, none));
+        if let Some(count) = for_each.max_parallel.as_ref().and_then(Count::template) {
+            count.each_expr(&mut |expr| each(expr, none));
+        }
+    }
+    let undoes = step.fallback.iter().filter_map(|fallback| match fallback {
+        Fallback::Tool { compensate, .. } => compensate.as_ref(),
+        Fallback::Value(_) => None,
+    });
+    for undo in step.compensate.iter().chain(undoes) {
+        if let Some(when) = undo.retry.as_ref().and_then(|retry| retry.when.as_ref()) {
+            each(when, Locals { error: true, ..with_result });
+        }
+        if let Some(limit) = undo.timeout.as_ref().and_then(TimeLimit::template) {
+            limit.each_expr(&mut |expr| each(expr, in_item));
+        }
     }
     for fallback in &step.fallback {
         match fallback {
@@ -160,6 +256,19 @@ fn each_expression(step: &PlanStep, each: &mut dyn FnMut(&Expr, Locals)) {
     }
 }
 
+/// Checks the references of an expression that is evaluated before the steps.
+fn before_steps(report: &mut Report<'_>, names: &Names<'_>, expr: &Expr) {
+    let of_steps = expr.references().iter().find(|reference| reference.root() == "steps");
+    match of_steps {
+        Some(reference) => {
+            let hint = "use `input`, `env` or `run`".to_owned();
+            let message = format!("`{}` is evaluated before the steps run", expr.key());
+            report.add(expr.span_of(reference), None, expr.key(), message, Some(hint));
+        }
+        None => references(report, names, expr, None, Locals::default(), &mut BTreeSet::new()),
+    }
+}
+
 /// Checks the references of an expression and collects the steps that it needs.
 fn references(
     report: &mut Report<'_>,
@@ -174,7 +283,7 @@ fn references(
             return;
         }
         let problem = match reference.root() {
-            "steps" => match step_reference(names, reference, of.map(|(_, index)| index)) {
+            "steps" => match step_reference(names, reference, of.map(|(_, index)| index), locals.phase) {
                 Ok(index) => {
                     needs.extend(index);
                     None
@@ -183,15 +292,35 @@ fn references(
             },
             "input" => input_reference(names, reference),
             "env" => env_reference(names, reference),
-            "run" => member(reference, "run", &["id", "started", "started_ms", "attempt"]),
+            "omit" if reference.path.len() == 1 => None,
+            "run" if reference.name(1) == Some("outcome") && locals.phase == Phase::Main => {
+                let hint = "for a step write `steps.ID.outcome`".to_owned();
+                Some(("`run.outcome` is available only in `on_failure` and `finally` steps".to_owned(), Some(hint)))
+            }
+            "run" if locals.phase == Phase::Main => member(reference, "run", &RUN_MEMBERS),
+            "run" => member(reference, "run", &[&RUN_MEMBERS[..], &["outcome"]].concat()),
+            "failure" if locals.phase == Phase::Main => {
+                let hint = "for a step write `steps.ID.error`".to_owned();
+                Some(("`failure` is available only in `on_failure` and `finally` steps".to_owned(), Some(hint)))
+            }
+            "failure" => member(reference, "failure", &["step", "kind", "message"]),
+            "index" if locals.round => None,
+            "previous" if locals.round => None,
+            "error" if locals.error => member(reference, "error", &["kind", "message"]),
+            "attempt" if locals.error => None,
+            "error" | "attempt" => {
+                let hint = "for another step write `steps.ID.error`".to_owned();
+                Some((format!("`{}` is available only in `retry.when`", reference.root()), Some(hint)))
+            }
+            "previous" => Some(("`previous` is available only in a step with `repeat`".to_owned(), None)),
             "item" | "index" if !locals.item => Some((format!("`{}` is available only in a step with `for_each`", reference.root()), None)),
             "result" | "text" if !locals.own => {
                 let hint = "for another step write `steps.ID.result`".to_owned();
-                Some((format!("`{}` is available only in `expect` and `compensate`", reference.root()), Some(hint)))
+                Some((format!("`{}` is available only in `expect`, `compensate` and `repeat.until`", reference.root()), Some(hint)))
             }
             "item" | "index" | "result" | "text" => None,
             other => {
-                let all = ["input", "steps", "env", "run", "item", "index", "result", "text"];
+                let all = ["input", "steps", "env", "run", "item", "index", "previous", "result", "text", "failure"];
                 let hint = match closest_match(other, all) {
                     Some(candidate) => format!("did you mean `{candidate}`?"),
                     None if names.inputs.iter().flatten().any(|name| name == other) => format!("did you mean `input.{other}`?"),
@@ -207,9 +336,20 @@ fn references(
     }
 }
 
+/// The members of `run` that every expression may use.
+const RUN_MEMBERS: [&str; 4] = ["id", "started", "started_ms", "attempt"];
+
 type Problem = (String, Option<String>);
 
-fn step_reference(names: &Names<'_>, reference: &Reference, of: Option<usize>) -> Result<Option<usize>, Problem> {
+impl Names<'_> {
+    /// Returns the problem if the step `other` runs in a later phase than `phase`.
+    fn later(&self, other: usize, phase: Phase) -> Option<String> {
+        let later = self.phases.get(other).copied().filter(|other| *other > phase)?;
+        Some(format!("is a step of `{}`, which runs later", later.key()))
+    }
+}
+
+fn step_reference(names: &Names<'_>, reference: &Reference, of: Option<usize>, phase: Phase) -> Result<Option<usize>, Problem> {
     let Some(id) = reference.name(1) else {
         return Err(("`steps` must be followed by a step id".into(), Some("write steps.ID.result".into())));
     };
@@ -224,6 +364,9 @@ fn step_reference(names: &Names<'_>, reference: &Reference, of: Option<usize>) -
         let hint = "in `expect` and `compensate` use `result` for its own result".to_owned();
         return Err((format!("`{id}` is this step, which has no result yet"), Some(hint)));
     }
+    if let Some(message) = names.later(index, phase) {
+        return Err((format!("`{id}` {message}"), None));
+    }
     if let Some(key) = reference.name(2) {
         let keys = ["result", "text", "outcome", "duration_ms", "error", "items"];
         if !keys.contains(&key) {
@@ -235,7 +378,7 @@ fn step_reference(names: &Names<'_>, reference: &Reference, of: Option<usize>) -
         }
         if key == "items" && !names.loops.get(index).copied().unwrap_or_default() {
             let hint = format!("for a member `items` of its result write steps.{id}.result[\"items\"]");
-            return Err((format!("`{id}` has no `for_each`, so it has no `items`"), Some(hint)));
+            return Err((format!("`{id}` has no `for_each` or `repeat`, so it has no `items`"), Some(hint)));
         }
     }
     Ok(Some(index))
