@@ -35,7 +35,13 @@ mod tests {
         let state = dir.path().join("state");
         assert_eq!(load_recall(&state), Recall::default());
         let mut recall = Recall::default();
-        recall.note(Recalled { server: "db".into(), kind: RecallKind::Tool, name: "a".into(), arguments: Body::from(r#"{"n":1.50}"#) });
+        recall.note(Recalled {
+            server: "db".into(),
+            kind: RecallKind::Tool,
+            name: "a".into(),
+            arguments: Body::from(r#"{"n":1.50}"#),
+            favourite: None,
+        });
         save_recall(&state, &recall).unwrap();
         assert_eq!(load_recall(&state), recall);
         assert_eq!(std::fs::metadata(state.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);

@@ -25,6 +25,8 @@ pub enum RecallKind {
     Prompt,
     /// A resource template.
     Template,
+    /// A resource.
+    Resource,
 }
 
 /// A history entry.
@@ -36,8 +38,11 @@ pub struct Recalled {
     pub kind: RecallKind,
     /// The server's own name for it.
     pub name: String,
-    /// The arguments: the text of a JSON object.
+    /// The arguments: the text of a JSON object. Empty if none were recorded.
     pub arguments: Body,
+    /// Whether it is a favourite; `None` leaves that as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub favourite: Option<bool>,
 }
 
 /// The argument history, latest last.
@@ -62,20 +67,41 @@ impl Recall {
     }
 
     /// Records arguments, replacing older ones. They must have passed through [`public`].
-    pub fn note(&mut self, entry: Recalled) {
-        self.entries.retain(|e| (&e.server, e.kind, &e.name) != (&entry.server, entry.kind, &entry.name));
+    pub fn note(&mut self, mut entry: Recalled) {
+        let before = self.position(&entry.server, entry.kind, &entry.name).and_then(|at| self.entries.remove(at));
+        entry.favourite = entry.favourite.or(before.and_then(|before| before.favourite));
         if entry.arguments.len() > LONGEST {
             return;
         }
         if self.entries.len() >= MOST {
-            self.entries.pop_front();
+            // Favourites go last.
+            let oldest = self.entries.iter().position(|e| e.favourite != Some(true)).unwrap_or(0);
+            self.entries.remove(oldest);
         }
         self.entries.push_back(entry);
     }
 
+    fn position(&self, server: &ServerId, kind: RecallKind, name: &str) -> Option<usize> {
+        self.entries.iter().position(|e| e.server == *server && e.kind == kind && e.name == name)
+    }
+
     /// Returns the last arguments of an entry.
     pub fn find(&self, server: &ServerId, kind: RecallKind, name: &str) -> Option<&Body> {
-        self.entries.iter().rev().find(|e| e.server == *server && e.kind == kind && e.name == name).map(|e| &e.arguments)
+        let entry = &self.entries[self.position(server, kind, name)?];
+        Some(&entry.arguments).filter(|arguments| !arguments.is_empty())
+    }
+
+    /// Makes an entry a favourite, or an ordinary one. Returns the entry.
+    pub fn set_favourite(&mut self, server: &ServerId, kind: RecallKind, name: &str, favourite: bool) -> Recalled {
+        let arguments = self.find(server, kind, name).cloned().unwrap_or_default();
+        let entry = Recalled { server: server.clone(), kind, name: name.to_owned(), arguments, favourite: Some(favourite) };
+        self.note(entry.clone());
+        entry
+    }
+
+    /// Returns the entries, the latest first.
+    pub fn latest(&self) -> impl Iterator<Item = &Recalled> {
+        self.entries.iter().rev()
     }
 }
 
@@ -187,6 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn favourites_stay_until_they_are_unset() {
+        let (db, mut recall) = (ServerId::from("db"), Recall::default());
+        assert_eq!(recall.set_favourite(&db, RecallKind::Tool, "a", true).favourite, Some(true));
+        assert_eq!(recall.find(&db, RecallKind::Tool, "a"), None, "no arguments were recorded");
+        let entry =
+            |name: String| Recalled { server: db.clone(), kind: RecallKind::Tool, name, arguments: Body::from("{}"), favourite: None };
+        recall.note(entry("a".into()));
+        (0..600).for_each(|n| recall.note(entry(n.to_string())));
+        let mut recall = Recall::from_json(&recall.to_json());
+        let favourites = |recall: &Recall| recall.latest().filter(|e| e.favourite == Some(true)).count();
+        assert_eq!(favourites(&recall), 1, "arguments and many other entries do not change it");
+        recall.set_favourite(&db, RecallKind::Tool, "a", false);
+        assert_eq!(favourites(&recall), 0);
+        assert!(recall.find(&db, RecallKind::Tool, "a").is_some());
+    }
+
+    #[test]
     fn the_latest_arguments_are_returned() {
         let mut recall = Recall::default();
         let entry = |name: &str, arguments: &str| Recalled {
@@ -194,6 +237,7 @@ mod tests {
             kind: RecallKind::Tool,
             name: name.into(),
             arguments: Body::from(arguments),
+            favourite: None,
         };
         recall.note(entry("a", r#"{"n":1.0}"#));
         recall.note(entry("a", r#"{"n":2.0}"#));

@@ -63,8 +63,8 @@ pub struct ServerView {
     pub stats: Stats,
     /// Statistics per called tool.
     pub tools: HashMap<Arc<str>, Stats>,
-    /// Last lines of stderr.
-    pub stderr: VecDeque<Arc<str>>,
+    /// Last lines of stderr, with the time of each.
+    pub stderr: VecDeque<(Stamp, Arc<str>)>,
     /// Bytes in `stderr`.
     pub stderr_bytes: usize,
     /// Last log messages.
@@ -332,9 +332,9 @@ impl ConsoleState {
             EventKind::ServerStderr { server, line } => {
                 if let Some(server) = self.server_mut(server) {
                     server.stderr_bytes += line.len() + 1;
-                    server.stderr.push_back(line.clone());
+                    server.stderr.push_back((at, line.clone()));
                     while server.stderr_bytes > server.spec.limits.stderr_bytes {
-                        let Some(first) = server.stderr.pop_front() else { break };
+                        let Some((_, first)) = server.stderr.pop_front() else { break };
                         server.stderr_bytes -= first.len() + 1;
                     }
                 }

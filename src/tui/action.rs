@@ -104,6 +104,7 @@ actions! {
     Zoom "zoom" "zoom" General true "Maximise or restore the pane";
     Inbox "inbox" "inbox" General true "Open the questions of servers";
     Notices "notices" "notifications" General true "Show past notifications";
+    Describe "describe" "describe" General true "Show everything about a tool, server, resource or workflow";
     Copy "copy" "copy" General true "Copy a value, JSON, a command line, curl or frames";
     ToggleMouse "toggle-mouse" "mouse" General true "Capture the mouse, or release it to the terminal";
     Redraw "redraw" "redraw" General true "Redraw";
@@ -133,6 +134,7 @@ actions! {
     Inject "inject" "inject fault" Servers true "Inject a fault: latency, failures, cut or corrupt responses";
     StopFaults "stop-faults" "stop faults" Servers true "Stop the selected fault, or all injected faults";
     ClearCache "clear-cache" "clear cache" Servers true "Clear cached results that match a pattern";
+    Favourite "favourite" "favourite" Servers true "Mark or unmark the tool, prompt or resource as a favourite";
     Fold "fold" "fold" Servers false "Fold or unfold the selected server, group or value";
     FoldAll "fold-all" "fold all" Servers true "Fold every server";
     UnfoldAll "unfold-all" "unfold all" Servers true "Unfold every server";
@@ -160,6 +162,8 @@ actions! {
 
     NextTab "next-tab" "next tab" Results false "Show the next tab";
     PreviousTab "previous-tab" "previous tab" Results false "Show the previous tab";
+    FormResult "form-result" "result" Results false "Go from the form to its result, or back";
+    ToggleSource "toggle-source" "source" Results true "Show Markdown as written, or rendered";
     Search "search" "search" Results true "Search in the result";
     NextMatch "next-match" "next match" Results false "Go to the next match";
     PreviousMatch "previous-match" "previous match" Results false "Go to the previous match";
@@ -171,7 +175,7 @@ actions! {
     SendAgain "send-again" "send again" Results true "Send the same call again";
     EditAgain "edit-again" "edit and resend" Results true "Edit the call's arguments in the form";
     Follow "follow" "follow" Results true "Follow the newest call";
-    Sort "sort" "sort" Results true "Sort the traffic by the next column";
+    Sort "sort" "sort" Results true "Sort the traffic by the next column, a table by this one";
     ReverseSort "reverse-sort" "reverse" Results true "Reverse the order";
     CompleteFilter "complete-filter" "complete" Results false "Complete the word of the filter";
     ZoomIn "zoom-in" "zoom in" Results true "Zoom in: less time, more detail";

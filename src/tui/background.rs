@@ -3,6 +3,7 @@
 
 use std::{ops::Range, sync::Arc};
 
+use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use crate::domain::{
@@ -16,7 +17,7 @@ use crate::domain::{
 use super::{
     copying::{Copied, CopyKind, prepared},
     result_view::{self, Part, Presented, parts, present},
-    widget::json::JsonView,
+    widget::{grid::Grid, json::JsonView, markdown, rich_text::RichText},
 };
 
 /// Jobs that read more bytes than this run in the background.
@@ -59,6 +60,10 @@ pub enum JobKind {
     Frame(Body),
     /// Build lines of the text of a result.
     Text(Body),
+    /// Render the Markdown text of a result.
+    Markdown(Body),
+    /// Build a table of JSON.
+    Grid(Body),
     /// Build lines of bytes.
     Raw(Body),
     /// Evaluate a JSONPath.
@@ -111,6 +116,10 @@ pub enum Done {
     Presented(Presented, Vec<(usize, Range<usize>, Part)>),
     /// The view to show.
     View(Box<JsonView>),
+    /// The source and the rendered text.
+    Rich(Body, Box<RichText>),
+    /// The table; `None` if the document has no array of objects.
+    Grid(Option<Box<Grid>>),
     /// The number of nodes that the path selects, and the nodes; or the error.
     Found(Result<(usize, Body, Box<JsonView>), String>),
     /// The violations in the structured content, or why it was not checked.
@@ -184,7 +193,13 @@ impl JobKind {
     /// Returns the number of bytes that the job reads.
     pub fn size(&self) -> usize {
         match self {
-            JobKind::Present(body) | JobKind::Json(body) | JobKind::Frame(body) | JobKind::Text(body) | JobKind::Raw(body) => body.len(),
+            JobKind::Present(body)
+            | JobKind::Json(body)
+            | JobKind::Frame(body)
+            | JobKind::Text(body)
+            | JobKind::Markdown(body)
+            | JobKind::Grid(body)
+            | JobKind::Raw(body) => body.len(),
             JobKind::Path { tree, .. } => tree.len(),
             JobKind::Judge { result, schema } => result.len() + schema.len(),
             JobKind::Copy(_, material) => material.pieces.iter().map(Body::len).sum(),
@@ -199,6 +214,12 @@ impl JobKind {
             JobKind::Frame(body) if body.parse::<serde::de::IgnoredAny>().is_ok() => view(JsonView::json(body)),
             JobKind::Frame(body) | JobKind::Raw(body) => view(JsonView::text(body)),
             JobKind::Text(result) => view(JsonView::text(result_view::text(&result))),
+            JobKind::Markdown(result) => {
+                let source = result_view::text(&result);
+                let text = RichText::new(markdown::lines(&source.text()));
+                Done::Rich(source, Box::new(text))
+            }
+            JobKind::Grid(body) => Done::Grid(Grid::new(body).map(Box::new)),
             JobKind::Path { tree, path } => Done::Found(select(&tree, &path)),
             JobKind::Judge { result, schema } => {
                 Done::Judged(violations(&result, &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string()))
@@ -220,15 +241,51 @@ fn view(view: JsonView) -> Done {
 fn select(tree: &Body, path: &str) -> Result<(usize, Body, Box<JsonView>), String> {
     let query = JsonPath::parse(path).map_err(|e| e.to_string())?;
     let value = tree.value().ok_or("The result is not valid JSON.")?;
-    let found = query.query(&value).all();
+    let mut found = query.query(&value).all();
+    // JSON in strings is searched only if the path selects nothing else.
+    let unpacked = if found.is_empty() { unpacked(&value) } else { None };
+    if let Some(unpacked) = &unpacked {
+        found = query.query(unpacked).all();
+    }
     let (count, found) = (found.len(), Body::json(&found));
     Ok((count, found.clone(), Box::new(JsonView::json(found))))
+}
+
+/// Returns a document with the objects and arrays that are written in its strings; `None` if there are none.
+fn unpacked(value: &Value) -> Option<Value> {
+    match value {
+        Value::String(text) => {
+            let inner: Value = text.trim_start().starts_with(['{', '[']).then(|| serde_json::from_str(text).ok())??;
+            Some(unpacked(&inner).unwrap_or(inner))
+        }
+        Value::Array(items) => {
+            let inner: Vec<Option<Value>> = items.iter().map(unpacked).collect();
+            let any = inner.iter().any(Option::is_some);
+            any.then(|| inner.into_iter().zip(items).map(|(inner, item)| inner.unwrap_or_else(|| item.clone())).collect())
+        }
+        Value::Object(members) => {
+            let inner: Vec<Option<Value>> = members.values().map(unpacked).collect();
+            let any = inner.iter().any(Option::is_some);
+            let members = inner.into_iter().zip(members).map(|(inner, (key, item))| (key.clone(), inner.unwrap_or_else(|| item.clone())));
+            any.then(|| Value::Object(members.collect()))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::schema::output;
+
+    #[test]
+    fn a_path_reaches_json_in_strings_if_it_selects_nothing_else() {
+        let tree = Body::from(r#"{"result":"{\"users\":[{\"name\":\"Ann\"}]}","n":1}"#);
+        let found = |path: &str| select(&tree, path).map(|(count, found, _)| (count, found.text().into_owned()));
+        assert_eq!(found("$.result.users[0].name"), Ok((1, r#"["Ann"]"#.to_owned())));
+        assert_eq!(found("$.n"), Ok((1, "[1]".to_owned())));
+        assert_eq!(found("$.none"), Ok((0, "[]".to_owned())));
+    }
 
     #[test]
     fn small_jobs_run_immediately_and_large_jobs_run_while_they_are_wanted() {

@@ -37,6 +37,8 @@ pub enum CopyKind {
     CallLine,
     /// A curl command.
     Curl,
+    /// The rows of a table.
+    Csv,
     /// The frames as they crossed the wire.
     Frames,
     /// The server as an entry of `mcpServers`.
@@ -51,6 +53,7 @@ impl CopyKind {
             CopyKind::Json => "JSON",
             CopyKind::CallLine => "command line",
             CopyKind::Curl => "curl command",
+            CopyKind::Csv => "CSV",
             CopyKind::Frames => "raw frames",
             CopyKind::McpServers => "mcpServers entry",
         }

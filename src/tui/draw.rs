@@ -18,7 +18,6 @@ use super::{
     overlay::toast,
     pane::{activity, banner, breaker, servers},
     tabs::View,
-    tree::Node,
     widget::{
         paint::{Pen, width},
         status_dots, tabs,
@@ -28,11 +27,11 @@ use super::{
 /// Draws the screen.
 pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let layout = model.layout.clone();
-    model.hits.start(model.dialogs.len());
+    model.session.hits.start(model.dialogs.len());
     let screen = layout.screen.intersection(buf.area);
     if layout.too_small {
-        Pen::new(buf, screen, 0).put("too small", model.theme.muted);
-        return model.theme.ground(buf);
+        Pen::new(buf, screen, 0).put("too small", model.session.theme.muted);
+        return model.session.theme.ground(buf);
     }
     header(model, layout.header, buf);
     if let Some(place) = layout.banner {
@@ -42,13 +41,12 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
         lamp_row(model, place, buf);
     }
     if let Some(place) = layout.activity {
-        model.hits.enter(Owner::Activity, place);
+        model.session.hits.enter(Owner::Activity, place);
         activity::draw(&model.activity, model.look(), place, buf);
     }
     if model.in_view() {
         let dialog = !model.dialogs.is_empty();
-        let (look, views) = model.views_parts();
-        views.draw(look, dialog, buf);
+        model.views.draw(model.session.context(false), dialog, buf);
     } else {
         for (pane, place) in &layout.panes {
             draw_pane(model, *pane, *place, buf);
@@ -59,12 +57,12 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     draw_dialogs(model, body, buf);
     // A dialog must be readable completely. The toasts are hidden until it closes.
     if model.dialogs.is_empty() {
-        toast::draw(&model.toasts, &model.theme, body, buf);
+        toast::draw(&model.toasts, &model.session.theme, body, buf);
     }
     if let Some((form, look)) = model.choosing() {
         form.draw_list(body, buf, look.theme, look.hits);
     }
-    model.theme.ground(buf);
+    model.session.theme.ground(buf);
 }
 
 /// Returns the window title: the configuration and its state.
@@ -72,8 +70,8 @@ pub fn window_title(model: &Model) -> String {
     let read_model = model.read_model();
     let bad = read_model.servers.iter().filter(|s| matches!(*s.phase, Phase::Failed { .. } | Phase::Reconnecting { .. })).count();
     let mut title = "switchboard".to_owned();
-    if !model.title.is_empty() {
-        title.push_str(&format!(" · {}", model.title));
+    if !model.session.title.is_empty() {
+        title.push_str(&format!(" · {}", model.session.title));
     }
     if bad > 0 {
         title.push_str(&format!(" · {bad} down"));
@@ -87,28 +85,29 @@ pub fn window_title(model: &Model) -> String {
 }
 
 fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
-    let focused = pane == model.focus && model.dialogs.is_empty();
-    let (look, panes) = model.parts(focused);
+    let focused = pane == model.console.focus && model.dialogs.is_empty();
+    let look = model.session.context(focused);
+    let console = &mut model.console;
     look.hits.enter(Owner::Pane(pane), place);
     match pane {
-        Focus::Servers => servers::draw(panes.tree, look, place, buf),
-        Focus::Call => panes.call.draw(look, place, buf),
-        Focus::Result => panes.result.draw("Result", look, place, buf),
-        Focus::Info => panes.info.draw(panes.tree.selected(), look, place, buf),
+        Focus::Servers => servers::draw(&console.tree, look, place, buf),
+        Focus::Call => console.call.draw(look, place, buf),
+        Focus::Result => console.result.draw("Result", look, place, buf),
+        Focus::Info => console.info.draw(console.tree.selected(), look, place, buf),
         Focus::Detail => {
-            if let Some(detail) = panes.detail {
+            if let Some(detail) = &mut console.detail {
                 let name = detail.call().and_then(|id| look.read_model.call(id)).map(|c| look.read_model.call_name(&c.spec.operation));
                 detail.draw(&name.unwrap_or_else(|| "Call".into()), look, place, buf);
             }
         }
-        Focus::Traffic => panes.traffic.draw(look, place, buf),
+        Focus::Traffic => console.traffic.draw(look, place, buf),
     }
 }
 
 fn draw_dialogs(model: &mut Model, area: Rect, buf: &mut Buffer) {
     let above_footer = Rect { height: model.layout.footer.y, ..model.layout.screen };
-    let (look, dialogs) = model.dialog_parts();
-    for dialog in dialogs.iter_mut() {
+    let look = model.session.context(true);
+    for dialog in model.dialogs.iter_mut() {
         // A dialog takes the clicks next to it as well. The footer shows its keys.
         look.hits.enter(Owner::Dialog, above_footer);
         dialog.draw(look, area, buf);
@@ -126,7 +125,7 @@ fn inbox_badge(model: &Model) -> Option<String> {
 }
 
 fn header(model: &Model, area: Rect, buf: &mut Buffer) {
-    let (theme, read_model) = (&model.theme, model.read_model());
+    let (theme, read_model) = (&model.session.theme, model.read_model());
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1);
     let pieces = counters(model);
@@ -136,7 +135,10 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
         let before = pen.left();
         pen.right(&[(&badge, theme.warn.add_modifier(Modifier::REVERSED)), (" ", theme.text)]);
         // Without the blank at its end.
-        model.hits.add(Rect { width: (before - pen.left()).saturating_sub(1), x: pen.x() + pen.left(), height: 1, y: area.y }, Hit::Inbox);
+        model
+            .session
+            .hits
+            .add(Rect { width: (before - pen.left()).saturating_sub(1), x: pen.x() + pen.left(), height: 1, y: area.y }, Hit::Inbox);
     }
     // For screens without room for the banner.
     if let faults @ 1.. = banner::faults(read_model)
@@ -149,12 +151,8 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     let tabs: u16 = model.tabs().iter().map(|(key, word)| width(key) + width(word) + 3).sum();
     // The names of the views are more useful than the last figures.
     let mut shown = pieces.as_slice();
-    // On a narrow screen the tabs of a view leave them this much; the console's path is cut off first.
-    let most = match (model.layout.narrow, model.in_view()) {
-        (false, _) => pen.left().saturating_sub(x + tabs),
-        (true, true) => area.width.saturating_sub(room + 1),
-        (true, false) => pen.left(),
-    };
+    // On a narrow screen the tabs leave them this much.
+    let most = if model.layout.narrow { area.width.saturating_sub(room + 1) } else { pen.left().saturating_sub(x + tabs) };
     while shown.len() > 1 && shown.iter().map(|(text, _)| width(text)).sum::<u16>() > most {
         shown = &shown[..shown.len() - 1];
     }
@@ -163,16 +161,12 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
         pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).to(area.x + x);
     }
     let places = tabs::draw(&mut pen, &model.tabs(), model.tab(), room, theme);
-    places.into_iter().zip(View::ALL).for_each(|(place, view)| model.hits.add(place, Hit::View(view)));
-    if model.layout.narrow && !model.in_view() {
-        let room = pen.left().saturating_sub(2);
-        pen.put_middle(&breadcrumb(model), room, theme.accent);
-    }
+    places.into_iter().zip(View::ALL).for_each(|(place, view)| model.session.hits.add(place, Hit::View(view)));
 }
 
 /// Formats `● 4  ◐ 1  ✕ 1   2 running   p95 43 ms   0.8 % failed`, without items that are zero.
 fn counters(model: &Model) -> Vec<(String, Style)> {
-    let (theme, read_model) = (&model.theme, model.read_model());
+    let (theme, read_model) = (&model.session.theme, model.read_model());
     let mut pieces: Vec<(String, Style)> = Vec::new();
     let mut lamps: Vec<(&str, Style, usize)> = Vec::new();
     for server in &read_model.servers {
@@ -200,31 +194,8 @@ fn counters(model: &Model) -> Vec<(String, Style)> {
     pieces
 }
 
-/// Returns the path on a screen that shows one pane at a time: `database › create_user › result`.
-fn breadcrumb(model: &Model) -> String {
-    if model.focus == Focus::Traffic {
-        return "switchboard › traffic".into();
-    }
-    if model.focus == Focus::Detail {
-        return "traffic › call".into();
-    }
-    let mut path = match model.tree.selected() {
-        _ if model.focus == Focus::Servers => "switchboard › servers".to_owned(),
-        Some(Node::Tool(tool)) => format!("{} › {}", tool.server, tool.name),
-        Some(Node::Group(name)) => name.to_string(),
-        Some(Node::Member(group, server)) => format!("{group} › {server}"),
-        Some(Node::Prompt(server, name) | Node::Resource(server, name) | Node::Template(server, name)) => format!("{server} › {name}"),
-        Some(node) => node.server().map(ToString::to_string).unwrap_or_default(),
-        None => "switchboard".to_owned(),
-    };
-    if model.focus == Focus::Result {
-        path.push_str(" › result");
-    }
-    path
-}
-
 fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
-    let theme = &model.theme;
+    let theme = &model.session.theme;
     let row: Vec<status_dots::StatusDot> = model
         .read_model()
         .servers
@@ -238,19 +209,28 @@ fn lamp_row(model: &Model, area: Rect, buf: &mut Buffer) {
 }
 
 fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
-    let theme = &model.theme;
-    model.hits.enter(Owner::Frame, area);
+    let theme = &model.session.theme;
+    model.session.hits.enter(Owner::Frame, area);
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1);
     if !model.sequence.is_empty() {
-        pen.put(&show(&model.sequence), theme.key).put(" …", theme.muted);
+        pen.put(&show(&model.sequence), theme.key).put(" …", theme.muted).skip(3);
+        for (key, action) in model.session.keymap.continuations(model.contexts(), &model.sequence) {
+            if !model.is_enabled(action) || width(&key) + width(model.label(action)) + 1 > pen.left() {
+                continue;
+            }
+            let start = pen.x();
+            pen.put(&key, theme.key).skip(1).put(model.label(action), theme.muted);
+            model.session.hits.add(pen.since(start), Hit::Key(action));
+            pen.skip(3);
+        }
         return;
     }
-    if model.layout.screen.width >= 100 && !model.title.is_empty() {
-        pen.right(&[("  ", theme.muted), (&model.title, theme.muted), (" ", theme.muted)]);
+    if model.layout.screen.width >= 100 && !model.session.title.is_empty() {
+        pen.right(&[("  ", theme.muted), (&model.session.title, theme.muted), (" ", theme.muted)]);
     }
     let (last, first): (Vec<Hint>, Vec<Hint>) = hints(model).into_iter().partition(|hint| LAST.contains(&hint.action));
-    let wide = |hint: &Hint| width(&hint.key) + width(hint.action.label()) + 4;
+    let wide = |hint: &Hint| width(&hint.key) + width(hint.label) + 4;
     // Help, palette and quit are always shown; the hints of the pane fill the rest.
     let mut room = last.iter().fold(pen.left().saturating_add(3), |room, hint| room.saturating_sub(wide(hint)));
     let mut shown = vec![];
@@ -266,8 +246,10 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) {
             break;
         }
         let start = pen.x();
-        pen.put(&hint.key, theme.key).skip(1).put(hint.action.label(), theme.muted);
-        model.hits.add(pen.since(start), Hit::Key(hint.action));
+        pen.put(&hint.key, theme.key).skip(1).put(hint.label, theme.muted);
+        if !hint.prefix {
+            model.session.hits.add(pen.since(start), Hit::Key(hint.action));
+        }
         pen.skip(3);
     }
 }
@@ -279,7 +261,13 @@ const LAST: [Action; 3] = [Action::Palette, Action::Help, Action::Quit];
 struct Hint {
     key: String,
     action: Action,
+    label: &'static str,
+    /// Whether the key is followed by another one.
+    prefix: bool,
 }
+
+/// The label of a key that is followed by another one.
+const PREFIX: &str = "breakers, faults …";
 
 /// Returns the keys that are enabled here, those of the pane first, then navigation.
 fn hints(model: &Model) -> Vec<Hint> {
@@ -290,11 +278,17 @@ fn hints(model: &Model) -> Vec<Hint> {
     let mut hints: Vec<Hint> = Vec::new();
     // A value's own keys are as relevant as those of its pane.
     let (near, wide) = contexts.split_at(if contexts.get(1) == Some(&Context::Value) { 2 } else { 1 });
-    for (key, action) in near.iter().flat_map(|c| model.keymap.hints(*c)) {
-        if action.group() != Group::Move && !matches!(action, Action::NextPane | Action::PreviousPane) && model.is_enabled(action)
-            || (action == Action::Open && model.is_enabled(action))
-        {
-            hints.push(Hint { key, action });
+    for (key, action) in near.iter().flat_map(|c| model.session.keymap.hints(*c)) {
+        let shown = action.group() != Group::Move
+            && !matches!(action, Action::NextPane | Action::PreviousPane | Action::FoldAll | Action::UnfoldAll);
+        if !(shown || action == Action::Open) || !model.is_enabled(action) {
+            continue;
+        }
+        match key.split_once(' ') {
+            // The footer lists what follows once the prefix is pressed.
+            Some((first, _)) if hints.iter().any(|hint| hint.prefix && hint.key == first) => {}
+            Some((first, _)) => hints.push(Hint { key: first.to_owned(), action, label: PREFIX, prefix: true }),
+            None => hints.push(Hint { key, action, label: model.label(action), prefix: false }),
         }
     }
     if model.dialogs.is_empty() {
@@ -309,13 +303,13 @@ fn hints(model: &Model) -> Vec<Hint> {
             Action::Zoom,
             Action::Quit,
         ] {
-            let key = model.keymap.key(contexts, action);
+            let key = model.session.keymap.key(contexts, action);
             // With servers, help and palette are enough to find the rest.
             let wanted = action != Action::Welcome || model.read_model().servers.is_empty();
             if let Some(key) = key.filter(|_| wanted && model.is_enabled(action) && !(wide.is_empty() && near[0] == Context::Filter)) {
                 // A key that the pane has bound itself has another meaning here.
                 if !hints.iter().any(|hint| hint.action.label() == action.label() || hint.key == key) {
-                    hints.push(Hint { key, action });
+                    hints.push(Hint { key, action, label: model.label(action), prefix: false });
                 }
             }
         }

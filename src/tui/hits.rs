@@ -56,6 +56,8 @@ pub enum Hit {
     Entry(RowId),
     /// The header of a column of the traffic view.
     Column(By),
+    /// The header of a column of a grid, by index.
+    GridColumn(usize),
     /// A filter line.
     Query,
     /// The lanes of the timeline.

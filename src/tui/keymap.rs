@@ -39,7 +39,7 @@ macro_rules! contexts {
 contexts! {
     Global "global" "Everywhere except in fields and dialogs.";
     List "list" "In every pane with a cursor.";
-    Servers "servers" "The tree.";
+    Servers "servers" "The tree of servers.";
     Info "info" "The server pane.";
     Call "call" "The call pane while no field is being edited.";
     Form "form" "A form while no field is being edited.";
@@ -58,6 +58,8 @@ contexts! {
     Graph "graph" "The graph, the steps and the selected step of a workflow.";
     Input "input" "The input of a workflow while no field is being edited.";
     InputText "input-text" "A field of a workflow's input that is being edited.";
+    Grid "grid" "A result shown as a table.";
+    Describe "describe" "The description of a tool, a server, a workflow.";
     Help "help" "The help overlay.";
     Palette "palette" "The palette.";
     Confirm "confirm" "A confirmation.";
@@ -232,6 +234,13 @@ impl Keymap {
         hints
     }
 
+    /// Returns what may follow an unfinished sequence: the rest of the keys as shown, and the action.
+    pub fn continuations(&self, contexts: &[Context], keys: &[KeyCombination]) -> Vec<(String, Action)> {
+        let bindings = contexts.iter().filter_map(|context| self.contexts.get(context)).flatten();
+        let longer = bindings.filter(|binding| binding.keys.len() > keys.len() && binding.keys.starts_with(keys));
+        longer.map(|binding| (show(&binding.keys[keys.len()..]), binding.action)).collect()
+    }
+
     /// Returns all keys of an action in a context, as shown.
     pub fn keys_of(&self, context: Context, action: Action) -> Vec<String> {
         self.contexts.get(&context).into_iter().flatten().filter(|b| b.action == action).map(|b| show(&b.keys)).collect()
@@ -340,6 +349,15 @@ mod tests {
         assert_eq!(map.lookup(&contexts, &[key(KeyCode::BackTab, KeyModifiers::SHIFT)]), Lookup::Action(Action::PreviousPane));
         assert_eq!(map.lookup(&contexts, &[key(KeyCode::Char('?'), KeyModifiers::NONE)]), Lookup::Action(Action::Help));
         assert_eq!(map.lookup(&contexts, &[key(KeyCode::Char('%'), KeyModifiers::NONE)]), Lookup::Nothing);
+    }
+
+    #[test]
+    fn an_unfinished_sequence_has_continuations() {
+        let map = Keymap::built_in();
+        let b = key(KeyCode::Char('b'), KeyModifiers::NONE);
+        let next = map.continuations(&[Context::Health, Context::List, Context::Global], &[b]);
+        assert!(next.contains(&("o".to_owned(), Action::BreakerHoldOpen)) && next.contains(&("b".to_owned(), Action::Breakers)));
+        assert!(map.continuations(&[Context::List], &[b]).is_empty());
     }
 
     #[test]

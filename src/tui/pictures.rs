@@ -95,7 +95,7 @@ fn picture(model: &mut Model, caption: &[&str]) -> String {
     for part in caption {
         assert!(text.contains(part), "the picture does not show {part:?}:\n{text}");
     }
-    svg(&buf, &model.theme, "switchboard")
+    svg(&buf, &model.session.theme, "switchboard")
 }
 
 #[test]

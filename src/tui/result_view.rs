@@ -3,7 +3,14 @@
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::domain::{body::Body, time::size};
+use crate::domain::{body::Body, json::Json, time::size};
+
+use super::widget::{grid::is_tabular, markdown::is_markdown};
+
+/// The longest result that is rendered as Markdown, in bytes.
+const MARKDOWN_LIMIT: usize = 8 << 20;
+/// The longest document that is searched for a table, in bytes.
+const TABLE_LIMIT: usize = 4 << 20;
 
 /// The presentation of one result.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +19,10 @@ pub struct Presented {
     pub tree: Body,
     /// Whether the text ([`text`]) is a better first view than the tree.
     pub text_first: bool,
+    /// Whether the text is Markdown.
+    pub markdown: bool,
+    /// Whether the tree has an array of objects, which reads well as a table.
+    pub tabular: bool,
 }
 
 /// A part of a result that is more than text.
@@ -123,15 +134,49 @@ impl<'a> Parts<'a> {
 pub fn present(result: &Body) -> Presented {
     let parts = Parts::of(result.bytes());
     let Some(items) = parts.items() else {
-        return Presented { tree: result.clone(), text_first: !is_json(result.bytes()) };
+        let tree = result.clone();
+        return Presented { text_first: !is_json(result.bytes()), markdown: false, tabular: is_table(&tree), tree };
     };
-    // A result with one JSON text is shown as that JSON.
-    let inner = parts.structured.map(|value| result.slice_of(value.get().as_bytes())).or_else(|| match items.as_slice() {
-        [one] => json_text(one),
-        _ => None,
-    });
-    let text_first = inner.is_none() && !items.is_empty() && items.iter().all(|item| Parts::of(item.get().as_bytes()).has_text());
-    Presented { tree: inner.unwrap_or_else(|| result.clone()), text_first }
+    // A result with one JSON text is shown as that JSON, also if a member of the structured content wraps the text.
+    let wrapped = parts.structured.and_then(wrapped_text);
+    let structured = parts.structured.map(|value| result.slice_of(value.get().as_bytes()));
+    let inner = match (&wrapped, structured) {
+        (Some(text), structured) => json_document(text).or(structured),
+        (None, Some(structured)) => Some(structured),
+        (None, None) => match items.as_slice() {
+            [one] => json_text(one),
+            _ => None,
+        },
+    };
+    let readable = !items.is_empty() && items.iter().all(|item| Parts::of(item.get().as_bytes()).has_text());
+    let json = inner.is_some() && wrapped.as_ref().is_none_or(|text| json_document(text).is_some());
+    let text_first = readable && !json;
+    let tree = inner.unwrap_or_else(|| result.clone());
+    let markdown = text_first && tree.len() <= MARKDOWN_LIMIT && (declares_markdown(&items) || is_markdown(&text(result).text()));
+    Presented { text_first, markdown, tabular: is_table(&tree), tree }
+}
+
+/// Returns the text of structured content that is an object of one string: `{"result": "…"}`, as several frameworks wrap text.
+fn wrapped_text(structured: &RawValue) -> Option<String> {
+    let members: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(structured.get()).ok()?;
+    let mut members = members.into_values();
+    let (Some(one), None) = (members.next(), members.next()) else { return None };
+    serde_json::from_str(one.get()).ok()
+}
+
+/// Returns whether an item declares the media type of Markdown (RFC 7763), or is a file with its extension.
+fn declares_markdown(items: &[&RawValue]) -> bool {
+    items.iter().any(|item| {
+        let value: Value = serde_json::from_str(item.get()).unwrap_or_default();
+        let item = value.get("resource").unwrap_or(&value);
+        let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default();
+        text("mimeType").starts_with("text/markdown") || text("uri").ends_with(".md")
+    })
+}
+
+/// Returns whether a document is shown as a table too. Large documents are not parsed for that.
+fn is_table(tree: &Body) -> bool {
+    tree.len() <= TABLE_LIMIT && Json::parse(&tree.text()).is_ok_and(|json| is_tabular(&json))
 }
 
 /// Returns the lines of the text view of a result; not yet escaped.
@@ -161,6 +206,11 @@ fn is_json(text: &[u8]) -> bool {
 /// Returns the JSON document in a text item, if its text is one.
 fn json_text(item: &RawValue) -> Option<Body> {
     let text: String = serde_json::from_str(Parts::of(item.get().as_bytes()).text?.get()).ok()?;
+    json_document(&text)
+}
+
+/// Returns a text as JSON, if it is an object or an array.
+fn json_document(text: &str) -> Option<Body> {
     if !text.trim_start().starts_with(['{', '[']) || !is_json(text.as_bytes()) {
         return None;
     }
@@ -216,6 +266,19 @@ mod tests {
         let structured = of(r#"{"content":[{"type":"text","text":"7"}],"structuredContent":{"n":7}}"#);
         assert_eq!(structured.tree.text(), r#"{"n":7}"#);
         assert!(!structured.text_first);
+    }
+
+    #[test]
+    fn wrapped_text_opens_as_text_and_wrapped_json_as_a_tree() {
+        let text = of(r##"{"content":[{"type":"text","text":"# T\n\n- a\n- b"}],"structuredContent":{"content":"# T\n\n- a\n- b"}}"##);
+        assert!(text.text_first && text.markdown);
+        assert_eq!(text.tree.text(), r##"{"content":"# T\n\n- a\n- b"}"##);
+        let json = of(r#"{"content":[{"type":"text","text":"x"}],"structuredContent":{"result":" [{\"a\":1},{\"a\":2}] "}}"#);
+        assert_eq!((json.tree.text().as_ref(), json.text_first, json.tabular), (r#"[{"a":1},{"a":2}]"#, false, true));
+        let two = of(r#"{"content":[{"type":"text","text":"x"}],"structuredContent":{"a":"x","b":"y"}}"#);
+        assert!(!two.text_first && !two.tabular);
+        let declared = of(r#"{"contents":[{"uri":"file:///README.md","text":"plain"}]}"#);
+        assert!(declared.text_first && declared.markdown);
     }
 
     #[test]

@@ -197,6 +197,14 @@ impl Views {
         }
     }
 
+    /// Sets the filter of the view.
+    pub fn set_filter(&mut self, text: &str) {
+        match self.current {
+            View::Timeline => self.timeline.set_filter(text, &self.rows),
+            _ => self.traffic.set_filter(text, &self.rows),
+        }
+    }
+
     /// Switches to a view.
     pub fn show(&mut self, view: View) {
         if self.current != view {

@@ -53,25 +53,41 @@ pub struct Theme {
     pub mono: bool,
 }
 
+/// The names of the built-in themes.
+pub const THEMES: [&str; 5] = ["ansi", "dark", "light", "contrast", "mono"];
+
 impl Theme {
+    /// Returns the built-in theme with this name.
+    pub fn named(name: &str) -> Option<Theme> {
+        Some(match name {
+            "ansi" => Theme::ansi(),
+            "dark" => Theme::dark(),
+            "light" => Theme::light(),
+            "contrast" => Theme::contrast(),
+            "mono" => Theme::mono(),
+            _ => return None,
+        })
+    }
+
     /// Returns the default: named colours on the terminal's own background.
     pub fn ansi() -> Theme {
         let plain = Style::new();
         Theme {
             background: Color::Reset,
             text: plain,
-            muted: plain.fg(Color::DarkGray),
+            // Faint, not colour 8: in some palettes that is the background.
+            muted: plain.add_modifier(Modifier::DIM),
             accent: plain.fg(Color::Cyan),
             ok: plain.fg(Color::Green),
             warn: plain.fg(Color::Yellow),
             fail: plain.fg(Color::Red),
             running: plain.fg(Color::Blue),
             key: plain.fg(Color::Cyan).add_modifier(Modifier::BOLD),
-            border: plain.fg(Color::DarkGray),
+            border: plain.add_modifier(Modifier::DIM),
             focus: plain.fg(Color::Cyan).add_modifier(Modifier::BOLD),
             // One colour for the whole row: a reversed row of many colours is a patchwork.
-            selection: plain.fg(Color::Black).bg(Color::Cyan),
-            selection_idle: plain.fg(Color::White).bg(Color::DarkGray),
+            selection: plain.fg(Color::Black).bg(Color::Cyan).remove_modifier(Modifier::DIM),
+            selection_idle: plain.fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED | Modifier::DIM),
             found: plain.fg(Color::Yellow).add_modifier(Modifier::BOLD),
             json_key: plain.fg(Color::Cyan),
             json_string: plain.fg(Color::Green),

@@ -135,6 +135,25 @@ pub struct Tree {
     selected: Option<Node>,
     before_filter: Option<Node>,
     filter: Option<String>,
+    preferred: Preferred,
+}
+
+/// The nodes that come first in a search.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preferred {
+    /// The favourites, the latest first.
+    pub favourites: Vec<Node>,
+    /// Nodes that were called, the latest first.
+    pub recent: Vec<Node>,
+}
+
+impl Preferred {
+    /// Returns the place of a node among all: favourites, recent nodes, the rest.
+    fn place(&self, node: &Node) -> usize {
+        let at = |list: &[Node]| list.iter().position(|other| other == node);
+        let recent = || at(&self.recent).map(|at| self.favourites.len() + at);
+        at(&self.favourites).or_else(recent).unwrap_or(usize::MAX)
+    }
 }
 
 impl Tree {
@@ -151,6 +170,21 @@ impl Tree {
     /// Returns the row under the cursor.
     pub fn row(&self) -> Option<&Row> {
         self.rows.get(self.window.cursor)
+    }
+
+    /// Sets the favourites and recent nodes.
+    pub fn prefer(&mut self, preferred: Preferred) {
+        self.preferred = preferred;
+    }
+
+    /// Returns whether a node is a favourite.
+    pub fn is_favourite(&self, node: &Node) -> bool {
+        self.preferred.favourites.contains(node)
+    }
+
+    /// Returns whether a node is one of those that were called recently.
+    pub fn is_recent(&self, node: &Node) -> bool {
+        self.preferred.recent.contains(node)
     }
 
     /// Returns the filter, if one is being typed.
@@ -184,7 +218,7 @@ impl Tree {
     /// Rebuilds the rows from the read model.
     pub fn rebuild(&mut self, read_model: &ConsoleState) {
         self.rows = match &self.filter {
-            Some(filter) => filtered(read_model, filter),
+            Some(filter) => filtered(read_model, filter, &self.preferred),
             None => self.unfolded(read_model),
         };
         if let Some(at) = self.selected.as_ref().and_then(|node| self.rows.iter().position(|row| row.node == *node)) {
@@ -289,10 +323,11 @@ impl Tree {
         for group in &read_model.rules.routing.groups {
             self.replica_rows(&mut rows, group, read_model);
         }
+        let alone = read_model.servers.len() == 1;
         let mut groups_done: Vec<&str> = Vec::new();
         for (index, server) in read_model.servers.iter().enumerate() {
             let Some(group) = server.spec.group.as_deref() else {
-                self.server_rows(&mut rows, server, index, 0);
+                self.server_rows(&mut rows, server, (index, alone), 0);
                 continue;
             };
             if groups_done.contains(&group) {
@@ -304,7 +339,7 @@ impl Tree {
             rows.push(Row { node, depth: 0, open: Some(open), server: index, item: 0, marks: vec![] });
             if open {
                 for (index, server) in read_model.servers.iter().enumerate().filter(|(_, s)| s.spec.group.as_deref() == Some(group)) {
-                    self.server_rows(&mut rows, server, index, 1);
+                    self.server_rows(&mut rows, server, (index, alone), 1);
                 }
             }
         }
@@ -327,11 +362,12 @@ impl Tree {
         rows.extend(tools.map(|(item, (tool, ..))| row(Node::Tool(ToolId::new(group.id.clone(), tool.name.clone())), 1, None, item)));
     }
 
-    fn server_rows(&self, rows: &mut Vec<Row>, view: &ServerView, server: usize, depth: u16) {
+    /// Adds the rows of a server. A server that is the only one starts unfolded.
+    fn server_rows(&self, rows: &mut Vec<Row>, view: &ServerView, (server, alone): (usize, bool), depth: u16) {
         let (id, catalog) = (view.id(), &view.catalog);
         let node = Node::Server(id.clone());
         let empty = catalog.tools.is_empty() && catalog.resources.is_empty() && catalog.templates.is_empty() && catalog.prompts.is_empty();
-        let open = self.is_open(&node, catalog.tools.len() <= OPEN_LIMIT);
+        let open = self.is_open(&node, alone || catalog.tools.len() <= OPEN_LIMIT);
         rows.push(Row { node, depth, open: (!empty).then_some(open), server, item: 0, marks: vec![] });
         if empty || !open {
             return;
@@ -370,10 +406,13 @@ enum Rank {
     ToolText,
     /// Another node by its title or description.
     OtherText,
+    /// A server by its name or description. Enter goes to it; what it offers is more often meant.
+    Server,
 }
 
-/// Returns the tools, resources, templates and prompts of all servers that match, best first.
-fn filtered(read_model: &ConsoleState, filter: &str) -> Vec<Row> {
+/// Returns the tools, resources, templates, prompts and servers that match, best first. Among equals, favourites and recent
+/// nodes come first; with an empty filter they are above all others.
+fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Preferred) -> Vec<Row> {
     let mut search = NameSearch::new(filter);
     let mut found: Vec<(Rank, Row)> = Vec::new();
     let row = |node, server, item, marks| Row { node, depth: 0, open: None, server, item, marks };
@@ -416,7 +455,20 @@ fn filtered(read_model: &ConsoleState, filter: &str) -> Vec<Row> {
             }
         }
     }
-    found.sort_by_key(|(rank, _)| *rank);
+    for (server, view) in read_model.servers.iter().enumerate() {
+        let id = view.id();
+        match search.in_name(id.as_str()) {
+            Some(in_name) if !filter.is_empty() => found.push((Rank::Server, row(Node::Server(id.clone()), server, 0, in_name.marks))),
+            _ if search.in_texts([view.spec.description.as_deref()]) => {
+                found.push((Rank::Server, row(Node::Server(id.clone()), server, 0, vec![])));
+            }
+            _ => {}
+        }
+    }
+    match filter.trim().is_empty() {
+        true => found.sort_by_key(|(rank, row)| (preferred.place(&row.node), *rank)),
+        false => found.sort_by_key(|(rank, row)| (*rank, preferred.place(&row.node))),
+    }
     found.into_iter().map(|(_, row)| row).collect()
 }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{tests::Harness, *};
-use crate::tui::overlay::palette::Palette;
+use crate::tui::{layout::Focus, overlay::palette::Palette};
 
 fn resource(uri: &str) -> Operation {
     Operation::Resource { server: "database".into(), uri: uri.into() }
@@ -36,10 +36,10 @@ fn answered(width: u16, height: u16, result: &str) -> Harness {
     script.frame(8000, "database", 500, crate::domain::frame::Direction::Out, r#"{"id":7,"x":"\u001b"}"#);
     script.settled(8000, 3, 500, Outcome::Ok { result: Body::from(result) });
     harness.send(Msg::Submitted { token, call: CallId(500) }).send(Msg::Events(script.events));
-    if harness.model.focus != Focus::Result {
+    if harness.model.console.focus != Focus::Result {
         harness.keys("tab");
     }
-    assert_eq!(harness.model.focus, Focus::Result);
+    assert_eq!(harness.model.console.focus, Focus::Result);
     harness
 }
 
@@ -55,13 +55,13 @@ fn a_cleared_form_can_be_restored() {
     assert!(harness.frame().contains("ann@example.org"), "{}", harness.frame());
     // In JSON too: the text comes back, though it is not valid yet.
     harness.keys("ctrl-e").text("zz");
-    let written = harness.model.call.text();
+    let written = harness.model.console.call.text();
     harness.keys("ctrl-r");
-    assert!(!harness.model.call.editing_json());
+    assert!(!harness.model.console.call.editing_json());
     harness.keys("esc u");
-    assert_eq!(harness.model.call.text(), written);
+    assert_eq!(harness.model.console.call.text(), written);
     harness.text("q").keys("ctrl-u");
-    assert_eq!(harness.model.call.text(), written, "the editor's own undo is a named action");
+    assert_eq!(harness.model.console.call.text(), written, "the editor's own undo is a named action");
     // Other panes have nothing to undo.
     let mut harness = Harness::new(120, 40);
     harness.keys("ctrl-p").text("undo");
@@ -73,7 +73,7 @@ fn a_cleared_form_can_be_restored() {
 fn two_keys_and_text_lead_from_a_tool_to_its_result() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("esc esc");
-    assert_eq!(harness.model.focus, Focus::Servers);
+    assert_eq!(harness.model.console.focus, Focus::Servers);
     harness.take();
     // The tool is selected: Enter, text, Enter.
     harness.keys("enter").text("ann").keys("enter");
@@ -92,7 +92,7 @@ fn a_result_is_searched_while_typing() {
     assert!(harness.frame().contains("/ann 1 of 2"));
     insta::assert_snapshot!("search_120x40", harness.frame());
     harness.keys("esc");
-    assert!(!harness.frame().contains("/ann") && harness.model.focus == Focus::Result, "Esc ends the search first");
+    assert!(!harness.frame().contains("/ann") && harness.model.console.focus == Focus::Result, "Esc ends the search first");
 }
 
 /// Clicks on a cell of these words.
@@ -240,9 +240,9 @@ fn a_link_is_followed_with_enter_and_esc_comes_back() {
     script.queued(8100, 501, spec.operation.clone());
     script.settled(8100, 2, 501, Outcome::Ok { result: Body::from(r#"{"contents":[{"uri":"db://schema","text":"tables"}]}"#) });
     harness.send(Msg::Submitted { token, call: CallId(501) }).send(Msg::Events(script.events));
-    assert!(harness.model.focus == Focus::Detail && harness.frame().contains("tables"), "{}", harness.frame());
+    assert!(harness.model.console.focus == Focus::Detail && harness.frame().contains("tables"), "{}", harness.frame());
     harness.keys("esc");
-    assert_eq!(harness.model.focus, Focus::Result);
+    assert_eq!(harness.model.console.focus, Focus::Result);
 }
 
 #[test]
@@ -370,6 +370,7 @@ fn arguments_of_an_earlier_session_are_restored_without_secrets() {
         kind: RecallKind::Tool,
         name: "query_users".into(),
         arguments: Body::from(r#"{"filter":"ann","password":"p"}"#),
+        favourite: None,
     };
     let mut recall = Recall::default();
     recall.note(entry);
@@ -386,13 +387,13 @@ fn a_field_is_edited_in_many_lines_and_in_the_editor() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").text("one").keys("ctrl-t enter").text("two");
     insta::assert_snapshot!("long_text_120x40", harness.frame());
-    harness.keys("esc");
+    harness.keys("ctrl-s");
     assert!(harness.model.dialogs.is_empty());
     harness.keys("ctrl-g");
     assert_eq!(harness.take(), [Cmd::Edit("one\ntwo".into())]);
     harness.send(Msg::Edited(Ok("three\n".into()))).keys("ctrl-s");
     assert_eq!(harness.submitted_spec().operation, test_support::tool_call("database", "query_users", r#"{"filter":"three"}"#));
-    harness.keys("ctrl-t").text("lost").keys("ctrl-c ctrl-s");
+    harness.keys("ctrl-t").text("lost").keys("ctrl-c y ctrl-s");
     assert_eq!(harness.submitted_spec().operation, test_support::tool_call("database", "query_users", r#"{"filter":"three"}"#), "dropped");
 }
 

@@ -25,10 +25,12 @@ use super::Model;
 impl Model {
     /// Returns the call that a burst would send: the one in the form, or the one under the cursor.
     pub(super) fn burst_spec(&self) -> Option<CallSpec> {
-        let operation = match self.focus {
-            _ if self.in_view() => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
-            Focus::Call | Focus::Servers | Focus::Info => self.call.draft(),
-            _ => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
+        let operation = match self.console.focus {
+            _ if self.in_view() => {
+                self.meant_call().and_then(|id| self.session.read_model().call(id)).map(|call| call.spec.operation.clone())
+            }
+            Focus::Call | Focus::Servers | Focus::Info => self.console.call.draft(),
+            _ => self.meant_call().and_then(|id| self.session.read_model().call(id)).map(|call| call.spec.operation.clone()),
         };
         operation.map(|operation| CallSpec::new(operation, Origin::Console))
     }
@@ -36,12 +38,12 @@ impl Model {
     pub(super) fn ask_burst(&mut self) {
         // Errors in the form are shown there first.
         if !self.in_view()
-            && matches!(self.focus, Focus::Call | Focus::Servers)
-            && self.call.target().is_some()
-            && self.call.operation().is_err()
+            && matches!(self.console.focus, Focus::Call | Focus::Servers)
+            && self.console.call.target().is_some()
+            && self.console.call.operation().is_err()
         {
-            if self.focus == Focus::Servers {
-                self.focus = Focus::Call;
+            if self.console.focus == Focus::Servers {
+                self.console.focus = Focus::Call;
                 self.toast(NoticeLevel::Info, "Fill in the arguments first.");
             }
             return;
@@ -50,7 +52,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a call or a tool first.");
             return;
         };
-        let title = format!("Send {} many times", self.mirror.read_model.call_name(&spec.operation));
+        let title = format!("Send {} many times", self.session.read_model().call_name(&spec.operation));
         let note = format!("Up to {MAX_CALLS} calls, up to {MAX_CONCURRENCY} in parallel. Esc stops the burst.");
         let entry = TextPrompt::new(title, note, &[("calls", "100"), ("in parallel", "8")]);
         self.dialogs.push(entry.on_submit(move |model, prompt| {
@@ -76,8 +78,8 @@ impl Model {
             self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent.");
             return vec![];
         }
-        let name = self.mirror.read_model.call_name(&spec.operation);
-        let now = self.now.max(self.mirror.last);
+        let name = self.session.read_model().call_name(&spec.operation);
+        let now = self.session.time();
         self.dialogs.push(Burst::new(spec, name, total, parallel, now));
         self.burst_more()
     }
@@ -109,8 +111,8 @@ impl Model {
 
     /// Records calls that ended and submits more.
     pub(super) fn burst_events(&mut self, calls: &HashSet<CallId>) -> Vec<Cmd> {
-        let now = self.now.max(self.mirror.last);
-        let read_model = &self.mirror.read_model;
+        let now = self.session.time();
+        let read_model = self.session.read_model();
         let Some(burst) = self.dialogs.find_mut::<Burst>() else { return vec![] };
         let ended: Vec<CallId> = burst.open().filter(|id| calls.contains(id)).collect();
         for id in ended {
@@ -143,7 +145,7 @@ impl Model {
 
     /// Stops the burst; if it is over, closes the dialog.
     pub(in crate::tui) fn end_burst(&mut self) -> Vec<Cmd> {
-        let now = self.now.max(self.mirror.last);
+        let now = self.session.time();
         let Some(burst) = self.dialogs.find_mut::<Burst>() else { return vec![] };
         if burst.over() {
             self.dialogs.close::<Burst>();

@@ -16,15 +16,15 @@ impl Model {
     /// Sends the call of the call pane, after a confirmation if its tool may modify data.
     pub(super) fn send_call(&mut self) -> Vec<Cmd> {
         // Rejected arguments are shown in the pane, next to the fields.
-        let Ok(operation) = self.call.operation() else { return vec![] };
-        let target = self.call.target().cloned();
+        let Ok(operation) = self.console.call.operation() else { return vec![] };
+        let target = self.console.call.target().cloned();
         self.ask_or_submit(CallSpec::new(operation, Origin::Console), target)
     }
 
     /// Sends the call of the call pane although its arguments violate the schema.
     pub(super) fn send_unchecked(&mut self) -> Vec<Cmd> {
-        let Some((operation, violations)) = self.call.unchecked_operation() else { return vec![] };
-        let target = self.call.target().cloned();
+        let Some((operation, violations)) = self.console.call.unchecked_operation() else { return vec![] };
+        let target = self.console.call.target().cloned();
         self.toast_unchecked("Arguments", &violations);
         self.ask_or_submit(CallSpec { check: ArgumentCheck::Skipped, ..CallSpec::new(operation, Origin::Console) }, target)
     }
@@ -53,9 +53,12 @@ impl Model {
         let token = self.next_token;
         self.next_token += 1;
         // Arguments sent from the form are remembered for other sessions, without secrets. Calls from elsewhere are not.
-        let checked = target.as_ref().filter(|node| spec.check.is_enforced() && self.call.target() == Some(*node));
-        let sent = checked.and_then(|_| self.call.operation().ok());
-        let remember = sent.filter(|operation| *operation == spec.operation).and_then(|_| self.call.remember_for_later());
+        let checked = target.as_ref().filter(|node| spec.check.is_enforced() && self.console.call.target() == Some(*node));
+        let sent = checked.and_then(|_| self.console.call.operation().ok());
+        let remember = sent.filter(|operation| *operation == spec.operation).and_then(|_| self.console.call.remember_for_later());
+        if remember.is_some() {
+            self.prefer();
+        }
         let mut commands: Vec<Cmd> = remember.map(|entry| Cmd::Request(WorkspaceRequest::Remember(entry))).into_iter().collect();
         self.submitted.push((token, target));
         commands.push(Cmd::Submit { token, spec });
@@ -68,22 +71,22 @@ impl Model {
         }
         let Some(at) = self.submitted.iter().position(|(t, _)| *t == token) else { return vec![] };
         if let (_, Some(target)) = self.submitted.remove(at) {
-            self.call.note_call(target, call);
+            self.console.call.note_call(target, call);
         }
         if self.followed.take_if(|followed| *followed == token).is_some() {
-            if self.focus != Focus::Detail {
-                self.came_from = self.focus;
+            if self.console.focus != Focus::Detail {
+                self.console.came_from = self.console.focus;
             }
-            let mut detail = Detail::default();
-            detail.show(Some(call), &self.mirror.read_model);
+            let mut detail = Detail::like(&self.console.result);
+            detail.show(Some(call), self.session.read_model());
             self.end_detail();
-            self.detail = Some(detail);
-            self.focus = Focus::Detail;
+            self.console.detail = Some(detail);
+            self.console.focus = Focus::Detail;
             return vec![];
         }
         // On a narrow screen the result is on another screen: go there if the user just sent the call from the form.
-        if self.layout.narrow && self.focus == Focus::Call && !self.in_view() {
-            self.focus = Focus::Result;
+        if self.layout.narrow && self.console.focus == Focus::Call && !self.in_view() {
+            self.console.focus = Focus::Result;
         }
         vec![]
     }
@@ -98,7 +101,7 @@ impl Model {
     }
 
     pub(super) fn cancel(&mut self) -> Vec<Cmd> {
-        let running = |id: &CallId| self.mirror.read_model.call(*id).is_some_and(|c| c.settled.is_none());
+        let running = |id: &CallId| self.session.read_model().call(*id).is_some_and(|c| c.settled.is_none());
         match self.meant_call().filter(running) {
             Some(call) => vec![Cmd::Command(Command::Cancel { call, reason: "cancelled in the console".into() })],
             None => {
@@ -109,7 +112,7 @@ impl Model {
     }
 
     pub(super) fn send_again(&mut self) -> Vec<Cmd> {
-        let Some(call) = self.meant_call().and_then(|id| self.mirror.read_model.call(id)) else {
+        let Some(call) = self.meant_call().and_then(|id| self.session.read_model().call(id)) else {
             self.toast(NoticeLevel::Info, "No call to send again.");
             return vec![];
         };
@@ -119,33 +122,33 @@ impl Model {
         if self.in_view() {
             self.views.traffic.follow();
             self.views.timeline.follow();
-        } else if self.focus == Focus::Traffic {
-            self.traffic.follow();
+        } else if self.console.focus == Focus::Traffic {
+            self.console.traffic.follow();
         }
         self.ask_or_submit(spec, target)
     }
 
     /// Loads the call under the cursor into the form.
     pub(super) fn edit_again(&mut self) {
-        let Some(spec) = self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|c| c.spec.clone()) else { return };
+        let Some(spec) = self.meant_call().and_then(|id| self.session.read_model().call(id)).map(|c| c.spec.clone()) else { return };
         let Some(node) = node_of(&spec.operation) else {
             self.toast(NoticeLevel::Info, "This kind of request has no form.");
             return;
         };
         self.go_to(&node);
-        if self.tree.selected() != Some(&node) {
+        if self.console.tree.selected() != Some(&node) {
             // Not in any list: a resource that was read through a template, or one that was removed.
             self.toast(NoticeLevel::Info, format!("{} does not list {} any more.", spec.operation.server(), spec.operation.subject()));
         }
-        self.call.show(Some(&node), &self.mirror.read_model);
+        self.console.call.show(Some(&node), self.session.read_model());
         if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
-            self.call.set_arguments(arguments);
+            self.console.call.set_arguments(arguments);
         }
     }
 }
 
 /// Returns the node of the tree whose form makes calls like this one.
-fn node_of(operation: &Operation) -> Option<Node> {
+pub(super) fn node_of(operation: &Operation) -> Option<Node> {
     Some(match operation {
         Operation::Tool { tool, .. } => Node::Tool(tool.clone()),
         Operation::Resource { server, uri } => Node::Resource(server.clone(), uri.as_str().into()),

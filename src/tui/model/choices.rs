@@ -15,20 +15,12 @@ use super::{Model, mouse::NOTCH};
 impl Model {
     /// Returns the form whose drop-down list is open and has the focus, and what it needs to draw the list.
     pub fn choosing(&mut self) -> Option<(&mut FormView, DrawContext<'_>)> {
-        let (in_call, in_input) = (!self.in_view() && self.focus == Focus::Call, self.in_input());
-        let look = DrawContext {
-            read_model: &self.mirror.read_model,
-            theme: &self.theme,
-            keys: &self.keymap,
-            hits: &self.hits,
-            now: self.now,
-            tick: self.tick,
-            focused: true,
-        };
+        let (in_call, in_input) = (!self.in_view() && self.console.focus == Focus::Call, self.in_input());
+        let look = self.session.context(true);
         let form = match self.dialogs.top_mut() {
             Some(dialog) => dialog.form_mut(),
             None if in_input => self.views.flows.input.form_mut(),
-            None if in_call => self.call.form_mut(),
+            None if in_call => self.console.call.form_mut(),
             None => None,
         }?;
         form.listing().then_some((form, look))

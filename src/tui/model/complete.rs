@@ -44,10 +44,10 @@ impl Completing {
 impl Model {
     /// Notes the typed text; a change is sent to the server after a pause.
     pub(super) fn note_typing(&mut self) {
-        let here = self.dialogs.is_empty() && self.focus == Focus::Call && self.tree.filter().is_none();
-        let typed = if here { self.call.completion_request() } else { None };
+        let here = self.dialogs.is_empty() && self.console.focus == Focus::Call && self.console.tree.filter().is_none();
+        let typed = if here { self.console.call.completion_request() } else { None };
         let typed = typed.filter(|typed| {
-            let info = self.mirror.read_model.server(&typed.server).and_then(|s| s.info.as_ref());
+            let info = self.session.read_model().server(&typed.server).and_then(|s| s.info.as_ref());
             info.is_some_and(|info| info.declares(&["completions"]))
         });
         if typed == self.completing.typed {
@@ -55,15 +55,15 @@ impl Model {
         }
         let same_place = matches!((&typed, &self.completing.typed), (Some(a), Some(b)) if a.argument == b.argument && a.node == b.node);
         if !same_place {
-            self.call.suggest(vec![]);
+            self.console.call.suggest(vec![]);
         }
-        self.completing.due = typed.as_ref().map(|_| self.now.max(self.mirror.last).plus(REST));
+        self.completing.due = typed.as_ref().map(|_| self.session.time().plus(REST));
         self.completing.typed = typed;
     }
 
     /// Sends the request after a pause in typing.
     pub(super) fn complete(&mut self) -> Vec<Cmd> {
-        if self.completing.due.is_none_or(|due| due > self.now) || self.engine_gone {
+        if self.completing.due.is_none_or(|due| due > self.session.now) || self.engine_gone {
             return vec![];
         }
         self.completing.due = None;
@@ -91,7 +91,7 @@ impl Model {
     /// Shows the completions of the server, unless the user typed on meanwhile.
     pub(super) fn suggestions(&mut self, calls: &HashSet<CallId>) {
         let Some((call, asked)) = self.completing.call.take_if(|(call, _)| calls.contains(call)) else { return };
-        let Some(settled) = self.mirror.read_model.call(call).map(|c| c.settled.clone()) else { return };
+        let Some(settled) = self.session.read_model().call(call).map(|c| c.settled.clone()) else { return };
         let Some(settled) = settled else {
             self.completing.call = Some((call, asked));
             return;
@@ -99,13 +99,13 @@ impl Model {
         if self.completing.typed.as_ref() != Some(&asked) {
             return;
         }
-        self.call.suggest(settled.outcome.result().map(suggestions).unwrap_or_default());
+        self.console.call.suggest(settled.outcome.result().map(suggestions).unwrap_or_default());
     }
 
     /// Inserts the next completion into the field, without another request.
     pub(super) fn take_suggestion(&mut self) {
-        if self.call.take_suggestion() {
-            self.completing.typed = self.call.completion_request();
+        if self.console.call.take_suggestion() {
+            self.completing.typed = self.console.call.completion_request();
             self.completing.due = None;
         }
     }

@@ -28,6 +28,8 @@ use crate::{
 
 use super::Model;
 
+/// The most characters of arguments in a confirmation.
+const ARGUMENTS: usize = 300;
 /// The most tools that the confirmation of a run lists.
 const LISTED: usize = 8;
 
@@ -38,6 +40,9 @@ pub(super) struct Consent {
     allowed: HashMap<ToolId, Option<Definition>>,
     /// Servers whose annotations are trusted, with the definitions of their tools at that time.
     trusted_for_session: HashMap<ServerId, HashMap<Arc<str>, Definition>>,
+    /// Servers of which a tool declared as read-only was allowed, with the definitions of their tools at that time: their other
+    /// read-only tools need no confirmation.
+    read_only: HashMap<ServerId, HashMap<Arc<str>, Definition>>,
 }
 
 /// A tool that needs a confirmation.
@@ -61,10 +66,20 @@ fn definitions(read_model: &ConsoleState, server: &ServerId) -> HashMap<Arc<str>
     names.into_iter().filter_map(with_definition).collect()
 }
 
+/// Returns the arguments of a call, cut after `ARGUMENTS` characters.
+fn shortened(operation: &Operation) -> String {
+    let Operation::Tool { arguments, .. } = operation else { return String::new() };
+    let text = arguments.text();
+    match text.char_indices().nth(ARGUMENTS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into_owned(),
+    }
+}
+
 impl Model {
     /// Returns why a tool needs a confirmation, by the rule of the configuration; `None` if it does not.
     fn concern(&self, tool: &ToolId) -> Option<Concern> {
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         let now = definition(read_model, tool);
         let allowed = self.consent.allowed.get(tool);
         if allowed.is_some_and(|then| *then == now) {
@@ -78,6 +93,10 @@ impl Model {
         };
         let hints = needs_confirmation(tool, read_model, policy)?;
         let relied_upon = policy == ConfirmPolicy::Destructive || trusted(&tool.server, read_model);
+        let known = self.consent.read_only.get(&tool.server).and_then(|known| known.get(&tool.name).copied());
+        if hints.read_only == Some(true) && allowed.is_none() && known.is_some() && known == now {
+            return None;
+        }
         Some(Concern { hints, relied_upon, changed: allowed.is_some() || (then.is_some() && !trusted_for_session) })
     }
 
@@ -92,7 +111,7 @@ impl Model {
             format!("The server calls it {}, but you have not marked the server as trusted (`trusted = true`).", hints.words())
         };
         let changed_note = if changed { "The server has changed it since you answered. " } else { "" };
-        let name = self.mirror.read_model.call_name(operation);
+        let name = self.session.read_model().call_name(operation);
         let (title, once) = if times.is_empty() {
             (format!("Call {name}?"), "call once".to_owned())
         } else {
@@ -104,15 +123,20 @@ impl Model {
             choices.push((Action::TrustServer, &trust));
         }
         choices.push((Action::No, "do not call"));
-        let confirm = Confirm::new(title, format!("{changed_note}This tool may modify data. {claim}"), &choices)
-            .about(vec![(tool.clone(), definition(&self.mirror.read_model, tool))]);
+        let read_only = match hints.read_only {
+            Some(true) if !relied_upon => format!(" Your answer holds for all tools of {} that it calls read-only.", tool.server),
+            _ => String::new(),
+        };
+        let sent = format!("server     {}\narguments  {}", tool.server, shortened(operation));
+        let confirm = Confirm::new(title, format!("{changed_note}This tool may modify data. {claim}{read_only}\n\n{sent}"), &choices)
+            .about(vec![(tool.clone(), definition(self.session.read_model(), tool))]);
         // The cursor is on "no": an extra Enter must not start what the server itself calls destructive.
         Some(if hints.may_destroy(true) { confirm.on_last() } else { confirm })
     }
 
     /// Returns the confirmation of a run whose tools need one.
     fn run_question(&self, name: &str, plan: &Plan) -> Option<Confirm> {
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         let names: BTreeSet<String> = catalog_lookup::tools_of(plan).into_iter().collect();
         let (mut lines, mut about, mut changed, mut destroys) = (vec![], vec![], false, false);
         for tool in names {
@@ -155,15 +179,22 @@ impl Model {
     /// Handles an agreement about tools as they were defined when the question opened. Returns whether it still applies, and
     /// remembers its "always" part until the end of the session.
     pub(in crate::tui) fn agree(&mut self, answer: Action, about: &[(ToolId, Option<Definition>)]) -> bool {
-        if about.iter().any(|(tool, then)| definition(&self.mirror.read_model, tool) != *then) {
+        if about.iter().any(|(tool, then)| definition(self.session.read_model(), tool) != *then) {
             self.toast(NoticeLevel::Warn, "The server changed the tool while the question was open: nothing was sent. Check it again.");
             return false;
+        }
+        for (tool, _) in about {
+            let read_only = self.session.read_model().tool(tool).is_some_and(|tool| tool.hints.read_only == Some(true));
+            if read_only {
+                let known = definitions(self.session.read_model(), &tool.server);
+                self.consent.read_only.insert(tool.server.clone(), known);
+            }
         }
         match answer {
             Action::Always => self.consent.allowed.extend(about.iter().cloned()),
             Action::TrustServer => {
                 for (tool, _) in about {
-                    let known = definitions(&self.mirror.read_model, &tool.server);
+                    let known = definitions(self.session.read_model(), &tool.server);
                     self.consent.trusted_for_session.insert(tool.server.clone(), known);
                 }
             }

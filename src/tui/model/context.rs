@@ -6,6 +6,7 @@ use crate::{
         action::Action,
         keymap::{Context, Keymap},
         layout::Focus,
+        tabs::Part,
     },
 };
 
@@ -17,7 +18,7 @@ impl Model {
         match self.dialogs.top() {
             Some(dialog) => dialog.typing(),
             None if self.in_view() => self.view_typing(),
-            None => self.tree.filter().is_some() || (self.focus == Focus::Call && self.call.wants_text()),
+            None => self.console.tree.filter().is_some() || (self.console.focus == Focus::Call && self.console.call.wants_text()),
         }
     }
 
@@ -26,17 +27,27 @@ impl Model {
         match self.dialogs.top() {
             Some(dialog) => dialog.contexts(),
             None if self.in_view() => self.view_contexts(),
-            None if self.tree.filter().is_some() => &[Context::Filter],
-            None => match self.focus {
+            None if self.console.tree.filter().is_some() => &[Context::Filter],
+            None => match self.console.focus {
                 Focus::Servers => &[Context::Servers, Context::List, Context::Global],
                 Focus::Info => &[Context::Info, Context::List, Context::Global],
-                Focus::Call if self.call.editing_json() => &[Context::Json],
-                Focus::Call if self.call.wants_text() => &[Context::Text],
+                Focus::Call if self.console.call.editing_json() => &[Context::Json],
+                Focus::Call if self.console.call.wants_text() => &[Context::Text],
                 Focus::Call => &[Context::Call, Context::Form, Context::Global],
+                Focus::Result | Focus::Detail if self.table_focused() => &[Context::Grid, Context::Result, Context::List, Context::Global],
                 Focus::Result | Focus::Detail => &[Context::Result, Context::Value, Context::List, Context::Global],
                 Focus::Traffic => &[Context::Traffic, Context::List, Context::Global],
             },
         }
+    }
+
+    /// Returns whether the focus is in a result that is shown as a table.
+    pub(super) fn table_focused(&self) -> bool {
+        let focused = match self.in_view() {
+            true => self.views.part == Part::Entry,
+            false => matches!(self.console.focus, Focus::Result | Focus::Detail),
+        };
+        focused && self.shown().shows_table()
     }
 
     /// Returns the actions enabled here that the palette does not always list, whatever their keys are.
@@ -52,10 +63,10 @@ impl Model {
         if self.in_view() {
             return self.view_call();
         }
-        match (self.focus, &self.detail) {
-            (Focus::Traffic, _) => self.traffic.selected(&self.mirror.read_model).map(|c| c.id),
+        match (self.console.focus, &self.console.detail) {
+            (Focus::Traffic, _) => self.console.traffic.selected(self.session.read_model()).map(|c| c.id),
             (_, Some(detail)) => detail.call(),
-            _ => self.result.call(),
+            _ => self.console.result.call(),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Model {
     /// Opens the menu of what can be copied here.
     pub(super) fn ask_copy(&mut self) {
         let mut kinds: Vec<(CopyKind, char, &str, String)> = vec![];
-        let value = match self.focus {
+        let value = match self.console.focus {
             _ if self.in_view() => "result of the selected call",
             Focus::Servers | Focus::Info => "name, or failure report",
             Focus::Call => "arguments",
@@ -37,13 +37,17 @@ impl Model {
         };
         kinds.push((CopyKind::Value, 'y', "value", value.into()));
         if let Some(operation) = self.copied_operation() {
-            let http = self.mirror.read_model.server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
-            let json = if self.focus == Focus::Call && !self.in_view() { "arguments" } else { "complete result, or arguments" };
+            let http =
+                self.session.read_model().server(operation.server()).is_some_and(|s| matches!(s.spec.launch, Transport::Http { .. }));
+            let json = if self.console.focus == Focus::Call && !self.in_view() { "arguments" } else { "complete result, or arguments" };
             kinds.push((CopyKind::Json, 'j', "JSON", json.into()));
             kinds.push((CopyKind::CallLine, 'c', "command line", "switchboard call …".into()));
             if http {
                 kinds.push((CopyKind::Curl, 'u', "curl", "headers as variables".into()));
             }
+        }
+        if self.csv().is_some() {
+            kinds.push((CopyKind::Csv, 'v', "CSV", "all rows, in the order shown".into()));
         }
         if self.frames().is_some_and(|frames| !frames.pieces.is_empty()) {
             kinds.push((CopyKind::Frames, 'f', "raw frames", "exactly as sent and received".into()));
@@ -60,6 +64,7 @@ impl Model {
         let material = match kind {
             CopyKind::Value => self.value(),
             CopyKind::Json => self.json(),
+            CopyKind::Csv => self.csv(),
             CopyKind::Frames => self.frames(),
             CopyKind::CallLine | CopyKind::Curl | CopyKind::McpServers => {
                 let copied = self.written(kind);
@@ -81,8 +86,8 @@ impl Model {
     }
 
     /// Puts the prepared text on the clipboard.
-    pub(super) fn copied(&mut self, kind: CopyKind, mut copied: Copied) -> Vec<Cmd> {
-        let secrets: Vec<Secret> = self.mirror.read_model.servers.iter().flat_map(|server| server.spec.secrets()).collect();
+    pub(in crate::tui) fn copied(&mut self, kind: CopyKind, mut copied: Copied) -> Vec<Cmd> {
+        let secrets: Vec<Secret> = self.session.read_model().servers.iter().flat_map(|server| server.spec.secrets()).collect();
         let redactor = Redactor::new(&secrets);
         if redactor.finds(copied.text.as_bytes()) {
             redactor.redact_in(&mut copied.text);
@@ -101,7 +106,7 @@ impl Model {
 
     /// Returns the text of kinds that are written for the clipboard, not copied as received.
     fn written(&self, kind: CopyKind) -> Option<Copied> {
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         match kind {
             CopyKind::CallLine => call_line(&self.copied_operation()?, read_model, &self.invocation),
             CopyKind::Curl => curl(&self.copied_operation()?, read_model),
@@ -110,13 +115,20 @@ impl Model {
         .map(escaped)
     }
 
+    /// Returns the rows of the table that is shown.
+    fn csv(&self) -> Option<Material> {
+        // Line ends of the platform: the clipboard is text.
+        let csv = self.copied_detail()?.csv()?.replace("\r\n", "\n");
+        Some(Material { pieces: vec![Body::from(csv)], decode: false })
+    }
+
     fn value(&self) -> Option<Material> {
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         if let Some(detail) = self.copied_detail() {
             return detail.copy(read_model);
         }
-        let text = match self.focus {
-            Focus::Servers | Focus::Info => self.tree.selected().map(|node| match node {
+        let text = match self.console.focus {
+            Focus::Servers | Focus::Info => self.console.tree.selected().map(|node| match node {
                 Node::Tool(tool) => read_model.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string()),
                 Node::Group(name) | Node::Prompt(_, name) | Node::Resource(_, name) | Node::Template(_, name) => name.to_string(),
                 Node::Replicas(id) | Node::Member(_, id) | Node::Server(id) | Node::Section(id, _) => {
@@ -126,7 +138,7 @@ impl Model {
                     }
                 }
             }),
-            _ => self.call.text(),
+            _ => self.console.call.text(),
         };
         text.map(|text| Material { pieces: vec![text.into()], decode: false })
     }
@@ -135,12 +147,12 @@ impl Model {
     fn copied_detail(&self) -> Option<Call<'_>> {
         let made = |call: Option<CallId>| {
             let mut detail = Detail::default();
-            detail.show(call, &self.mirror.read_model);
+            detail.show(call, self.session.read_model());
             call.map(|_| Call::Made(Box::new(detail)))
         };
-        match (self.views.current, self.focus) {
+        match (self.views.current, self.console.focus) {
             (View::Console, Focus::Servers | Focus::Info | Focus::Call) => None,
-            (View::Console, Focus::Traffic) => made(self.traffic.selected(&self.mirror.read_model).map(|c| c.id)),
+            (View::Console, Focus::Traffic) => made(self.console.traffic.selected(self.session.read_model()).map(|c| c.id)),
             (View::Console, Focus::Result | Focus::Detail) => Some(Call::Shown(self.shown())),
             _ => match &self.views.entry {
                 Some(entry) if entry.call().is_some() => Some(Call::Shown(&entry.detail)),
@@ -169,15 +181,15 @@ impl Model {
 
     /// Returns the call that a command line would make: the one shown, or the one in the form.
     fn copied_operation(&self) -> Option<Operation> {
-        match self.focus {
-            Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.call.draft(),
-            _ => self.meant_call().and_then(|id| self.mirror.read_model.call(id)).map(|call| call.spec.operation.clone()),
+        match self.console.focus {
+            Focus::Call | Focus::Servers | Focus::Info if !self.in_view() => self.console.call.draft(),
+            _ => self.meant_call().and_then(|id| self.session.read_model().call(id)).map(|call| call.spec.operation.clone()),
         }
     }
 
     fn copied_server(&self) -> Option<String> {
-        let server = match self.focus {
-            Focus::Servers | Focus::Info | Focus::Call if !self.in_view() => self.tree.selected().and_then(Node::server).cloned(),
+        let server = match self.console.focus {
+            Focus::Servers | Focus::Info | Focus::Call if !self.in_view() => self.console.tree.selected().and_then(Node::server).cloned(),
             _ => self.copied_operation().map(|operation| operation.server().clone()),
         };
         server.map(|id| id.to_string())

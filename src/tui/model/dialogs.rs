@@ -37,9 +37,8 @@ impl Model {
 
     /// Passes an input to the dialog on top, and performs the outcome.
     pub(super) fn in_dialog(&mut self, input: impl FnOnce(&mut dyn Dialog, DrawContext) -> DialogOutcome) -> Vec<Cmd> {
-        let (ctx, dialogs) = self.dialog_parts();
-        let Some(dialog) = dialogs.top_mut() else { return vec![] };
-        match input(dialog, ctx) {
+        let Some(dialog) = self.dialogs.top_mut() else { return vec![] };
+        match input(dialog, self.session.context(true)) {
             DialogOutcome::Open => vec![],
             DialogOutcome::Close => {
                 self.dialogs.pop();
@@ -63,7 +62,7 @@ impl Model {
     }
 
     pub(super) fn inbox(&mut self) {
-        if self.mirror.read_model.asks.is_empty() {
+        if self.session.read_model().asks.is_empty() {
             self.toast(NoticeLevel::Info, "No questions from servers.");
         } else {
             self.open_inbox(None);
@@ -76,7 +75,7 @@ impl Model {
     }
 
     pub(super) fn quit(&mut self) -> Vec<Cmd> {
-        let (calls, runs) = (self.mirror.read_model.running, self.mirror.read_model.runs.running);
+        let (calls, runs) = (self.session.read_model().running, self.session.read_model().runs.running);
         if (calls == 0 && runs == 0) || self.engine_gone {
             return vec![Cmd::Quit];
         }
@@ -88,7 +87,7 @@ impl Model {
                 "{} still running. Leaving interrupts {}; {key} in the workflows view resumes interrupted runs.",
                 count(n, "run"),
                 them(n),
-                key = self.keymap.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default(),
+                key = self.session.keymap.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default(),
             ),
         };
         let confirm = Confirm::new("Leave Switchboard?", text, &[(Action::No, "stay"), (Action::Yes, "leave")]);
@@ -98,7 +97,7 @@ impl Model {
 
     /// Starts without a project's file.
     pub(in crate::tui) fn reject_project(&mut self, prompt: ApprovalPrompt) -> Vec<Cmd> {
-        let key = self.keymap.key(&[Context::Global], Action::Review).unwrap_or_else(|| format!(":{}", Action::Review.name()));
+        let key = self.session.keymap.key(&[Context::Global], Action::Review).unwrap_or_else(|| format!(":{}", Action::Review.name()));
         self.toast(NoticeLevel::Warn, format!("Project not approved; {key} shows the approval again"));
         self.rejected = Some(prompt);
         Self::request(WorkspaceRequest::Reject)

@@ -1,10 +1,47 @@
 //! Which actions are enabled where the user is.
 
-use crate::tui::{action::Action, layout::Focus, tree::Node};
+use crate::{
+    domain::server::Phase,
+    tui::{action::Action, layout::Focus, tree::Node},
+};
 
 use super::Model;
 
 impl Model {
+    /// Returns the label of an action in the footer: what it would do in the current state.
+    pub fn label(&self, action: Action) -> &'static str {
+        if !self.dialogs.is_empty() {
+            return action.label();
+        }
+        let read_model = self.session.read_model();
+        match action {
+            Action::Disable
+                if self.meant_server().and_then(|id| read_model.server(&id)).is_some_and(|s| matches!(*s.phase, Phase::Disabled)) =>
+            {
+                "start"
+            }
+            Action::Subscribe if self.subscribed() => "unsubscribe",
+            Action::Fold if !self.in_view() && self.console.focus == Focus::Servers => {
+                match self.console.tree.row().and_then(|row| row.open) {
+                    Some(false) => "unfold",
+                    _ => action.label(),
+                }
+            }
+            Action::ToggleJson if !self.in_view() && self.console.call.editing_json() => "as form",
+            Action::ToggleJson if self.in_view() && self.views.flows.input.editing_json() => "as form",
+            Action::Send => match self.console.call.target() {
+                Some(Node::Resource(..) | Node::Template(..)) => "read",
+                Some(Node::Prompt(..)) => "get",
+                _ => action.label(),
+            },
+            Action::Zoom if self.zoom => "restore",
+            Action::FormResult if self.console.focus == Focus::Result => "form",
+            Action::ToggleSource if self.shown().shows_source() => "rendered",
+            Action::Favourite if self.console.tree.selected().is_some_and(|node| self.console.tree.is_favourite(node)) => "not favourite",
+            _ => action.label(),
+        }
+    }
+
     /// Returns whether an action would have an effect now, for the footer.
     pub fn is_enabled(&self, action: Action) -> bool {
         if let Some(enabled) = self.dialogs.top().and_then(|dialog| dialog.enabled(action, self.look())) {
@@ -16,39 +53,43 @@ impl Model {
         if let Some(sense) = self.view_enabled(action) {
             return sense;
         }
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         match action {
+            Action::Describe => self.can_describe(),
+            Action::Favourite => self.console.tree.selected().is_some_and(Node::callable),
+            Action::ToggleSource => self.shown().is_markdown(),
+            Action::FormResult => !self.in_view() && self.console.tree.selected().is_some_and(Node::callable),
             Action::Cancel => self.meant_call().and_then(|id| read_model.call(id)).is_some_and(|c| c.settled.is_none()),
-            Action::SendAgain | Action::EditAgain => self.focus != Focus::Call && self.meant_call().is_some(),
+            Action::SendAgain | Action::EditAgain => self.console.focus != Focus::Call && self.meant_call().is_some(),
             Action::Restart | Action::Disable | Action::Refresh => {
-                matches!(self.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
+                matches!(self.console.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
             }
-            Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.focus, Focus::Result | Focus::Detail) => {
+            Action::Fold | Action::FoldLevel | Action::UnfoldLevel if matches!(self.console.focus, Focus::Result | Focus::Detail) => {
                 self.shown().can_fold()
             }
             Action::FoldLevel | Action::UnfoldLevel | Action::NextCall | Action::PreviousCall | Action::CompleteFilter => false,
-            Action::Fold => self.focus == Focus::Servers && self.tree.row().is_some_and(|row| row.open.is_some()),
-            Action::ToggleJson | Action::Editor | Action::Reset => self.call.text().is_some(),
-            Action::Undo => self.focus == Focus::Call && self.call.can_undo(),
-            Action::LongText | Action::FieldEditor => self.call.field_text().is_some(),
-            Action::Complete => self.call.suggestions().is_some(),
-            Action::SendUnchecked => self.focus == Focus::Call && self.call.refused(),
+            Action::Fold => self.console.focus == Focus::Servers && self.console.tree.row().is_some_and(|row| row.open.is_some()),
+            Action::ToggleJson | Action::Editor | Action::Reset => self.console.call.text().is_some(),
+            Action::Undo => self.console.focus == Focus::Call && self.console.call.can_undo(),
+            Action::LongText | Action::FieldEditor => self.console.call.field_text().is_some(),
+            Action::Complete => self.console.call.suggestions().is_some(),
+            Action::SendUnchecked => self.console.focus == Focus::Call && self.console.call.refused(),
             Action::Burst => self.burst_spec().is_some(),
             Action::Subscribe => self.meant_resource().is_some(),
             Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),
             Action::NextMatch | Action::PreviousMatch => !self.shown().needle().is_empty(),
             Action::OpenMedia => self.shown().has_media(),
             Action::Review => self.rejected.is_some(),
-            Action::Follow => !self.traffic.following(),
+            Action::Follow => !self.console.traffic.following(),
             Action::Inbox => !read_model.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),
             Action::NextQuestion | Action::OpenUrl | Action::CopyUrl | Action::AnswerFile => false,
-            Action::Open => match self.focus {
-                Focus::Result | Focus::Detail => self.detail.as_ref().unwrap_or(&self.result).can_open(),
+            Action::Open => match self.console.focus {
+                Focus::Result | Focus::Detail => self.console.detail.as_ref().unwrap_or(&self.console.result).can_open(),
                 Focus::Traffic => !read_model.calls.is_empty(),
                 _ => true,
             },
-            Action::Back => self.focus != Focus::Servers || !self.dialogs.is_empty() || self.tree.filter().is_some(),
+            Action::Back => self.console.focus != Focus::Servers || !self.dialogs.is_empty() || self.console.tree.filter().is_some(),
             Action::Redraw | Action::Suspend => false,
             _ => true,
         }

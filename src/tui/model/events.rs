@@ -16,23 +16,23 @@ use super::Model;
 
 impl Model {
     pub(super) fn events(&mut self, events: &[Arc<Event>]) -> Vec<Cmd> {
-        for event in events.iter().filter(|e| e.seq > self.mirror.read_model.seq) {
+        for event in events.iter().filter(|e| e.seq > self.session.read_model().seq) {
             self.views.push(event);
         }
-        let changes = self.mirror.apply(events);
-        self.now = self.now.max(self.mirror.last);
-        changes.calls.iter().filter_map(|id| self.mirror.read_model.call(*id)).for_each(|call| self.activity.note(call));
+        let changes = self.session.mirror.apply(events);
+        self.session.now = self.session.time();
+        changes.calls.iter().filter_map(|id| self.session.read_model().call(*id)).for_each(|call| self.activity.note(call));
         if changes.lists {
-            self.activity.retain(&self.mirror.read_model);
-            self.tree.rebuild(&self.mirror.read_model);
-            self.call.sync(&self.mirror.read_model);
-            self.dialogs.iter_mut().for_each(|dialog| dialog.refresh(&self.mirror.read_model));
+            self.activity.retain(self.session.read_model());
+            self.console.tree.rebuild(self.session.read_model());
+            self.console.call.sync(self.session.read_model());
+            self.dialogs.iter_mut().for_each(|dialog| dialog.refresh(self.session.read_model()));
         }
-        for detail in self.detail.iter_mut().chain([&mut self.result]) {
+        for detail in self.console.detail.iter_mut().chain([&mut self.console.result]) {
             changes.frames.iter().for_each(|frame| detail.frame(frame));
-            detail.drop_old_frames(&self.mirror.read_model);
+            detail.drop_old_frames(self.session.read_model());
             if detail.call().is_some_and(|call| changes.calls.contains(&call)) {
-                detail.sync(&self.mirror.read_model);
+                detail.sync(self.session.read_model());
             }
         }
         for notice in &changes.notices {
@@ -51,17 +51,17 @@ impl Model {
 
     /// Continues from a new snapshot after the console missed `missed` events.
     pub fn resync(&mut self, read_model: impl Into<Arc<ConsoleState>>, missed: u64) {
-        self.mirror.read_model = read_model.into();
-        self.views.resync(&self.mirror.read_model);
+        self.session.mirror.read_model = read_model.into();
+        self.views.resync(self.session.read_model());
         if let Some(entry) = &mut self.views.entry {
-            entry.detail.sync(&self.mirror.read_model);
+            entry.detail.sync(self.session.read_model());
         }
-        self.activity = Activity::of(&self.mirror.read_model);
-        self.tree.rebuild(&self.mirror.read_model);
-        self.call.sync(&self.mirror.read_model);
+        self.activity = Activity::of(self.session.read_model());
+        self.console.tree.rebuild(self.session.read_model());
+        self.console.call.sync(self.session.read_model());
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
-        for detail in self.detail.iter_mut().chain([&mut self.result]).chain(entry) {
-            detail.resync(&self.mirror.read_model);
+        for detail in self.console.detail.iter_mut().chain([&mut self.console.result]).chain(entry) {
+            detail.resync(self.session.read_model());
         }
         self.close_answered();
         self.burst_resync();
@@ -74,15 +74,15 @@ impl Model {
     /// A question that a policy answers, or that was answered already, is not shown.
     pub(super) fn asked(&mut self, ask: &Ask) {
         // A policy answers it: there is nothing to show.
-        let waits = self.mirror.read_model.server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
-        if !waits || !self.mirror.read_model.asks.iter().any(|open| open.id == ask.id) {
+        let waits = self.session.read_model().server(&ask.server).is_none_or(|s| *s.spec.policy(&ask.question) == AskPolicy::Ask);
+        if !waits || !self.session.read_model().asks.iter().any(|open| open.id == ask.id) {
             return;
         }
         let free = self.dialogs.top().is_none_or(Dialog::gives_way);
         if free && !self.typing() {
             self.open_inbox(Some(ask.id));
             if let Some(inbox) = self.dialogs.top_as_mut::<Inbox>() {
-                inbox.guard(self.now);
+                inbox.guard(self.session.now);
             }
         } else {
             let key = self.inbox_key();
@@ -92,19 +92,19 @@ impl Model {
 
     /// Returns the key that opens the inbox in the current context.
     pub fn inbox_key(&self) -> String {
-        let here = self.keymap.key(self.contexts(), Action::Inbox);
-        here.or_else(|| self.keymap.key(&[Context::Global], Action::Inbox)).unwrap_or_default()
+        let here = self.session.keymap.key(self.contexts(), Action::Inbox);
+        here.or_else(|| self.session.keymap.key(&[Context::Global], Action::Inbox)).unwrap_or_default()
     }
 
     pub(super) fn open_inbox(&mut self, ask: Option<AskId>) {
         let mut inbox = Inbox::default();
-        inbox.show(ask, &self.mirror.read_model);
+        inbox.show(ask, self.session.read_model());
         self.dialogs.push(inbox);
     }
 
     /// Goes to the next question when the one shown was closed; closes the inbox after the last.
     pub(super) fn close_answered(&mut self) {
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         self.dialogs.retain(|inbox: &mut Inbox| {
             inbox.show(None, read_model);
             inbox.shown().is_some()

@@ -13,7 +13,7 @@ use super::Model;
 impl Model {
     /// Opens the field under the cursor in the multi-line editor.
     pub(super) fn long_text(&mut self) {
-        match self.call.field_text() {
+        match self.console.call.field_text() {
             Some((path, name, text)) => self.dialogs.push(LongText::new(path, name, &text)),
             None => self.toast(NoticeLevel::Info, "This field has no text to edit."),
         }
@@ -21,7 +21,7 @@ impl Model {
 
     /// Opens the field under the cursor in `$EDITOR`.
     pub(super) fn field_editor(&mut self) -> Vec<Cmd> {
-        let Some((path, _, text)) = self.call.field_text() else {
+        let Some((path, _, text)) = self.console.call.field_text() else {
             self.toast(NoticeLevel::Info, "This field has no text to edit.");
             return vec![];
         };
@@ -33,15 +33,15 @@ impl Model {
         let field = self.in_editor.take();
         match (edited, field) {
             (Ok(text), Some(path)) => {
-                let before = self.call.text_at(&path).unwrap_or_default();
+                let before = self.console.call.text_at(&path).unwrap_or_default();
                 // Editors add a line feed to the last line, whether the text had one or not.
                 let text = match text.strip_suffix('\n') {
                     Some(cut) if !before.ends_with('\n') => cut,
                     _ => &text,
                 };
-                self.call.set_field(&path, text);
+                self.console.call.set_field(&path, text);
             }
-            (Ok(text), None) => self.call.set_text(&text),
+            (Ok(text), None) => self.console.call.set_text(&text),
             (Err(why), _) => self.toast(NoticeLevel::Warn, why),
         }
         vec![]

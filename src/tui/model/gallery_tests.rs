@@ -18,7 +18,7 @@ use super::{
     workflows_tests::harness,
     *,
 };
-use crate::tui::pictures;
+use crate::tui::{pictures, theme::Theme};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -43,7 +43,7 @@ fn policies(width: u16, height: u16, theme: Theme, pressed: &str) -> Model {
 
 fn flows(width: u16, height: u16, theme: Theme, with_runs: bool, pressed: &str) -> Model {
     let mut ran = harness(width, height, with_runs);
-    ran.model.theme = theme;
+    ran.model.session.theme = theme;
     ran.keys(pressed);
     ran.model
 }
@@ -53,7 +53,7 @@ const SCENES: &[Scene] = &[
         name: "console",
         made: |w, h, theme| {
             let mut harness = Harness::busy(w, h);
-            harness.model.theme = theme;
+            harness.model.session.theme = theme;
             harness.tool("queryu").text("ann");
             harness.model
         },

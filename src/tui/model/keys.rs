@@ -30,7 +30,7 @@ impl Model {
 
     pub(super) fn key(&mut self, key: KeyEvent) -> Vec<Cmd> {
         self.sequence.push(KeyCombination::from(key));
-        match self.keymap.lookup(self.contexts(), &self.sequence) {
+        match self.session.keymap.lookup(self.contexts(), &self.sequence) {
             Lookup::Pending => vec![],
             Lookup::Action(action) => {
                 self.sequence.clear();
@@ -73,10 +73,10 @@ impl Model {
                     && plain
                     && (matches!(key.code, KeyCode::Tab | KeyCode::BackTab) || typing && matches!(key.code, KeyCode::Enter | KeyCode::Esc))
             }
-            None if self.tree.filter().is_some() || self.focus != Focus::Call || self.call.editing_json() => false,
+            None if self.console.tree.filter().is_some() || self.console.focus != Focus::Call || self.console.call.editing_json() => false,
             None => match key.code {
                 KeyCode::Tab | KeyCode::BackTab => plain,
-                KeyCode::Enter | KeyCode::Esc => plain && self.call.wants_text(),
+                KeyCode::Enter | KeyCode::Esc => plain && self.console.call.wants_text(),
                 KeyCode::Char(_) => plain && !self.is_enabled(action),
                 _ => false,
             },
@@ -92,17 +92,17 @@ impl Model {
     }
 
     fn pane_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
-        if let Some(filter) = self.tree.filter() {
+        if let Some(filter) = self.console.tree.filter() {
             let mut filter = filter.to_owned();
             if edit_line(&mut filter, key) {
-                self.tree.set_filter(filter, &self.mirror.read_model);
+                self.console.tree.set_filter(filter, self.session.read_model());
             } else if key.code == KeyCode::Backspace {
-                self.tree.end_filter(FilterEnd::Cancel, &self.mirror.read_model);
+                self.console.tree.end_filter(FilterEnd::Cancel, self.session.read_model());
             }
             return vec![];
         }
-        match self.focus {
-            Focus::Call => match self.call.key(key) {
+        match self.console.focus {
+            Focus::Call => match self.console.call.key(key) {
                 KeyOutcome::Stay => vec![],
                 KeyOutcome::Send => self.send_call(),
                 KeyOutcome::Leave => self.act(Action::Back),
@@ -120,38 +120,38 @@ impl Model {
             return self.sideways(pane, action, page);
         }
         let Some(to) = Move::of(action, page) else { return };
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         match pane {
             Focus::Servers => {
                 self.end_detail();
-                self.tree.go(to);
+                self.console.tree.go(to);
             }
-            Focus::Traffic => self.traffic.go(to, read_model),
-            Focus::Result => self.result.act(action, read_model, page),
+            Focus::Traffic => self.console.traffic.go(to, read_model),
+            Focus::Result => self.console.result.act(action, read_model, page),
             Focus::Detail => {
-                if let Some(detail) = &mut self.detail {
+                if let Some(detail) = &mut self.console.detail {
                     detail.act(action, read_model, page);
                 }
             }
             Focus::Info => {
                 let width = self.layout.place(pane).map_or(60, |p| p.width.saturating_sub(4));
-                let rows = crate::tui::pane::info::text_view(self.tree.selected(), self.look(), width).len();
-                self.info.window.scroll(to, rows, page + 1);
+                let rows = crate::tui::pane::info::text_view(self.console.tree.selected(), self.look(), width).len();
+                self.console.info.window.scroll(to, rows, page + 1);
             }
             Focus::Call => {
                 let code = if matches!(action, Action::Up) { KeyCode::Up } else { KeyCode::Down };
-                self.call.key(KeyEvent::new(code, KeyModifiers::NONE));
+                self.console.call.key(KeyEvent::new(code, KeyModifiers::NONE));
             }
         }
     }
 
     fn sideways(&mut self, pane: Focus, action: Action, page: usize) {
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         match pane {
-            Focus::Servers => self.tree.fold(if action == Action::Right { Folding::Unfold } else { Folding::Fold }, read_model),
-            Focus::Result => self.result.act(action, read_model, page),
+            Focus::Servers => self.console.tree.fold(if action == Action::Right { Folding::Unfold } else { Folding::Fold }, read_model),
+            Focus::Result => self.console.result.act(action, read_model, page),
             Focus::Detail => {
-                if let Some(detail) = &mut self.detail {
+                if let Some(detail) = &mut self.console.detail {
                     detail.act(action, read_model, page);
                 }
             }

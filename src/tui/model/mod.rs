@@ -4,23 +4,28 @@
 //! where the user is, `enabled` which actions apply there.
 //!
 //! Actions: `act` passes an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
-//! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `results` searches, filters and saves results, `copy` copies, `fields` and `complete`
-//! help with typing, `toasts` shows messages in the corner.
+//! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `results`
+//! searches, filters and saves results, `copy` copies, `describe` opens descriptions, `commands` performs the command line,
+//! `favourites` marks what comes first, `fields` and `complete` help with typing, `toasts` shows messages in the corner.
 //!
-//! `setup` creates the first state, `reconcile` brings it in order after each message. Used by the
-//! loop and by `draw`.
+//! `session` holds what views and dialogs share, `console_view` the panes of servers, calls and results. `setup` creates the
+//! first state, `reconcile` brings it in order after each message. Used by the loop and by `draw`.
 
 mod act;
 mod burst;
 mod calls;
 mod choices;
+mod commands;
 mod complete;
 mod consent;
+mod console_view;
 mod context;
 mod copy;
+mod describe;
 mod dialogs;
 mod enabled;
 mod events;
+mod favourites;
 mod fields;
 mod keys;
 mod mouse;
@@ -30,6 +35,7 @@ mod policy;
 mod reconcile;
 mod results;
 mod servers;
+mod session;
 mod setup;
 mod toasts;
 mod views;
@@ -49,72 +55,28 @@ use super::{
     background::{Done, Job, JobHandle, Worked},
     copying::Invocation,
     dialog::Dialogs,
-    hits::HitMap,
-    keymap::Keymap,
-    layout::{Divider, Focus, Layout, Room},
+    layout::{Divider, Layout, Room},
     msg::{Cmd, Msg},
     overlay::{approval::Approval, toast::Toast, welcome::WelcomeState},
-    pane::{DrawContext, call::CallPane, detail::Detail, info::InfoPane, row_detail::RowDetail, traffic::TrafficPane},
-    state_mirror::StateMirror,
+    pane::{DrawContext, detail::Detail, row_detail::RowDetail},
     tabs::Views,
-    theme::Theme,
-    tree::{Node, Tree},
+    tree::Node,
 };
 
 use self::consent::Consent;
 
-pub use self::setup::Setup;
-
-/// The panes to draw.
-pub struct Parts<'m> {
-    /// The tree.
-    pub tree: &'m Tree,
-    /// The call.
-    pub call: &'m mut CallPane,
-    /// Its result.
-    pub result: &'m mut Detail,
-    /// A call of the traffic list.
-    pub detail: Option<&'m mut Detail>,
-    /// The server.
-    pub info: &'m InfoPane,
-    /// The list of calls.
-    pub traffic: &'m TrafficPane,
-}
+pub use self::{console_view::ConsoleView, session::Session, setup::Setup};
 
 /// The complete state.
 pub struct Model {
-    /// The read model as of the last event.
-    pub mirror: StateMirror,
-    /// Now, on the engine's clock.
-    pub now: Stamp,
-    /// Animation steps so far.
-    pub tick: u64,
-    /// The colours.
-    pub theme: Theme,
-    /// The keys.
-    pub keymap: Keymap,
-    /// The configuration's name.
-    pub title: String,
-    /// What the last frame shows where.
-    pub hits: HitMap,
+    /// What views and dialogs share.
+    pub session: Session,
     /// The layout of the panes.
     pub layout: Layout,
-    /// The pane with the focus.
-    pub focus: Focus,
-    /// The tree.
-    pub tree: Tree,
-    /// The call.
-    pub call: CallPane,
-    /// Its result.
-    pub result: Detail,
-    /// The open call of the traffic list.
-    pub detail: Option<Detail>,
+    /// The view of servers, calls and results.
+    pub console: ConsoleView,
     /// Background jobs left by pages that were closed.
     left: Vec<Job>,
-    /// The server pane's scroll.
-    pub info: InfoPane,
-    /// The list of calls.
-    pub traffic: TrafficPane,
     /// Traffic, timeline and health.
     pub views: Views,
     /// The last minute of every server.
@@ -150,8 +112,6 @@ pub struct Model {
     in_editor: Option<Path>,
     /// The token of a call whose result opens unrequested.
     followed: Option<u64>,
-    /// The pane from which the detail was opened.
-    came_from: Focus,
     completing: complete::Completing,
     /// Whether a search is still running.
     searching: bool,
@@ -159,6 +119,8 @@ pub struct Model {
     copying: Option<JobHandle>,
     /// Earlier searches in results, the newest last.
     searches: Vec<String>,
+    /// Earlier lines of the command line, the newest last.
+    lines: Vec<String>,
 }
 
 impl Model {
@@ -177,8 +139,8 @@ impl Model {
                 vec![]
             }
             Msg::Tick(now) => {
-                self.now = self.now.max(now);
-                self.tick = self.tick.wrapping_add(1);
+                self.session.now = self.session.now.max(now);
+                self.session.tick = self.session.tick.wrapping_add(1);
                 let mut commands = self.complete();
                 commands.extend(self.burst_more());
                 commands
@@ -221,15 +183,18 @@ impl Model {
     /// Collects the background jobs that panes created.
     fn take_tasks(&mut self) -> Vec<Cmd> {
         let mut tasks = std::mem::take(&mut self.left);
-        tasks.extend(self.result.take_tasks());
-        tasks.extend(self.detail.as_mut().map(Detail::take_tasks).unwrap_or_default());
+        tasks.extend(self.console.result.take_tasks());
+        tasks.extend(self.console.detail.as_mut().map(Detail::take_tasks).unwrap_or_default());
         tasks.extend(self.views.entry.as_mut().map(RowDetail::take_tasks).unwrap_or_default());
         tasks.into_iter().map(Cmd::Work).collect()
     }
 
     /// Closes the page of a call.
     fn end_detail(&mut self) {
-        self.left.extend(self.detail.take().iter_mut().flat_map(Detail::close));
+        if let Some(mut detail) = self.console.detail.take() {
+            self.console.result.adopt_tabs(&detail);
+            self.left.extend(detail.close());
+        }
     }
 
     /// Passes the result of a background job to its owner. It is moved there: a copy of a large tree would
@@ -239,8 +204,8 @@ impl Model {
             let mine = self.copying.take_if(|ticket| *ticket == worked.ticket).is_some();
             return if mine { self.copied(kind, copied) } else { vec![] };
         }
-        let read_model = &self.mirror.read_model;
-        let details = self.detail.iter_mut().chain([&mut self.result]);
+        let read_model = self.session.read_model();
+        let details = self.console.detail.iter_mut().chain([&mut self.console.result]);
         if let Some(detail) = { details }.find(|detail| detail.waits_for(&worked.ticket)) {
             detail.job_done(worked.done, read_model);
         } else if let Some(entry) = self.views.entry.as_mut().filter(|entry| entry.waits_for(&worked.ticket)) {
@@ -254,7 +219,7 @@ impl Model {
         match update {
             ConsoleUpdate::Preferences(preferences) => {
                 let Preferences { theme, keymap, confirm } = *preferences;
-                (self.theme, self.keymap, self.confirm) = (theme, keymap, confirm);
+                (self.session.theme, self.session.keymap, self.confirm) = (theme, keymap, confirm);
                 // An unfinished sequence may have another meaning now.
                 self.sequence.clear();
                 self.toast(NoticeLevel::Info, "Configuration reloaded: theme, keys and confirmations.");
@@ -271,67 +236,23 @@ impl Model {
                 };
             }
             ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
-            ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.title) = (invocation, title),
+            ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.session.title) = (invocation, title),
         }
     }
 
     /// Sets the time before a message is handled.
     pub fn at(&mut self, now: Stamp) {
-        self.now = self.now.max(now);
+        self.session.now = self.session.now.max(now);
     }
 
     /// Returns the read model.
     pub fn read_model(&self) -> &ConsoleState {
-        &self.mirror.read_model
+        self.session.read_model()
     }
 
     /// Returns what panes need to draw.
     pub fn look(&self) -> DrawContext<'_> {
-        DrawContext {
-            read_model: &self.mirror.read_model,
-            theme: &self.theme,
-            keys: &self.keymap,
-            hits: &self.hits,
-            now: self.now.max(self.mirror.last),
-            tick: self.tick,
-            focused: false,
-        }
-    }
-
-    /// Returns the same with the panes themselves: their widgets update their scroll offset while they draw.
-    pub fn parts(&mut self, focused: bool) -> (DrawContext<'_>, Parts<'_>) {
-        let look = DrawContext {
-            read_model: &self.mirror.read_model,
-            theme: &self.theme,
-            keys: &self.keymap,
-            hits: &self.hits,
-            now: self.now.max(self.mirror.last),
-            tick: self.tick,
-            focused,
-        };
-        let parts = Parts {
-            tree: &self.tree,
-            call: &mut self.call,
-            result: &mut self.result,
-            detail: self.detail.as_mut(),
-            info: &self.info,
-            traffic: &self.traffic,
-        };
-        (look, parts)
-    }
-
-    /// Returns what dialogs need to draw, and the dialogs.
-    pub fn dialog_parts(&mut self) -> (DrawContext<'_>, &mut Dialogs) {
-        let look = DrawContext {
-            read_model: &self.mirror.read_model,
-            theme: &self.theme,
-            keys: &self.keymap,
-            hits: &self.hits,
-            now: self.now.max(self.mirror.last),
-            tick: self.tick,
-            focused: true,
-        };
-        (look, &mut self.dialogs)
+        self.session.context(false)
     }
 
     fn request(request: WorkspaceRequest) -> Vec<Cmd> {

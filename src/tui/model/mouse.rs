@@ -51,7 +51,7 @@ impl Model {
     }
 
     fn wheel(&mut self, event: MouseEvent, action: Action) -> Vec<Cmd> {
-        let found = self.hits.at(event.column, event.row).unwrap_or_default();
+        let found = self.session.hits.at(event.column, event.row).unwrap_or_default();
         if found.owner == Owner::DropDown {
             self.wheel_choices(action);
             return vec![];
@@ -69,7 +69,7 @@ impl Model {
 
     fn press(&mut self, cell: Position) -> Vec<Cmd> {
         // A click is for what its user saw: not for a dialog that opened since the last frame.
-        let found = self.hits.at(cell.x, cell.y).filter(|_| self.hits.dialogs() == self.dialogs.len());
+        let found = self.session.hits.at(cell.x, cell.y).filter(|_| self.session.hits.dialogs() == self.dialogs.len());
         let Some(found) = found.filter(|found| !self.press_choices(cell, found)) else { return vec![] };
         match (found.owner, &found.hit) {
             (Owner::Dialog, hit) => self.press_dialog(hit),
@@ -96,19 +96,19 @@ impl Model {
     /// on the fold sign.
     fn press_pane(&mut self, pane: Focus, found: &HitArea) -> Vec<Cmd> {
         // Outside of the tree, a click accepts what the filter found.
-        if pane != Focus::Servers && self.tree.filter().is_some() {
-            let end = if self.tree.selected().is_some() { FilterEnd::Accept } else { FilterEnd::Cancel };
-            self.tree.end_filter(end, &self.mirror.read_model);
+        if pane != Focus::Servers && self.console.tree.filter().is_some() {
+            let end = if self.console.tree.selected().is_some() { FilterEnd::Accept } else { FilterEnd::Cancel };
+            self.console.tree.end_filter(end, self.session.read_model());
         }
-        let again = std::mem::replace(&mut self.focus, pane) == pane;
+        let again = std::mem::replace(&mut self.console.focus, pane) == pane;
         match (pane, &found.hit) {
             (_, Hit::Key(action)) => self.press_key(*action),
             (_, Hit::FormKey(action)) => self.form_act(*action),
             (Focus::Servers, Hit::Row(row) | Hit::FoldSign(row)) => {
-                let again = again && *row == self.tree.window.cursor;
-                self.tree.move_to(*row);
+                let again = again && *row == self.console.tree.window.cursor;
+                self.console.tree.move_to(*row);
                 self.end_detail();
-                match (&found.hit, self.tree.row().is_some_and(|row| row.open.is_some())) {
+                match (&found.hit, self.console.tree.row().is_some_and(|row| row.open.is_some())) {
                     (Hit::FoldSign(_), true) => self.act(Action::Fold),
                     (_, true) if again => self.act(Action::Fold),
                     (_, false) if again => self.act(Action::Open),
@@ -116,17 +116,17 @@ impl Model {
                 }
             }
             (Focus::Traffic, Hit::Call(call)) => {
-                let again = again && self.traffic.selected(&self.mirror.read_model).is_some_and(|selected| selected.id == *call);
-                self.traffic.select(*call, &self.mirror.read_model, self.layout.place(pane).unwrap_or_default());
+                let again = again && self.console.traffic.selected(self.session.read_model()).is_some_and(|selected| selected.id == *call);
+                self.console.traffic.select(*call, self.session.read_model(), self.layout.place(pane).unwrap_or_default());
                 if again { self.act(Action::Open) } else { vec![] }
             }
             (Focus::Call, hit) => {
-                self.call.click(hit);
+                self.console.call.click(hit);
                 vec![]
             }
             (Focus::Result | Focus::Detail, hit) => {
-                let detail = self.detail.as_mut().unwrap_or(&mut self.result);
-                let opens = detail.click(hit, &self.mirror.read_model);
+                let detail = self.console.detail.as_mut().unwrap_or(&mut self.console.result);
+                let opens = detail.click(hit, self.session.read_model());
                 if opens && (again || matches!(hit, Hit::FoldSign(_))) { self.act(Action::Open) } else { vec![] }
             }
             _ => vec![],
@@ -135,13 +135,13 @@ impl Model {
 
     /// Selects the server of a lane of the activity pane.
     fn press_lane(&mut self, server: ServerId) {
-        if self.tree.filter().is_some() {
-            self.tree.end_filter(FilterEnd::Cancel, &self.mirror.read_model);
+        if self.console.tree.filter().is_some() {
+            self.console.tree.end_filter(FilterEnd::Cancel, self.session.read_model());
         }
         self.end_detail();
         self.views.show(View::Console);
-        self.tree.reveal(&Node::Server(server), &self.mirror.read_model);
-        self.focus = Focus::Servers;
+        self.console.tree.reveal(&Node::Server(server), self.session.read_model());
+        self.console.focus = Focus::Servers;
     }
 
     fn press_dialog(&mut self, hit: &Hit) -> Vec<Cmd> {
@@ -157,7 +157,7 @@ impl Model {
     /// Presses the key of an action, which a form may take; performs the action where it has no key.
     pub(super) fn press_key(&mut self, action: Action) -> Vec<Cmd> {
         self.sequence.clear();
-        match self.keymap.pressed(self.contexts(), action).map(<[_]>::to_vec) {
+        match self.session.keymap.pressed(self.contexts(), action).map(<[_]>::to_vec) {
             Some(keys) => keys.into_iter().flat_map(|key| self.key(key.into())).collect(),
             None => self.act(action),
         }

@@ -19,7 +19,7 @@ impl Model {
         match self.dialogs.top() {
             Some(dialog) if dialog.takes_lines() => return self.in_dialog(|dialog, ctx| dialog.paste(text, ctx)),
             None if view && self.views.current == View::Workflows => self.view_paste(text),
-            None if !view && self.tree.filter().is_none() && self.focus == Focus::Call => self.call.paste(text),
+            None if !view && self.console.tree.filter().is_none() && self.console.focus == Focus::Call => self.console.call.paste(text),
             _ if typing => return self.paste_line(text),
             _ => {}
         }
@@ -35,11 +35,11 @@ impl Model {
         let (line, dropped) = one_line(text);
         let commands = self.in_dialog(|dialog, ctx| dialog.paste(&line, ctx));
         if self.dialogs.is_empty() {
-            match self.tree.filter() {
+            match self.console.tree.filter() {
                 _ if self.in_view() => self.view_paste(&line),
                 Some(filter) => {
                     let filter = format!("{filter}{line}");
-                    self.tree.set_filter(filter, &self.mirror.read_model);
+                    self.console.tree.set_filter(filter, self.session.read_model());
                 }
                 None => {}
             }

@@ -56,9 +56,9 @@ impl Model {
         Some(match action {
             Action::BreakerTrip | Action::BreakerHoldOpen | Action::BreakerHoldClosed | Action::BreakerReset => {
                 let Some(subject) = subject() else { return Some(false) };
-                let Some(server) = self.mirror.read_model.server(&subject.server) else { return Some(false) };
-                if !breaker::owns(&subject, server, &self.mirror.read_model)
-                    || !breaker::policy_of(&subject, server, &self.mirror.read_model).enabled
+                let Some(server) = self.session.read_model().server(&subject.server) else { return Some(false) };
+                if !breaker::owns(&subject, server, self.session.read_model())
+                    || !breaker::policy_of(&subject, server, self.session.read_model()).enabled
                 {
                     return Some(false);
                 }
@@ -72,7 +72,7 @@ impl Model {
                 }
             }
             Action::Inject => subject().is_some(),
-            Action::StopFaults => banner::faults(&self.mirror.read_model) > 0,
+            Action::StopFaults => banner::faults(self.session.read_model()) > 0,
             Action::Breakers => !(self.views.current == View::Health && self.views.health.page == Page::Breakers),
             Action::Routes => !(self.views.current == View::Health && self.views.health.page == Page::Routes),
             _ => return None,
@@ -84,8 +84,8 @@ impl Model {
         if self.in_view() {
             return (self.views.current == View::Health).then(|| self.views.health.subject()).flatten();
         }
-        let node = self.tree.selected()?;
-        let server = node.server().filter(|id| self.mirror.read_model.server(id).is_some())?.clone();
+        let node = self.console.tree.selected()?;
+        let server = node.server().filter(|id| self.session.read_model().server(id).is_some())?.clone();
         let tool = match node {
             Node::Tool(tool) => Some(tool.name.clone()),
             _ => None,
@@ -98,14 +98,14 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a server first, or a tool with its own breaker.");
             return vec![];
         };
-        let Some(server) = self.mirror.read_model.server(&subject.server) else { return vec![] };
-        if !breaker::owns(&subject, server, &self.mirror.read_model) {
+        let Some(server) = self.session.read_model().server(&subject.server) else { return vec![] };
+        if !breaker::owns(&subject, server, self.session.read_model()) {
             let tool = subject.tool.as_deref().unwrap_or_default();
             let text = format!("{tool} has no breaker of its own; select {} for the breaker of the server.", subject.server);
             self.toast(NoticeLevel::Info, text);
             return vec![];
         }
-        if !breaker::policy_of(&subject, server, &self.mirror.read_model).enabled {
+        if !breaker::policy_of(&subject, server, self.session.read_model()).enabled {
             self.toast(NoticeLevel::Info, format!("The breaker of {} is disabled in the configuration.", display_name(&subject)));
             return vec![];
         }
@@ -117,7 +117,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a server or a tool first.");
             return vec![];
         };
-        let present = self.mirror.read_model.server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
+        let present = self.session.read_model().server(&subject.server).and_then(|s| s.faults.get(&subject.tool));
         let text = present.map_or_else(|| EXAMPLE.to_owned(), format_fault);
         let note = "Comma-separated: latency=200ms, fail=30%, drop=10%, cut=5%, corrupt=5%. fail returns an error, drop discards the \
                     response, cut closes the connection, corrupt damages the response. Calls of every origin are affected. Empty stops the fault.";
@@ -139,7 +139,7 @@ impl Model {
 
     /// Stops the fault of the selected server or tool; if it has none, stops all faults.
     fn end_faults(&mut self) -> Vec<Cmd> {
-        let all: Vec<Subject> = self.mirror.read_model.servers.iter().flat_map(of_server).collect();
+        let all: Vec<Subject> = self.session.read_model().servers.iter().flat_map(of_server).collect();
         if all.is_empty() {
             self.toast(NoticeLevel::Info, "No faults are injected.");
             return vec![];
@@ -159,7 +159,7 @@ impl Model {
                 None => subject.server.to_string(),
             },
         );
-        let cache = &self.mirror.read_model.cache;
+        let cache = &self.session.read_model().cache;
         let store =
             if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
         let note = format!("Clears cached results of a server, server/tool, a pattern with * or, with *, of everything.{store}");
@@ -209,11 +209,11 @@ impl Model {
     /// Opens a call in the console, at its attempts.
     fn open_call(&mut self, call: CallId) {
         let mut detail = Detail::default();
-        detail.show(Some(call), &self.mirror.read_model);
-        detail.set_tab(crate::tui::pane::detail::Tab::Attempts, &self.mirror.read_model);
+        detail.show(Some(call), self.session.read_model());
+        detail.set_tab(crate::tui::pane::detail::Tab::Attempts, self.session.read_model());
         self.views.show(View::Console);
-        self.came_from = Focus::Traffic;
-        (self.detail, self.focus) = (Some(detail), Focus::Detail);
+        self.console.came_from = Focus::Traffic;
+        (self.console.detail, self.console.focus) = (Some(detail), Focus::Detail);
     }
 
     /// Returns the time until a countdown on the screen shows another number; `None` if none is visible.
@@ -226,8 +226,8 @@ impl Model {
         if !shown || self.layout.too_small {
             return None;
         }
-        let now = self.now.max(self.mirror.last);
-        let views = self.mirror.read_model.servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values()));
+        let now = self.session.time();
+        let views = self.session.read_model().servers.iter().flat_map(|s| std::iter::once(&s.breaker).chain(s.tool_breakers.values()));
         views.filter_map(|view| breaker::due(view, now)).min()
     }
 }

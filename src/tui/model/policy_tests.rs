@@ -7,7 +7,7 @@ use crate::{
         id::{CallId, ToolId},
         policy::{breaker::BreakerOverride, fault::Fault},
     },
-    tui::{Startup, call_segments, pane::health::Page, tabs::View, test_support},
+    tui::{Startup, call_segments, layout::Focus, pane::health::Page, tabs::View, test_support, theme::Theme},
 };
 
 use super::{
@@ -30,8 +30,8 @@ pub(super) fn resilient(width: u16, height: u16, theme: Theme) -> Model {
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
 fn node(m: &mut Model, wanted: &Node) {
-    let read_model = m.mirror.read_model.clone();
-    m.tree.reveal(wanted, &read_model);
+    let read_model = m.session.mirror.read_model.clone();
+    m.console.tree.reveal(wanted, &read_model);
     m.update(Msg::Tick(test_support::at(8000)));
 }
 
@@ -53,13 +53,13 @@ fn resilience_at_the_usual_sizes() {
         assert_scene!("resilience_timeline", (width, height), frame(&mut m));
         keys(&mut m, "4 end up");
         assert_scene!("resilience_health", (width, height), frame(&mut m));
-        keys(&mut m, "b");
+        keys(&mut m, "b b");
         assert_scene!("resilience_breakers", (width, height), frame(&mut m));
         keys(&mut m, "v");
         assert_scene!("resilience_routes", (width, height), frame(&mut m));
     }
     let mut m = resilient(120, 40, Theme::ansi());
-    keys(&mut m, "4 end up I");
+    keys(&mut m, "4 end up b i");
     insta::assert_snapshot!("resilience_inject_120x40", frame(&mut m));
     keys(&mut m, "esc P");
     insta::assert_snapshot!("resilience_purge_120x40", frame(&mut m));
@@ -92,7 +92,7 @@ fn states_are_readable_without_colours() {
         let mut m = resilient(width, height, Theme::mono());
         let shown = frame(&mut m);
         assert!(shown.contains("FAULTS INJECTED: 2"), "{shown}");
-        keys(&mut m, "4 b");
+        keys(&mut m, "4 b b");
         // Every panel, at every scroll position.
         let mut seen = String::new();
         keys(&mut m, "home");
@@ -126,29 +126,29 @@ fn breakers_are_tripped_held_and_reset_from_tree_and_health() {
         _ => None,
     };
     node(&mut m, &Node::Server("database".into()));
-    assert_eq!(order(keys(&mut m, "T")), Some(("database".into(), None, BreakerOverride::Trip)));
+    assert_eq!(order(keys(&mut m, "b t")), Some(("database".into(), None, BreakerOverride::Trip)));
     node(&mut m, &Node::Tool(ToolId::new("database".into(), "create_user")));
-    assert_eq!(order(keys(&mut m, "X")), Some(("database".into(), Some("create_user".into()), BreakerOverride::Reset)));
+    assert_eq!(order(keys(&mut m, "b x")), Some(("database".into(), Some("create_user".into()), BreakerOverride::Reset)));
     node(&mut m, &Node::Tool(ToolId::new("database".into(), "insert_record")));
-    assert_eq!(order(keys(&mut m, "O")), None, "a tool without its own breaker does not represent its server");
+    assert_eq!(order(keys(&mut m, "b o")), None, "a tool without its own breaker does not represent its server");
     assert!(frame(&mut m).contains("no breaker of its own"), "{}", frame(&mut m));
     node(&mut m, &Node::Replicas("mail".into()));
-    assert_eq!(order(keys(&mut m, "T")), None);
-    keys(&mut m, "4 b");
+    assert_eq!(order(keys(&mut m, "b t")), None);
+    keys(&mut m, "4 b b");
     assert_eq!(m.views.health.page, Page::Breakers);
     keys(&mut m, "home right");
-    assert_eq!(order(keys(&mut m, "C")), Some(("database".into(), Some("create_user".into()), BreakerOverride::HoldClosed)));
+    assert_eq!(order(keys(&mut m, "b c")), Some(("database".into(), Some("create_user".into()), BreakerOverride::HoldClosed)));
     keys(&mut m, "enter");
     assert_eq!(m.views.health.page, Page::Table);
     assert_eq!(m.views.health.selected().and_then(|s| s.tool.clone()).as_deref(), Some("create_user"));
-    assert_eq!(order(keys(&mut m, "O")), Some(("database".into(), Some("create_user".into()), BreakerOverride::HoldOpen)));
+    assert_eq!(order(keys(&mut m, "b o")), Some(("database".into(), Some("create_user".into()), BreakerOverride::HoldOpen)));
 }
 
 #[test]
 fn faults_are_injected_changed_and_stopped() {
     let mut m = resilient(120, 40, Theme::ansi());
     node(&mut m, &Node::Server("payments".into()));
-    keys(&mut m, "I ctrl-u");
+    keys(&mut m, "b i ctrl-u");
     text(&mut m, "latency=1s,explode=1");
     assert_eq!(keys(&mut m, "enter"), []);
     assert!(frame(&mut m).contains("unknown fault"), "{}", frame(&mut m));
@@ -160,13 +160,13 @@ fn faults_are_injected_changed_and_stopped() {
     };
     assert_eq!(keys(&mut m, "enter"), [inject("payments", None, Some(wanted))]);
     assert_eq!(
-        keys(&mut m, "E"),
+        keys(&mut m, "b e"),
         [inject("database", Some("query_users"), None), inject("email", None, None)],
         "payments has no fault, so all faults stop"
     );
     node(&mut m, &Node::Server("email".into()));
-    assert_eq!(keys(&mut m, "E"), [inject("email", None, None)]);
-    keys(&mut m, "I");
+    assert_eq!(keys(&mut m, "b e"), [inject("email", None, None)]);
+    keys(&mut m, "b i");
     assert!(frame(&mut m).contains("latency=200ms,fail=0.3"), "the prompt shows the current fault: {}", frame(&mut m));
     keys(&mut m, "esc");
     let mut script = test_support::Script::after(m.read_model().seq);
@@ -175,7 +175,7 @@ fn faults_are_injected_changed_and_stopped() {
     script.push(8100, EventKind::Cache { view: Default::default() });
     m.update(Msg::Events(script.events));
     assert!(!frame(&mut m).contains("FAULT") && m.layout.banner.is_none(), "{}", frame(&mut m));
-    assert_eq!(keys(&mut m, "E"), []);
+    assert_eq!(keys(&mut m, "b e"), []);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_routed_call_is_opened_from_the_routes() {
     // The rows are built when they are drawn.
     frame(&mut m);
     keys(&mut m, "end enter");
-    assert_eq!((m.views.current, m.focus), (View::Console, Focus::Detail));
+    assert_eq!((m.views.current, m.console.focus), (View::Console, Focus::Detail));
     assert!(frame(&mut m).contains("routed to email"), "{}", frame(&mut m));
 }
 

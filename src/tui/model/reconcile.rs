@@ -15,7 +15,7 @@ impl Model {
     /// Reconciles the state after a change: the middle pane shows the selection, the focus
     /// is on a visible pane, cursors are visible, old toasts are removed.
     pub(super) fn reconcile(&mut self) {
-        let now = self.now.max(self.mirror.last);
+        let now = self.session.time();
         if self.dialogs.is_empty() {
             self.toasts.retain(|toast| toast.until > now);
         } else {
@@ -30,55 +30,55 @@ impl Model {
             self.sequence.clear();
             self.dialogs.push(Approval::new(prompt, now));
         }
-        let node = self.tree.selected().cloned();
-        self.call.show(node.as_ref(), &self.mirror.read_model);
-        self.info.show(node.as_ref());
-        self.result.show(self.call.last_call(), &self.mirror.read_model);
+        let node = self.console.tree.selected().cloned();
+        self.console.call.show(node.as_ref(), self.session.read_model());
+        self.console.info.show(node.as_ref());
+        self.console.result.show(self.console.call.last_call(), self.session.read_model());
         let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
-        let searched = self.detail.iter_mut().chain([&mut self.result]).chain(entry);
+        let searched = self.console.detail.iter_mut().chain([&mut self.console.result]).chain(entry);
         self.searching = searched.fold(false, |on, detail| detail.continue_search() | on);
         self.note_typing();
         let middle = self.middle();
-        if !middle.order().contains(&self.focus) {
-            self.focus = match self.focus {
-                Focus::Servers | Focus::Traffic => self.focus,
+        if !middle.order().contains(&self.console.focus) {
+            self.console.focus = match self.console.focus {
+                Focus::Servers | Focus::Traffic => self.console.focus,
                 _ => middle.order()[1],
             };
         }
-        let lanes = u16::try_from(self.mirror.read_model.servers.len()).unwrap_or(u16::MAX - 2);
+        let lanes = u16::try_from(self.session.read_model().servers.len()).unwrap_or(u16::MAX - 2);
         self.room.activity = if self.activity_shown { lanes.saturating_add(2) } else { 0 };
-        self.room.banner = banner::wanted(&self.mirror.read_model);
-        self.layout = Layout::new(self.size, middle, self.focus, self.zoom, self.room);
+        self.room.banner = banner::wanted(self.session.read_model());
+        self.layout = Layout::new(self.size, middle, self.console.focus, self.zoom, self.room);
         if let Some(place) = self.layout.place(Focus::Servers) {
-            self.tree.window.fit(self.tree.rows().len(), servers::rows_height(&self.tree, place));
+            self.console.tree.window.fit(self.console.tree.rows().len(), servers::rows_height(&self.console.tree, place));
         }
         if let Some(place) = self.layout.place(Focus::Traffic) {
-            self.traffic.fit(&self.mirror.read_model, place);
+            self.console.traffic.fit(self.session.read_model(), place);
         }
         let body = self.layout.body();
-        self.views.fit(&self.mirror.read_model, now, body, self.zoom);
+        self.views.fit(self.session.read_model(), now, body, self.zoom);
     }
 
     /// Returns the content of the middle pane.
     pub fn middle(&self) -> Middle {
-        if self.detail.is_some() {
+        if self.console.detail.is_some() {
             return Middle::Detail;
         }
-        match self.tree.selected() {
-            Some(node) if node.callable() => Middle::Call { rows: self.call.rows_wanted() },
+        match self.console.tree.selected() {
+            Some(node) if node.callable() => Middle::Call { rows: self.console.call.rows_wanted() },
             _ => Middle::Info,
         }
     }
 
     /// Returns whether something on the screen is animated.
     pub fn moving(&self) -> bool {
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         read_model.running > 0
             || self.view_moving()
             || self.dialogs.is_empty() && !self.toasts.is_empty()
             || self.searching
-            || self.result.waits()
-            || self.detail.as_ref().is_some_and(Detail::waits)
+            || self.console.result.waits()
+            || self.console.detail.as_ref().is_some_and(Detail::waits)
             || self.views.entry.as_ref().is_some_and(row::RowDetail::waits)
             || self.completing.waiting()
             || self.dialogs.iter().any(Dialog::moving)
@@ -87,12 +87,12 @@ impl Model {
 
     /// Returns the time until something on the screen moves by a step without input.
     pub fn next_step(&self) -> Option<Duration> {
-        let guard = self.dialogs.top().and_then(|dialog| dialog.guard_left(self.now.max(self.mirror.last)));
+        let guard = self.dialogs.top().and_then(|dialog| dialog.guard_left(self.session.time()));
         self.activity_step().into_iter().chain(self.countdown()).chain(guard).min()
     }
 
     pub(super) fn activity_step(&self) -> Option<Duration> {
-        let (place, read_model) = (self.layout.activity?, &self.mirror.read_model);
-        self.activity.due(strip_pane::cells(read_model, place), self.now.max(self.mirror.last), |grid| strip_pane::moves(read_model, grid))
+        let (place, read_model) = (self.layout.activity?, self.session.read_model());
+        self.activity.due(strip_pane::cells(read_model, place), self.session.time(), |grid| strip_pane::moves(read_model, grid))
     }
 }

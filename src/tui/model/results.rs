@@ -49,7 +49,7 @@ impl Model {
     pub(super) fn shown(&self) -> &Detail {
         match &self.views.entry {
             Some(entry) if self.in_view() => &entry.detail,
-            _ => self.detail.as_ref().unwrap_or(&self.result),
+            _ => self.console.detail.as_ref().unwrap_or(&self.console.result),
         }
     }
 
@@ -57,13 +57,13 @@ impl Model {
         self.shown_parts().0
     }
 
-    fn shown_parts(&mut self) -> (&mut Detail, &ConsoleState) {
+    pub(super) fn shown_parts(&mut self) -> (&mut Detail, &ConsoleState) {
         let view = self.in_view();
         let detail = match &mut self.views.entry {
             Some(entry) if view => &mut entry.detail,
-            _ => self.detail.as_mut().unwrap_or(&mut self.result),
+            _ => self.console.detail.as_mut().unwrap_or(&mut self.console.result),
         };
-        (detail, &self.mirror.read_model)
+        (detail, self.session.read_model())
     }
 
     pub(super) fn ask_search(&mut self) {
@@ -193,12 +193,12 @@ impl Model {
         let confirm =
             Confirm::new("Replace the file?", format!("{path} exists already."), &[(Action::No, "keep"), (Action::Yes, "replace")]);
         let save = move |_: &mut Model| vec![Cmd::Save { path, content, overwrite: true }];
-        self.dialogs.push(confirm.guarded(self.now.max(self.mirror.last)).then(save));
+        self.dialogs.push(confirm.guarded(self.session.time()).then(save));
     }
 
     /// Reads a resource that a result links to, and opens it.
     pub(super) fn follow_link(&mut self, uri: String) -> Vec<Cmd> {
-        let server = self.shown().call().and_then(|id| self.mirror.read_model.call(id)).map(|c| c.spec.operation.server().clone());
+        let server = self.shown().call().and_then(|id| self.session.read_model().call(id)).map(|c| c.spec.operation.server().clone());
         let Some(server) = server else { return vec![] };
         // The console shows it, whichever view contains the link.
         self.views.show(View::Console);
@@ -209,7 +209,7 @@ impl Model {
 
     /// Returns the selected resource: the one under the cursor of the tree.
     pub(super) fn meant_resource(&self) -> Option<(ServerId, String)> {
-        match self.tree.selected() {
+        match self.console.tree.selected() {
             Some(Node::Resource(server, uri)) => Some((server.clone(), uri.to_string())),
             _ => None,
         }
@@ -220,8 +220,14 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a resource first.");
             return vec![];
         };
-        let on = !self.mirror.read_model.server(&server).is_some_and(|s| s.subscriptions.contains_key(&uri));
+        let on = !self.session.read_model().server(&server).is_some_and(|s| s.subscriptions.contains_key(&uri));
         vec![Cmd::Command(Command::Subscribe { server, uri, on })]
+    }
+
+    /// Returns whether the selected resource is subscribed to.
+    pub(super) fn subscribed(&self) -> bool {
+        let Some((server, uri)) = self.meant_resource() else { return false };
+        self.session.read_model().server(&server).is_some_and(|server| server.subscriptions.contains_key(&uri))
     }
 
     /// Reports changed resources, except those that are on the screen.

@@ -18,7 +18,7 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select a server first.");
             return vec![];
         };
-        let off = self.mirror.read_model.server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
+        let off = self.session.read_model().server(&server).is_some_and(|s| matches!(*s.phase, Phase::Disabled));
         let level = |level| Command::LogLevel { server: server.clone(), level };
         let command = match action {
             Action::Restart => Command::Restart { server },
@@ -35,6 +35,6 @@ impl Model {
         if self.in_view() {
             return self.views.health.subject().filter(|_| self.views.current == View::Health).map(|s| s.server);
         }
-        self.tree.selected()?.server().cloned()
+        self.console.tree.selected()?.server().cloned()
     }
 }

@@ -12,17 +12,15 @@ use crate::{
         dialog::Dialogs,
         hits::HitMap,
         keymap::Keymap,
-        layout::{Focus, Layout, Room},
+        layout::{Layout, Room},
         overlay::{approval::Approval, welcome::Welcome},
-        pane::{call::CallPane, detail::Detail, info::InfoPane, traffic::TrafficPane},
         state_mirror::StateMirror,
         tabs::Views,
         theme::Theme,
-        tree::Tree,
     },
 };
 
-use super::Model;
+use super::{ConsoleView, Model, Session};
 
 /// The setup of a console.
 pub struct Setup {
@@ -52,22 +50,18 @@ impl Model {
         let read_model = read_model.into();
         let mut model = Model {
             views: Views::new(&read_model),
-            mirror: StateMirror::new(read_model),
-            now: Stamp::default(),
-            tick: 0,
-            theme: setup.theme,
-            keymap: setup.keymap,
-            title: setup.title,
-            hits: HitMap::default(),
+            session: Session {
+                mirror: StateMirror::new(read_model),
+                now: Stamp::default(),
+                tick: 0,
+                theme: setup.theme,
+                keymap: setup.keymap,
+                title: setup.title,
+                hits: HitMap::default(),
+            },
+            console: ConsoleView::default(),
             layout: Layout::default(),
-            focus: Focus::Servers,
-            tree: Tree::default(),
-            call: CallPane::default(),
-            result: Detail::default(),
-            detail: None,
             left: vec![],
-            info: InfoPane::default(),
-            traffic: TrafficPane::default(),
             activity: Activity::default(),
             dialogs: Dialogs::default(),
             toasts: vec![],
@@ -89,13 +83,14 @@ impl Model {
             invocation: setup.invocation,
             in_editor: None,
             followed: None,
-            came_from: Focus::Traffic,
             completing: Default::default(),
             searching: false,
             copying: None,
             searches: vec![],
+            lines: vec![],
         };
-        model.call.recall = setup.recall;
+        model.console.call.recall = setup.recall;
+        model.prefer();
         model.flows_changed(&setup.workflows);
         match setup.startup {
             Startup::Approval(prompt) => model.dialogs.push(Approval::new(prompt, Stamp::default())),
@@ -105,8 +100,8 @@ impl Model {
             }
             Startup::Normal | Startup::Empty => {}
         }
-        model.tree.rebuild(&model.mirror.read_model);
-        model.activity = Activity::of(&model.mirror.read_model);
+        model.console.tree.rebuild(model.session.read_model());
+        model.activity = Activity::of(model.session.read_model());
         model.tell_earlier_notices();
         model.reconcile();
         model

@@ -22,6 +22,8 @@ use crate::{
         action::Action,
         draw,
         input::Input,
+        keymap::Keymap,
+        layout::Focus,
         overlay::{
             burst::Burst,
             help::Help,
@@ -32,6 +34,7 @@ use crate::{
             text_prompt::TextPrompt,
         },
         test_support,
+        theme::Theme,
     },
 };
 
@@ -167,7 +170,7 @@ impl Harness {
     }
 
     pub(super) fn selected(&self) -> String {
-        format!("{:?}", self.model.tree.selected())
+        format!("{:?}", self.model.console.tree.selected())
     }
 
     /// Goes to a tool by the filter.
@@ -176,7 +179,7 @@ impl Harness {
     }
 
     pub(super) fn traffic(&mut self) -> &mut Self {
-        while self.model.focus != Focus::Traffic {
+        while self.model.console.focus != Focus::Traffic {
             self.keys("tab");
         }
         self
@@ -198,9 +201,11 @@ mod any;
 mod calls;
 mod choices;
 mod control;
+mod describe;
 mod dialogs;
 mod frames;
 mod keys;
 mod looks;
 mod prompts;
 mod questions;
+mod reading;

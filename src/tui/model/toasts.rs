@@ -22,7 +22,7 @@ pub(super) const TOAST_TIME: Duration = Duration::from_secs(6);
 impl Model {
     /// Shows a toast.
     pub fn toast(&mut self, level: NoticeLevel, text: impl Into<String>) {
-        let until = self.now.max(self.mirror.last).plus(TOAST_TIME);
+        let until = self.session.time().plus(TOAST_TIME);
         self.toasts.push(Toast { level, text: text.into(), until });
         let surplus = self.toasts.len().saturating_sub(MOST);
         self.toasts.drain(..surplus);
@@ -30,9 +30,9 @@ impl Model {
 
     /// Shows notices from before the console started, such as an error in the configuration.
     pub(super) fn tell_earlier_notices(&mut self) {
-        let bad = self.mirror.read_model.notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
+        let bad = self.session.read_model().notices.iter().filter(|(_, notice)| notice.level > NoticeLevel::Info);
         let bad: Vec<Arc<Notice>> = bad.map(|(_, notice)| notice.clone()).collect();
-        self.mirror.last = self.mirror.read_model.notices.back().map_or(Stamp::default(), |(at, _)| *at);
+        self.session.mirror.last = self.session.read_model().notices.back().map_or(Stamp::default(), |(at, _)| *at);
         for notice in bad.iter().skip(bad.len().saturating_sub(MOST)) {
             self.notice(notice);
         }
@@ -42,7 +42,7 @@ impl Model {
     pub(super) fn notice(&mut self, notice: &Notice) {
         let mut text = notice.text.clone();
         if let Some(first) = notice.detail.first() {
-            let key = self.keymap.key(&[Context::Global], Action::Notices).unwrap_or_default();
+            let key = self.session.keymap.key(&[Context::Global], Action::Notices).unwrap_or_default();
             text.push_str(&format!("\n{first}{}", if notice.detail.len() > 1 { format!(" ({key} for details)") } else { String::new() }));
         }
         self.toast(notice.level, text);
@@ -50,7 +50,7 @@ impl Model {
 
     /// Names the key that undoes a cleared form.
     pub(super) fn say_undo(&mut self, cleared: bool) {
-        if let Some(key) = self.keymap.key(self.contexts(), Action::Undo).filter(|_| cleared) {
+        if let Some(key) = self.session.keymap.key(self.contexts(), Action::Undo).filter(|_| cleared) {
             self.toast(NoticeLevel::Info, format!("Cleared. {key} undoes this."));
         }
     }

@@ -13,13 +13,12 @@ use crate::{
         keymap::Context,
         msg::Cmd,
         pane::{
-            DrawContext,
             filter_line::FilterLine,
             health::{Page, Subject},
             row_detail::RowDetail,
             timeline::Zoom,
         },
-        tabs::{OnQuery, Part, View, Views},
+        tabs::{OnQuery, Part, View},
         widget::window::{Direction, Move},
     },
 };
@@ -37,22 +36,22 @@ impl Model {
 
     /// Returns whether a filter or a sort is unfinished; the loop then calls [`Model::work`] between inputs.
     pub fn working(&self) -> bool {
-        self.views.working(self.now)
+        self.views.working(self.session.now)
     }
 
     /// Works on it for a few milliseconds.
     pub fn work(&mut self) {
-        self.views.work(self.now);
+        self.views.work(self.session.now);
         self.reconcile();
     }
 
     /// Returns whether something in the view is animated.
     pub(super) fn view_moving(&self) -> bool {
         match self.views.current {
-            View::Timeline => self.views.timeline.moving(&self.views.rows, self.now),
+            View::Timeline => self.views.timeline.moving(&self.views.rows, self.session.now),
             // The rates change as the minute passes.
-            View::Health => self.mirror.read_model.stats.per_minute(self.now) > 0,
-            View::Workflows => self.mirror.read_model.runs.running > 0,
+            View::Health => self.session.read_model().stats.per_minute(self.session.now) > 0,
+            View::Workflows => self.session.read_model().runs.running > 0,
             _ => false,
         }
     }
@@ -60,10 +59,8 @@ impl Model {
     /// Returns the tabs: key and name.
     pub fn tabs(&self) -> Vec<(String, &'static str)> {
         let actions = [Action::ViewConsole, Action::ViewTraffic, Action::ViewTimeline, Action::ViewHealth, Action::ViewWorkflows];
-        let key = |action| self.keymap.key(&[Context::Global], action).unwrap_or_default();
-        // On a narrow screen the breadcrumb is more precise than the view's name.
-        let named = |view: &View| if self.layout.narrow && !self.in_view() && *view == View::Console { "" } else { view.word() };
-        View::ALL.iter().zip(actions).map(|(view, action)| (key(action), named(view))).collect()
+        let key = |action| self.session.keymap.key(&[Context::Global], action).unwrap_or_default();
+        View::ALL.iter().zip(actions).map(|(view, action)| (key(action), view.word())).collect()
     }
 
     /// Returns the number of the current view, from 0.
@@ -81,6 +78,7 @@ impl Model {
             return &[Context::Query];
         }
         match (views.part, views.current) {
+            (Part::Entry, _) if self.table_focused() => &[Context::Grid, Context::Result, Context::List, Context::Global],
             (Part::Entry, _) => &[Context::Result, Context::Value, Context::List, Context::Global],
             (Part::Lines, _) => &[Context::Lines, Context::List, Context::Global],
             (Part::Facts, _) => &[Context::Health, Context::List, Context::Global],
@@ -114,6 +112,10 @@ impl Model {
             Action::ViewTraffic => self.views.show(View::Traffic),
             Action::ViewTimeline => self.views.show(View::Timeline),
             Action::ViewHealth => self.views.show(View::Health),
+            Action::Sort | Action::ReverseSort if self.table_focused() => {
+                let (shown, read_model) = self.shown_parts();
+                shown.act(action, read_model, 1);
+            }
             Action::Sort | Action::ReverseSort => {
                 self.views.show(View::Traffic);
                 let (by, _) = self.views.traffic.order();
@@ -121,14 +123,14 @@ impl Model {
             }
             Action::ZoomIn | Action::ZoomOut => {
                 self.views.show(View::Timeline);
-                self.views.timeline.zoom(if action == Action::ZoomIn { Zoom::In } else { Zoom::Out }, self.now);
+                self.views.timeline.zoom(if action == Action::ZoomIn { Zoom::In } else { Zoom::Out }, self.session.now);
             }
             _ if !self.in_view() => return None,
             Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
                 self.view_move(self.views.part, action);
             }
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => match (&mut self.views.entry, self.views.current) {
-                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, &self.mirror.read_model, 1),
+                (Some(entry), _) if self.views.part == Part::Entry => entry.act(action, self.session.read_model(), 1),
                 (_, View::Health) if action == Action::Fold => self.views.health.fold(None),
                 _ => {}
             },
@@ -140,19 +142,19 @@ impl Model {
             Action::CompleteFilter => self.views.on_query(OnQuery::Complete),
             Action::NextCall | Action::PreviousCall => {
                 let direction = Direction::backward_if(action == Action::PreviousCall);
-                self.views.timeline.step(direction, &self.views.rows, self.now);
+                self.views.timeline.step(direction, &self.views.rows, self.session.now);
             }
             Action::Follow => self.view_follow(),
             Action::NextTab | Action::PreviousTab => match (self.views.current, &mut self.views.entry) {
                 (View::Health, _) => self.views.health.lines.switch_source(),
                 (_, Some(entry)) => {
-                    entry.detail.turn_tab(Direction::backward_if(action == Action::PreviousTab), &self.mirror.read_model);
+                    entry.detail.turn_tab(Direction::backward_if(action == Action::PreviousTab), self.session.read_model());
                 }
                 _ => {}
             },
             Action::Copy => return Some(self.view_copy()),
             Action::SendAgain | Action::EditAgain | Action::Cancel
-                if self.view_call().and_then(|id| self.mirror.read_model.call(id)).is_none() =>
+                if self.view_call().and_then(|id| self.session.read_model().call(id)).is_none() =>
             {
                 let text = if self.view_call().is_some() { "This call was dropped from memory." } else { "Select a call first." };
                 self.toast(NoticeLevel::Info, text);
@@ -199,6 +201,9 @@ impl Model {
         {
             return self.follow_link(uri);
         }
+        if self.views.part == Part::Entry && self.open_nested() {
+            return vec![];
+        }
         match (self.views.current, self.views.part) {
             (View::Traffic | View::Timeline, _) if self.view_typing() => self.views.on_query(OnQuery::End { keep: true }),
             (View::Health, _) if self.views.health.lines.editing() => self.views.health.lines.finish_edit(),
@@ -208,16 +213,16 @@ impl Model {
                 // The open call stays open: following stops.
                 match self.views.current {
                     View::Traffic => self.views.traffic.freeze(&self.views.rows),
-                    _ => self.views.timeline.freeze(self.now),
+                    _ => self.views.timeline.freeze(self.session.now),
                 }
                 let mut entry = self.views.entry.take().unwrap_or_default();
-                entry.show(id, &self.views.rows, &self.mirror.read_model);
+                entry.show(id, &self.views.rows, self.session.read_model());
                 self.views.entry = Some(entry);
                 self.views.part = Part::Entry;
             }
             (_, Part::Entry) => {
                 if let Some(entry) = &mut self.views.entry {
-                    entry.act(Action::Open, &self.mirror.read_model, 1);
+                    entry.act(Action::Open, self.session.read_model(), 1);
                 }
             }
             _ => {}
@@ -238,7 +243,7 @@ impl Model {
             (_, _) if views.entry.is_some() => (views.entry, views.part) = (None, Part::Main),
             _ if views.query().is_some_and(|query| !query.text().is_empty()) => views.on_query(OnQuery::Clear),
             _ if self.zoom => self.zoom = false,
-            _ => views.show(View::Console),
+            _ => {}
         }
     }
 
@@ -256,7 +261,7 @@ impl Model {
             (_, Some(entry)) => entry.copy(),
             _ => self.views.selected().and_then(|id| {
                 let mut entry = RowDetail::default();
-                entry.show(id, &self.views.rows, &self.mirror.read_model);
+                entry.show(id, &self.views.rows, self.session.read_model());
                 entry.copy()
             }),
         };
@@ -291,7 +296,7 @@ impl Model {
         let place = self.views.place(part).unwrap_or_default();
         let page = usize::from(place.height.saturating_sub(4)).max(1);
         let to = Move::of(action, page);
-        let now = self.now;
+        let now = self.session.now;
         match (part, self.views.current, to) {
             (Part::Main, View::Timeline, _) => self.views.timeline.go(action, &self.views.rows, now),
             (Part::Main, View::Traffic, Some(to)) => self.views.traffic.go(to, &self.views.rows),
@@ -303,7 +308,7 @@ impl Model {
             },
             (Part::Entry, ..) => {
                 if let Some(entry) = &mut self.views.entry {
-                    entry.act(action, &self.mirror.read_model, page);
+                    entry.act(action, self.session.read_model(), page);
                 }
             }
             (Part::Facts, _, Some(to)) => {
@@ -314,8 +319,7 @@ impl Model {
                 self.views.health.facts = facts;
             }
             (Part::Lines, _, Some(to)) => {
-                let server = self.views.health.selected().map(|s| s.server.clone());
-                self.views.health.lines.go(to, server.as_ref(), &self.mirror.read_model, place);
+                self.views.health.lines.go(to);
             }
             _ => {}
         }
@@ -338,14 +342,14 @@ impl Model {
         if !self.layout.narrow {
             return (BEFORE_TABS, header.width.saturating_sub(BEFORE_TABS));
         }
-        // The console's path is next to the tabs; in other views the counters at the right reserve some width.
-        (1, if self.in_view() { header.width.saturating_sub(24) } else { 0 })
+        // The counters at the right reserve some width.
+        (1, header.width.saturating_sub(24))
     }
 
     /// Handles a click on a part of the view. A second click on a row opens it.
     pub(super) fn view_click(&mut self, part: Part, found: &HitArea, cell: Position) -> Vec<Cmd> {
         let was = std::mem::replace(&mut self.views.part, part);
-        let (read_model, views) = (&self.mirror.read_model, &mut self.views);
+        let (read_model, views) = (self.session.read_model(), &mut self.views);
         let again = match (&found.hit, part, views.current) {
             (Hit::Key(action), ..) => return self.press_key(*action),
             (Hit::FormKey(action), ..) => return self.form_act(*action),
@@ -368,7 +372,7 @@ impl Model {
                 false
             }
             (Hit::Entry(id), _, View::Traffic) => views.traffic.click(*id, &views.rows),
-            (Hit::Lanes, _, View::Timeline) => views.timeline.click(found.area, cell, self.now),
+            (Hit::Lanes, _, View::Timeline) => views.timeline.click(found.area, cell, self.session.now),
             (Hit::Row(row), Part::Main, View::Health) => views.health.click(*row),
             _ => false,
         };
@@ -384,7 +388,7 @@ impl Model {
         if !self.in_view() {
             return None;
         }
-        let call = || self.view_call().and_then(|id| self.mirror.read_model.call(id));
+        let call = || self.view_call().and_then(|id| self.session.read_model().call(id));
         Some(match action {
             Action::Cancel => call().is_some_and(|c| c.settled.is_none()),
             Action::SendAgain | Action::EditAgain => call().is_some(),
@@ -411,21 +415,5 @@ impl Model {
             Action::Back => true,
             _ => return None,
         })
-    }
-}
-
-impl Model {
-    /// Returns what the views need to draw, and the views.
-    pub fn views_parts(&mut self) -> (DrawContext<'_>, &mut Views) {
-        let look = DrawContext {
-            read_model: &self.mirror.read_model,
-            theme: &self.theme,
-            keys: &self.keymap,
-            hits: &self.hits,
-            now: self.now.max(self.mirror.last),
-            tick: self.tick,
-            focused: false,
-        };
-        (look, &mut self.views)
     }
 }

@@ -17,7 +17,7 @@ impl Model {
     /// Opens the welcome again; while servers run, after a search for what there is now and what is in use.
     pub(super) fn welcome(&mut self) -> Vec<Cmd> {
         match &self.welcome_state {
-            Some(offer) if self.mirror.read_model.servers.is_empty() => {
+            Some(offer) if self.session.read_model().servers.is_empty() => {
                 self.dialogs.push(Welcome::new(offer.clone()));
                 vec![]
             }
@@ -37,7 +37,7 @@ impl Model {
 
     /// Starts the servers chosen in the welcome.
     pub(in crate::tui) fn start_servers(&mut self, chosen: Chosen) -> Vec<Cmd> {
-        let key = self.keymap.key(&[Context::Global], Action::Filter).unwrap_or_default();
+        let key = self.session.keymap.key(&[Context::Global], Action::Filter).unwrap_or_default();
         self.toast(NoticeLevel::Info, format!("Starting … press {key} to find a tool."));
         Self::request(WorkspaceRequest::Start(chosen))
     }

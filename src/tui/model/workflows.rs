@@ -74,7 +74,7 @@ impl Model {
     /// Handles the wheel over a part: it scrolls, and selects nothing in the graph.
     pub(super) fn flow_wheel(&mut self, part: Part, action: Action) {
         let place = self.views.place(part).unwrap_or_default();
-        if part == Part::Graph && !self.views.flows.broken(&self.mirror.read_model) {
+        if part == Part::Graph && !self.views.flows.broken(self.session.read_model()) {
             self.views.flows.chart.wheel(action, place);
         } else {
             self.flow_move(part, action);
@@ -83,12 +83,12 @@ impl Model {
 
     /// Returns the plan of the workflow under the cursor.
     fn flow_plan(&self) -> Option<Arc<Plan>> {
-        self.views.flows.flow(&self.mirror.read_model)?.plan.as_ref().ok().cloned()
+        self.views.flows.flow(self.session.read_model())?.plan.as_ref().ok().cloned()
     }
 
     /// Returns the run that is shown.
     fn flow_run(&self) -> Option<&Arc<RunView>> {
-        self.views.flows.run(&self.mirror.read_model)
+        self.views.flows.run(self.session.read_model())
     }
 
     /// Performs an action of this view; `None` if it is not one.
@@ -165,15 +165,15 @@ impl Model {
         }
         let run = self.flow_run();
         let running = run.is_some_and(|run| run.report.is_none());
-        let plan = self.views.flows.flow(&self.mirror.read_model).is_some_and(|flow| flow.plan.is_ok());
+        let plan = self.views.flows.flow(self.session.read_model()).is_some_and(|flow| flow.plan.is_ok());
         Some(match action {
             Action::RunWorkflow | Action::DryRun => plan,
             Action::RunAgain | Action::EditAgain => plan && run.is_some(),
             Action::RunFrom => plan && !running && run.is_some() && self.views.flows.selected().is_some(),
-            Action::ResumeRun => !running && self.views.flows.interrupted(&self.mirror.read_model).is_some(),
+            Action::ResumeRun => !running && self.views.flows.interrupted(self.session.read_model()).is_some(),
             Action::Cancel => running,
             Action::CancelStep => running && self.views.flows.selected().is_some(),
-            Action::EditWorkflow => self.views.flows.flow(&self.mirror.read_model).is_some(),
+            Action::EditWorkflow => self.views.flows.flow(self.session.read_model()).is_some(),
             Action::Open => !matches!(self.views.part, Part::Steps) || run.is_some(),
             Action::NextTab | Action::PreviousTab => self.views.part == Part::Step,
             Action::Fold | Action::FoldLevel | Action::UnfoldLevel => self.views.part == Part::Step && self.views.flows.detail.can_fold(),
@@ -213,13 +213,13 @@ impl Model {
             self.toast(NoticeLevel::Error, "The engine has stopped: no workflow can be run.");
             return vec![];
         }
-        let name = self.views.flows.name(&self.mirror.read_model).unwrap_or_else(|| plan.name.as_str().into());
+        let name = self.views.flows.name(self.session.read_model()).unwrap_or_else(|| plan.name.as_str().into());
         self.ask_or_run(plan, Arc::new(flows::spec(&name, plan, input, from)))
     }
 
     /// Starts a run that the user confirmed.
     pub(super) fn begin_run(&mut self, spec: Arc<RunSpec>) -> Vec<Cmd> {
-        let unix_ms = self.mirror.read_model.epoch.unix_ms(self.now.max(self.mirror.last));
+        let unix_ms = self.session.read_model().epoch.unix_ms(self.session.time());
         let run = RunId::new(unix_ms, fastrand::u128(..));
         self.views.flows.begin(run, &spec.workflow);
         self.views.part = Part::Graph;
@@ -257,7 +257,7 @@ impl Model {
 
     /// Resumes a run of an earlier session. Its in-doubt steps are resolved in the inbox.
     fn resume_run(&mut self) -> Vec<Cmd> {
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         let (Some(run), Some(name)) = (self.views.flows.interrupted(read_model), self.views.flows.name(read_model)) else {
             self.toast(NoticeLevel::Info, "No run of this workflow was interrupted.");
             return vec![];
@@ -272,8 +272,8 @@ impl Model {
             self.toast(NoticeLevel::Warn, "The workflow file has errors, so there is nothing to preview.");
             return;
         };
-        let view = flows::preview(&plan, &self.views.flows.input.draft(), &self.mirror.read_model);
-        let unfit = check_against(&plan, &CatalogView(&self.mirror.read_model));
+        let view = flows::preview(&plan, &self.views.flows.input.draft(), self.session.read_model());
+        let unfit = check_against(&plan, &CatalogView(self.session.read_model()));
         self.dialogs.push(DryRun::new(&plan.name, view, unfit));
     }
 
@@ -301,7 +301,7 @@ impl Model {
     }
 
     fn edit_workflow(&mut self) -> Vec<Cmd> {
-        match self.views.flows.flow(&self.mirror.read_model).map(|flow| flow.file.clone()) {
+        match self.views.flows.flow(self.session.read_model()).map(|flow| flow.file.clone()) {
             Some(file) => vec![Cmd::EditFile(file)],
             None => {
                 self.toast(NoticeLevel::Info, "This workflow has no file.");
@@ -322,9 +322,9 @@ impl Model {
         let ran = self.flow_run().is_some();
         match self.views.part {
             Part::Main if self.views.flows.on_earlier() => self.views.part = Part::Graph,
-            Part::Main if self.views.flows.broken(&self.mirror.read_model) => return self.edit_workflow(),
+            Part::Main if self.views.flows.broken(self.session.read_model()) => return self.edit_workflow(),
             Part::Main => self.open_input(),
-            Part::Graph if self.views.flows.broken(&self.mirror.read_model) => return self.edit_workflow(),
+            Part::Graph if self.views.flows.broken(self.session.read_model()) => return self.edit_workflow(),
             Part::Graph | Part::Steps if ran => self.views.part = Part::Step,
             Part::Graph => self.open_input(),
             Part::Input => return self.run_workflow(),
@@ -337,7 +337,7 @@ impl Model {
         match self.views.part {
             Part::Step => self.views.part = if self.zoom || self.layout.narrow { Part::Steps } else { Part::Graph },
             Part::Main if self.zoom => self.zoom = false,
-            Part::Main => self.views.show(View::Console),
+            Part::Main => {}
             _ => self.views.part = Part::Main,
         }
     }
@@ -349,7 +349,7 @@ impl Model {
         let to = Move::of(action, page);
         match (part, to) {
             (Part::Main, Some(to)) => self.views.flows.go(to),
-            (Part::Graph, Some(to)) if self.views.flows.broken(&self.mirror.read_model) => {
+            (Part::Graph, Some(to)) if self.views.flows.broken(self.session.read_model()) => {
                 let mut chart = std::mem::take(&mut self.views.flows.chart);
                 let look = self.look();
                 if let Some(Err(problems)) = self.views.flows.flow(look.read_model).map(|flow| &flow.plan) {
@@ -381,7 +381,7 @@ impl Model {
         let body = match self.views.part {
             Part::Step => flows.detail.copy(),
             Part::Input => Some(flows.input.draft()),
-            _ => flows.name(&self.mirror.read_model).map(|name| Body::from(&*name)),
+            _ => flows.name(self.session.read_model()).map(|name| Body::from(&*name)),
         };
         let material = Material { pieces: body.into_iter().collect(), decode: false };
         self.copied(CopyKind::Value, prepared(CopyKind::Value, &material))
@@ -448,7 +448,7 @@ impl Model {
             None => marked.push(call),
         }
         marked.sort_unstable();
-        let key = self.keymap.key(&[Context::Global], Action::SaveWorkflow).unwrap_or_default();
+        let key = self.session.keymap.key(&[Context::Global], Action::SaveWorkflow).unwrap_or_default();
         match self.views.rows.marked.len() {
             0 => {}
             1 => self.toast(NoticeLevel::Info, format!("1 call marked; {key} saves it as a workflow.")),
@@ -464,7 +464,7 @@ impl Model {
     fn ask_workflow(&mut self) {
         let calls: Vec<CallId> =
             if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
-        let read_model = &self.mirror.read_model;
+        let read_model = self.session.read_model();
         let past = |id: &CallId| {
             let call = read_model.call(*id)?;
             let result = call.settled.as_ref().and_then(|settled| match &settled.outcome {
@@ -474,11 +474,11 @@ impl Model {
             past_call(&read_model.call_name(&call.spec.operation), &call.spec, result)
         };
         let form = || {
-            let operation = self.call.draft()?;
+            let operation = self.console.call.draft()?;
             let spec = crate::domain::call::CallSpec::new(operation, crate::domain::call::Origin::Console);
             past_call(&read_model.call_name(&spec.operation), &spec, None)
         };
-        let in_form = !self.in_view() && self.focus == crate::tui::layout::Focus::Call && self.views.rows.marked.is_empty();
+        let in_form = !self.in_view() && self.console.focus == crate::tui::layout::Focus::Call && self.views.rows.marked.is_empty();
         let past: Vec<PastCall> = if in_form { form().into_iter().collect() } else { calls.iter().filter_map(past).collect() };
         let Some(first) = past.first() else {
             self.toast(NoticeLevel::Info, "Only tool calls can be saved as a workflow; there is none here.");

@@ -9,6 +9,7 @@ use crate::{
         Startup,
         tabs::{Part, View},
         test_support::{self, runs},
+        theme::Theme,
     },
 };
 
@@ -49,7 +50,7 @@ fn every_state_at_every_size() {
         shot("flows_running", harness(width, height, true).keys("down down tab down down"));
         shot("flows_input", harness(width, height, false).keys("down enter"));
         shot("flows_broken", harness(width, height, false).keys("G tab"));
-        shot("flows_dry", harness(width, height, false).keys("down d"));
+        shot("flows_dry", harness(width, height, false).keys("down n"));
     }
 }
 
@@ -59,7 +60,7 @@ fn themes_change_no_letter() {
         let mut ran = harness(120, 40, true);
         ran.keys("tab down down");
         let text = ran.frame();
-        ran.model.theme = theme;
+        ran.model.session.theme = theme;
         assert_eq!(ran.frame(), text, "{name}");
     }
 }
@@ -265,7 +266,7 @@ fn a_projects_workflow_has_a_name_of_its_own_and_its_runs_too() {
     let mut harness = harness(120, 40, false);
     harness.send(Msg::Update(ConsoleUpdate::Workflows(library.planned())));
     harness.model.views.flows.reveal("project/onboard_new_user");
-    harness.keys("r r y");
+    harness.keys("r enter y");
     let (_, spec) = started(&mut harness);
     assert_eq!((&*spec.workflow, spec.sources[0].file.as_str()), ("project/onboard_new_user", "p/onboard_new_user.toml"));
 }

@@ -1,6 +1,6 @@
-//! The help dialog: a searchable list of every action with its keys, from the keymap.
+//! The help dialog: the keys of the pane that was in focus, then every action with its keys, searchable. From the keymap.
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{LastSize, edit_line};
@@ -24,55 +24,116 @@ const FILTERS: &str = "Filters of traffic and timeline";
 /// The help dialog.
 #[derive(Default)]
 pub struct Help {
+    /// Where the user was, nearest first.
+    contexts: Vec<Context>,
     search: String,
     window: Window,
     last_size: LastSize,
 }
 
 impl Help {
+    /// Creates the help, which begins with the keys of these contexts.
+    pub fn new(contexts: Vec<Context>) -> Help {
+        Help { contexts, ..Help::default() }
+    }
+
+    /// Creates the help with a search.
+    pub fn searching(contexts: Vec<Context>, search: String) -> Help {
+        Help { contexts, search, ..Help::default() }
+    }
+
     fn text_view<'t>(&self, keys: &Keymap, theme: &'t Theme, width: u16) -> TextView<'t> {
-        let mut out = TextView::new(theme, width);
-        let wanted = self.search.to_lowercase();
+        let mut page = HelpPage { out: TextView::new(theme, width), wanted: self.search.to_lowercase(), theme, width };
+        let filtering = self.contexts.contains(&Context::Query);
+        if filtering {
+            page.language();
+        }
+        for context in &self.contexts {
+            page.context(keys, *context);
+        }
         for group in Group::ALL {
-            let mut titled = false;
-            for action in Action::ALL.iter().filter(|a| a.group() == group) {
-                let room = if width < 80 { 16 } else { 22 };
-                let bound = key_column(keys, *action, room);
-                let all = all_keys(keys, *action).join(" ");
-                let row = format!("{all} {} {}", action.name(), action.help()).to_lowercase();
-                if !wanted.split_whitespace().all(|word| row.contains(word)) {
-                    continue;
-                }
-                if !titled {
-                    out.gap().text(group.title(), theme.accent);
-                    titled = true;
-                }
-                let bound = if bound.is_empty() { "palette".to_owned() } else { bound };
-                // Cut where keys and help do not fit on one row.
-                let help = cut(action.help(), usize::from(width).saturating_sub(room + 3));
-                out.row(vec![(format!("  {bound:<room$} "), theme.key), (help, theme.text)]);
+            page.group(keys, group);
+        }
+        if !filtering {
+            page.language();
+        }
+        if page.out.is_empty() {
+            page.out.text("No matches", theme.muted);
+        }
+        page.out
+    }
+}
+
+/// The rows of the help that match a search.
+struct HelpPage<'t> {
+    out: TextView<'t>,
+    wanted: String,
+    theme: &'t Theme,
+    width: u16,
+}
+
+impl HelpPage<'_> {
+    /// Returns the cells of the key column.
+    fn room(&self) -> usize {
+        if self.width < 80 { 16 } else { 22 }
+    }
+
+    fn matches(&self, row: &str) -> bool {
+        let row = row.to_lowercase();
+        self.wanted.split_whitespace().all(|word| row.contains(word))
+    }
+
+    fn title(&mut self, titled: &mut bool, title: &str) {
+        if !std::mem::replace(titled, true) {
+            self.out.gap().text(title, self.theme.accent);
+        }
+    }
+
+    fn action(&mut self, bound: &str, action: Action) {
+        let room = self.room();
+        // Cut where keys and help do not fit on one row.
+        let help = cut(action.help(), usize::from(self.width).saturating_sub(room + 3));
+        self.out.row(vec![(format!("  {bound:<room$} "), self.theme.key), (help, self.theme.text)]);
+    }
+
+    /// Adds the keys of a context.
+    fn context(&mut self, keys: &Keymap, context: Context) {
+        let mut titled = false;
+        for (_, action) in keys.hints(context) {
+            let all = keys.keys_of(context, action);
+            if self.matches(&format!("{} {} {}", all.join(" "), action.name(), action.help())) {
+                self.title(&mut titled, context.about().trim_end_matches('.'));
+                self.action(&fitting(&all, self.room()), action);
             }
         }
+    }
+
+    /// Adds all actions of a group, with their keys in every context.
+    fn group(&mut self, keys: &Keymap, group: Group) {
         let mut titled = false;
+        for action in Action::ALL.iter().filter(|action| action.group() == group) {
+            let all = all_keys(keys, *action);
+            if self.matches(&format!("{} {} {}", all.join(" "), action.name(), action.help())) {
+                self.title(&mut titled, &format!("All: {}", group.title()));
+                let bound = fitting(&all, self.room());
+                self.action(if bound.is_empty() { "palette" } else { &bound }, *action);
+            }
+        }
+    }
+
+    /// Adds the language of filters.
+    fn language(&mut self) {
+        let (mut titled, cells) = (false, self.room());
         for (example, meaning) in LANGUAGE {
-            let row = format!("{FILTERS} {example} {meaning}").to_lowercase();
-            if !wanted.split_whitespace().all(|word| row.contains(word)) {
+            if !self.matches(&format!("{FILTERS} {example} {meaning}")) {
                 continue;
             }
-            if !titled {
-                out.gap().text(FILTERS, theme.accent);
-                titled = true;
-            }
-            let cells = if width < 80 { 16 } else { 22 };
-            for (at, line) in wrap(meaning, width.saturating_sub(cells + 3)).into_iter().enumerate() {
+            self.title(&mut titled, FILTERS);
+            for (at, line) in wrap(meaning, self.width.saturating_sub(cells as u16 + 3)).into_iter().enumerate() {
                 let example = if at == 0 { example } else { "" };
-                out.row(vec![(format!("  {example:<cells$} ", cells = usize::from(cells)), theme.key), (line, theme.text)]);
+                self.out.row(vec![(format!("  {example:<cells$} "), self.theme.key), (line, self.theme.text)]);
             }
         }
-        if out.is_empty() {
-            out.text("No matches", theme.muted);
-        }
-        out
     }
 }
 
@@ -91,6 +152,10 @@ impl Dialog for Help {
     }
 
     fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
+        // As in a pager; a search for a word with q starts with another letter or a space.
+        if key.code == KeyCode::Char('q') && self.search.is_empty() {
+            return DialogOutcome::Close;
+        }
         edit_line(&mut self.search, key);
         self.window = Window::default();
         DialogOutcome::Open
@@ -108,7 +173,8 @@ impl Dialog for Help {
         let inner = dialog(buf, area, (106, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         self.last_size.note(room);
-        self.text_view(keys, theme, room.width).draw(buf, room, self.window);
+        let text = self.text_view(keys, theme, room.width);
+        text.draw(buf, room, self.window);
     }
 }
 
@@ -130,9 +196,8 @@ fn all_keys(keys: &Keymap, action: Action) -> Vec<String> {
     shown
 }
 
-/// Returns the keys of an action in at most `room` cells: up to three that fit, then `…` when the action has more.
-fn key_column(keys: &Keymap, action: Action, room: usize) -> String {
-    let every = all_keys(keys, action);
+/// Returns these keys in at most `room` cells: up to three that fit, then `…` when there are more.
+fn fitting(every: &[String], room: usize) -> String {
     let shown = |most: usize| {
         let more = (every.len() > most).then_some("…");
         every.iter().take(most).map(String::as_str).chain(more).collect::<Vec<_>>().join("  ")

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-use super::key_row;
+use super::{confirm::Confirm, key_row};
 
 /// The editor over the form.
 pub struct LongText {
@@ -31,6 +31,8 @@ pub struct LongText {
     path: Path,
     name: String,
     area: TextArea<'static>,
+    /// The text when the editor opened.
+    before: String,
 }
 
 impl LongText {
@@ -40,7 +42,7 @@ impl LongText {
         area.move_cursor(tui_textarea::CursorMove::Bottom);
         area.move_cursor(tui_textarea::CursorMove::End);
         area.set_hard_tab_indent(true);
-        LongText { path, name: name.into(), area }
+        LongText { path, name: name.into(), area, before: text.to_owned() }
     }
 
     /// Returns the text.
@@ -71,10 +73,19 @@ impl Dialog for LongText {
             Action::Choose => {
                 let (path, text) = (self.path.clone(), self.text());
                 DialogOutcome::close_and(move |model| {
-                    model.call.set_field(&path, &text);
+                    model.console.call.set_field(&path, &text);
                     vec![]
                 })
             }
+            Action::Back if self.text() != self.before => DialogOutcome::run(|model| {
+                let answers = [(Action::No, "keep editing"), (Action::Yes, "discard")];
+                let confirm = Confirm::new("Discard the changes?", "The field keeps the text that it had before.", &answers);
+                model.dialogs.push(confirm.then(|model| {
+                    model.dialogs.close::<LongText>();
+                    vec![]
+                }));
+                vec![]
+            }),
             Action::Back => DialogOutcome::Close,
             _ => DialogOutcome::Open,
         }

@@ -12,7 +12,7 @@ use crate::tui::{
     msg::Cmd,
     pane::DrawContext,
     widget::{
-        paint::{Pen, dialog, width},
+        paint::{Pen, dialog, scroll_bar, width},
         window::{Move, Window},
     },
 };
@@ -98,6 +98,7 @@ impl Dialog for Menu {
         let inner = dialog(buf, area, (wide, self.rows.len() as u16 + 2), &[(&self.title, theme.focus)], &[], theme);
         let mut window = self.window;
         window.fit(self.rows.len(), usize::from(inner.height));
+        scroll_bar(buf, inner, (window.top, usize::from(inner.height), self.rows.len()), theme.muted);
         for (y, index) in window.rows(self.rows.len(), usize::from(inner.height)).enumerate() {
             let (row, place) = (&self.rows[index], Rect { y: inner.y + y as u16, height: 1, ..inner });
             let mut pen = Pen::new(buf, place, 0);

@@ -3,6 +3,7 @@
 pub mod approval;
 pub mod burst;
 pub mod confirm;
+pub mod describe;
 pub mod dry_run;
 pub mod help;
 pub mod inbox;

@@ -1,21 +1,25 @@
-//! The command palette: every action and every tool by name, best match first.
+//! The command line: commands with arguments, every action, and everything that has a name, best match first. `commands` has
+//! the commands and finds the rows.
+
+mod commands;
+
+use std::sync::Arc;
 
 use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{directory::Directory, id::ToolId},
+    domain::id::{ServerId, ToolId},
     state::ConsoleState,
     tui::{
-        action::{Action, Group},
+        action::Action,
         dialog::{Dialog, DialogOutcome},
         hits::Hit,
         keymap::Context,
-        name_search::{Found, NameSearch},
         pane::DrawContext,
         tree::Node,
         widget::{
-            paint::{self, Pen, dialog},
+            paint::{self, Pen, dialog, scroll_bar},
             window::{Move, Window},
         },
     },
@@ -23,41 +27,73 @@ use crate::{
 
 use super::edit_line;
 
-/// Score bonus of a match in the name, above any match in the help text.
-const NAME_BONUS: u32 = 1 << 16;
-
-/// What a row of the palette does.
+/// What a row does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
     /// Run this action.
     Action(Action),
-    /// Go to this tool.
-    Tool(ToolId),
+    /// Go to this row of the tree.
+    Go(Node),
+    /// Describe this row of the tree.
+    Describe(Node),
+    /// Restart, disable or reload this server.
+    Server(Action, ServerId),
+    /// Send a call with these arguments, written as on the command line.
+    Call(ToolId, String),
+    /// Go to this workflow.
+    Workflow(Arc<str>),
+    /// Run this workflow.
+    Run(Arc<str>),
+    /// Use this theme in this session.
+    Theme(&'static str),
+    /// Filter the traffic.
+    Filter(String),
+    /// Search in the help.
+    Help(String),
+    /// Continue the line: it becomes this text.
+    Type(String),
 }
 
-/// A row of the palette.
+/// A row.
 #[derive(Clone, Debug)]
 pub struct PaletteRow {
     /// What the row does.
     pub choice: Choice,
+    /// The text that is matched.
     name: String,
     marks: Vec<u32>,
+    /// What it is or does.
+    about: String,
+    /// What kind of thing it is, at the right end.
+    kind: &'static str,
 }
 
-/// The palette.
+/// What the command line knows besides the read model.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Actions that are listed only in the current context.
+    pub context_actions: Vec<Action>,
+    /// The names of the workflows.
+    pub workflows: Vec<Arc<str>>,
+    /// Earlier lines, newest last.
+    pub history: Vec<String>,
+}
+
+/// The command line and its matches.
 #[derive(Default)]
 pub struct Palette {
-    search: String,
+    line: String,
     window: Window,
     rows: Vec<PaletteRow>,
-    /// Actions that the palette lists only in the current context.
-    context_actions: Vec<Action>,
+    known: Known,
+    /// The earlier line that is shown.
+    recalled: Option<usize>,
 }
 
 impl Palette {
-    /// Creates the palette with all actions and tools. `context_actions` are listed as well.
-    pub fn new(context_actions: Vec<Action>, read_model: &ConsoleState) -> Palette {
-        let mut palette = Palette { context_actions, ..Palette::default() };
+    /// Creates an empty command line.
+    pub fn new(known: Known, read_model: &ConsoleState) -> Palette {
+        let mut palette = Palette { known, ..Palette::default() };
         palette.find(read_model);
         palette
     }
@@ -69,38 +105,56 @@ impl Palette {
 
     /// Returns the choice under the cursor.
     pub fn chosen(&self) -> Option<Choice> {
-        self.rows.get(self.window.cursor).map(|e| e.choice.clone())
+        self.rows.get(self.window.cursor).map(|row| row.choice.clone())
     }
 
     /// Searches again and moves the cursor to the first match.
     fn find(&mut self, read_model: &ConsoleState) {
-        // Quit and the cursor moves come last, so that Enter in a fresh palette does not run them.
-        let last = |action: &&Action| **action == Action::Quit || action.group() == Group::Move;
-        let order = Action::ALL.iter().filter(|a| !last(a)).chain(Action::ALL.iter().filter(last));
-        let actions = order
-            .filter(|a| a.in_palette() || self.context_actions.contains(a))
-            .map(|a| (Choice::Action(*a), a.name().to_owned(), format!("{:<20} {}", a.name(), a.help())));
-        let tools = read_model.names.iter().map(|(name, id)| (Choice::Tool(id.clone()), name.to_string(), name.to_string()));
-        let mut search = NameSearch::new(&self.search);
-        let mut found: Vec<(u32, PaletteRow)> = actions
-            .chain(tools)
-            .filter_map(|(choice, own, name)| {
-                let Some(Found { score, marks }) = search.in_name(&name) else {
-                    // A tool by its own name, title or description comes last.
-                    let Choice::Tool(id) = &choice else { return None };
-                    let tool = read_model.tool(id)?;
-                    let texts = [Some(id.server.as_str()), Some(&*tool.name), tool.title.as_deref(), tool.description.as_deref()];
-                    return search.in_texts(texts).then_some((0, PaletteRow { choice, name, marks: vec![] }));
-                };
-                // A match in the name ranks above one in the help text, and an exact name above all.
-                let by_name = search.in_name(&own).map_or(0, |_| NAME_BONUS);
-                let exact = if own.replace('-', " ").eq_ignore_ascii_case(self.search.trim()) { NAME_BONUS } else { 0 };
-                Some((score + by_name + exact, PaletteRow { choice, name, marks }))
-            })
-            .collect();
-        found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-        self.rows = found.into_iter().map(|(_, entry)| entry).collect();
+        self.rows = commands::rows(&self.line, &self.known, read_model);
         self.window = Window::default();
+    }
+
+    /// Shows the previous or the next earlier line. Returns whether there is one.
+    fn recall(&mut self, back: bool) -> bool {
+        let count = self.known.history.len();
+        let at = match (self.recalled, back) {
+            (None, true) => count.checked_sub(1),
+            (Some(at), true) => Some(at.saturating_sub(1)),
+            (Some(at), false) => Some(at + 1),
+            (None, false) => None,
+        };
+        let Some(at) = at else { return false };
+        self.recalled = Some(at).filter(|at| *at < count);
+        self.line = self.known.history.get(at).cloned().unwrap_or_default();
+        true
+    }
+
+    /// Completes the line to the row under the cursor.
+    fn complete(&mut self) {
+        if let Some(row) = self.rows.get(self.window.cursor) {
+            self.line = match &row.choice {
+                Choice::Type(text) => text.clone(),
+                _ => row.name.clone(),
+            };
+            self.recalled = None;
+        }
+    }
+
+    /// Runs the row under the cursor. A line that matches nothing runs nothing.
+    fn run(&mut self, ctx: DrawContext) -> DialogOutcome {
+        match self.chosen() {
+            Some(Choice::Type(text)) => {
+                self.line = text;
+                self.find(ctx.read_model);
+                DialogOutcome::Open
+            }
+            Some(choice) => {
+                let typed = self.line.trim().to_owned();
+                let line = if typed.is_empty() { String::new() } else { self.rows[self.window.cursor].name.clone() };
+                DialogOutcome::close_and(move |model| model.run_command(choice, line))
+            }
+            None => DialogOutcome::Open,
+        }
     }
 }
 
@@ -113,31 +167,39 @@ impl Dialog for Palette {
         true
     }
 
-    fn go(&mut self, to: Move, _ctx: DrawContext) {
-        self.window.go(to, self.rows.len());
+    fn go(&mut self, to: Move, ctx: DrawContext) {
+        let first = self.window.cursor == 0;
+        let recalls = first && (to == Move::Back(1) || to == Move::On(1) && self.recalled.is_some());
+        if recalls && (self.line.is_empty() || self.recalled.is_some()) && self.recall(to == Move::Back(1)) {
+            self.find(ctx.read_model);
+        } else {
+            self.window.go(to, self.rows.len());
+        }
     }
 
-    fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
-        match (action, self.chosen()) {
-            (Action::Choose, Some(Choice::Action(action))) => DialogOutcome::close_and(move |model| model.act(action)),
-            (Action::Choose, Some(Choice::Tool(tool))) => DialogOutcome::close_and(move |model| {
-                model.go_to(&Node::Tool(tool));
-                vec![]
-            }),
-            (Action::Choose | Action::Back, _) => DialogOutcome::Close,
+    fn act(&mut self, action: Action, ctx: DrawContext) -> DialogOutcome {
+        match action {
+            Action::Choose => self.run(ctx),
+            Action::Complete => {
+                self.complete();
+                self.find(ctx.read_model);
+                DialogOutcome::Open
+            }
+            Action::Back => DialogOutcome::Close,
             _ => DialogOutcome::Open,
         }
     }
 
     fn key(&mut self, key: KeyEvent, ctx: DrawContext) -> DialogOutcome {
-        if edit_line(&mut self.search, key) {
+        if edit_line(&mut self.line, key) {
+            self.recalled = None;
             self.find(ctx.read_model);
         }
         DialogOutcome::Open
     }
 
     fn paste(&mut self, text: &str, ctx: DrawContext) -> DialogOutcome {
-        self.search.push_str(text);
+        self.line.push_str(text);
         self.find(ctx.read_model);
         DialogOutcome::Open
     }
@@ -153,7 +215,7 @@ impl Dialog for Palette {
         let chosen = self.chosen();
         let window = self.window;
         self.find(read_model);
-        if let Some(at) = self.rows.iter().position(|entry| Some(&entry.choice) == chosen.as_ref()) {
+        if let Some(at) = self.rows.iter().position(|row| Some(&row.choice) == chosen.as_ref()) {
             self.window = Window { cursor: at, ..window };
         }
     }
@@ -161,35 +223,42 @@ impl Dialog for Palette {
     fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let (keys, theme) = (ctx.keys, ctx.theme);
         let wish = (92, area.height.saturating_sub(4).min(24));
-        let count = format!("{}", self.rows.len());
+        let count = self.rows.len().to_string();
         let inner = dialog(buf, area, wish, &[("Commands", theme.focus)], &[(&count, theme.muted)], theme);
-        Pen::new(buf, inner, 0).skip(1).put(": ", theme.key).put(&self.search, theme.text).put("▏", theme.focus);
+        Pen::new(buf, inner, 0).skip(1).put(": ", theme.key).put(&self.line, theme.text).put("▏", theme.focus);
         let list = Rect { y: inner.y.saturating_add(1), height: inner.height.saturating_sub(1), ..inner };
-        self.window.fit(self.rows.len(), usize::from(list.height));
-        for (y, index) in self.window.rows(self.rows.len(), usize::from(list.height)).enumerate() {
+        let height = usize::from(list.height);
+        self.window.fit(self.rows.len(), height);
+        let names = self.rows.iter().take(200).map(|row| paint::width(&row.name)).max().unwrap_or(0).min(list.width / 2).max(20);
+        for (y, index) in self.window.rows(self.rows.len(), height).enumerate() {
             let entry = &self.rows[index];
             let row = Rect { y: list.y + y as u16, height: 1, ..list };
             ctx.hits.add(row, Hit::Row(index));
             let mut pen = Pen::new(buf, row, 0);
-            let (kind, key) = match &entry.choice {
-                Choice::Action(action) => ("  ", keys.key(Context::ALL, *action).unwrap_or_default()),
-                Choice::Tool(_) => ("▸ ", "tool".to_owned()),
+            let key = match &entry.choice {
+                Choice::Action(action) => keys.key(Context::ALL, *action).unwrap_or_default(),
+                _ => entry.kind.to_owned(),
             };
-            pen.skip(1).right(&[(&key, theme.key), (" ", theme.key)]).put(kind, theme.muted);
-            let room = pen.room().saturating_sub(1);
-            match paint::head(&entry.name, room) {
-                full if full.len() == entry.name.len() => pen.put_marked(full, &entry.marks, theme.text, theme.found),
+            pen.skip(1).right(&[(" ", theme.key), (&key, theme.key), (" ", theme.key)]);
+            let start = pen.x();
+            match paint::head(&entry.name, pen.room()) {
+                full if full.len() == entry.name.len() => drop(pen.put_marked(full, &entry.marks, theme.text, theme.found)),
                 start => {
-                    let start = paint::head(start, room.saturating_sub(1));
-                    pen.put_marked(start, &entry.marks, theme.text, theme.found).put("…", theme.muted)
+                    let start = paint::head(start, pen.room().saturating_sub(1));
+                    pen.put_marked(start, &entry.marks, theme.text, theme.found).put("…", theme.muted);
                 }
-            };
+            }
+            pen.skip(1).to(start + names + 1);
+            if pen.left() > 8 {
+                pen.cut(&entry.about, theme.muted);
+            }
             if index == self.window.cursor {
                 buf.set_style(row.intersection(buf.area), theme.selection);
             }
         }
+        scroll_bar(buf, list, (self.window.top, height, self.rows.len()), theme.muted);
         if self.rows.is_empty() {
-            Pen::new(buf, list, 0).skip(1).put("No matches", theme.muted);
+            Pen::new(buf, list, 0).skip(1).put("No matches: nothing runs", theme.muted);
         }
     }
 }

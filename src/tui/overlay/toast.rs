@@ -33,9 +33,11 @@ pub fn draw(toasts: &[Toast], theme: &Theme, area: Rect, buf: &mut Buffer) {
     if room < 8 {
         return;
     }
-    for toast in toasts.iter().rev().take(MOST) {
-        let rows: Vec<String> = wrap(&toast.text, room).into_iter().take(3).collect();
-        let wide = rows.iter().map(|r| width(r)).max().unwrap_or(0) + 4;
+    let shown: Vec<(&Toast, Vec<String>)> =
+        toasts.iter().rev().take(MOST).map(|toast| (toast, wrap(&toast.text, room).into_iter().take(3).collect())).collect();
+    // One width for all of them.
+    let wide = shown.iter().flat_map(|(_, rows)| rows).map(|row| width(row.trim_end())).max().unwrap_or(0) + 4;
+    for (toast, rows) in shown {
         let height = rows.len() as u16;
         if bottom < area.y + height {
             return;

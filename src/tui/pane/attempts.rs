@@ -4,8 +4,9 @@ use ratatui::style::{Modifier, Style};
 
 use crate::{
     domain::{
+        call::Outcome,
         policy::{
-            call_event::{CallEvent, Wait},
+            call_event::{CallEvent, Cause, Wait},
             route::Decision,
             verdict::Verdict,
         },
@@ -298,19 +299,32 @@ impl TraceTable<'_, '_> {
     }
 }
 
-/// Summarises what is unusual about how a call was answered: cache, retries, another server. `true` marks a warning.
+/// Returns where the answer of a call came from, if not from the target of the call: the cache, a fallback, another member of
+/// a group, a hedged attempt. `true` marks a warning.
+pub fn source(call: &CallView) -> Option<(String, bool)> {
+    let settled = call.settled.as_ref()?;
+    let stages = || call.stages().iter().map(|(_, stage)| &**stage);
+    if let Some(age) = settled.cached {
+        let stale = stages().any(|stage| matches!(stage, CallEvent::CacheHit { stale: true, .. }));
+        return Some(match (stale, age.is_zero()) {
+            (true, _) => (format!("stale from the cache, {} old", short(age)), true),
+            (false, true) => ("shared".to_owned(), false),
+            (false, false) => (format!("from the cache, {} old", short(age)), false),
+        });
+    }
+    let fell_back = stages().any(|stage| matches!(stage, CallEvent::Fallback { .. }));
+    let by = settled.by.as_ref().filter(|by| *by != call.spec.operation.server());
+    match by {
+        Some(by) if fell_back => Some((format!("by {by} (fallback)"), true)),
+        None if fell_back && matches!(settled.outcome, Outcome::Ok { .. }) => Some(("by a fallback".to_owned(), true)),
+        Some(by) => Some((format!("by {by}"), false)),
+        None => stages().any(|stage| matches!(stage, CallEvent::Attempt { cause: Cause::Hedge, .. })).then(|| ("hedged".to_owned(), false)),
+    }
+}
+
+/// Summarises what is unusual about how a call was answered: its source, then retries. `true` marks a warning.
 pub fn summary(call: &CallView) -> Vec<(String, bool)> {
     let Some(settled) = &call.settled else { return vec![] };
-    let mut words = vec![];
-    if let Some(age) = settled.cached {
-        let stale = call.stages().iter().any(|(_, stage)| matches!(&**stage, CallEvent::CacheHit { stale: true, .. }));
-        words.push((if age.is_zero() { "shared".to_owned() } else { format!("cached {}", short(age)) }, stale));
-    }
-    if settled.attempts > 1 {
-        words.push((format!("{} attempts", settled.attempts), true));
-    }
-    if let Some(by) = settled.by.as_ref().filter(|by| *by != call.spec.operation.server()) {
-        words.push((format!("by {by}"), false));
-    }
-    words
+    let attempts = (settled.attempts > 1).then(|| (format!("{} attempts", settled.attempts), true));
+    source(call).into_iter().chain(attempts).collect()
 }

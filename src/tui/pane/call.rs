@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-pub use assist::CompletionRequest;
+pub use assist::{CompletionRequest, recall_key, recalled_node};
 
 use super::DrawContext;
 

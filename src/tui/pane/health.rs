@@ -28,7 +28,7 @@ use crate::{
         hits::Hit,
         theme::Theme,
         widget::{
-            paint::{Pen, pane, width},
+            paint::{Pen, pane, scroll_bar, width},
             window::{Move, Window},
         },
     },
@@ -217,6 +217,7 @@ impl Health {
         if self.rows.is_empty() {
             Pen::new(buf, list, 0).skip(1).put("No servers yet", theme.muted);
         }
+        scroll_bar(buf, list, (self.window.top, usize::from(list.height), self.rows.len()), theme.muted);
         for (y, index) in self.window.rows(self.rows.len(), usize::from(list.height)).enumerate() {
             let Some((subject, server)) = self.rows.get(index).and_then(|s| Some((s, ctx.read_model.server(&s.server)?))) else {
                 continue;

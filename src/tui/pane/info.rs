@@ -6,6 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     domain::{
+        call::Label,
         plural::counted,
         server::{Era, Phase, Step},
         text::{middle, visible},
@@ -23,12 +24,14 @@ use crate::{
     },
 };
 
-use super::{DrawContext, columns::ServerColumns, replicas, servers::section_title, state_words, status_dot, text_view::TextView};
+use super::{DrawContext, breaker, columns::ServerColumns, replicas, servers::section_title, state_words, status_dot, text_view::TextView};
 
 /// Cells of the label column. The longest label is `capabilities`.
 const LABEL: u16 = 13;
 /// The most lines of stderr and of the log.
 const LINES: usize = 200;
+/// The lines of stderr of a failed server.
+const STDERR: usize = 5;
 
 /// The pane's scroll.
 #[derive(Default)]
@@ -98,6 +101,7 @@ fn group_rows(out: &mut TextView, name: &str, ctx: DrawContext, width: u16) {
         let mut row = vec![(format!("{glyph} "), style), (format!("{name}{}", " ".repeat(spare)), ctx.theme.accent)];
         row.extend(columns.pieces(server, ctx.now, ctx.theme));
         row.push((format!("  {}", state_words(server, ctx.now)), style));
+        row.extend(breaker::badge(&server.breaker, ctx.now, ctx.theme).map(|(words, style)| (format!("  {words}"), style)));
         out.row(row);
     }
     let (running, tools) = (members().map(|s| s.stats.in_flight).sum::<u32>(), members().map(|s| s.catalog.tools.len()).sum::<usize>());
@@ -126,8 +130,16 @@ fn server_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
     out.row(vec![(format!("{glyph} "), style), (state_words(server, ctx.now), style), (format!("  {since}"), theme.muted)]);
     out.gap();
     if let Some(failure) = server.phase.failure() {
-        out.report(&failure.report());
+        // What to do comes before the last lines of a long stderr.
+        let (stderr, report): (Vec<_>, Vec<_>) = failure.report().into_iter().partition(|(label, _)| *label == Label::Stderr);
+        out.report(&report);
         next_step(out, server, ctx);
+        let hidden = stderr.len().saturating_sub(STDERR);
+        out.report(&stderr[hidden..]);
+        if hidden > 0 {
+            let key = ctx.keys.key(&[Context::Global], Action::Describe).unwrap_or_default();
+            out.field("", &format!("{} before: {key} shows all", counted(hidden, "line")), theme.muted).does(Action::Describe);
+        }
         out.gap();
     } else if let Phase::Disabled = *server.phase {
         next_step(out, server, ctx);
@@ -181,7 +193,7 @@ fn identity_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
             Era::Modern => "stateless",
         };
         out.field("protocol", &format!("{} · {era} · ready after {}", info.protocol, short(info.took)), style);
-        if let Some(pid) = info.pid {
+        if let Some(pid) = info.pid.filter(|_| !matches!(*server.phase, Phase::Disabled)) {
             out.field("pid", &pid.to_string(), style);
         }
         let capabilities = info.capabilities.value().and_then(|v| v.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>().join(", ")));
@@ -253,7 +265,7 @@ fn diagnostic_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
     if server.phase.failure().is_none() && !server.stderr.is_empty() {
         out.gap().text("stderr (newest last)", theme.accent);
         let skip = server.stderr.len().saturating_sub(LINES);
-        for line in server.stderr.iter().skip(skip) {
+        for (_, line) in server.stderr.iter().skip(skip) {
             out.text(line, theme.muted);
         }
     }

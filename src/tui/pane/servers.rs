@@ -56,8 +56,9 @@ pub fn draw(tree: &Tree, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let selected = index == tree.window.cursor;
         let place = Rect { y: list.y + y as u16, height: 1, ..list };
         ctx.hits.add(place, Hit::Row(index));
-        draw_row(&tree.rows()[index], (index, selected), ctx, place, buf);
+        draw_row(tree, (index, selected), ctx, place, buf);
     }
+    paint::scroll_bar(buf, list, (tree.window.top, height, tree.rows().len()), theme.muted);
 }
 
 fn draw_filter(tree: &Tree, ctx: DrawContext, inner: Rect, buf: &mut Buffer) {
@@ -103,7 +104,8 @@ fn draw_no_servers(key: &str, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
 }
 
 /// Draws the row at this index of the tree.
-fn draw_row(row: &Row, (index, selected): (usize, bool), ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+fn draw_row(tree: &Tree, (index, selected): (usize, bool), ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    let row = &tree.rows()[index];
     let mut pen = Pen::new(buf, area, 0);
     pen.skip(1 + row.depth * 2);
     if row.open.is_some() {
@@ -136,6 +138,11 @@ fn draw_row(row: &Row, (index, selected): (usize, bool), ctx: DrawContext, area:
             for (text, style) in marks(own, usize::from(server.faults.contains_key(&Some(tool.name.clone()))), ctx) {
                 pen.right(&[(&text, style), (" ", style.remove_modifier(Modifier::REVERSED))]);
             }
+            if tree.is_favourite(&row.node) {
+                pen.right(&[("★ ", ctx.theme.warn)]);
+            } else if tree.filter().is_some() && tree.is_recent(&row.node) {
+                pen.right(&[("recent ", ctx.theme.muted)]);
+            }
             if !server.spec.tools.allows(&tool.name) {
                 pen.right(&[("filtered ", ctx.theme.muted)]);
             }
@@ -159,6 +166,9 @@ fn draw_row(row: &Row, (index, selected): (usize, bool), ctx: DrawContext, area:
         Node::Resource(..) | Node::Template(..) | Node::Prompt(..) => {
             let (name, change, right) = item(server, row);
             pen.right(&[(&right, ctx.theme.muted)]);
+            if tree.is_favourite(&row.node) {
+                pen.right(&[("★ ", ctx.theme.warn)]);
+            }
             if let Node::Resource(_, uri) = &row.node
                 && let Some((count, _)) = server.subscriptions.get(&**uri)
             {

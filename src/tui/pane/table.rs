@@ -15,7 +15,7 @@ use crate::{
         keymap::Context,
         rows::{RowId, Rows},
         widget::{
-            paint::{Pen, pane},
+            paint::{Pen, pane, scroll_bar},
             window::{Move, Window},
         },
     },
@@ -299,6 +299,7 @@ impl TrafficView {
             self.draw_empty(rows, ctx, list, buf);
         }
         let selected = self.selected(rows);
+        scroll_bar(buf, list, (self.window.top, usize::from(list.height), self.len(rows)), ctx.theme.muted);
         for (y, place) in self.window.rows(self.len(rows), usize::from(list.height)).enumerate() {
             let Some(id) = self.id_at(rows, place) else { continue };
             let line = Rect { y: list.y + y as u16, height: 1, ..list };

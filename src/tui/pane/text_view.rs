@@ -9,7 +9,7 @@ use crate::{
         hits::{Hit, HitMap},
         theme::Theme,
         widget::{
-            paint::{Pen, width, wrap},
+            paint::{Pen, scroll_bar, width, wrap},
             window::Window,
         },
     },
@@ -148,14 +148,7 @@ impl<'t> TextView<'t> {
                 pen.put(text, *style);
             }
         }
-        if self.rows.len() > height && height > 0 {
-            let more = format!(" {}–{} of {} ", top + 1, (top + height).min(self.rows.len()), self.rows.len());
-            let last = Rect { y: area.bottom() - 1, height: 1, ..area };
-            // Text under the row counter is marked as cut.
-            let under = last.right().saturating_sub(more.chars().count() as u16 + 1);
-            let cut = buf.cell((under, last.y)).is_some_and(|cell| cell.symbol().trim() != "");
-            let more = if cut { format!("…{more}") } else { more };
-            Pen::new(buf, last, 0).right(&[(&more, self.theme.muted)]);
-        }
+        let beside = Rect { width: area.width + 1, ..area };
+        scroll_bar(buf, beside, (top, height, self.rows.len()), self.theme.muted);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         hits::Hit,
         keymap::Context,
         widget::{
-            paint::{self, Pen, pane},
+            paint::{self, Pen, pane, scroll_bar},
             window::{Move, Window},
         },
     },
@@ -104,6 +104,8 @@ impl TrafficPane {
             return;
         }
         let rows = self.rows(read_model, rows_height(area));
+        let list = Rect { y: inner.y.saturating_add(1), height: inner.height.saturating_sub(1), ..inner };
+        scroll_bar(buf, list, (rows.start, rows.len(), read_model.calls.len()), theme.muted);
         let selected = self.selected(read_model).map(|c| c.id);
         for (y, call) in rows.filter_map(|i| read_model.calls.get(i)).enumerate() {
             let row = Rect { y: inner.y + 1 + y as u16, height: 1, ..inner };

@@ -127,10 +127,27 @@ impl JsonView {
 
     /// Returns the row of the cursor, from 0, of [`JsonView::line_count`].
     pub fn line(&self) -> usize {
-        let Some(tree) = &self.tree else { return self.cursor.line as usize - 1 };
-        let texts = self.texts.range(..self.cursor.node).filter(|(node, _)| tree.visible(**node) == **node);
-        (tree.rank(self.cursor.node) - self.first().node + self.cursor.line) as usize
-            + texts.map(|(_, t)| t.lines() as usize).sum::<usize>()
+        self.row_of(self.cursor)
+    }
+
+    fn row_of(&self, at: Position) -> usize {
+        let Some(tree) = &self.tree else { return (at.line as usize).saturating_sub(1) };
+        let texts = self.texts.range(..at.node).filter(|(node, _)| tree.visible(**node) == **node);
+        (tree.rank(at.node).saturating_sub(self.first().node) + at.line) as usize + texts.map(|(_, t)| t.lines() as usize).sum::<usize>()
+    }
+
+    /// Returns the position for a scroll bar: the first visible row, the number of visible rows, and of all rows.
+    pub fn position(&self) -> (usize, usize, usize) {
+        (self.row_of(self.top), self.height, self.line_count())
+    }
+
+    /// Returns the JSON document in the string under the cursor, if its text is an object or an array.
+    pub fn nested(&self) -> Option<Body> {
+        self.tree.as_ref()?;
+        let value = self.copy_value();
+        let text = decoded(&value).text().trim().to_owned();
+        let json = value.bytes().starts_with(b"\"") && text.starts_with(['{', '[']);
+        (json && serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok()).then(|| Body::from(text))
     }
 
     /// Handles an action: moves, folds, goes to a match. Returns whether the action applies.

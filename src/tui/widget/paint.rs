@@ -219,6 +219,30 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
     inner
 }
 
+/// Draws a scroll bar in the border to the right of `beside`, if not all rows are visible. `position` is the first visible row,
+/// the number of visible rows, and of all rows.
+pub fn scroll_bar(buf: &mut Buffer, beside: Rect, position: (usize, usize, usize), style: Style) {
+    let (first, shown, total) = position;
+    let height = usize::from(beside.height);
+    if total <= shown || height < 2 {
+        return;
+    }
+    let thumb = (height * shown / total).clamp(1, height - 1);
+    let start = (height - thumb) * first.min(total - shown) / (total - shown);
+    // The thumb touches an end only if the first or the last row is visible.
+    let start = match first {
+        0 => 0,
+        _ if first + shown >= total => height - thumb,
+        _ if height - thumb >= 2 => start.clamp(1, height - thumb - 1),
+        _ => start,
+    };
+    for y in start..start + thumb {
+        if let Some(cell) = buf.cell_mut((beside.right(), beside.y + y as u16)) {
+            cell.set_symbol("▐").set_style(style);
+        }
+    }
+}
+
 /// Writes pieces into the right end of a pane's lower border if they fit. Returns their area.
 pub fn lower(buf: &mut Buffer, area: Rect, right: &[Piece], border: Style) -> Option<Rect> {
     if area.width <= 4 || area.height <= 1 {
@@ -349,6 +373,21 @@ mod tests {
         let mut buf = Buffer::empty(area);
         Pen::new(&mut buf, area, 0).put("left and", Style::new()).right(&[("right", Style::new())]);
         assert_eq!(row(&buf), "left and  ");
+    }
+
+    #[test]
+    fn a_scroll_bar_shows_what_is_visible() {
+        let bar = |position| {
+            let mut buf = Buffer::empty(Rect::new(0, 0, 3, 5));
+            scroll_bar(&mut buf, Rect::new(0, 0, 2, 5), position, Style::new());
+            buf.content.chunks(3).map(|row| if row[2].symbol() == "▐" { '#' } else { '.' }).collect::<String>()
+        };
+        assert_eq!(bar((0, 5, 5)), ".....");
+        assert_eq!(bar((0, 5, 10)), "##...");
+        assert_eq!(bar((1, 5, 10)), ".##..");
+        assert_eq!(bar((5, 5, 10)), "...##");
+        assert_eq!(bar((995, 5, 1000)), "....#");
+        assert_eq!(bar((2, 5, 1000)), ".#...", "not at the start");
     }
 
     #[test]

@@ -42,8 +42,8 @@ fn a_tool_that_may_modify_data_is_confirmed_once() {
 fn a_server_can_be_trusted_for_a_session_and_destructive_tools_are_still_confirmed() {
     let mut harness = Harness::new(120, 40);
     harness.tool("emailping").keys("enter");
-    assert!(harness.frame().contains("b  call, and trust email for this session"), "{}", harness.frame());
-    harness.keys("b");
+    assert!(harness.frame().contains("t  call, and trust email for this session"), "{}", harness.frame());
+    harness.keys("t");
     harness.submitted_spec();
     harness.keys("enter");
     harness.submitted_spec();
@@ -51,7 +51,7 @@ fn a_server_can_be_trusted_for_a_session_and_destructive_tools_are_still_confirm
     assert_eq!(harness.take(), [], "a destructive tool is confirmed");
     let frame = harness.frame();
     assert!(frame.contains("The server calls it") && !frame.contains("trust email"), "{frame}");
-    harness.keys("b");
+    harness.keys("t");
     assert_eq!(harness.take(), [], "this answer is not offered");
     assert!(harness.frame().contains("Call email_send_email?"), "still asked: {}", harness.frame());
 }
@@ -83,7 +83,7 @@ fn an_answer_for_a_tool_applies_until_its_server_changes_the_tool() {
         |tool| tool["annotations"]["destructiveHint"] = true.into(),
         |tool| tool["annotations"]["readOnlyHint"] = false.into(),
     ];
-    for answer in ["a", "b"] {
+    for answer in ["a", "t"] {
         for change in changes {
             let mut harness = Harness::new(120, 40);
             harness.tool("emailping").keys("enter").keys(answer);
@@ -147,7 +147,7 @@ fn sending_again_repeats_the_call_under_the_cursor() {
     assert_eq!(harness.submitted_spec().operation, test_support::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
     harness.keys("up up up up e");
     assert!(harness.frame().contains("ann"), "{}", harness.frame());
-    assert_eq!(harness.model.focus, Focus::Call);
+    assert_eq!(harness.model.console.focus, Focus::Call);
 }
 
 #[test]
@@ -209,18 +209,18 @@ fn arguments_that_violate_the_schema_are_sent_with_a_key_of_their_own() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("ctrl-e ctrl-u");
     let text = r#"{"filter":null,"limit":"many"}"#;
-    harness.model.call.set_text(text);
+    harness.model.console.call.set_text(text);
     harness.keys("ctrl-s");
     assert_eq!(harness.take(), [], "refused by default");
     harness.keys("alt-s");
     let spec = harness.submitted_spec();
     assert_eq!((spec.operation, spec.check), (test_support::tool_call("database", "query_users", text), ArgumentCheck::Skipped));
     assert!(harness.frame().contains("Arguments sent unchecked: /"), "{}", harness.frame());
-    harness.model.call.set_text("[1]");
+    harness.model.console.call.set_text("[1]");
     harness.keys("alt-s");
     assert_eq!(harness.take(), []);
     assert!(harness.frame().contains("must be a JSON object"), "{}", harness.frame());
-    harness.model.call.set_text("{\"filter\": ");
+    harness.model.console.call.set_text("{\"filter\": ");
     harness.keys("alt-s");
     assert_eq!(harness.take(), [], "the message of stdio would not be JSON");
 }

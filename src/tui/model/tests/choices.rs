@@ -57,7 +57,7 @@ fn open(harness: &mut Harness) -> bool {
 fn form_json(harness: &mut Harness) -> String {
     let inbox = harness.model.dialogs.top_as::<Inbox>().and_then(|inbox| inbox.form().map(|form| form.json()));
     let model = &mut harness.model;
-    let form = if model.in_view() { model.views.flows.input.form_mut() } else { model.call.form_mut() };
+    let form = if model.in_view() { model.views.flows.input.form_mut() } else { model.console.call.form_mut() };
     inbox.or(form.map(|form| form.json())).unwrap()
 }
 
@@ -80,24 +80,24 @@ fn a_row_of_the_list_is_clicked_wherever_it_lies() {
     assert!(!harness.model.layout.place(Focus::Call).unwrap().contains(cell.into()), "it lies over another pane");
     harness.send(mouse(PRESS, cell));
     assert_eq!(form_json(&mut harness), r#"{"mode":"garbage"}"#);
-    assert_eq!((open(&mut harness), harness.model.focus), (false, Focus::Call));
+    assert_eq!((open(&mut harness), harness.model.console.focus), (false, Focus::Call));
 }
 
 #[test]
 fn the_wheel_moves_in_the_list_that_it_is_over() {
     let mut harness = configuring(132, 42);
     let cell = harness.place("garbage");
-    let traffic = harness.model.traffic.selected(harness.model.read_model()).map(|call| call.id);
+    let traffic = harness.model.console.traffic.selected(harness.model.read_model()).map(|call| call.id);
     harness.send(mouse(MouseEventKind::ScrollDown, cell)).keys("enter");
     assert_eq!(form_json(&mut harness), r#"{"mode":"crash"}"#, "three rows on");
-    assert_eq!(harness.model.traffic.selected(harness.model.read_model()).map(|call| call.id), traffic);
+    assert_eq!(harness.model.console.traffic.selected(harness.model.read_model()).map(|call| call.id), traffic);
 }
 
 #[test]
 fn a_click_outside_of_the_list_closes_it_and_has_its_usual_effect() {
     let mut harness = configuring(132, 42);
     harness.send(mouse(PRESS, (5, 5)));
-    assert_eq!((open(&mut harness), harness.model.focus), (false, Focus::Servers));
+    assert_eq!((open(&mut harness), harness.model.console.focus), (false, Focus::Servers));
     harness.tool("flakyconfigure");
     assert_eq!((open(&mut harness), form_json(&mut harness).as_str()), (false, "{}"), "nothing was chosen");
     // A click on its border does nothing, one on its field closes it, and the right button closes only the list.
@@ -111,7 +111,7 @@ fn a_click_outside_of_the_list_closes_it_and_has_its_usual_effect() {
     harness.send(mouse(PRESS, field));
     assert!(open(&mut harness), "{}", harness.frame());
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), border));
-    assert_eq!((open(&mut harness), harness.model.focus), (false, Focus::Call));
+    assert_eq!((open(&mut harness), harness.model.console.focus), (false, Focus::Call));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_list_is_open_at_every_size() {
                 assert!(frame.contains("type to filter"), "{width}x{height}:\n{frame}");
             }
             let mut beyond = (0..=height).map(|y| (width, y)).chain((0..=width).map(|x| (x, height)));
-            assert!(!beyond.any(|(x, y)| harness.model.hits.at(x, y).is_some()), "outside the screen at {width}x{height}");
+            assert!(!beyond.any(|(x, y)| harness.model.session.hits.at(x, y).is_some()), "outside the screen at {width}x{height}");
         }
     }
 }

@@ -14,7 +14,7 @@ const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 /// A dialog, and the steps to it from a console with traffic.
 type Dialog = (&'static str, fn(u16, u16) -> Harness);
 
-const DIALOGS: [Dialog; 13] = [
+const DIALOGS: [Dialog; 15] = [
     ("help", |w, h| pressed(w, h, "?")),
     ("palette", |w, h| pressed(w, h, ":")),
     ("notices", |w, h| {
@@ -25,6 +25,12 @@ const DIALOGS: [Dialog; 13] = [
         harness.keys("N");
         harness
     }),
+    ("describe", |w, h| {
+        let mut harness = Harness::busy(w, h);
+        harness.tool("createuser").keys("esc d");
+        harness
+    }),
+    ("describe_server", |w, h| pressed(w, h, "down d")),
     ("copy", |w, h| pressed(w, h, "y")),
     ("confirm", |w, h| {
         let mut harness = Harness::busy(w, h);
@@ -110,7 +116,7 @@ fn every_dialog_in_every_theme() {
                 assert_eq!(harness.frame(), plain, "{name} in {theme_name}");
                 if let Some(folder) = std::env::var_os("GALLERY") {
                     let path = std::path::Path::new(&folder).join(format!("{name}_{theme_name}_{width}x{height}.svg"));
-                    std::fs::write(path, pictures::svg(&harness.buffer(), &harness.model.theme, name)).unwrap();
+                    std::fs::write(path, pictures::svg(&harness.buffer(), &harness.model.session.theme, name)).unwrap();
                 }
             }
             assert_scene!(format!("styles_{theme_name}"), (width, height), pictures);
@@ -123,7 +129,7 @@ fn no_dialog_has_a_colour_where_none_is_wanted() {
     for (name, made) in DIALOGS {
         for (width, height) in SIZES {
             let mut harness = made(width, height);
-            harness.model.theme = Theme::mono();
+            harness.model.session.theme = Theme::mono();
             let plain = |colour| colour == ratatui::style::Color::Reset;
             assert!(harness.buffer().content.iter().all(|cell| plain(cell.fg) && plain(cell.bg)), "{name}");
         }

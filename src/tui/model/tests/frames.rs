@@ -71,7 +71,7 @@ fn a_console_that_missed_events_reports_it() {
 #[test]
 fn every_state_is_readable_without_colours() {
     let mut harness = Harness::busy(120, 40);
-    harness.model.theme = Theme::mono();
+    harness.model.session.theme = Theme::mono();
     let buf = harness.buffer();
     assert!(buf.content.iter().all(|c| c.fg == ratatui::style::Color::Reset && c.bg == ratatui::style::Color::Reset));
     let frame = harness.frame();
@@ -81,20 +81,19 @@ fn every_state_is_readable_without_colours() {
 }
 
 #[test]
-fn eighty_columns_drill_down_and_back_with_a_breadcrumb() {
+fn eighty_columns_drill_down_and_back_and_name_the_views() {
     let mut harness = Harness::busy(80, 24);
     harness.keys("down down enter");
-    assert!(harness.frame().contains(" database › create_user"), "{}", harness.frame());
+    let frame = harness.frame();
+    assert!(frame.contains("━ database_create_user ━") && frame.lines().next().unwrap().contains("5 Workflows"), "{frame}");
     harness.keys("tab tab tab tab");
-    assert!(
-        harness.frame().lines().next().unwrap().contains("user › result"),
-        "after the last field comes the result: {}",
-        harness.frame()
-    );
-    harness.keys("esc esc esc");
-    assert!(harness.frame().contains(" switchboard › servers"));
+    assert_eq!(harness.model.console.focus, Focus::Result, "after the last field comes the result");
+    harness.keys("alt-up");
+    assert_eq!(harness.model.console.focus, Focus::Call, "one key back");
+    harness.keys("alt-down esc esc esc");
+    assert_eq!(harness.model.console.focus, Focus::Servers);
     harness.tool("queryu").keys("enter");
     let Some(Cmd::Submit { token, .. }) = harness.take().pop() else { panic!("not fired") };
     harness.send(Msg::Submitted { token, call: CallId(104) });
-    assert_eq!(harness.model.focus, Focus::Result, "the result comes to the front");
+    assert_eq!(harness.model.console.focus, Focus::Result, "the result comes to the front");
 }

@@ -24,9 +24,9 @@ fn letters_typed_into_a_field_are_letters() {
     assert_eq!(harness.take(), []);
     assert!(harness.frame().contains("q?:/z.x") && harness.model.dialogs.is_empty());
     harness.keys("esc");
-    assert_eq!(harness.model.focus, Focus::Call, "the first escape ends typing");
+    assert_eq!(harness.model.console.focus, Focus::Call, "the first escape ends typing");
     harness.keys("esc");
-    assert_eq!(harness.model.focus, Focus::Servers);
+    assert_eq!(harness.model.console.focus, Focus::Servers);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn offered(harness: &mut Harness) -> Vec<Action> {
     let Some(palette) = harness.model.dialogs.top_as::<Palette>() else { panic!("no palette: {}", harness.frame()) };
     let actions = palette.rows().iter().filter_map(|entry| match &entry.choice {
         PaletteChoice::Action(action) => Some(*action),
-        PaletteChoice::Tool(_) => None,
+        _ => None,
     });
     let actions = actions.collect();
     harness.keys("esc");
@@ -120,8 +120,8 @@ fn folding_has_names_and_keys_that_can_be_changed() {
     harness.keys("home space");
     assert_eq!(rows(&mut harness), 0, "{}", harness.frame());
     harness.keys("space");
-    harness.model.keymap.bind("value", "-", "none").unwrap();
-    harness.model.keymap.bind("value", "f8", "fold-level").unwrap();
+    harness.model.session.keymap.bind("value", "-", "none").unwrap();
+    harness.model.session.keymap.bind("value", "f8", "fold-level").unwrap();
     harness.keys("-");
     assert_eq!(rows(&mut harness), 1, "{}", harness.frame());
     harness.keys("f8 f8 f8");
@@ -151,9 +151,9 @@ fn the_mouse_selects_opens_and_scrolls() {
     harness.send(mouse(press, 5, 5));
     assert!(harness.selected().contains("create_user"), "{}", harness.selected());
     harness.send(mouse(press, 5, 5));
-    assert_eq!(harness.model.focus, Focus::Call);
+    assert_eq!(harness.model.console.focus, Focus::Call);
     harness.send(mouse(press, 60, 28));
-    assert_eq!(harness.model.focus, Focus::Traffic);
+    assert_eq!(harness.model.console.focus, Focus::Traffic);
     harness.send(mouse(MouseEventKind::ScrollDown, 5, 5));
     assert!(!harness.selected().contains("create_user"));
 }

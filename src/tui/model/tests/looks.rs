@@ -30,7 +30,7 @@ impl Harness {
     }
 
     pub(in crate::tui::model) fn styled(&mut self, theme: Theme) -> String {
-        self.model.theme = theme;
+        self.model.session.theme = theme;
         let buf = self.buffer();
         let mut out = String::new();
         for y in 0..buf.area.height {
@@ -39,7 +39,7 @@ impl Harness {
                 let cell = &buf[(x, y)];
                 let style = (cell.fg, cell.bg, cell.modifier);
                 if last != Some(style) {
-                    out.push_str(&format!("⟦{}⟧", role(&self.model.theme, cell)));
+                    out.push_str(&format!("⟦{}⟧", role(&self.model.session.theme, cell)));
                     last = Some(style);
                 }
                 out.push_str(cell.symbol());
@@ -78,7 +78,7 @@ fn frames_in_every_theme_and_size() {
         for (width, height) in [(80, 24), (120, 40), (200, 60)] {
             let mut harness = Harness::busy(width, height);
             let plain = harness.frame();
-            harness.model.theme = theme;
+            harness.model.session.theme = theme;
             assert_eq!(harness.frame(), plain, "{name} changes no letter");
         }
     }
@@ -89,7 +89,7 @@ fn every_cell_of_a_true_colour_theme_has_its_ground() {
     for theme in [Theme::dark(), Theme::light(), Theme::contrast()] {
         for keys in ["?", ":", "end up"] {
             let mut harness = Harness::busy(120, 40);
-            harness.model.theme = theme;
+            harness.model.session.theme = theme;
             harness.keys(keys);
             let buf = harness.buffer();
             let reset = ratatui::style::Color::Reset;
@@ -101,7 +101,7 @@ fn every_cell_of_a_true_colour_theme_has_its_ground() {
 #[test]
 fn without_colours_every_state_has_its_glyph_and_word() {
     let mut harness = Harness::busy(132, 40);
-    harness.model.theme = Theme::mono();
+    harness.model.session.theme = Theme::mono();
     harness.event(EventKind::ServerPhase { server: test_support::server("email"), phase: Arc::new(Phase::Disabled) });
     let why = Arc::new(test_support::crash());
     let phase = Arc::new(Phase::Reconnecting { attempt: 2, until: test_support::at(9000), why });
@@ -188,8 +188,8 @@ fn a_server_that_was_soon_ready_moves_nothing_and_one_that_was_away_does() {
 #[test]
 fn rebinding_a_key_changes_help_palette_and_footer() {
     let mut harness = Harness::busy(132, 60);
-    harness.model.keymap.bind("global", "f9", "zoom").unwrap();
-    harness.model.keymap.bind("global", "z", "none").unwrap();
+    harness.model.session.keymap.bind("global", "f9", "zoom").unwrap();
+    harness.model.session.keymap.bind("global", "z", "none").unwrap();
     assert!(harness.frame().lines().last().unwrap().contains("F9 zoom"), "{}", harness.frame());
     let row = |h: &mut Harness| h.frame().lines().find(|l| l.contains(Action::Zoom.help())).map(str::to_owned).unwrap();
     let help = row(harness.keys("?").text("Maximise"));
@@ -298,7 +298,7 @@ fn a_whole_session_by_mouse_alone() {
         harness.send(mouse(MouseEventKind::Down(MouseButton::Left), x, y));
     }
     harness.click("› filter ");
-    assert_eq!(harness.model.focus, Focus::Call);
+    assert_eq!(harness.model.console.focus, Focus::Call);
     harness.click("⏎ send");
     let Some(Cmd::Submit { token, spec }) = harness.take().pop() else { panic!("not fired: {}", harness.frame()) };
     let mut script = test_support::Script::after(harness.model.read_model().seq);
@@ -317,9 +317,9 @@ fn a_whole_session_by_mouse_alone() {
     assert!(harness.frame().contains("users"), "{}", harness.frame());
     // A call of the list opens by a second click, and the right button goes back.
     harness.click("track_event ").click("track_event ");
-    assert_eq!(harness.model.focus, Focus::Detail);
+    assert_eq!(harness.model.console.focus, Focus::Detail);
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
-    assert_eq!(harness.model.focus, Focus::Traffic);
+    assert_eq!(harness.model.console.focus, Focus::Traffic);
     // A running one is cancelled by its button; help and palette open by theirs, and their rows are buttons too.
     harness.click("cancel call");
     assert!(matches!(harness.take()[..], [Cmd::Command(Command::Cancel { call: CallId(104), .. })]), "{}", harness.frame());
@@ -379,10 +379,10 @@ fn dragged_borders_stay_where_they_are() {
 fn the_wheel_scrolls_what_is_under_the_pointer() {
     let mut harness = Harness::busy(132, 44);
     let (x, y) = harness.place("track_event ");
-    let before = harness.model.traffic.selected(harness.model.read_model()).map(|c| c.id);
+    let before = harness.model.console.traffic.selected(harness.model.read_model()).map(|c| c.id);
     harness.send(mouse(MouseEventKind::ScrollUp, x, y));
-    assert_ne!(harness.model.traffic.selected(harness.model.read_model()).map(|c| c.id), before);
-    assert_eq!(harness.model.focus, Focus::Servers, "the wheel does not move the focus");
+    assert_ne!(harness.model.console.traffic.selected(harness.model.read_model()).map(|c| c.id), before);
+    assert_eq!(harness.model.console.focus, Focus::Servers, "the wheel does not move the focus");
 }
 
 proptest! {
@@ -394,7 +394,7 @@ proptest! {
     ) {
         let mut harness = Harness::busy(120, 40);
         if dark {
-            harness.model.theme = Theme::dark();
+            harness.model.session.theme = Theme::dark();
         }
         for (n, (kind, x, y, other)) in steps.into_iter().enumerate() {
             let left = MouseButton::Left;
@@ -465,7 +465,7 @@ fn theme_keys_and_confirmations_follow_the_configuration() {
     let preferences = Preferences { theme: Theme::light(), keymap, confirm: ConfirmPolicy::Never };
     harness.send(Msg::Update(ConsoleUpdate::Preferences(Box::new(preferences))));
     assert!(harness.frame().contains("theme, keys and confirmations"));
-    assert_eq!(harness.model.theme, Theme::light());
+    assert_eq!(harness.model.session.theme, Theme::light());
     harness.tool("emailping").keys("enter");
     assert!(matches!(harness.take()[..], [Cmd::Submit { .. }]), "nothing is confirmed any more");
     harness.keys("f9");
@@ -491,9 +491,9 @@ fn a_click_is_not_for_a_dialog_that_opened_since_the_last_frame() {
 #[test]
 fn tabs_keys_and_frames_are_clicked_in_monochrome_too() {
     let mut harness = Harness::busy(132, 44);
-    harness.model.theme = Theme::mono();
+    harness.model.session.theme = Theme::mono();
     harness.click("track_event ").click("track_event ");
-    assert_eq!(harness.model.focus, Focus::Detail);
+    assert_eq!(harness.model.console.focus, Focus::Detail);
     harness.click("cancel · runs in the background");
     assert!(matches!(harness.take()[..], [Cmd::Command(Command::Cancel { .. })]), "{}", harness.frame());
     harness.click("frames");
@@ -515,7 +515,7 @@ fn every_action_in_the_footer_is_a_button() {
         }
         let footer = harness.frame().lines().last().unwrap().to_owned();
         let row = harness.model.layout.footer.y;
-        let hits = |harness: &Harness, x| harness.model.hits.at(x, row).map(|found| found.hit);
+        let hits = |harness: &Harness, x| harness.model.session.hits.at(x, row).map(|found| found.hit);
         let shown: Vec<Action> =
             (0..132).filter_map(|x| if let Some(Hit::Key(action)) = hits(&harness, x) { Some(action) } else { None }).collect();
         let mut actions = shown.clone();

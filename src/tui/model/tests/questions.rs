@@ -27,10 +27,10 @@ fn a_question_opens_unrequested_but_never_takes_letters() {
     idle.event(test_support::ask(1));
     assert!(idle.model.dialogs.top_as::<Inbox>().is_some());
     // A key typed for something else declines nothing.
-    idle.keys("ctrl-n");
+    idle.keys("alt-d");
     assert_eq!(idle.take(), []);
     idle.model.at(test_support::at(9000));
-    idle.keys("ctrl-n");
+    idle.keys("alt-d");
     assert!(matches!(&idle.take()[..], [Cmd::Command(Command::Answer { answer: Answer::Decline, .. })]));
 }
 
@@ -43,7 +43,7 @@ fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
     for word in ["address", "file", "next"] {
         assert!(!shown.contains(word), "{word} in {shown}");
     }
-    assert!(shown.contains("Ctrl-n decline") && shown.contains("Esc back"), "{shown}");
+    assert!(shown.contains("Alt-d decline") && shown.contains("Esc back"), "{shown}");
     harness.event(test_support::ask(2));
     assert!(row(&mut harness).contains("Ctrl-t next   Esc back"), "{}", harness.frame());
     // Several questions.

@@ -9,7 +9,7 @@ use crate::{
         body::Body,
         call::Operation,
         form::{Kind, Path},
-        id::ServerId,
+        id::{ServerId, ToolId},
         uri_template,
     },
     tui::{
@@ -204,7 +204,7 @@ impl CallPane {
             return None;
         }
         let (arguments, _) = public(&arguments, &self.schema);
-        let entry = Recalled { server, kind, name, arguments };
+        let entry = Recalled { server, kind, name, arguments, favourite: None };
         self.recall.note(entry.clone());
         Some(entry)
     }
@@ -216,11 +216,24 @@ impl CallPane {
     }
 }
 
-fn recall_key(node: &Node) -> Option<(ServerId, RecallKind, String)> {
+/// Returns the row of the tree that an entry of the argument history is about.
+pub fn recalled_node(entry: &Recalled) -> Node {
+    let (server, name) = (entry.server.clone(), entry.name.as_str());
+    match entry.kind {
+        RecallKind::Tool => Node::Tool(ToolId::new(server, name)),
+        RecallKind::Prompt => Node::Prompt(server, name.into()),
+        RecallKind::Template => Node::Template(server, name.into()),
+        RecallKind::Resource => Node::Resource(server, name.into()),
+    }
+}
+
+/// Returns the key of a row of the tree in the argument history.
+pub fn recall_key(node: &Node) -> Option<(ServerId, RecallKind, String)> {
     Some(match node {
         Node::Tool(tool) => (tool.server.clone(), RecallKind::Tool, tool.name.to_string()),
         Node::Prompt(server, name) => (server.clone(), RecallKind::Prompt, name.to_string()),
         Node::Template(server, template) => (server.clone(), RecallKind::Template, template.to_string()),
+        Node::Resource(server, uri) => (server.clone(), RecallKind::Resource, uri.to_string()),
         _ => return None,
     })
 }

@@ -20,6 +20,7 @@ use crate::{
         pane::DrawContext,
         result_view::Part,
         widget::{
+            content::Content,
             json::{JsonView, Progress},
             window::{Direction, Window},
         },
@@ -88,10 +89,7 @@ impl Detail {
     /// Goes to the next or the previous match.
     pub fn match_step(&mut self, direction: Direction) {
         if let Some(view) = &mut self.view {
-            match direction {
-                Direction::Forward => view.next_match(),
-                Direction::Backward => view.previous_match(),
-            }
+            view.match_step(direction);
         }
     }
 
@@ -99,7 +97,7 @@ impl Detail {
     pub fn proposed_path(&self) -> String {
         match (&self.filter, &self.view) {
             (Some(filter), _) => filter.path.clone(),
-            (None, Some(view)) if self.tab == Tab::Tree => view.cursor_path(),
+            (None, Some(Content::Json(view))) if self.tab == Tab::Tree => view.cursor_path(),
             _ => "$".into(),
         }
     }
@@ -134,7 +132,7 @@ impl Detail {
         let (count, found, view) = found?;
         self.filter = Some(Filter { path, count, found });
         (self.tab, self.chosen, self.inside, self.scroll) = (Tab::Tree, true, false, Window::default());
-        self.take_view(view);
+        self.take_view(Content::Json(view));
         Ok(())
     }
 
@@ -178,7 +176,7 @@ impl Detail {
 
     /// Returns the URI of the resource link under the cursor.
     pub fn link_at_cursor(&self) -> Option<String> {
-        let view = self.view.as_ref()?;
+        let view = self.view.as_ref()?.json()?;
         let under_cursor = |index: usize, lines: &Range<usize>| match self.tab {
             Tab::Text => lines.contains(&view.line()),
             Tab::Tree => {
@@ -203,7 +201,9 @@ impl Detail {
         let view = self.view.as_ref()?;
         let body = view.body().clone();
         let extension = match self.tab {
+            Tab::Text if self.is_markdown() => "md",
             Tab::Text => "txt",
+            Tab::Table => return Some((Body::from(view.grid()?.csv()), "csv")),
             // A result is part of a JSON message, so it is JSON.
             Tab::Raw => "json",
             _ if view.is_tree() => "json",
@@ -241,6 +241,9 @@ impl Detail {
     /// Returns the filter and the search for the title.
     pub(super) fn query_line(&self, ctx: DrawContext) -> Vec<(String, Style)> {
         let mut pieces = vec![];
+        if let Some(grid) = self.view.as_ref().and_then(Content::grid) {
+            pieces.push((format!(" {}", grid.title()), ctx.theme.muted));
+        }
         if let Some(filter) = self.filter.as_ref().filter(|_| self.tab == Tab::Tree) {
             pieces.push((format!(" {} ", filter.path), ctx.theme.found));
             pieces.push((format!("{} (reformatted)", match_count(filter.count)), ctx.theme.muted));

@@ -1,24 +1,32 @@
 //! The output of a server: its stderr and its log messages, with follow, scroll and filter.
 
 use crossterm::event::KeyEvent;
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{event::LogLevel, id::ServerId, server::Transport},
-    state::{ConsoleState, ServerView},
+    domain::{
+        event::{LogLevel, LogMessage},
+        id::ServerId,
+        server::{Phase, Transport},
+        time::Stamp,
+    },
+    state::ServerView,
     tui::{
         action::Action,
         hits::Hit,
         keymap::Context,
         pane::DrawContext,
-        theme::Theme,
         widget::{
             field::{FieldEvent, TextField},
-            paint::{Pen, lower, pane, width},
-            window::{Move, Window},
+            paint::{Pen, lower, pane, scroll_bar, width},
+            rich_text::{Line, RichText, Role},
+            window::Move,
         },
     },
 };
+
+/// The cells of the time of a line.
+const TIME: u16 = 9;
 
 /// The source of the lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,20 +37,27 @@ enum Source {
 }
 
 /// The pane's source, filter and scroll.
-#[derive(Default)]
 pub struct ServerOutput {
     source: Source,
-    /// The first visible line; `None` follows.
-    top: Option<usize>,
+    /// The lines as drawn last.
+    text: RichText,
+    /// Whether the newest line stays in view.
+    follow: bool,
     field: TextField,
     editing: bool,
+}
+
+impl Default for ServerOutput {
+    fn default() -> Self {
+        ServerOutput { source: Source::default(), text: RichText::default(), follow: true, field: TextField::default(), editing: false }
+    }
 }
 
 impl ServerOutput {
     /// Switches between stderr and log.
     pub fn switch_source(&mut self) {
         self.source = if self.source == Source::Stderr { Source::Log } else { Source::Stderr };
-        self.top = None;
+        self.follow = true;
     }
 
     /// Shows a source by the index of its tab.
@@ -54,12 +69,12 @@ impl ServerOutput {
 
     /// Keeps the newest line in view.
     pub fn follow(&mut self) {
-        self.top = None;
+        self.follow = true;
     }
 
     /// Returns whether the view follows the newest line.
     pub fn following(&self) -> bool {
-        self.top.is_none()
+        self.follow
     }
 
     /// Returns whether the filter is being edited.
@@ -95,7 +110,7 @@ impl ServerOutput {
     /// Passes a key to the filter.
     pub fn key(&mut self, key: KeyEvent) {
         if self.field.handle(key) == FieldEvent::Changed {
-            self.top = None;
+            self.follow = true;
         }
     }
 
@@ -106,35 +121,46 @@ impl ServerOutput {
     }
 
     /// Scrolls. Reaching the end follows again.
-    pub fn go(&mut self, to: Move, server: Option<&ServerId>, read_model: &ConsoleState, area: Rect) {
-        let len = server.and_then(|id| read_model.server(id)).map_or(0, |s| self.count(s));
-        let height = rows_height(area);
-        let last = len.saturating_sub(height);
-        let mut window = Window { cursor: 0, top: self.top.unwrap_or(last) };
-        window.scroll(to, len, height);
-        self.top = (window.top < last).then_some(window.top);
+    pub fn go(&mut self, to: Move) {
+        self.text.go(to);
+        self.follow = self.text.at_end();
     }
 
-    fn count(&self, server: &ServerView) -> usize {
-        match (self.source, self.field.is_empty()) {
-            (Source::Stderr, true) => server.stderr.len(),
-            (Source::Log, true) => server.logs.len(),
-            _ => self.matching(server).len(),
-        }
-    }
-
-    /// Returns the indexes of the lines that match the filter.
-    fn matching(&self, server: &ServerView) -> Vec<usize> {
+    /// Returns the lines that match the filter, with the restarts of the server between the lines of stderr.
+    fn lines(&self, server: &ServerView, ctx: DrawContext) -> Vec<Line> {
         let needle = self.field.text().to_lowercase();
-        let has = |text: &str| text.to_lowercase().contains(&needle);
+        let has = |text: &str| needle.is_empty() || text.to_lowercase().contains(&needle);
+        let time = |at: Stamp| ctx.read_model.epoch.time_of_day(at)[..8].to_owned() + " ";
         match self.source {
-            Source::Stderr => (0..server.stderr.len()).filter(|i| has(&server.stderr[*i])).collect(),
+            Source::Stderr => {
+                let mut starts = server.history.iter().filter(|(_, phase)| matches!(**phase, Phase::Starting { .. })).skip(1).peekable();
+                let mut lines = vec![];
+                for (at, line) in &server.stderr {
+                    let mut restarted = None;
+                    while let Some((start, _)) = starts.next_if(|(start, _)| start <= at) {
+                        restarted = Some(*start);
+                    }
+                    if let Some(start) = restarted.filter(|_| needle.is_empty() && !lines.is_empty()) {
+                        lines.push(Line::new(time(start), Role::Muted).with("── restarted ──", Role::Warn));
+                    }
+                    if has(line) {
+                        lines.push(Line::new(time(*at), Role::Muted).with(&**line, severity(line)).hanging(TIME));
+                    }
+                }
+                lines
+            }
             Source::Log => {
-                let passes = |i: &usize| {
-                    let log = &server.logs[*i].1;
-                    has(&log.text) || has(log.level.word()) || log.logger.as_deref().is_some_and(has)
-                };
-                (0..server.logs.len()).filter(passes).collect()
+                let passes = |log: &LogMessage| has(&log.text) || has(log.level.word()) || log.logger.as_deref().is_some_and(has);
+                let logs = server.logs.iter().filter(|(_, log)| passes(log));
+                logs.map(|(at, log)| {
+                    let logger = log.logger.as_ref().map(|logger| format!("{logger} ")).unwrap_or_default();
+                    Line::new(time(*at), Role::Muted)
+                        .with(format!("{:<9} ", log.level), level(&log.level))
+                        .with(logger, Role::Accent)
+                        .with(&*log.text, Role::Text)
+                        .hanging(TIME)
+                })
+                .collect()
             }
         }
     }
@@ -154,8 +180,6 @@ impl ServerOutput {
         let inner = pane(buf, area, &[(&title, style)], &[(&right, theme.muted)], ctx.focused, theme);
         self.tabs(ctx, area, buf);
         let Some(server) = server else { return };
-        let shown = (!self.field.is_empty()).then(|| self.matching(server));
-        let len = shown.as_ref().map_or_else(|| self.count(server), Vec::len);
         let mut list = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         if self.editing || !self.field.is_empty() {
             let key = ctx.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
@@ -165,16 +189,17 @@ impl ServerOutput {
             self.field.draw(field, buf, theme.text, theme, self.editing && ctx.focused);
             list = Rect { y: list.y.saturating_add(1), height: list.height.saturating_sub(1), ..list };
         }
-        if len == 0 {
+        self.text.set(self.lines(server, ctx));
+        if self.text.is_empty() {
             Pen::new(buf, list, 0).put(self.empty_text(server), theme.muted);
             return;
         }
-        let height = usize::from(list.height);
-        let top = self.top.unwrap_or(len).min(len.saturating_sub(height));
-        for (y, place) in (top..(top + height).min(len)).enumerate() {
-            let index = shown.as_ref().map_or(place, |found| found[place]);
-            self.line(server, index, ctx, Rect { y: list.y + y as u16, height: 1, ..list }, buf);
+        self.text.resize(list);
+        if self.follow {
+            self.text.go(Move::Last);
         }
+        self.text.draw(list, buf, theme);
+        scroll_bar(buf, Rect { width: list.width + 1, ..list }, self.text.position(), theme.muted);
     }
 
     fn empty_text(&self, server: &ServerView) -> &'static str {
@@ -183,28 +208,6 @@ impl ServerOutput {
             (Source::Stderr, _) if matches!(server.spec.launch, Transport::Http { .. }) => "An HTTP server has no stderr",
             (Source::Stderr, _) => "No output on stderr",
             (Source::Log, _) => "No log messages. Run \"debug logs\" in the palette to request them.",
-        }
-    }
-
-    fn line(&self, server: &ServerView, index: usize, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = ctx.theme;
-        let mut pen = Pen::new(buf, area, 0);
-        match self.source {
-            Source::Stderr => {
-                if let Some(line) = server.stderr.get(index) {
-                    pen.put(line, severity_style(line, theme));
-                }
-            }
-            Source::Log => {
-                if let Some((at, log)) = server.logs.get(index) {
-                    pen.put(&ctx.read_model.epoch.time_of_day(*at)[..8], theme.muted).skip(1);
-                    pen.put(&format!("{:<9}", log.level), level_style(&log.level, theme));
-                    if let Some(logger) = &log.logger {
-                        pen.put(logger, theme.accent).skip(1);
-                    }
-                    pen.put(&log.text, theme.text);
-                }
-            }
         }
     }
 
@@ -223,27 +226,23 @@ impl ServerOutput {
     }
 }
 
-fn rows_height(area: Rect) -> usize {
-    usize::from(area.height.saturating_sub(2))
-}
-
-/// Returns the style of a stderr line, by the severity words in it.
-fn severity_style(line: &str, theme: &Theme) -> Style {
+/// Returns the role of a stderr line, by the severity words in it.
+fn severity(line: &str) -> Role {
     let has = |words: &[&str]| words.iter().any(|w| line.contains(w));
     if has(&["error", "Error", "ERROR", "panic", "fatal", "FATAL", "Traceback"]) {
-        theme.fail
+        Role::Fail
     } else if has(&["warn", "Warn", "WARN"]) {
-        theme.warn
+        Role::Warn
     } else {
-        theme.text
+        Role::Text
     }
 }
 
-fn level_style(level: &LogLevel, theme: &Theme) -> Style {
+fn level(level: &LogLevel) -> Role {
     match level {
-        LogLevel::Error | LogLevel::Critical | LogLevel::Alert | LogLevel::Emergency => theme.fail,
-        LogLevel::Warning => theme.warn,
-        LogLevel::Debug => theme.muted,
-        LogLevel::Info | LogLevel::Notice | LogLevel::Unknown(_) => theme.text,
+        LogLevel::Error | LogLevel::Critical | LogLevel::Alert | LogLevel::Emergency => Role::Fail,
+        LogLevel::Warning => Role::Warn,
+        LogLevel::Debug => Role::Muted,
+        LogLevel::Info | LogLevel::Notice | LogLevel::Unknown(_) => Role::Text,
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         hits::Hit,
         pane::{DrawContext, breaker, outcome_glyph, replicas, status_dot},
         widget::{
-            paint::{Pen, pane, width, wrap},
+            paint::{Pen, pane, scroll_bar, width, wrap},
             window::{Move, Window},
         },
     },
@@ -102,6 +102,7 @@ impl Routes {
         self.targets = rows.iter().map(|row| row.target.clone()).collect();
         let height = usize::from(inner.height);
         self.window.fit(rows.len(), height);
+        scroll_bar(buf, inner, (self.window.top, height, rows.len()), ctx.theme.muted);
         for (y, index) in self.window.rows(rows.len(), height).enumerate() {
             let line = Rect { y: inner.y + y as u16, height: 1, ..inner };
             ctx.hits.add(line, Hit::Row(index));

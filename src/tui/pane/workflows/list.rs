@@ -12,7 +12,7 @@ use crate::{
         hits::Hit,
         keymap::Context,
         pane::DrawContext,
-        widget::paint::{Pen, lower, pane, wrap},
+        widget::paint::{Pen, lower, pane, scroll_bar, wrap},
     },
 };
 
@@ -45,6 +45,7 @@ impl WorkflowsPane {
         }
         let style = if broken > 0 || !self.troubles.is_empty() { theme.fail } else { theme.muted };
         lower(buf, area, &[(&summary, style)], theme.border);
+        scroll_bar(buf, inner, (self.window.top, usize::from(inner.height), self.rows.len()), ctx.theme.muted);
         for (y, index) in self.window.rows(self.rows.len(), usize::from(inner.height)).enumerate() {
             let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
             let selected = index == self.window.cursor;

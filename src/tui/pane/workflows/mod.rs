@@ -99,6 +99,11 @@ impl WorkflowsPane {
         }
     }
 
+    /// Puts the cursor on a workflow.
+    pub fn go_to(&mut self, name: &str) {
+        self.cursor = self.list.iter().find(|flow| *flow.name == *name).map(|flow| ListRow::Flow(flow.name.clone()));
+    }
+
     /// Returns the workflow under the cursor, if it has a file.
     pub fn flow(&self, read_model: &ConsoleState) -> Option<&WorkflowEntry> {
         let name = self.name(read_model)?;

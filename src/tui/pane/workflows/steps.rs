@@ -22,7 +22,7 @@ use crate::{
         hits::Hit,
         pane::{DrawContext, attempts::segment_style, outcome_glyph},
         widget::{
-            paint::{Pen, pane},
+            paint::{Pen, pane, scroll_bar},
             window::{Move, Window},
         },
     },
@@ -118,6 +118,7 @@ impl WorkflowsPane {
         window.fit(rows.len(), usize::from(inner.height));
         self.steps.window.top = window.top;
         let scale = WaterfallScale::new(run.started, end, inner.width);
+        scroll_bar(buf, inner, (window.top, usize::from(inner.height), rows.len()), ctx.theme.muted);
         for (y, index) in window.rows(rows.len(), usize::from(inner.height)).enumerate() {
             let place = Rect { y: inner.y + y as u16, height: 1, ..inner };
             match &rows[index] {
