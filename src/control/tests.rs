@@ -278,7 +278,7 @@ async fn an_engine_never_waits_for_a_client_that_does_not_read() {
     // Another client is up to date although the first one reads nothing.
     let other = Way::Remote.reach(engine.open(Role::Operator).served()).await;
     assert_eq!(other.control.watch().0.seq, flood);
-    // The client reads again: it is told what it missed, and gets a new snapshot.
+    // The client reads again: it learns how much it missed, and gets a new snapshot.
     let (mut lost, mut snapshot, mut state, mut applied) = (0, None, None::<ConsoleState>, 0);
     while state.as_ref().is_none_or(|state| state.seq < flood) {
         let message = packet::read(&mut ours, packet::MAX).await.unwrap().unwrap();
@@ -326,7 +326,7 @@ async fn another_version_is_refused_with_both_versions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_or_an_engine_that_says_nothing_is_given_up_in_time() {
+async fn a_silent_client_or_engine_is_an_error_after_a_time() {
     let (ours, theirs) = tokio::io::duplex(STREAM);
     let silent = serve(engine().open(Role::Operator).served(), theirs).await;
     assert!(matches!(silent, Err(ServeError::Silent)));

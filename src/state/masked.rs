@@ -58,7 +58,7 @@ impl ServerView {
             mask_as!(redactor, ServerInfo { info: *info, server: server });
         }
         mask_as!(redactor, ServerListed { catalog: self.catalog, server: server });
-        for line in &mut self.stderr {
+        for (_, line) in &mut self.stderr {
             mask_as!(redactor, ServerStderr { line: *line, server: server });
         }
         for (_, log) in &mut self.logs {

@@ -152,7 +152,7 @@ fn commands() -> Vec<Command> {
 
 fn requests() -> Vec<WorkspaceRequest> {
     let file = || vec![PathBuf::from("/a/b")];
-    let arguments = Recalled { server: server(), kind: RecallKind::Tool, name: "buy".into(), arguments: Body::from("{}") };
+    let arguments = Recalled { server: server(), kind: RecallKind::Tool, name: "buy".into(), arguments: Body::from("{}"), favourite: Some(true) };
     let all = vec![
         WorkspaceRequest::Approve("hash".into()),
         WorkspaceRequest::Reject,

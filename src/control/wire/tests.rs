@@ -80,7 +80,10 @@ fn a_large_state_is_sent_in_many_parts() {
         ConsoleState::add(&mut assembled, part);
         parts += 1;
     }
-    assert!(parts > 20, "{parts}");
+    assert!(parts > 15, "{parts}");
+    for server in &mut state.servers {
+        server.spec = Arc::new(server.spec.displayed());
+    }
     assert_eq!(exact(&assembled.unwrap()), exact(&state));
 }
 

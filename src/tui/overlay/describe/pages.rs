@@ -72,8 +72,10 @@ impl Describe {
                 out.optional("title", plan.title.as_deref());
                 out.optional("version", plan.version.as_deref());
                 out.field("steps", &plan.steps.len().to_string(), Role::Text);
-                if let Some(timeout) = plan.timeout {
-                    out.field("timeout", &short(timeout), Role::Text);
+                match plan.timeout.as_ref().map(|timeout| (timeout.fixed(), timeout.template())) {
+                    Some((Some(fixed), _)) => out.field("timeout", &short(fixed), Role::Text),
+                    Some((None, Some(template))) => out.field("timeout", template.source(), Role::Text),
+                    _ => {}
                 }
                 if !plan.env.is_empty() {
                     out.field("environment", &plan.env.join(", "), Role::Text);
