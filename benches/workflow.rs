@@ -55,7 +55,7 @@ fn text() -> String {
 
 fn facts(_: &str) -> Lookup {
     let schema = r#"{"type":"object","properties":{"id":{"type":"string"},"text":{"type":"string"},"n":{"type":"integer"}},"required":["id"],"additionalProperties":false}"#;
-    Lookup::Found(ToolFacts { schema: Body::from(schema), output: Some(Body::from(schema)), repeatable: true })
+    Lookup::Found(ToolFacts { schema: Body::from(schema), output: Some(Body::from(schema)), repeatable: true, reads_only: true })
 }
 
 fn times(count: usize, mut work: impl FnMut()) -> Vec<Duration> {

@@ -6,8 +6,8 @@ use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Command, CommandError, Control, Filter, Interest, LocalControl, PendingCall, PendingReply, PendingWorkspaceReply, Served, Tail, Workspace,
-    WorkspaceError, WorkspaceRequest, WorkspaceState,
+    Command, CommandError, Control, Filter, Interest, LocalControl, PendingCall, PendingReply, PendingWorkspaceReply, Served, Tail,
+    Workspace, WorkspaceError, WorkspaceRequest, WorkspaceState,
 };
 use crate::{
     domain::{call::CallSpec, id::ClientId},
@@ -81,12 +81,7 @@ impl ClientControl {
 
     /// Returns what is served to the client over a stream of bytes.
     pub fn served(self: &Arc<Self>) -> Served {
-        Served {
-            control: self.clone(),
-            role: self.caller.role,
-            instance: self.control.instance(),
-            secrets: self.control.secrets().clone(),
-        }
+        Served { control: self.clone(), role: self.caller.role, instance: self.control.instance(), secrets: self.control.secrets().clone() }
     }
 }
 

@@ -10,10 +10,7 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::{
-    ClientControl, Command, Control, Interest, NoWorkspace, PendingCall, PendingReply, Role, Tail, Workspace,
-    client::Caller,
-};
+use super::{ClientControl, Command, Control, Interest, NoWorkspace, PendingCall, PendingReply, Role, Tail, Workspace, client::Caller};
 use crate::{
     domain::{call::CallSpec, id::ClientId, retention::Retention},
     engine::{Adapters, Engine, EngineOptions, ports::Connector},

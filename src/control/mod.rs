@@ -66,11 +66,7 @@ pub trait Control: Send + Sync {
 /// Starts a call and waits until it settles. Calls `on_event` with every event meanwhile.
 ///
 /// Errors: the call was not started, or the engine ended or dropped the call before it settled.
-pub async fn run(
-    control: &dyn Control,
-    spec: CallSpec,
-    mut on_event: impl FnMut(&Event),
-) -> Result<(CallId, Arc<Settled>), SubmitError> {
+pub async fn run(control: &dyn Control, spec: CallSpec, mut on_event: impl FnMut(&Event)) -> Result<(CallId, Arc<Settled>), SubmitError> {
     let (_, mut tail) = control.watch();
     let id = control.submit(spec).await?;
     loop {

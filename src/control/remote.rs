@@ -210,7 +210,10 @@ enum Waiting {
 enum NotSent {
     Ended,
     TooMany,
-    TooLarge { size: usize, limit: usize },
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
     /// It holds a path that is not UTF-8.
     Unencodable(PacketError),
 }

@@ -90,7 +90,10 @@ mod array {
     pub mod shared {
         use super::*;
 
-        pub fn serialize<S: Serializer, T: Serialize, const N: usize>(array: &Option<Arc<[T; N]>>, serializer: S) -> Result<S::Ok, S::Error> {
+        pub fn serialize<S: Serializer, T: Serialize, const N: usize>(
+            array: &Option<Arc<[T; N]>>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
             array.as_ref().map(|array| array.as_slice()).serialize(serializer)
         }
 

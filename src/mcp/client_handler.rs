@@ -303,12 +303,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn v11_v12_questions_beyond_the_declared_members_have_invalid_params() {
         let (handler, deaf, connection, outbox) = bench(true);
-        for (method, params) in [
+        for (id, (method, params)) in [
             ("sampling/createMessage", r#"{"messages":[],"tools":[{"name":"t"}]}"#),
             ("sampling/createMessage", r#"{"messages":[],"toolChoice":{"mode":"required"}}"#),
             ("elicitation/create", r#"{"mode":"vendor","message":"m"}"#),
-        ] {
-            let request = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let request = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
             connection.incoming(Body::from(request), &Arrival::default(), &outbox);
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -19,8 +19,8 @@ use std::{
 use imbl::Vector;
 use serde::{Deserialize, Serialize};
 
-pub use self::snapshot::SnapshotPart;
 use self::runs::Runs;
+pub use self::snapshot::SnapshotPart;
 use crate::domain::{
     ask::Ask,
     body::Body,

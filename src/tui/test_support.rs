@@ -12,7 +12,9 @@ use futures_util::FutureExt;
 use serde_json::json;
 
 use crate::{
-    control::{Command, Control, Filter, Interest, NoWorkspace, PendingCall, PendingReply, Reply, Role, Served, Tail, TailSender, Workspace},
+    control::{
+        Command, Control, Filter, Interest, NoWorkspace, PendingCall, PendingReply, Reply, Role, Served, Tail, TailSender, Workspace,
+    },
     domain::{
         ask::{Ask, Question},
         body::Body,

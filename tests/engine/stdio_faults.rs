@@ -48,7 +48,8 @@ async fn answers_that_are_merely_odd_are_accepted_and_counted() {
     assert_eq!(counts[&AnomalyKind::Noise], 3);
     assert!(!counts.contains_key(&AnomalyKind::NotRpc));
     assert_eq!(counts[&AnomalyKind::BadUtf8], 2, "bytes that are none, and an escape that is half a pair");
-    rig.until("the count of stderr lines held back", |w| w.servers[0].stderr.iter().any(|l| l.contains("more lines, not shown"))).await;
+    rig.until("the count of stderr lines held back", |w| w.servers[0].stderr.iter().any(|(_, l)| l.contains("more lines, not shown")))
+        .await;
     rig.stop().await;
 }
 

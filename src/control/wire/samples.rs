@@ -152,7 +152,8 @@ fn commands() -> Vec<Command> {
 
 fn requests() -> Vec<WorkspaceRequest> {
     let file = || vec![PathBuf::from("/a/b")];
-    let arguments = Recalled { server: server(), kind: RecallKind::Tool, name: "buy".into(), arguments: Body::from("{}"), favourite: Some(true) };
+    let arguments =
+        Recalled { server: server(), kind: RecallKind::Tool, name: "buy".into(), arguments: Body::from("{}"), favourite: Some(true) };
     let all = vec![
         WorkspaceRequest::Approve("hash".into()),
         WorkspaceRequest::Reject,
@@ -328,7 +329,8 @@ fn asks() -> Vec<Arc<Ask>> {
         Question::Roots,
     ];
     every_question(&questions);
-    let ask = |question| Ask { id: AskId(1), server: server(), call: Some(CallId(2)), question, at: Stamp(3), run: None, client: ClientId(7) };
+    let ask =
+        |question| Ask { id: AskId(1), server: server(), call: Some(CallId(2)), question, at: Stamp(3), run: None, client: ClientId(7) };
     questions.into_iter().map(|question| Arc::new(ask(question))).collect()
 }
 

@@ -78,7 +78,7 @@ async fn orders_during_a_start_leave_no_process_behind() {
     let mut spec = bad("silent_initialize");
     spec.timeouts.stop = Duration::from_millis(200);
     let rig = Rig::start(vec![spec]);
-    let up = |n: usize| move |w: &ConsoleState| w.servers[0].stderr.iter().filter(|l| l.contains("is up")).count() == n;
+    let up = |n: usize| move |w: &ConsoleState| w.servers[0].stderr.iter().filter(|(_, l)| l.contains("is up")).count() == n;
     rig.until("the first process", up(1)).await;
     rig.command(Command::Restart { server: "bad".into() });
     rig.until("the second process", up(2)).await;

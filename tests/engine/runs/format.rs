@@ -33,7 +33,11 @@ async fn killed_anywhere(text: &str) -> (Arc<RunReport>, Vec<String>) {
         let after = std::mem::take(&mut *log.lock().unwrap());
         assert_eq!((report.outcome, &report.output), (whole.outcome, &whole.output), "after {length}: {report:#?}");
         assert_eq!(states(&report), states(&whole), "after {length}");
-        assert!(after.iter().filter(|name| sent.contains(name)).count() <= 1, "only what was in doubt: {sent:?}, then {after:?}; after {length} of {:#?}", record.entries);
+        assert!(
+            after.iter().filter(|name| sent.contains(name)).count() <= 1,
+            "only what was in doubt: {sent:?}, then {after:?}; after {length} of {:#?}",
+            record.entries
+        );
         let mut done = [sent.clone(), after.clone()].concat();
         (done.sort(), done.dedup());
         let mut wanted = all.clone();

@@ -74,7 +74,7 @@ impl Describe {
                 out.field("steps", &plan.steps.len().to_string(), Role::Text);
                 match plan.timeout.as_ref().map(|timeout| (timeout.fixed(), timeout.template())) {
                     Some((Some(fixed), _)) => out.field("timeout", &short(fixed), Role::Text),
-                    Some((None, Some(template))) => out.field("timeout", template.source(), Role::Text),
+                    Some((None, Some(template))) => out.field("timeout", &template.written(), Role::Text),
                     _ => {}
                 }
                 if !plan.env.is_empty() {
@@ -329,7 +329,7 @@ fn handshake(server: &ServerId, read_model: &ConsoleState) -> Option<Body> {
     let opens = |frame: &Frame| matches!(frame.method.as_deref(), Some("initialize" | "server/discover"));
     // The probe for the era comes right before the handshake.
     let starts: Vec<u64> = mine().filter(|frame| opens(frame)).map(|frame| frame.seq).collect();
-    let first = starts.iter().rev().take(4).last().copied()?;
+    let first = starts.iter().rev().take(4).next_back().copied()?;
     let parts: Vec<String> = mine()
         .filter(|frame| frame.seq >= first)
         .take(FRAMES)
