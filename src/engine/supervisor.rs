@@ -130,6 +130,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         era_loaded: false,
         catalog: Arc::default(),
         list_ttl: None,
+        credentials: None,
     };
     tokio::spawn(async move {
         previous_stopped.await;
@@ -173,6 +174,8 @@ struct Supervisor {
     catalog: Arc<ServerCatalog>,
     /// TTL of the lists, if they have one.
     list_ttl: Option<Duration>,
+    /// Notified when other credentials may be available.
+    credentials: Option<watch::Receiver<()>>,
 }
 
 /// What to do after a connection attempt or a connection.
@@ -302,7 +305,37 @@ impl Supervisor {
         }
     }
 
+    /// Waits for other credentials, or for a command that reconnects the server.
+    async fn needs_login(&mut self, why: Arc<ConnectFailure>) -> Next {
+        self.down(Phase::NeedsLogin { why: why.clone() }, Some(why));
+        let mut changes = self.credentials.take();
+        loop {
+            let changed = async {
+                if let Some(changes) = &mut changes
+                    && changes.changed().await.is_ok()
+                {
+                    return;
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = changed => return self.restart_now(),
+                command = self.commands.recv() => match command {
+                    Some(SupervisorCommand::Refresh) => {}
+                    command => {
+                        if let Some(next) = self.handle_command(command) {
+                            return next;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
+        if why.login.is_some() {
+            return self.needs_login(why).await;
+        }
         // A program that cannot be started will not start in a second either.
         let verdict = if why.retryable { self.restart.failed(self.bus.now(), self.random.f64()) } else { Verdict::GiveUp };
         let Verdict::Again { attempt, pause } = verdict else {
@@ -331,6 +364,8 @@ impl Supervisor {
             return Next::Failed(Arc::new(why));
         }
         self.readiness.send_replace(Readiness::Pending);
+        // Before the attempt, so that no change after its refusal is missed.
+        self.credentials = self.connector.credential_changes();
         self.load_era().await;
         let (connector, spec, handler, era) = (self.connector.clone(), self.spec.clone(), self.handler.clone(), self.era);
         let session = match self.unless_commanded(connector.connect(spec, era, None, handler)).await {
@@ -342,7 +377,9 @@ impl Supervisor {
                     failure.retryable = true;
                     self.store_era(None);
                 }
-                self.guard.unreachable(&failure);
+                if failure.login.is_none() {
+                    self.guard.unreachable(&failure);
+                }
                 return Next::Failed(Arc::new(failure.bounded()));
             }
             Err(next) => return next,
@@ -478,7 +515,7 @@ impl Supervisor {
                     let idle = self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none();
                     let accepted_before = accepted;
                     accepted |= matches!(checked, Ok(Ok(())));
-                    let complaint = match Health::of(checked, &self.spec, accepted_before) {
+                    let complaint = match Health::of(checked, &self.bus.secrets().redactor(), accepted_before) {
                         Health::Up => None,
                         Health::Degraded(message) => Some(DegradedReason::HealthCheck { message }),
                         Health::Lost(why) => {
@@ -525,11 +562,11 @@ enum Health {
 
 impl Health {
     /// Classifies the result of a check. `accepted`: whether the server accepted an earlier check over this connection.
-    fn of(checked: HealthCheck, spec: &ServerSpec, accepted: bool) -> Health {
+    fn of(checked: HealthCheck, redactor: &Redactor, accepted: bool) -> Health {
         let failure = match checked {
             Ok(Ok(())) => return Health::Up,
             // The server may quote our secrets.
-            Ok(Err(failure)) => failure.redacted(&Redactor::new(&spec.secrets())),
+            Ok(Err(failure)) => failure.redacted(redactor),
             Err(_) => return Health::Lost(format!("no response within {} s", HEALTH_TIMEOUT.as_secs())),
         };
         match failure.status {
@@ -568,7 +605,7 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<Con
     match timeout(spec.timeouts.list + LIST_GRACE, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
         Ok(Err(failure)) => {
-            let Failure { kind, message, .. } = failure.redacted(&Redactor::new(&spec.secrets())).bounded();
+            let Failure { kind, message, .. } = failure.redacted(&handler.redactor()).bounded();
             Err(ListingError::Failed { kind, message })
         }
         Err(_) => Err(ListingError::Timeout { limit: spec.timeouts.list }),
@@ -577,8 +614,12 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<Con
 
 /// Returns the failure of a call to a server that is not connected.
 pub fn not_connected(id: &ServerId, why: &ConnectFailure) -> Failure {
-    let failure = Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary));
+    let failure = match &why.login {
+        Some(login) => Failure::new(FailureKind::Unauthorized, format!("{id} needs login: {}", login.why)),
+        None => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
+    };
     let failure = Failure {
+        login: why.login.clone(),
         causes: why.causes.clone(),
         exit: why.exit,
         status: why.status,
@@ -586,7 +627,10 @@ pub fn not_connected(id: &ServerId, why: &ConnectFailure) -> Failure {
         stderr: why.stderr.clone(),
         ..failure
     };
-    failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed"))
+    match (&why.login, why.hints.first()) {
+        (Some(_), Some(hint)) => failure.hint(hint.clone()),
+        _ => failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed")),
+    }
 }
 
 /// Subscribes to updates of a resource, or unsubscribes.

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod catalogs;
+mod credentials;
 mod demo_runs;
 mod executions;
 mod fake;
