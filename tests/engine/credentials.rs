@@ -156,7 +156,7 @@ async fn a_refused_request_is_sent_once_more_with_the_new_token_and_no_token_is_
     rig.until("the login", |state| matches!(*state.servers[0].phase, Phase::NeedsLogin { .. })).await;
     rig.stop().await;
     let mut events = String::new();
-    while let Ok(Some(event)) = tail.next().await {
+    while let Ok(Some(event)) = tail.try_next() {
         events.push_str(&serde_json::to_string(&*event).unwrap());
     }
     assert!(events.contains("invalid_token") && events.contains("•••"));
