@@ -402,6 +402,7 @@ impl<'a> Session<'a> {
             Phase::Failed { why } if why.step == Step::Configure => {
                 Failure::new(FailureKind::NotReady, format!("{name} cannot be used: its configuration has an error"))
             }
+            Phase::NeedsLogin { .. } => Failure::new(FailureKind::Unauthorized, format!("{name} needs login")),
             _ => Failure::new(FailureKind::NotReady, format!("{name} could not be started or reached")),
         };
         let mut problem = Problem::new(failure).about(Some(server), name);

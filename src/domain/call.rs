@@ -9,6 +9,7 @@ use super::{
     body::Body,
     bounds,
     id::{CallId, ClientId, ServerId, ToolId},
+    login::LoginWanted,
     run::RunStep,
     secret::Redactor,
     server::Exit,
@@ -451,6 +452,9 @@ pub struct Failure {
     /// What is wrong with the TLS of the server.
     #[serde(default)]
     pub tls: Option<TlsProblem>,
+    /// The login that the server wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginWanted>,
 }
 
 /// How a server said that it does not know the session of a request.
@@ -480,6 +484,7 @@ impl Failure {
             retry_after: None,
             session_lost: None,
             tls: None,
+            login: None,
         }
     }
 
@@ -546,7 +551,8 @@ impl Failure {
     /// Masks every known secret that the server quoted.
     pub fn redacted(mut self, redactor: &Redactor) -> Self {
         let texts = self.headers.iter_mut().map(|(_, value)| value).chain(&mut self.stderr).chain(&mut self.causes);
-        for text in texts.chain([&mut self.message]).chain(self.rpc.as_mut().map(|rpc| &mut rpc.message)) {
+        let login = self.login.as_mut().map(|login| &mut login.why);
+        for text in texts.chain([&mut self.message]).chain(self.rpc.as_mut().map(|rpc| &mut rpc.message)).chain(login) {
             *text = redactor.redact(text);
         }
         if let Some(data) = self.rpc.as_mut().and_then(|rpc| rpc.data.as_mut()) {

@@ -79,6 +79,7 @@ impl<'a> ServerEntry<'a> {
         let lacks = |tool: &str| self.catalog.revision > 0 && self.catalog.tool(tool).is_none();
         match self.phase {
             Phase::Failed { why } => Some(format!("has failed: {}", why.summary)),
+            Phase::NeedsLogin { .. } => Some("needs login".to_owned()),
             phase if !phase.usable() => Some(format!("is {}", phase.word())),
             _ if tool.is_some_and(lacks) => Some("does not list the tool".to_owned()),
             _ if tool.is_some_and(|tool| !self.spec.tools.allows(tool)) => Some("has the tool filtered by its configuration".to_owned()),

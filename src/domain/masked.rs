@@ -201,14 +201,14 @@ fn call_arguments(redactor: &Redactor, spec: &mut CallSpec) {
 fn phase_text(redactor: &Redactor, phase: &mut Phase) {
     match phase {
         Phase::Degraded { reason } => texts(redactor, reason.text_mut()),
-        Phase::Reconnecting { why, .. } | Phase::Failed { why } => shared(redactor, why, connect_failure),
+        Phase::Reconnecting { why, .. } | Phase::Failed { why } | Phase::NeedsLogin { why } => shared(redactor, why, connect_failure),
         Phase::Idle | Phase::Starting { .. } | Phase::Ready | Phase::Disabled => {}
     }
 }
 
 fn connect_failure(redactor: &Redactor, failure: &mut ConnectFailure) {
-    let ConnectFailure { summary, causes, target, found, stderr, hints, headers, .. } = failure;
-    let headers = headers.iter_mut().map(|(_, value)| value);
+    let ConnectFailure { summary, causes, target, found, stderr, hints, headers, login, .. } = failure;
+    let headers = headers.iter_mut().map(|(_, value)| value).chain(login.as_mut().map(|login| &mut login.why));
     texts(redactor, causes.iter_mut().chain(stderr).chain(hints).chain(found).chain(headers).chain([summary, target]));
 }
 

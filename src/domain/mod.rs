@@ -28,6 +28,7 @@ pub mod id;
 pub mod in_doubt;
 pub mod journal;
 pub mod json;
+pub mod login;
 pub mod lossy_path;
 pub mod masked;
 pub mod name_table;

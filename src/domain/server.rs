@@ -11,6 +11,7 @@ use super::{
     call::{FailureKind, Label, bound_lines},
     config_fault::ConfigFault,
     id::ServerId,
+    login::LoginWanted,
     lossy_path,
     policy::{Policy, tool_filter::ToolFilter},
     secret::{MASK, Redactor, Secret, rule},
@@ -367,7 +368,7 @@ impl Default for Limits {
 }
 
 /// Limits of the own sessions of clients at one server. A client that declares capabilities gets its own session at a legacy
-/// server, beside the one that all others share.
+/// server, in addition to the one that all others share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionLimits {
     /// Most own sessions; zero lets all clients share one, in which the server can ask them nothing.
@@ -432,6 +433,12 @@ pub enum Phase {
         /// The failure.
         why: Arc<ConnectFailure>,
     },
+    /// The server wants a login. Not a failure: nothing is tried again before there are other credentials or a restart.
+    #[serde(rename = "needs_login")]
+    NeedsLogin {
+        /// What the server refused, with the login that it wants.
+        why: Arc<ConnectFailure>,
+    },
     /// Disabled, by configuration or manually.
     Disabled,
 }
@@ -446,7 +453,7 @@ impl Phase {
         }
     }
 
-    /// Returns the name for users: `idle`, `starting`, `ready`, `degraded`, `reconnecting`, `failed`,
+    /// Returns the name for users: `idle`, `starting`, `ready`, `degraded`, `reconnecting`, `failed`, `needs login`,
     /// `disabled`.
     pub fn word(&self) -> &'static str {
         match self {
@@ -456,6 +463,7 @@ impl Phase {
             Phase::Degraded { .. } => "degraded",
             Phase::Reconnecting { .. } => "reconnecting",
             Phase::Failed { .. } => "failed",
+            Phase::NeedsLogin { .. } => "needs login",
             Phase::Disabled => "disabled",
         }
     }
@@ -470,10 +478,10 @@ impl Phase {
         matches!(self, Phase::Starting { .. } | Phase::Reconnecting { .. })
     }
 
-    /// Returns the failure behind the state, if there is one.
+    /// Returns what the server or the system refused, if that is behind the state.
     pub fn failure(&self) -> Option<&Arc<ConnectFailure>> {
         match self {
-            Phase::Reconnecting { why, .. } | Phase::Failed { why } => Some(why),
+            Phase::Reconnecting { why, .. } | Phase::Failed { why } | Phase::NeedsLogin { why } => Some(why),
             _ => None,
         }
     }
@@ -644,6 +652,9 @@ pub struct ConnectFailure {
     pub hints: Vec<String>,
     /// Whether an automatic retry may help.
     pub retryable: bool,
+    /// The login that the server wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginWanted>,
 }
 
 impl ConnectFailure {
@@ -665,6 +676,7 @@ impl ConnectFailure {
             stderr: vec![],
             hints: vec![],
             retryable: true,
+            login: None,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::domain::{
     event::{EventKind, LogLevel, LogMessage, LogSource, NoticeLevel},
     frame::{Anomaly, AnomalyKind, Frame, HttpNote},
     id::{Attribution, CallId},
-    secret::Redactor,
+    secret::{Redactor, Secret},
     server::{Phase, ServerSpec, Step},
     time::Stamp,
 };
@@ -94,7 +94,8 @@ impl ConnectionHandler {
         }
     }
 
-    fn redactor(&self) -> Redactor {
+    /// Returns the redactor for all secrets that are known now.
+    pub fn redactor(&self) -> Redactor {
         self.bus.secrets().redactor()
     }
 
@@ -195,6 +196,10 @@ impl ConnectionObserver for ConnectionHandler {
 
     fn at_step(&self) -> Step {
         *self.step.lock()
+    }
+
+    fn secret(&self, secret: &Secret) {
+        self.bus.secrets().learn([secret.clone()]);
     }
 
     fn frame(&self, mut frame: FrameDraft) -> u64 {

@@ -1,4 +1,4 @@
-//! Passages: what the call of a client brings beside its specification, and the desk that answers for the client.
+//! Passages: what the call of a client brings in addition to its specification, and the desk that answers for the client.
 //!
 //! A face that serves clients of its own (the gateway) starts their calls with [`Engine::pass`]. Everything that crosses is raw
 //! JSON, so that nothing of a message is lost.
@@ -31,7 +31,7 @@ const TASK: &str = "task";
 /// Members of `_meta` on which no result depends: the trace context (W3C Trace Context, Baggage).
 const TRACING: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 
-/// What a call of a client brings beside its [`CallSpec`]. Not serialised, and not part of events.
+/// What a call of a client brings in addition to its [`CallSpec`]. Not serialised, and not part of events.
 #[derive(Clone)]
 pub struct Passage {
     /// The client.
@@ -83,6 +83,8 @@ pub trait Desk: Send + Sync {
 /// A passage, prepared once for all attempts of its call.
 pub struct PreparedPassage {
     passage: Passage,
+    /// The capabilities that the client declared.
+    declared: Arc<ClientCapabilities>,
     /// The capabilities to declare to modern servers.
     capabilities: Arc<ClientCapabilities>,
     /// The face with these capabilities.
@@ -94,19 +96,19 @@ pub struct PreparedPassage {
 impl PreparedPassage {
     /// Prepares a passage.
     pub fn new(passage: Passage) -> PreparedPassage {
-        let declared = ClientCapabilities::parse(&passage.face.capabilities).unwrap_or_else(ClientCapabilities::none);
+        let declared = Arc::new(ClientCapabilities::parse(&passage.face.capabilities).unwrap_or_else(ClientCapabilities::none));
         // The engine follows tasks of the extension for clients that drive nothing themselves.
         let (capabilities, face) = match passage.rounds {
             Rounds::Drive if !declared.declares_member("extensions", TASKS) => {
-                let capabilities = declared.with_extension(TASKS, Body::from("{}"));
+                let capabilities = ClientCapabilities::clone(&declared).with_extension(TASKS, Body::from("{}"));
                 let face = Face { capabilities: capabilities.to_body(), ..Face::clone(&passage.face) };
-                (capabilities, Arc::new(face))
+                (Arc::new(capabilities), Arc::new(face))
             }
-            _ => (declared, passage.face.clone()),
+            _ => (declared.clone(), passage.face.clone()),
         };
         let extra = RawObject::parse(&passage.extra).unwrap_or_default().without("_meta");
         let meta = request_meta::without_own(&passage.meta);
-        PreparedPassage { capabilities: Arc::new(capabilities), face, extra, meta, passage }
+        PreparedPassage { declared, capabilities, face, extra, meta, passage }
     }
 
     /// Returns the client.
@@ -129,6 +131,11 @@ impl PreparedPassage {
         self.passage.connection_desk.as_ref()
     }
 
+    /// Returns the capabilities that the client declared.
+    pub fn declared(&self) -> &Arc<ClientCapabilities> {
+        &self.declared
+    }
+
     /// Returns what the client itself declared.
     pub fn client_face(&self) -> &Arc<Face> {
         &self.passage.face
@@ -146,7 +153,7 @@ impl PreparedPassage {
 
     /// Returns whether the client declared anything that a server may ask for.
     pub fn can_be_asked(&self) -> bool {
-        ["elicitation", "sampling", "roots"].into_iter().any(|name| self.capabilities.declares(name))
+        ["elicitation", "sampling", "roots"].into_iter().any(|name| self.declared.declares(name))
     }
 
     /// Returns the members to pass on in `_meta`.

@@ -21,6 +21,8 @@ use crate::domain::{
     frame::Anomaly,
     id::{Attribution, CallId},
     journal::{RunEntry, RunRecord},
+    login::LoginWanted,
+    policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
     policy::{
         cache::CachedResponse,
         call_event::Resend,
@@ -28,6 +30,7 @@ use crate::domain::{
         target_state::{self, TargetState},
     },
     run::RunId,
+    secret::Secret,
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     stored_catalog::{CatalogKey, Hash, StoredCatalog},
     time::Stamp,
@@ -56,11 +59,60 @@ pub trait Connector: Send + Sync {
         ClientCapabilities::default()
     }
 
+    /// Returns a receiver that is notified whenever other credentials for servers may be available.
+    fn credential_changes(&self) -> Option<watch::Receiver<()>> {
+        None
+    }
+
     /// The program is ending: from now on connections close within a second, unless a server's `timeouts.stop` says more.
     fn quit(&self) {}
 
     /// Resolves when all cancelled attempts have ended. Called at the end of the program.
     async fn settled(&self) {}
+}
+
+/// The credentials of servers that are reached over HTTP, such as the tokens of a login.
+#[async_trait]
+pub trait Credentials: Send + Sync {
+    /// Returns the token for a request, refreshed if it is about to expire; `None` to send the request without one.
+    async fn bearer(&self, spec: &ServerSpec, who: &Principal) -> Option<Bearer>;
+
+    /// Decides what follows when the server refused a request; `sent` is the generation of the token that it carried.
+    async fn refused(&self, spec: &ServerSpec, who: &Principal, refusal: Refusal, sent: Option<u64>) -> CredentialVerdict;
+
+    /// Returns a receiver that is notified whenever other credentials may be available, also those of another process.
+    fn changes(&self) -> watch::Receiver<()>;
+}
+
+/// A token for one request.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    /// The token.
+    pub value: Secret,
+    /// Counts the tokens of a server and a principal.
+    pub generation: u64,
+}
+
+/// The refusal of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status: 401, or 403.
+    pub status: u16,
+    /// The values of `WWW-Authenticate` (RFC 9110, section 11.6.1).
+    pub challenges: Vec<String>,
+    /// The URL of the request.
+    pub url: String,
+}
+
+/// What follows the refusal of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialVerdict {
+    /// There is another token: send the same request once more. It was refused before it ran.
+    Again,
+    /// A user must log in.
+    NeedsLogin(LoginWanted),
+    /// No login helps, for this reason.
+    Denied(String),
 }
 
 /// A connection to a server.
@@ -209,6 +261,8 @@ pub trait ConnectionObserver: Send + Sync {
     fn step(&self, step: Step);
     /// Returns the step that began last.
     fn at_step(&self) -> Step;
+    /// A secret was received or is about to be sent. From now on it is masked wherever it appears.
+    fn secret(&self, _secret: &Secret) {}
     /// A frame crossed the wire. Returns its number.
     fn frame(&self, frame: FrameDraft) -> u64;
     /// The server violated the protocol.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{inbox::Inbox, passage::PreparedPassage, session_pool::SessionOwner};
+use super::{inbox::Inbox, session_pool::SessionOwner};
 use crate::domain::{
     ask::{Answer, AskPolicy, Question},
     body::Body,
@@ -16,7 +16,7 @@ use crate::domain::{
     server::ServerSpec,
 };
 
-/// What became of a request on the own session of a client.
+/// The outcome of a request on the own session of a client.
 pub enum Routed {
     /// It was answered.
     Answered(Result<Body, RpcError>),
@@ -35,13 +35,16 @@ impl Inbox {
         params: Body,
         call: Attribution,
     ) -> Routed {
+        if !owner.allows(method, &params) {
+            return Routed::Answered(Err(not_found(method)));
+        }
         let certain = call.certain().and_then(|id| Some((id, self.passage(id)?)));
         let attributed = certain.filter(|(_, passage)| passage.client() == owner.client()).or_else(|| owner.leased_to());
         let client = owner.client();
         Routed::Answered(match (&attributed, owner.connection_desk()) {
             (Some((id, passage)), _) => self.ask_client(&spec.id, method, params, Some(*id), client, passage.desk()).await,
             (None, Some(desk)) => {
-                // Its deadline stands still, if it is a call of this client.
+                // The deadline of the call is paused, if it is one of this client.
                 let waiting = call.likely().filter(|id| self.passage(*id).is_some_and(|passage| passage.client() == client));
                 self.ask_client(&spec.id, method, params, waiting, client, desk).await
             }
@@ -53,7 +56,7 @@ impl Inbox {
     pub async fn route(self: &Arc<Self>, spec: &ServerSpec, method: &str, params: Body, call: Attribution) -> Result<Body, RpcError> {
         if let Some(id) = call.certain()
             && let Some(passage) = self.passage(id)
-            && allows(&passage, method, &params)
+            && permits(passage.declared(), method, &params)
         {
             return self.ask_client(&spec.id, method, params, Some(id), passage.client(), passage.desk()).await;
         }
@@ -68,9 +71,8 @@ impl Inbox {
     }
 }
 
-/// Returns whether the client of a passage declared the capability that a request needs.
-pub fn allows(passage: &PreparedPassage, method: &str, params: &Body) -> bool {
-    let declared = ClientCapabilities::parse(&passage.client_face().capabilities).unwrap_or_else(ClientCapabilities::none);
+/// Returns whether a client that declares these capabilities can be sent a request.
+pub fn permits(declared: &ClientCapabilities, method: &str, params: &Body) -> bool {
     Question::from_request(method, params).is_ok_and(|question| declared.permit(&question).is_ok())
 }
 

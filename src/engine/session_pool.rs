@@ -1,4 +1,4 @@
-//! The own sessions of clients at one server, beside the session that the supervisor keeps and all share.
+//! The own sessions of clients at one server, in addition to the session of the supervisor, which all others share.
 //!
 //! A legacy server sees the capabilities of its client once, in `initialize`, and may then ask for what they allow. So a client
 //! that declares any such capability gets a session of its own, which declares exactly that: no request of the server can reach
@@ -15,8 +15,8 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
+    sync::{Notify, watch},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,10 +24,13 @@ use super::{
     connection_handler::{ConnectionHandler, HandlerParts},
     passage::{Desk, PreparedPassage},
     ports::{Connector, Session},
+    question_routing::permits,
     supervisor::not_connected,
 };
 use crate::domain::{
+    body::Body,
     call::{Failure, FailureKind},
+    capabilities::ClientCapabilities,
     client::Behalf,
     id::{CallId, ClientId},
     server::{ConnectFailure, Era, ServerSpec, Transport},
@@ -36,6 +39,8 @@ use crate::domain::{
 /// The client that a session belongs to, and its calls over the session.
 pub struct SessionOwner {
     client: ClientId,
+    /// What the session declares.
+    declared: Arc<ClientCapabilities>,
     /// Answers for the client outside of calls.
     connection_desk: Option<Arc<dyn Desk>>,
     /// Whether one call has the session at a time.
@@ -47,6 +52,11 @@ pub struct SessionOwner {
 }
 
 impl SessionOwner {
+    /// Returns whether the session declares the capability that a request needs.
+    pub fn allows(&self, method: &str, params: &Body) -> bool {
+        permits(&self.declared, method, params)
+    }
+
     /// Returns the client.
     pub fn client(&self) -> ClientId {
         self.client
@@ -93,7 +103,17 @@ pub struct SessionPool {
     connector: Arc<dyn Connector>,
     parts: HandlerParts,
     state: Mutex<State>,
+    /// Notified when a call releases a session, or a session ends.
+    freed: Notify,
     tasks: TaskTracker,
+}
+
+/// Why a call gets no session now.
+enum Unavailable {
+    /// Calls of the same client hold sessions that it could use.
+    Busy(Failure),
+    /// Waiting does not help.
+    Refused(Failure),
 }
 
 /// A session that a call holds. Released on drop.
@@ -136,12 +156,12 @@ impl Drop for SessionLease {
 impl SessionPool {
     /// Creates an empty pool.
     pub fn new(spec: Arc<ServerSpec>, connector: Arc<dyn Connector>, parts: HandlerParts) -> Arc<SessionPool> {
-        Arc::new(SessionPool { spec, connector, parts, state: Mutex::default(), tasks: TaskTracker::new() })
+        Arc::new(SessionPool { spec, connector, parts, state: Mutex::default(), freed: Notify::new(), tasks: TaskTracker::new() })
     }
 
     /// Returns a session of the client of `passage` for a call, and opens it if needed. Dropping the future gives it back.
     pub async fn acquire(self: &Arc<Self>, call: CallId, passage: &Arc<PreparedPassage>) -> Result<SessionLease, Failure> {
-        let (mut reservation, mut ready) = self.reserve(call, passage)?;
+        let (mut reservation, mut ready) = self.place(call, passage).await?;
         let opened = ready.wait_for(Option::is_some).await.ok().and_then(|opened| opened.clone());
         match opened {
             Some(Ok(session)) => {
@@ -153,13 +173,39 @@ impl SessionPool {
         }
     }
 
+    /// Takes a place in a session of the client. Waits for one if the calls of the client hold all sessions that it may have, as
+    /// long as a call may wait for a permit.
+    async fn place(
+        self: &Arc<Self>,
+        call: CallId,
+        passage: &Arc<PreparedPassage>,
+    ) -> Result<(Reservation, watch::Receiver<Opening>), Failure> {
+        let until = Instant::now() + self.spec.policy.concurrency.wait;
+        loop {
+            // Created before the attempt, so that no release after it is missed.
+            let freed = self.freed.notified();
+            let failure = match self.reserve(call, passage) {
+                Ok(reserved) => return Ok(reserved),
+                Err(Unavailable::Refused(failure)) => return Err(failure),
+                Err(Unavailable::Busy(failure)) => failure,
+            };
+            if timeout_at(until, freed).await.is_err() {
+                return Err(failure);
+            }
+        }
+    }
+
     /// Takes a place in a session of the client, in a new one if it has none that is free.
-    fn reserve(self: &Arc<Self>, call: CallId, passage: &Arc<PreparedPassage>) -> Result<(Reservation, watch::Receiver<Opening>), Failure> {
+    fn reserve(
+        self: &Arc<Self>,
+        call: CallId,
+        passage: &Arc<PreparedPassage>,
+    ) -> Result<(Reservation, watch::Receiver<Opening>), Unavailable> {
         // A program says nothing about the call that it asks for, and this client can be asked only as the answer to a call.
         let exclusive = passage.connection_desk().is_none() && matches!(self.spec.launch, Transport::Stdio { .. });
         let mut state = self.state.lock();
         if state.closed {
-            return Err(Failure::new(FailureKind::NotReady, format!("{} is stopping", self.spec.id)));
+            return Err(Unavailable::Refused(Failure::new(FailureKind::NotReady, format!("{} is stopping", self.spec.id))));
         }
         let own = |slot: &&mut Slot| slot.owner.client == passage.client() && (!exclusive || slot.calls == 0) && !slot.stop.is_cancelled();
         if let Some(slot) = state.slots.iter_mut().find(own) {
@@ -173,7 +219,9 @@ impl SessionPool {
             let idle = state.slots.iter().enumerate().filter(|(_, slot)| slot.calls == 0).min_by_key(|(_, slot)| slot.idle_since);
             let Some((oldest, _)) = idle else {
                 let message = format!("server {}: {} of {max} client sessions busy", self.spec.id, state.slots.len());
-                return Err(Failure::new(FailureKind::Overloaded, message).hint("nothing was sent: raise sessions.max of this server"));
+                let failure = Failure::new(FailureKind::Overloaded, message).hint("nothing was sent: raise sessions.max of this server");
+                let queues = exclusive && state.slots.iter().any(|slot| slot.owner.client == passage.client());
+                return Err(if queues { Unavailable::Busy(failure) } else { Unavailable::Refused(failure) });
             };
             state.slots.remove(oldest).stop.cancel();
         }
@@ -181,6 +229,7 @@ impl SessionPool {
         let (id, stop) = (state.next, CancellationToken::new());
         let owner = Arc::new(SessionOwner {
             client: passage.client(),
+            declared: passage.declared().clone(),
             connection_desk: passage.connection_desk().cloned(),
             exclusive,
             opened: AtomicBool::new(false),
@@ -227,6 +276,7 @@ impl SessionPool {
                 calls.remove(at);
             }
         }
+        self.freed.notify_waiters();
     }
 
     /// Returns how long a session is open without calls.
@@ -289,6 +339,7 @@ impl Drop for SlotGuard {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
             pool.state.lock().slots.retain(|slot| slot.id != self.id);
+            pool.freed.notify_waiters();
         }
     }
 }

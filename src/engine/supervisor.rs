@@ -169,6 +169,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         list_ttl: None,
         connect_failed: None,
         storage,
+        credentials: None,
     };
     tokio::spawn(async move {
         previous_stopped.await;
@@ -224,6 +225,8 @@ struct Supervisor {
     connect_failed: Option<Arc<ConnectFailure>>,
     /// The tasks that read and write the store.
     storage: TaskTracker,
+    /// Notified when other credentials may be available.
+    credentials: Option<watch::Receiver<()>>,
 }
 
 /// What to do after a connection attempt or a connection.
@@ -378,7 +381,37 @@ impl Supervisor {
         }
     }
 
+    /// Waits for other credentials, or for a command that reconnects the server.
+    async fn needs_login(&mut self, why: Arc<ConnectFailure>) -> Next {
+        self.down(Phase::NeedsLogin { why: why.clone() }, Some(why));
+        let mut changes = self.credentials.take();
+        loop {
+            let changed = async {
+                if let Some(changes) = &mut changes
+                    && changes.changed().await.is_ok()
+                {
+                    return;
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = changed => return self.restart_now(),
+                command = self.commands.recv() => match command {
+                    Some(SupervisorCommand::Refresh) => {}
+                    command => {
+                        if let Some(next) = self.handle_command(command) {
+                            return next;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     async fn after_failure(&mut self, why: Arc<ConnectFailure>) -> Next {
+        if why.login.is_some() {
+            return self.needs_login(why).await;
+        }
         // A program that cannot be started will not start in a second either.
         let verdict = if why.retryable { self.restart.failed(self.bus.now(), self.random.f64()) } else { Verdict::GiveUp };
         let Verdict::Again { attempt, pause } = verdict else {
@@ -407,6 +440,8 @@ impl Supervisor {
             return Next::Failed(Arc::new(why));
         }
         self.readiness.send_replace(Readiness::Pending(self.connect_failed.clone()));
+        // Before the attempt, so that no change after its refusal is missed.
+        self.credentials = self.connector.credential_changes();
         self.load_era().await;
         let (connector, spec, handler, era) = (self.connector.clone(), self.spec.clone(), self.handler.clone(), self.era);
         let session = match self.unless_commanded(connector.connect(spec, era, None, handler)).await {
@@ -418,7 +453,9 @@ impl Supervisor {
                     failure.retryable = true;
                     self.store_era(None);
                 }
-                self.guard.unreachable(&failure);
+                if failure.login.is_none() {
+                    self.guard.unreachable(&failure);
+                }
                 let failure = Arc::new(failure.bounded());
                 self.connect_failed = Some(failure.clone());
                 return Next::Failed(failure);
@@ -557,7 +594,7 @@ impl Supervisor {
                     let idle = self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none();
                     let accepted_before = accepted;
                     accepted |= matches!(checked, Ok(Ok(())));
-                    let complaint = match Health::of(checked, &self.spec, accepted_before) {
+                    let complaint = match Health::of(checked, &self.bus.secrets().redactor(), accepted_before) {
                         Health::Up => None,
                         Health::Degraded(message) => Some(DegradedReason::HealthCheck { message }),
                         Health::Lost(why) => {
@@ -604,11 +641,11 @@ enum Health {
 
 impl Health {
     /// Classifies the result of a check. `accepted`: whether the server accepted an earlier check over this connection.
-    fn of(checked: HealthCheck, spec: &ServerSpec, accepted: bool) -> Health {
+    fn of(checked: HealthCheck, redactor: &Redactor, accepted: bool) -> Health {
         let failure = match checked {
             Ok(Ok(())) => return Health::Up,
             // The server may quote our secrets.
-            Ok(Err(failure)) => failure.redacted(&Redactor::new(&spec.secrets())),
+            Ok(Err(failure)) => failure.redacted(redactor),
             Err(_) => return Health::Lost(format!("no response within {} s", HEALTH_TIMEOUT.as_secs())),
         };
         match failure.status {
@@ -647,7 +684,7 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<Con
     match timeout(spec.timeouts.list + LIST_GRACE, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
         Ok(Err(failure)) => {
-            let Failure { kind, message, .. } = failure.redacted(&Redactor::new(&spec.secrets())).bounded();
+            let Failure { kind, message, .. } = failure.redacted(&handler.redactor()).bounded();
             Err(ListingError::Failed { kind, message })
         }
         Err(_) => Err(ListingError::Timeout { limit: spec.timeouts.list }),
@@ -666,19 +703,28 @@ fn unusable(id: &ServerId, why: &ConnectFailure) -> Failure {
 
 /// Returns the failure of a call to a server that is not connected because of `why`; without a reason it is disabled.
 pub fn not_connected(id: &ServerId, why: Option<&ConnectFailure>) -> Failure {
-    let mut failure = match why {
-        Some(why) if why.step == Step::Configure => return unusable(id, why),
-        Some(why) => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
-        None => Failure::new(FailureKind::NotReady, format!("{id} is disabled")),
+    let check = format!("run `switchboard doctor`; restart {id} once the cause is fixed");
+    let Some(why) = why else {
+        return Failure::new(FailureKind::NotReady, format!("{id} is disabled")).hint(check);
     };
-    if let Some(why) = why {
-        failure.causes = why.causes.clone();
-        failure.exit = why.exit;
-        failure.status = why.status;
-        failure.headers = why.headers.clone();
-        failure.stderr = why.stderr.clone();
+    let failure = match &why.login {
+        _ if why.step == Step::Configure => return unusable(id, why),
+        Some(login) => Failure::new(FailureKind::Unauthorized, format!("{id} needs login: {}", login.why)),
+        None => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
+    };
+    let failure = Failure {
+        login: why.login.clone(),
+        causes: why.causes.clone(),
+        exit: why.exit,
+        status: why.status,
+        headers: why.headers.clone(),
+        stderr: why.stderr.clone(),
+        ..failure
+    };
+    match (&why.login, why.hints.first()) {
+        (Some(_), Some(hint)) => failure.hint(hint.clone()),
+        _ => failure.hint(check),
     }
-    failure.hint(format!("run `switchboard doctor`; restart {id} once the cause is fixed"))
 }
 
 /// Subscribes to updates of a resource, or unsubscribes.

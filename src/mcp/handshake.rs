@@ -480,6 +480,7 @@ pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
     report.status = failure.status;
     report.headers = failure.headers.iter().filter(|(name, _)| TELLING.contains(&name.as_str())).cloned().collect();
     report.tls = failure.tls;
+    report.login = failure.login.clone();
     report.exit = failure.exit;
     report.stderr = failure.stderr.clone();
     report.hints.extend(failure.hint.clone());

@@ -8,6 +8,7 @@
 
 mod answer;
 mod client;
+mod credentials;
 mod loss;
 mod older;
 mod proxy;
@@ -36,6 +37,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{
     answer::{note_of, refused, shown_url, transport, unreachable},
     client::client_of,
+    credentials::{Access, Rejection, authorization},
     loss::session_loss,
     proxy::Proxy,
     sessions::unproven,
@@ -50,13 +52,14 @@ use crate::{
         body::Body,
         call::{Failure, FailureKind},
         capabilities::ClientCapabilities,
+        client::Principal,
         frame::{Anomaly, AnomalyKind, Direction, FrameKind, HttpNote},
         id::CallId,
         policy::call_event::Resend,
         server::{ConnectFailure, Era, Exit, ServerSpec, Step, Transport, looks_secret},
         time::Stamp,
     },
-    engine::ports::{ClientHandler, FrameDraft, Reply, Request, RequestObserver},
+    engine::ports::{Bearer, ClientHandler, Credentials, FrameDraft, Reply, Request, RequestObserver},
     protocol::{
         connection::{CancelRule, Connection, Outbox, Outgoing, Ticket},
         headers::ParamHeaders,
@@ -102,6 +105,8 @@ pub struct HttpLink {
     client: Client,
     url: Url,
     proxy: Option<Proxy>,
+    /// The source of its credentials; `None` if they are configured.
+    access: Option<Access>,
     agreed: Mutex<Agreed>,
     reopening: tokio::sync::Mutex<()>,
     /// Whether the session of the generation that was lost last is proven gone.
@@ -207,6 +212,8 @@ struct Post {
     under: Under,
     /// Whether it may be sent again although it may have run.
     repeatable: bool,
+    /// On whose behalf it is sent; `None` for the connection itself.
+    principal: Option<Principal>,
 }
 
 impl Post {
@@ -227,10 +234,12 @@ impl HttpLink {
         spec: Arc<ServerSpec>,
         handler: Arc<dyn ClientHandler>,
         capabilities: Arc<ClientCapabilities>,
+        credentials: Option<(Arc<dyn Credentials>, Principal)>,
     ) -> Result<Arc<HttpLink>, ConnectFailure> {
         let (url, client, proxy) = client_of(&spec)?;
         let connection = connection_to(&spec, handler.clone(), capabilities);
         let runtime = tokio::runtime::Handle::current();
+        let access = Access::of(&spec.launch, credentials);
         Ok(Arc::new_cyclic(|own| HttpLink {
             spec,
             handler,
@@ -238,6 +247,7 @@ impl HttpLink {
             client,
             url,
             proxy,
+            access,
             agreed: Mutex::default(),
             reopening: tokio::sync::Mutex::new(()),
             proof: tokio::sync::Mutex::new(None),
@@ -262,7 +272,13 @@ impl HttpLink {
     }
 
     /// Every header of a request beyond what the HTTP client adds, with the form to show.
-    fn request_headers(&self, routing: &[(String, String)], accept: &str, under: &Under) -> Vec<(String, String, String)> {
+    fn request_headers(
+        &self,
+        routing: &[(String, String)],
+        accept: &str,
+        under: &Under,
+        bearer: Option<&Bearer>,
+    ) -> Vec<(String, String, String)> {
         let plain = |name: &str, value: &str| (name.to_owned(), value.to_owned(), value.to_owned());
         let mut all = vec![plain("accept", accept)];
         let agreed = self.agreed.lock();
@@ -276,6 +292,7 @@ impl HttpLink {
             all.extend(session.iter().map(|s| plain(SESSION, s)));
         }
         all.extend(routing.iter().map(|(name, value)| plain(name, value)));
+        all.extend(authorization(bearer));
         all.extend(
             self.configured_headers().iter().map(|(name, value)| (name.clone(), value.expose().to_owned(), value.shown().to_owned())),
         );
@@ -321,8 +338,27 @@ impl HttpLink {
         (target.origin() == self.url.origin()).then_some(target)
     }
 
+    /// Sends one message to `url`, and once more with another token if the server refuses the first one unread.
     async fn post_to(&self, url: Url, post: &Post) -> Result<Response, Failure> {
-        let fields = self.request_headers(&post.routing, "application/json, text/event-stream", &post.under);
+        let who = post.principal.as_ref();
+        let bearer = self.bearer(who).await;
+        let mut response = self.post_with(&url, post, bearer.as_ref()).await?;
+        if !self.refused_token(&mut response, &url, who, bearer.as_ref()).await {
+            return Ok(response);
+        }
+        self.record_head(&response, None, post.call);
+        if let Some(observer) = &post.observer {
+            observer.resent(Resend::NewCredentials);
+        }
+        let bearer = self.bearer(who).await;
+        let mut response = self.post_with(&url, post, bearer.as_ref()).await?;
+        // Not again: the answer to a second refusal is that the server refuses it.
+        self.refused_token(&mut response, &url, who, bearer.as_ref()).await;
+        Ok(response)
+    }
+
+    async fn post_with(&self, url: &Url, post: &Post, bearer: Option<&Bearer>) -> Result<Response, Failure> {
+        let fields = self.request_headers(&post.routing, "application/json, text/event-stream", &post.under, bearer);
         let mut request = self.client.post(url.clone()).header(header::CONTENT_TYPE, "application/json");
         for (name, value, _) in &fields {
             request = request.header(name, value);
@@ -362,7 +398,7 @@ impl HttpLink {
             }
             _ => vec![],
         };
-        let post = Post { body, kind, method, rpc_id: None, call: None, routing, observer: None, under, repeatable: true };
+        let post = Post { body, kind, method, rpc_id: None, call: None, routing, observer: None, under, repeatable: true, principal: None };
         let response = self.post(&post).await?;
         let status = response.status();
         self.record_head(&response, None, None);
@@ -399,6 +435,7 @@ impl HttpLink {
         self.record_head(&response, Some(&body), call);
         let credentials = self.configured_headers().iter().any(|(name, _)| looks_secret(name));
         let mut failure = refused(status, &response, &body, credentials);
+        self.explain_refusal(&mut failure, Rejection::of(&response), post.principal.as_ref());
         if status.is_redirection() && !post.repeatable && self.moved(&self.url, &response).is_some() {
             failure.hint = Some("a call that must not be repeated follows one redirect; give the final address as url".into());
         }
@@ -496,7 +533,9 @@ impl HttpLink {
         let under = if &*method == "initialize" { Under::None } else { Under::Agreed };
         let (kind, call) = (FrameKind::Request, request.call);
         let repeatable = request.repeatable;
-        let post = Post { body, kind, method: Some(method.clone()), rpc_id, call, routing, observer: Some(observer), under, repeatable };
+        let principal = call.map(|_| request.principal.clone());
+        let (method_name, observer) = (Some(method.clone()), Some(observer));
+        let post = Post { body, kind, method: method_name, rpc_id, call, routing, observer, under, repeatable, principal };
         self.serial.fetch_add(1, Ordering::Relaxed);
         let waiting = ticket.wait();
         tokio::pin!(waiting);
@@ -518,6 +557,11 @@ impl HttpLink {
         }
         answer
     }
+}
+
+/// Returns whether the handshake of a connection is over, so that its end is noticed.
+fn handshake_over(link: &HttpLink) -> bool {
+    link.agreed.lock().era.is_some()
 }
 
 #[async_trait]

@@ -23,6 +23,7 @@ mod stdio;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -40,7 +41,7 @@ use crate::{
         secret::Redactor,
         server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Transport},
     },
-    engine::ports::{ClientHandler, Connector, Session},
+    engine::ports::{ClientHandler, Connector, Credentials, Session},
     executable,
 };
 
@@ -51,6 +52,8 @@ pub struct Connections {
     answerable: Answerable,
     /// The capabilities to declare to every server, instead of those that can be answered.
     declared: Option<ClientCapabilities>,
+    /// The credentials of servers that are reached over HTTP.
+    credentials: Option<Arc<dyn Credentials>>,
     /// Set when the program is ending.
     quitting: CancellationToken,
     abandoned: TaskTracker,
@@ -79,6 +82,7 @@ impl Connections {
             reaper: Arc::new(Reaper::new(helper, mark)),
             answerable: Answerable::ALL,
             declared: None,
+            credentials: None,
             abandoned: TaskTracker::new(),
             quitting: CancellationToken::new(),
         }
@@ -88,6 +92,12 @@ impl Connections {
     #[must_use]
     pub fn answering(self, answerable: Answerable) -> Connections {
         Connections { answerable, ..self }
+    }
+
+    /// Uses these credentials for servers over HTTP whose configuration sets no `Authorization`.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Arc<dyn Credentials>) -> Connections {
+        Connections { credentials: Some(credentials), ..self }
     }
 
     /// Declares these capabilities to every server, whatever can be answered.
@@ -119,7 +129,11 @@ impl Connections {
                     .await
                     .map_err(|why| (why, false))?
             }
-            Transport::Http { .. } => HttpLink::new(spec.clone(), handler.clone(), capabilities.clone()).map_err(|why| (why, false))?,
+            Transport::Http { .. } => {
+                let principal = behalf.map(|behalf| behalf.principal.clone()).unwrap_or_default();
+                let credentials = self.credentials.clone().map(|credentials| (credentials, principal));
+                HttpLink::new(spec.clone(), handler.clone(), capabilities.clone(), credentials).map_err(|why| (why, false))?
+            }
         };
         let mut attempt = Attempt { link: Some(link.clone()), abandoned: self.abandoned.clone() };
         let opening = McpSession::open(link.clone(), spec.clone(), handler.clone(), declared, known, began);
@@ -163,6 +177,10 @@ impl Connector for Connections {
 
     fn capabilities(&self, spec: &ServerSpec) -> ClientCapabilities {
         self.declared.clone().unwrap_or_else(|| ClientCapabilities::of(spec, self.answerable))
+    }
+
+    fn credential_changes(&self) -> Option<watch::Receiver<()>> {
+        self.credentials.as_ref().map(|credentials| credentials.changes())
     }
 
     fn quit(&self) {

@@ -185,7 +185,9 @@ fn added(spec: &ServerSpec) {
 fn changed_phase(server: &ServerId, phase: &Phase) {
     match phase {
         Phase::Starting { step } => debug!(target: "switchboard::server", %server, phase = phase.word(), ?step, "phase"),
-        Phase::Idle | Phase::Ready | Phase::Disabled => info!(target: "switchboard::server", %server, phase = phase.word(), "phase"),
+        Phase::Idle | Phase::Ready | Phase::NeedsLogin { .. } | Phase::Disabled => {
+            info!(target: "switchboard::server", %server, phase = phase.word(), "phase")
+        }
         Phase::Degraded { reason } => warn!(target: "switchboard::server", %server, phase = phase.word(), %reason, "phase"),
         Phase::Reconnecting { attempt, why, .. } => lost(server, phase, Some(*attempt), why),
         Phase::Failed { why } => lost(server, phase, None, why),

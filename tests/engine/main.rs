@@ -5,6 +5,7 @@
 mod bounds;
 mod catalogs;
 mod clients;
+mod credentials;
 mod demo_runs;
 mod executions;
 mod fake;

@@ -18,7 +18,7 @@ use switchboard::{
         frame::AnomalyKind,
         id::{Attribution, ClientId, ToolId},
         policy::{CacheMode, Hedge},
-        run::{RunId, RunSpec, WorkflowText},
+        run::{RunId, RunOutcome, RunSpec, WorkflowText},
         server::ServerSpec,
     },
     engine::{
@@ -370,6 +370,33 @@ async fn a_client_without_a_connection_is_asked_only_in_a_call_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_lease_a_session_wait_for_one() {
+    let fake = connections(asking);
+    let mut spec = stdio("web", "fake", &[]);
+    spec.sessions.max = 2;
+    spec.policy.concurrency.wait = Duration::from_secs(10);
+    let rig = Rig::over(fake.clone(), vec![spec]);
+    rig.ready("web").await;
+    let desk = named(1, 1000);
+    let settled = futures_util::future::join_all((0..20).map(|_| call_of(&rig, &desk, false)).collect::<Vec<_>>()).await;
+    for settled in &settled {
+        assert_eq!(text_of(settled), answer(1));
+    }
+    assert_eq!(fake.attempts(), 3);
+    // Nothing is freed in time.
+    let silent = named(1, 0);
+    let held: Vec<_> = (0..2).map(|_| call_of(&rig, &silent, false)).collect();
+    rig.until("both are sent", |state| state.calls.iter().filter(|call| call.settled.is_none() && call.sent.is_some()).count() == 2).await;
+    let refused = call_of(&rig, &silent, false).await;
+    assert_eq!((failure_of(&refused).kind, refused.timings.total().as_secs()), (FailureKind::Overloaded, 10));
+    silent.1.add_permits(2);
+    for call in held {
+        assert_eq!(text_after(call).await, answer(1));
+    }
+    rig.engine.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn own_sessions_are_bounded_and_end_after_a_time_without_calls() {
     let fake = connections(asking);
     let mut spec = spec("web");
@@ -493,7 +520,13 @@ async fn servers_ask_the_client_of_a_run() {
     let source = WorkflowText {
         name: "w".into(),
         file: "w.toml".into(),
-        text: "name = \"w\"\n[[step]]\nid = \"a\"\ncall = \"web/echo\"\n[outputs]\na = \"${{ steps.a.text }}\"\n".into(),
+        text: r#"
+            name = "w"
+            [[step]]
+            id = "a"
+            tool = "web_echo"
+        "#
+        .into(),
     };
     let spec = RunSpec::new("w", [source], Body::from("{}"), Origin::Client(ClientId(3)));
     let (_, mut tail) = rig.engine.watch();
@@ -501,11 +534,14 @@ async fn servers_ask_the_client_of_a_run() {
     let desk = named(3, 10);
     let passage = Passage { desk: desk.clone(), ..passage(3, Rounds::Relay, &Arc::default()) };
     rig.engine.pass_run(run, Arc::new(spec), passage).unwrap();
-    loop {
-        if let EventKind::CallSettled { settled, .. } = &tail.next().await.unwrap().unwrap().kind {
-            assert_eq!(text_of(settled), answer(3));
-            break;
+    let mut texts = vec![];
+    let report = loop {
+        match &tail.next().await.unwrap().unwrap().kind {
+            EventKind::CallSettled { settled, .. } => texts.push(text_of(settled)),
+            EventKind::RunSettled { report, .. } => break report.clone(),
+            _ => {}
         }
-    }
+    };
+    assert_eq!((texts, report.outcome), (vec![answer(3)], RunOutcome::Ok), "{report:?}");
     rig.engine.shutdown().await;
 }

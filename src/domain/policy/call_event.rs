@@ -285,6 +285,8 @@ pub enum Resend {
     ProvenGone,
     /// The server refused the headers or the protocol version of the call before it read the call (-32020, -32022).
     RefusedUnread,
+    /// The server refused the credentials, and there are others now.
+    NewCredentials,
 }
 
 impl Resend {
@@ -294,6 +296,7 @@ impl Resend {
             Resend::Repeatable => "the call is safe to retry",
             Resend::ProvenGone => "the server refuses the old session, so the call did not run in it",
             Resend::RefusedUnread => "the server refused its headers or version, so the call did not run",
+            Resend::NewCredentials => "the server refused the old credentials, so the call did not run",
         }
     }
 }

@@ -99,6 +99,7 @@ impl HttpLink {
             routing: vec![],
             observer: None,
             under,
+            principal: None,
             repeatable: true,
         }
     }
@@ -188,9 +189,10 @@ impl HttpLink {
     /// Asks the server to forget the session, following redirects like [`HttpLink::post`].
     pub(super) async fn forget_session(&self) {
         let mut url = self.url.clone();
+        let bearer = self.bearer(None).await;
         for _ in 0..REDIRECTS {
             let mut request = self.client.delete(url.clone());
-            for (name, value, _) in self.request_headers(&[], "application/json", &Under::Agreed) {
+            for (name, value, _) in self.request_headers(&[], "application/json", &Under::Agreed, bearer.as_ref()) {
                 request = request.header(name, value);
             }
             let Ok(response) = request.send().await else { return };

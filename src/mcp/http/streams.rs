@@ -22,7 +22,7 @@ use crate::{
         server::Era,
         time::size,
     },
-    engine::ports::FrameDraft,
+    engine::ports::{Bearer, FrameDraft},
     protocol::{connection::Arrival, pace::Pace, sse, wire},
 };
 
@@ -155,8 +155,19 @@ impl HttpLink {
         self.get_from(&url, last_event).await
     }
 
+    /// Asks `url` for an event stream, once more with another token if the server refuses the first one.
     pub(super) async fn get_from(&self, url: &Url, last_event: Option<&str>) -> Result<Response, Failure> {
-        let mut fields = self.request_headers(&[], EVENT_STREAM, &Under::Agreed);
+        let bearer = self.bearer(None).await;
+        let mut response = self.get_with(url, last_event, bearer.as_ref()).await?;
+        if !self.refused_token(&mut response, url, None, bearer.as_ref()).await {
+            return Ok(response);
+        }
+        let bearer = self.bearer(None).await;
+        self.get_with(url, last_event, bearer.as_ref()).await
+    }
+
+    async fn get_with(&self, url: &Url, last_event: Option<&str>, bearer: Option<&Bearer>) -> Result<Response, Failure> {
+        let mut fields = self.request_headers(&[], EVENT_STREAM, &Under::Agreed, bearer);
         fields.extend(last_event.map(|id| ("last-event-id".to_owned(), id.to_owned(), id.to_owned())));
         let mut request = self.client.get(url.clone());
         for (name, value, _) in &fields {

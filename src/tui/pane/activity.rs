@@ -190,7 +190,7 @@ fn draw_absences(server: &ServerView, grid: Grid, theme: &Theme, row: Rect, buf:
     for Absence { phase, cells, began } in absences(server, grid, row.width) {
         let style = match phase {
             Phase::Failed { .. } => theme.fail,
-            Phase::Reconnecting { .. } => theme.warn,
+            Phase::Reconnecting { .. } | Phase::NeedsLogin { .. } => theme.warn,
             _ => theme.muted,
         };
         let mut pen = Pen::new(buf, Rect { x: row.x + cells.start, width: cells.end - cells.start, ..row }, 0);

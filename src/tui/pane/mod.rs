@@ -84,6 +84,7 @@ pub fn status_dot(phase: &Phase, theme: &Theme) -> (&'static str, Style) {
         Phase::Degraded { .. } => ("◐", theme.warn),
         Phase::Reconnecting { .. } => ("◌", theme.warn),
         Phase::Failed { .. } => ("✕", theme.fail),
+        Phase::NeedsLogin { .. } => ("?", theme.warn),
         Phase::Disabled => ("⊘", theme.muted),
     }
 }

@@ -221,7 +221,9 @@ fn connection(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
         let words = match (&**phase, end) {
             (_, None) => state_words(server, ctx.now),
             (Phase::Starting { step }, _) => format!("starting · {}", step.doing()),
-            (Phase::Reconnecting { why, .. } | Phase::Failed { why }, _) => format!("{} · {}", phase.word(), why.summary),
+            (Phase::Reconnecting { why, .. } | Phase::Failed { why } | Phase::NeedsLogin { why }, _) => {
+                format!("{} · {}", phase.word(), why.summary)
+            }
             (Phase::Degraded { reason }, _) => format!("degraded · {reason}"),
             _ => phase.word().to_owned(),
         };
