@@ -16,6 +16,7 @@ use super::{
     exit,
     names::similar,
     print::{Format, ms},
+    servers,
     session::{Problem, Session, Stop, raw, unknown_server},
 };
 use crate::{
@@ -482,6 +483,8 @@ pub(super) async fn run(session: &mut Session<'_>, operation: Operation, subject
         }
         (document.argument_errors, document.unchecked) = (&checks.violations, &checks.unchecked);
         document.schema_errors = &schema_errors;
+        let failed = !matches!(settled.outcome, Outcome::Ok { .. });
+        document.owner = servers::owner(&session.read_model, operation.server()).filter(|_| failed);
         document.fill(id, &settled, session.track(id).as_ref());
         document.exit_code = code;
         session.printer.document(&document)?;
@@ -523,6 +526,11 @@ fn print_human(session: &mut Session<'_>, operation: &Operation, subject: &str, 
         (Outcome::Ok { result } | Outcome::ToolError { result }, Operation::Raw { .. }) => printer.result(&result.text())?,
         (Outcome::Ok { result }, Operation::Complete { .. }) if !printer.raw() => print_completion(session, result)?,
         (outcome, _) => print_outcome(session, operation, subject, outcome)?,
+    }
+    if matches!(settled.outcome, Outcome::Failed { .. } | Outcome::ToolError { .. })
+        && let Some(owner) = servers::owner(&session.read_model, operation.server())
+    {
+        session.printer.report("", &[("owner", format!("{owner} (of {})", operation.server()))]);
     }
     if session.options.verbose || session.printer.stderr_is_terminal() {
         let wire = settled.timings.wire().map(|wire| format!(", {} on the wire", time::short(wire))).unwrap_or_default();
@@ -610,6 +618,9 @@ pub struct Document<'a> {
     kind: &'static str,
     outcome: &'static str,
     server: Option<&'a ServerId>,
+    /// The owner of the server of a call that did not succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool: Option<&'a str>,
@@ -693,6 +704,7 @@ impl<'a> Document<'a> {
             kind: "outcome",
             outcome: "failed",
             server,
+            owner: None,
             subject,
             tool: None,
             call: None,

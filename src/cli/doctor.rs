@@ -71,6 +71,8 @@ struct Check<'a> {
     server: &'a str,
     state: &'static str,
     degraded: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     transport: &'static str,
     target: String,
     trusted: bool,
@@ -106,6 +108,7 @@ impl<'a> Check<'a> {
                 Phase::Degraded { reason } => Some(reason.to_string()),
                 _ => None,
             },
+            owner: server.spec.owner.as_deref(),
             transport: server.spec.launch.transport(),
             target: server.spec.summary(),
             trusted: server.spec.trusted,
@@ -200,7 +203,10 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
     printer.line(&format!("{}  {}", server.id(), server.phase.word()))?;
     let mut lines: Vec<(&'static str, String)> = Vec::new();
     match &*server.phase {
-        phase if phase.usable() || *phase == Phase::Disabled => lines.push(("target", server.spec.summary())),
+        phase if phase.usable() || *phase == Phase::Disabled => {
+            lines.push(("target", server.spec.summary()));
+            lines.extend(server.spec.owner.iter().map(|owner| ("owner", owner.clone())));
+        }
         _ => lines.extend(UnavailableServer::new(server).report()),
     }
     // The warnings already name the incomplete lists.

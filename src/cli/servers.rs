@@ -12,10 +12,11 @@ use super::{
 use crate::{
     domain::{
         call::{Failure, FailureKind},
+        id::ServerId,
         server::{ConnectFailure, Era, Phase, SessionInfo},
         time,
     },
-    state::ServerView,
+    state::{ConsoleState, ServerView},
 };
 
 /// Waits for all servers. Fails when none is configured, or for an unknown name.
@@ -44,6 +45,13 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
         Format::Human => {
             let mut table = vec![["NAME", "STATE", "BY", "PROTOCOL", "TOOLS", "READY IN", "TARGET"].map(String::from).to_vec()];
             table.extend(servers.iter().map(cells));
+            if servers.iter().any(|server| server.spec.owner.is_some()) {
+                let owners = servers.iter().map(|server| server.spec.owner.as_deref().unwrap_or("-"));
+                // Before the target, which may be long.
+                for (row, owner) in table.iter_mut().zip(std::iter::once("OWNER").chain(owners)) {
+                    row.insert(row.len() - 1, owner.to_owned());
+                }
+            }
             session.printer.table("", &table)?;
         }
         Format::Json => session.printer.document(&serde_json::json!({ "servers": rows }))?,
@@ -232,6 +240,8 @@ struct ServerJson<'a> {
     kind: &'static str,
     server: &'a str,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     transport: &'static str,
     target: String,
     /// Whether the certificate is not checked.
@@ -257,6 +267,7 @@ impl<'a> ServerJson<'a> {
             kind: "server",
             server: server.id().as_str(),
             state: server.phase.word(),
+            owner: server.spec.owner.as_deref(),
             transport: server.spec.launch.transport(),
             target: server.spec.summary(),
             insecure: server.spec.tls.insecure,
@@ -285,6 +296,8 @@ pub struct UnavailableJson<'a> {
     kind: &'static str,
     server: &'a str,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     step: Option<&'static str>,
     failure: Option<ConnectFailure>,
 }
@@ -301,6 +314,7 @@ impl<'a> UnavailableServer<'a> {
             kind: "failed_server",
             server: self.server.id().as_str(),
             state: self.server.phase.word(),
+            owner: self.server.spec.owner.as_deref(),
             step: match &*self.server.phase {
                 Phase::Starting { step } => Some(step.doing()),
                 _ => None,
@@ -321,8 +335,14 @@ impl<'a> UnavailableServer<'a> {
             (Phase::Degraded { reason }, _) => vec![("error", reason.to_string())],
             _ => vec![("error", "not ready".into())],
         };
-        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint.to_owned()))).collect()
+        let owner = self.server.spec.owner.iter().map(|owner| ("owner", owner.clone()));
+        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint.to_owned()))).chain(owner).collect()
     }
+}
+
+/// Returns the owner of a server, if the configuration names one.
+pub fn owner(read_model: &ConsoleState, server: &ServerId) -> Option<String> {
+    read_model.servers.iter().find(|known| known.id() == server)?.spec.owner.clone()
 }
 
 /// Returns the selected servers without lists.
