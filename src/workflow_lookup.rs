@@ -13,7 +13,7 @@ use crate::{
         spelling::similar,
         workflow::{
             library::{PROJECT, PendingProject, WorkflowLibrary},
-            parse::{Source, parse},
+            parse::{Source, parse, parse_among},
             plan::Plan,
             problem::Problem,
         },
@@ -146,7 +146,9 @@ pub fn plan(library: &WorkflowLibrary, wanted: &str) -> Result<Result<Plan, Vec<
             known.or_else(read).or_else(|| library.files.iter().find(|file| file.name == name).map(source))
         }
     };
-    Ok(parse(&main, &find_source))
+    let files = if origin == Origin::Project { &library.project } else { &library.files };
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    Ok(parse_among(&main, &find_source, &names))
 }
 
 /// Returns the plan of a run from the workflow in its journal.
@@ -166,6 +168,14 @@ pub fn plan_of(spec: &RunSpec) -> Result<Plan, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_similar_workflow_is_suggested_for_an_unknown_one() {
+        let files = vec![text("zones", "/u/zones.toml", None), text("all", "/u/all.toml", Some("zonez"))];
+        let library = WorkflowLibrary { files, ..WorkflowLibrary::default() };
+        let problems = plan(&library, "all").unwrap().unwrap_err();
+        assert_eq!(problems[0].hint.as_deref(), Some("did you mean `zones`?"));
+    }
 
     fn text(name: &str, file: &str, runs: Option<&str>) -> WorkflowText {
         let action = runs.map_or_else(|| "tool = \"t\"".to_owned(), |name| format!("workflow = \"{name}\""));

@@ -63,3 +63,27 @@ fn a_server_without_faults_has_no_warnings() {
     let (state, found) = checked("plain");
     assert_eq!((state.as_str(), found), ("ready", vec![]));
 }
+
+#[test]
+fn the_owner_of_a_server_is_named() {
+    let home = Home::new();
+    let server = example("badserver").display().to_string();
+    let config = format!("[servers.bad]\ncommand = {server:?}\nargs = [\"exit_at_start\"]\nowner = \"team-a\"\n");
+    std::fs::write(home.path().join("c.toml"), config).unwrap();
+    let run = |line: &[&str]| {
+        let line = [&["--config", "c.toml", "--no-project-config"], line].concat();
+        Ran::of(&line, home.command(&line).output().unwrap())
+    };
+    for line in [&["--json", "servers"][..], &["--json", "doctor"]] {
+        let document: Value = serde_json::from_str(&run(line).out).unwrap();
+        assert_eq!(document["servers"][0]["owner"], "team-a", "{line:?}: {document}");
+    }
+    let servers = run(&["servers"]);
+    assert!(
+        servers.out.contains("OWNER") && servers.out.contains("team-a") && servers.err.contains("team-a"),
+        "{}{}",
+        servers.out,
+        servers.err
+    );
+    assert!(run(&["doctor"]).out.contains("team-a"));
+}

@@ -12,6 +12,7 @@ use jsonschema::{
 use serde_json::Value;
 
 use super::{Rule, TooDear, Violation};
+use crate::domain::workflow::closest_match;
 
 /// Longest quoted value, in characters.
 const QUOTED: usize = 60;
@@ -139,6 +140,13 @@ impl Messages<'_> {
         let names: Vec<String> = unexpected.iter().map(|name| quoted(&Value::from(name.as_str()))).collect();
         let verb = if names.len() == 1 { "is" } else { "are" };
         let known = self.parent(error).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        let near = match unexpected {
+            [name] => closest_match(name, known.into_iter().flatten().map(|(known, _)| known.as_str())),
+            _ => None,
+        };
+        if let Some(near) = near {
+            return format!("{} is not allowed; did you mean {}?", names[0], quoted(&Value::from(near)));
+        }
         let known: Vec<String> = known.into_iter().flatten().map(|(name, _)| cut(name)).collect();
         let allowed = if known.is_empty() { String::new() } else { format!("; allowed: {}", listed(&known, "and")) };
         format!("{} {verb} not allowed{allowed}", listed(&names, "and"))

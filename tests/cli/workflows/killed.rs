@@ -55,7 +55,7 @@ fn a_killed_run_resumes_with_resolutions_of_its_in_doubt_steps() {
         .says("no step that calls a tool `chrage`")
         .says("did you mean `charge`?");
     home.own(&[&resume[..], &["--skip", "x={}"]].concat()).ends(2).says("available: create, hang, charge, found");
-    home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("no for_each");
+    home.own(&[&resume[..], &["--repeat", "charge[0]"]].concat()).ends(2).says("neither for_each nor repeat");
     home.own(&[&resume[..], &["--approve", "charge"]].concat()).ends(2).says("no step that asks for approval");
     // A resolution of a step that is not in doubt is refused.
     home.own(&[&resume[..], &["--repeat", "create"]].concat())

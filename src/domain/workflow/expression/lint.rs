@@ -80,7 +80,7 @@ fn without_strings(source: &str) -> String {
     source.chars().map(blank).collect()
 }
 
-/// Returns whether an equals sign outside of parentheses stands alone.
+/// Returns whether an equals sign outside of parentheses does not compare.
 fn assigns(code: &str) -> bool {
     let bytes = code.as_bytes();
     let mut depth = 0usize;

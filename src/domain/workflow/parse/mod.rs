@@ -18,6 +18,7 @@ use self::{
     step::Defaults,
 };
 use super::{
+    closest_match,
     expression::Template,
     keys::{CONCURRENCY_KEYS, TOP_KEYS},
     plan::{Action, Concurrency, Count, IfBusy, MAX_DEPTH, MAX_PARALLEL, OnError, Parts, Phase, Plan, TimeLimit},
@@ -49,7 +50,12 @@ pub type Library<'a> = &'a dyn Fn(&str) -> Option<Source>;
 /// Parses a workflow. On failure, returns all problems (at most 200) in file order; problems of nested workflows
 /// carry the names of their own files.
 pub fn parse(source: &Source, library: Library<'_>) -> Result<Plan, Vec<Problem>> {
-    let mut context = Context { library, parsed: HashMap::new(), parsing: vec![], problems: vec![] };
+    parse_among(source, library, &[])
+}
+
+/// Parses a workflow as [`parse`] does. `names` are those of the workflows that it may run, for suggestions.
+pub fn parse_among(source: &Source, library: Library<'_>, names: &[&str]) -> Result<Plan, Vec<Problem>> {
+    let mut context = Context { library, names, parsed: HashMap::new(), parsing: vec![], problems: vec![] };
     let plan = parse_in(source, &mut context);
     let mut problems = context.problems;
     match plan {
@@ -65,6 +71,7 @@ pub fn parse(source: &Source, library: Library<'_>) -> Result<Plan, Vec<Problem>
 /// State shared by a workflow and its nested workflows.
 struct Context<'a> {
     library: Library<'a>,
+    names: &'a [&'a str],
     /// The workflows that were parsed; `None` for those with errors.
     parsed: HashMap<String, Option<Arc<Plan>>>,
     /// The workflows that are being parsed, outermost first.
@@ -85,7 +92,11 @@ impl Context<'_> {
         }
         if !self.parsed.contains_key(name) {
             let Some(source) = (self.library)(name) else {
-                return Err((format!("unknown workflow `{name}`"), Some("`switchboard workflow list` lists the workflows".into())));
+                let hint = match closest_match(name, self.names.iter().copied()) {
+                    Some(candidate) => format!("did you mean `{candidate}`?"),
+                    None => "`switchboard workflow list` lists the workflows".to_owned(),
+                };
+                return Err((format!("unknown workflow `{name}`"), Some(hint)));
             };
             let plan = match parse_in(&source, self) {
                 Ok(plan) => Some(Arc::new(plan)),

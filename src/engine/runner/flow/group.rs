@@ -49,7 +49,7 @@ impl Flow<'_> {
         let mut announce = || {
             if !std::mem::replace(&mut announced, true) {
                 let run = self.run.id.short();
-                self.run.bus().notice(NoticeLevel::Info, format!("run {run} waits: another run of the group `{group}` is active"));
+                self.run.bus().notice(NoticeLevel::Warn, format!("run {run} waits: another run of the group `{group}` is active"));
             }
         };
         let turn: OwnedMutexGuard<()> = match turn.clone().try_lock_owned() {
