@@ -276,8 +276,9 @@ fn hints(model: &Model) -> Vec<Hint> {
     }
     let contexts = model.contexts();
     let mut hints: Vec<Hint> = Vec::new();
-    // A value's own keys are as relevant as those of its pane.
-    let (near, wide) = contexts.split_at(if contexts.get(1) == Some(&Context::Value) { 2 } else { 1 });
+    // A value's own keys are as relevant as those of its pane, also those of a table.
+    let two = contexts.get(1) == Some(&Context::Value) || contexts.first() == Some(&Context::Grid);
+    let (near, wide) = contexts.split_at(if two { 2 } else { 1 });
     for (key, action) in near.iter().flat_map(|c| model.session.keymap.hints(*c)) {
         let shown = action.group() != Group::Move
             && !matches!(action, Action::NextPane | Action::PreviousPane | Action::FoldAll | Action::UnfoldAll);

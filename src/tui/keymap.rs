@@ -304,7 +304,11 @@ pub fn show(keys: &[KeyCombination]) -> String {
             name if key.modifiers.contains(KeyModifiers::SHIFT) && matches!(key.codes, OneToThree::One(KeyCode::F(_))) => {
                 format!("Shift-{name}")
             }
-            other => other.to_owned(),
+            other => match (other.strip_suffix("-Up"), other.strip_suffix("-Down")) {
+                (Some(modifiers), _) => format!("{modifiers}-↑"),
+                (_, Some(modifiers)) => format!("{modifiers}-↓"),
+                _ => other.to_owned(),
+            },
         })
         .collect::<Vec<_>>()
         .join(" ")
@@ -358,6 +362,7 @@ mod tests {
         let next = map.continuations(&[Context::Health, Context::List, Context::Global], &[b]);
         assert!(next.contains(&("o".to_owned(), Action::BreakerHoldOpen)) && next.contains(&("b".to_owned(), Action::Breakers)));
         assert!(map.continuations(&[Context::List], &[b]).is_empty());
+        assert_eq!(map.keys_of(Context::Result, Action::FormResult), ["Alt-↑", "Alt-↓"]);
     }
 
     #[test]

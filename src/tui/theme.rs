@@ -71,23 +71,25 @@ impl Theme {
 
     /// Returns the default: named colours on the terminal's own background.
     pub fn ansi() -> Theme {
-        let plain = Style::new();
+        // Text over a faint border is not faint.
+        let plain = Style::new().remove_modifier(Modifier::DIM);
+        let faint = Style::new().fg(Color::Reset).add_modifier(Modifier::DIM);
         Theme {
             background: Color::Reset,
             text: plain,
             // Faint, not colour 8: in some palettes that is the background.
-            muted: plain.add_modifier(Modifier::DIM),
+            muted: faint,
             accent: plain.fg(Color::Cyan),
             ok: plain.fg(Color::Green),
             warn: plain.fg(Color::Yellow),
             fail: plain.fg(Color::Red),
             running: plain.fg(Color::Blue),
             key: plain.fg(Color::Cyan).add_modifier(Modifier::BOLD),
-            border: plain.add_modifier(Modifier::DIM),
+            border: faint,
             focus: plain.fg(Color::Cyan).add_modifier(Modifier::BOLD),
             // One colour for the whole row: a reversed row of many colours is a patchwork.
-            selection: plain.fg(Color::Black).bg(Color::Cyan).remove_modifier(Modifier::DIM),
-            selection_idle: plain.fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED | Modifier::DIM),
+            selection: plain.fg(Color::Black).bg(Color::Cyan),
+            selection_idle: plain.add_modifier(Modifier::UNDERLINED),
             found: plain.fg(Color::Yellow).add_modifier(Modifier::BOLD),
             json_key: plain.fg(Color::Cyan),
             json_string: plain.fg(Color::Green),

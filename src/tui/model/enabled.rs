@@ -87,6 +87,7 @@ impl Model {
             Action::Open => match self.console.focus {
                 Focus::Result | Focus::Detail => self.console.detail.as_ref().unwrap_or(&self.console.result).can_open(),
                 Focus::Traffic => !read_model.calls.is_empty(),
+                Focus::Servers => self.console.tree.selected().is_some(),
                 _ => true,
             },
             Action::Back => self.console.focus != Focus::Servers || !self.dialogs.is_empty() || self.console.tree.filter().is_some(),

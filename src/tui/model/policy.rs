@@ -72,6 +72,7 @@ impl Model {
                 }
             }
             Action::Inject => subject().is_some(),
+            Action::ClearCache => !self.session.read_model().servers.is_empty(),
             Action::StopFaults => banner::faults(self.session.read_model()) > 0,
             Action::Breakers => !(self.views.current == View::Health && self.views.health.page == Page::Breakers),
             Action::Routes => !(self.views.current == View::Health && self.views.health.page == Page::Routes),

@@ -154,6 +154,18 @@ fn numbers_and_clicks_go_to_views_and_escape_stays() {
 }
 
 #[test]
+fn a_mistake_in_a_filter_is_shown_once_its_word_is_finished() {
+    let mut m = model(120, 20, Theme::ansi());
+    keys(&mut m, "2 /");
+    text(&mut m, "outcome:");
+    assert!(!frame(&mut m).contains("is missing"), "{}", frame(&mut m));
+    text(&mut m, " ");
+    assert!(frame(&mut m).contains("is missing"), "{}", frame(&mut m));
+    keys(&mut m, "backspace enter");
+    assert!(frame(&mut m).contains("is missing"), "{}", frame(&mut m));
+}
+
+#[test]
 fn a_paused_list_does_not_move_while_rows_arrive() {
     let mut m = model(120, 20, Theme::ansi());
     keys(&mut m, "2 up up");

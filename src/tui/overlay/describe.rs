@@ -259,8 +259,8 @@ impl Dialog for Describe {
         let body = Rect { y: room.y + 2, height: room.height - 3, ..room };
         if let Some(content) = self.content() {
             content.draw(body, buf, theme, true, ctx.hits);
-            let beside = Rect { width: inner.right().saturating_sub(body.x), ..body };
-            paint::scroll_bar(buf, beside, content.position(), theme.muted);
+            let rows_area = Rect { width: inner.right().saturating_sub(body.x), ..body };
+            paint::scroll_bar(buf, rows_area, content.position(), theme.muted);
         }
         let context = if self.searching { Context::Entry } else { Context::Describe };
         key_row(ctx, context, |action| self.enabled(action, ctx).unwrap_or(true), inner, buf);

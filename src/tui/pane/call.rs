@@ -347,7 +347,9 @@ impl CallPane {
             },
             (None, Some(form)) => match form.submit() {
                 FormEvent::Submit => form.form().body(),
-                _ => return Err(form.form().problems.clone()),
+                // A form without rows is not drawn, so its problems are listed below the description.
+                _ if form.form().rows().is_empty() => return Err(form.form().problems.clone()),
+                _ => return Err(vec![]),
             },
             (None, None) => Body::from("{}"),
         };

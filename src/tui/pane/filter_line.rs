@@ -1,6 +1,8 @@
 //! The filter line: a text field for the language of `filter`, with its mistakes and completions. The traffic view and the
 //! timeline have one each.
 
+use std::borrow::Cow;
+
 use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -143,10 +145,22 @@ impl FilterLine {
         self.note_rows(wide).len() as u16
     }
 
+    /// Returns the mistakes, without those of the word that is being typed: it is not finished.
+    fn shown_mistakes(&self) -> Cow<'_, [ParseError]> {
+        let head = self.field.head();
+        let start = head.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        if !self.editing || start == head.len() {
+            return Cow::Borrowed(&self.mistakes);
+        }
+        let after = self.field.text().get(head.len()..).unwrap_or_default();
+        Cow::Owned(Filter::parse(&format!("{}{after}", &head[..start])).1)
+    }
+
     /// Wraps the first mistake. The correction is at its end, so the text is not cut.
     fn note_rows(&self, wide: u16) -> Vec<String> {
-        let Some(mistake) = self.mistakes.first() else { return vec![] };
-        let more = self.mistakes.len() - 1;
+        let mistakes = self.shown_mistakes();
+        let Some(mistake) = mistakes.first() else { return vec![] };
+        let more = mistakes.len() - 1;
         let more = if more > 0 { format!("   and {more} more") } else { String::new() };
         wrap_some(&format!("✕ {mistake}{more}"), usize::from(wide.saturating_sub(2)), MOST_NOTES)
     }

@@ -148,7 +148,7 @@ impl<'t> TextView<'t> {
                 pen.put(text, *style);
             }
         }
-        let beside = Rect { width: area.width + 1, ..area };
-        scroll_bar(buf, beside, (top, height, self.rows.len()), self.theme.muted);
+        let rows_area = Rect { width: area.width + 1, ..area };
+        scroll_bar(buf, rows_area, (top, height, self.rows.len()), self.theme.muted);
     }
 }

@@ -8,6 +8,8 @@ use super::rich_text::{Line, Role};
 
 /// The cells of a horizontal rule.
 const RULE: usize = 24;
+/// The longest line that is read as Markdown, in bytes. Longer ones are shown in pieces, so that a frame never wraps more.
+const LONGEST: usize = 4096;
 /// The bytes in which [`is_markdown`] looks for marks.
 const LOOKED_AT: usize = 64 << 10;
 
@@ -38,12 +40,19 @@ pub fn lines(source: &str) -> Vec<Line> {
     while let Some(line) = all.get(at) {
         let bare = line.trim_start();
         at += 1;
+        if line.len() > LONGEST {
+            out.extend(pieces(line).map(|piece| Line::new(piece, Role::Text)));
+            continue;
+        }
         if let Some(fence) = fence(bare) {
             let closed = |line: &&str| line.trim() == fence;
             let code = all[at..].iter().take_while(|line| !closed(line));
-            let before = out.len();
-            out.extend(code.map(|line| Line::new("  ", Role::Muted).with(*line, Role::Code).hanging(4)));
-            at += out.len() - before + 1;
+            let mut taken = 0;
+            for line in code {
+                taken += 1;
+                out.extend(pieces(line).map(|piece| Line::new("  ", Role::Muted).with(piece, Role::Code).hanging(4)));
+            }
+            at += taken + 1;
             continue;
         }
         let table =
@@ -68,6 +77,20 @@ pub fn lines(source: &str) -> Vec<Line> {
         out.push(block(line));
     }
     out
+}
+
+/// Splits a line into pieces of at most [`LONGEST`] bytes; an empty line is one piece.
+fn pieces(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let mut end = LONGEST.min(line.len());
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        rest = Some(&line[end..]).filter(|rest| !rest.is_empty());
+        Some(&line[..end])
+    })
 }
 
 /// Returns the line of a block that is one line.
@@ -163,7 +186,7 @@ fn cells(line: &str) -> Vec<String> {
 /// Returns the rows of a table at the start of these lines, in aligned columns, and the number of lines that it has.
 fn table(all: &[&str]) -> Option<(Vec<Line>, usize)> {
     let head = cells(all.first()?);
-    let used = 2 + all[2..].iter().take_while(|line| line.contains('|')).count();
+    let used = 2 + all[2..].iter().take_while(|line| line.contains('|') && line.len() <= LONGEST).count();
     let body = all[2..used].iter().map(|line| cells(line));
     let rows: Vec<Vec<Vec<(String, Role)>>> = std::iter::once(head)
         .chain(body)
@@ -322,6 +345,15 @@ mod tests {
             texts("| a | long |\n|---|:-:|\n| one | `2` |\n| x \\| y |\nend"),
             ["a     │ long", "──────┼─────", "one   │ 2   ", "x | y", "end"]
         );
+    }
+
+    #[test]
+    fn long_lines_are_shown_in_pieces() {
+        let long = "é".repeat(5000);
+        let shown = texts(&format!("{long}\n```\n{long}\n\n```\nend"));
+        assert_eq!(shown.len(), 3 + 3 + 1 + 1);
+        assert_eq!(shown[..3].concat(), long);
+        assert!(shown.iter().all(|line| line.len() <= LONGEST + 2) && shown[7] == "end");
     }
 
     #[test]

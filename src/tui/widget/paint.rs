@@ -219,11 +219,11 @@ pub fn pane(buf: &mut Buffer, area: Rect, title: &[Piece], right: &[Piece], focu
     inner
 }
 
-/// Draws a scroll bar in the border to the right of `beside`, if not all rows are visible. `position` is the first visible row,
+/// Draws a scroll bar in the border to the right of `rows_area`, if not all rows are visible. `position` is the first visible row,
 /// the number of visible rows, and of all rows.
-pub fn scroll_bar(buf: &mut Buffer, beside: Rect, position: (usize, usize, usize), style: Style) {
+pub fn scroll_bar(buf: &mut Buffer, rows_area: Rect, position: (usize, usize, usize), style: Style) {
     let (first, shown, total) = position;
-    let height = usize::from(beside.height);
+    let height = usize::from(rows_area.height);
     if total <= shown || height < 2 {
         return;
     }
@@ -237,7 +237,7 @@ pub fn scroll_bar(buf: &mut Buffer, beside: Rect, position: (usize, usize, usize
         _ => start,
     };
     for y in start..start + thumb {
-        if let Some(cell) = buf.cell_mut((beside.right(), beside.y + y as u16)) {
+        if let Some(cell) = buf.cell_mut((rows_area.right(), rows_area.y + y as u16)) {
             cell.set_symbol("▐").set_style(style);
         }
     }

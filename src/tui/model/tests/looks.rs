@@ -326,7 +326,11 @@ fn a_whole_session_by_mouse_alone() {
     harness.click("? help");
     assert!(harness.model.dialogs.top_as::<Help>().is_some());
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
-    harness.click(": palette").click(Action::Notices.help());
+    harness.click(": palette");
+    for _ in 0..10 {
+        harness.send(mouse(MouseEventKind::ScrollDown, 60, 20));
+    }
+    harness.click(Action::Notices.help());
     assert!(harness.model.dialogs.top_as::<Notices>().is_some(), "{}", harness.frame());
     harness.send(mouse(MouseEventKind::Down(MouseButton::Right), 1, 1));
     // A lane of the activity pane leads to its server, a fold sign folds it.

@@ -338,7 +338,8 @@ fn handshake(server: &ServerId, read_model: &ConsoleState) -> Option<Body> {
             let text = frame.body.text();
             let valid = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
             let body = if valid { text.into_owned() } else { serde_json::Value::from(text.as_ref()).to_string() };
-            format!("{{\"{direction}\":{body}}}")
+            let label = frame.method.as_deref().map_or_else(|| direction.to_owned(), |method| format!("{direction} {method}"));
+            format!("{{{}:{body}}}", serde_json::Value::from(label))
         })
         .collect();
     Some(Body::from(format!("[{}]", parts.join(","))))

@@ -247,6 +247,16 @@ fn named_rows(typed: &str, known: &Known, read_model: &ConsoleState) -> Vec<Pale
         let about = format!("{}: {}", action.name(), action.help());
         found.rows.push((2 * EXACT, row(Choice::Action(*action), (*alias).to_owned(), about, "")));
     }
+    let add_commands = |found: &mut Scored| {
+        for command in &COMMANDS {
+            let of_command = row(Choice::Type(format!("{} ", command.name)), command.name.to_owned(), command.help.to_owned(), "command");
+            found.add(command.name, of_command, [command.help]);
+        }
+    };
+    // An empty line shows what can be typed; otherwise an action of the same name comes first.
+    if typed.is_empty() {
+        add_commands(&mut found);
+    }
     // Quit and the cursor moves come last, so that Enter in a fresh line does not run them.
     let last = |action: &&Action| **action == Action::Quit || action.group() == Group::Move;
     let order = Action::ALL.iter().filter(|a| !last(a)).chain(Action::ALL.iter().filter(last));
@@ -254,10 +264,8 @@ fn named_rows(typed: &str, known: &Known, read_model: &ConsoleState) -> Vec<Pale
         let of_action = row(Choice::Action(*action), action.name().to_owned(), action.help().to_owned(), "");
         found.add(action.name(), of_action, [action.help(), action.label()]);
     }
-    for command in &COMMANDS {
-        // An action of the same name comes first.
-        let of_command = row(Choice::Type(format!("{} ", command.name)), command.name.to_owned(), command.help.to_owned(), "command");
-        found.add(command.name, of_command, [command.help]);
+    if !typed.is_empty() {
+        add_commands(&mut found);
     }
     for Named { node, name, kind, texts } in everything(read_model) {
         let about = texts.last().filter(|_| kind == "tool").map(|server| format!("of {server}")).unwrap_or_default();

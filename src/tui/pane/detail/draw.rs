@@ -111,8 +111,8 @@ impl Detail {
                     let notes = draw_notes(&self.notes, ctx, area, buf);
                     let rest = Rect { y: area.y + notes, height: area.height - notes, ..area };
                     view.draw(rest, buf, ctx.theme, ctx.focused, ctx.hits);
-                    let beside = Rect { width: rest.width + 1, ..rest };
-                    scroll_bar(buf, beside, view.position(), ctx.theme.muted);
+                    let rows_area = Rect { width: rest.width + 1, ..rest };
+                    scroll_bar(buf, rows_area, view.position(), ctx.theme.muted);
                 }
                 (Outcome::Failed { failure }, _) => {
                     let mut out = TextView::new(ctx.theme, area.width);
@@ -147,8 +147,8 @@ impl Detail {
                 buf.set_style(row.intersection(buf.area), if self.inside { theme.selection_idle } else { ctx.selection() });
             }
         }
-        let beside = Rect { width: area.width + 1, height: list_height, ..area };
-        scroll_bar(buf, beside, (window.top, usize::from(list_height), self.frames.len()), theme.muted);
+        let rows_area = Rect { width: area.width + 1, height: list_height, ..area };
+        scroll_bar(buf, rows_area, (window.top, usize::from(list_height), self.frames.len()), theme.muted);
         let Some(frame) = self.frames.get(self.frame.cursor) else { return };
         let mut y = area.y + list_height;
         let mut line = |text: &str, style: Style, buf: &mut Buffer| {
