@@ -59,10 +59,10 @@ impl Gateway {
     async fn offered(&self, method: Option<Method>, request: &Request) -> Result<Body, RpcError> {
         let table = self.offer.table();
         let Some(method) = method.filter(|method| method.capability().is_none_or(|capability| table.declares(capability))) else {
-            // A transparent server may have methods that the gateway does not know.
+            // A transparent server may have methods that the gateway does not know, and answer more than it declares.
             return match &table.transparent {
-                Some(server) if method.is_none() => self.forward(&table, server, request).await,
-                _ => Err(no_method(&request.method)),
+                Some(server) => self.forward(&table, server, request).await,
+                None => Err(no_method(&request.method)),
             };
         };
         match method {

@@ -23,8 +23,8 @@ use crate::{
     gateway::{
         Client, Front,
         era::{self, Kind, LEGACY, MODERN},
-        failure::{self, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_VERSION},
-        request::unsupported,
+        failure::{self, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION},
+        request::{self, unsupported},
     },
     protocol::{
         connection::{Arrival, Connection, LISTEN, Outbox},
@@ -236,10 +236,11 @@ impl Service {
         first(1, events, false, Some((id, Box::new((cancelling, one_request))))).await.0
     }
 
-    /// Checks that the headers of a modern request agree with its body (MCP 2026-07-28, basic/transports, "Server Validation").
+    /// Checks the metadata of a modern request, and that its headers agree with its body (MCP 2026-07-28, basic/transports, "Server Validation").
     fn check_headers(&self, headers: &HeaderMap, method: &str, params: &Body, version: &str) -> Result<(), RpcError> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let differs = |name: &str| failure::error(HEADER_MISMATCH, format!("the header {name} does not agree with the body"));
+        request::check_meta(params)?;
         let named = version_of(params);
         if header(PROTOCOL.as_str()) != named.as_deref() {
             return Err(differs("MCP-Protocol-Version"));
@@ -307,7 +308,7 @@ fn status(id: &str, response: &Body) -> StatusCode {
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
     match std::str::from_utf8(&rest[..digits]).ok().and_then(|code| code.parse().ok()) {
         Some(METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
-        Some(HEADER_MISMATCH | UNSUPPORTED_VERSION) => StatusCode::BAD_REQUEST,
+        Some(HEADER_MISMATCH | UNSUPPORTED_VERSION | MISSING_CAPABILITY) => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     }
 }

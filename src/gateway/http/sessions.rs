@@ -101,6 +101,11 @@ impl Session {
         self.streams.lock().retain(|(known, _)| *known != number);
     }
 
+    /// Returns whether a client reads a stream, or a request is in progress.
+    fn is_busy(&self) -> bool {
+        self.general.is_read() || self.streams.lock().iter().any(|(_, stream)| stream.is_open())
+    }
+
     fn touch(&self) {
         *self.used.lock() = Instant::now();
     }
@@ -162,7 +167,7 @@ impl Sessions {
 
     /// Ends the sessions that were idle for this time.
     pub fn expire_after(&self, limit: Duration) {
-        let idle = |session: &Arc<Session>| session.used.lock().elapsed() >= limit;
+        let idle = |session: &Arc<Session>| session.used.lock().elapsed() >= limit && !session.is_busy();
         let ended: Vec<Arc<Session>> = self.open.lock().extract_if(|_, session| idle(session)).map(|(_, session)| session).collect();
         drop(ended);
     }
