@@ -73,8 +73,15 @@ fn the_listener_matrix_host_origin_token_path() {
         (Some("Basic s3cret-token"), false),
         (None, false),
     ];
-    let paths =
-        [("/mcp", Ok(Target::Message)), ("/mcp/x", Err(Refusal::Path)), ("/", Err(Refusal::Path)), ("/healthz", Err(Refusal::Method))];
+    let paths = [
+        ("/mcp", Ok(Target::Message)),
+        ("/mcp/x", Ok(Target::Message)),
+        ("/mcp/", Err(Refusal::Path)),
+        ("/mcp/x/y", Err(Refusal::Path)),
+        ("/mcpx", Err(Refusal::Path)),
+        ("/", Err(Refusal::Path)),
+        ("/healthz", Err(Refusal::Method)),
+    ];
     let mut combinations = 0;
     for (host, host_fits) in hosts {
         for (origin, origin_fits) in origins {
