@@ -27,6 +27,7 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         capabilities::ClientCapabilities,
+        profile::{self, Profile},
         secret::Secret,
         server::ServerSpec,
     },
@@ -47,8 +48,8 @@ const TOKEN: u64 = 4 << 10;
 
 /// Where clients connect.
 enum Face {
-    /// The standard streams of this process: one client.
-    Stdio,
+    /// The standard streams of this process: one client, of a profile.
+    Stdio(String),
     /// Listeners.
     Http(Vec<(Listener, Access)>),
 }
@@ -93,12 +94,19 @@ pub async fn run(selection: Selection, args: ServeArgs, options: Options, log: L
 /// Opens the listeners of the command line, or those of the configuration if it has none. Standard streams without any.
 async fn face(args: &ServeArgs, settings: &GatewaySettings, io: &mut Io) -> Result<Face, String> {
     let on_line = args.http.is_some() || args.socket.is_some();
-    let (address, socket) = match on_line || args.stdio {
+    // A profile is named for the one client on the standard streams.
+    let stdio = args.stdio || args.profile.is_some();
+    let (address, socket) = match on_line || stdio {
         true => (args.http, args.socket.as_ref()),
         false => (settings.http, settings.socket.as_ref()),
     };
-    if args.stdio || (address.is_none() && socket.is_none()) {
-        return Ok(Face::Stdio);
+    if stdio || (address.is_none() && socket.is_none()) {
+        let name = args.profile.clone().unwrap_or_else(|| profile::DEFAULT.to_owned());
+        let known = |profile: &Profile| *profile.name == *name;
+        if name != profile::DEFAULT && !settings.profiles.iter().any(known) {
+            return Err(format!("the profile {name:?} is not in the configuration"));
+        }
+        return Ok(Face::Stdio(name));
     }
     let token = match args.token_file.as_ref().or(settings.token_file.as_ref()) {
         Some(file) => Some(token(file)?),
@@ -217,10 +225,14 @@ async fn serve(
 /// Serves clients until they are gone or `stopped` is true; returns the exit code.
 async fn serve_face(gateway: Arc<Gateway>, face: Face, mut stopped: Receiver<bool>) -> u8 {
     match face {
-        Face::Stdio => tokio::select! {
-            () = stdio::serve(&gateway, tokio::io::stdin(), tokio::io::stdout()) => exit::OK,
-            _ = stopped.wait_for(|stopped| *stopped) => exit::OK,
-        },
+        Face::Stdio(name) => {
+            // Checked before the servers were started.
+            let Some(profile) = gateway.profile(&name) else { return exit::FAILED };
+            tokio::select! {
+                () = stdio::serve(&gateway, profile, tokio::io::stdin(), tokio::io::stdout()) => exit::OK,
+                _ = stopped.wait_for(|stopped| *stopped) => exit::OK,
+            }
+        }
         Face::Http(listeners) => {
             let mut faces = tokio::task::JoinSet::new();
             for (listener, access) in listeners {
@@ -246,6 +258,7 @@ fn settings(separator: &str, gateway: &GatewaySettings) -> Settings {
         list_wait: gateway.list_wait,
         list_grace: gateway.list_grace,
         instructions: gateway.instructions.clone(),
+        profiles: gateway.profiles.clone(),
         ..Settings::default()
     }
 }

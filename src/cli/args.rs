@@ -405,6 +405,9 @@ pub struct ServeArgs {
     /// Require the bearer token in this file.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Offer what this profile has: to the client on stdin and stdout. Over HTTP, clients choose it by the path /mcp/NAME.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["http", "socket"])]
+    pub profile: Option<String>,
     /// Accept this host in addition to the address and loopback names; repeatable.
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,

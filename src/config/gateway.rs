@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::fields::Fields;
+use super::{fields::Fields, server::patterns};
+use crate::domain::{policy::tool_filter::ToolFilter, profile::Profile};
 
 /// The settings in `[gateway]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GatewaySettings {
     /// The address of the HTTP listener.
     pub http: Option<SocketAddr>,
@@ -25,6 +26,8 @@ pub struct GatewaySettings {
     pub list_grace: Duration,
     /// The instructions before those of the servers.
     pub instructions: Option<String>,
+    /// The profiles in the order of the file; the default one only if it is configured.
+    pub profiles: Vec<Profile>,
 }
 
 impl Default for GatewaySettings {
@@ -39,6 +42,7 @@ impl Default for GatewaySettings {
             list_wait: Duration::from_secs(5),
             list_grace: Duration::from_secs(600),
             instructions: None,
+            profiles: vec![],
         }
     }
 }
@@ -55,6 +59,7 @@ pub(super) struct PartialGateway {
     list_wait: Option<Duration>,
     list_grace: Option<Duration>,
     instructions: Option<String>,
+    profiles: Vec<Profile>,
 }
 
 impl PartialGateway {
@@ -72,6 +77,7 @@ impl PartialGateway {
             list_wait: table.duration_or_zero("list_wait"),
             list_grace: table.duration_or_zero("list_grace"),
             instructions: table.text("instructions").map(str::to_owned),
+            profiles: profiles(&mut table),
         };
         table.finish();
         read
@@ -89,6 +95,7 @@ impl PartialGateway {
             list_wait: self.list_wait.or(below.list_wait),
             list_grace: self.list_grace.or(below.list_grace),
             instructions: self.instructions.or(below.instructions),
+            profiles: merged(self.profiles, below.profiles),
         }
     }
 
@@ -105,6 +112,7 @@ impl PartialGateway {
             list_wait: self.list_wait.unwrap_or(default.list_wait),
             list_grace: self.list_grace.unwrap_or(default.list_grace),
             instructions: self.instructions,
+            profiles: self.profiles,
         }
     }
 }
@@ -131,4 +139,45 @@ fn texts(table: &mut Fields<'_, '_>, key: &'static str, example: &str) -> Option
         }
     }
     Some(found)
+}
+
+/// Reads `[gateway.profiles.NAME]`.
+fn profiles(table: &mut Fields<'_, '_>) -> Vec<Profile> {
+    let report = table.report;
+    let mut found = vec![];
+    for entry in table.table("profiles").unwrap_or_default() {
+        let name = format!("gateway.profiles.{}", entry.key);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if entry.key.is_empty() || entry.key.len() > 64 || !entry.key.chars().all(plain) {
+            report.error(entry.at, &name, "should be named with 1 to 64 of the characters A-Z a-z 0-9 _ . -", "it is a part of a path");
+        }
+        let Some(inner) = entry.value.fields() else {
+            report.error(entry.at, &name, "should be a table", format!("write [{name}]"));
+            continue;
+        };
+        let mut fields = Fields::new(report, inner, name);
+        found.push(Profile {
+            name: entry.key.as_str().into(),
+            servers: ToolFilter {
+                enabled: patterns(&mut fields, "enabled_servers"),
+                disabled: patterns(&mut fields, "disabled_servers").unwrap_or_default(),
+            },
+            tools: ToolFilter {
+                enabled: patterns(&mut fields, "enabled_tools"),
+                disabled: patterns(&mut fields, "disabled_tools").unwrap_or_default(),
+            },
+            destructive: fields.choice("destructive", &[("allow", true), ("deny", false)]).unwrap_or(true),
+            instructions: fields.text("instructions").map(str::to_owned),
+        });
+        fields.finish();
+    }
+    found
+}
+
+/// Returns the profiles of both layers; those of the upper one replace others of the same name.
+fn merged(mut upper: Vec<Profile>, below: Vec<Profile>) -> Vec<Profile> {
+    let known = |profile: &Profile, all: &[Profile]| all.iter().any(|other| other.name == profile.name);
+    let added: Vec<Profile> = below.into_iter().filter(|profile| !known(profile, &upper)).collect();
+    upper.extend(added);
+    upper
 }

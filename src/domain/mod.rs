@@ -35,6 +35,7 @@ pub mod name_table;
 pub mod nesting;
 pub mod plural;
 pub mod policy;
+pub mod profile;
 pub mod raw_object;
 pub mod recorded;
 pub mod request_meta;

@@ -122,7 +122,7 @@ impl Gateway {
     /// 2026-07-28, basic/patterns/subscriptions).
     pub(super) async fn listen(&self, request: &Request) -> Result<Body, RpcError> {
         self.offer.ready().await;
-        let table = self.offer.table();
+        let table = self.offer.table(&request.client.profile);
         let [filter] = request.members(["notifications"]);
         let filter = filter.unwrap_or_else(|| Body::from("{}"));
         let wanted = filter.fields(["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"]);
@@ -152,10 +152,16 @@ impl Gateway {
         Ok(of_listen(&listen, RawObject::default()))
     }
 
-    /// Notifies clients of lists that changed from `before` to `now`.
-    fn report_lists(&self, before: &Table, now: &Table) {
-        let changed: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| before.list(*kind).digest != now.list(*kind).digest).collect();
+    /// Returns the current table of each profile.
+    fn tables(&self) -> HashMap<Arc<str>, Arc<Table>> {
+        self.profiles.values().map(|profile| (profile.name.clone(), self.offer.table(profile))).collect()
+    }
+
+    /// Notifies clients of lists that are not any more as they were `before`.
+    fn report_lists(&self, before: &HashMap<Arc<str>, Arc<Table>>, now: &HashMap<Arc<str>, Arc<Table>>) {
         for client in self.clients() {
+            let (Some(before), Some(now)) = (before.get(&client.profile.name), now.get(&client.profile.name)) else { continue };
+            let changed: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| before.list(*kind).digest != now.list(*kind).digest).collect();
             // A client that never read the list, or that read it after the change, has nothing to read again.
             let outdated = Kind::ALL.into_iter().filter(|kind| client.note_change(*kind, now.list(*kind).digest));
             for method in outdated.map(Kind::changed).collect::<HashSet<_>>() {
@@ -189,12 +195,12 @@ impl Gateway {
     }
 
     fn report_update(&self, server: &ServerId, uri: &str) {
-        let exposed = self.offer.table().uris.expose(server, uri);
-        let params = RawObject::default().with("uri", Body::json(&*exposed));
         let clients = self.clients.lock();
         let watching: Vec<Arc<Client>> = self.subscribers.of(server, uri).iter().filter_map(|id| clients.get(id).cloned()).collect();
         drop(clients);
         for client in watching {
+            let exposed = self.offer.table(&client.profile).uris.expose(server, uri);
+            let params = RawObject::default().with("uri", Body::json(&*exposed));
             if client.is_subscribed(&exposed) {
                 client.notify(UPDATED, &params.to_body());
             }
@@ -253,8 +259,7 @@ fn send(outbox: &Arc<dyn Outbox>, method: &str, params: &Body) {
 /// Notifies clients of changed lists, until the gateway is dropped.
 pub async fn follow_lists(offer: Arc<Offer>, gateway: Weak<Gateway>) {
     let mut changes = offer.changes();
-    let Some(quiet) = gateway.upgrade().map(|gateway| gateway.settings.quiet) else { return };
-    let mut before = offer.table();
+    let Some((quiet, mut before)) = gateway.upgrade().map(|gateway| (gateway.settings.quiet, gateway.tables())) else { return };
     while offer.changed(&mut changes).await.is_ok() {
         let latest = Instant::now() + LONGEST_QUIET;
         loop {
@@ -266,7 +271,7 @@ pub async fn follow_lists(offer: Arc<Offer>, gateway: Weak<Gateway>) {
             }
         }
         let Some(gateway) = gateway.upgrade() else { return };
-        let now = offer.table();
+        let now = gateway.tables();
         gateway.report_lists(&before, &now);
         before = now;
     }

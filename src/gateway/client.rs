@@ -14,6 +14,7 @@ use crate::{
         client::{Face, Principal},
         event::LogLevel,
         id::ClientId,
+        profile::Profile,
     },
     protocol::connection::{Connection, Outbox, Outgoing},
 };
@@ -31,6 +32,8 @@ pub struct Client {
     pub id: ClientId,
     /// On whose behalf it calls.
     pub principal: Principal,
+    /// What it sees.
+    pub profile: Arc<Profile>,
     declared: Mutex<Declared>,
     /// Where messages outside of requests go.
     stream: Mutex<Option<Arc<dyn Outbox>>>,
@@ -67,10 +70,11 @@ pub struct Listen {
 
 impl Client {
     /// Creates a client that has declared nothing yet.
-    pub fn new(id: ClientId, principal: Principal) -> Client {
+    pub fn new(id: ClientId, principal: Principal, profile: Arc<Profile>) -> Client {
         Client {
             id,
             principal,
+            profile,
             declared: Mutex::default(),
             stream: Mutex::default(),
             listens: Mutex::default(),

@@ -29,6 +29,8 @@ pub const INVALID_PARAMS: i64 = -32602;
 pub const INTERNAL: i64 = -32603;
 /// Resource not found, in the legacy era.
 pub const RESOURCE_NOT_FOUND: i64 = -32002;
+/// Missing required client capability (MCP 2026-07-28).
+pub const MISSING_CAPABILITY: i64 = -32021;
 /// Unsupported protocol version (MCP 2026-07-28).
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 /// Headers that differ from the body (MCP 2026-07-28).

@@ -42,7 +42,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::{changes::Subscribers, offer::Offer, park::Parking, upstream::Upstream};
 pub use self::{client::Client, engine::EngineUpstream, front::Front};
-use crate::domain::{client::Principal, id::ClientId};
+use crate::domain::{
+    client::Principal,
+    id::ClientId,
+    profile::{self, Profile},
+};
 
 /// Settings of the gateway.
 #[derive(Clone, Debug)]
@@ -61,8 +65,10 @@ pub struct Settings {
     pub page_bytes: usize,
     /// How long changes of lists are collected before clients are notified.
     pub quiet: Duration,
-    /// The instructions before those of the servers.
+    /// The instructions before those of the servers and of the profile.
     pub instructions: Option<String>,
+    /// The profiles. Without a default one, clients of the default profile see everything.
+    pub profiles: Vec<Profile>,
 }
 
 impl Default for Settings {
@@ -76,6 +82,7 @@ impl Default for Settings {
             page_bytes: 1 << 20,
             quiet: Duration::from_millis(250),
             instructions: None,
+            profiles: vec![],
         }
     }
 }
@@ -84,6 +91,7 @@ impl Default for Settings {
 pub struct Gateway {
     upstream: Arc<dyn Upstream>,
     settings: Settings,
+    profiles: HashMap<Arc<str>, Arc<Profile>>,
     offer: Arc<Offer>,
     clients: Mutex<HashMap<ClientId, Arc<Client>>>,
     next_client: AtomicU32,
@@ -102,6 +110,7 @@ impl Gateway {
             me: me.clone(),
             parking: Parking::default(),
             offer: Arc::new(Offer::new(upstream.clone(), settings.clone())),
+            profiles: profiles(&settings),
             upstream,
             settings,
             clients: Mutex::default(),
@@ -117,10 +126,15 @@ impl Gateway {
         gateway
     }
 
+    /// Returns a profile by its name.
+    pub fn profile(&self, name: &str) -> Option<Arc<Profile>> {
+        self.profiles.get(name).cloned()
+    }
+
     /// Adds a client.
-    pub fn add_client(&self, principal: Principal) -> Arc<Client> {
+    pub fn add_client(&self, principal: Principal, profile: Arc<Profile>) -> Arc<Client> {
         let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
-        let client = Arc::new(Client::new(id, principal));
+        let client = Arc::new(Client::new(id, principal, profile));
         self.clients.lock().insert(id, client.clone());
         tracing::info!(target: "switchboard::gateway", client = %id, "client connected");
         client
@@ -150,4 +164,11 @@ impl Drop for Gateway {
         // Ends the tasks that follow the servers.
         self.stopping.cancel();
     }
+}
+
+/// Returns the profiles by name, with the default one.
+fn profiles(settings: &Settings) -> HashMap<Arc<str>, Arc<Profile>> {
+    let default = (profile::DEFAULT.into(), Arc::default());
+    let configured = settings.profiles.iter().map(|profile| (profile.name.clone(), Arc::new(profile.clone())));
+    std::iter::once(default).chain(configured).collect()
 }

@@ -29,6 +29,7 @@ use crate::domain::{
     call::RpcError,
     directory::{DirectorySnapshot, ServerSnapshot},
     id::ServerId,
+    profile::Profile,
     server::Phase,
 };
 
@@ -49,10 +50,14 @@ pub struct Offer {
     waited: AtomicBool,
 }
 
+#[derive(Default)]
 struct Built {
-    /// The change that the table was built after; `None` to build it again.
+    /// The change that the tables were built after; `None` to build them again.
     change: Option<u64>,
-    table: Arc<Table>,
+    /// The tables by profile, as they are needed.
+    tables: HashMap<Arc<str>, Arc<Table>>,
+    directory: DirectorySnapshot,
+    hidden: HashSet<ServerId>,
     /// Since when servers have been unreachable.
     unreachable: HashMap<ServerId, Instant>,
 }
@@ -73,7 +78,7 @@ struct Cursor {
 impl Offer {
     /// Offers the servers behind `upstream`. The wait for starting servers begins now.
     pub fn new(upstream: Arc<dyn Upstream>, settings: Settings) -> Offer {
-        let built = Built { change: None, table: Arc::default(), unreachable: HashMap::new() };
+        let built = Built::default();
         let wait_until = Instant::now() + settings.list_wait;
         Offer {
             changes: upstream.directory_changes(),
@@ -86,20 +91,25 @@ impl Offer {
         }
     }
 
-    /// Returns the current table.
-    pub fn table(&self) -> Arc<Table> {
+    /// Returns the current table of a profile.
+    pub fn table(&self, profile: &Profile) -> Arc<Table> {
         // Read before the directory, so that a change in between builds the table again.
         let change = *self.changes.borrow();
         let mut built = self.built.lock();
         if built.change != Some(change) {
-            let directory = self.upstream.directory();
-            built.note_unreachable(&directory);
-            let hidden = built.hidden(&self.settings);
-            let naming = Naming { separator: self.settings.separator.clone(), transparent: self.settings.transparent };
-            built.table = Arc::new(Table::build(directory, &naming, &hidden));
+            built.directory = self.upstream.directory();
+            built.note_unreachable();
+            built.hidden = built.hidden(&self.settings);
+            built.tables.clear();
             built.change = Some(change);
         }
-        built.table.clone()
+        if let Some(table) = built.tables.get(&profile.name) {
+            return table.clone();
+        }
+        let naming = Naming { separator: self.settings.separator.clone(), transparent: self.settings.transparent };
+        let table = Arc::new(Table::build(built.directory.clone(), &naming, &built.hidden, profile));
+        built.tables.insert(profile.name.clone(), table.clone());
+        table
     }
 
     /// Waits until every server has connected or failed once, at most until [`Settings::list_wait`] after the start.
@@ -201,8 +211,8 @@ impl Offer {
 }
 
 impl Built {
-    fn note_unreachable(&mut self, directory: &DirectorySnapshot) {
-        let now = Instant::now();
+    fn note_unreachable(&mut self) {
+        let (now, directory) = (Instant::now(), &self.directory);
         self.unreachable.retain(|id, _| directory.server(id).is_some_and(|server| !server.phase.usable()));
         for server in directory.servers.iter() {
             if matches!(*server.phase, Phase::Reconnecting { .. } | Phase::Failed { .. }) {

@@ -92,6 +92,24 @@ impl Request {
     }
 }
 
+/// Checks that the params of a modern request have the metadata that the era demands.
+pub fn check_meta(params: &Body) -> Result<(), RpcError> {
+    let [meta] = params.fields(["_meta"]).unwrap_or_default();
+    let found = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [VERSION, CLIENT_CAPABILITIES]));
+    let [version, capabilities] = found.unwrap_or_default();
+    version.and_then(text).ok_or_else(no_version)?;
+    capabilities.filter(|capabilities| capabilities.get().starts_with('{')).ok_or_else(no_capabilities)?;
+    Ok(())
+}
+
+fn no_version() -> RpcError {
+    invalid(format!("_meta should have {VERSION}"))
+}
+
+fn no_capabilities() -> RpcError {
+    invalid(format!("_meta should have {CLIENT_CAPABILITIES}, an object"))
+}
+
 fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
@@ -105,12 +123,12 @@ fn modern_face(
     level: Option<&RawValue>,
     raw: impl Fn(&RawValue) -> Body,
 ) -> Result<Face, RpcError> {
-    let version = version.flatten().ok_or_else(|| invalid(format!("_meta should have {VERSION}")))?;
+    let version = version.flatten().ok_or_else(no_version)?;
     if version != MODERN {
         return Err(unsupported(&version));
     }
     let capabilities = capabilities.filter(|capabilities| capabilities.get().starts_with('{'));
-    let capabilities = capabilities.ok_or_else(|| invalid(format!("_meta should have {CLIENT_CAPABILITIES}, an object")))?;
+    let capabilities = capabilities.ok_or_else(no_capabilities)?;
     Ok(Face {
         capabilities: raw(capabilities),
         client_info: client_info.map(raw).unwrap_or_default(),

@@ -20,6 +20,7 @@ use crate::{
         event::LogLevel,
         id::ServerId,
         policy::tool_filter::ToolFilter,
+        profile::Profile,
         raw_object::RawObject,
         server::{Era, SessionInfo},
     },
@@ -44,7 +45,7 @@ impl Gateway {
         let answer = match method {
             Some(Method::Ping) => Ok(Body::from(EMPTY)),
             Some(Method::Initialize) => self.initialize(&request).await,
-            Some(Method::Discover) => self.discover().await,
+            Some(Method::Discover) => self.discover(&request).await,
             Some(Method::Listen) => self.listen(&request).await,
             _ => {
                 self.offer.ready().await;
@@ -57,12 +58,12 @@ impl Gateway {
 
     /// Answers a request for what servers offer.
     async fn offered(&self, method: Option<Method>, request: &Request) -> Result<Body, RpcError> {
-        let table = self.offer.table();
+        let table = self.offer.table(&request.client.profile);
         let Some(method) = method.filter(|method| method.capability().is_none_or(|capability| table.declares(capability))) else {
-            // A transparent server may have methods that the gateway does not know.
+            // A transparent server may have methods that the gateway does not know, and answer more than it declares.
             return match &table.transparent {
-                Some(server) if method.is_none() => self.forward(&table, server, request).await,
-                _ => Err(no_method(&request.method)),
+                Some(server) => self.forward(&table, server, request).await,
+                None => Err(no_method(&request.method)),
             };
         };
         match method {
@@ -88,31 +89,31 @@ impl Gateway {
         let version = era::negotiate(&requested);
         request.client.declare(version, capabilities.unwrap_or_default(), client_info.unwrap_or_default());
         self.offer.ready().await;
-        let table = self.offer.table();
+        let table = self.offer.table(&request.client.profile);
         let mut result = RawObject::default()
             .with("protocolVersion", Body::json(version))
             .with("capabilities", table.capabilities.clone())
             .with("serverInfo", server_info(&table));
-        if let Some(instructions) = self.instructions(&table) {
+        if let Some(instructions) = self.instructions(&table, &request.client.profile) {
             result.set("instructions", Body::json(&instructions));
         }
         Ok(result.to_body())
     }
 
-    async fn discover(&self) -> Result<Body, RpcError> {
+    async fn discover(&self, request: &Request) -> Result<Body, RpcError> {
         self.offer.ready().await;
-        let table = self.offer.table();
+        let table = self.offer.table(&request.client.profile);
         let versions: Vec<&str> = era::versions().collect();
         let mut result =
             RawObject::default().with("supportedVersions", Body::json(&versions)).with("capabilities", table.capabilities.clone());
-        if let Some(instructions) = self.instructions(&table) {
+        if let Some(instructions) = self.instructions(&table, &request.client.profile) {
             result.set("instructions", Body::json(&instructions));
         }
         Ok(result.with("_meta", RawObject::default().with(SERVER_INFO, server_info(&table)).to_body()).to_body())
     }
 
-    fn instructions(&self, table: &Table) -> Option<String> {
-        let own = self.settings.instructions.iter().map(String::as_str);
+    fn instructions(&self, table: &Table, profile: &Profile) -> Option<String> {
+        let own = self.settings.instructions.iter().chain(&profile.instructions).map(String::as_str);
         let parts: Vec<&str> = own.chain([table.instructions.as_str()]).filter(|part| !part.is_empty()).collect();
         (!parts.is_empty()).then(|| parts.join("\n\n"))
     }

@@ -22,6 +22,7 @@ use crate::{
         body::Body,
         call::{Failure, FailureKind},
         client::Principal,
+        profile::Profile,
         time::{Stamp, size},
     },
     protocol::{
@@ -84,8 +85,13 @@ impl Outbox for Queue {
 
 /// Serves one client until its input ends, the output is closed, or the parent process is gone. Requests in progress get
 /// [`DRAIN`]. Dropping the future cancels them.
-pub async fn serve(gateway: &Arc<Gateway>, input: impl AsyncRead + Unpin, output: impl AsyncWrite + Send + Unpin + 'static) {
-    let client = gateway.add_client(Principal::local());
+pub async fn serve(
+    gateway: &Arc<Gateway>,
+    profile: Arc<Profile>,
+    input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) {
+    let client = gateway.add_client(Principal::local(), profile);
     let connection = Front::connect(gateway, &client);
     let (jobs, queue) = mpsc::channel(QUEUE);
     let outbox: Arc<dyn Outbox> = Arc::new(Queue { jobs: jobs.clone(), kib: Arc::new(Semaphore::new(QUEUE_KIB as usize)) });

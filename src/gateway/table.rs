@@ -12,9 +12,11 @@ use crate::{
     domain::{
         body::Body,
         bounds,
+        catalog::Tool,
         directory::{Directory, DirectorySnapshot, ServerSnapshot},
         id::{ServerId, ToolId},
         name_table::NameTable,
+        profile::Profile,
         raw_object::RawObject,
         server::Phase,
     },
@@ -82,6 +84,8 @@ pub struct Naming {
 pub struct Table {
     /// The servers that it was built from.
     pub directory: DirectorySnapshot,
+    /// The servers that are offered.
+    offered: HashSet<ServerId>,
     lists: [List; 4],
     keys: [HashMap<Arc<str>, usize>; 4],
     /// The owners of resources.
@@ -95,17 +99,19 @@ pub struct Table {
 }
 
 impl Table {
-    /// Builds the table. Servers in `hidden` were unreachable for so long that their entries are not listed.
-    pub fn build(directory: DirectorySnapshot, naming: &Naming, hidden: &HashSet<ServerId>) -> Table {
-        let offered: Vec<&ServerSnapshot> = directory.servers.iter().filter(|server| is_offered(server)).collect();
+    /// Builds the table of a profile. Servers in `hidden` were unreachable for so long that their entries are not listed.
+    pub fn build(directory: DirectorySnapshot, naming: &Naming, hidden: &HashSet<ServerId>, profile: &Profile) -> Table {
+        let offered: Vec<&ServerSnapshot> = directory.servers.iter().filter(|server| is_offered(server, profile)).collect();
         let transparent = match &offered[..] {
-            [only] if naming.transparent && directory.rules.routing.groups.is_empty() => Some(only.spec.id.clone()),
+            [only] if naming.transparent && profile.offers_all_tools() && directory.rules.routing.groups.is_empty() => {
+                Some(only.spec.id.clone())
+            }
             _ => None,
         };
         let listed: Vec<&ServerSnapshot> = offered.iter().copied().filter(|server| !hidden.contains(&server.spec.id)).collect();
         let uris = Uris::build(&listed);
         let lists = [
-            tools(&directory, &listed, transparent.is_some()),
+            tools(&directory, &listed, profile, transparent.is_some()),
             uris.entries(&listed, Kind::Resources),
             uris.entries(&listed, Kind::Templates),
             prompts(&listed, naming, transparent.is_some()),
@@ -115,7 +121,8 @@ impl Table {
         let only = transparent.as_ref().and_then(|_| offered.first().copied());
         let capabilities = capabilities(&offered, &lists, only);
         let instructions = instructions(&offered, only);
-        Table { lists, keys, uris, transparent, capabilities, instructions, directory }
+        let offered = offered.iter().map(|server| server.spec.id.clone()).collect();
+        Table { offered, lists, keys, uris, transparent, capabilities, instructions, directory }
     }
 
     /// Returns a list.
@@ -140,13 +147,14 @@ impl Table {
 
     /// Returns the servers that are offered.
     pub fn offered(&self) -> impl Iterator<Item = &ServerSnapshot> {
-        self.directory.servers.iter().filter(|server| is_offered(server))
+        self.directory.servers.iter().filter(|server| self.offered.contains(&server.spec.id))
     }
 }
 
-/// Returns whether a server is offered: it is neither disabled nor broken in its configuration.
-fn is_offered(server: &ServerSnapshot) -> bool {
-    !matches!(*server.phase, Phase::Disabled) && server.spec.config_faults.is_empty()
+/// Returns whether a server is offered: it is neither disabled nor broken in its configuration, and the profile has it.
+fn is_offered(server: &ServerSnapshot, profile: &Profile) -> bool {
+    let usable = !matches!(*server.phase, Phase::Disabled) && server.spec.config_faults.is_empty();
+    usable && profile.servers.allows(server.spec.id.as_str())
 }
 
 /// Returns whether nothing is known of a server yet.
@@ -155,9 +163,9 @@ fn is_unknown(server: &ServerSnapshot) -> bool {
 }
 
 /// Returns the tools of all servers that are not hidden behind a group, then those of groups.
-fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], own_names: bool) -> Vec<Entry> {
+fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], profile: &Profile, own_names: bool) -> Vec<Entry> {
     let mut entries = vec![];
-    let mut push = |id: ToolId, raw: &Body| {
+    let mut push = |id: ToolId, tool: &Tool| {
         if directory.is_filtered(&id) {
             return;
         }
@@ -166,18 +174,18 @@ fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], own_names: b
             // Members that are hidden behind their group have no exposed names.
             false => directory.names.exposed(&id).cloned(),
         };
-        if let Some(key) = exposed {
-            entries.push(Entry { body: renamed(raw, Kind::Tools, &key, &id.name), key, server: id.server, own: id.name });
+        if let Some(key) = exposed.filter(|exposed| profile.offers(exposed, &tool.hints)) {
+            entries.push(Entry { body: renamed(&tool.raw, Kind::Tools, &key, &id.name), key, server: id.server, own: id.name });
         }
     };
     for server in listed {
         for tool in &server.catalog.tools {
-            push(ToolId::new(server.spec.id.clone(), tool.name.clone()), &tool.raw);
+            push(ToolId::new(server.spec.id.clone(), tool.name.clone()), &**tool);
         }
     }
-    for group in &directory.rules.routing.groups {
+    for group in directory.rules.routing.groups.iter().filter(|group| profile.servers.allows(group.id.as_str())) {
         for (tool, ..) in directory.group_tools(&group.id) {
-            push(ToolId::new(group.id.clone(), tool.name.clone()), &tool.raw);
+            push(ToolId::new(group.id.clone(), tool.name.clone()), &*tool);
         }
     }
     entries

@@ -191,11 +191,17 @@ pub struct PipeClient {
 impl PipeClient {
     /// Connects a client to a gateway.
     pub fn connect(gateway: &Arc<Gateway>) -> PipeClient {
+        PipeClient::of_profile(gateway, "default")
+    }
+
+    /// Connects a client of a profile.
+    pub fn of_profile(gateway: &Arc<Gateway>, profile: &str) -> PipeClient {
+        let profile = gateway.profile(profile).expect("the profile is configured");
         let (near, far) = tokio::io::duplex(1 << 20);
         let (input, output) = tokio::io::split(near);
         let (far_input, far_output) = tokio::io::split(far);
         let gateway = gateway.clone();
-        let served = tokio::spawn(async move { stdio::serve(&gateway, far_input, far_output).await });
+        let served = tokio::spawn(async move { stdio::serve(&gateway, profile, far_input, far_output).await });
         PipeClient { lines: BufReader::new(input).lines(), output, served, next_id: 1, passed: VecDeque::new() }
     }
 

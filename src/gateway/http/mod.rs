@@ -59,6 +59,7 @@ use crate::{
     domain::{
         body::{self, Body},
         client::Principal,
+        profile::Profile,
     },
     protocol::meta::CLIENT_CAPABILITIES,
 };
@@ -115,13 +116,21 @@ impl Listener {
     }
 }
 
+/// Who sends a request, and what they see.
+pub struct Caller {
+    /// On whose behalf.
+    pub principal: Principal,
+    /// The profile of the path.
+    pub profile: Arc<Profile>,
+}
+
 /// The HTTP face.
 pub struct Service {
     gateway: Arc<Gateway>,
     access: Access,
     sessions: Sessions,
-    /// Modern clients by principal and capabilities, with their last use.
-    virtual_clients: Mutex<HashMap<(Principal, u64), (Arc<Client>, Instant)>>,
+    /// Modern clients by principal, profile and capabilities, with their last use.
+    virtual_clients: Mutex<HashMap<(Principal, Arc<str>, u64), (Arc<Client>, Instant)>>,
     /// Cancelled when the listener ends.
     stopping: CancellationToken,
 }
@@ -211,20 +220,25 @@ impl Service {
             response.headers_mut().insert(RETRY_AFTER, RETRY);
             return response;
         }
-        let principal = Principal::local();
+        let profile = match (target, access::profile(head.uri.path()).and_then(|name| self.gateway.profile(name))) {
+            (Target::Health, _) => return empty(StatusCode::OK),
+            (_, Some(profile)) => profile,
+            (_, None) => return refuse(Refusal::Path),
+        };
+        let caller = Caller { principal: Principal::local(), profile };
         match target {
             Target::Health => empty(StatusCode::OK),
-            Target::End => match self.session(&head.headers, &principal) {
+            Target::End => match self.session(&head.headers, &caller) {
                 Ok(_) => {
                     let id = head.headers.get(post::SESSION).and_then(|id| id.to_str().ok()).unwrap_or_default();
-                    self.sessions.close(id, &principal);
+                    self.sessions.close(id, &caller);
                     empty(StatusCode::NO_CONTENT)
                 }
                 Err((status, error)) => rpc_error(status, None, error),
             },
-            Target::Stream => self.stream(&head.headers, &principal),
+            Target::Stream => self.stream(&head.headers, &caller),
             Target::Message => match timeout(BODY_TIME, read(body)).await {
-                Ok(Ok(bytes)) => self.post(&head.headers, bytes).await,
+                Ok(Ok(bytes)) => self.post(&head.headers, &caller, bytes).await,
                 Ok(Err(Unread::TooLarge)) => rpc_error(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     None,
@@ -237,11 +251,11 @@ impl Service {
     }
 
     /// Opens the event stream of a session, or resumes a stream after an event.
-    fn stream(self: &Arc<Self>, headers: &hyper::HeaderMap, principal: &Principal) -> Response<Answer> {
+    fn stream(self: &Arc<Self>, headers: &hyper::HeaderMap, caller: &Caller) -> Response<Answer> {
         if headers.get(post::PROTOCOL).and_then(|version| version.to_str().ok()).is_some_and(super::era::is_modern) {
             return refuse(Refusal::Method);
         }
-        let session = match self.session(headers, principal) {
+        let session = match self.session(headers, caller) {
             Ok(session) => session,
             Err((status, error)) => return rpc_error(status, None, error),
         };
@@ -259,12 +273,12 @@ impl Service {
 
     /// Returns the client that represents all modern requests of a principal with the same capabilities: they have no session, and
     /// servers list the same for them.
-    fn virtual_client(&self, principal: &Principal, params: &Body) -> Arc<Client> {
+    fn virtual_client(&self, caller: &Caller, params: &Body) -> Arc<Client> {
         let [meta] = params.fields(["_meta"]).unwrap_or_default();
         let [capabilities] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [CLIENT_CAPABILITIES])).unwrap_or_default();
         let mut hasher = DefaultHasher::new();
         capabilities.map(|capabilities| capabilities.get()).hash(&mut hasher);
-        let key = (principal.clone(), hasher.finish());
+        let key = (caller.principal.clone(), caller.profile.name.clone(), hasher.finish());
         let mut clients = self.virtual_clients.lock();
         if let Some((client, used)) = clients.get_mut(&key) {
             *used = Instant::now();
@@ -276,7 +290,7 @@ impl Service {
         {
             self.gateway.remove_client(client.id);
         }
-        let client = self.gateway.add_client(principal.clone());
+        let client = self.gateway.add_client(caller.principal.clone(), caller.profile.clone());
         clients.insert(key, (client.clone(), Instant::now()));
         client
     }

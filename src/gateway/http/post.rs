@@ -10,7 +10,7 @@ use hyper::{
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Service,
+    Caller, Service,
     sessions::Session,
     stream::{Answer, Event, Events, RequestOutbox, Stream},
 };
@@ -18,13 +18,12 @@ use crate::{
     domain::{
         body::{self, Body},
         call::RpcError,
-        client::Principal,
     },
     gateway::{
         Client, Front,
         era::{self, Kind, LEGACY, MODERN},
-        failure::{self, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_VERSION},
-        request::unsupported,
+        failure::{self, HEADER_MISMATCH, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION},
+        request::{self, unsupported},
     },
     protocol::{
         connection::{Arrival, Connection, LISTEN, Outbox},
@@ -103,36 +102,35 @@ impl Drop for OneRequest {
 
 impl Service {
     /// Handles the body of a POST.
-    pub(super) async fn post(self: &Arc<Self>, headers: &HeaderMap, bytes: Bytes) -> Response<Answer> {
-        let principal = Principal::local();
+    pub(super) async fn post(self: &Arc<Self>, headers: &HeaderMap, caller: &Caller, bytes: Bytes) -> Response<Answer> {
         let (body, _) = wire::repair_utf8(Body::new(bytes));
         match wire::parse_mended(&body).0 {
             Parsed::Bad(bad) => rpc_error(StatusCode::BAD_REQUEST, bad.id.as_deref(), Front::parse_error(&bad)),
-            Parsed::Batch(members, 0) => self.batch(headers, &principal, body, members),
+            Parsed::Batch(members, 0) => self.batch(headers, caller, body, members),
             Parsed::Batch(..) => rpc_error(StatusCode::BAD_REQUEST, None, failure::error(INVALID_REQUEST, "the batch is too large")),
             Parsed::Message(message) => match modern_version(headers, &message) {
-                Some(version) => self.modern(headers, &principal, body, message, &version).await,
-                None => self.legacy(headers, &principal, body, message).await,
+                Some(version) => self.modern(headers, caller, body, message, &version).await,
+                None => self.legacy(headers, caller, body, message).await,
             },
         }
     }
 
     /// Handles a message of a legacy client.
-    async fn legacy(self: &Arc<Self>, headers: &HeaderMap, principal: &Principal, body: Body, message: Message) -> Response<Answer> {
+    async fn legacy(self: &Arc<Self>, headers: &HeaderMap, caller: &Caller, body: Body, message: Message) -> Response<Answer> {
         let id = match &message {
             Message::Request { id, .. } => Some(id.clone()),
             _ => None,
         };
         let is_initialize = matches!(&message, Message::Request { method, .. } if &**method == "initialize");
         if is_initialize {
-            return match self.sessions.open(principal.clone()) {
-                Ok((name, session)) => self.initialize(&name, &session, &body, message).await,
+            return match self.sessions.open(caller) {
+                Ok((name, session)) => self.initialize(&name, &session, caller, &body, message).await,
                 Err(_) => {
                     rpc_error(StatusCode::INTERNAL_SERVER_ERROR, id.as_deref(), failure::error(failure::INTERNAL, "no random numbers"))
                 }
             };
         }
-        let session = match self.session(headers, principal) {
+        let session = match self.session(headers, caller) {
             Ok(session) => session,
             Err((status, error)) => return rpc_error(status, id.as_deref(), error),
         };
@@ -151,7 +149,14 @@ impl Service {
     }
 
     /// Opens the session of a client that initialises.
-    async fn initialize(self: &Arc<Self>, name: &str, session: &Arc<Session>, body: &Body, message: Message) -> Response<Answer> {
+    async fn initialize(
+        self: &Arc<Self>,
+        name: &str,
+        session: &Arc<Session>,
+        caller: &Caller,
+        body: &Body,
+        message: Message,
+    ) -> Response<Answer> {
         let (number, stream) = session.stream(1);
         let events = pass(&session.connection, stream, body, message);
         let (mut response, whole) = first(number, events, false, None).await;
@@ -166,13 +171,13 @@ impl Service {
                 response.headers_mut().insert(SESSION, value);
             }
             // Refused, so that there is no session.
-            _ => drop(self.sessions.close(name, &session.client.principal)),
+            _ => drop(self.sessions.close(name, caller)),
         }
         response
     }
 
     /// Returns the session that a request names.
-    pub(super) fn session(&self, headers: &HeaderMap, principal: &Principal) -> Result<Arc<Session>, (StatusCode, RpcError)> {
+    pub(super) fn session(&self, headers: &HeaderMap, caller: &Caller) -> Result<Arc<Session>, (StatusCode, RpcError)> {
         let invalid = |message: &str| (StatusCode::BAD_REQUEST, failure::error(INVALID_REQUEST, message));
         if let Some(version) = headers.get(PROTOCOL)
             && !version.to_str().is_ok_and(|version| LEGACY.contains(&version))
@@ -180,13 +185,13 @@ impl Service {
             return Err((StatusCode::BAD_REQUEST, unsupported(&String::from_utf8_lossy(version.as_bytes()))));
         }
         let id = headers.get(SESSION).ok_or_else(|| invalid("a session is required: send initialize first"))?;
-        let session = id.to_str().ok().and_then(|id| self.sessions.get(id, principal));
+        let session = id.to_str().ok().and_then(|id| self.sessions.get(id, caller));
         // The client has to initialise again (MCP 2025-11-25, transports, "Session Management").
         session.ok_or_else(|| (StatusCode::NOT_FOUND, failure::error(INVALID_REQUEST, "the session is unknown or has ended")))
     }
 
-    fn batch(self: &Arc<Self>, headers: &HeaderMap, principal: &Principal, body: Body, members: Vec<Body>) -> Response<Answer> {
-        let session = match self.session(headers, principal) {
+    fn batch(self: &Arc<Self>, headers: &HeaderMap, caller: &Caller, body: Body, members: Vec<Body>) -> Response<Answer> {
+        let session = match self.session(headers, caller) {
             Ok(session) if session.client.version() == Some(BATCHES) && !members.is_empty() => session,
             Ok(_) => return rpc_error(StatusCode::BAD_REQUEST, None, failure::error(INVALID_REQUEST, "batches are not supported")),
             Err((status, error)) => return rpc_error(status, None, error),
@@ -208,7 +213,7 @@ impl Service {
     async fn modern(
         self: &Arc<Self>,
         headers: &HeaderMap,
-        principal: &Principal,
+        caller: &Caller,
         body: Body,
         message: Message,
         version: &str,
@@ -217,17 +222,17 @@ impl Service {
             // Clients cancel by disconnecting, and send no responses.
             return empty(StatusCode::ACCEPTED);
         };
-        if let Err(error) = self.check_headers(headers, method, params, version) {
+        if let Err(error) = self.check_headers(headers, caller, (method, params), version) {
             return rpc_error(StatusCode::BAD_REQUEST, Some(id), error);
         }
         let id = id.clone();
         // Each open subscription is a client of its own.
         let (client, one_request) = match &**method == LISTEN {
             true => {
-                let client = self.gateway.add_client(principal.clone());
+                let client = self.gateway.add_client(caller.principal.clone(), caller.profile.clone());
                 (client.clone(), Some(OneRequest { service: self.clone(), client }))
             }
-            false => (self.virtual_client(principal, params), None),
+            false => (self.virtual_client(caller, params), None),
         };
         let connection = Front::connect(&self.gateway, &client);
         let stream = Arc::new(Stream::new(1, None, &connection, Some(1)));
@@ -236,10 +241,11 @@ impl Service {
         first(1, events, false, Some((id, Box::new((cancelling, one_request))))).await.0
     }
 
-    /// Checks that the headers of a modern request agree with its body (MCP 2026-07-28, basic/transports, "Server Validation").
-    fn check_headers(&self, headers: &HeaderMap, method: &str, params: &Body, version: &str) -> Result<(), RpcError> {
+    /// Checks the metadata of a modern request, and that its headers agree with its body (MCP 2026-07-28, basic/transports, "Server Validation").
+    fn check_headers(&self, headers: &HeaderMap, caller: &Caller, (method, params): (&str, &Body), version: &str) -> Result<(), RpcError> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let differs = |name: &str| failure::error(HEADER_MISMATCH, format!("the header {name} does not agree with the body"));
+        request::check_meta(params)?;
         let named = version_of(params);
         if header(PROTOCOL.as_str()) != named.as_deref() {
             return Err(differs("MCP-Protocol-Version"));
@@ -247,7 +253,7 @@ impl Service {
         if version != MODERN {
             return Err(unsupported(version));
         }
-        let table = self.gateway.offer.table();
+        let table = self.gateway.offer.table(&caller.profile);
         let [name] = params.fields(["name"]).unwrap_or_default();
         let name = name.filter(|_| method == "tools/call").and_then(|name| serde_json::from_str::<String>(name.get()).ok());
         let tool = name.and_then(|name| table.entry(Kind::Tools, &name).map(|entry| entry.body.clone()));
@@ -307,7 +313,7 @@ fn status(id: &str, response: &Body) -> StatusCode {
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'-').count();
     match std::str::from_utf8(&rest[..digits]).ok().and_then(|code| code.parse().ok()) {
         Some(METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
-        Some(HEADER_MISMATCH | UNSUPPORTED_VERSION) => StatusCode::BAD_REQUEST,
+        Some(HEADER_MISMATCH | UNSUPPORTED_VERSION | MISSING_CAPABILITY) => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     }
 }

@@ -12,12 +12,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::stream::{Ring, Stream};
+use super::{
+    Caller,
+    stream::{Ring, Stream},
+};
 use crate::{
-    domain::{
-        call::{Failure, FailureKind},
-        client::Principal,
-    },
+    domain::call::{Failure, FailureKind},
     gateway::{Client, Front, Gateway, random},
     protocol::connection::Connection,
 };
@@ -58,8 +58,8 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(gateway: &Arc<Gateway>, principal: Principal) -> Session {
-        let client = gateway.add_client(principal);
+    fn new(gateway: &Arc<Gateway>, caller: &Caller) -> Session {
+        let client = gateway.add_client(caller.principal.clone(), caller.profile.clone());
         let connection = Front::connect(gateway, &client);
         let ring = Arc::<Ring>::default();
         let general = Arc::new(Stream::new(GENERAL, Some(ring.clone()), &connection, None));
@@ -101,6 +101,16 @@ impl Session {
         self.streams.lock().retain(|(known, _)| *known != number);
     }
 
+    /// Returns whether a client reads a stream, or a request is in progress.
+    fn is_busy(&self) -> bool {
+        self.general.is_read() || self.streams.lock().iter().any(|(_, stream)| stream.is_open())
+    }
+
+    /// Returns whether the session was opened by this caller, at the same path.
+    fn belongs_to(&self, caller: &Caller) -> bool {
+        self.client.principal == caller.principal && self.client.profile.name == caller.profile.name
+    }
+
     fn touch(&self) {
         *self.used.lock() = Instant::now();
     }
@@ -127,9 +137,9 @@ impl Sessions {
     }
 
     /// Opens a session. Returns it with its id.
-    pub fn open(&self, principal: Principal) -> std::io::Result<(String, Arc<Session>)> {
+    pub fn open(&self, caller: &Caller) -> std::io::Result<(String, Arc<Session>)> {
         let id = random::id()?;
-        let session = Arc::new(Session::new(&self.gateway, principal));
+        let session = Arc::new(Session::new(&self.gateway, caller));
         let mut open = self.open.lock();
         while open.len() >= self.limits.sessions.max(1) {
             let Some(oldest) = open.iter().min_by_key(|(_, session)| *session.used.lock()).map(|(id, _)| id.clone()) else { break };
@@ -139,17 +149,17 @@ impl Sessions {
         Ok((id, session))
     }
 
-    /// Returns the session with this id, if it belongs to `principal`.
-    pub fn get(&self, id: &str, principal: &Principal) -> Option<Arc<Session>> {
-        let session = self.open.lock().get(id).filter(|session| session.client.principal == *principal).cloned()?;
+    /// Returns the session with this id, if it belongs to the caller.
+    pub fn get(&self, id: &str, caller: &Caller) -> Option<Arc<Session>> {
+        let session = self.open.lock().get(id).filter(|session| session.belongs_to(caller)).cloned()?;
         session.touch();
         Some(session)
     }
 
     /// Ends a session. Returns whether there was one.
-    pub fn close(&self, id: &str, principal: &Principal) -> bool {
+    pub fn close(&self, id: &str, caller: &Caller) -> bool {
         let mut open = self.open.lock();
-        let own = open.get(id).is_some_and(|session| session.client.principal == *principal);
+        let own = open.get(id).is_some_and(|session| session.belongs_to(caller));
         let closed = if own { open.remove(id) } else { None };
         drop(open);
         closed.is_some()
@@ -162,7 +172,7 @@ impl Sessions {
 
     /// Ends the sessions that were idle for this time.
     pub fn expire_after(&self, limit: Duration) {
-        let idle = |session: &Arc<Session>| session.used.lock().elapsed() >= limit;
+        let idle = |session: &Arc<Session>| session.used.lock().elapsed() >= limit && !session.is_busy();
         let ended: Vec<Arc<Session>> = self.open.lock().extract_if(|_, session| idle(session)).map(|(_, session)| session).collect();
         drop(ended);
     }

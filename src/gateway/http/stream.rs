@@ -140,6 +140,16 @@ impl Stream {
         (missed, Some(events))
     }
 
+    /// Returns whether a connection takes the messages.
+    pub fn is_read(&self) -> bool {
+        self.state.lock().taker.as_ref().is_some_and(|taker| !taker.is_closed())
+    }
+
+    /// Returns whether responses are still to come.
+    pub fn is_open(&self) -> bool {
+        self.state.lock().responses != Some(0)
+    }
+
     /// Ends the stream.
     fn end(&self) {
         let mut state = self.state.lock();

@@ -73,8 +73,15 @@ fn the_listener_matrix_host_origin_token_path() {
         (Some("Basic s3cret-token"), false),
         (None, false),
     ];
-    let paths =
-        [("/mcp", Ok(Target::Message)), ("/mcp/x", Err(Refusal::Path)), ("/", Err(Refusal::Path)), ("/healthz", Err(Refusal::Method))];
+    let paths = [
+        ("/mcp", Ok(Target::Message)),
+        ("/mcp/x", Ok(Target::Message)),
+        ("/mcp/", Err(Refusal::Path)),
+        ("/mcp/x/y", Err(Refusal::Path)),
+        ("/mcpx", Err(Refusal::Path)),
+        ("/", Err(Refusal::Path)),
+        ("/healthz", Err(Refusal::Method)),
+    ];
     let mut combinations = 0;
     for (host, host_fits) in hosts {
         for (origin, origin_fits) in origins {
@@ -299,8 +306,17 @@ async fn trap_24_sessions_without_an_end_are_bounded() {
     assert_eq!(reply.status, 404);
     rig.service.sessions.expire_after(Duration::from_secs(3600));
     assert_eq!(rig.service.sessions.len(), 3);
+    // A session whose stream is read is in use.
+    let read = rig.session(json!({})).await;
+    let mut stream = rig.open("GET", &[("mcp-session-id", &read)], "").await;
+    until(&mut stream, &mut String::new(), "id: 0-0").await;
     rig.service.sessions.expire_after(Duration::ZERO);
-    assert_eq!(rig.service.sessions.len(), 0);
+    assert_eq!(rig.service.sessions.len(), 1);
+    drop(stream);
+    while rig.service.sessions.len() > 0 {
+        rig.service.sessions.expire_after(Duration::ZERO);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!(rig.service.gateway.clients().len(), 0);
     rig.end().await;
 }
@@ -441,6 +457,12 @@ async fn modern_requests_need_no_session_and_headers_that_agree() {
     ] {
         let reply = rig.post(&headers, modern(1)).await;
         assert_eq!((reply.status, reply.json()["error"]["code"].clone()), (status, json!(code)), "{headers:?}");
+    }
+    for missing in ["io.modelcontextprotocol/protocolVersion", "io.modelcontextprotocol/clientCapabilities"] {
+        let mut request = modern(1);
+        request["params"]["_meta"].as_object_mut().unwrap().remove(missing);
+        let reply = rig.post(&named, request).await;
+        assert_eq!((reply.status, reply.json()["error"]["code"].clone()), (400, json!(-32602)), "{missing}");
     }
     let mut unknown = modern(2);
     unknown["method"] = json!("ping");

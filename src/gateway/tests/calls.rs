@@ -240,3 +240,59 @@ async fn input_that_is_not_a_message_gets_an_error_and_the_next_request_an_answe
     assert_eq!(client.message("error").await["error"]["code"], -32600);
     assert_eq!(client.ask("ping", json!({})).await["result"], json!({}));
 }
+
+/// Calls of each client in flight together.
+const TOGETHER: u64 = 200;
+/// Rounds of them.
+const ROUNDS: u64 = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traps_9_and_13_clients_with_equal_ids_and_tokens_never_get_what_belongs_to_the_other() {
+    let upstream = FakeUpstream::new(vec![with_tools("a", &["t"]), with_tools("b", &[])], |spec, passage| {
+        let tag = format!(r#""client":{},"arguments":{}"#, passage.client.0, arguments(&spec).text());
+        async move {
+            for progress in 1..=2 {
+                passage.desk.progress(&Body::from(format!(r#"{{"progressToken":0,"progress":{progress},{tag}}}"#)));
+                tokio::task::yield_now().await;
+            }
+            let answer = passage.desk.ask("elicitation/create", Body::from(format!("{{{tag}}}"))).await.expect("an answer");
+            ok(format!(r#"{{{tag},"answer":{}}}"#, answer.text()))
+        }
+        .boxed()
+    });
+    let gateway = super::super::Gateway::new(upstream, super::super::Settings::default());
+    let clients = [1u32, 2].map(|number| {
+        let mut client = PipeClient::connect(&gateway);
+        tokio::spawn(async move {
+            client.initialize(json!({"elicitation": {}})).await;
+            for _ in 0..ROUNDS {
+                for id in 0..TOGETHER {
+                    let params = json!({"name": "a_t", "arguments": {"x": id}, "_meta": {"progressToken": id}});
+                    client.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()).await;
+                }
+                let mut left = TOGETHER;
+                while left > 0 {
+                    let message: serde_json::Value = serde_json::from_str(&client.line().await).expect("JSON");
+                    let (params, result) = (&message["params"], &message["result"]);
+                    let part = if params.is_null() { result } else { params };
+                    assert_eq!(part["client"], number, "{message}");
+                    match message["method"].as_str() {
+                        Some("notifications/progress") => assert_eq!(params["progressToken"], params["arguments"]["x"], "{message}"),
+                        Some("elicitation/create") => {
+                            let answer = json!({"client": number, "x": params["arguments"]["x"]});
+                            client.send(&json!({"jsonrpc": "2.0", "id": message["id"], "result": answer}).to_string()).await;
+                        }
+                        _ => {
+                            assert_eq!(message["id"], result["arguments"]["x"], "{message}");
+                            assert_eq!(result["answer"], json!({"client": number, "x": message["id"]}), "{message}");
+                            left -= 1;
+                        }
+                    }
+                }
+            }
+        })
+    });
+    for client in clients {
+        client.await.expect("no crossing");
+    }
+}

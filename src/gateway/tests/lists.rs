@@ -11,6 +11,7 @@ use super::super::{
 };
 use crate::domain::{
     catalog::ServerCatalog,
+    policy::tool_filter::ToolFilter,
     server::{ConnectFailure, Phase, ServerSpec, Step, Transport},
 };
 
@@ -173,4 +174,32 @@ async fn colliding_prompts_and_templates_all_have_their_own_names() {
     assert_eq!(names(&templates, "resourceTemplates", "uriTemplate"), ["a+x://{n}", "b+x://{n}"]);
     let reference = json!({"ref": {"type": "ref/resource", "uri": "b+x://{n}"}, "argument": {"name": "n", "value": "1"}});
     assert_eq!(client.ask("completion/complete", reference).await["result"]["content"][0]["text"], "b completion/complete ");
+}
+
+#[tokio::test]
+async fn a_profile_offers_its_servers_and_tools_and_refuses_the_others() {
+    let pattern = |text: &str| crate::domain::policy::pattern::Pattern::parse(text).unwrap();
+    let profile = crate::domain::profile::Profile {
+        name: "careful".into(),
+        servers: ToolFilter { enabled: None, disabled: vec![pattern("c*")] },
+        tools: ToolFilter { enabled: None, disabled: vec![pattern("*_drop")] },
+        instructions: Some("Careful.".into()),
+        ..Default::default()
+    };
+    let upstream = FakeUpstream::echoing(vec![with_tools("a", &["x", "drop"]), with_tools("b", &["y"]), with_tools("c", &["z"])]);
+    let gateway =
+        Gateway::new(upstream.clone(), Settings { profiles: vec![profile], quiet: Duration::from_millis(1), ..Settings::default() });
+    let (mut careful, mut other) = (PipeClient::of_profile(&gateway, "careful"), PipeClient::connect(&gateway));
+    assert_eq!(careful.initialize(json!({})).await["instructions"], "Careful.\n\n# a\n\nUse a.\n\n# b\n\nUse b.");
+    other.initialize(json!({})).await;
+    assert_eq!(names(&careful.ask("tools/list", json!({})).await, "tools", "name"), ["a_x", "b_y"]);
+    assert_eq!(names(&other.ask("tools/list", json!({})).await, "tools", "name"), ["a_x", "a_drop", "b_y", "c_z"]);
+    for (tool, offered) in [("a_x", true), ("a_drop", false), ("c_z", false)] {
+        assert_eq!(careful.ask("tools/call", json!({"name": tool})).await.get("error").is_none(), offered, "{tool}");
+    }
+    // A change of what a profile does not offer is not reported to its clients.
+    upstream.set(vec![with_tools("a", &["x", "drop"]), with_tools("b", &["y"]), with_tools("c", &["z2"])]);
+    assert_eq!(other.message("method").await["method"], "notifications/tools/list_changed");
+    careful.ask("ping", json!({})).await;
+    assert!(careful.passed.is_empty(), "{:?}", careful.passed);
 }

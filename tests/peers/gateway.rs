@@ -1,0 +1,207 @@
+//! The gateway in front of real servers: what real clients get through it, and what the conformance suite finds.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+};
+
+use serde_json::{Value, json, value::RawValue};
+use tempfile::TempDir;
+
+use crate::{conformance, packages, support::PATIENCE};
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_switchboard");
+
+/// A command without the user's configuration and state.
+fn command(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("HOME", home).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME").env("NO_PROXY", "*").current_dir(home);
+    command
+}
+
+/// A client of a server, or of the gateway in front of it.
+struct Client {
+    child: Child,
+    input: ChildStdin,
+    lines: Receiver<String>,
+    next_id: u64,
+}
+
+/// The part of a response that the server made.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Result(String),
+    Error(String),
+}
+
+impl Client {
+    fn start(command: &mut Command) -> Client {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (output, input) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Client { child, input, lines, next_id: 1 }
+    }
+
+    fn send(&mut self, message: &Value) {
+        writeln!(self.input, "{message}").unwrap();
+    }
+
+    /// Sends a request and returns the part of the server, byte by byte. Answers what the server asks meanwhile.
+    fn ask(&mut self, method: &str, params: Value) -> Part {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no response to {method}"));
+            let message: BTreeMap<String, &RawValue> = serde_json::from_str(&line).unwrap();
+            if let Some(asked) = message.get("method") {
+                let answer = match asked.get() {
+                    "\"roots/list\"" => json!({"roots": [{"uri": "file:///srv/data"}]}),
+                    "\"elicitation/create\"" => json!({"action": "accept", "content": {"name": "Ada"}}),
+                    "\"sampling/createMessage\"" => {
+                        json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": "a poem"}})
+                    }
+                    _ => continue,
+                };
+                let asked_id: Value = serde_json::from_str(message["id"].get()).unwrap();
+                self.send(&json!({"jsonrpc": "2.0", "id": asked_id, "result": answer}));
+            } else if message["id"].get() == id.to_string() {
+                return match message.get("result") {
+                    Some(result) => Part::Result(result.get().to_owned()),
+                    None => Part::Error(message["error"].get().to_owned()),
+                };
+            }
+        }
+    }
+
+    fn initialize(&mut self) {
+        let capabilities = json!({"roots": {}, "sampling": {}, "elicitation": {}});
+        let client = json!({"name": "differential", "version": "1"});
+        self.ask("initialize", json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": client}));
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    }
+
+    fn tools(&mut self) -> Vec<String> {
+        let Part::Result(result) = self.ask("tools/list", json!({})) else { return vec![] };
+        let result: Value = serde_json::from_str(&result).unwrap();
+        result["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn end(self) {
+        let Client { mut child, input, .. } = self;
+        drop(input);
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn results_and_errors_are_those_of_the_server_byte_by_byte() {
+    let home = TempDir::new().unwrap();
+    let server = packages::script("server-everything");
+    let mut direct = Client::start(command("node", home.path()).args([&server, "stdio"]));
+    let mut through = Client::start(command(GATEWAY, home.path()).args(["serve", "--", "node", &server, "stdio"]));
+    for client in [&mut direct, &mut through] {
+        client.initialize();
+    }
+    // Tools that depend on the client are listed once the server has seen it.
+    while !direct.tools().contains(&"trigger-elicitation-request".to_owned()) {
+        std::thread::yield_now();
+    }
+    let call = |name: &str, arguments: Value| ("tools/call", json!({"name": name, "arguments": arguments}));
+    for (method, params) in [
+        ("tools/list", json!({})),
+        ("resources/list", json!({})),
+        ("resources/templates/list", json!({})),
+        ("prompts/list", json!({})),
+        call("echo", json!({"message": "grün \u{2028} 😀"})),
+        call("get-sum", json!({"a": 1, "b": 2.5})),
+        call("get-annotated-message", json!({"messageType": "error", "includeImage": true})),
+        call("get-tiny-image", json!({})),
+        call("get-structured-content", json!({"location": "New York"})),
+        call("get-resource-links", json!({"count": 3})),
+        call("trigger-elicitation-request", json!({})),
+        call("trigger-sampling-request", json!({"prompt": "p", "maxTokens": 5})),
+        call("echo", json!({})),
+        call("missing", json!({})),
+        ("vendor/missing", json!({})),
+        ("resources/read", json!({"uri": "demo://resource/static/document/architecture.md"})),
+        ("resources/read", json!({"uri": "demo://missing"})),
+        ("prompts/get", json!({"name": "args-prompt", "arguments": {"city": "Rom"}})),
+        ("prompts/get", json!({"name": "args-prompt"})),
+        ("prompts/get", json!({"name": "missing"})),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": "completable-prompt"}, "argument": {"name": "department", "value": "E"}}),
+        ),
+        ("logging/setLevel", json!({"level": "error"})),
+        ("ping", json!({})),
+    ] {
+        let expected = direct.ask(method, params.clone());
+        assert_eq!(through.ask(method, params.clone()), expected, "{method} {params}");
+    }
+    direct.end();
+    through.end();
+}
+
+/// A gateway over HTTP.
+struct Listening {
+    child: Child,
+    url: String,
+    _home: TempDir,
+}
+
+impl Listening {
+    fn start(args: &[&str]) -> Listening {
+        let home = TempDir::new().unwrap();
+        let line = [&["serve", "--http", "127.0.0.1:0"], args].concat();
+        let mut child = command(GATEWAY, home.path()).args(line).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        let url = said.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{said:?}")).to_owned();
+        Listening { child, url, _home: home }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_python_sdk_uses_several_servers_over_stdio_and_http() {
+    let home = TempDir::new().unwrap();
+    let client = packages::beside("gateway_client.py");
+    let python = packages::installed("py/bin/python");
+    let listening = Listening::start(&["--demo"]);
+    for place in [vec![listening.url.as_str()], vec![GATEWAY, "serve", "--demo"]] {
+        let done = command(&python, home.path()).arg(&client).args(&place).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success() && out.trim() == "ok", "{place:?}: {out} {err}");
+    }
+}
+
+#[test]
+fn the_listener_conforms() {
+    let server = packages::script("server-everything");
+    let listening = Listening::start(&["--", "node", &server, "stdio"]);
+    for (scenario, revision) in [
+        ("server-initialize", "2025-11-25"),
+        ("ping", "2025-11-25"),
+        ("tools-list", "2025-11-25"),
+        ("resources-list", "2025-11-25"),
+        ("prompts-list", "2025-11-25"),
+        ("dns-rebinding-protection", "2025-11-25"),
+        ("server-session-lifecycle", "2025-11-25"),
+        ("server-sse-multiple-streams", "2025-11-25"),
+        ("http-header-validation", "2026-07-28"),
+    ] {
+        let failed = conformance::run_server(&listening.url, scenario, revision);
+        assert!(failed.is_empty(), "{scenario} of {revision}: {failed:#?}");
+    }
+}
