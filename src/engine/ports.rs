@@ -22,7 +22,6 @@ use crate::domain::{
     id::{Attribution, CallId},
     journal::{RunEntry, RunRecord},
     login::LoginWanted,
-    policy::{cache::CachedResponse, call_event::Resend, pattern::Pattern},
     policy::{
         cache::CachedResponse,
         call_event::Resend,

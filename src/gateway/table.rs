@@ -180,12 +180,12 @@ fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], profile: &Pr
     };
     for server in listed {
         for tool in &server.catalog.tools {
-            push(ToolId::new(server.spec.id.clone(), tool.name.clone()), &**tool);
+            push(ToolId::new(server.spec.id.clone(), tool.name.clone()), tool);
         }
     }
     for group in directory.rules.routing.groups.iter().filter(|group| profile.servers.allows(group.id.as_str())) {
         for (tool, ..) in directory.group_tools(&group.id) {
-            push(ToolId::new(group.id.clone(), tool.name.clone()), &*tool);
+            push(ToolId::new(group.id.clone(), tool.name.clone()), &tool);
         }
     }
     entries

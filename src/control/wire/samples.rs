@@ -77,7 +77,7 @@ every_variant!(every_event, EventKind:
     Cache FaultSet Notice);
 every_variant!(every_call_event, CallEvent:
     Routed Waiting Probing Attempt Ended Resent BackOff NotRepeated CacheHit CacheMiss Shared Fallback Injected Late);
-every_variant!(every_phase, Phase: Idle Disabled Starting Ready Degraded Reconnecting Failed);
+every_variant!(every_phase, Phase: Idle Disabled Starting Ready Degraded Reconnecting Failed NeedsLogin);
 every_variant!(every_outcome, Outcome: Ok ToolError Failed Cancelled Interim);
 every_variant!(every_question, Question: Form Url Sampling Roots);
 every_variant!(every_answer, Answer: Accept Decline Cancel);
@@ -269,6 +269,7 @@ fn phases() -> Vec<Phase> {
         Phase::Ready,
         Phase::Degraded { reason: crate::domain::server::DegradedReason::HealthCheck { message: "no".into() } },
         Phase::Reconnecting { attempt: 2, until: Stamp(9), why: why.clone() },
+        Phase::NeedsLogin { why: why.clone() },
         Phase::Failed { why },
     ];
     every_phase(&all);
