@@ -16,6 +16,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use super::{
     Options, exit,
+    input::{Lines, TypedLine},
     names::similar,
     print::{Format, Printer},
     readiness::{self, Needs, Waits},
@@ -181,6 +182,8 @@ pub struct Session<'a> {
     /// When servers were started for this command.
     servers_started: HashMap<ServerId, Instant>,
     call: Option<CallId>,
+    /// The lines that the user types, once something was asked.
+    lines: Option<Lines>,
     /// The commands that are not replied to yet.
     replies: JoinSet<(Command, Result<Reply, CommandError>)>,
 }
@@ -211,6 +214,7 @@ impl<'a> Session<'a> {
             started,
             servers_started: HashMap::new(),
             call: None,
+            lines: None,
             replies: JoinSet::new(),
         }
     }
@@ -240,7 +244,7 @@ impl<'a> Session<'a> {
                 }
             },
             Some(Ok((command, result))) = self.replies.join_next() => Ok(match (command, result) {
-                (Command::StartRun { .. } | Command::ResumeRun { .. }, Err(error)) => Wake::NotStarted(error),
+                (Command::StartRun { .. } | Command::ResumeRun { .. } | Command::UndoRun { .. }, Err(error)) => Wake::NotStarted(error),
                 (command, result) => {
                     command.notice(&result).iter().for_each(|notice| self.show_notice(notice));
                     Wake::Replied
@@ -468,6 +472,14 @@ impl<'a> Session<'a> {
 
     fn cancel(&mut self, call: CallId, reason: &str) {
         self.command(Command::Cancel { call, reason: reason.into() });
+    }
+
+    /// Requests a line that the user types. `None` if stdin is not available.
+    pub fn read_line(&mut self) -> Option<TypedLine> {
+        if self.lines.is_none() {
+            self.lines = Lines::start(self.printer.take_stdin()?);
+        }
+        self.lines.as_ref().map(Lines::next)
     }
 
     /// Gives a command. A later step returns its reply.

@@ -4,14 +4,17 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     Run,
@@ -59,6 +62,23 @@ pub struct Frame {
     pub deadline: Option<Instant>,
     /// Whether its failure makes the enclosing flow compensate.
     pub compensates: bool,
+    /// The parked steps of the enclosing flow.
+    pub parent: Option<Arc<Parked>>,
+}
+
+/// Steps of a flow that wait for an answer in a later process.
+#[derive(Default)]
+pub struct Parked {
+    count: AtomicUsize,
+    changed: Notify,
+}
+
+impl Parked {
+    /// Counts a step.
+    pub fn park(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
 }
 
 /// The result of a flow.
@@ -94,6 +114,9 @@ pub struct Flow<'a> {
     deadline: Option<Instant>,
     /// Whether its failure makes the enclosing flow compensate.
     within_compensation: bool,
+    /// Its steps that wait for an answer, and those of the enclosing flow.
+    pub parked: Arc<Parked>,
+    parent: Option<Arc<Parked>>,
     /// Whether it only undoes what it did before.
     undoing: bool,
     timed_out: AtomicBool,
@@ -128,7 +151,7 @@ pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, Flow
 }
 
 /// Undoes what a flow did that has succeeded. Boxed as [`run`].
-fn undo<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, FlowEnd> {
+pub fn undo<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, FlowEnd> {
     Box::pin(async move {
         let flow = Flow { undoing: true, ..Flow::new(run, plan, frame) };
         let mut schedule = Schedule::of(plan, true);
@@ -202,6 +225,8 @@ impl<'a> Flow<'a> {
             prefix: frame.prefix,
             deadline: frame.deadline,
             within_compensation: frame.compensates,
+            parked: Arc::default(),
+            parent: frame.parent,
             undoing: false,
             timed_out: AtomicBool::new(false),
             unwritable: Mutex::default(),
@@ -334,7 +359,7 @@ impl<'a> Flow<'a> {
     async fn drive(&self, schedule: &mut Schedule, log: &mut CompensationLog) {
         let mut tasks: Work<'_> = FuturesUnordered::new();
         let mut changes = self.run.signals.changed.subscribe();
-        let (mut cancelled, mut journal_broken) = (false, false);
+        let (mut cancelled, mut journal_broken, mut suspended) = (false, false, false);
         // Steps may have been cancelled before this flow started.
         self.cancel_steps(schedule);
         loop {
@@ -344,6 +369,14 @@ impl<'a> Flow<'a> {
             }
             if schedule.is_finished() || tasks.is_empty() {
                 return;
+            }
+            if !suspended && self.parked.count.load(Ordering::Relaxed) >= tasks.len() {
+                suspended = true;
+                // All active steps wait for an answer, and no other can start.
+                match &self.parent {
+                    Some(parent) => parent.park(),
+                    None => self.run.signals.suspend(),
+                }
             }
             let timed_out = self.timed_out.load(Ordering::Relaxed);
             let late = async {
@@ -378,6 +411,7 @@ impl<'a> Flow<'a> {
                     self.finish_ended(schedule);
                 }
                 _ = changes.changed() => self.cancel_steps(schedule),
+                () = self.parked.changed.notified() => {}
                 Some(ended) = tasks.next() => {
                     self.ended(ended, schedule, log);
                     if self.run.pending_count() >= MAX_PENDING {
@@ -611,7 +645,10 @@ impl<'a> Flow<'a> {
         let input = input_values::prepare(&plan.input, &given)
             .map_err(|wrong| StepError::new(StepErrorKind::Expectation, format!("the input does not fit {}: {}", plan.name, wrong[0])))?;
         let prefix = nested_prefix(&self.paths[step], item);
-        Ok((plan, Frame { prefix, depth: self.depth + 1, input, signal: Signal::default(), deadline: None, compensates: true }))
+        Ok((
+            plan,
+            Frame { prefix, depth: self.depth + 1, input, signal: Signal::default(), deadline: None, compensates: true, parent: None },
+        ))
     }
 
     fn ended(&self, ended: Ended, schedule: &mut Schedule, log: &mut CompensationLog) {
