@@ -143,7 +143,7 @@ const FAILURES: [FailureKind; 13] = [
     FailureKind::Overloaded,
 ];
 
-const OUTCOMES: [RunOutcome; 10] = [
+const OUTCOMES: [RunOutcome; 11] = [
     RunOutcome::Ok,
     RunOutcome::Partial,
     RunOutcome::Failed,
@@ -153,6 +153,7 @@ const OUTCOMES: [RunOutcome; 10] = [
     RunOutcome::Cancelled,
     RunOutcome::Refused,
     RunOutcome::InDoubt,
+    RunOutcome::Waiting,
     RunOutcome::Invalid,
 ];
 
@@ -164,6 +165,13 @@ fn word(value: &impl serde::Serialize) -> String {
 #[test]
 fn the_page_of_exit_codes_is_what_the_program_returns() {
     compare_part("docs/exit-codes.md", &exit_codes());
+}
+
+#[test]
+fn the_page_and_the_schema_of_the_json_output_are_the_table() {
+    let output = crate::cli::output_schema::Output::read().unwrap();
+    compare_part("docs/json.md", &output.page());
+    compare_or_update("docs/json.schema.json", &format!("{:#}\n", output.schema()));
 }
 
 /// One paragraph of comment in `config.example.toml` with the keys below it.

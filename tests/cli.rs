@@ -25,6 +25,8 @@ mod hostile;
 mod import;
 #[path = "cli/log.rs"]
 mod log;
+#[path = "cli/runs.rs"]
+mod runs;
 #[path = "cli/secrets.rs"]
 mod secrets;
 #[path = "cli/serve.rs"]

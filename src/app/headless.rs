@@ -11,6 +11,7 @@ use crate::{
     cli::{
         self, Options,
         args::{CacheAction, Headless, WorkflowCmd},
+        history::History,
         print::Io,
         session,
     },
@@ -99,11 +100,12 @@ async fn serve(
         cli::workflow::library_warnings(&state).iter().for_each(|warning| warn(&mut io, warning));
         options.library = (*state.library).clone();
     }
+    options.journaled = store.is_some();
     if let Headless::Run(args) = &command
-        && let Some(part) = &args.resume
+        && let Some(part) = args.recorded()
     {
-        match cli::run::resumed(&**workspace, part, args).await {
-            Ok(found) => options.resume = Some(found),
+        match cli::run::recorded(&**workspace, part, args).await {
+            Ok(found) => options.recorded = Some(found),
             Err(failure) => return Ok(cli::fail(failure, &options, io)),
         }
     }
@@ -144,6 +146,17 @@ pub async fn workflow(selection: Selection, command: WorkflowCmd, options: Optio
     };
     workspace.read_library();
     let code = cli::workflow::run(&*workspace, &command, &options, Io::real()).await;
+    workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
+    code
+}
+
+/// `runs list`, `runs show` and `calls`: need no servers.
+pub async fn history(selection: Selection, command: History, options: Options) -> u8 {
+    let workspace = match workspace(selection, &options) {
+        Ok(workspace) => workspace,
+        Err(code) => return code,
+    };
+    let code = cli::history::run(&*workspace, &command, &options, Io::real()).await;
     workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
     code
 }

@@ -12,8 +12,9 @@ use std::{process::ExitCode, sync::Arc};
 use crate::{
     cli::{
         self, Options,
-        args::{Cli, Cmd, Headless, InputValue, Target},
+        args::{CallsCmd, Cli, Cmd, Headless, InputValue, Target},
         exit,
+        history::History,
         print::Io,
     },
     config::{self, ConfigError, LoadOptions, Loaded},
@@ -109,6 +110,14 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             (None, Cmd::Workflow(args)) => {
                 let command = args.command.clone();
                 within_runtime(move |_| headless::workflow(selection, command, within))
+            }
+            (None, Cmd::Runs(args)) => {
+                let command = History::runs(args.command.clone());
+                within_runtime(move |_| headless::history(selection, command, within))
+            }
+            (None, Cmd::Calls(args)) => {
+                let command = History::Calls(args.command.clone().unwrap_or(CallsCmd::List { last: cli::history::LAST }));
+                within_runtime(move |_| headless::history(selection, command, within))
             }
             (None, _) => exit::USAGE,
         },

@@ -13,7 +13,7 @@ use self::values::{
     headers_after_url, is_url, parse_duration, parse_elicit, parse_fault, parse_input, parse_override, parse_sample, parse_secret,
     parse_url,
 };
-pub use self::workflow::{GraphFormat, RunArgs, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd};
+pub use self::workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd};
 use super::{exit, servers::ListKind};
 use crate::domain::policy::{breaker::BreakerOverride, fault::Fault};
 use crate::domain::secret::{MASK, Secret};
@@ -221,6 +221,10 @@ pub enum Cmd {
     /// compensation, if the workflow defines one; a second Ctrl-C stops the compensation. Destructive tools need --yes, or
     /// your confirmation at a terminal, as with `call`.
     Run(Box<RunArgs>),
+    /// List and show recorded runs, resume and undo them.
+    Runs(RunsArgs),
+    /// List and show the calls of the history.
+    Calls(CallsArgs),
     /// Check, list, draw, create and test workflows.
     Workflow(WorkflowArgs),
     /// Import the servers that editors and agents have configured.
@@ -635,6 +639,7 @@ impl Cmd {
             Cmd::Servers(_) => Headless::Servers,
             Cmd::Doctor(_) => Headless::Doctor,
             Cmd::Run(a) => Headless::Run(a.clone()),
+            Cmd::Runs(a) => Headless::Run(Box::new(a.command.as_ref()?.run_args()?)),
             Cmd::Workflow(WorkflowArgs { command: WorkflowCmd::Check(a) }) if a.live => Headless::CheckLive(a.clone()),
             _ => return None,
         })

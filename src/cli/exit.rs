@@ -27,6 +27,8 @@ pub const COMPENSATED: u8 = 8;
 pub const COMPENSATION_FAILED: u8 = 9;
 /// An interrupted run has in-doubt steps.
 pub const IN_DOUBT: u8 = 10;
+/// Steps of a run wait for an answer.
+pub const WAITING: u8 = 11;
 /// Its terminal went away (128 + SIGHUP).
 pub const HUNG_UP: u8 = 129;
 /// Ended by Ctrl-C (128 + SIGINT).
@@ -50,6 +52,7 @@ pub const TABLE: &[(u8, &str)] = &[
     (COMPENSATED, "the workflow failed and was compensated"),
     (COMPENSATION_FAILED, "the workflow failed, and its compensation failed"),
     (IN_DOUBT, "the run was interrupted with in-doubt steps: resolve each with --repeat or --skip"),
+    (WAITING, "the run waits for an answer: give it with `runs resume`"),
     (HUNG_UP, "the console's terminal was closed"),
     (INTERRUPTED, "cancelled by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),
@@ -87,6 +90,7 @@ pub fn of_run(outcome: RunOutcome) -> u8 {
         RunOutcome::Cancelled => INTERRUPTED,
         RunOutcome::Refused => REFUSED,
         RunOutcome::InDoubt => IN_DOUBT,
+        RunOutcome::Waiting => WAITING,
         RunOutcome::Invalid => USAGE,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 
+use tokio::sync::oneshot;
+
 use super::session::{Session, Stop};
 use crate::domain::{
     call::{Failure, FailureKind},
@@ -13,16 +15,50 @@ const LONGEST_ARGUMENTS: u64 = 64 << 20;
 
 /// Asks the user at the terminal after printing `notes`. `None` without a terminal.
 pub(super) async fn ask_yes(session: &mut Session<'_>, question: &str, notes: impl FnOnce(&mut Session<'_>)) -> Result<Option<bool>, Stop> {
-    let stdin = if session.printer.can_ask() { session.printer.take_stdin() } else { None };
-    let Some(stdin) = stdin else { return Ok(None) };
+    if !session.printer.can_ask() {
+        return Ok(None);
+    }
+    let Some(line) = session.read_line() else { return Ok(None) };
     notes(session);
     session.printer.question(question);
-    let answer = read_in_thread(stdin, |stdin| {
-        let mut line = String::new();
-        BufReader::new(stdin.take(1000)).read_line(&mut line).map(|_| line)
-    });
-    let answer = session.or_signal(answer).await?.unwrap_or_default();
+    let answer = session.or_signal(line).await?.ok().flatten().unwrap_or_default();
     Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
+}
+
+/// A line that the user types; `None` at the end of input.
+pub(super) type TypedLine = oneshot::Receiver<Option<String>>;
+
+/// Longest line that is read from the terminal, in bytes.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// Reads lines of the terminal on a thread, one for each request. A read from a terminal cannot be cancelled, so the thread is
+/// abandoned at the end of the command.
+pub(super) struct Lines(std::sync::mpsc::Sender<oneshot::Sender<Option<String>>>);
+
+impl Lines {
+    /// Starts reading. `None` if no thread can be started.
+    pub fn start(stdin: Box<dyn Read + Send>) -> Option<Lines> {
+        let (sender, requests) = std::sync::mpsc::channel::<oneshot::Sender<Option<String>>>();
+        let read = move || {
+            let mut lines = BufReader::new(stdin);
+            for reply in requests {
+                let mut line = String::new();
+                let read = lines.by_ref().take(LONGEST_LINE).read_line(&mut line).unwrap_or(0);
+                // The question may have been closed.
+                let _ = reply.send((read > 0).then_some(line));
+            }
+        };
+        std::thread::Builder::new().name("stdin".into()).spawn(read).ok()?;
+        Some(Lines(sender))
+    }
+
+    /// Requests the next line.
+    pub fn next(&self) -> TypedLine {
+        let (reply, line) = oneshot::channel();
+        // If the thread has ended, so has the input.
+        let _ = self.0.send(reply);
+        line
+    }
 }
 
 /// Reads on a separate thread, which is abandoned when a signal arrives first: a read from a terminal cannot be cancelled,

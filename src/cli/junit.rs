@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::domain::{
-    run::{RunReport, StepState},
+    run::{FailedItem, RunReport, StepState, StepView},
     time::Stamp,
     workspace::CaseEnd,
 };
@@ -15,11 +15,13 @@ pub fn of_run(workflow: &str, report: &RunReport) -> String {
         let end = match &view.state {
             StepState::Ok if view.items.is_some_and(|items| items.failed > 0) => {
                 let items = view.items.unwrap_or_default();
-                End::Failed(format!("{} of {} items failed", items.failed, items.total), String::new())
+                End::Failed(format!("{} of {} items failed", items.failed, items.total), lines_of(view))
             }
             StepState::Ok | StepState::Compensated => End::Ok,
             StepState::Failed { error } | StepState::CompensationFailed { error } => {
-                let detail = error.detail.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+                let mut detail = error.detail.iter().map(ToString::to_string).collect::<Vec<_>>();
+                detail.extend(view.failed_items.iter().map(item_line));
+                let detail = detail.join("\n");
                 End::Failed(format!("{}: {}", view.state.word(), error.message), detail)
             }
             StepState::Skipped { why } => End::Skipped(why.clone()),
@@ -52,6 +54,15 @@ pub fn of_cases(cases: &[CaseEnd]) -> String {
         (case.workflow.clone(), case.name.clone(), case.duration_ms / 1000.0, end)
     });
     suite("workflow tests", took, cases.collect())
+}
+
+/// Returns the failed items of a step, one on each line.
+fn lines_of(view: &StepView) -> String {
+    view.failed_items.iter().map(item_line).collect::<Vec<_>>().join("\n")
+}
+
+fn item_line(failed: &FailedItem) -> String {
+    format!("[{}] {}", failed.item, failed.error.message)
 }
 
 enum End {

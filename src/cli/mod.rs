@@ -21,6 +21,7 @@ pub mod document;
 mod dry_run;
 pub mod exit;
 pub mod hints;
+pub mod history;
 pub mod import;
 mod input;
 pub mod json;
@@ -30,10 +31,13 @@ pub mod logged;
 mod lookup;
 pub mod manual;
 pub mod names;
+#[cfg(test)]
+pub mod output_schema;
 pub mod overrides;
 #[cfg(test)]
 mod policy_tests;
 pub mod print;
+mod questions;
 mod readiness;
 pub mod replies;
 mod replies_of_workspace;
@@ -104,8 +108,10 @@ pub struct Options {
     pub sample: Option<ReplySource>,
     /// The workflows.
     pub library: WorkflowLibrary,
-    /// The run to resume and its specification.
-    pub resume: Option<(RunId, Arc<RunSpec>)>,
+    /// The recorded run that the command continues, undoes or reuses, and its specification.
+    pub recorded: Option<(RunId, Arc<RunSpec>)>,
+    /// Whether runs are journaled, so that they can be resumed.
+    pub journaled: bool,
     /// The secrets masked in the output.
     pub secrets: SecretRegistry,
     /// The log file, if the program writes one.
@@ -132,7 +138,8 @@ impl From<&Global> for Options {
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
             library: WorkflowLibrary::default(),
-            resume: None,
+            recorded: None,
+            journaled: false,
             secrets: SecretRegistry::default(),
             log: None,
         }

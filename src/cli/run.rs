@@ -14,6 +14,7 @@ use super::{
     args::RunArgs,
     arguments, dry_run, exit, input, junit, lookup,
     print::{Format, ms},
+    questions::Questions,
     readiness::Needs,
     replies_of_workspace::{failed, unexpected},
     run_files,
@@ -29,13 +30,13 @@ use crate::{
         event::{Event, EventKind},
         in_doubt,
         journal::RunRecord,
-        run::{RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepView},
+        run::{RunFrom, RunId, RunOutcome, RunQuestion, RunReport, RunSpec, StepAnswer, StepDetail, StepError, StepState, StepView},
         time::{Stamp, short},
         workflow::{
             catalog_lookup::{servers_of, tools_of},
             expression::Data,
             input_values::prepare,
-            name::{self, StepFilter},
+            name::{self, StepFilter, shell_quoted},
             plan::{Action, Plan},
         },
     },
@@ -47,12 +48,24 @@ use crate::{
 pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
     let library = session.options.library.clone();
     let answers = answers(args);
-    if let Some((run, spec)) = session.options.resume.clone() {
+    if let Some((run, spec)) = session.options.recorded.clone() {
         let name = spec.workflow.clone();
         let plan = plan_of(&spec)?;
         check_names(args, &plan)?;
         wait_for_servers(session, &plan).await?;
-        let command = Command::ResumeRun { run, answers, ask: false, timeout: session.left()? };
+        let (ask, wait) = asks(session);
+        let timeout = session.left()?;
+        if let Some((_, step)) = &args.from {
+            let from = Some(RunFrom { run, step: step.clone() });
+            let spec = RunSpec { from, answers, ask, wait, timeout, origin: Origin::Cli, ..RunSpec::clone(&spec) };
+            confirm(session, &name, &plan).await?;
+            let run = RunId::new(now_ms(), fastrand::u128(..));
+            return follow(session, args, run, &name, Command::StartRun { run, spec: Arc::new(spec) }).await;
+        }
+        let command = match args.undo {
+            Some(_) => Command::UndoRun { run, answers, ask: false },
+            None => Command::ResumeRun { run, answers, ask, wait, timeout },
+        };
         return follow(session, args, run, &name, command).await;
     }
     let wanted = args.workflow.as_deref().unwrap_or_default();
@@ -66,9 +79,23 @@ pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> 
     }
     let name = workflow_lookup::run_name(&library, wanted, &plan);
     confirm(session, &name, &plan).await?;
-    let spec = RunSpec { timeout: session.left()?, set: args.set.clone(), answers, ..RunSpec::of_plan(&name, &plan, input, Origin::Cli) };
+    let (ask, wait) = asks(session);
+    let spec = RunSpec {
+        timeout: session.left()?,
+        set: args.set.clone(),
+        answers,
+        ask,
+        wait,
+        ..RunSpec::of_plan(&name, &plan, input, Origin::Cli)
+    };
     let run = RunId::new(now_ms(), fastrand::u128(..));
     follow(session, args, run, &name, Command::StartRun { run, spec: Arc::new(spec) }).await
+}
+
+/// Returns whether questions of steps are put to the user at the terminal, and whether those that are not suspend the run.
+fn asks(session: &Session<'_>) -> (bool, bool) {
+    let terminal = session.printer.can_ask();
+    (terminal, !terminal && session.options.journaled)
 }
 
 fn now_ms() -> u64 {
@@ -91,6 +118,7 @@ fn input(args: &RunArgs, plan: &Plan) -> Result<Body, Stop> {
 fn answers(args: &RunArgs) -> Vec<(String, StepAnswer)> {
     let mut answers: Vec<(String, StepAnswer)> = vec![];
     answers.extend(args.approve.iter().map(|step| (step.clone(), StepAnswer::Approve)));
+    answers.extend(args.decline.iter().map(|step| (step.clone(), StepAnswer::Decline)));
     answers.extend(args.answer.iter().map(|(step, json)| (step.clone(), StepAnswer::Content { content: Body::from(json.as_str()) })));
     answers.extend(args.repeat.iter().map(|step| (step.clone(), StepAnswer::Repeat)));
     answers.extend(args.skip.iter().map(|(step, json)| (step.clone(), StepAnswer::Skip { result: Body::from(json.as_str()) })));
@@ -101,24 +129,32 @@ fn answers(args: &RunArgs) -> Vec<(String, StepAnswer)> {
 fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
     let set = args.set.iter().map(|setting| ("--set", &setting.step, StepFilter::Any));
     let approve = args.approve.iter().map(|step| ("--approve", step, StepFilter::Approve));
+    let decline = args.decline.iter().map(|step| ("--decline", step, StepFilter::Any));
     let answer = args.answer.iter().map(|(step, _)| ("--answer", step, StepFilter::Ask));
     let repeat = args.repeat.iter().map(|step| ("--repeat", step, StepFilter::Call));
     let skip = args.skip.iter().map(|(step, _)| ("--skip", step, StepFilter::Call));
-    for (flag, step, which) in set.chain(approve).chain(answer).chain(repeat).chain(skip) {
+    for (flag, step, which) in set.chain(approve).chain(decline).chain(answer).chain(repeat).chain(skip) {
         name::check(plan, step, which)
             .map_err(|wrong| Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint))?;
     }
     Ok(())
 }
 
-/// Returns the run to resume and its request. Called before a server is started.
-pub async fn resumed(workspace: &dyn Workspace, part: &str, args: &RunArgs) -> Result<(RunId, Arc<RunSpec>), Failure> {
+/// Returns the recorded run that a command continues, undoes or reuses, and its request. Called before a server is started.
+pub async fn recorded(workspace: &dyn Workspace, part: &str, args: &RunArgs) -> Result<(RunId, Arc<RunSpec>), Failure> {
     let WorkspaceReply::Run(record) = workspace.request(WorkspaceRequest::Run(part.to_owned())).await.map_err(failed)? else {
         return Err(unexpected());
     };
     let none = || Failure::new(FailureKind::InvalidArguments, format!("the journal of the run {} has no beginning", record.run));
     let spec = record.spec().cloned().ok_or_else(none)?;
-    check_resumed(args, &record)?;
+    if args.undo.is_none() {
+        check_resumed(args, &record)?;
+    }
+    if let Some((_, step)) = &args.from {
+        let plan = plan_of(&spec)?;
+        name::check(&plan, step, StepFilter::Any)
+            .map_err(|wrong| Failure::new(FailureKind::InvalidArguments, wrong.message).hint(wrong.hint))?;
+    }
     Ok((record.run, spec))
 }
 
@@ -190,10 +226,21 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
     session.printer.note(&format!("run {run} of {name}"));
     session.command(command);
     let mut progress = Progress { run, steps: HashMap::new(), active: vec![] };
+    let mut questions = Questions::new(run);
     let mut interrupts = 0;
     let report = loop {
-        match session.step(None).await? {
+        questions.ask_next(session);
+        let woke = tokio::select! {
+            biased;
+            woke = session.step(None) => woke?,
+            line = questions.line() => {
+                questions.answer(session, &line);
+                continue;
+            }
+        };
+        match woke {
             Wake::Event(event) => {
+                questions.handle(&event);
                 if let Some(report) = progress.handle(session, &event)? {
                     break report;
                 }
@@ -296,6 +343,11 @@ impl Progress {
                 .unwrap_or_default();
             session.printer.note(format!("{word:<12} {step:<24} {took:>8}{attempts}{items}{fallback}{why}").trim_end());
         }
+        if print_line {
+            for failed in &view.failed_items {
+                session.printer.note(&format!("  {step}[{}]: {}", failed.item, failed.error.message));
+            }
+        }
         let running: Vec<&str> = self.active.iter().map(|(_, words)| words.as_str()).collect();
         if !running.is_empty() {
             session.printer.status(&format!("running {}", running.join(", ")));
@@ -306,7 +358,9 @@ impl Progress {
 
 fn print_report(session: &mut Session<'_>, run: RunId, name: &str, report: &RunReport) -> Result<(), Stop> {
     if session.printer.format() != Format::Human {
-        session.printer.document(&Document::of(run, name, report))?;
+        let document = Document::of(session, run, name, report);
+        let document = serde_json::to_value(&document).unwrap_or_default();
+        session.printer.document(&document)?;
         return Ok(());
     }
     if let Some(output) = &report.output {
@@ -318,12 +372,47 @@ fn print_report(session: &mut Session<'_>, run: RunId, name: &str, report: &RunR
     if !report.compensated.is_empty() {
         lines.push(("compensated", report.compensated.join(", ")));
     }
+    lines.extend(details(report).map(|line| ("detail", line)));
     lines.extend(report.not_compensated.iter().map(|(step, why)| ("not compensated", format!("{step}: {why}"))));
+    lines.extend(report.questions.iter().map(|question| ("asks", format!("{}: {}", question_name(question), question.message))));
+    if report.outcome == RunOutcome::Waiting {
+        let flags: String = report.questions.iter().map(answer_flag).collect();
+        lines.push(("try", format!("answer with: switchboard runs resume {run}{flags}")));
+    }
+    if report.outcome == RunOutcome::CompensationFailed {
+        lines.push(("try", format!("undo the rest with: switchboard runs undo {run}")));
+    }
     if report.outcome == RunOutcome::InDoubt {
         lines.push(("try", format!("resolve each with --repeat or --skip: switchboard run --resume {run}")));
     }
     session.printer.report("", &lines);
     Ok(())
+}
+
+/// Returns further lines about the steps that failed: the errors of their fallbacks, and what a server reported.
+fn details(report: &RunReport) -> impl Iterator<Item = String> {
+    report.steps.iter().flat_map(|(step, view)| {
+        let error = match &view.state {
+            StepState::Failed { error } | StepState::CompensationFailed { error } => Some(error),
+            _ => None,
+        };
+        let lines = error.into_iter().flat_map(|error| &error.detail).filter(|line| !matches!(line, StepDetail::NotUndone { .. }));
+        lines.map(move |line| format!("{step}: {line}"))
+    })
+}
+
+/// Returns the name of the step or item that asks.
+pub(super) fn question_name(question: &RunQuestion) -> String {
+    question.item.map_or_else(|| question.step.to_string(), |item| format!("{}[{item}]", question.step))
+}
+
+/// Returns the flag that answers a question, with a leading space.
+fn answer_flag(question: &RunQuestion) -> String {
+    let name = shell_quoted(&question.step, question.item);
+    match question.schema {
+        None => format!(" --approve {name}"),
+        Some(_) => format!(" --answer {name}=JSON"),
+    }
 }
 
 /// JSON document of a run: the output of `--json`, the last line of `--jsonl`.
@@ -341,7 +430,41 @@ struct Document<'a> {
     steps: Vec<StepDocument<'a>>,
     compensated: &'a [String],
     not_compensated: Vec<Value>,
+    /// The questions of a waiting run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    questions: Vec<QuestionDocument<'a>>,
+    started_unix_ms: u64,
     duration_ms: f64,
+    exit_code: u8,
+}
+
+/// A question that has no answer yet.
+#[derive(Serialize)]
+pub(super) struct QuestionDocument<'a> {
+    pub step: String,
+    pub message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Box<RawValue>>,
+}
+
+/// The error of a step or item.
+#[derive(Serialize)]
+pub(super) struct StepErrorDocument<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// The kind in expressions, as for `retry.on`.
+    pub kind: &'static str,
+    pub message: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<String>,
+    pub may_have_run: bool,
+}
+
+impl<'a> StepErrorDocument<'a> {
+    pub fn new(item: Option<u32>, error: &'a StepError) -> StepErrorDocument<'a> {
+        let detail = error.detail.iter().map(ToString::to_string).collect();
+        StepErrorDocument { item, kind: error.kind.key(), message: &error.message, detail, may_have_run: error.may_have_run }
+    }
 }
 
 #[derive(Serialize)]
@@ -351,8 +474,18 @@ struct StepDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     attempts: u32,
+    /// The tool's server, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+    /// Who is responsible for the server of a failed step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<StepErrorDocument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     items: Option<crate::domain::run::Items>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed_items: Vec<StepErrorDocument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<&'a str>,
     arguments: Option<Box<RawValue>>,
@@ -360,22 +493,39 @@ struct StepDocument<'a> {
     /// Whether arguments or result exceed the limit of a report and are truncated texts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
+    started_unix_ms: Option<u64>,
     duration_ms: Option<f64>,
 }
 
 impl<'a> Document<'a> {
-    fn of(run: RunId, name: &'a str, report: &'a RunReport) -> Document<'a> {
-        let step = |(step, view): &'a (Arc<str>, Arc<StepView>)| StepDocument {
-            step,
-            state: view.state.word(),
-            reason: view.state.why(),
-            attempts: view.attempts,
-            items: view.items,
-            fallback: view.fallback.as_deref(),
-            arguments: view.arguments.as_ref().and_then(raw_or_text),
-            result: view.result.as_ref().and_then(raw_or_text),
-            truncated: view.cut,
-            duration_ms: view.took(view.ended.unwrap_or_default()).map(ms),
+    fn of(session: &Session<'_>, run: RunId, name: &'a str, report: &'a RunReport) -> Document<'a> {
+        let read_model = &session.read_model;
+        let epoch = read_model.epoch;
+        let plan = read_model.runs.get(run).map(|view| view.plan.clone()).unwrap_or_default();
+        let step = |(step, view): &'a (Arc<str>, Arc<StepView>)| {
+            let error = match &view.state {
+                StepState::Failed { error } | StepState::CompensationFailed { error } => Some(&**error),
+                _ => None,
+            };
+            let tool = plan.steps.iter().find(|known| known.id == *step).and_then(|known| lookup::named(read_model, &known.what));
+            let owner = tool.as_ref().filter(|_| error.is_some()).and_then(|tool| session.owner(&tool.server));
+            StepDocument {
+                step,
+                state: view.state.word(),
+                reason: view.state.why(),
+                attempts: view.attempts,
+                server: tool.map(|tool| tool.server.to_string()),
+                owner,
+                error: error.map(|error| StepErrorDocument::new(None, error)),
+                items: view.items,
+                failed_items: view.failed_items.iter().map(|failed| StepErrorDocument::new(Some(failed.item), &failed.error)).collect(),
+                started_unix_ms: view.started.map(|started| epoch.unix_ms(started)),
+                fallback: view.fallback.as_deref(),
+                arguments: view.arguments.as_ref().and_then(raw_or_text),
+                result: view.result.as_ref().and_then(raw_or_text),
+                truncated: view.cut,
+                duration_ms: view.took(view.ended.unwrap_or_default()).map(ms),
+            }
         };
         Document {
             kind: "run",
@@ -388,7 +538,18 @@ impl<'a> Document<'a> {
             steps: report.steps.iter().map(step).collect(),
             compensated: &report.compensated,
             not_compensated: report.not_compensated.iter().map(|(step, why)| json!({"step": step, "reason": why})).collect(),
+            questions: report
+                .questions
+                .iter()
+                .map(|question| QuestionDocument {
+                    step: question_name(question),
+                    message: &question.message,
+                    schema: question.schema.as_ref().and_then(raw),
+                })
+                .collect(),
+            started_unix_ms: epoch.unix_ms(report.started),
             duration_ms: ms(report.took()),
+            exit_code: exit::of_run(report.outcome),
         }
     }
 }

@@ -3,6 +3,9 @@
 //! All waiting is in [`Session::step`], which follows the events, answers servers' questions, prints progress and handles
 //! Ctrl-C.
 
+mod lines;
+mod waiting;
+
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -10,15 +13,15 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
+use self::lines::Line;
 use super::{
     Options, exit,
+    input::{Lines, TypedLine},
     names::similar,
     print::{Format, Printer},
-    readiness::{self, Needs, Waits},
     replies::{self, ElicitationReplies},
     servers::last_failure,
 };
@@ -30,7 +33,6 @@ use crate::{
         call::{CallSpec, Failure, FailureKind, Progress},
         directory::Directory,
         event::{Event, EventKind, Notice, NoticeLevel, Settled},
-        frame::Direction,
         id::{AskId, CallId, ServerId},
         policy::call_event::CallTrace,
         server::{ConnectFailure, Phase, Step},
@@ -38,12 +40,6 @@ use crate::{
     },
     state::{ConsoleState, ServerView},
 };
-
-/// Extra time beyond a server's own limits, in which the engine reports its failure.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// How long the other members of a group may take to connect after one is usable.
-const GROUP_GRACE: Duration = Duration::from_millis(50);
 
 /// Extra time beyond `--timeout`, in which the engine reports the timeout.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -182,6 +178,8 @@ pub struct Session<'a> {
     /// When servers were started for this command.
     servers_started: HashMap<ServerId, Instant>,
     call: Option<CallId>,
+    /// The lines that the user types, once something was asked.
+    lines: Option<Lines>,
     /// The commands that are not replied to yet.
     replies: JoinSet<(Command, Result<Reply, CommandError>)>,
 }
@@ -215,6 +213,7 @@ impl<'a> Session<'a> {
             started,
             servers_started: HashMap::new(),
             call: None,
+            lines: None,
             replies: JoinSet::new(),
         }
     }
@@ -245,7 +244,7 @@ impl<'a> Session<'a> {
                 }
             },
             Some(Ok((command, result))) = self.replies.join_next() => Ok(match (command, result) {
-                (Command::StartRun { .. } | Command::ResumeRun { .. }, Err(error)) => Wake::NotStarted(error),
+                (Command::StartRun { .. } | Command::ResumeRun { .. } | Command::UndoRun { .. }, Err(error)) => Wake::NotStarted(error),
                 (command, result) => {
                     command.notice(&result).iter().for_each(|notice| self.show_notice(notice));
                     Wake::Replied
@@ -271,81 +270,6 @@ impl<'a> Session<'a> {
                 self.printer.note(&format!("  {line}"));
             }
         }
-    }
-
-    /// Starts the servers that `needed` selects and waits until none of them is still connecting, but not longer than the
-    /// servers' own limits (connect and list) or `--timeout`.
-    pub async fn settle(&mut self, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
-        self.settle_until(None, |read_model| required(read_model, &needed)).await
-    }
-
-    /// Waits like [`Session::settle`], but not longer than `limit` from now.
-    pub async fn settle_within(&mut self, limit: Duration, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Result<(), Stop> {
-        self.settle_until(Some(Instant::now() + limit), |read_model| required(read_model, &needed)).await
-    }
-
-    /// Starts the servers that a command needs, and waits until it can go on.
-    pub async fn settle_needs(&mut self, needs: &Needs) -> Result<(), Stop> {
-        self.settle_until(None, |read_model| needs.waits(read_model)).await
-    }
-
-    async fn settle_until(&mut self, last: Option<Instant>, waits: impl Fn(&ConsoleState) -> Waits) -> Result<(), Stop> {
-        let mut grace_ends: Option<Instant> = None;
-        loop {
-            let now = Instant::now();
-            let Waits { required, optional } = waits(&self.read_model);
-            required.iter().chain(&optional).for_each(|server| self.start_server(server, now));
-            let waiting: Vec<(String, Instant)> = required
-                .iter()
-                .filter_map(|id| self.read_model.server(id))
-                .map(|s| (wait_words(s), last.map_or_else(|| self.patience(s), |last| last.min(self.patience(s)))))
-                .filter(|(_, until)| *until > now)
-                .collect();
-            let until = match waiting.iter().map(|(_, until)| *until).max() {
-                Some(until) => until,
-                None if optional.is_empty() => break,
-                None => *grace_ends.get_or_insert(now + GROUP_GRACE),
-            };
-            if until <= now {
-                break;
-            }
-            let words: Vec<&str> = waiting.iter().map(|(words, _)| words.as_str()).collect();
-            if !words.is_empty() {
-                self.printer.status(&format!("waiting for {}", words.join(", ")));
-            }
-            if let Wake::Signal(signal) = self.step(Some(until)).await? {
-                return Err(Stop::Quit(match signal {
-                    Signal::Interrupt => exit::INTERRUPTED,
-                    Signal::Terminate => exit::TERMINATED,
-                }));
-            }
-        }
-        self.printer.clear_status();
-        Ok(())
-    }
-
-    /// Starts a server that was not started yet.
-    fn start_server(&mut self, id: &ServerId, now: Instant) {
-        let idle = self.read_model.server(id).is_some_and(|server| *server.phase == Phase::Idle);
-        if idle && self.servers_started.insert(id.clone(), now).is_none() {
-            self.command(Command::Start { server: id.clone() });
-        }
-    }
-
-    /// Waits until no selected server is still connecting.
-    pub async fn settle_selected(&mut self) -> Result<(), Stop> {
-        let wanted = self.options.servers.clone();
-        self.settle(|_, server| wanted.is_empty() || wanted.iter().any(|name| name == server.id().as_str())).await
-    }
-
-    /// Returns the deadline for a server. Its lists get extra time only after the handshake: a silent server costs the time
-    /// of one connection attempt and of ending its process.
-    fn patience(&self, server: &ServerView) -> Instant {
-        let limits = &server.spec.timeouts;
-        let more = if server.info.is_some() { limits.list } else { limits.list.min(limits.stop * 3) };
-        let started = self.servers_started.get(server.id()).copied().unwrap_or(self.started);
-        let own = started + limits.connect + more + GRACE;
-        self.deadline.map_or(own, |deadline| own.min(deadline))
     }
 
     /// Returns the remaining time of `--timeout`; fails when it has expired.
@@ -505,6 +429,14 @@ impl<'a> Session<'a> {
         self.command(Command::Cancel { call, reason: reason.into() });
     }
 
+    /// Requests a line that the user types. `None` if stdin is not available.
+    pub fn read_line(&mut self) -> Option<TypedLine> {
+        if self.lines.is_none() {
+            self.lines = Lines::start(self.printer.take_stdin()?);
+        }
+        self.lines.as_ref().map(Lines::next)
+    }
+
     /// Gives a command. A later step returns its reply.
     pub fn command(&mut self, command: Command) {
         let reply = self.control.command(command.clone());
@@ -618,51 +550,6 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
-
-    fn show_line(&mut self, event: &Event) -> Result<(), Stop> {
-        let at = self.read_model.epoch.unix_ms(event.at);
-        let line = match &event.kind {
-            EventKind::CallProgress { call, progress } if Some(*call) == self.call => Line::Progress {
-                at,
-                call: call.to_string(),
-                progress: progress.progress,
-                total: progress.total,
-                message: progress.message.as_deref(),
-            },
-            EventKind::CallSent { call, round } if Some(*call) == self.call => Line::Sent { at, call: call.to_string(), round: *round },
-            EventKind::CallStage { call, stage } if Some(*call) == self.call => {
-                Line::CallEvent { at, call: call.to_string(), event: stage.tag(), text: stage.words() }
-            }
-            EventKind::ServerLog { server, log } => Line::Log {
-                at,
-                server,
-                level: log.level.word(),
-                logger: log.logger.as_deref(),
-                text: &log.text,
-                call: log.call.map(|c| c.to_string()),
-            },
-            EventKind::ServerPhase { server, phase } => Line::Phase { at, server, state: phase.word() },
-            EventKind::ServerAnomaly { server, anomaly } => {
-                Line::Anomaly { at, server, kind: anomaly.kind.words(), detail: &anomaly.detail }
-            }
-            EventKind::ServerStderr { server, line } if self.options.verbose => Line::Stderr { at, server, text: line },
-            EventKind::Frame { frame } if self.options.verbose => Line::Frame {
-                at,
-                server: &frame.server,
-                direction: match frame.direction {
-                    Direction::Out => "out",
-                    Direction::In => "in",
-                },
-                call: frame.call.map(|c| c.to_string()),
-                size: frame.size,
-                cut: frame.cut,
-                message: raw(&frame.body),
-                text: raw(&frame.body).is_none().then(|| frame.body.text().into_owned()),
-            },
-            _ => return Ok(()),
-        };
-        Ok(self.printer.document(&line)?)
-    }
 }
 
 fn question_text(question: &Question) -> String {
@@ -672,12 +559,6 @@ fn question_text(question: &Question) -> String {
         Question::Sampling { .. } => "a sampling response".into(),
         Question::Roots => "the roots".into(),
     }
-}
-
-/// Returns the waits for the servers that `needed` selects.
-fn required(read_model: &ConsoleState, needed: impl Fn(&ConsoleState, &ServerView) -> bool) -> Waits {
-    let servers = read_model.servers.iter().filter(|server| readiness::waiting(server) && needed(read_model, server));
-    Waits { required: servers.map(|server| server.id().clone()).collect(), optional: vec![] }
 }
 
 /// Returns the failure for an unknown server.
@@ -714,13 +595,6 @@ fn by_configuration(policy: &AskPolicy) -> Option<&'static str> {
     }
 }
 
-fn wait_words(server: &ServerView) -> String {
-    match &*server.phase {
-        Phase::Starting { step } => format!("{} ({})", server.id(), step.doing()),
-        phase => format!("{} ({})", server.id(), phase.word()),
-    }
-}
-
 fn progress_words(progress: &Progress) -> String {
     let count = match progress.total {
         Some(total) if total > 0.0 => format!("{:3.0} % ({} of {total})", progress.progress / total * 100.0, progress.progress),
@@ -730,74 +604,4 @@ fn progress_words(progress: &Progress) -> String {
         Some(message) => format!("{count}  {message}"),
         None => count,
     }
-}
-
-/// A line of `--jsonl` before the last. `at` is in milliseconds since the Unix epoch. The id of a call is a string, because
-/// JSON parsers round 64-bit numbers.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Line<'a> {
-    Phase {
-        at: u64,
-        server: &'a ServerId,
-        state: &'a str,
-    },
-    Sent {
-        at: u64,
-        call: String,
-        round: u32,
-    },
-    CallEvent {
-        at: u64,
-        call: String,
-        event: &'a str,
-        text: String,
-    },
-    Progress {
-        at: u64,
-        call: String,
-        progress: f64,
-        total: Option<f64>,
-        message: Option<&'a str>,
-    },
-    Log {
-        at: u64,
-        server: &'a ServerId,
-        level: &'a str,
-        logger: Option<&'a str>,
-        text: &'a str,
-        call: Option<String>,
-    },
-    Ask {
-        server: &'a ServerId,
-        call: Option<String>,
-        kind: &'a str,
-        message: &'a str,
-        answer: &'a str,
-    },
-    Anomaly {
-        at: u64,
-        server: &'a ServerId,
-        kind: &'a str,
-        detail: &'a str,
-    },
-    Stderr {
-        at: u64,
-        server: &'a ServerId,
-        text: &'a str,
-    },
-    Frame {
-        at: u64,
-        server: &'a ServerId,
-        direction: &'a str,
-        call: Option<String>,
-        size: u64,
-        /// Size of the whole message in bytes, if it is truncated here.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cut: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        message: Option<Box<RawValue>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        text: Option<String>,
-    },
 }

@@ -12,7 +12,13 @@ use std::{
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use super::{Options, args::Headless, print::Io, session::Signals};
+use super::{
+    Options,
+    args::Headless,
+    output_schema::Output,
+    print::{Format, Io},
+    session::Signals,
+};
 use crate::{
     control::{
         Command, CommandError, Control, Filter, Interest, NoWorkspace, PendingCall, PendingReply, Reply, Role, Served, SubmitError, Tail,
@@ -26,6 +32,7 @@ use crate::{
         event::{Event, EventKind, Settled},
         id::{CallId, ClientId, InstanceId, ServerId},
         retention::Retention,
+        schema::Checker,
         secret::Secret,
         server::{ConnectFailure, Era, Phase, ServerSpec, SessionInfo, Step, Transport},
         time::{Epoch, Stamp},
@@ -273,7 +280,39 @@ pub async fn ran_with(fake: &Arc<Fake>, line: &[&str], set: impl FnOnce(&mut Io)
     let (command, options) = parsed(line);
     let code = super::run(fake.clone(), &command, &options, io, signals).await;
     let (out, bytes) = (out.bytes(), out.bytes());
+    check_output(&command, &options, &bytes);
     Ran { code, out: String::from_utf8_lossy(&out).into_owned(), bytes, err: err.text() }
+}
+
+/// Checks JSON output against the documented schema. A text that is not JSON was cut by a test.
+fn check_output(command: &Headless, options: &Options, bytes: &[u8]) {
+    let lines = match options.format {
+        Format::Human => return,
+        Format::Json => false,
+        Format::Jsonl => true,
+    };
+    let name = match command {
+        Headless::Tools(_) => "tools",
+        Headless::List(kind, _) => kind.plural(),
+        Headless::Call(_) => "call",
+        Headless::Read(_) => "read",
+        Headless::Prompt(_) => "prompt",
+        Headless::Complete(_) => "complete",
+        Headless::Watch(_) => "watch",
+        Headless::Request(_) => "request",
+        Headless::Route(_) => "route",
+        Headless::Servers => "servers",
+        Headless::Doctor => "doctor",
+        Headless::Run(args) if args.dry_run => "run --dry-run",
+        Headless::Run(_) => "run",
+        Headless::CheckLive(_) => "workflow check",
+    };
+    let schema = Output::read().unwrap().of_command(name, lines).unwrap();
+    let checker = Checker::new(&Body::json(&schema));
+    for document in serde_json::Deserializer::from_slice(bytes).into_iter::<Value>().map_while(Result::ok) {
+        let violations = checker.check(&document);
+        assert!(violations.is_empty(), "{name}: {violations:#?}\n{document:#}");
+    }
 }
 
 /// Runs a command line without a terminal.

@@ -106,8 +106,20 @@ pub enum Command {
         answers: Vec<(String, StepAnswer)>,
         /// Whether to ask the user about everything that is not answered here.
         ask: bool,
+        /// Whether a question that is neither answered nor put to the user suspends the run; otherwise it is refused.
+        #[serde(default)]
+        wait: bool,
         /// Deadline of the rest of the run; replaces the original one.
         timeout: Option<Duration>,
+    },
+    /// Undoes what a run did and has not undone yet. Compensations that failed are tried again.
+    UndoRun {
+        /// The run, which is not active.
+        run: RunId,
+        /// Resolutions of compensations that are in doubt.
+        answers: Vec<(String, StepAnswer)>,
+        /// Whether to ask the user about those without a resolution.
+        ask: bool,
     },
     /// Cancels a run and its calls. During compensation, cancels the compensation.
     CancelRun {

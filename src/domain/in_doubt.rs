@@ -100,6 +100,8 @@ fn state(record: &RunRecord, name: &str) -> String {
             RunEntry::Sending { .. }
             | RunEntry::Began { .. }
             | RunEntry::Resumed { .. }
+            | RunEntry::Asked { .. }
+            | RunEntry::Answered { .. }
             | RunEntry::GivenUp { .. }
             | RunEntry::Ended { .. } => {}
         }

@@ -9,7 +9,7 @@ use super::{
     body::Body,
     call::{CallSpec, FailureKind, InterimKind, Operation, Outcome},
     id::CallId,
-    run::{Purpose, RunId, RunReport, RunSpec, StepError},
+    run::{Purpose, RunId, RunReport, RunSpec, StepAnswer, StepError},
     workflow::{answer, expression::Data, history::PastCall, plan::ReadAs},
 };
 
@@ -39,6 +39,27 @@ pub enum RunEntry {
         what: String,
         /// The displayed part of the arguments; JSON unless very long.
         arguments: Body,
+    },
+    /// A step asks a question that has no answer yet. A run that is resumed asks it again.
+    Asked {
+        /// The place in the run.
+        place: Place,
+        /// The text for the user.
+        message: String,
+        /// The schema of the form; `None` for an approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Body>,
+        /// Time, in milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
+    /// The question of a step was answered.
+    Answered {
+        /// The place in the run.
+        place: Place,
+        /// The answer.
+        answer: StepAnswer,
+        /// Time, in milliseconds since the Unix epoch.
+        unix_ms: u64,
     },
     /// An attempt failed and the step continues: the attempt is settled and not in doubt.
     Attempted {
@@ -248,6 +269,15 @@ impl RunRecord {
         })
     }
 
+    /// Returns when the run began, in milliseconds since the Unix epoch; zero if the journal is damaged.
+    pub fn started_ms(&self) -> u64 {
+        let began = self.entries.iter().find_map(|entry| match entry {
+            RunEntry::Began { unix_ms, .. } => Some(*unix_ms),
+            _ => None,
+        });
+        began.unwrap_or_default()
+    }
+
     /// Returns the report, if the run has ended.
     pub fn report(&self) -> Option<&Arc<RunReport>> {
         self.entries.iter().rev().find_map(|entry| match entry {
@@ -275,11 +305,51 @@ impl RunRecord {
                 RunEntry::Undone { step, item, .. } => {
                     open.retain(|(old, ..)| old.purpose != Purpose::Compensation || old.step != *step || old.item != *item);
                 }
-                RunEntry::Began { .. } | RunEntry::Resumed { .. } | RunEntry::GivenUp { .. } | RunEntry::Ended { .. } => {}
+                RunEntry::Began { .. }
+                | RunEntry::Resumed { .. }
+                | RunEntry::Asked { .. }
+                | RunEntry::Answered { .. }
+                | RunEntry::GivenUp { .. }
+                | RunEntry::Ended { .. } => {}
             }
         }
         open
     }
+
+    /// Returns the open questions of steps, in the order in which they were asked.
+    pub fn questions(&self) -> Vec<OpenQuestion<'_>> {
+        let mut open: Vec<OpenQuestion<'_>> = vec![];
+        for entry in &self.entries {
+            match entry {
+                RunEntry::Asked { place, message, schema, unix_ms } => {
+                    if open.iter().all(|question| question.place != place) {
+                        open.push(OpenQuestion { place, message, schema: schema.as_ref(), unix_ms: *unix_ms });
+                    }
+                }
+                RunEntry::Answered { place, .. } => open.retain(|question| question.place != place),
+                RunEntry::ItemEnded { step, item, .. } => {
+                    open.retain(|question| question.place.step != *step || question.place.item != Some(*item));
+                }
+                RunEntry::StepEnded { step, .. } => open.retain(|question| question.place.step != *step),
+                RunEntry::Ended { .. } => open.clear(),
+                _ => {}
+            }
+        }
+        open
+    }
+}
+
+/// A question of a step that has no answer yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OpenQuestion<'r> {
+    /// The place in the run.
+    pub place: &'r Place,
+    /// The text for the user.
+    pub message: &'r str,
+    /// The schema of the form; `None` for an approval.
+    pub schema: Option<&'r Body>,
+    /// When it was asked first, in milliseconds since the Unix epoch.
+    pub unix_ms: u64,
 }
 
 /// A run in a list.

@@ -125,6 +125,8 @@ pub fn entry(redactor: &Redactor, entry: &mut RunEntry) {
     match entry {
         RunEntry::Began { spec, .. } => shared(redactor, spec, run_spec),
         RunEntry::Resumed { .. } => {}
+        RunEntry::Asked { message, .. } => text(redactor, message),
+        RunEntry::Answered { answer, .. } => step_answer(redactor, answer),
         RunEntry::Sending { what, arguments, .. } => {
             text(redactor, what);
             body(redactor, arguments);
@@ -142,15 +144,14 @@ pub fn entry(redactor: &Redactor, entry: &mut RunEntry) {
 /// Returns whether a value that a resumed run uses contains a mask: its input, a response, a result.
 pub fn in_entry(entry: &RunEntry) -> bool {
     let held = |body: &Body| memchr::memmem::find(body.bytes(), MASK.as_bytes()).is_some();
+    let held_in_answer = |answer: &StepAnswer| match answer {
+        StepAnswer::Content { content } => held(content),
+        StepAnswer::Skip { result } => held(result),
+        StepAnswer::Approve | StepAnswer::Decline | StepAnswer::Repeat => false,
+    };
     match entry {
-        RunEntry::Began { spec, .. } => {
-            held(&spec.input)
-                || spec.answers.iter().any(|(_, answer)| match answer {
-                    StepAnswer::Content { content } => held(content),
-                    StepAnswer::Skip { result } => held(result),
-                    StepAnswer::Approve | StepAnswer::Repeat => false,
-                })
-        }
+        RunEntry::Began { spec, .. } => held(&spec.input) || spec.answers.iter().any(|(_, answer)| held_in_answer(answer)),
+        RunEntry::Answered { answer, .. } => held_in_answer(answer),
         RunEntry::ItemEnded { end, .. } | RunEntry::StepEnded { end, .. } => in_record(end),
         _ => false,
     }
@@ -288,7 +289,8 @@ fn settled(redactor: &Redactor, end: &mut Arc<Settled>) {
 }
 
 fn step_view(redactor: &Redactor, view: &mut StepView) {
-    let StepView { state, arguments, result, fallback, .. } = view;
+    let StepView { state, arguments, result, fallback, failed_items, .. } = view;
+    failed_items.iter_mut().for_each(|failed| shared(redactor, &mut failed.error, step_error));
     match state {
         StepState::Waiting { what } => text(redactor, what),
         StepState::Skipped { why } | StepState::Cancelled { why } => text(redactor, why),
@@ -311,7 +313,8 @@ fn step_record(redactor: &Redactor, end: &mut StepRecord) {
 }
 
 fn run_report(redactor: &Redactor, report: &mut RunReport) {
-    let RunReport { why, detail, steps, output, not_compensated, .. } = report;
+    let RunReport { why, detail, steps, output, not_compensated, questions, .. } = report;
+    texts(redactor, questions.iter_mut().map(|question| &mut question.message));
     texts(redactor, why.iter_mut().chain(detail).chain(not_compensated.iter_mut().map(|(_, why)| why)));
     steps.iter_mut().for_each(|(_, view)| shared(redactor, view, step_view));
     output.iter_mut().for_each(|output| body(redactor, output));
@@ -320,11 +323,13 @@ fn run_report(redactor: &Redactor, report: &mut RunReport) {
 /// Masks the input and settings of a run. The texts of its workflows stay as in their files.
 fn run_spec(redactor: &Redactor, spec: &mut RunSpec) {
     body(redactor, &mut spec.input);
-    for (_, answer) in &mut spec.answers {
-        match answer {
-            StepAnswer::Content { content } => body(redactor, content),
-            StepAnswer::Skip { result } => body(redactor, result),
-            StepAnswer::Approve | StepAnswer::Repeat => {}
-        }
+    spec.answers.iter_mut().for_each(|(_, answer)| step_answer(redactor, answer));
+}
+
+fn step_answer(redactor: &Redactor, answer: &mut StepAnswer) {
+    match answer {
+        StepAnswer::Content { content } => body(redactor, content),
+        StepAnswer::Skip { result } => body(redactor, result),
+        StepAnswer::Approve | StepAnswer::Decline | StepAnswer::Repeat => {}
     }
 }

@@ -21,6 +21,9 @@ pub const SHOWN_BYTES: usize = 64 << 10;
 /// Number of recorded calls per step.
 pub const SHOWN_CALLS: usize = 16;
 
+/// Number of failed items per step in an event or report.
+pub const SHOWN_ITEMS: usize = 100;
+
 /// The id of a run, ordered by time: a UUID of version 7 (RFC 9562, section 5.7), also used as trace id.
 ///
 /// Written as 32 hexadecimal digits; parsed with or without hyphens.
@@ -161,6 +164,9 @@ pub struct RunSpec {
     /// Whether questions without a predefined answer are put to the user; otherwise they are refused.
     #[serde(default)]
     pub ask: bool,
+    /// Whether a question that is neither answered nor put to the user suspends the run; otherwise it is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
     /// Results of an earlier run to reuse, up to a step.
     #[serde(default)]
     pub from: Option<RunFrom>,
@@ -182,6 +188,7 @@ impl RunSpec {
             set: vec![],
             answers: vec![],
             ask: false,
+            wait: false,
             from: None,
             env: BTreeMap::new(),
         }
@@ -237,6 +244,8 @@ pub enum Change {
 pub enum StepAnswer {
     /// An `approve` step is approved.
     Approve,
+    /// An `approve` or `elicit` step is declined.
+    Decline,
     /// The content for an `elicit` step.
     Content {
         /// A JSON object.
@@ -478,6 +487,20 @@ pub enum StepErrorKind {
 }
 
 impl StepErrorKind {
+    /// Returns the name of the kind for expressions and programs.
+    pub fn key(self) -> &'static str {
+        match (self.class(), self) {
+            (Some(class), _) => RetryOn::ALL.iter().find(|(known, _)| *known == class).map_or("", |(_, word)| word),
+            (None, StepErrorKind::Call { failure }) => failure.key(),
+            (None, StepErrorKind::Expression) => "expression",
+            (None, StepErrorKind::Refused) => "refused",
+            (None, StepErrorKind::Workflow) => "workflow",
+            (None, StepErrorKind::Limit) => "limit",
+            (None, StepErrorKind::InDoubt) => "in_doubt",
+            (None, _) => "journal",
+        }
+    }
+
     /// Returns the retry class used in workflow files; `None` if there is none.
     pub fn class(self) -> Option<RetryOn> {
         Some(match self {
@@ -532,6 +555,18 @@ pub struct StepView {
     pub fallback: Option<String>,
     /// Its last calls, at most [`SHOWN_CALLS`].
     pub calls: Vec<CallId>,
+    /// The first items that failed, at most [`SHOWN_ITEMS`]. Set when the step has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_items: Vec<FailedItem>,
+}
+
+/// An item of a `for_each` step that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailedItem {
+    /// Its index, from 0.
+    pub item: u32,
+    /// Why it failed.
+    pub error: Arc<StepError>,
 }
 
 impl StepView {
@@ -586,6 +621,8 @@ pub enum RunOutcome {
     Refused,
     /// In-doubt steps need a resolution before the run can continue. Not final: the run can be resumed.
     InDoubt,
+    /// Steps wait for an answer. Not final: the run is resumed with the answers.
+    Waiting,
     /// The workflow or its input is invalid; nothing was done.
     Invalid,
 }
@@ -603,6 +640,7 @@ impl RunOutcome {
             RunOutcome::Cancelled => "cancelled",
             RunOutcome::Refused => "refused",
             RunOutcome::InDoubt => "in doubt",
+            RunOutcome::Waiting => "waiting for an answer",
             RunOutcome::Invalid => "invalid",
         }
     }
@@ -619,6 +657,7 @@ impl RunOutcome {
             RunOutcome::Cancelled => "cancelled",
             RunOutcome::Refused => "refused",
             RunOutcome::InDoubt => "in_doubt",
+            RunOutcome::Waiting => "waiting",
             RunOutcome::Invalid => "invalid",
         }
     }
@@ -647,10 +686,26 @@ pub struct RunReport {
     pub compensated: Vec<String>,
     /// Steps that were not compensated although they had to be or could have been, and why.
     pub not_compensated: Vec<(String, String)>,
+    /// The questions that a waiting run asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<RunQuestion>,
     /// Start time.
     pub started: Stamp,
     /// End time.
     pub ended: Stamp,
+}
+
+/// A question of a step that has no answer yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunQuestion {
+    /// The step's path.
+    pub step: Arc<str>,
+    /// Index of the item, from 0.
+    pub item: Option<u32>,
+    /// The text for the user.
+    pub message: String,
+    /// The schema of the form; `None` for an approval.
+    pub schema: Option<Body>,
 }
 
 impl RunReport {

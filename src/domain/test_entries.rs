@@ -61,6 +61,7 @@ pub fn report(outcome: RunOutcome) -> RunReport {
         output: None,
         compensated: vec![],
         not_compensated: vec![],
+        questions: vec![],
         started: Stamp::default(),
         ended: Stamp::default(),
     }

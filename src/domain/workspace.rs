@@ -365,6 +365,13 @@ pub enum WorkspaceRequest {
         /// Only these calls, by their numbers; all when empty.
         ids: Vec<u64>,
     },
+    /// Return the last runs, newest first. Reply: `Runs`.
+    Runs {
+        /// How many at most.
+        last: usize,
+        /// Only runs of this workflow.
+        workflow: Option<String>,
+    },
     /// Return a recorded run by its id or a part of the id. Reply: `Run`.
     Run(String),
     /// Run test files of workflows: those named, otherwise all of the library. Reply: `Tested`.
@@ -383,6 +390,41 @@ pub enum WorkspaceRequest {
     },
 }
 
+/// A recorded run in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunListed {
+    /// The run.
+    pub header: RunHeader,
+    /// Its state.
+    pub state: RunState,
+}
+
+/// The state of a recorded run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// A process executes it.
+    Active,
+    /// It waits for the answer of a person.
+    Waiting,
+    /// It was interrupted and can be resumed.
+    Interrupted,
+    /// It has ended.
+    Ended,
+}
+
+impl RunState {
+    /// Returns the name for users and programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            RunState::Active => "active",
+            RunState::Waiting => "waiting",
+            RunState::Interrupted => "interrupted",
+            RunState::Ended => "ended",
+        }
+    }
+}
+
 /// The reply to a request that was carried out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -399,6 +441,8 @@ pub enum WorkspaceReply {
     Import(Box<ImportPlan>),
     /// Recorded calls, oldest first.
     Calls(Vec<CallRecord>),
+    /// Runs, newest first.
+    Runs(Vec<RunListed>),
     /// A recorded run.
     Run(Box<RunRecord>),
     /// The results of test cases.
@@ -474,6 +518,7 @@ impl WorkspaceRequest {
             | WorkspaceRequest::Import { .. }
             | WorkspaceRequest::WriteImport { .. }
             | WorkspaceRequest::Calls { .. }
+            | WorkspaceRequest::Runs { .. }
             | WorkspaceRequest::Run(_)
             | WorkspaceRequest::Test { .. }
             | WorkspaceRequest::TestFromRun { .. } => false,

@@ -60,8 +60,12 @@ impl Engine {
             Command::Subscribe { server, uri, on } => return self.subscribe(server, uri, on),
             Command::LogLevel { server, level } => return self.set_log_level(server, level),
             Command::StartRun { run, spec } => self.runs.start(run, spec).map_err(|why| not_started(run, why)),
-            Command::ResumeRun { run, answers, ask, timeout } => {
-                self.runs.resume(run, Resumption { answers, ask, timeout }).map_err(|why| not_started(run, why))
+            Command::ResumeRun { run, answers, ask, wait, timeout } => {
+                self.runs.resume(run, Resumption { answers, ask, wait, timeout }).map_err(|why| not_started(run, why))
+            }
+            Command::UndoRun { run, answers, ask } => {
+                let how = Resumption { answers, ask, wait: false, timeout: None };
+                self.runs.undo(run, how).map_err(|why| not_started(run, why))
             }
             Command::CancelRun { run, reason } => self.runs.cancel(run, &reason).then_some(()).ok_or(CommandError::RunNotActive { run }),
             Command::CancelStep { run, step, reason } => {

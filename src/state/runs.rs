@@ -184,6 +184,7 @@ mod tests {
             output: None,
             compensated: vec![],
             not_compensated: vec![],
+            questions: vec![],
             started: Stamp(0),
             ended: Stamp(1),
         })

@@ -23,10 +23,11 @@ use crate::{
         server::ServerSpec,
         workflow::library::WorkflowLibrary,
         workspace::{
-            ApprovalPrompt, ConsoleSettings, Identity, ServerSource, ThemeSetting, WelcomeState, WorkspaceError, WorkspaceReply,
-            WorkspaceRequest, WorkspaceState,
+            ApprovalPrompt, ConsoleSettings, Identity, RunListed, RunState, ServerSource, ThemeSetting, WelcomeState, WorkspaceError,
+            WorkspaceReply, WorkspaceRequest, WorkspaceState,
         },
     },
+    engine::ports::Journal,
     files::{self, Allowed},
     store::{Store, StoreError, StoreOptions},
 };
@@ -148,6 +149,7 @@ impl Home {
                 import::write(&self.selection.load, &files, project, variables).map(WorkspaceReply::Written)
             }
             WorkspaceRequest::Calls { last, ids } => self.calls(last, ids).await.map(WorkspaceReply::Calls),
+            WorkspaceRequest::Runs { last, workflow } => self.runs(last, workflow).await.map(WorkspaceReply::Runs),
             WorkspaceRequest::Run(part) => self.run(&part).await.map(|run| WorkspaceReply::Run(Box::new(run))),
             WorkspaceRequest::Test { files } => workflow_tests::test(&self, &files).await.map(WorkspaceReply::Tested),
             WorkspaceRequest::TestFromRun { run, case, write } => {
@@ -199,6 +201,21 @@ impl Home {
         Ok(records)
     }
 
+    /// Returns the last runs with their states, newest first.
+    async fn runs(&self, last: usize, workflow: Option<String>) -> Result<Vec<RunListed>, WorkspaceError> {
+        let unreadable = |why: String| WorkspaceError::invalid(format!("the journal cannot be read: {why}"));
+        let store = self.store().map_err(unreadable)?;
+        let mut listed = vec![];
+        for header in store.runs(last, workflow).await.map_err(|error| unreadable(error.to_string()))? {
+            let state = match header.outcome {
+                Some(_) => RunState::Ended,
+                None => unfinished(&store, header.run).await.map_err(unreadable)?,
+            };
+            listed.push(RunListed { header, state });
+        }
+        Ok(listed)
+    }
+
     /// Reads a run from the journal by its id or a part of the id.
     pub async fn run(&self, part: &str) -> Result<RunRecord, WorkspaceError> {
         let unreadable = |why: String| WorkspaceError::invalid(format!("the journal cannot be read: {why}"));
@@ -214,6 +231,18 @@ impl Home {
         };
         record.ok_or_else(|| WorkspaceError::invalid(format!("run {part:?} was not found, or several match")))
     }
+}
+
+/// Returns the state of a run that has not ended.
+async fn unfinished(store: &Store, run: RunId) -> Result<RunState, String> {
+    // A process holds the lock as long as it executes the run.
+    let free = store.lock(run).await.map_err(|error| error.to_string())?.is_some();
+    let record = store.run(run).await.map_err(|error| error.to_string())?;
+    Ok(match free {
+        false => RunState::Active,
+        true if record.is_some_and(|record| !record.questions().is_empty()) => RunState::Waiting,
+        true => RunState::Interrupted,
+    })
 }
 
 /// Returns the approval prompt of a project.

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Home {
     /// A configuration with two of the demo's servers, whose state outlives the program.
-    fn configured(&self) {
+    pub(super) fn configured(&self) {
         let state = self.path().join("state");
         std::fs::create_dir(&state).unwrap();
         let program = assert_cmd::cargo::cargo_bin!("switchboard");
@@ -36,19 +36,19 @@ impl Home {
         std::fs::write(config.join("config.toml"), server("database") + &server("flaky")).unwrap();
     }
 
-    fn workflow(&self, name: &str, text: &str) {
+    pub(super) fn workflow(&self, name: &str, text: &str) {
         std::fs::write(self.path().join(".config/switchboard/workflows").join(name), text).unwrap();
     }
 
     /// Returns a command that uses the platform's folders within this home.
-    fn at_home(&self, line: &[&str]) -> Command {
+    pub(super) fn at_home(&self, line: &[&str]) -> Command {
         let mut command = self.command(line);
         command.env("SWITCHBOARD_CONFIG_DIR", self.path().join(".config/switchboard"));
         command.env("SWITCHBOARD_STATE_DIR", self.path().join(".state"));
         command
     }
 
-    fn own(&self, line: &[&str]) -> Ran {
+    pub(super) fn own(&self, line: &[&str]) -> Ran {
         Ran::of(line, self.at_home(line).output().unwrap())
     }
 

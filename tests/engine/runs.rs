@@ -41,6 +41,7 @@ mod format;
 mod journal;
 mod resumed;
 mod steps;
+mod waiting;
 
 /// What the server was asked to do, in order: the `name` argument of each call.
 type Log = Arc<Mutex<Vec<String>>>;

@@ -162,7 +162,8 @@ async fn roots_are_told_or_refused() {
     assert!(text.contains("2 total") && text.contains("1. one\n   URI: file:///srv/one") && text.contains("file:///srv/two"), "{text}");
 
     rig.until("the roots taken over", |w| {
-        w.server(&"filesystem".into()).is_some_and(|s| s.stderr.iter().any(|(_, l)| l.contains("Updated allowed directories from MCP roots")))
+        w.server(&"filesystem".into())
+            .is_some_and(|s| s.stderr.iter().any(|(_, l)| l.contains("Updated allowed directories from MCP roots")))
     })
     .await;
     let (_, settled) = rig.call("filesystem", "list_allowed_directories", "{}").await;

@@ -164,7 +164,11 @@ impl TraceReader<'_> {
             RunEntry::GivenUp { time_up, .. } => {
                 self.given_up.get_or_insert((self.at, *time_up));
             }
-            RunEntry::Began { .. } | RunEntry::Resumed { .. } | RunEntry::Ended { .. } => {}
+            RunEntry::Began { .. }
+            | RunEntry::Resumed { .. }
+            | RunEntry::Asked { .. }
+            | RunEntry::Answered { .. }
+            | RunEntry::Ended { .. } => {}
         }
     }
 

@@ -106,7 +106,8 @@ impl CacheFront {
     /// older than `max_age`.
     pub async fn step_response(&self, registry: &Known, operation: &Operation, max_age: Duration, unix_ms: u64) -> Option<Body> {
         let response = self.store()?.get(&step_key(registry, operation)).await?;
-        let age = Duration::from_millis(unix_ms.checked_sub(response.at_unix_ms)?);
+        // `fresh` refuses a time that is further in the future than clocks may differ.
+        let age = Duration::from_millis(unix_ms.saturating_sub(response.at_unix_ms));
         (age <= max_age && response.fresh(unix_ms)).then_some(response.result)
     }
 

@@ -14,14 +14,17 @@ mod undo;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     Run,
@@ -44,6 +47,7 @@ use crate::domain::{
     },
 };
 
+pub use self::undo::undo;
 use self::undo::{CompensationLog, NotUndone};
 
 /// The cancellation reason when the deadline passes.
@@ -69,6 +73,23 @@ pub struct Frame {
     pub deadline: Option<Instant>,
     /// Whether its failure makes the enclosing flow compensate.
     pub compensates: bool,
+    /// The parked steps of the enclosing flow.
+    pub parent: Option<Arc<Parked>>,
+}
+
+/// Steps of a flow that wait for an answer in a later process.
+#[derive(Default)]
+pub struct Parked {
+    count: AtomicUsize,
+    changed: Notify,
+}
+
+impl Parked {
+    /// Counts a step.
+    pub fn park(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
 }
 
 /// The result of a flow.
@@ -109,6 +130,9 @@ pub struct Flow<'a> {
     max_parallel: usize,
     /// Whether its failure makes the enclosing flow compensate.
     within_compensation: bool,
+    /// Its steps that wait for an answer, and those of the enclosing flow.
+    pub parked: Arc<Parked>,
+    parent: Option<Arc<Parked>>,
     /// Whether it only undoes what it did before.
     undoing: bool,
     timed_out: AtomicBool,
@@ -189,6 +213,8 @@ impl<'a> Flow<'a> {
             limit: run.spec.timeout.filter(|_| frame.depth == 0),
             max_parallel: 1,
             within_compensation: frame.compensates,
+            parked: Arc::default(),
+            parent: frame.parent,
             undoing: false,
             timed_out: AtomicBool::new(false),
             unwritable: Mutex::default(),
@@ -275,7 +301,7 @@ impl<'a> Flow<'a> {
         let mut changes = self.run.signals.changed.subscribe();
         // Neither the cancellation nor the deadline of the run ends the later phases.
         let (mut cancelled, mut journal_broken) = (phase != Phase::Main, false);
-        let mut phase_cancelled = phase == Phase::Main;
+        let (mut phase_cancelled, mut suspended) = (phase == Phase::Main, false);
         // Steps may have been cancelled before this flow started.
         self.cancel_steps(schedule);
         loop {
@@ -285,6 +311,14 @@ impl<'a> Flow<'a> {
             }
             if schedule.is_finished() || tasks.is_empty() {
                 return;
+            }
+            if !suspended && self.parked.count.load(Ordering::Relaxed) >= tasks.len() {
+                suspended = true;
+                // All active steps wait for an answer, and no other can start.
+                match &self.parent {
+                    Some(parent) => parent.park(),
+                    None => self.run.signals.suspend(),
+                }
             }
             let timed_out = self.timed_out.load(Ordering::Relaxed);
             let late = async {
@@ -324,6 +358,7 @@ impl<'a> Flow<'a> {
                     self.finish_ended(schedule);
                 }
                 _ = changes.changed() => self.cancel_steps(schedule),
+                () = self.parked.changed.notified() => {}
                 Some(ended) = tasks.next() => {
                     self.ended(ended, schedule, log);
                     if self.run.pending_count() >= MAX_PENDING {

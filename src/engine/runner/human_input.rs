@@ -6,7 +6,8 @@ use super::{Run, step::Answered};
 use crate::domain::{
     ask::{Answer, Question},
     body::Body,
-    run::{Purpose, RunStep, StepAnswer, StepError, StepErrorKind},
+    journal::{Place, RunEntry},
+    run::{Purpose, RunQuestion, RunStep, StepAnswer, StepError, StepErrorKind},
     schema::Checker,
     workflow::{expression::Data, name::shell_quoted},
 };
@@ -17,6 +18,20 @@ pub struct Asker<'a> {
     pub run: &'a Run,
     /// The step's place in the run.
     pub step: RunStep,
+}
+
+/// Why a step has no answer.
+pub enum Unanswered {
+    /// It was refused, or the answer cannot be used.
+    Refused(StepError),
+    /// The question waits for an answer in a later process.
+    Waits,
+}
+
+impl From<StepError> for Unanswered {
+    fn from(error: StepError) -> Unanswered {
+        Unanswered::Refused(error)
+    }
 }
 
 /// What can be chosen about an in-doubt step.
@@ -48,39 +63,74 @@ impl Asker<'_> {
     }
 
     /// Gets the approval of a step, or fails.
-    pub async fn approve(&self, message: String) -> Result<Answered, StepError> {
-        let (path, name) = (&self.step.step, shell_quoted(&self.step.step, self.step.item));
-        match self.run.answer(path, self.step.item) {
-            Some(StepAnswer::Approve | StepAnswer::Content { .. }) => {}
-            _ if !self.run.ask => {
-                return Err(self.refused(format!("no user can approve: {message}"), &format!("--approve {name} approves it in advance")));
-            }
-            _ => {
-                let schema = Body::json(&json!({"type": "object", "properties": {}}));
-                match self.ask(Question::Form { message: message.clone(), schema }).await {
-                    Answer::Accept { .. } => {}
-                    Answer::Decline => return Err(self.refused(format!("not approved: {message}"), "")),
-                    Answer::Cancel => return Err(self.refused(format!("the question was withdrawn: {message}"), "")),
-                }
-            }
+    pub async fn approve(&self, message: String) -> Result<Answered, Unanswered> {
+        let name = shell_quoted(&self.step.step, self.step.item);
+        let advice = format!("--approve {name} approves it in advance");
+        match self.answer(&message, None, &format!("no user can approve: {message}"), &advice).await? {
+            Some(StepAnswer::Approve | StepAnswer::Content { .. }) => Ok(Answered::new(Data::from(true), "approved".to_owned())),
+            Some(_) => Err(self.refused(format!("not approved: {message}"), "").into()),
+            None => Err(self.refused(format!("the question was withdrawn: {message}"), "").into()),
         }
-        Ok(Answered::new(Data::from(true), "approved".to_owned()))
+    }
+
+    /// Returns the answer to the question of the step: given in advance, recorded by an earlier process, or of the user. `None` if
+    /// the question was withdrawn. Questions and answers are journaled, so that neither is lost with the process. Without a user
+    /// the question suspends the run, or is refused with `refusal` and `advice`.
+    async fn answer(&self, message: &str, schema: Option<&Body>, refusal: &str, advice: &str) -> Result<Option<StepAnswer>, Unanswered> {
+        let place = Place { step: self.step.step.clone(), item: self.step.item, purpose: self.step.purpose };
+        let recorded = self.run.replay.answer(&place);
+        let fits = |answer: &&StepAnswer| match answer {
+            StepAnswer::Approve => schema.is_none(),
+            StepAnswer::Content { .. } | StepAnswer::Decline => true,
+            StepAnswer::Repeat | StepAnswer::Skip { .. } => false,
+        };
+        if let Some(answer) = self.run.answer(&place.step, place.item).filter(fits) {
+            // An answer of the first request is in the journal already.
+            let first = self.run.spec.answers.iter().any(|(_, first)| first == answer);
+            if recorded.is_none() && !first {
+                self.record(&place, answer).await?;
+            }
+            return Ok(Some(answer.clone()));
+        }
+        if let Some(answer) = recorded {
+            return Ok(Some(answer.clone()));
+        }
+        if !self.run.ask && !self.run.wait {
+            return Err(self.refused(refusal.to_owned(), advice).into());
+        }
+        if self.run.replay.asked_ms(&place).is_none() {
+            let (message, schema, unix_ms) = (message.to_owned(), schema.cloned(), self.run.bus().unix_ms());
+            self.run.write(RunEntry::Asked { place: place.clone(), message, schema, unix_ms }).await?;
+        }
+        if !self.run.ask {
+            let question = RunQuestion { step: place.step, item: place.item, message: message.to_owned(), schema: schema.cloned() };
+            self.run.questions.lock().push(question);
+            return Err(Unanswered::Waits);
+        }
+        let form = schema.cloned().unwrap_or_else(|| Body::json(&json!({"type": "object", "properties": {}})));
+        let answer = match (self.ask(Question::Form { message: message.to_owned(), schema: form }).await, schema) {
+            (Answer::Accept { .. }, None) => StepAnswer::Approve,
+            (Answer::Accept { content }, Some(_)) => StepAnswer::Content { content },
+            (Answer::Decline, _) => StepAnswer::Decline,
+            (Answer::Cancel, _) => return Ok(None),
+        };
+        self.record(&place, &answer).await?;
+        Ok(Some(answer))
+    }
+
+    async fn record(&self, place: &Place, answer: &StepAnswer) -> Result<(), StepError> {
+        let unix_ms = self.run.bus().unix_ms();
+        self.run.write(RunEntry::Answered { place: place.clone(), answer: answer.clone(), unix_ms }).await
     }
 
     /// Gets the content that the user enters, or fails.
-    pub async fn elicit(&self, message: String, schema: &Body) -> Result<Answered, StepError> {
-        let (path, name) = (&self.step.step, shell_quoted(&self.step.step, self.step.item));
-        let content = match self.run.answer(path, self.step.item) {
-            Some(StepAnswer::Content { content }) => content.clone(),
-            _ if !self.run.ask => {
-                let flag = format!("--answer {name}=JSON answers it in advance");
-                return Err(self.refused(format!("no user can answer: {message}"), &flag));
-            }
-            _ => match self.ask(Question::Form { message: message.clone(), schema: schema.clone() }).await {
-                Answer::Accept { content } => content,
-                Answer::Decline => return Err(self.refused(format!("declined: {message}"), "")),
-                Answer::Cancel => return Err(self.refused(format!("the question was withdrawn: {message}"), "")),
-            },
+    pub async fn elicit(&self, message: String, schema: &Body) -> Result<Answered, Unanswered> {
+        let name = shell_quoted(&self.step.step, self.step.item);
+        let advice = format!("--answer {name}=JSON answers it in advance");
+        let content = match self.answer(&message, Some(schema), &format!("no user can answer: {message}"), &advice).await? {
+            Some(StepAnswer::Content { content }) => content,
+            Some(_) => return Err(self.refused(format!("declined: {message}"), "").into()),
+            None => return Err(self.refused(format!("the question was withdrawn: {message}"), "").into()),
         };
         let text = content.text().into_owned();
         let data = Data::parse(&text).map_err(|error| self.refused(format!("the answer is not valid JSON: {error}"), ""))?;
@@ -88,7 +138,7 @@ impl Asker<'_> {
         if let Some(first) = violations.first() {
             let mut error = StepError::new(StepErrorKind::Expectation, format!("invalid answer: {first}"));
             error.detail = violations.iter().skip(1).map(|violation| violation.to_string().into()).collect();
-            return Err(error);
+            return Err(error.into());
         }
         Ok(Answered::new(data, text))
     }

@@ -44,7 +44,7 @@ use crate::domain::{
     event::EventKind,
     journal::RunEntry,
     masked,
-    run::{Change, RunId, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
+    run::{Change, RunId, RunQuestion, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
     workflow::{
         expression::RunFacts,
         name::{names_step, specificity},
@@ -163,6 +163,13 @@ impl Runs {
         true
     }
 
+    /// Undoes what a run did, also after compensations that failed.
+    pub fn undo(self: &Arc<Self>, run: RunId, how: Resumption) -> Result<(), NotStarted> {
+        let (executor, signals) = self.activate(run)?;
+        self.tasks.spawn(start::undo(self.clone(), executor, run, how, signals));
+        Ok(())
+    }
+
     /// Interrupts every run as a kill of the process would: each can be resumed.
     pub fn interrupt(&self, reason: &str) {
         for signals in self.active.lock().values() {
@@ -179,6 +186,8 @@ pub struct Resumption {
     pub answers: Vec<(String, StepAnswer)>,
     /// Whether to ask the user about everything that is not answered here.
     pub ask: bool,
+    /// Whether a question that is neither answered nor put to the user suspends the run.
+    pub wait: bool,
     /// Deadline of the rest of the run; replaces the original one.
     pub timeout: Option<Duration>,
 }
@@ -196,6 +205,8 @@ struct RunSignals {
     /// Whether the start of the run was published.
     announced: AtomicBool,
     interrupted: Mutex<bool>,
+    /// Whether the run was suspended because all its active steps wait for an answer.
+    suspended: AtomicBool,
 }
 
 impl RunSignals {
@@ -211,6 +222,17 @@ impl RunSignals {
     fn is_interrupted(&self) -> bool {
         *self.interrupted.lock()
     }
+
+    /// Suspends the run: it ends here and is resumed with the answers.
+    fn suspend(&self) {
+        self.suspended.store(true, Ordering::Relaxed);
+        *self.interrupted.lock() = true;
+        self.forward.raise("the run waits for an answer");
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Relaxed)
+    }
 }
 
 /// State that all parts of one run share.
@@ -222,6 +244,9 @@ struct Run {
     /// Answers given in advance, those of a resumption first.
     answers: Vec<(String, StepAnswer)>,
     ask: bool,
+    wait: bool,
+    /// The questions that suspend the run.
+    questions: Mutex<Vec<RunQuestion>>,
     facts: RunFacts,
     replay: Replay,
     signals: Arc<RunSignals>,
@@ -331,9 +356,12 @@ impl Run {
         self.spec.set.iter().rev().filter(move |setting| names_step(&setting.step, path)).map(|setting| setting.change)
     }
 
-    /// Publishes the view of a step.
+    /// Publishes the view of a step. A suspended run leaves its steps as they are.
     fn publish_step(&self, path: &Arc<str>, view: StepView) {
         self.nested.show(path, &view);
+        if self.signals.is_suspended() {
+            return;
+        }
         self.bus().publish(EventKind::RunStep { run: self.id, step: path.clone(), view: Arc::new(view) });
     }
 }

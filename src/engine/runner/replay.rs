@@ -9,7 +9,7 @@ use crate::domain::{
     body::Body,
     journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
     masked,
-    run::{Purpose, StepError},
+    run::{Purpose, StepAnswer, StepError},
     workflow::plan::{Phase, Plan},
 };
 
@@ -73,6 +73,8 @@ impl ReplayEntry {
             }
             RunEntry::Began { .. }
             | RunEntry::Resumed { .. }
+            | RunEntry::Asked { .. }
+            | RunEntry::Answered { .. }
             | RunEntry::Sending { .. }
             | RunEntry::Attempted { .. }
             | RunEntry::Ended { .. } => return None,
@@ -120,6 +122,8 @@ pub struct Replay {
     pub masked: bool,
     /// The resolutions of in-doubt requests.
     pub resolutions: HashMap<Place, InDoubtResolution>,
+    /// When questions of steps were asked, in milliseconds since the Unix epoch, and their recorded answers.
+    questions: HashMap<Place, (u64, Option<StepAnswer>)>,
 }
 
 impl Replay {
@@ -129,6 +133,15 @@ impl Replay {
         for entry in &record.entries {
             if let Some((prefix, settled)) = ReplayEntry::of(entry) {
                 replay.entries.entry(prefix.to_owned()).or_default().push(settled);
+            }
+            match entry {
+                RunEntry::Asked { place, unix_ms, .. } => {
+                    replay.questions.entry(place.clone()).or_insert((*unix_ms, None));
+                }
+                RunEntry::Answered { place, answer, unix_ms } => {
+                    replay.questions.entry(place.clone()).or_insert((*unix_ms, None)).1 = Some(answer.clone());
+                }
+                _ => {}
             }
             let RunEntry::Attempted { place, attempt, exhausted, .. } = entry else { continue };
             let progress = replay.progress.entry((place.step.clone(), place.item)).or_default();
@@ -142,6 +155,23 @@ impl Replay {
             }
         }
         replay
+    }
+
+    /// Reads a replay for undoing what a run did: compensations that failed are not part of it, so that they are tried again.
+    pub fn to_undo(record: &RunRecord) -> Replay {
+        let settled = |entry: &&RunEntry| !matches!(entry, RunEntry::Undone { error: Some(_), .. } | RunEntry::GivenUp { .. });
+        let entries = record.entries.iter().filter(settled).cloned().collect();
+        Replay::of(&RunRecord { run: record.run, entries })
+    }
+
+    /// Returns when the question of a step was asked in an earlier process, in milliseconds since the Unix epoch.
+    pub fn asked_ms(&self, place: &Place) -> Option<u64> {
+        self.questions.get(place).map(|(asked_ms, _)| *asked_ms)
+    }
+
+    /// Returns the recorded answer to the question of a step.
+    pub fn answer(&self, place: &Place) -> Option<&StepAnswer> {
+        self.questions.get(place)?.1.as_ref()
     }
 
     /// Reads what an earlier run of the same workflow did, except for `from` and all steps that need it. Returns also the

@@ -15,6 +15,7 @@ use super::{
     human_input::Asker,
     nested::Nested,
     replay::{InDoubtResolution, Replay},
+    step_state::label,
     target,
 };
 use crate::domain::{
@@ -22,7 +23,7 @@ use crate::domain::{
     event::EventKind,
     in_doubt::{self, Resolutions},
     journal::{Place, RunEntry, RunRecord},
-    run::{PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepSummary},
+    run::{PlanSummary, Purpose, RunId, RunOutcome, RunQuestion, RunReport, RunSpec, RunStep, StepAnswer, StepState, StepSummary},
     time::Stamp,
     workflow::{
         catalog_lookup::CatalogView,
@@ -71,7 +72,7 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
         };
         let started_ms = runs.bus.epoch().unix_ms(runs.bus.now());
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
-        let (answers, ask) = (spec.answers.clone(), spec.ask);
+        let (answers, ask, wait) = (spec.answers.clone(), spec.ask, spec.wait);
         let _lock = take_lock(&runs, run).await?;
         let pending = Default::default();
         let shared = Run {
@@ -81,6 +82,8 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
             spec: spec.clone(),
             answers,
             ask,
+            wait,
+            questions: Default::default(),
             facts,
             replay,
             signals: signals.clone(),
@@ -102,20 +105,10 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
 
 /// Resumes an interrupted run.
 pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, how: Resumption, signals: Arc<RunSignals>) {
-    let Resumption { answers, ask, timeout } = how;
-    let invalid = |why: String| Refusal::invalid(why, vec![]);
-    // Locked before the journal is read: another process may still be writing it.
-    let lock = match take_lock(&runs, run).await {
-        Ok(lock) => lock,
+    let Resumption { answers, ask, wait, timeout } = how;
+    let (spec, record, lock) = match recorded(&runs, run).await {
+        Ok(found) => found,
         Err(refusal) => return refuse(&runs, run, "", refusal),
-    };
-    let record = match runs.journal.load(run).await {
-        Ok(Some(record)) => record,
-        Ok(None) => return refuse(&runs, run, "", invalid(format!("the journal has no run {run}"))),
-        Err(error) => return refuse(&runs, run, "", invalid(format!("the journal cannot be read: {error}"))),
-    };
-    let Some(spec) = record.spec().cloned() else {
-        return refuse(&runs, run, "", invalid(format!("the journal of the run {run} lacks its first entry")));
     };
     let spec = match timeout {
         Some(_) => Arc::new(RunSpec { timeout, ..RunSpec::clone(&spec) }),
@@ -132,20 +125,18 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
             .unwrap_or_else(|_| PlanSummary { name: spec.workflow.clone(), ..Default::default() });
         let (input, origin) = (spec.input.clone(), spec.origin);
         runs.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input, origin });
-        let report = RunReport { detail: vec!["the run has already ended; nothing was done".into()], ..(*report).clone() };
+        let mut detail = vec!["the run has already ended; nothing was done".to_owned()];
+        if !report.not_compensated.is_empty() {
+            detail.push(format!("undo the rest with: switchboard runs undo {run}"));
+        }
+        let report = RunReport { detail, ..(*report).clone() };
         runs.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
         return runs.deactivate(run);
     }
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
-        let resumptions = record.entries.iter().filter(|entry| matches!(entry, RunEntry::Resumed { .. })).count();
-        let started_ms = record.entries.iter().find_map(|entry| match entry {
-            RunEntry::Began { unix_ms, .. } => Some(*unix_ms),
-            _ => None,
-        });
-        let attempt = u32::try_from(resumptions).unwrap_or(u32::MAX).saturating_add(2);
-        let facts = RunFacts { id: run.to_string(), started_ms: started_ms.unwrap_or_default(), attempt };
+        let facts = RunFacts { id: run.to_string(), started_ms: record.started_ms(), attempt: attempt_of(&record) };
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
         let replay = Replay::of(&record);
         let (runs, spec, pending) = (runs.clone(), spec.clone(), Default::default());
@@ -157,6 +148,8 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
             spec,
             answers,
             ask,
+            wait,
+            questions: Default::default(),
             facts,
             replay,
             signals: signals.clone(),
@@ -172,7 +165,7 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
             () = signals.forward.raised() => {
                 return Err(Refusal { outcome: RunOutcome::Cancelled, why: signals.forward.why(), detail: vec!["the run can be resumed".into()] });
             }
-            resolved = resolve_in_doubt(&mut shared, &plan, &record) => resolved?,
+            resolved = resolve_in_doubt(&mut shared, &plan, record.in_doubt()) => resolved?,
         }
         let unix_ms = shared.bus().epoch().unix_ms(shared.bus().now());
         let written = shared.write(RunEntry::Resumed { unix_ms }).await;
@@ -181,6 +174,103 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
     };
     let prepared = contain_panics(work).await;
     execute(&runs, run, &spec, prepared).await;
+}
+
+/// Undoes what a run did and has not undone yet, whether it ended or was interrupted. Compensations that failed are tried again.
+/// What cannot be undone is in the report.
+pub async fn undo(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, how: Resumption, signals: Arc<RunSignals>) {
+    let Resumption { answers, ask, wait, .. } = how;
+    let (spec, record, lock) = match recorded(&runs, run).await {
+        Ok(found) => found,
+        Err(refusal) => return refuse(&runs, run, "", refusal),
+    };
+    let started = runs.bus.now();
+    let (in_doubt, sent): (Vec<_>, Vec<_>) = record.in_doubt().into_iter().partition(|(place, ..)| place.purpose == Purpose::Compensation);
+    let work = async {
+        let plan = plan_of(&spec)?;
+        let input = input_of(&plan, &spec.input)?;
+        let attempt = attempt_of(&record);
+        let facts = RunFacts { id: run.to_string(), started_ms: record.started_ms(), attempt };
+        let mut shared = Run {
+            id: run,
+            runs: runs.clone(),
+            executor,
+            spec: spec.clone(),
+            answers,
+            ask,
+            wait,
+            questions: Default::default(),
+            facts,
+            replay: Replay::to_undo(&record),
+            signals: signals.clone(),
+            pending: Default::default(),
+            nested: Nested::of(&plan),
+            compensated: Default::default(),
+            groups: Default::default(),
+            _lock: lock,
+        };
+        announce(&shared, &plan);
+        resolve_in_doubt(&mut shared, &plan, in_doubt).await?;
+        let unix_ms = shared.bus().unix_ms();
+        let written = shared.write(RunEntry::Resumed { unix_ms }).await;
+        written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
+        Ok((shared, plan, input))
+    };
+    let (shared, plan, input) = match contain_panics(work).await {
+        Ok(prepared) => prepared,
+        Err(refusal) => return refuse(&runs, run, &spec.workflow, refusal),
+    };
+    // No step starts any more: the first cancellation concerns the compensation.
+    let signal = shared.signals.forward.child();
+    shared.signals.forward.raise("the run is being undone");
+    let frame = Frame { prefix: String::new(), depth: 0, input, signal, deadline: None, compensates: true, parent: None };
+    let work = async { Ok(flow::undo(&shared, &plan, frame).await) };
+    let report = match contain_panics(work).await {
+        Ok(end) => undone(report(end, &shared, (started, runs.bus.now())), sent),
+        Err(refusal) => refused(&refusal, started),
+    };
+    if report.compensated.is_empty() && report.not_compensated.is_empty() {
+        // The run stays as it ended.
+        let outcome = record.report().map_or(RunOutcome::Failed, |report| report.outcome);
+        let report = RunReport { outcome, why: Some("the run has nothing to undo".into()), ..report };
+        runs.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
+        return runs.deactivate(run);
+    }
+    conclude(&runs, &shared, Arc::new(report)).await;
+}
+
+/// Completes the report of an undone run with the requests that were `sent` and whose end is not known.
+fn undone(mut report: RunReport, sent: Vec<(Place, String, Body)>) -> RunReport {
+    let unknown = |(place, what, _): (Place, String, Body)| {
+        (label(&place.step, place.item), format!("{what} was sent when the run was interrupted and may have taken effect"))
+    };
+    report.not_compensated.extend(sent.into_iter().map(unknown));
+    report.why = None;
+    if matches!(report.outcome, RunOutcome::Failed | RunOutcome::Compensated | RunOutcome::Refused) {
+        report.outcome = match (report.not_compensated.is_empty(), report.compensated.is_empty()) {
+            (false, _) => RunOutcome::CompensationFailed,
+            (true, false) => RunOutcome::Compensated,
+            (true, true) => RunOutcome::Failed,
+        };
+    }
+    report
+}
+
+/// Takes the lock of a run, and reads its request and its journal.
+async fn recorded(runs: &Runs, run: RunId) -> Result<(Arc<RunSpec>, RunRecord, RunLock), Refusal> {
+    let invalid = |why: String| Refusal::invalid(why, vec![]);
+    // Locked before the journal is read: another process may still be writing it.
+    let lock = take_lock(runs, run).await?;
+    let record = runs.journal.load(run).await.map_err(|error| invalid(format!("the journal cannot be read: {error}")))?;
+    let record = record.ok_or_else(|| invalid(format!("the journal has no run {run}")))?;
+    let spec = record.spec().cloned().ok_or_else(|| invalid(format!("the journal of the run {run} lacks its first entry")))?;
+    Ok((spec, record, lock))
+}
+
+/// Returns the number of the process that executes the run, from 1.
+fn attempt_of(record: &RunRecord) -> u32 {
+    let resumptions = record.entries.iter().filter(|entry| matches!(entry, RunEntry::Resumed { .. })).count();
+    u32::try_from(resumptions).unwrap_or(u32::MAX).saturating_add(2)
 }
 
 /// Takes the run lock for this process.
@@ -213,13 +303,18 @@ async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<
     let started = runs.bus.now();
     let deadline = spec.timeout.map(|limit| Instant::now() + limit);
     let signal = shared.signals.forward.child();
-    let frame = Frame { prefix: String::new(), depth: 0, input, signal, deadline, compensates: false };
+    let frame = Frame { prefix: String::new(), depth: 0, input, signal, deadline, compensates: false, parent: None };
     let work = async { Ok(flow::run(&shared, &plan, frame).await) };
     let report = match contain_panics(work).await {
-        Ok(end) => report(end, shared.take_compensated(), (started, runs.bus.now()), shared.signals.is_interrupted()),
+        Ok(end) => report(end, &shared, (started, runs.bus.now())),
         Err(refusal) => refused(&refusal, started),
     };
-    let report = Arc::new(report);
+    conclude(runs, &shared, Arc::new(report)).await;
+}
+
+/// Journals the end of a run and publishes its report. An interrupted run has no end.
+async fn conclude(runs: &Arc<Runs>, shared: &Run, report: Arc<RunReport>) {
+    let run = shared.id;
     let written = if shared.signals.is_interrupted() {
         // Steps that ended must not become in-doubt.
         shared.write_pending().await
@@ -236,7 +331,8 @@ async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<
     runs.deactivate(run);
 }
 
-fn report(end: FlowEnd, compensated: Vec<String>, (started, ended): (Stamp, Stamp), interrupted: bool) -> RunReport {
+fn report(end: FlowEnd, shared: &Run, (started, ended): (Stamp, Stamp)) -> RunReport {
+    let compensated = shared.take_compensated();
     let mut report = RunReport {
         outcome: end.outcome,
         why: end.why,
@@ -245,14 +341,34 @@ fn report(end: FlowEnd, compensated: Vec<String>, (started, ended): (Stamp, Stam
         output: end.output.map(|data| data.body()),
         compensated,
         not_compensated: end.not_compensated,
+        questions: vec![],
         started,
         ended,
     };
-    if interrupted {
+    if shared.signals.is_suspended() {
+        suspend(&mut report, std::mem::take(&mut *shared.questions.lock()));
+    } else if shared.signals.is_interrupted() {
         report.outcome = RunOutcome::Cancelled;
         report.detail = vec!["the run was interrupted and can be resumed".into()];
     }
     report
+}
+
+/// Turns the report of a suspended run into that of one that waits for the answers to these questions.
+fn suspend(report: &mut RunReport, questions: Vec<RunQuestion>) {
+    report.outcome = RunOutcome::Waiting;
+    report.why = None;
+    for (id, view) in &mut report.steps {
+        // A question of a nested workflow belongs to the step that runs it.
+        let asks = |question: &&RunQuestion| question.step.split(['/', '[']).next() == Some(id);
+        let state = match (questions.iter().find(asks), &view.state) {
+            (Some(question), _) => StepState::Waiting { what: question.message.clone() },
+            (None, StepState::Skipped { .. }) if view.ended.is_none() => StepState::Pending,
+            _ => continue,
+        };
+        Arc::make_mut(view).state = state;
+    }
+    report.questions = questions;
 }
 
 fn refused(refusal: &Refusal, now: Stamp) -> RunReport {
@@ -264,6 +380,7 @@ fn refused(refusal: &Refusal, now: Stamp) -> RunReport {
         output: None,
         compensated: vec![],
         not_compensated: vec![],
+        questions: vec![],
         started: now,
         ended: now,
     }
@@ -343,9 +460,9 @@ fn check_resolutions(record: &RunRecord, plan: &Plan, words: &Resolutions) -> Re
 
 /// Resolves in-doubt requests. Repeatable ones are repeated, resolutions given in advance are applied, and the user is asked
 /// about the rest or the run stops.
-async fn resolve_in_doubt(run: &mut Run, plan: &Plan, record: &RunRecord) -> Result<(), Refusal> {
+async fn resolve_in_doubt(run: &mut Run, plan: &Plan, in_doubt: Vec<(Place, String, Body)>) -> Result<(), Refusal> {
     let mut open: Vec<String> = vec![];
-    for (place, what, arguments) in record.in_doubt() {
+    for (place, what, arguments) in in_doubt {
         let answer = match in_doubt::resolution(&run.answers, &place) {
             Some(answer) => Some(answer.clone()),
             None if is_idempotent(plan, &place) || target::tool(run, &what).await.is_ok_and(|target| target.repeatable) => {

@@ -9,7 +9,7 @@ use super::{
     Run,
     cancellation::Signal,
     flow::{self, Flow, Frame},
-    human_input::Asker,
+    human_input::{Asker, Unanswered},
     replay::InDoubtResolution,
     target,
 };
@@ -26,7 +26,7 @@ use crate::domain::{
         answer,
         expression::{Data, Scope, StepFault, Template, Unevaluated},
         input_values,
-        plan::{Action, Fallback, MAX_DEPTH, OnError, Plan, PlanStep, ReadAs, Retry, RetryOn, ToolCall},
+        plan::{Action, Fallback, MAX_DEPTH, OnError, Plan, PlanStep, ReadAs, Retry, ToolCall},
     },
 };
 
@@ -406,7 +406,8 @@ impl StepExecution<'_> {
         let prefix = flow::nested_prefix(self.path(), self.item);
         let compensates = self.flow.on_error(self.step) == OnError::Compensate;
         let (depth, deadline) = (self.flow.depth + 1, limits.deadline);
-        let frame = Frame { prefix, depth, input, signal: self.signal.clone(), deadline, compensates };
+        let parent = Some(self.flow.parked.clone());
+        let frame = Frame { prefix, depth, input, signal: self.signal.clone(), deadline, compensates, parent };
         let end = flow::run(self.run(), plan, frame).await;
         match (end.outcome, end.output) {
             (RunOutcome::Ok | RunOutcome::Partial, output) => Ok(Answered::new(output.unwrap_or_default(), String::new())),
@@ -433,15 +434,39 @@ impl StepExecution<'_> {
     async fn approve(&self, message: &Template, limits: &Limits) -> Result<Answered, Try> {
         let message = self.evaluate(message)?.display();
         self.show_waiting(&message);
+        let limits = self.question_limits(limits);
         let asker = self.asker();
-        self.within(limits, asker.approve(message)).await?.map_err(|error| Try::Failed(error, false))
+        let answer = self.within(&limits, asker.approve(message)).await?;
+        self.answered(&limits, answer).await
     }
 
     async fn elicit(&self, message: &Template, schema: &Body, limits: &Limits) -> Result<Answered, Try> {
         let message = self.evaluate(message)?.display();
         self.show_waiting(&message);
+        let limits = self.question_limits(limits);
         let asker = self.asker();
-        self.within(limits, asker.elicit(message, schema)).await?.map_err(|error| Try::Failed(error, false))
+        let answer = self.within(&limits, asker.elicit(message, schema)).await?;
+        self.answered(&limits, answer).await
+    }
+
+    /// Returns the limits of a question, whose time runs from when it was asked first, even by an earlier process.
+    fn question_limits(&self, limits: &Limits) -> Limits {
+        let asked_ms = self.run().replay.asked_ms(&self.place(Purpose::Step));
+        let since = asked_ms.map(|asked_ms| Duration::from_millis(self.run().bus().unix_ms().saturating_sub(asked_ms)));
+        let earlier = |deadline: Instant| deadline.checked_sub(since.unwrap_or_default()).unwrap_or_else(Instant::now);
+        Limits { signal: limits.signal.clone(), deadline: limits.deadline.map(earlier), limit: limits.limit }
+    }
+
+    /// Returns the answer of a person. A question that waits keeps the step until the run is suspended.
+    async fn answered(&self, limits: &Limits, answer: Result<Answered, Unanswered>) -> Result<Answered, Try> {
+        match answer {
+            Ok(answered) => Ok(answered),
+            Err(Unanswered::Refused(error)) => Err(Try::Failed(error, false)),
+            Err(Unanswered::Waits) => {
+                self.flow.parked.park();
+                self.within(limits, std::future::pending()).await?
+            }
+        }
     }
 
     fn asker(&self) -> Asker<'_> {
@@ -449,7 +474,7 @@ impl StepExecution<'_> {
     }
 
     fn show_waiting(&self, message: &str) {
-        if self.run().ask {
+        if self.run().ask || self.run().wait {
             self.flow.update_view(self.step, self.item, |view| view.state = StepState::Waiting { what: message.to_owned() });
         }
     }
@@ -699,19 +724,5 @@ fn may_repeat(error: &StepError, repeatable: bool) -> bool {
 
 /// Returns an error as expressions see it.
 pub fn step_fault(error: &StepError) -> StepFault {
-    StepFault { kind: kind_word(error.kind), message: error.message.clone() }
-}
-
-/// Returns the word for a kind of failure in expressions.
-pub fn kind_word(kind: StepErrorKind) -> String {
-    match (kind.class(), kind) {
-        (Some(class), _) => RetryOn::ALL.iter().find(|(known, _)| *known == class).map_or("", |(_, word)| word).to_owned(),
-        (None, StepErrorKind::Call { failure }) => failure.key().into(),
-        (None, StepErrorKind::Expression) => "expression".into(),
-        (None, StepErrorKind::Refused) => "refused".into(),
-        (None, StepErrorKind::Workflow) => "workflow".into(),
-        (None, StepErrorKind::Limit) => "limit".into(),
-        (None, StepErrorKind::InDoubt) => "in_doubt".into(),
-        (None, _) => "journal".into(),
-    }
+    StepFault { kind: error.kind.key().to_owned(), message: error.message.clone() }
 }

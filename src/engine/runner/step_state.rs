@@ -8,7 +8,7 @@ use super::step::{Answered, StepResult, step_fault as fault};
 use crate::domain::{
     body::Body,
     journal::{StepOutcome, StepRecord},
-    run::{Items, StepDetail, StepError, StepErrorKind, StepState, StepView, shown},
+    run::{FailedItem, Items, SHOWN_ITEMS, StepDetail, StepError, StepErrorKind, StepState, StepView, shown},
     time::Stamp,
     workflow::expression::{Data, Ends, Results, StepEnd, StepFault},
 };
@@ -32,6 +32,8 @@ pub struct StepEntry {
     pub condition_false: bool,
     /// Number of failed items.
     pub failed_items: u32,
+    /// The first of them, until the step has ended.
+    first_failed: Vec<FailedItem>,
     /// Total size of the results so far, in bytes.
     pub bytes: usize,
     began: Option<Instant>,
@@ -147,6 +149,7 @@ impl StepEntry {
             }
             StepResult::Failed(error) => {
                 (outcome, failed) = (StepOutcome::Failed, Some(fault(&error)));
+                self.show_failed_item(item, &error);
                 self.record_doubt(item, StepOutcome::Failed, &error);
                 self.fail(error, item);
             }
@@ -167,6 +170,13 @@ impl StepEntry {
         Arc::make_mut(&mut self.results).record(index(Some(item)), &json.text());
         if notes != ResponseNotes::default() {
             self.notes.insert(item, notes);
+        }
+    }
+
+    /// Notes a failed item for the view of the ended step.
+    fn show_failed_item(&mut self, item: Option<u32>, error: &StepError) {
+        if let Some(item) = item.filter(|_| self.first_failed.len() < SHOWN_ITEMS) {
+            self.first_failed.push(FailedItem { item, error: Arc::new(error.clone()) });
         }
     }
 
@@ -236,6 +246,8 @@ impl StepEntry {
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.view.ended = Some(now);
         self.view.state = self.state(outcome, reason);
+        self.view.failed_items = std::mem::take(&mut self.first_failed);
+        self.view.failed_items.sort_by_key(|failed| failed.item);
         let each = self.view.items.is_some();
         if each {
             self.show_result(&Body::from(self.results.json()));
@@ -295,7 +307,11 @@ impl StepEntry {
                 self.bytes += end.result.as_ref().map_or(0, Body::len);
                 failed = None;
             }
-            StepOutcome::Failed => self.fail(end.error.clone().unwrap_or_else(unknown_error), Some(item)),
+            StepOutcome::Failed => {
+                let error = end.error.clone().unwrap_or_else(unknown_error);
+                self.show_failed_item(Some(item), &error);
+                self.fail(error, Some(item));
+            }
             StepOutcome::Cancelled | StepOutcome::Skipped => {}
         }
         self.count(item, end.outcome, failed);
@@ -314,6 +330,7 @@ impl StepEntry {
             let result = Data::parse(&result_of(end).text()).unwrap_or_default();
             self.response = Some(StepResponse { result, notes: notes_of(end) });
         }
+        self.view.failed_items = std::mem::take(&mut self.first_failed);
         self.view.fallback = end.fallback.as_ref().map(ToString::to_string);
         let why = end.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
         self.view.state = self.state(end.outcome, why);

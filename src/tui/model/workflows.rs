@@ -264,7 +264,7 @@ impl Model {
         };
         self.views.flows.begin(run, &name);
         self.views.part = Part::Graph;
-        vec![Cmd::Command(Command::ResumeRun { run, answers: vec![], ask: true, timeout: None })]
+        vec![Cmd::Command(Command::ResumeRun { run, answers: vec![], ask: true, wait: false, timeout: None })]
     }
 
     fn dry_run(&mut self) {

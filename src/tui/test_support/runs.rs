@@ -130,6 +130,7 @@ impl Story {
             output: output.map(Body::from),
             compensated: compensated.iter().map(|step| (*step).to_owned()).collect(),
             not_compensated: vec![],
+            questions: vec![],
             started: at(self.started),
             ended: at(ms),
         };

@@ -20,7 +20,7 @@ async fn a_run_that_was_given_up_and_killed_while_it_undid_does_not_go_forward_a
     let log = Log::default();
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;
-    let resume = Command::ResumeRun { run: id(1), answers: vec![], ask: false, timeout: None };
+    let resume = Command::ResumeRun { run: id(1), answers: vec![], ask: false, wait: false, timeout: None };
     let (report, _) = finished(&rig, id(1), resume).await;
     assert_eq!(*log.lock().unwrap(), ["undo a"]);
     assert_eq!((report.outcome, report.why.as_deref()), (RunOutcome::Cancelled, Some("enough")), "{report:#?}");
@@ -40,7 +40,7 @@ async fn a_run_that_another_process_has_is_not_taken_from_it() {
     assert!(held.is_some());
     let rig = engine(&log, Arc::new(other));
     rig.ready("s").await;
-    let resume = || Command::ResumeRun { run: id(1), answers: vec![], ask: false, timeout: None };
+    let resume = || Command::ResumeRun { run: id(1), answers: vec![], ask: false, wait: false, timeout: None };
     let (report, _) = finished(&rig, id(1), resume()).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Invalid, 0), "{report:#?}");
     assert!(report.why.as_deref().is_some_and(|why| why.contains("active in another process")), "{report:#?}");
@@ -168,7 +168,7 @@ async fn killed_everywhere(text: &str) {
         let undoing = open.into_iter().filter(|(place, ..)| place.purpose == Purpose::Compensation);
         let answers = undoing.map(|(place, ..)| (place.step.to_string(), StepAnswer::Repeat)).collect();
         let rig = engine(&log, Arc::new(store));
-        let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, timeout: None }).await;
+        let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, wait: false, timeout: None }).await;
         rig.stop().await;
         let log = log.lock().unwrap().clone();
         let what = format!("killed at entry {kill}: {settled:?} then {log:?}");
@@ -255,7 +255,7 @@ async fn a_journal_that_cannot_be_written_ends_the_run_wherever_it_happens_and_n
         let step = ["", "a", "a", "a", "b", "b"][room];
         let answers = vec![(step.to_owned(), StepAnswer::Repeat)];
         let answers = if room < 2 { vec![] } else { answers };
-        let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, timeout: None }).await;
+        let (report, _) = finished(&rig, run, Command::ResumeRun { run, answers, ask: false, wait: false, timeout: None }).await;
         rig.stop().await;
         assert_eq!(report.outcome, RunOutcome::Ok, "{room}: {:?} {:?}", report.why, report.detail);
     }
@@ -331,7 +331,7 @@ async fn secrets_pass_between_steps_and_reach_neither_journal_nor_events() {
     let log = Log::default();
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;
-    let resume = Command::ResumeRun { run: id(2), answers: vec![], ask: false, timeout: None };
+    let resume = Command::ResumeRun { run: id(2), answers: vec![], ask: false, wait: false, timeout: None };
     let (report, _) = finished(&rig, id(2), resume).await;
     rig.stop().await;
     assert_eq!((log.lock().unwrap().len(), report.outcome), (0, RunOutcome::Failed), "{report:?}");

@@ -49,6 +49,7 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
         run,
         answers: answers.into_iter().map(|(step, answer)| (step.to_owned(), answer)).collect(),
         ask: false,
+        wait: false,
         timeout: None,
     };
     let words = vec![("pay[1]", done("paid b")), ("all[0]/tell", done("noted c"))];
@@ -85,7 +86,7 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     }
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;
-    let resume = |run, answers| Command::ResumeRun { run, answers, ask: false, timeout: None };
+    let resume = |run, answers| Command::ResumeRun { run, answers, ask: false, wait: false, timeout: None };
     let (report, _) = finished(&rig, id(1), resume(id(1), vec![])).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::InDoubt, 0), "{report:#?}");
     assert!(report.detail.iter().any(|line| line.contains("--repeat pay")), "{:?}", report.detail);
@@ -105,7 +106,7 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     assert_eq!(std::mem::take(&mut *log.lock().unwrap()), ["note paid"]);
     // Or the user is asked.
     let (_, mut tail) = rig.engine.watch();
-    rig.command(Command::ResumeRun { run: id(3), answers: vec![], ask: true, timeout: None });
+    rig.command(Command::ResumeRun { run: id(3), answers: vec![], ask: true, wait: false, timeout: None });
     let report = loop {
         match &tail.next().await.unwrap().unwrap().kind {
             EventKind::AskOpened { ask } => {
@@ -157,7 +158,7 @@ async fn a_resumed_run_sends_the_idempotency_key_that_the_killed_process_sent() 
     let rig = engine(&log, Arc::new(store));
     rig.engine.set_rules(keyed());
     rig.ready("s").await;
-    let resume = Command::ResumeRun { run: id(1), answers: vec![], ask: false, timeout: None };
+    let resume = Command::ResumeRun { run: id(1), answers: vec![], ask: false, wait: false, timeout: None };
     let (report, _) = finished(&rig, id(1), resume).await;
     let sent = std::mem::take(&mut *log.lock().unwrap());
     assert_eq!((report.outcome, sent.len()), (RunOutcome::Ok, 2), "{report:#?}");
@@ -189,7 +190,7 @@ async fn a_kill_anywhere_in_the_undoing_of_nested_workflows_loses_and_repeats_no
             .collect();
         store.write(id(number), entries.into()).await.unwrap();
         let answers = [("last", StepAnswer::Repeat)].map(|(step, answer)| (step.to_owned(), answer));
-        let resume = |answers| Command::ResumeRun { run: id(number), answers, ask: false, timeout: None };
+        let resume = |answers| Command::ResumeRun { run: id(number), answers, ask: false, wait: false, timeout: None };
         let (mut report, _) = finished(&rig, id(number), resume(vec![])).await;
         if report.outcome == RunOutcome::InDoubt {
             // The last request is the one in doubt, forward or back.

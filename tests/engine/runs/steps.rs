@@ -532,3 +532,18 @@ async fn a_fallback_that_answered_is_undone_where_it_ran() {
     assert_eq!(report.outcome, RunOutcome::CompensationFailed, "{report:#?}");
     assert!(report.not_compensated[0].1.contains("has no `compensate`"), "{report:#?}");
 }
+
+#[tokio::test]
+async fn the_cache_of_a_step_is_shared_through_the_response_cache() {
+    let text = "name = \"w\"\n[[step]]\nid = \"a\"\ntool = \"s_echo\"\ncache = \"5m\"\narguments = { name = \"a\" }\n";
+    let store = switchboard::cache::open(&Default::default()).unwrap();
+    let log = Log::default();
+    for number in 1..=2 {
+        let rig = engine(&log, Arc::new(NoJournal));
+        rig.engine.set_store(Some(store.clone()));
+        let (report, _) = finished(&rig, id(number), Command::StartRun { run: id(number), spec: Arc::new(wanted(text)) }).await;
+        assert_eq!(report.outcome, RunOutcome::Ok, "{report:#?}");
+        rig.stop().await;
+    }
+    assert_eq!(*log.lock().unwrap(), ["a"], "another process uses the response");
+}

@@ -13,10 +13,7 @@ use crate::{
             schedule::{Halt, Schedule},
         },
     },
-    engine::runner::{
-        step::kind_word,
-        step_state::{StepEntry, label},
-    },
+    engine::runner::step_state::{StepEntry, label},
 };
 
 /// The outcome of a flow, before and after its later phases.
@@ -124,7 +121,7 @@ impl Flow<'_> {
         };
         let failure = why.clone().map(|message| match first {
             Some((step, error)) if !timed_out => {
-                RunFailure { step: self.plan.steps[step].id.to_string(), kind: kind_word(error.kind), message: error.message }
+                RunFailure { step: self.plan.steps[step].id.to_string(), kind: error.kind.key().to_owned(), message: error.message }
             }
             _ => RunFailure { step: String::new(), kind: outcome.key().to_owned(), message },
         });

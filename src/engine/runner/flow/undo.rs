@@ -30,7 +30,7 @@ pub(super) enum NotUndone {
 }
 
 /// Undoes what a flow did that has succeeded. Boxed as [`run`].
-fn undo<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, FlowEnd> {
+pub fn undo<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, FlowEnd> {
     Box::pin(async move {
         let flow = Flow { undoing: true, ..Flow::new(run, plan, frame) };
         let mut schedule = Schedule::of(plan, Phase::Main, true, 1);
@@ -162,7 +162,10 @@ impl<'a> Flow<'a> {
         let input = input_values::prepare(&plan.input, &given)
             .map_err(|wrong| StepError::new(StepErrorKind::Expectation, format!("the input does not fit {}: {}", plan.name, wrong[0])))?;
         let prefix = nested_prefix(&self.paths[step], item);
-        Ok((plan, Frame { prefix, depth: self.depth + 1, input, signal: Signal::default(), deadline: None, compensates: true }))
+        Ok((
+            plan,
+            Frame { prefix, depth: self.depth + 1, input, signal: Signal::default(), deadline: None, compensates: true, parent: None },
+        ))
     }
 
     /// Updates the view of a step after a compensation; a step with items is compensated with its last item.

@@ -92,7 +92,7 @@ pub fn of_outcome(outcome: RunOutcome, theme: &Theme) -> (&'static str, Style) {
         RunOutcome::Partial => ("!", theme.warn),
         RunOutcome::Compensated => ("↶", theme.warn),
         RunOutcome::Cancelled => ("–", theme.muted),
-        RunOutcome::InDoubt => ("?", theme.warn),
+        RunOutcome::InDoubt | RunOutcome::Waiting => ("?", theme.warn),
         RunOutcome::CompensationFailed => ("‼", theme.fail),
         RunOutcome::Failed | RunOutcome::TimedOut | RunOutcome::Refused | RunOutcome::Invalid => ("✕", theme.fail),
     }
