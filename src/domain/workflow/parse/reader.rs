@@ -352,6 +352,17 @@ impl<'a, 'n> Table<'_, 'a, 'n> {
     }
 }
 
+impl Table<'_, '_, '_> {
+    /// Reads a condition whose value must not be constant: a condition on a result, or one that ends a loop.
+    pub fn varying_condition(&mut self, key: &str, node: &Node) -> Option<Expr> {
+        let expr = self.condition(key, node)?;
+        let Some(constant) = expr.constant() else { return Some(expr) };
+        let hint = "it has to depend on a result, an input or the round".to_owned();
+        self.report_problem((node.at, node.end), key, format!("is always {}", constant.json()), Some(hint));
+        None
+    }
+}
+
 /// Returns the type of a reference whose value is never true or false, with its article.
 fn reference_type(reference: &Reference) -> Option<&'static str> {
     let names: Vec<&str> = (0..reference.path.len()).map_while(|level| reference.name(level)).collect();

@@ -264,8 +264,8 @@ fn repeat(table: &mut Table<'_, '_, '_>) -> Option<Repeat> {
     }
     let mut inner = table.inner("repeat")?;
     inner.check_keys(&REPEAT_KEYS);
-    let until = inner.node("until").and_then(|node| inner.condition("until", node));
-    let r#while = inner.node("while").and_then(|node| inner.condition("while", node));
+    let until = inner.node("until").and_then(|node| inner.varying_condition("until", node));
+    let r#while = inner.node("while").and_then(|node| inner.varying_condition("while", node));
     if inner.field("until").is_none() && inner.field("while").is_none() {
         let (span, hint) = (inner.span, "add `until` or `while`".to_owned());
         inner.report_problem(span, "", "has no condition", Some(hint));
@@ -302,7 +302,7 @@ fn retry(table: &mut Table<'_, '_, '_>) -> Option<Retry> {
     for (word, span) in inner.strings("on") {
         retry.on.extend(inner.word(span, "on", &word, &RetryOn::ALL));
     }
-    retry.when = inner.node("when").and_then(|node| inner.condition("when", node));
+    retry.when = inner.node("when").and_then(|node| inner.varying_condition("when", node));
     Some(retry)
 }
 
@@ -344,7 +344,7 @@ fn expect(table: &mut Table<'_, '_, '_>) -> Vec<Expectation> {
     for (index, item) in items.iter().enumerate() {
         let key = if many { format!("expect[{index}]") } else { "expect".to_owned() };
         if item.fields().is_none() {
-            found.extend(table.condition(&key, item).map(|that| Expectation { that, message: None }));
+            found.extend(table.varying_condition(&key, item).map(|that| Expectation { that, message: None }));
             continue;
         }
         let span = if many { (item.at, item.end) } else { (field.at, field.end) };
@@ -352,7 +352,7 @@ fn expect(table: &mut Table<'_, '_, '_>) -> Vec<Expectation> {
         inner.check_keys(&EXPECT_KEYS);
         let message = inner.text_template("message");
         match inner.node("that") {
-            Some(node) => found.extend(inner.condition("that", node).map(|that| Expectation { that, message })),
+            Some(node) => found.extend(inner.varying_condition("that", node).map(|that| Expectation { that, message })),
             None => inner.report_problem(span, "that", "is missing", None),
         }
     }
