@@ -93,7 +93,7 @@ impl RemoteControl {
         write.flush().await?;
         let (hello, state, workspace) = tokio::time::timeout(CONNECT, reader.start()).await.map_err(|_| ConnectError::Silent)??;
         let mirror = Arc::new(Mirror::new(state, workspace));
-        let (outgoing, queued) = mpsc::unbounded_channel();
+        let (outgoing, queued) = mpsc::channel(MAX_WAITING);
         let link = Arc::new(Link(Mutex::new(Some(Requests { outgoing, next: 0, waiting: HashMap::new() }))));
         let connection = Connection { link: link.clone(), mirror: mirror.clone() };
         let connection = tokio::spawn(async move {
@@ -194,7 +194,7 @@ impl Workspace for RemoteWorkspace {
 struct Link(Mutex<Option<Requests>>);
 
 struct Requests {
-    outgoing: mpsc::UnboundedSender<Bytes>,
+    outgoing: mpsc::Sender<Bytes>,
     next: u64,
     waiting: HashMap<u64, Waiting>,
 }
@@ -232,7 +232,8 @@ impl Link {
             error => NotSent::Unencodable(error),
         })?;
         requests.next += 1;
-        requests.outgoing.send(packet.bytes().clone()).map_err(|_| NotSent::Ended)?;
+        // Every queued request waits for a reply, so the queue has room.
+        requests.outgoing.try_send(packet.bytes().clone()).map_err(|_| NotSent::Ended)?;
         requests.waiting.insert(number, waiting);
         Ok(())
     }
@@ -243,7 +244,7 @@ impl Link {
 }
 
 /// Writes queued requests, several at a time.
-async fn send(mut stream: impl AsyncWrite + Unpin, mut queued: mpsc::UnboundedReceiver<Bytes>) -> io::Result<()> {
+async fn send(mut stream: impl AsyncWrite + Unpin, mut queued: mpsc::Receiver<Bytes>) -> io::Result<()> {
     while let Some(packet) = queued.recv().await {
         stream.write_all(&packet).await?;
         while let Ok(packet) = queued.try_recv() {

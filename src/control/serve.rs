@@ -94,7 +94,7 @@ pub async fn serve(served: Served, stream: impl AsyncRead + AsyncWrite) -> Resul
     };
     let hello = Hello { protocol: PROTOCOL, version: version(), instance, client: control.client(), role };
     output.write(EngineMessage::Hello(hello)).await?;
-    let (replies, written) = mpsc::unbounded_channel();
+    let (replies, written) = mpsc::channel(MAX_OPEN);
     tokio::select! {
         ended = take_requests(&*control, &mut requests, replies) => ended,
         ended = send_updates(&*control, frames, written, &mut output) => ended,
@@ -112,7 +112,7 @@ type Replied = (EngineMessage, OwnedSemaphorePermit);
 async fn take_requests(
     control: &dyn Control,
     stream: &mut (impl AsyncRead + Unpin),
-    replies: mpsc::UnboundedSender<Replied>,
+    replies: mpsc::Sender<Replied>,
 ) -> Result<(), ServeError> {
     let permits = Arc::new(Semaphore::new(MAX_OPEN));
     let workspace = control.workspace();
@@ -138,7 +138,7 @@ async fn take_requests(
         let replies = replies.clone();
         waiting.spawn(async move {
             // The connection may have ended.
-            let _ = replies.send((reply.await, permit));
+            let _ = replies.send((reply.await, permit)).await;
         });
         while waiting.try_join_next().is_some() {}
     }
@@ -231,7 +231,7 @@ impl Batch {
 async fn send_updates(
     control: &dyn Control,
     frames: bool,
-    mut replies: mpsc::UnboundedReceiver<Replied>,
+    mut replies: mpsc::Receiver<Replied>,
     output: &mut Output<impl AsyncWrite + Unpin>,
 ) -> Result<(), ServeError> {
     let mut workspace = Some(control.workspace().state());

@@ -284,7 +284,8 @@ async fn an_engine_never_waits_for_a_client_that_does_not_read() {
         let message = packet::read(&mut ours, packet::MAX).await.unwrap().unwrap();
         match packet::decode(&message).unwrap() {
             EngineMessage::Snapshot(part) => {
-                if ConsoleState::add(&mut snapshot, part) {
+                let complete = ConsoleState::add(&mut snapshot, part);
+                if complete {
                     state = snapshot.take();
                 }
             }

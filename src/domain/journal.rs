@@ -321,10 +321,8 @@ impl RunRecord {
         let mut open: Vec<OpenQuestion<'_>> = vec![];
         for entry in &self.entries {
             match entry {
-                RunEntry::Asked { place, message, schema, unix_ms } => {
-                    if open.iter().all(|question| question.place != place) {
-                        open.push(OpenQuestion { place, message, schema: schema.as_ref(), unix_ms: *unix_ms });
-                    }
+                RunEntry::Asked { place, message, schema, unix_ms } if open.iter().all(|question| question.place != place) => {
+                    open.push(OpenQuestion { place, message, schema: schema.as_ref(), unix_ms: *unix_ms });
                 }
                 RunEntry::Answered { place, .. } => open.retain(|question| question.place != place),
                 RunEntry::ItemEnded { step, item, .. } => {

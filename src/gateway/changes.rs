@@ -50,7 +50,10 @@ const URIS: usize = SUBSCRIPTIONS;
 
 /// The clients that watch each resource. A server has one subscription to it, however many clients there are.
 #[derive(Default)]
-pub struct Subscribers(Mutex<HashMap<(ServerId, Arc<str>), HashSet<ClientId>>>);
+pub struct Subscribers(Mutex<HashMap<Watched, HashSet<ClientId>>>);
+
+/// A resource: its server and its URI.
+type Watched = (ServerId, Arc<str>);
 
 impl Subscribers {
     /// Adds a client of a resource.

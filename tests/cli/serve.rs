@@ -37,7 +37,7 @@ impl Client {
     }
 
     fn message(&self) -> Value {
-        let line = self.lines.recv_timeout(PATIENCE).expect("a message");
+        let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("no message: {error}"));
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("stdout belongs to the protocol: {error}: {line}"))
     }
 

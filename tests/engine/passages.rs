@@ -411,7 +411,7 @@ async fn own_sessions_are_bounded_and_end_after_a_time_without_calls() {
     let refused = call_of(&rig, &third, true).await;
     let failure = failure_of(&refused);
     assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Overloaded, "server web: 2 of 2 client sessions busy"));
-    assert_eq!((refused.attempts, rig.server("web").breaker.state.clone()), (0, Default::default()));
+    assert_eq!((refused.attempts, rig.server("web").breaker.state), (0, Default::default()));
     busy.iter().for_each(|desk| desk.1.add_permits(1));
     for (call, client) in calls.into_iter().zip([1, 2]) {
         assert_eq!(text_after(call).await, answer(client));

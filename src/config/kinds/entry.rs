@@ -415,7 +415,7 @@ impl<'r, 'a> Entry<'r, 'a> {
         let mut env = vec![];
         for key in self.keys(|means| means == Means::Env) {
             let variables = self.fields.table(key).unwrap_or_default();
-            // VS Code removes a variable whose value is null; elsewhere null is no value.
+            // VS Code removes a variable whose value is null; elsewhere null means that the key is absent.
             let removed = variables.iter().filter(|variable| self.kind.id == KindId::VsCode && matches!(variable.value.kind, Kind::Null));
             for variable in removed {
                 report.unused_key(variable.at, &format!("{key}.{}", variable.key), effect::REMOVED_VARIABLE, None);

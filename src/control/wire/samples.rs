@@ -16,7 +16,7 @@ use crate::{
         event::{Event, EventKind, LogLevel, LogMessage, LogSource, Notice, NoticeLevel, Settled},
         frame::{Anomaly, AnomalyKind, Direction, Frame, FrameKind, HttpNote},
         id::{AskId, CallId, ClientId, InstanceId, ServerId, ToolId},
-        journal::{CallOutcome, CallRecord},
+        journal::{CallOutcome, CallRecord, RunHeader},
         policy::{
             Rules,
             breaker::{BreakerOverride, BreakerView},
@@ -27,14 +27,14 @@ use crate::{
         },
         retention::Retention,
         run::{
-            PlanSummary, Purpose, RunId, RunOutcome, RunReport, RunSpec, RunStep, StepAnswer, StepState, StepSummary, StepView,
-            WorkflowText,
+            PlanSummary, Purpose, RunId, RunOutcome, RunQuestion, RunReport, RunSpec, RunStep, StepAnswer, StepState, StepSummary,
+            StepView, WorkflowText,
         },
         secret::Secret,
         server::{ConnectFailure, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         test_entries::{began, run_record, spec},
         time::{Epoch, Stamp},
-        workspace::{CaseEnd, Chosen, FoundConfig, ImportPlan, SecretDisplay, TestMade, WelcomeState},
+        workspace::{CaseEnd, Chosen, FoundConfig, ImportPlan, RunListed, RunState, SecretDisplay, TestMade, WelcomeState},
     },
     state::{ConsoleState, SnapshotPart},
 };
@@ -60,15 +60,15 @@ every_variant!(every_engine_message, EngineMessage:
 every_variant!(every_part, SnapshotPart: Base Calls Frames End);
 every_variant!(every_operation, Operation: Tool Resource Prompt Complete Raw);
 every_variant!(every_command, Command:
-    Cancel Start Restart Disable Refresh Answer Subscribe Breaker Inject Purge LogLevel StartRun ResumeRun CancelRun CancelStep);
+    Cancel Start Restart Disable Refresh Answer Subscribe Breaker Inject Purge LogLevel StartRun ResumeRun UndoRun CancelRun CancelStep);
 every_variant!(every_reply, Reply: Done Purged);
 every_variant!(every_command_error, CommandError:
     UnknownServer Busy NotConnected Refused QuestionClosed RunActive RunNotActive Cache CallNotInFlight NotPermitted TooMany TooLarge
     Disconnected Ended);
 every_variant!(every_submit_error, SubmitError: Ended TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
-    Approve Reject FindServers Start SaveWorkflow ReadWorkflows Remember Recall Import WriteImport Calls Run Test TestFromRun);
-every_variant!(every_workspace_reply, WorkspaceReply: Done Welcome Written Recall Import Calls Run Tested TestMade);
+    Approve Reject FindServers Start SaveWorkflow ReadWorkflows Remember Recall Import WriteImport Calls Runs Run Test TestFromRun);
+every_variant!(every_workspace_reply, WorkspaceReply: Done Welcome Written Recall Import Calls Runs Run Tested TestMade);
 every_variant!(every_workspace_error, WorkspaceError:
     Unavailable NotPermitted Disconnected Ended Busy Configuration ProjectChanged UnknownChoice NotWritten Failed);
 every_variant!(every_event, EventKind:
@@ -141,7 +141,8 @@ fn commands() -> Vec<Command> {
         Command::Purge { pattern: "*".into() },
         Command::LogLevel { server: server(), level: LogLevel::Unknown("loud".into()) },
         Command::StartRun { run, spec: Arc::new(run_spec()) },
-        Command::ResumeRun { run, answers: run_spec().answers, ask: true, timeout: Some(Duration::from_millis(1500)) },
+        Command::ResumeRun { run, answers: run_spec().answers, ask: true, wait: true, timeout: Some(Duration::from_millis(1500)) },
+        Command::UndoRun { run, answers: run_spec().answers, ask: false },
         Command::CancelRun { run, reason: "enough".into() },
         Command::CancelStep { run, step: "a".into(), reason: "enough".into() },
     ];
@@ -168,6 +169,7 @@ fn requests() -> Vec<WorkspaceRequest> {
         WorkspaceRequest::Import { files: file(), project: true, into_file: false, secrets: SecretDisplay::Masked },
         WorkspaceRequest::WriteImport { files: file(), project: false, variables: true },
         WorkspaceRequest::Calls { last: 5, ids: vec![1, u64::MAX] },
+        WorkspaceRequest::Runs { last: 3, workflow: Some("w".into()) },
         WorkspaceRequest::Run("01".into()),
         WorkspaceRequest::Test { files: file() },
         WorkspaceRequest::TestFromRun { run: "01".into(), case: Some("c".into()), write: true },
@@ -205,6 +207,10 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         WorkspaceReply::Recall(Recall::default()),
         WorkspaceReply::Import(Box::<ImportPlan>::default()),
         WorkspaceReply::Calls(vec![record]),
+        WorkspaceReply::Runs(vec![RunListed {
+            header: RunHeader { run: RunId::new(5, 6), workflow: "w".into(), started_ms: 1, took_ms: Some(2), outcome: Some("ok".into()) },
+            state: RunState::Ended,
+        }]),
         WorkspaceReply::Run(Box::new(run_record(vec![began(spec("w", "x", "{}"))]))),
         WorkspaceReply::Tested(vec![case]),
         WorkspaceReply::TestMade(TestMade::default()),
@@ -371,6 +377,7 @@ pub fn events() -> Vec<Arc<Event>> {
         output: Some(Body::from("{}")),
         compensated: vec![],
         not_compensated: vec![("a".into(), "w".into())],
+        questions: vec![RunQuestion { step: "a".into(), item: Some(1), message: "m".into(), schema: Some(raw()) }],
         started: Stamp(1),
         ended: Stamp(2),
     };

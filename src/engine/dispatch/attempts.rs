@@ -55,6 +55,7 @@ const FALLBACK_SHARE: u32 = 3;
 pub(super) const TIMEOUT_HINT: &str = "raise timeouts.call (or timeouts.attempt) of this server, or give the call a timeout of its own";
 
 /// The result of trying one server.
+#[expect(clippy::large_enum_variant, reason = "it exists once a call, on the stack")]
 enum TryResult {
     /// The server answered.
     Answered(Outcome),

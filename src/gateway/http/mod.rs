@@ -124,13 +124,16 @@ pub struct Caller {
     pub profile: Arc<Profile>,
 }
 
+/// Principal, profile and digest of the capabilities of a modern client.
+type VirtualKey = (Principal, Arc<str>, u64);
+
 /// The HTTP face.
 pub struct Service {
     gateway: Arc<Gateway>,
     access: Access,
     sessions: Sessions,
     /// Modern clients by principal, profile and capabilities, with their last use.
-    virtual_clients: Mutex<HashMap<(Principal, Arc<str>, u64), (Arc<Client>, Instant)>>,
+    virtual_clients: Mutex<HashMap<VirtualKey, (Arc<Client>, Instant)>>,
     /// Cancelled when the listener ends.
     stopping: CancellationToken,
 }

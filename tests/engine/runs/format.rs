@@ -4,7 +4,7 @@
 use super::*;
 
 fn resume(run: RunId) -> Command {
-    Command::ResumeRun { run, answers: vec![], ask: false, timeout: None }
+    Command::ResumeRun { run, answers: vec![], ask: false, wait: false, timeout: None }
 }
 
 /// Runs a workflow whose steps are idempotent, then resumes it from every prefix of its journal. Each resumed run must end as
@@ -39,9 +39,11 @@ async fn killed_anywhere(text: &str) -> (Arc<RunReport>, Vec<String>) {
             record.entries
         );
         let mut done = [sent.clone(), after.clone()].concat();
-        (done.sort(), done.dedup());
+        done.sort();
+        done.dedup();
         let mut wanted = all.clone();
-        (wanted.sort(), wanted.dedup());
+        wanted.sort();
+        wanted.dedup();
         assert_eq!(done, wanted, "after {length} entries, with {sent:?} sent, then {after:?}");
     }
     rig.stop().await;
@@ -142,7 +144,8 @@ async fn an_else_runs_if_the_condition_of_its_step_is_false() {
     for (n, expected) in [(20, vec!["many", "end skipped"]), (5, vec!["some", "end skipped"]), (1, vec!["one", "more", "end ok"])] {
         let (report, mut sent) = killed_anywhere(&branches(n)).await;
         let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
-        (sent.sort(), expected.sort());
+        sent.sort();
+        expected.sort();
         assert_eq!((report.outcome, &sent), (RunOutcome::Ok, &expected), "{n}: {report:#?}");
     }
 }
