@@ -208,7 +208,7 @@ fn wrong_arguments_are_refused_before_anything_is_sent() {
     let call = |line: &[&str]| home.demo(&["database"], &[&["call"], line].concat());
     call(&["database_query_users", "limit=many"]).ends(2).says("limit: expected an integer, got \"many\"");
     call(&["database_query_users", "limit=1000", "role=king"]).ends(2).says("limit: ").says("role: ");
-    call(&["database_nothing"]).ends(2).says("no tool \"database_nothing\"");
+    call(&["database_nothing"]).ends(2).says("no server offers \"database_nothing\"");
     call(&["database_query_users", "--args", "@nowhere.json"]).ends(2).says("nowhere.json cannot be read");
     home.demo(&["unknown"], &["tools"]).ends(2).says("unknown");
     home.run(&["toolz"]).ends(2).says("did you mean \"tools\"");

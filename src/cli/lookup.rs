@@ -107,7 +107,7 @@ pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
     let owner = owned.filter_map(|id| Some((id, name.strip_prefix(id.as_str())?.strip_prefix('/')?))).next();
     let (message, word) = match owner {
         Some((server, own)) => (format!("{server} has no tool {own:?}"), own),
-        None => (format!("unknown tool {name:?}"), name),
+        None => (format!("no server offers {name:?}"), name),
     };
     // A tool of another server cannot replace one of the named server.
     let may = |id: &ToolId| owner.is_none_or(|(server, _)| id.server == *server);

@@ -130,7 +130,7 @@ async fn requests_that_cannot_be_sent_are_refused_before_anything_is_sent() {
         (&["request", "m", "--params", "{"], "--params is not JSON"),
         (&["request", "m", "--params", "@/nonexistent"], "--params: /nonexistent cannot be read"),
         (&["request", "m", "--params", r#"{"_meta":{"progressToken":1}}"#], "_meta of --params sets \"progressToken\""),
-        (&["request", "nosuch", "m"], "unknown server \"nosuch\""),
+        (&["request", "nosuch", "m"], "\"nosuch\" is not configured"),
         (&["call", "db_query", "sql=x", "--meta", "[]"], "--meta is not a JSON object"),
         (&["read", "db://schema", "--meta", r#"{"io.modelcontextprotocol/clientInfo":{}}"#], "which Switchboard sets itself"),
     ] {

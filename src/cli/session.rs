@@ -570,7 +570,7 @@ pub fn unknown_server(read_model: &ConsoleState, name: &str) -> Failure {
 /// Returns the failure for a server that is not among `servers`.
 pub fn no_server(name: &str, servers: &[&str]) -> Failure {
     let close = similar(name, servers.iter().copied(), 3);
-    Failure::new(FailureKind::UnknownServer, format!("unknown server {name:?}")).hint(match (servers, close.as_slice()) {
+    Failure::new(FailureKind::UnknownServer, format!("{name:?} is not configured")).hint(match (servers, close.as_slice()) {
         ([], _) => "no server is configured".into(),
         (_, []) => format!("servers: {}", servers.join(", ")),
         (_, close) => format!("did you mean {}? servers: {}", close.join(", "), servers.join(", ")),

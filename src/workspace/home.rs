@@ -229,7 +229,7 @@ impl Home {
             Some(run) => store.run(run).await.map_err(failed)?,
             None => None,
         };
-        record.ok_or_else(|| WorkspaceError::invalid(format!("run {part:?} was not found, or several match")))
+        record.ok_or_else(|| WorkspaceError::invalid(format!("no run, or more than one, matches {part:?}")))
     }
 }
 

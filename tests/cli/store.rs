@@ -92,7 +92,7 @@ fn no_damaged_database_prevents_a_call_or_a_run() {
             assert_eq!(place.moved(), before + aside, "{what}, {command}: {}", ran.err);
             assert_eq!(ran.err.matches("It was moved to").count(), aside, "{what}, {command}: {}", ran.err);
             if command == "resume" {
-                assert!(ran.code != 0 && ran.err.contains("was not found"), "{what}: {}", ran.err);
+                assert!(ran.code != 0 && ran.err.contains("no run"), "{what}: {}", ran.err);
             }
             // The next run is recorded again, without a message.
             let next = place.run(&["run", "w", "--json"]).ends(0);

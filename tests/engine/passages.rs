@@ -133,7 +133,7 @@ async fn a_request_for_input_goes_to_the_client_that_relays_and_is_sent_once() {
     let extra = r#"{"inputResponses":{"k":{"action":"accept","n":1.50}},"requestState":"a\u2028b"}"#;
     let second = pass(&rig, Passage { extra: Body::from(extra), ..passage(7, Rounds::Relay, &desk) }).await;
     assert!(matches!(second.outcome, Outcome::Ok { .. }) && second.cached.is_none(), "{:?}", second.outcome);
-    let requests = requests.lock().unwrap();
+    let requests = requests.lock().unwrap().clone();
     assert_eq!(requests.len(), 2, "nothing is cached, hedged or sent again");
     let face = requests[0].face.as_ref().unwrap();
     assert_eq!((face.capabilities.text().as_ref(), face.log_level.as_ref()), (ELICITS, Some(&LogLevel::Debug)));

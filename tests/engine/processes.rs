@@ -194,7 +194,10 @@ async fn a_kill_amid_the_start_of_servers_leaves_nothing() {
         let servers: String =
             (0..12).map(|n| format!("[servers.s{n}]\ncommand = {:?}\nargs = [\"escaped\", {token:?}]\n", bad_server())).collect();
         std::fs::write(folder.path().join(token).with_extension("toml"), servers).unwrap();
-        let child = program(folder, token, &["call", "--yes", "s0_hang"]);
+        let steps: String = (0..12).map(|n| format!("[[step]]\nid = \"s{n}\"\ntool = \"s{n}_hang\"\n")).collect();
+        let workflow = folder.path().join("all.toml");
+        std::fs::write(&workflow, format!("name = \"all\"\nmax_parallel = 12\n{steps}")).unwrap();
+        let child = program(folder, token, &["run", "--yes", workflow.to_str().unwrap()]);
         let id = child.id().unwrap();
         let end_of_wait = Instant::now() + PATIENCE;
         // Without a pause: the moment is what counts.

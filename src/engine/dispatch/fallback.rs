@@ -137,7 +137,7 @@ impl Dispatch {
             return Err(Failure::new(FailureKind::Refused, "only a tool can be the fallback of a tool"));
         };
         let Some(id) = self.find_tool(tool, context).await else {
-            return Err(Failure::new(FailureKind::UnknownTool, format!("unknown tool {tool:?}")));
+            return Err(Failure::new(FailureKind::UnknownTool, format!("no server offers {tool:?}")));
         };
         let arguments = match template {
             None => arguments.clone(),

@@ -45,7 +45,7 @@ fn a_test_is_made_from_a_run_and_needs_no_servers() {
     let made = home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[1])]).ends(0);
     assert!(made.out.contains("compensated = [\"create_user\"]") && made.out.contains("database_delete_user = "), "{}", made.out);
     home.own(&["--demo", "workflow", "test-from-run", &run_of(&runs[0]), "--write"]).ends(2).says("omit --write to print it");
-    home.own(&["workflow", "test-from-run", "ffff"]).ends(2).says("run \"ffff\" was not found");
+    home.own(&["workflow", "test-from-run", "ffff"]).ends(2).says("matches \"ffff\"");
     // Next to the workflow, in order.
     home.workflow(
         "find.toml",

@@ -163,7 +163,7 @@ fn a_program_killed_at_any_write_of_its_journal_ends_the_run_equally() {
         let key = format!("k{write}");
         let run = home.killed_at("six", &key, write);
         if write == 1 {
-            home.own(&["run", "--resume", &run]).ends(2).says("was not found");
+            home.own(&["run", "--resume", &run]).ends(2).says("no run");
             assert_eq!(made(&key), [0; 6]);
             continue;
         }
