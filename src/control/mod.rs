@@ -1,6 +1,6 @@
 //! Control: the only interface between faces and the engine.
 //!
-//! [`LocalControl`] is the engine of this process. [`ClientControl`] is a connection of one client to it. [`serve`] serves such a
+//! [`LocalControl`] is the engine of this process. [`ClientControl`] is a connection of one client to it. [`serve()`] serves such a
 //! connection over a stream of bytes, and [`RemoteControl`] is the other end.
 
 mod client;

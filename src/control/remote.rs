@@ -79,7 +79,7 @@ pub struct RemoteControl {
 }
 
 impl RemoteControl {
-    /// Connects to the engine that [`super::serve`]s the other end of the stream, and waits for its state.
+    /// Connects to the engine that [`super::serve()`] connects to the other end of the stream, and waits for its state.
     ///
     /// Without `frames` the engine sends no frames, and [`Control::observe`] returns none.
     pub async fn connect<S>(stream: S, frames: bool) -> Result<Arc<RemoteControl>, ConnectError>

@@ -3,7 +3,7 @@
 //!
 //! A face ([`stdio`], [`http`]) accepts clients and gives each a [`Front`], the handler of its connection. Requests go through one
 //! [router](Gateway) on raw JSON to the [`Upstream`]; results and errors of servers pass as they are. Everything offered comes from
-//! one [`table`], so that capabilities, lists and calls agree.
+//! one `table`, so that capabilities, lists and calls agree.
 
 mod calls;
 mod changes;

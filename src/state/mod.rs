@@ -176,7 +176,7 @@ impl CallView {
 
 /// The state folded from all events up to a sequence number.
 ///
-/// Serialised without what [`snapshot`] computes from the rest. [`SnapshotPart`] splits a large state.
+/// Serialised without what `snapshot` computes from the rest. [`SnapshotPart`] splits a large state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 pub struct ConsoleState {

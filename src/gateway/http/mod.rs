@@ -1,6 +1,6 @@
 //! The HTTP face: Streamable HTTP of both eras on one endpoint, over TCP or a Unix socket. It owns the sessions of legacy clients.
 //!
-//! Nothing of a request is used before [`access`] has checked its head. Headers, bodies, connections, sessions and waits are
+//! Nothing of a request is used before `access` has checked its head. Headers, bodies, connections, sessions and waits are
 //! bounded.
 
 mod access;

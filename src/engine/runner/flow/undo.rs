@@ -29,7 +29,7 @@ pub(super) enum NotUndone {
     Because { why: String, effects_remain: bool },
 }
 
-/// Undoes what a flow did that has succeeded. Boxed as [`run`].
+/// Undoes what a flow did that has succeeded. Boxed as `run`.
 pub fn undo<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, FlowEnd> {
     Box::pin(async move {
         let flow = Flow { undoing: true, ..Flow::new(run, plan, frame) };
