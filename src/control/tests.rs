@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::{
     test_support::{Reached, STREAM, Way},
@@ -30,6 +33,9 @@ use crate::{
     mcp::Connections,
 };
 
+/// Longer than any wait needs; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn engine() -> Arc<LocalControl> {
     let options = EngineOptions { epoch: Epoch::default(), separator: "_".into(), seed: None };
     LocalControl::new(options, Retention::default(), Arc::new(Connections::new(None)))
@@ -55,13 +61,16 @@ async fn on_both(test: impl AsyncFn(&LocalControl, Reached)) {
 
 /// Waits until the control has seen the event with this number.
 async fn caught_up(control: &dyn Control, seq: u64) -> (Arc<ConsoleState>, Tail) {
-    loop {
-        let (state, mut tail) = control.watch();
-        if state.seq >= seq {
-            return (state, tail);
+    let caught_up = async {
+        loop {
+            let (state, mut tail) = control.watch();
+            if state.seq >= seq {
+                return (state, tail);
+            }
+            let _ = tail.next().await;
         }
-        let _ = tail.next().await;
-    }
+    };
+    timeout(PATIENCE, caught_up).await.expect("the event arrives")
 }
 
 #[tokio::test]
@@ -153,7 +162,7 @@ async fn a_client_sees_and_commands_its_own_calls_only() {
         let (own, _) = run(&*two.control, CallSpec { client: one.control.client(), ..call() }, |_| {}).await.unwrap();
         let mut seen = vec![];
         loop {
-            let event = of_two.next().await.unwrap().unwrap();
+            let event = timeout(PATIENCE, of_two.next()).await.expect("another event").unwrap().unwrap();
             match &event.kind {
                 EventKind::CallQueued { call, spec } => {
                     assert_eq!(spec.client, two.control.client(), "a client cannot act for another one");
@@ -247,7 +256,7 @@ async fn a_dropped_connection_cancels_the_calls_of_a_client_and_not_those_of_an_
         drop(client);
         drop(engine.command(Command::Cancel { call: id, reason: "by another operator".into() }));
         let settled = loop {
-            match &tail.next().await.unwrap().unwrap().kind {
+            match &timeout(PATIENCE, tail.next()).await.expect("another event").unwrap().unwrap().kind {
                 EventKind::CallSettled { call, settled } if *call == id => break settled.clone(),
                 _ => {}
             }

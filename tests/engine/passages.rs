@@ -26,12 +26,15 @@ use switchboard::{
         ports::{ClientHandler, ProgressRequest, Reply, Request, RequestObserver},
     },
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     fake::{Behaviour, Fake, Plan, reply, spec},
     support::{Rig, failure_of, stdio, text_of},
 };
+
+/// Longer than any wait needs, in paused time; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 const ELICITS: &str = r#"{"elicitation":{"form":{}},"vendor/x":1.50}"#;
 const ASKS: &str = r#"{"resultType":"input_required","vendor/n":1.00,"inputRequests":{"k":{"method":"elicitation/create","params":{"message":"who?","requestedSchema":{"n":1.50}}}},"requestState":"a\u2028b"}"#;
@@ -536,7 +539,8 @@ async fn servers_ask_the_client_of_a_run() {
     rig.engine.pass_run(run, Arc::new(spec), passage).unwrap();
     let mut texts = vec![];
     let report = loop {
-        match &tail.next().await.unwrap().unwrap().kind {
+        // A run that fails before its call settles has no further events.
+        match &timeout(PATIENCE, tail.next()).await.unwrap().unwrap().unwrap().kind {
             EventKind::CallSettled { settled, .. } => texts.push(text_of(settled)),
             EventKind::RunSettled { report, .. } => break report.clone(),
             _ => {}
