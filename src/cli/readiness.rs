@@ -32,7 +32,7 @@ impl Waits {
     }
 }
 
-/// What a command needs before it goes on.
+/// What a command needs before it continues.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     /// The tools that it calls, by the names that users write.

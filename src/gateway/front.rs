@@ -35,7 +35,7 @@ const REQUEST_BYTES: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Maximum size of a message of a client, in bytes.
 pub const MESSAGE_BYTES: usize = 16 << 20;
-/// What a request holds besides its params, in bytes.
+/// What a request holds in addition to its params, in bytes.
 const REQUEST_OVERHEAD: usize = 1 << 10;
 
 /// The handler of the connection to a client.

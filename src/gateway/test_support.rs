@@ -76,7 +76,7 @@ pub struct FakeUpstream {
     directory: Mutex<DirectorySnapshot>,
     changes: watch::Sender<u64>,
     script: Box<Script>,
-    /// What the gateway did besides calls.
+    /// What the gateway did in addition to calls.
     pub log: Mutex<Vec<String>>,
     calls: Mutex<u64>,
     notices: (mpsc::Sender<ServerNotice>, Mutex<Option<mpsc::Receiver<ServerNotice>>>),

@@ -170,7 +170,7 @@ impl Service {
                 }
                 response.headers_mut().insert(SESSION, value);
             }
-            // Refused, so that there is no session.
+            // The request is refused, so no session is created.
             _ => drop(self.sessions.close(name, caller)),
         }
         response

@@ -118,7 +118,7 @@ async fn a_cancelled_request_cancels_its_call_and_no_other_and_gets_no_response(
         begun.notified().await;
     }
     client.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"1"}}"#).await;
-    // The second request with an open id is refused, and the first goes on.
+    // The second request with an open id is refused; the first continues.
     client.send(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).await;
     let refused = client.message("error").await;
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(1), &json!(-32600)));

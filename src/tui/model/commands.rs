@@ -67,7 +67,7 @@ impl Model {
             }
             Choice::Theme(name) => match Theme::named(name) {
                 Some(theme) => self.session.theme = theme,
-                None => self.toast(NoticeLevel::Warn, format!("There is no theme {name}.")),
+                None => self.toast(NoticeLevel::Warn, format!("Unknown theme {name}.")),
             },
             Choice::Filter(text) => {
                 self.views.show(View::Traffic);

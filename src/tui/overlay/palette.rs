@@ -68,7 +68,7 @@ pub struct PaletteRow {
     kind: &'static str,
 }
 
-/// What the command line knows besides the read model.
+/// What the command line knows in addition to the read model.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// Actions that are listed only in the current context.

@@ -27,7 +27,7 @@ impl Flow<'_> {
         self.finish(step, schedule);
     }
 
-    /// Adds the next round to a loop after a round succeeded, if it goes on.
+    /// Adds the next round to a loop after a round succeeded, unless the loop has ended.
     pub(super) fn continue_rounds(&self, step: usize, round: Option<u32>, schedule: &mut Schedule) {
         let Some(round) = round.filter(|_| self.plan.steps[step].repeat.is_some()) else { return };
         // A run that has failed or was cancelled does not start the added round, so the step does not count as completed.
