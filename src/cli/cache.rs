@@ -58,7 +58,7 @@ pub fn purged(pattern: &str, outcome: Option<Result<u64, String>>, options: &Opt
             printer.document(&Purged { kind: "purged", store, pattern, responses: forgotten })?;
         } else if !shared {
             printer.line("Responses are cached in memory and end with the process: there is nothing to purge.")?;
-            printer.line("Set [cache] redis in the configuration to keep them and to share them.")?;
+            printer.line("Set [redis] url in the configuration to keep them and to share them.")?;
         } else {
             let responses = if forgotten == 1 { "response" } else { "responses" };
             printer.line(&format!("{forgotten} {responses} of {pattern} purged."))?;

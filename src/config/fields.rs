@@ -495,9 +495,11 @@ impl<'r, 'a> Fields<'r, 'a> {
     /// Reports every key that was never read.
     pub fn finish(self) {
         for field in self.table.iter().filter(|f| !self.known.contains(&f.key.as_str())) {
-            let hint = renamed_hint(&field.key, &self.known).unwrap_or_else(|| match near_hint(&field.key, self.known.iter().copied()) {
-                near if near.is_empty() => format!("known keys: {}", self.known.join(", ")),
-                near => near,
+            let hint = renamed_hint(&self.name(&field.key), &field.key, &self.known).unwrap_or_else(|| {
+                match near_hint(&field.key, self.known.iter().copied()) {
+                    near if near.is_empty() => format!("known keys: {}", self.known.join(", ")),
+                    near => near,
+                }
             });
             self.report.error(field.at, &self.name(&field.key), "unknown key", hint);
         }

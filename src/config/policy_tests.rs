@@ -113,12 +113,13 @@ fallback = [
   { stale = true },
   { value = [1, "x"] },
 ]
-[cache]
-redis = "rediss://:${TOKEN}@cache.example/2"
+[redis]
+url = "rediss://:${TOKEN}@cache.example/2"
 prefix = "team:x"
-bytes = 1000
 timeout = "20ms"
 retry_interval = "1s"
+[cache]
+bytes = 1000
 "#;
     let rules = user(&format!("{text}{SERVERS}")).unwrap().rules;
     let [pool, plain] = rules.routing.groups.as_slice() else { panic!("{rules:?}") };
@@ -198,15 +199,33 @@ burst = 1.5",
         ("[groups.g]\nmembers = [\"a\"]\nnamespace = \"a b\"", 3, "groups.g.namespace", "A-Z"),
         ("[[route]]\nmatch = \"x\"", 1, "route", "has no `to`"),
         ("[[route]]\nmatch = \"x\"\nto = \"nowhere\"", 3, "route.to", "unknown server \"nowhere\""),
-        ("[cache]\nredis = [\n\"http://x\"]", 3, "cache.redis", "not an address of a Redis"),
-        ("[cache]\nredis = \"redis://${NONE}\"", 2, "cache.redis", "`NONE` is not set"),
-        ("[cache]\nprefix = \"a b\"", 2, "cache.prefix", "A-Z"),
+        ("[redis]\nurl = [\n\"http://x\"]", 3, "redis.url", "not an address of a Redis"),
+        ("[redis]\nurl = \"redis://${NONE}\"", 2, "redis.url", "`NONE` is not set"),
+        ("[redis]\nprefix = \"a b\"", 2, "redis.prefix", "A-Z"),
     ] {
         let errors = errors_of(&format!("{text}{SERVERS}"));
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
         let error = &errors[0];
         assert_eq!((error.line, error.key.as_deref().unwrap_or_default()), (Some(line), key), "{text}: {error}");
         assert!(error.to_string().contains(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_store_is_a_file_and_names_of_later_versions_are_refused() {
+    let place = Place::new();
+    place.write("conf/config.toml", "[store]\nurl = \"sqlite:state/own.db\"");
+    assert_eq!(load(&place.options()).unwrap().settings.store, Some(place.path("conf/state/own.db")));
+    assert_eq!(user("[store]").unwrap().settings.store, None);
+    for (text, line, key, words) in [
+        ("[store]\nurl = \"postgres://db/switchboard\"", 2, "store.url", "needs PostgreSQL"),
+        ("[store]\nurl = \"store.db\"", 2, "store.url", "sqlite:PATH"),
+        ("[store]\nurl = \"sqlite:\"", 2, "store.url", "sqlite:PATH"),
+        ("[fleet]\nrealm = \"prod\"", 1, "fleet", "reserved"),
+    ] {
+        let errors = errors_of(text);
+        assert_eq!((errors.len(), errors[0].line, errors[0].key.as_deref()), (1, Some(line), Some(key)), "{text}: {errors:?}");
+        assert!(errors[0].to_string().contains(words), "{text}: {errors:?}");
     }
 }
 
@@ -220,8 +239,8 @@ fn an_ignored_member_is_reported_once() {
 #[test]
 fn higher_files_override_lower_ones() {
     let place = Place::new();
-    place.write("conf/config.toml", &format!("include = [\"low.toml\"]\n[[tool]]\nmatch = \"a\"\nsafe = true\n[[route]]\nmatch = \"*\"\nto = \"a\"\n[groups.g]\nmembers = [\"a\"]\n[cache]\nprefix = \"high\"{SERVERS}"));
-    place.write("conf/low.toml", "[[tool]]\nmatch = \"a\"\nsafe = false\ntimeout = \"3s\"\n[[route]]\nmatch = \"*\"\nto = \"b\"\n[groups.g]\nmembers = [\"b\"]\n[cache]\nprefix = \"low\"\nbytes = 7");
+    place.write("conf/config.toml", &format!("include = [\"low.toml\"]\n[[tool]]\nmatch = \"a\"\nsafe = true\n[[route]]\nmatch = \"*\"\nto = \"a\"\n[groups.g]\nmembers = [\"a\"]\n[redis]\nprefix = \"high\"{SERVERS}"));
+    place.write("conf/low.toml", "[[tool]]\nmatch = \"a\"\nsafe = false\ntimeout = \"3s\"\n[[route]]\nmatch = \"*\"\nto = \"b\"\n[groups.g]\nmembers = [\"b\"]\n[redis]\nprefix = \"low\"\n[cache]\nbytes = 7");
     let rules = load(&place.options()).unwrap().rules;
     let treatment = rules.treatment("a", &"a".into(), &Default::default());
     assert_eq!((treatment.safe, treatment.timeout), (Some(true), Some(Duration::from_secs(3))));
@@ -260,8 +279,8 @@ to = "mine"
 members = ["theirs", "mine"]
 [groups.mine]
 members = ["theirs"]
-[cache]
-redis = "redis://evil.example"
+[redis]
+url = "redis://evil.example"
 "#,
     );
     let mut options = place.options();

@@ -2,8 +2,9 @@
 
 /// The table of a key, its old name, and the keys that replace it.
 ///
-/// The table is where `[defaults]` or the root has the key; servers and rules for tools have the same tables.
-pub(super) const RENAMED: [(&str, &str, &[&str]); 14] = [
+/// The table is where `[defaults]` or the root has the key; servers and rules for tools have the same tables. A new key with a dot
+/// is in another table.
+pub(super) const RENAMED: [(&str, &str, &[&str]); 18] = [
     ("", "keep", &["retention"]),
     ("defaults", "load", &["concurrency", "rate_limit"]),
     ("defaults.retry", "repeat", &["mode"]),
@@ -16,14 +17,21 @@ pub(super) const RENAMED: [(&str, &str, &[&str]); 14] = [
     ("defaults.hedge", "on", &["enabled"]),
     ("defaults.cache", "keep", &["mode"]),
     ("defaults.cache", "stale", &["stale_if_error"]),
-    ("cache", "pause", &["retry_interval"]),
-    ("cache", "wait", &["timeout"]),
+    ("cache", "pause", &["redis.retry_interval"]),
+    ("cache", "wait", &["redis.timeout"]),
+    ("cache", "redis", &["redis.url"]),
+    ("cache", "prefix", &["redis.prefix"]),
+    ("cache", "timeout", &["redis.timeout"]),
+    ("cache", "retry_interval", &["redis.retry_interval"]),
 ];
 
-/// Returns `did you mean …?` for the old name of a key. `known` are the keys of the table that holds it: `keep` was
+/// Returns `did you mean …?` for the old name of a key in `path`. `known` are the keys of the table that holds it: `keep` was
 /// a key of two tables.
-pub(super) fn renamed_hint(old: &str, known: &[&str]) -> Option<String> {
-    let (.., new) = RENAMED.iter().find(|(_, key, new)| *key == old && new.iter().all(|key| known.contains(key)))?;
+pub(super) fn renamed_hint(path: &str, old: &str, known: &[&str]) -> Option<String> {
+    let (.., new) = RENAMED.iter().find(|(table, key, new)| {
+        let here = |name: &&str| if name.contains('.') { path == format!("{table}.{old}") } else { known.contains(name) };
+        *key == old && new.iter().all(here)
+    })?;
     let names: Vec<String> = new.iter().map(|key| format!("`{key}`")).collect();
     Some(format!("did you mean {}?", names.join(" or ")))
 }

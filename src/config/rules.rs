@@ -1,4 +1,4 @@
-//! Rules that are not part of a server: `[[tool]]`, `[groups.NAME]`, `[[route]]` and `[cache]`.
+//! Rules that are not part of a server: `[[tool]]`, `[groups.NAME]`, `[[route]]`, `[redis]` and `[cache]`.
 //!
 //! A file of a higher layer takes precedence over the lower layers: its rules for tools come later, its routes earlier, and
 //! its groups replace those of the same name.
@@ -69,7 +69,7 @@ struct Named {
 }
 
 impl PartialRules {
-    /// Reads `tool`, `groups`, `route` and `cache`.
+    /// Reads `tool`, `groups`, `route`, `redis` and `cache`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialRules {
         let mut rules = PartialRules::default();
         for node in root.array("tool").unwrap_or_default() {
@@ -414,33 +414,35 @@ fn strategy(fields: &mut Fields<'_, '_>) -> Strategy {
 }
 
 fn cache(root: &mut Fields<'_, '_>) -> PartialCache {
-    let place = root.field("cache").map(|field| field.at);
-    let Some(mut inner) = root.inner("cache") else { return PartialCache::default() };
-    let cache = PartialCache {
-        redis: redis(&mut inner),
-        prefix: inner.text("prefix").map(str::to_owned),
-        bytes: inner.count("bytes").map(|bytes| bytes as u64),
-        timeout: inner.duration("timeout"),
-        retry_interval: inner.duration("retry_interval"),
-        place: place.map(|at| inner.report.place(at, "cache")),
-    };
-    let plain =
-        |prefix: &String| (1..=64).contains(&prefix.len()) && prefix.chars().all(|c| c.is_ascii_alphanumeric() || "_.-:".contains(c));
-    if let (Some(node), false) = (inner.node("prefix"), cache.prefix.as_ref().is_none_or(plain)) {
-        inner.report.error(
-            node.at,
-            "cache.prefix",
-            "should be 1 to 64 of the characters A-Z a-z 0-9 _ . - :",
-            "the default is \"switchboard\"",
-        );
+    let mut cache = PartialCache::default();
+    for table in ["redis", "cache"] {
+        if let Some(at) = root.field(table).map(|field| field.at) {
+            cache.place.get_or_insert_with(|| root.report.place(at, table));
+        }
     }
-    inner.finish();
+    if let Some(mut redis) = root.inner("redis") {
+        cache.redis = addresses(&mut redis);
+        cache.prefix = redis.text("prefix").map(str::to_owned);
+        cache.timeout = redis.duration("timeout");
+        cache.retry_interval = redis.duration("retry_interval");
+        let plain =
+            |prefix: &String| (1..=64).contains(&prefix.len()) && prefix.chars().all(|c| c.is_ascii_alphanumeric() || "_.-:".contains(c));
+        if let (Some(node), false) = (redis.node("prefix"), cache.prefix.as_ref().is_none_or(plain)) {
+            let message = "should be 1 to 64 of the characters A-Z a-z 0-9 _ . - :";
+            redis.report.error(node.at, "redis.prefix", message, "the default is \"switchboard\"");
+        }
+        redis.finish();
+    }
+    if let Some(mut inner) = root.inner("cache") {
+        cache.bytes = inner.count("bytes").map(|bytes| bytes as u64);
+        inner.finish();
+    }
     cache
 }
 
-/// Reads `redis`: an address or a list of them.
-fn redis(inner: &mut Fields<'_, '_>) -> Option<Vec<Secret>> {
-    let node = inner.node("redis")?;
+/// Reads `url`: an address or a list of them.
+fn addresses(inner: &mut Fields<'_, '_>) -> Option<Vec<Secret>> {
+    let node = inner.node("url")?;
     let nodes = match &node.kind {
         Kind::Array(nodes) => nodes.as_slice(),
         _ => std::slice::from_ref(node),
@@ -448,19 +450,14 @@ fn redis(inner: &mut Fields<'_, '_>) -> Option<Vec<Secret>> {
     let mut addresses = vec![];
     for node in nodes {
         let Some(text) = node.text() else {
-            inner.wrong_type(node, "redis", "an address, or a list of them");
+            inner.wrong_type(node, "url", "an address, or a list of them");
             continue;
         };
-        let address = inner.report.expand(node.at, "cache.redis", text);
+        let address = inner.report.expand(node.at, "redis.url", text);
         let known = REDIS.iter().any(|scheme| address.expose().starts_with(scheme));
         // An unset variable was reported already.
         if !(known || address.interpolated() && address.expose().is_empty()) {
-            inner.report.error(
-                node.at,
-                "cache.redis",
-                "is not an address of a Redis",
-                format!("begin it with one of {}", REDIS.join(", ")),
-            );
+            inner.report.error(node.at, "redis.url", "is not an address of a Redis", format!("begin it with one of {}", REDIS.join(", ")));
         }
         addresses.push(address);
     }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub workflows: Vec<PathBuf>,
     /// Most calls in the history; 0 disables it.
     pub history_calls: usize,
+    /// The file of the store; `None` for the one in the state folder.
+    pub store: Option<PathBuf>,
     /// Whether the journal of runs is flushed to the disk before each request, so that it survives a power cut.
     pub journal_flush: bool,
     /// Settings of the gateway.
@@ -51,6 +53,7 @@ impl Default for Settings {
             keys: vec![],
             workflows: vec![],
             history_calls: HISTORY_CALLS,
+            store: None,
             journal_flush: false,
             gateway: GatewaySettings::default(),
         }
@@ -103,6 +106,7 @@ pub(super) struct PartialSettings {
     confirm: Option<ConfirmPolicy>,
     workflows: Vec<PathBuf>,
     history_calls: Option<usize>,
+    store: Option<PathBuf>,
     journal_flush: Option<bool>,
     gateway: PartialGateway,
     /// Positions of the tables and keys that a project cannot set.
@@ -110,10 +114,10 @@ pub(super) struct PartialSettings {
 }
 
 /// Keys that a project cannot set, because they would also apply to the user's own servers.
-const PERSONAL: [&str; 7] = ["separator", "retention", "history", "journal", "console", "keys", "gateway"];
+const PERSONAL: [&str; 9] = ["separator", "retention", "history", "store", "fleet", "journal", "console", "keys", "gateway"];
 
 impl PartialSettings {
-    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[journal]`, `[console]`, `[keys]` and `[gateway]`.
+    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]` and `[gateway]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -134,6 +138,13 @@ impl PartialSettings {
         if let Some(mut history) = root.inner("history") {
             out.history_calls = history.integer("calls", 0, 10_000_000).map(|calls| usize::try_from(calls).unwrap_or(usize::MAX));
             history.finish();
+        }
+        if let Some(mut store) = root.inner("store") {
+            out.store = store_file(&mut store);
+            store.finish();
+        }
+        if let Some(field) = root.field("fleet") {
+            root.report.error(field.at, "fleet", "is reserved: this version does not join several gateways", "remove the table");
         }
         if let Some(mut journal) = root.inner("journal") {
             out.journal_flush = journal.boolean("flush");
@@ -200,6 +211,7 @@ impl PartialSettings {
             workflows,
             personal,
             history_calls: self.history_calls.or(below.history_calls),
+            store: self.store.or(below.store),
             journal_flush: self.journal_flush.or(below.journal_flush),
             gateway: self.gateway.merged_over(below.gateway),
             separator: self.separator.or(below.separator),
@@ -227,11 +239,27 @@ impl PartialSettings {
         settings.keys = self.keys;
         settings.workflows = self.workflows;
         settings.history_calls = self.history_calls.unwrap_or(settings.history_calls);
+        settings.store = self.store;
         settings.journal_flush = self.journal_flush.unwrap_or(settings.journal_flush);
         settings.gateway = self.gateway.finish();
         settings.console.confirm = self.confirm.unwrap_or_default();
         settings
     }
+}
+
+/// Reads `url` of `[store]`.
+fn store_file(store: &mut Fields<'_, '_>) -> Option<PathBuf> {
+    let url = store.text("url")?;
+    let at = store.node("url")?.at;
+    if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+        return Some(store.report.path(path));
+    }
+    let (message, hint) = match url.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => ("needs PostgreSQL, which this version does not support", "use a file: sqlite:PATH"),
+        _ => ("is not the address of a store", "write sqlite:PATH"),
+    };
+    store.report.error(at, "store.url", message, hint);
+    None
 }
 
 /// Reads the name of a theme or the path of a theme file.

@@ -117,8 +117,11 @@ impl Home {
 
     fn open_store(&self) -> Result<Store, String> {
         let Some(state_dir) = &self.selection.load.state_dir else { return Err("state folder unknown: set HOME or XDG_STATE_HOME".into()) };
-        let path = config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?;
         let loaded = self.loaded();
+        let path = match &loaded.settings.store {
+            Some(path) => path.clone(),
+            None => config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?,
+        };
         let calls = (!self.selection.demo).then_some(loaded.settings.history_calls);
         let opened = Store::open_with(&path, StoreOptions { calls, flush: loaded.settings.journal_flush });
         opened.map_err(|error| error.to_string())

@@ -167,7 +167,7 @@ fn configure(home: &Home, canaries: &mut Canaries) -> Vec<(&'static str, String)
     let basic = STANDARD.encode(format!("ann:{basic}"));
     let literal = plain("header literal");
     let text = format!(
-        "[cache]\nredis = \"redis://ann:{redis}@127.0.0.1:1/0\"\n\n\
+        "[redis]\nurl = \"redis://ann:{redis}@127.0.0.1:1/0\"\n\n\
          [servers.leaky]\ncommand = {program:?}\nargs = [\"leaky\", {args}]\nenv = {{ {env} }}\n\n\
          [servers.web]\nurl = \"http://{user}:{password}@127.0.0.1:{port}/{segment}/${{PATH_VAR}}/mcp?api_key={key}&q=${{QUERY_VAR}}\"\n\
          headers = {{ Authorization = \"Bearer ${{HEADER_TOKEN}}\", X-Plain = \"${{HEADER_PLAIN}}\", X-Literal = \"{literal}\", Cookie = \"sid={cookie}; theme=dark\" }}\n\n\

@@ -415,7 +415,7 @@ async fn sentinels_say_where_redis_is() {
 /// Runs `switchboard call` in a process of its own, with a server that writes down what it is sent.
 fn call(home: &Path, cache: &str, env: &[(&str, &str)]) -> Output {
     let config = format!(
-        "[cache]\n{cache}\ntimeout = \"60s\"\n[servers.db]\ncommand = \"sh\"\nargs = [\"-c\", 'tee -a \"$0\" | exec \"$1\" plain', '{}', '{}']\ncache = {{ mode = \"always\" }}\n",
+        "[redis]\n{cache}\ntimeout = \"60s\"\n[servers.db]\ncommand = \"sh\"\nargs = [\"-c\", 'tee -a \"$0\" | exec \"$1\" plain', '{}', '{}']\ncache = {{ mode = \"always\" }}\n",
         home.join("sent").display(),
         bad_server(),
     );
@@ -435,7 +435,7 @@ fn calls_sent(home: &Path) -> usize {
 #[test]
 fn processes_share_what_one_of_them_was_answered() {
     let (redis, home) = (RedisServer::on_socket(), tempfile::tempdir().unwrap());
-    let cache = format!("redis = \"{}\"", redis.url);
+    let cache = format!("url = \"{}\"", redis.url);
     let answers: Vec<serde_json::Value> = [(), ()]
         .iter()
         .map(|()| serde_json::from_slice::<serde_json::Value>(&call(home.path(), &cache, &[]).stdout).unwrap()["result"].clone())
@@ -461,7 +461,7 @@ fn redis_is_reached_over_tls_by_the_certificates_of_the_system() {
         let tls = ["--port", "0", "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-auth-clients", "no"];
         tls.into_iter().chain(["--requirepass", "s3cret"]).map(str::to_owned).collect()
     });
-    let cache = "redis = \"rediss://:${PASSWORD}@127.0.0.1:PORT\"".replace("PORT", &redis.port.to_string());
+    let cache = "url = \"rediss://:${PASSWORD}@127.0.0.1:PORT\"".replace("PORT", &redis.port.to_string());
     for _ in 0..2 {
         call(home.path(), &cache, &[("SSL_CERT_FILE", &cert), ("PASSWORD", "s3cret")]);
     }

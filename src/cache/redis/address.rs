@@ -77,7 +77,7 @@ pub fn read(addresses: &[Secret]) -> Result<Place, String> {
 }
 
 fn nonsense(at: usize, form: &str) -> String {
-    format!("address {} of `cache.redis` cannot be read; it looks like {form}", at + 1)
+    format!("address {} of `redis.url` cannot be read; it looks like {form}", at + 1)
 }
 
 fn info(url: &str) -> Option<ConnectionInfo> {
@@ -112,7 +112,7 @@ fn sentinel(addresses: &[Secret]) -> Result<Place, String> {
         match &mut all {
             None => all = Some(one),
             Some(all) if all.service == one.service => all.nodes.extend(one.nodes),
-            Some(_) => return Err("the addresses of `cache.redis` name sentinels of different services; give those of one".into()),
+            Some(_) => return Err("the addresses of `redis.url` name sentinels of different services; give those of one".into()),
         }
     }
     let Some(Sentinels { nodes, service, user, password }) = all else { return Err(nonsense(0, FORM)) };
