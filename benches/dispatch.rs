@@ -31,6 +31,7 @@ use switchboard::{
     domain::{
         body::Body,
         call::{CallSpec, Failure, FailureKind, Origin},
+        capabilities::ClientCapabilities,
         catalog::RawLists,
         client::Behalf,
         event::Settled,
@@ -94,6 +95,14 @@ struct Under {
     peer: Option<Peer<RoleClient>>,
     handler: Arc<dyn ClientHandler>,
     way: Way,
+    info: Arc<SessionInfo>,
+    capabilities: Arc<ClientCapabilities>,
+}
+
+/// The part of `params` that the client wants.
+#[derive(serde::Deserialize)]
+struct Params {
+    arguments: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -108,15 +117,18 @@ enum Way {
 #[async_trait]
 impl Session for Under {
     fn info(&self) -> Arc<SessionInfo> {
-        Arc::new(SessionInfo::bare(self.handler.now()))
+        self.info.clone()
+    }
+
+    fn capabilities(&self) -> Arc<ClientCapabilities> {
+        self.capabilities.clone()
     }
 
     async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         observer.sent(self.handler.now(), 1);
         match (&self.peer, self.way) {
             (Some(peer), _) => {
-                let params = request.params.value().expect("JSON");
-                let arguments = params["arguments"].as_object().cloned().unwrap_or_default();
+                let Params { arguments } = serde_json::from_slice(request.params.bytes()).expect("JSON");
                 peer.call_tool(CallToolRequestParams::new("echo").with_arguments(arguments)).await.expect("answered");
             }
             (None, Way::Hangs) => std::future::pending().await,
@@ -177,7 +189,8 @@ impl Connector for Connect {
             "s0" => self.bad,
             _ => Way::Quick,
         };
-        Ok(Arc::new(Under { peer: self.peer.clone(), handler, way }))
+        let info = Arc::new(SessionInfo::bare(handler.now()));
+        Ok(Arc::new(Under { peer: self.peer.clone(), handler, way, info, capabilities: Arc::default() }))
     }
 }
 

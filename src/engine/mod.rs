@@ -198,7 +198,7 @@ impl Engine {
         }
         known.guard.set_policy(&spec.policy);
         let spec = Arc::new(ServerSpec { policy: spec.policy, ..ServerSpec::clone(&known.spec) });
-        self.registry.set_handle(ServerHandle { spec: spec.clone(), ..known.clone() });
+        self.registry.set_handle(known.with_spec(spec.clone()));
         self.registry.add(&spec);
     }
 

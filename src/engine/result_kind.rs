@@ -78,9 +78,20 @@ impl Peek<'_> {
 }
 
 impl ResultKind {
-    /// Classifies a result by the negotiated protocol version. A construct of another version makes it a final result.
-    pub fn classify(result: &Body, info: &SessionInfo) -> ResultKind {
-        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return ResultKind::Final { error: false } };
+    /// Classifies the result of `operation` by the negotiated protocol version, and finds its deviations from it. A construct of
+    /// another version makes it a final result. Reads a result once, which may be large.
+    pub fn examine(operation: &Operation, result: &Body, info: &SessionInfo) -> (ResultKind, Vec<Oddity>) {
+        let peek = serde_json::from_slice::<Peek>(result.bytes()).ok();
+        let kind = peek.as_ref().map_or(ResultKind::Final { error: false }, |peek| ResultKind::of(peek, result, info));
+        let oddities = match (not_object(result), &peek) {
+            (Some(what), _) => vec![Oddity::NotObject(what)],
+            (None, Some(peek)) => Oddity::find(operation, peek, info),
+            (None, None) => vec![],
+        };
+        (kind, oddities)
+    }
+
+    fn of(peek: &Peek<'_>, result: &Body, info: &SessionInfo) -> ResultKind {
         if let (Some(task), None, true) = (peek.task, peek.content, info.has_tasks())
             && let Some(task) = read_task(task)
         {
@@ -137,11 +148,7 @@ pub enum Oddity {
 
 impl Oddity {
     /// Returns the deviations in the result of `operation`.
-    pub fn find(operation: &Operation, result: &Body, info: &SessionInfo) -> Vec<Oddity> {
-        if let Some(what) = not_object(result) {
-            return vec![Oddity::NotObject(what)];
-        }
-        let Ok(peek) = serde_json::from_slice::<Peek>(result.bytes()) else { return vec![] };
+    fn find(operation: &Operation, peek: &Peek<'_>, info: &SessionInfo) -> Vec<Oddity> {
         let lacks = match operation {
             Operation::Tool { .. } if peek.content.is_none() => Some(Oddity::Lacks("content")),
             Operation::Resource { .. } if peek.contents.is_none() => Some(Oddity::Lacks("contents")),
@@ -225,18 +232,23 @@ mod tests {
         SessionInfo { era, protocol: protocol.into(), ..SessionInfo::bare(Stamp(0)) }
     }
 
+    fn classify_as(result: &Body, info: &SessionInfo) -> ResultKind {
+        let raw = Operation::Raw { server: ServerId::new("s"), method: "m".into(), params: Body::default() };
+        ResultKind::examine(&raw, result, info).0
+    }
+
     const ASKS: &str = r#"{"resultType":"input_required","inputRequests":{"k":{"method":"roots/list"}},"requestState":"s"}"#;
     const TASK: &str = r#"{"task":{"taskId":"t","status":"working","pollInterval":500}}"#;
 
     #[test]
     fn results_are_classified_without_decoding_them() {
         let legacy = session_info(Era::Legacy, "2025-11-25");
-        let classify = |text: &'static str| ResultKind::classify(&Body::from(text), &legacy);
+        let classify = |text: &'static str| classify_as(&Body::from(text), &legacy);
         assert_eq!(classify(r#"{"content":[{"text":"\ud800"}],"isError":true}"#), ResultKind::Final { error: true });
         assert_eq!(classify(r#"{"content":[],"isError":"yes"}"#), ResultKind::Final { error: false });
         assert_eq!(classify("[1]"), ResultKind::Final { error: false });
         assert_eq!(classify(TASK), ResultKind::Task { id: "t".into(), poll: Duration::from_millis(500) });
-        let asked = ResultKind::classify(&Body::from(ASKS), &session_info(Era::Modern, "2026-07-28"));
+        let asked = classify_as(&Body::from(ASKS), &session_info(Era::Modern, "2026-07-28"));
         assert_eq!(
             asked,
             ResultKind::NeedsInput { requests: vec![("k".into(), "roots/list".into(), Body::default())], state: Some("s".into()) }
@@ -246,7 +258,7 @@ mod tests {
     #[test]
     fn v03_v04_types_of_results_are_known_or_refused() {
         let modern = session_info(Era::Modern, "2026-07-28");
-        let classify = |text: &'static str| ResultKind::classify(&Body::from(text), &modern);
+        let classify = |text: &'static str| classify_as(&Body::from(text), &modern);
         assert_eq!(classify(r#"{"content":[]}"#), ResultKind::Final { error: false });
         assert_eq!(classify(r#"{"resultType":"complete","content":[],"isError":true}"#), ResultKind::Final { error: true });
         let task = r#"{"resultType":"task","taskId":"t1","status":"working","pollIntervalMs":200}"#;
@@ -259,11 +271,7 @@ mod tests {
         ] {
             assert!(matches!(classify(odd), ResultKind::Unknown { .. }), "{odd}");
             let legacy = session_info(Era::Legacy, "2025-11-25");
-            assert_eq!(
-                ResultKind::classify(&Body::from(odd), &legacy),
-                ResultKind::Final { error: false },
-                "the member has no meaning there"
-            );
+            assert_eq!(classify_as(&Body::from(odd), &legacy), ResultKind::Final { error: false }, "the member has no meaning there");
         }
     }
 
@@ -279,8 +287,8 @@ mod tests {
     fn constructs_of_another_version_are_odd_answers() {
         let tool = Operation::Tool { tool: ToolId::new(ServerId::new("s"), "t"), arguments: Body::default() };
         let odd = |text: &str, info: &SessionInfo| {
-            assert_eq!(ResultKind::classify(&Body::from(text.to_owned()), info), ResultKind::Final { error: false }, "{text}");
-            Oddity::find(&tool, &Body::from(text.to_owned()), info)
+            assert_eq!(classify_as(&Body::from(text.to_owned()), info), ResultKind::Final { error: false }, "{text}");
+            ResultKind::examine(&tool, &Body::from(text.to_owned()), info).1
         };
         let (modern, legacy, old) =
             (session_info(Era::Modern, "2026-07-28"), session_info(Era::Legacy, "2025-11-25"), session_info(Era::Legacy, "2025-06-18"));

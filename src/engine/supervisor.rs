@@ -18,14 +18,14 @@ use tokio_util::task::TaskTracker;
 
 use self::serve::list;
 pub use self::{
-    handle::{Readiness, ServerHandle, Startup, SupervisorCommand},
+    handle::{Readiness, ServerHandle, ServerParts, Startup, SupervisorCommand},
     requests::{set_log_level, subscribe},
     unavailable::not_connected,
 };
 use super::{
     bus::Bus,
     connection_handler::{ConnectionHandler, HandlerParts},
-    dispatch::CacheFront,
+    dispatch::{CacheFront, scope_of},
     guard::TargetGuard,
     inbox::Inbox,
     ports::{CatalogStore, Connector, Session},
@@ -112,7 +112,8 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         previous_stopped.await;
         supervisor.run_contained(waits).await;
     });
-    ServerHandle { spec, readiness: seen, commands, guard, pool }
+    let cache_scope = scope_of(&spec).into();
+    ServerHandle::new(ServerParts { spec, readiness: seen, commands, guard, pool, cache_scope })
 }
 
 /// Shows the last known lists of a server until its own are read.

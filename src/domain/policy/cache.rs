@@ -113,6 +113,11 @@ pub fn response_ttl(result: &Body) -> Option<(Duration, bool)> {
         #[serde(rename = "cacheScope")]
         scope: Option<String>,
     }
+    // Most results declare no TTL, and a result may be large. A name could be written with escapes.
+    let has = |text: &[u8]| memchr::memmem::find(result.bytes(), text).is_some();
+    if !has(b"ttlMs") && !has(b"\\u00") {
+        return None;
+    }
     let hints: CacheHints = serde_json::from_slice(result.bytes()).ok()?;
     Some((Duration::from_millis(hints.ttl_ms?), hints.scope.as_deref() != Some("public")))
 }
@@ -247,9 +252,11 @@ fn hash_part(hash: &mut Sha256, part: &[u8]) {
 }
 
 fn hex(bytes: &[u8], out: &mut String) {
-    use std::fmt::Write;
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(2 * bytes.len());
     for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 0xf)]));
     }
 }
 

@@ -62,7 +62,6 @@ impl Dispatch {
     ) -> Outcome {
         let info = session.info();
         let passage = self.passage.as_deref();
-        let declared = self.declared_to(session);
         let mut extra = passage.map_or_else(RawObject::default, |passage| passage.extra().clone());
         if info.takes_tasks() && self.wants_task(operation) && !passage.is_some_and(PreparedPassage::requests_task) {
             extra.set(task::AUGMENTATION.0, Body::from(task::AUGMENTATION.1));
@@ -85,7 +84,7 @@ impl Dispatch {
                 Err(failure) => return failed(Failure { may_have_run: failure.may_have_run || round > 1, ..failure }),
             };
             context.call.record_response(&reply);
-            let kind = ResultKind::classify(&reply.result, &info);
+            let (kind, oddities) = ResultKind::examine(operation, &reply.result, &info);
             if let Some(kind) = passage.and_then(|passage| interim(passage, &kind)) {
                 return Outcome::Interim { result: reply.result, kind };
             }
@@ -97,7 +96,7 @@ impl Dispatch {
                 };
             }
             match kind {
-                ResultKind::Final { .. } => return self.accept_result(operation, server, &info, reply.result),
+                ResultKind::Final { error } => return self.accept_result(server, &info, reply.result, (error, oddities)),
                 ResultKind::NeedsInput { requests, state: None } if requests.is_empty() => {
                     let detail = "the server asked for input without a question and without a state";
                     self.bad_result(server, detail.to_owned());
@@ -109,7 +108,7 @@ impl Dispatch {
                         tokio::time::sleep(STATE_PAUSE * 2u32.pow(unasked)).await;
                         unasked += 1;
                     }
-                    let answers = match self.answer_all(server, &declared, requests).await {
+                    let answers = match self.answer_all(server, &self.declared_to(session), requests).await {
                         Ok(answers) => answers,
                         Err(failure) => return failed(failure),
                     };
@@ -122,13 +121,14 @@ impl Dispatch {
                     }
                 }
                 ResultKind::Unknown { kind } => return self.refuse_result(server, &kind, &reply.result),
-                ResultKind::Task { .. } if info.era == Era::Modern && !may_be_task(operation, &declared) => {
+                ResultKind::Task { .. } if info.era == Era::Modern && !may_be_task(operation, &self.declared_to(session)) => {
                     return self.refuse_result(server, "\"task\", which was not declared for this request", &reply.result);
                 }
                 ResultKind::Task { id, poll } => {
                     let finished = match info.era {
                         Era::Legacy => task::result(session, self.id, &id, poll, context).await,
                         Era::Modern => {
+                            let declared = self.declared_to(session);
                             let answer = |requests| self.answer_all(server, &declared, requests);
                             task::poll(session, self.id, &id, poll, context, answer).await
                         }
@@ -136,7 +136,9 @@ impl Dispatch {
                     return match finished {
                         Ok(reply) => {
                             context.call.record_response(&reply);
-                            self.accept_result(operation, server, &info, reply.result)
+                            let (kind, oddities) = ResultKind::examine(operation, &reply.result, &info);
+                            let error = kind == ResultKind::Final { error: true };
+                            self.accept_result(server, &info, reply.result, (error, oddities))
                         }
                         // The task has started, even if the request for its result failed.
                         Err(failure) => failed(Failure { may_have_run: true, ..failure }),
@@ -175,10 +177,9 @@ impl Dispatch {
         }
     }
 
-    /// Accepts a final result and reports its deviations from the protocol. A result that says nothing about the outcome is a
+    /// Accepts a final result, with `isError` and its deviations from the protocol, which are reported. A result that says nothing about the outcome is a
     /// failure.
-    fn accept_result(&self, operation: &Operation, server: &ServerHandle, info: &SessionInfo, result: Body) -> Outcome {
-        let oddities = Oddity::find(operation, &result, info);
+    fn accept_result(&self, server: &ServerHandle, info: &SessionInfo, result: Body, (error, oddities): (bool, Vec<Oddity>)) -> Outcome {
         for oddity in &oddities {
             self.bad_result(server, oddity.words(&info.protocol));
         }
@@ -186,10 +187,7 @@ impl Dispatch {
             let failure = Failure::after_send(FailureKind::Protocol, unusable.words(&info.protocol));
             return failed(failure.hint("inspect the frames of this call for the exact bytes"));
         }
-        match ResultKind::classify(&result, info) {
-            ResultKind::Final { error: true } => Outcome::ToolError { result },
-            _ => Outcome::Ok { result },
-        }
+        if error { Outcome::ToolError { result } } else { Outcome::Ok { result } }
     }
 
     /// Fails a call whose result has a type that is unknown here. The beginning of the result is a cause, to be looked at.
@@ -348,6 +346,9 @@ pub(super) enum Patience {
 
 /// Waits until the server is connected, or until it is clear that it cannot connect. Starts a server that was not needed yet.
 pub(super) async fn ready(server: &ServerHandle, patience: Patience) -> Result<Arc<dyn Session>, Failure> {
+    if let Readiness::Ready(session) = &*server.readiness.borrow() {
+        return Ok(session.clone());
+    }
     let mut readiness = server.readiness.clone();
     server.start();
     loop {

@@ -387,7 +387,7 @@ fn key_on(registry: &Known, operation: &Operation, purpose: &str) -> String {
         _ => None,
     };
     // All members of a group, whichever of them can take the call now.
-    let scope: String = registry.target_servers(server).iter().map(|server| scope_of(&server.spec)).collect();
+    let scope: String = registry.target_servers(server).iter().map(|server| &*server.cache_scope).collect();
     key_of(operation, &format!("{purpose}{scope}"), &schema.unwrap_or_default())
 }
 
@@ -401,7 +401,7 @@ fn key_of(operation: &Operation, scope: &str, schema: &Body) -> String {
 }
 
 /// Returns the scope of a server's responses: the server and the identity that it sees.
-fn scope_of(spec: &ServerSpec) -> String {
+pub fn scope_of(spec: &ServerSpec) -> String {
     format!("{}{}", cache::scope(spec), local_identity(spec))
 }
 

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::cache::CacheFront;
+pub(super) use self::cache::{CacheFront, scope_of};
 pub use self::context::NoopObserver;
 use self::{
     context::{CallContext, CallTimestamps, activity_at},

@@ -1,12 +1,12 @@
 //! The engine's handle to a server, its readiness, and the commands to its supervisor.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     domain::server::{ConnectFailure, ServerSpec},
-    engine::{guard::TargetGuard, ports::Session, session_pool::SessionPool},
+    engine::{dispatch::scope_of, guard::TargetGuard, ports::Session, session_pool::SessionPool},
 };
 
 /// A command to a supervisor.
@@ -36,9 +36,13 @@ pub enum Readiness {
     Down(Option<Arc<ConnectFailure>>),
 }
 
-/// The engine's handle to a server and its supervisor.
+/// The engine's handle to a server and its supervisor. Cheap to clone: each call clones some.
 #[derive(Clone)]
-pub struct ServerHandle {
+pub struct ServerHandle(Arc<ServerParts>);
+
+/// The parts of a [`ServerHandle`].
+#[derive(Clone)]
+pub struct ServerParts {
     /// Its configuration.
     pub spec: Arc<ServerSpec>,
     /// Whether calls can be sent.
@@ -49,9 +53,30 @@ pub struct ServerHandle {
     pub guard: Arc<TargetGuard>,
     /// The own sessions of clients.
     pub pool: Arc<SessionPool>,
+    /// What tells its cached responses apart from those of servers with the same name.
+    pub cache_scope: Arc<str>,
+}
+
+impl Deref for ServerHandle {
+    type Target = ServerParts;
+
+    fn deref(&self) -> &ServerParts {
+        &self.0
+    }
 }
 
 impl ServerHandle {
+    /// Creates a handle.
+    pub fn new(parts: ServerParts) -> ServerHandle {
+        ServerHandle(Arc::new(parts))
+    }
+
+    /// Returns the handle with another configuration of the same server.
+    pub fn with_spec(&self, spec: Arc<ServerSpec>) -> ServerHandle {
+        let cache_scope = scope_of(&spec).into();
+        ServerHandle::new(ServerParts { spec, cache_scope, ..ServerParts::clone(self) })
+    }
+
     /// Starts the server if it waits for its first call.
     pub fn start(&self) {
         if matches!(&*self.readiness.borrow(), Readiness::Idle) {
