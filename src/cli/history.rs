@@ -16,6 +16,7 @@ use crate::{
     control::{Workspace, WorkspaceReply, WorkspaceRequest},
     domain::{
         call::{Failure, FailureKind, Operation},
+        call_summary::CallSummary,
         journal::{CallRecord, OpenQuestion, Place, RunEntry, RunRecord, StepRecord},
         run::RunOutcome,
         time::{self, date},
@@ -288,6 +289,13 @@ struct CallDocument<'a> {
     run: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<&'a str>,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_age_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -301,17 +309,22 @@ impl<'a> CallDocument<'a> {
             Operation::Complete { params, .. } | Operation::Raw { params, .. } => Some(params),
             Operation::Resource { .. } => None,
         };
+        let summary = &record.summary;
         CallDocument {
             kind: if whole { "call_record" } else { "call_summary" },
-            call: record.call.to_string(),
-            unix_ms: record.unix_ms,
-            name: &record.name,
-            server: record.spec.operation.server().as_str(),
-            origin: record.spec.origin.word(),
-            outcome: record.outcome.words(),
-            duration_ms: ms(std::time::Duration::from_micros(record.took_us)),
-            run: record.spec.run.as_ref().map(|step| step.run.to_string()),
-            step: record.spec.run.as_ref().map(|step| &*step.step),
+            call: summary.call.to_string(),
+            unix_ms: summary.unix_ms,
+            name: &summary.name,
+            server: summary.server.as_str(),
+            origin: summary.origin.word(),
+            outcome: summary.outcome.words(),
+            duration_ms: ms(summary.took()),
+            run: summary.run.as_ref().map(|step| step.run.to_string()),
+            step: summary.run.as_ref().map(|step| &*step.step),
+            attempts: summary.attempts,
+            answered_by: summary.answered_by.as_ref().map(|server| server.as_str()),
+            cache_age_ms: summary.cached.map(ms),
+            error: summary.error.as_deref(),
             arguments: arguments.filter(|_| whole).and_then(raw_or_text),
             result: record.result.as_ref().filter(|_| whole).and_then(raw_or_text),
         }
@@ -335,15 +348,9 @@ async fn list_calls(printer: &mut Printer, workspace: &dyn Workspace, last: usiz
         Format::Human => {
             let head = ["CALL", "NAME", "OUTCOME", "BY", "STARTED (UTC)", "TOOK"].map(String::from).to_vec();
             let row = |record: &CallRecord| {
-                let took = time::short(std::time::Duration::from_micros(record.took_us));
-                vec![
-                    record.call.to_string(),
-                    record.name.clone(),
-                    record.outcome.words().into(),
-                    record.spec.origin.word().into(),
-                    moment(record.unix_ms),
-                    took,
-                ]
+                let CallSummary { call, name, outcome, origin, unix_ms, .. } = &record.summary;
+                let took = time::short(record.summary.took());
+                vec![call.to_string(), name.clone(), outcome.words().into(), origin.word().into(), moment(*unix_ms), took]
             };
             let rows: Vec<Vec<String>> = std::iter::once(head).chain(records.iter().map(row)).collect();
             printer.table("", &rows)?;
@@ -373,10 +380,16 @@ async fn show_call(printer: &mut Printer, workspace: &dyn Workspace, id: &str) -
     let mut lines = vec![
         ("outcome", document.outcome.to_owned()),
         ("started", format!("{} UTC", moment(document.unix_ms))),
-        ("took", time::short(std::time::Duration::from_micros(record.took_us))),
+        ("took", time::short(record.summary.took())),
         ("by", document.origin.to_owned()),
     ];
     lines.extend(document.run.iter().map(|run| ("run", format!("{run} {}", document.step.unwrap_or_default()))));
+    lines.extend(document.error.map(|error| ("error", error.to_owned())));
+    if document.attempts > 1 {
+        lines.push(("attempts", document.attempts.to_string()));
+    }
+    lines.extend(document.answered_by.map(|server| ("answered by", server.to_owned())));
+    lines.extend(record.summary.cached.map(|age| ("cached", format!("{} ago", time::short(age)))));
     lines.extend(document.arguments.iter().map(|arguments| ("arguments", arguments.get().to_owned())));
     lines.extend(document.result.iter().map(|result| ("result", result.get().to_owned())));
     printer.report_out(&lines)?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     body::Body,
     call::{CallSpec, FailureKind, InterimKind, Operation, Outcome},
-    id::CallId,
+    call_summary::CallSummary,
     run::{Purpose, RunId, RunReport, RunSpec, StepAnswer, StepError},
     workflow::{answer, expression::Data, history::PastCall, plan::ReadAs},
 };
@@ -23,11 +23,17 @@ pub enum RunEntry {
         spec: Arc<RunSpec>,
         /// Time, in milliseconds since the Unix epoch.
         unix_ms: u64,
+        /// The deadline of the run, in milliseconds since the Unix epoch. Absent in journals of older versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline_ms: Option<u64>,
     },
     /// The run resumed after an interruption.
     Resumed {
         /// Time, in milliseconds since the Unix epoch.
         unix_ms: u64,
+        /// The deadline that replaces the earlier one, in milliseconds since the Unix epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline_ms: Option<u64>,
     },
     /// A request is about to be sent. It is in doubt until another entry for the same place is written.
     Sending {
@@ -115,6 +121,18 @@ pub enum RunEntry {
         /// The report.
         report: Arc<RunReport>,
     },
+}
+
+/// The number of a run's last entry: 1 for the first one, 0 before it. A writer names the number that it expects, so that two
+/// owners of one run cannot both write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Returns the number of the last entry after `count` more entries.
+    pub fn plus(self, count: usize) -> Seq {
+        Seq(self.0.saturating_add(count as u64))
+    }
 }
 
 /// The place of a request in a run.
@@ -261,6 +279,11 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// Returns the number of the last entry.
+    pub fn last(&self) -> Seq {
+        Seq::default().plus(self.entries.len())
+    }
+
     /// Returns the request for the run; `None` if the journal is damaged.
     pub fn spec(&self) -> Option<&Arc<RunSpec>> {
         self.entries.iter().find_map(|entry| match entry {
@@ -276,6 +299,20 @@ impl RunRecord {
             _ => None,
         });
         began.unwrap_or_default()
+    }
+
+    /// Returns the deadline of the run, in milliseconds since the Unix epoch: it also holds for a process that resumes the run.
+    /// `None` if the run has none, or none that counts any more: no step starts after a run was given up.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let mut deadline = None;
+        for entry in &self.entries {
+            match entry {
+                RunEntry::Began { deadline_ms, .. } | RunEntry::Resumed { deadline_ms, .. } => deadline = deadline_ms.or(deadline),
+                RunEntry::GivenUp { prefix, .. } if prefix.is_empty() => return None,
+                _ => {}
+            }
+        }
+        deadline
     }
 
     /// Returns the report, if the run has ended.
@@ -427,26 +464,18 @@ impl From<CallOutcome> for String {
 /// A settled call, for the history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
-    /// Its id.
-    pub call: CallId,
-    /// Time of the request, in milliseconds since the Unix epoch.
-    pub unix_ms: u64,
+    /// Everything but its bodies.
+    pub summary: CallSummary,
     /// The request.
     pub spec: Arc<CallSpec>,
-    /// The tool's exposed name, or what was read or requested.
-    pub name: String,
-    /// How it ended.
-    pub outcome: CallOutcome,
     /// The result, unless it is too long.
     pub result: Option<Body>,
-    /// Duration in microseconds.
-    pub took_us: u64,
 }
 
 impl CallRecord {
     /// Returns the call for generating a workflow; `None` unless it called a tool.
     pub fn past(&self) -> Option<PastCall> {
-        past_call(&self.name, &self.spec, self.result.as_ref().filter(|_| self.outcome == CallOutcome::Ok))
+        past_call(&self.summary.name, &self.spec, self.result.as_ref().filter(|_| self.summary.outcome == CallOutcome::Ok))
     }
 }
 

@@ -175,7 +175,7 @@ pub fn in_operation(operation: &Operation) -> bool {
 
 /// Masks the secrets in a call before it is stored in the history.
 pub fn record(redactor: &Redactor, record: &mut CallRecord) {
-    text(redactor, &mut record.name);
+    record.summary.redact(redactor);
     if let Some(result) = &mut record.result {
         body(redactor, result);
     }

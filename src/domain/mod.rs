@@ -9,6 +9,7 @@ pub mod ask;
 pub mod body;
 pub mod bounds;
 pub mod call;
+pub mod call_summary;
 pub mod capabilities;
 pub mod catalog;
 pub mod client;

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::{
     body::Body,
-    call::Origin,
-    journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
+    call::{CallSpec, Origin, Outcome, Timings},
+    call_summary::CallSummary,
+    event::Settled,
+    id::{CallId, InstanceId},
+    journal::{CallRecord, Place, RunEntry, RunRecord, StepOutcome, StepRecord},
     run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, WorkflowText},
     time::Stamp,
 };
@@ -16,9 +19,29 @@ pub fn spec(name: &str, text: &str, input: &str) -> RunSpec {
     RunSpec::new(name, [source], Body::from(input), Origin::Cli)
 }
 
+/// Returns the record of a successful call that took 7 µs.
+pub fn call_record(call: CallId, unix_ms: u64, spec: CallSpec, name: &str) -> CallRecord {
+    let result = Body::from(r#"{"content":[]}"#);
+    let settled = Settled {
+        outcome: Outcome::Ok { result: result.clone() },
+        timings: Timings { settled: Stamp(7_000), ..Timings::default() },
+        rounds: 1,
+        sent_bytes: 10,
+        received_bytes: 20,
+        attempts: 1,
+        by: None,
+        cached: None,
+    };
+    CallRecord {
+        summary: CallSummary::new((InstanceId(3), call), (unix_ms, name), &spec, &settled),
+        spec: spec.into(),
+        result: Some(result),
+    }
+}
+
 /// Returns the first entry of a run.
 pub fn began(spec: RunSpec) -> RunEntry {
-    RunEntry::Began { spec: Arc::new(spec), unix_ms: 1 }
+    RunEntry::Began { spec: Arc::new(spec), unix_ms: 1, deadline_ms: None }
 }
 
 /// Returns the entry of a first attempt to call `what` with the arguments `{"a":1}`.

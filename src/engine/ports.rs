@@ -20,7 +20,7 @@ use crate::domain::{
     event::{LogLevel, Settled},
     frame::Anomaly,
     id::{Attribution, CallId},
-    journal::{RunEntry, RunRecord},
+    journal::{RunEntry, RunRecord, Seq},
     login::LoginWanted,
     policy::{
         cache::CachedResponse,
@@ -289,34 +289,53 @@ pub trait ClientHandler: ConnectionObserver {
 /// The journal of workflow runs, from which an interrupted run is resumed.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Appends entries to a run, in order, all or none. After the return, the entries survive the death of the process.
-    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError>;
+    /// Appends entries to a run, in order, all or none, and returns the number of the last one. `after` is the number of the
+    /// run's last entry; if the journal has another one, nothing is written and the error is [`JournalError::Fenced`]. After the
+    /// return, the entries survive the death of the process.
+    async fn append(&self, run: RunId, after: Seq, entries: Arc<[RunEntry]>) -> Result<Seq, JournalError>;
 
     /// Returns all entries of a run; `None` if there are none.
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError>;
 
-    /// Takes the run lock for this process until the returned lock is dropped; `None` if another process holds it. A journal
-    /// that no other process can read needs no lock.
-    async fn lock(&self, _: RunId) -> Result<Option<RunLock>, JournalError> {
-        Ok(Some(Box::new(())))
+    /// Takes the lease of a run for this process until the returned lease is dropped; `None` if another process has it. The lease
+    /// of a journal that no other process can read is [`Unshared`].
+    async fn lease(&self, _: RunId) -> Result<Option<Box<dyn RunLease>>, JournalError> {
+        Ok(Some(Box::new(Unshared)))
     }
 
-    /// Takes the lock of a concurrency group, as [`Journal::lock`] does for a run.
-    async fn lock_group(&self, _: &str) -> Result<Option<RunLock>, JournalError> {
-        Ok(Some(Box::new(())))
+    /// Takes the lease of a concurrency group, as [`Journal::lease`] does for a run.
+    async fn lease_group(&self, _: &str) -> Result<Option<Box<dyn RunLease>>, JournalError> {
+        Ok(Some(Box::new(Unshared)))
     }
 }
 
-/// The lock of a run or a group; released on drop.
-pub type RunLock = Box<dyn std::any::Any + Send + Sync>;
+/// The exclusive right of a process to execute a run, or a run of a group; released on drop.
+pub trait RunLease: Send + Sync {
+    /// Returns whether this process still has the lease. Asked right before a request of the run is sent, so it must not block
+    /// for long and decides by no wall clock.
+    fn may_send(&self) -> bool;
+}
+
+/// The lease of what no other process can take.
+#[derive(Clone, Copy, Debug)]
+pub struct Unshared;
+
+impl RunLease for Unshared {
+    fn may_send(&self) -> bool {
+        true
+    }
+}
 
 /// The journal could not be written or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct JournalError(
-    /// The reason, for the user.
-    pub String,
-);
+pub enum JournalError {
+    /// Another process has written entries of the run: it executes the run now.
+    #[error("another process has taken over the run")]
+    Fenced,
+    /// The journal is not available or damaged; the reason is for the user.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// A journal that stores nothing: runs cannot be resumed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -324,8 +343,8 @@ pub struct NoJournal;
 
 #[async_trait]
 impl Journal for NoJournal {
-    async fn write(&self, _: RunId, _: Arc<[RunEntry]>) -> Result<(), JournalError> {
-        Ok(())
+    async fn append(&self, _: RunId, after: Seq, entries: Arc<[RunEntry]>) -> Result<Seq, JournalError> {
+        Ok(after.plus(entries.len()))
     }
 
     async fn load(&self, _: RunId) -> Result<Option<RunRecord>, JournalError> {

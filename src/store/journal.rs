@@ -14,7 +14,10 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{ConnectionError, kill_point::KillPoint, runs, schema, transaction::Change};
-use crate::domain::{journal::RunEntry, run::RunId};
+use crate::domain::{
+    journal::{RunEntry, Seq},
+    run::RunId,
+};
 
 /// A write that takes longer than this was slow.
 const SLOW: Duration = Duration::from_millis(5);
@@ -61,19 +64,19 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes entries of a run, all or none. Returns whether a checkpoint is due. May block for [`schema::PATIENCE`] and the
+    /// Appends entries to a run whose last entry has the number `after`, all or none. Returns whether a checkpoint is due. May block for [`schema::PATIENCE`] and the
     /// time of the disk, while the runtime's other tasks run.
-    pub fn write(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
+    pub fn append(&self, run: RunId, after: Seq, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
         let blocking_writes = self.blocking_writes.load(Ordering::Relaxed);
         if !self.flush && blocking_writes == 0 {
-            match self.at_once(run, entries) {
+            match self.at_once(run, after, entries) {
                 Some(Err(ConnectionError::Sqlite(error))) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
                 Some(written) => return written,
                 None => {}
             }
         }
         self.blocking_writes.store(blocking_writes.saturating_sub(1), Ordering::Relaxed);
-        let patiently = || self.timed(self.inner.lock(), schema::PATIENCE, run, entries);
+        let patiently = || self.timed(self.inner.lock(), schema::PATIENCE, run, after, entries);
         match Handle::try_current().map(|here| here.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(patiently),
             _ => patiently(),
@@ -81,9 +84,9 @@ impl Journal {
     }
 
     /// The same without waiting for anybody; `None` where somebody else writes here.
-    fn at_once(&self, run: RunId, entries: &[RunEntry]) -> Option<Result<bool, ConnectionError>> {
+    fn at_once(&self, run: RunId, after: Seq, entries: &[RunEntry]) -> Option<Result<bool, ConnectionError>> {
         let inner = self.inner.try_lock()?;
-        Some(self.timed(inner, Duration::ZERO, run, entries))
+        Some(self.timed(inner, Duration::ZERO, run, after, entries))
     }
 
     fn timed(
@@ -91,10 +94,11 @@ impl Journal {
         mut inner: MutexGuard<'_, Inner>,
         patience: Duration,
         run: RunId,
+        after: Seq,
         entries: &[RunEntry],
     ) -> Result<bool, ConnectionError> {
         let began = Instant::now();
-        let written = inner.write(patience, run, entries);
+        let written = inner.append(patience, run, after, entries);
         if began.elapsed() > SLOW {
             self.blocking_writes.store(WARY, Ordering::Relaxed);
         }
@@ -103,13 +107,13 @@ impl Journal {
 }
 
 impl Inner {
-    fn write(&mut self, patience: Duration, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
+    fn append(&mut self, patience: Duration, run: RunId, after: Seq, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
         let Inner { connection, place, writes, kill_point } = self;
         connection.busy_timeout(patience)?;
         let mut all = || -> Result<(), ConnectionError> {
             let change = Change::begin(connection)?;
             for (at, entry) in entries.iter().enumerate() {
-                runs::write(connection, place, run, entry)?;
+                runs::append(connection, place, run, after.plus(at), entry)?;
                 kill_point.uncommitted(at + 1);
             }
             Ok(change.commit()?)

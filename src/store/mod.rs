@@ -8,8 +8,10 @@
 
 mod calls;
 mod catalogs;
+mod codec;
 mod journal;
 mod kill_point;
+mod plans;
 mod recover;
 mod run_lock;
 mod runs;
@@ -36,10 +38,10 @@ use self::writer::Job;
 pub use self::{catalogs::Catalogs, recover::SetAside};
 use crate::{
     domain::{
-        journal::{CallRecord, RunEntry, RunHeader, RunRecord},
+        journal::{CallRecord, RunEntry, RunHeader, RunRecord, Seq},
         run::RunId,
     },
-    engine::ports::{Journal, JournalError, RunLock},
+    engine::ports::{Journal, JournalError, RunLease},
 };
 
 /// Calls queued for the writer; further ones are dropped.
@@ -92,6 +94,14 @@ pub enum StoreError {
         found: u32,
         /// The newest that is known here.
         known: u32,
+    },
+    /// A newer program wrote a part of it.
+    #[error("{path}: {what}; use the newer version of Switchboard that wrote it")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The format or codec, and those that are known here.
+        what: String,
     },
     /// The writer ended.
     #[error("the store was closed")]
@@ -163,7 +173,7 @@ impl Store {
         // A full channel is emptied before the thread can reopen: its connection is then of the old file a little longer.
         let _ = self.jobs.try_send(Job::Reopen);
         self.set_aside.lock().extend(moved.into_iter().chain(again));
-        self.journal.write(run, entries)
+        self.journal.append(run, Seq::default(), entries)
     }
 
     /// Queues a call for the writer. Returns false if the queue is full and the call was dropped.
@@ -229,6 +239,8 @@ impl Store {
                 Ok(found) => Ok(found),
                 Err(ConnectionError::Sqlite(source)) => Err(StoreError::Sqlite { path, source }),
                 Err(ConnectionError::Damaged(why)) => Err(StoreError::Damaged { path, why }),
+                Err(ConnectionError::Newer(what)) => Err(StoreError::Unknown { path, what }),
+                Err(error @ ConnectionError::Fenced) => Err(StoreError::Damaged { path, why: error.to_string() }),
             }
         });
         reading.await.unwrap_or(Err(StoreError::Closed))
@@ -303,11 +315,22 @@ impl StoreError {
     }
 }
 
+type Locking = tokio::task::JoinHandle<io::Result<Option<run_lock::RunLockFile>>>;
+
+async fn leased(lock: Locking) -> Result<Option<Box<dyn RunLease>>, JournalError> {
+    let lock = lock.await.map_err(|error| JournalError::Failed(error.to_string()))?;
+    Ok(lock.map_err(|error| JournalError::Failed(error.to_string()))?.map(|lock| Box::new(lock) as Box<dyn RunLease>))
+}
+
 /// An error on a connection.
 #[derive(Debug)]
 enum ConnectionError {
     Sqlite(rusqlite::Error),
     Damaged(String),
+    /// A newer version wrote it, in this form.
+    Newer(String),
+    /// Another process has appended entries to the run.
+    Fenced,
 }
 
 impl std::fmt::Display for ConnectionError {
@@ -315,6 +338,8 @@ impl std::fmt::Display for ConnectionError {
         match self {
             ConnectionError::Sqlite(error) => error.fmt(f),
             ConnectionError::Damaged(why) => f.write_str(why),
+            ConnectionError::Newer(what) => write!(f, "{what}; use the newer version of Switchboard that wrote it"),
+            ConnectionError::Fenced => f.write_str("another process has taken over the run"),
         }
     }
 }
@@ -333,8 +358,8 @@ impl From<serde_json::Error> for ConnectionError {
 
 #[async_trait::async_trait]
 impl Journal for Store {
-    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
-        let mut written = self.journal.write(run, &entries);
+    async fn append(&self, run: RunId, after: Seq, entries: Arc<[RunEntry]>) -> Result<Seq, JournalError> {
+        let mut written = self.journal.append(run, after, &entries);
         let damaged = matches!(&written, Err(ConnectionError::Sqlite(error)) if recover::is_damage(error));
         if damaged && matches!(entries.first(), Some(RunEntry::Began { .. })) {
             written = self.begin_in_new_file(run, &entries);
@@ -343,27 +368,30 @@ impl Journal for Store {
             // One queued checkpoint is enough.
             let _ = self.jobs.try_send(Job::Checkpoint);
         }
-        written.map(|_| ()).map_err(|trouble| {
-            tracing::error!(target: "switchboard::store", path = %self.path.display(), why = %trouble, "the journal cannot be written");
-            JournalError(format!("{}: {trouble}", self.path.display()))
-        })
+        match written {
+            Ok(_) => Ok(after.plus(entries.len())),
+            Err(ConnectionError::Fenced) => {
+                tracing::warn!(target: "switchboard::store", %run, "another process has taken over the run");
+                Err(JournalError::Fenced)
+            }
+            Err(trouble) => {
+                tracing::error!(target: "switchboard::store", path = %self.path.display(), why = %trouble, "the journal cannot be written");
+                Err(JournalError::Failed(format!("{}: {trouble}", self.path.display())))
+            }
+        }
     }
 
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {
-        self.run(run).await.map_err(|error| JournalError(error.to_string()))
+        self.run(run).await.map_err(|error| JournalError::Failed(error.to_string()))
     }
 
-    async fn lock(&self, run: RunId) -> Result<Option<RunLock>, JournalError> {
+    async fn lease(&self, run: RunId) -> Result<Option<Box<dyn RunLease>>, JournalError> {
         let folder = self.path.with_extension("runs");
-        let lock = tokio::task::spawn_blocking(move || run_lock::acquire(&folder, run)).await;
-        let lock = lock.map_err(|error| JournalError(error.to_string()))?;
-        Ok(lock.map_err(|error| JournalError(error.to_string()))?.map(|lock| Box::new(lock) as RunLock))
+        leased(tokio::task::spawn_blocking(move || run_lock::acquire(&folder, run))).await
     }
 
-    async fn lock_group(&self, group: &str) -> Result<Option<RunLock>, JournalError> {
+    async fn lease_group(&self, group: &str) -> Result<Option<Box<dyn RunLease>>, JournalError> {
         let (folder, group) = (self.path.with_extension("runs"), group.to_owned());
-        let lock = tokio::task::spawn_blocking(move || run_lock::acquire_group(&folder, &group)).await;
-        let lock = lock.map_err(|error| JournalError(error.to_string()))?;
-        Ok(lock.map_err(|error| JournalError(error.to_string()))?.map(|lock| Box::new(lock) as RunLock))
+        leased(tokio::task::spawn_blocking(move || run_lock::acquire_group(&folder, &group))).await
     }
 }

@@ -1,4 +1,4 @@
-//! Lock files: give one process exclusive access to a run or to a concurrency group.
+//! Leases of runs and concurrency groups as lock files: give one process exclusive access.
 //!
 //! A run has a lock file of its own, which the operating system unlocks however the process ends. An interrupted run can be
 //! locked immediately, an active one cannot.
@@ -14,19 +14,35 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::recover;
-use crate::domain::run::RunId;
+use crate::{domain::run::RunId, engine::ports::RunLease};
 
-/// The lock of a run; released on drop.
+/// The lock file of a run; released on drop.
 #[derive(Debug)]
 pub struct RunLockFile {
     path: PathBuf,
-    _file: File,
+    file: File,
+}
+
+impl RunLockFile {
+    /// Returns whether the path names the locked file. Without its name the lock excludes nobody.
+    fn is_named(&self) -> io::Result<bool> {
+        let (named, locked) = (fs::symlink_metadata(&self.path)?, self.file.metadata()?);
+        Ok((named.dev(), named.ino()) == (locked.dev(), locked.ino()))
+    }
+}
+
+impl RunLease for RunLockFile {
+    fn may_send(&self) -> bool {
+        self.is_named().unwrap_or(false)
+    }
 }
 
 impl Drop for RunLockFile {
     fn drop(&mut self) {
-        // Still locked: a process that opened the file meanwhile sees that it lost its name.
-        let _ = fs::remove_file(&self.path);
+        // Still locked: a process that opened the file meanwhile sees that it lost its name. The file of another owner stays.
+        if self.may_send() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -54,10 +70,11 @@ fn acquire_file(folder: &Path, name: &str) -> io::Result<Option<RunLockFile>> {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        match fs::metadata(&path) {
-            Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(Some(RunLockFile { path, _file: file })),
+        let taken = RunLockFile { path: path.clone(), file };
+        match taken.is_named() {
+            Ok(true) => return Ok(Some(taken)),
             // The previous holder has just ended and removed the file.
-            Ok(_) => {}
+            Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -78,6 +95,20 @@ mod tests {
         drop(first);
         assert!(acquire_group(folder.path(), "../deploy prod").unwrap().is_some(), "released");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lease_is_lost_with_the_name_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunId::new(1, 1);
+        let first = acquire(folder.path(), run).unwrap().unwrap();
+        assert!(first.may_send());
+        fs::remove_file(&first.path).unwrap();
+        assert!(!first.may_send(), "another process can take the run");
+        let second = acquire(folder.path(), run).unwrap().unwrap();
+        assert!(!first.may_send() && second.may_send());
+        drop(first);
+        assert!(second.may_send(), "the file of the other owner stays");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Runs and their entries.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::cmp::Ordering;
 
-use super::ConnectionError;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use super::{ConnectionError, codec, plans};
 use crate::domain::{
-    journal::{RunEntry, RunHeader, RunRecord},
+    journal::{RunEntry, RunHeader, RunRecord, Seq},
     run::RunId,
 };
 
@@ -14,7 +16,7 @@ const KEPT: u32 = 1_000;
 /// Entries of a run at most, less one: each has a number within those of its run.
 const ENTRIES: i64 = 1 << 24;
 
-/// Where the next entry of a run goes, from one that was written to the next.
+/// The run that was written last, and the id of its last entry.
 #[derive(Debug, Default)]
 pub struct Place {
     last: Option<(RunId, i64)>,
@@ -26,10 +28,11 @@ impl Place {
         self.last = None;
     }
 
-    fn next(&mut self, connection: &Connection, run: RunId) -> Result<i64, ConnectionError> {
-        let id = match self.last {
-            // Only this process writes the run while it holds the run lock.
-            Some((last, id)) if last == run => id + 1,
+    /// Returns the id of the entry after the one with the number `after`, which must be the run's last.
+    fn next(&mut self, connection: &Connection, run: RunId, after: Seq) -> Result<i64, ConnectionError> {
+        let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+        let last = match self.last {
+            Some((last, id)) if last == run => id,
             _ => {
                 let (number, last): (Option<i64>, Option<i64>) = connection
                     .prepare_cached(
@@ -39,9 +42,15 @@ impl Place {
                     .optional()?
                     .unwrap_or_default();
                 let number = number.ok_or_else(|| ConnectionError::Damaged(format!("nothing is known of the run {run}")))?;
-                last.unwrap_or_default().max(number * ENTRIES) + 1
+                last.unwrap_or_default().max(number * ENTRIES)
             }
         };
+        match (last % ENTRIES).cmp(&after) {
+            Ordering::Less => return Err(ConnectionError::Damaged(format!("entries of the run {run} are missing"))),
+            Ordering::Greater => return Err(ConnectionError::Fenced),
+            Ordering::Equal => {}
+        }
+        let id = last + 1;
         if id % ENTRIES == 0 {
             return Err(ConnectionError::Damaged(format!("the run {run} has as many entries as it can have")));
         }
@@ -50,16 +59,18 @@ impl Place {
     }
 }
 
-/// Writes an entry behind those of the same run.
-pub fn write(connection: &Connection, place: &mut Place, run: RunId, entry: &RunEntry) -> Result<(), ConnectionError> {
+/// Appends an entry to a run whose last entry has the number `after`.
+pub fn append(connection: &Connection, place: &mut Place, run: RunId, after: Seq, entry: &RunEntry) -> Result<(), ConnectionError> {
     match entry {
-        RunEntry::Began { spec, unix_ms } => {
+        RunEntry::Began { spec, unix_ms, .. } => {
+            let plan = plans::store(connection, &spec.sources)?;
+            let started_ms = i64::try_from(*unix_ms).unwrap_or(i64::MAX);
             connection
                 .prepare_cached(
-                    "INSERT INTO runs (number, run, workflow, started_ms) \
-                     VALUES ((SELECT coalesce(max(number), 0) + 1 FROM runs), ?1, ?2, ?3)",
+                    "INSERT INTO runs (number, run, workflow, started_ms, format, plan) \
+                     VALUES ((SELECT coalesce(max(number), 0) + 1 FROM runs), ?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![run.to_string(), &*spec.workflow, i64::try_from(*unix_ms).unwrap_or(i64::MAX)])?;
+                .execute(params![run.to_string(), &*spec.workflow, started_ms, codec::RUN_FORMAT, plan])?;
             forget(connection)?;
         }
         RunEntry::Ended { report } => {
@@ -72,10 +83,18 @@ pub fn write(connection: &Connection, place: &mut Place, run: RunId, entry: &Run
         }
         _ => {}
     }
-    let id = place.next(connection, run)?;
-    let text = serde_json::to_string(entry)?;
-    connection.prepare_cached("INSERT INTO run_entries (id, entry) VALUES (?1, ?2)")?.execute(params![id, text])?;
-    Ok(())
+    let id = place.next(connection, run, after)?;
+    let text = serde_json::to_string(plans::without_sources(entry).as_ref().unwrap_or(entry))?;
+    // The number is the fence: an entry of another owner since has it already.
+    let inserted = connection.prepare_cached("INSERT INTO run_entries (id, entry, codec) VALUES (?1, ?2, ?3)")?.execute(params![
+        id,
+        text,
+        codec::PLAIN
+    ]);
+    match inserted {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Err(ConnectionError::Fenced),
+        inserted => Ok(inserted.map(|_| ())?),
+    }
 }
 
 /// Throws the oldest runs away when there are too many.
@@ -88,13 +107,23 @@ fn forget(connection: &Connection) -> Result<(), ConnectionError> {
 
 /// Everything written of a run.
 pub fn load(connection: &Connection, run: RunId) -> Result<Option<RunRecord>, ConnectionError> {
+    let header: Option<(i64, Option<String>)> = connection
+        .prepare_cached("SELECT format, plan FROM runs WHERE run = ?1")?
+        .query_row([run.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((format, plan)) = header else { return Ok(None) };
+    codec::check_format(format)?;
     let mut select = connection.prepare_cached(
-        "SELECT entry FROM runs JOIN run_entries ON id > number * ?2 AND id < (number + 1) * ?2 WHERE run = ?1 ORDER BY id",
+        "SELECT codec, entry FROM runs JOIN run_entries ON id > number * ?2 AND id < (number + 1) * ?2 WHERE run = ?1 ORDER BY id",
     )?;
     let mut rows = select.query(params![run.to_string(), ENTRIES])?;
     let mut entries = vec![];
     while let Some(row) = rows.next()? {
-        entries.push(serde_json::from_str::<RunEntry>(row.get_ref(0)?.as_str().map_err(|e| ConnectionError::Damaged(e.to_string()))?)?);
+        codec::check_codec(row.get(0)?)?;
+        entries.push(serde_json::from_str::<RunEntry>(row.get_ref(1)?.as_str().map_err(|e| ConnectionError::Damaged(e.to_string()))?)?);
+    }
+    if let (Some(hash), Some(first)) = (plan, entries.first_mut()) {
+        plans::with_sources(first, &plans::load(connection, &hash)?);
     }
     Ok((!entries.is_empty()).then_some(RunRecord { run, entries }))
 }

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/0003_catalogs.sql"),
     include_str!("../../assets/migrations/0004_eras.sql"),
     include_str!("../../assets/migrations/0005_target_states.sql"),
+    include_str!("../../assets/migrations/0006_plans_and_formats.sql"),
 ];
 
 /// How many migrations there are.

@@ -7,7 +7,7 @@ use crate::domain::{
     body::Body,
     call::{CallSpec, Origin},
     id::{CallId, ToolId},
-    journal::{CallOutcome, StepOutcome},
+    journal::StepOutcome,
     run::{Purpose, RunOutcome, RunReport},
     test_entries::{self, end_with, item_ended, report, sending},
     time::Stamp,
@@ -22,7 +22,7 @@ fn store(keep: usize) -> (TempDir, Store) {
 fn began(workflow: &str) -> RunEntry {
     let text = "name = \"w\"";
     let spec = test_entries::spec(workflow, text, r#"{"n":1.50}"#);
-    RunEntry::Began { spec: Arc::new(spec), unix_ms: 1_700_000_000_000 }
+    RunEntry::Began { spec: Arc::new(spec), unix_ms: 1_700_000_000_000, deadline_ms: None }
 }
 
 fn ended() -> RunEntry {
@@ -32,16 +32,13 @@ fn ended() -> RunEntry {
 
 fn call(number: u64) -> CallRecord {
     let spec = CallSpec::tool(ToolId::new("db".into(), "query"), r#"{"n": 1.50}"#, Origin::Console);
-    let result = Some(Body::from(r#"{"content":[]}"#));
-    CallRecord {
-        call: CallId(u64::MAX - 10_000 + number),
-        unix_ms: number,
-        spec: Arc::new(spec),
-        name: "db_query".into(),
-        outcome: CallOutcome::Ok,
-        result,
-        took_us: 7,
-    }
+    test_entries::call_record(CallId(u64::MAX - 10_000 + number), number, spec, "db_query")
+}
+
+/// Appends entries after those that the journal has.
+async fn append(store: &Store, run: RunId, entries: impl Into<Arc<[RunEntry]>>) -> Result<Seq, JournalError> {
+    let after = store.load(run).await?.map_or(Seq::default(), |record| record.last());
+    store.append(run, after, entries.into()).await
 }
 
 #[tokio::test]
@@ -51,7 +48,7 @@ async fn a_run_is_read_back_as_written_even_by_another_program() {
     let end = end_with(StepOutcome::Ok, r#"{"x":1.0}"#, "1");
     let entries = vec![began("w"), sending("a", Some(3), Purpose::Step, "t"), item_ended("a", 3, end), ended()];
     for entry in &entries {
-        store.write(run, Arc::new([entry.clone()])).await.unwrap();
+        append(&store, run, [entry.clone()]).await.unwrap();
     }
     // A connection of its own, as another process would have.
     let other = Store::open(&dir.path().join("store.db"), 10).unwrap();
@@ -69,9 +66,9 @@ async fn an_entry_of_an_unknown_run_is_refused_and_takes_no_other_with_it() {
     let (_dir, store) = store(10);
     let (good, bad) = (RunId::new(1, 1), RunId::new(9, 9));
     let writes = futures_util::future::join3(
-        store.write(good, Arc::new([began("w")])),
-        store.write(bad, Arc::new([ended()])),
-        store.write(good, Arc::new([ended()])),
+        store.append(good, Seq(0), Arc::new([began("w")])),
+        store.append(bad, Seq(0), Arc::new([ended()])),
+        store.append(good, Seq(1), Arc::new([ended()])),
     )
     .await;
     assert!(writes.0.is_ok() && writes.2.is_ok());
@@ -84,13 +81,13 @@ async fn entries_that_are_written_together_are_written_all_or_none() {
     let (_dir, store) = store(10);
     let (one, two, other) = (RunId::new(1, 1), RunId::new(2, 2), RunId::new(3, 3));
     // A run begins once.
-    let twice = || Arc::new([began("w"), ended(), began("w")]);
-    assert!(store.write(one, twice()).await.unwrap_err().to_string().contains("UNIQUE"));
+    let twice = || [began("w"), ended(), began("w")];
+    assert!(append(&store, one, twice()).await.unwrap_err().to_string().contains("UNIQUE"));
     // The same among others, whose writes are not touched by it.
     let writes = futures_util::future::join3(
-        store.write(other, Arc::new([began("w")])),
-        store.write(two, twice()),
-        store.write(other, Arc::new([ended()])),
+        store.append(other, Seq(0), Arc::new([began("w")])),
+        store.append(two, Seq(0), Arc::new(twice())),
+        store.append(other, Seq(1), Arc::new([ended()])),
     );
     let writes = writes.await;
     assert!(writes.0.is_ok() && writes.1.is_err() && writes.2.is_ok());
@@ -98,14 +95,33 @@ async fn entries_that_are_written_together_are_written_all_or_none() {
         assert!(store.load(run).await.unwrap().is_none());
     }
     assert_eq!(store.load(other).await.unwrap().unwrap().entries, [began("w"), ended()]);
-    store.write(one, Arc::new([began("w"), ended()])).await.unwrap();
+    append(&store, one, [began("w"), ended()]).await.unwrap();
     assert_eq!(store.load(one).await.unwrap().unwrap().entries, [began("w"), ended()]);
+}
+
+#[tokio::test]
+async fn a_process_that_lost_its_run_is_fenced() {
+    let (dir, store) = store(10);
+    let run = RunId::new(1, 1);
+    let sent = || sending("a", None, Purpose::Step, "t");
+    assert_eq!(store.append(run, Seq(0), Arc::new([began("w"), sent()])).await, Ok(Seq(2)));
+    // Another process takes the run over.
+    let other = Store::open(&dir.path().join("store.db"), 10).unwrap();
+    let resumed = || RunEntry::Resumed { unix_ms: 5, deadline_ms: None };
+    assert_eq!(other.append(run, Seq(2), Arc::new([resumed()])).await, Ok(Seq(3)));
+    for _ in 0..2 {
+        assert_eq!(store.append(run, Seq(2), Arc::new([ended(), sent()])).await, Err(JournalError::Fenced));
+    }
+    let behind = other.append(run, Seq(9), Arc::new([ended()])).await;
+    assert!(matches!(&behind, Err(JournalError::Failed(why)) if why.contains("missing")), "{behind:?}");
+    assert_eq!(other.append(run, Seq(3), Arc::new([ended()])).await, Ok(Seq(4)));
+    assert_eq!(store.load(run).await.unwrap().unwrap().entries, [began("w"), sent(), resumed(), ended()]);
 }
 
 #[tokio::test]
 async fn old_runs_and_calls_are_thrown_away() {
     let (_dir, store) = store(10);
-    let writes = (0..1_003u64).map(|n| store.write(RunId::new(n, 0), Arc::new([began("w")])));
+    let writes = (0..1_003u64).map(|n| append(&store, RunId::new(n, 0), [began("w")]));
     for written in futures_util::future::join_all(writes).await {
         written.unwrap();
     }
@@ -122,7 +138,7 @@ async fn old_runs_and_calls_are_thrown_away() {
     let kept = store.calls(5_000, vec![]).await.unwrap();
     assert!((10..=210).contains(&kept.len()), "{}", kept.len());
     assert_eq!(kept.last(), Some(&call(449)));
-    let chosen = store.calls(0, vec![call(449).call.0, 1, call(448).call.0]).await.unwrap();
+    let chosen = store.calls(0, vec![call(449).summary.call.0, 1, call(448).summary.call.0]).await.unwrap();
     assert_eq!(chosen, [call(449), call(448)]);
 }
 
@@ -136,7 +152,7 @@ async fn whoever_keeps_no_calls_leaves_the_history_alone() {
     let beside = Store::open_with(&dir.path().join("store.db"), StoreOptions { calls: None, flush: true }).unwrap();
     beside.note_call(call(7));
     let run = RunId::new(1, 1);
-    beside.write(run, Arc::new([began("w")])).await.unwrap();
+    append(&beside, run, [began("w")]).await.unwrap();
     beside.flush().await.unwrap();
     assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(1), call(2)]);
     assert!(store.load(run).await.unwrap().is_some(), "runs are written nevertheless");
@@ -208,7 +224,7 @@ async fn a_database_that_cannot_be_used_is_moved_away_and_new_runs_are_recorded(
         let path = dir.path().join("store.db");
         let before = Store::open(&path, 10).unwrap();
         for n in 0..20 {
-            before.write(RunId::new(n, 0), Arc::new([began("w")])).await.unwrap();
+            append(&before, RunId::new(n, 0), [began("w")]).await.unwrap();
         }
         before.flush().await.unwrap();
         drop(before);
@@ -224,9 +240,9 @@ async fn a_database_that_cannot_be_used_is_moved_away_and_new_runs_are_recorded(
         let said = moved[0].to_string();
         assert!(said.contains(&path.display().to_string()) && said.contains(".damaged-"), "{what}: {said}");
         let run = RunId::new(100, 1);
-        store.write(run, Arc::new([began("w")])).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        append(&store, run, [began("w")]).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(store.load(run).await.unwrap().is_some(), "{what}");
-        assert!(store.lock(run).await.unwrap().is_some(), "{what}");
+        assert!(store.lease(run).await.unwrap().is_some(), "{what}");
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{what}");
         drop(store);
@@ -254,11 +270,11 @@ async fn what_is_not_damage_stays_where_it_is() {
     // The folder of the locks is private, and something else of its name does not prevent that.
     let (store, locks) = (Store::open(&path, 10).unwrap(), path.with_extension("runs"));
     std::fs::write(&locks, "a file").unwrap();
-    let held = store.lock(RunId::new(1, 1)).await.unwrap();
+    let held = store.lease(RunId::new(1, 1)).await.unwrap();
     use std::os::unix::fs::PermissionsExt;
     assert_eq!((held.is_some(), std::fs::metadata(&locks).unwrap().permissions().mode() & 0o777), (true, 0o700));
     mode(&locks, 0o777);
-    drop(store.lock(RunId::new(2, 2)).await.unwrap());
+    drop(store.lease(RunId::new(2, 2)).await.unwrap());
     assert_eq!(std::fs::metadata(&locks).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
@@ -268,16 +284,16 @@ async fn damage_that_shows_at_the_first_entry_of_a_run_does_not_prevent_it() {
     let path = dir.path().join("store.db");
     let store = Store::open(&path, 10).unwrap();
     let one = RunId::new(1, 1);
-    store.write(one, Arc::new([began("w")])).await.unwrap();
+    append(&store, one, [began("w")]).await.unwrap();
     // Damage that the check at the start cannot have seen.
     Connection::open(&path).unwrap().execute_batch("DROP TABLE run_entries").unwrap();
     let two = RunId::new(2, 2);
-    store.write(two, Arc::new([began("w")])).await.unwrap();
+    store.append(two, Seq(0), Arc::new([began("w")])).await.unwrap();
     assert!(store.load(two).await.unwrap().is_some() && store.load(one).await.unwrap().is_none());
     assert_eq!(store.take_set_aside().len(), 1);
     // A run under way is not continued in a database that does not know its beginning.
     Connection::open(&path).unwrap().execute_batch("DROP TABLE run_entries").unwrap();
-    assert!(store.write(two, Arc::new([ended()])).await.is_err());
+    assert!(store.append(two, Seq(1), Arc::new([ended()])).await.is_err());
     assert!(store.take_set_aside().is_empty());
     assert!(store.note_call(call(1)));
 }
@@ -290,7 +306,9 @@ async fn runs_of_an_older_version_are_still_there() {
     let old = Connection::open(&path).unwrap();
     schema::as_of(&old, 1).unwrap();
     // Written by turns, the later run first.
-    for (run, seq, entry) in [(two, 1, began("b")), (one, 1, began("a")), (two, 2, ended()), (one, 2, RunEntry::Resumed { unix_ms: 5 })] {
+    for (run, seq, entry) in
+        [(two, 1, began("b")), (one, 1, began("a")), (two, 2, ended()), (one, 2, RunEntry::Resumed { unix_ms: 5, deadline_ms: None })]
+    {
         let id = run.to_string();
         if seq == 1 {
             old.execute("INSERT INTO runs (run, workflow, started_ms) VALUES (?1, 'w', 3)", [&id]).unwrap();
@@ -300,15 +318,80 @@ async fn runs_of_an_older_version_are_still_there() {
     }
     drop(old);
     let store = Store::open(&path, 0).unwrap();
-    store.write(one, Arc::new([ended()])).await.unwrap();
+    append(&store, one, [ended()]).await.unwrap();
     let three = RunId::new(3, 3);
-    store.write(three, Arc::new([began("c")])).await.unwrap();
+    append(&store, three, [began("c")]).await.unwrap();
     let of = async |run| store.load(run).await.unwrap().unwrap().entries;
-    assert_eq!(of(one).await, [began("a"), RunEntry::Resumed { unix_ms: 5 }, ended()]);
+    assert_eq!(of(one).await, [began("a"), RunEntry::Resumed { unix_ms: 5, deadline_ms: None }, ended()]);
     assert_eq!(of(two).await, [began("b"), ended()]);
     assert_eq!(of(three).await, [began("c")]);
     let version = store.read(|connection| Ok(connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))?));
     assert_eq!(version.await.unwrap(), schema::VERSION);
+}
+
+#[tokio::test]
+async fn runs_of_one_plan_share_its_texts_and_the_last_one_takes_them_along() {
+    let (dir, store) = store(10);
+    let count = |what: &'static str| store.read(move |connection| Ok(connection.query_row(what, [], |row| row.get::<_, i64>(0))?));
+    for number in 0..3 {
+        append(&store, RunId::new(number, 0), [began("w")]).await.unwrap();
+        assert_eq!(store.load(RunId::new(number, 0)).await.unwrap().unwrap().entries, [began("w")]);
+    }
+    assert_eq!(count("SELECT count(*) FROM plans").await.unwrap(), 1);
+    assert_eq!(count("SELECT count(*) FROM run_entries WHERE entry LIKE '%name = %'").await.unwrap(), 0, "no entry repeats the text");
+    let other = Connection::open(dir.path().join("store.db")).unwrap();
+    for left in [1, 1, 0] {
+        other.execute("DELETE FROM runs WHERE run = (SELECT min(run) FROM runs)", []).unwrap();
+        assert_eq!(count("SELECT count(*) FROM plans").await.unwrap(), left);
+    }
+}
+
+#[tokio::test]
+async fn a_run_or_body_of_a_newer_version_is_refused_by_its_number() {
+    let (dir, store) = store(10);
+    let run = RunId::new(1, 1);
+    append(&store, run, [began("w"), ended()]).await.unwrap();
+    let change = Connection::open(dir.path().join("store.db")).unwrap();
+    for (newer, back, what) in [
+        ("UPDATE runs SET format = 3", "UPDATE runs SET format = 2", "format 3"),
+        ("UPDATE run_entries SET codec = 2 WHERE id % 2 = 0", "UPDATE run_entries SET codec = 0", "codec 2"),
+        ("UPDATE plans SET codec = 1", "UPDATE plans SET codec = 0", "codec 1"),
+    ] {
+        change.execute(newer, []).unwrap();
+        let error = store.load(run).await.unwrap_err().to_string();
+        assert!(error.contains(what) && error.contains("newer version"), "{error}");
+        change.execute(back, []).unwrap();
+        assert_eq!(store.load(run).await.unwrap().unwrap().entries.len(), 2);
+    }
+    assert!(store.note_call(call(1)));
+    store.flush().await.unwrap();
+    change.execute("UPDATE calls SET codec = 1", []).unwrap();
+    assert!(store.calls(10, vec![]).await.unwrap_err().to_string().contains("codec 1"));
+}
+
+/// A run as format 1 has it in the file, the texts of its workflow in the first entry.
+const GOLDEN: [&str; 2] = [
+    r#"{"entry":"began","spec":{"workflow":"w","sources":[{"name":"w","file":"w.toml","text":"name = \"w\""}],"input":{"n":1.50},"origin":"cli"},"unix_ms":1700000000000}"#,
+    r#"{"entry":"resumed","unix_ms":5}"#,
+];
+
+#[tokio::test]
+async fn a_run_of_format_1_is_read_and_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let run = RunId::new(1, 1);
+    let old = Connection::open(&path).unwrap();
+    schema::as_of(&old, 5).unwrap();
+    old.execute("INSERT INTO runs (number, run, workflow, started_ms) VALUES (1, ?1, 'w', 3)", [run.to_string()]).unwrap();
+    for (seq, entry) in GOLDEN.iter().enumerate() {
+        old.execute("INSERT INTO run_entries (id, entry) VALUES (?1, ?2)", rusqlite::params![16_777_217 + seq as i64, entry]).unwrap();
+    }
+    drop(old);
+    let store = Store::open(&path, 0).unwrap();
+    store.append(run, Seq(2), Arc::new([ended()])).await.unwrap();
+    let record = store.load(run).await.unwrap().unwrap();
+    assert_eq!(record.entries[1..], [RunEntry::Resumed { unix_ms: 5, deadline_ms: None }, ended()]);
+    assert_eq!((record.spec().unwrap().sources[0].text.as_str(), record.deadline_ms()), ("name = \"w\"", None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -318,7 +401,7 @@ async fn an_entry_waits_for_another_program_that_writes() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let writing = {
         let store = store.clone();
-        tokio::spawn(async move { store.write(run, Arc::new([began("w")])).await })
+        tokio::spawn(async move { append(&store, run, [began("w")]).await })
     };
     // It cannot be there before the other is done, however long that takes.
     tokio::task::yield_now().await;

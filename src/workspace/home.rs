@@ -239,7 +239,7 @@ impl Home {
 /// Returns the state of a run that has not ended.
 async fn unfinished(store: &Store, run: RunId) -> Result<RunState, String> {
     // A process holds the lock as long as it executes the run.
-    let free = store.lock(run).await.map_err(|error| error.to_string())?.is_some();
+    let free = store.lease(run).await.map_err(|error| error.to_string())?.is_some();
     let record = store.run(run).await.map_err(|error| error.to_string())?;
     Ok(match free {
         false => RunState::Active,
@@ -286,10 +286,9 @@ mod tests {
     #[tokio::test]
     async fn the_demo_leaves_the_history_of_the_user_alone() {
         use crate::domain::{
-            body::Body,
             call::{CallSpec, Origin},
             id::{CallId, ToolId},
-            journal::{CallOutcome, CallRecord},
+            test_entries,
         };
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("project")).unwrap();
@@ -298,8 +297,7 @@ mod tests {
             Home::new(Selection { load, demo, ..Selection::default() }, SecretRegistry::default(), Loaded::default()).store().unwrap()
         };
         let spec = CallSpec::tool(ToolId::new("db".into(), "query"), "{}", Origin::Console);
-        let (call, outcome, name) = (CallId(7), CallOutcome::Ok, "db_query".into());
-        let record = CallRecord { call, unix_ms: 1, spec: spec.into(), name, outcome, result: Some(Body::from("{}")), took_us: 1 };
+        let record = test_entries::call_record(CallId(7), 1, spec, "db_query");
         let users = of(false);
         assert!(users.note_call(record.clone()));
         users.flush().await.unwrap();

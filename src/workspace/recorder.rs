@@ -8,9 +8,10 @@ use crate::{
     control::{Control, Interest, Lagged, LocalControl},
     domain::{
         call::{CallSpec, Origin},
+        call_summary::CallSummary,
         directory::Directory,
         event::{Event, EventKind, Settled},
-        id::CallId,
+        id::{CallId, InstanceId},
         journal::CallRecord,
         masked,
         secret::SecretRegistry,
@@ -52,6 +53,7 @@ type Open = HashMap<CallId, (Arc<CallSpec>, String, Stamp)>;
 
 /// The store, and the secrets masked in stored calls.
 struct Notes {
+    instance: InstanceId,
     store: Store,
     secrets: SecretRegistry,
 }
@@ -65,7 +67,7 @@ impl Notes {
 }
 
 async fn follow(engine: Arc<LocalControl>, store: Store, over: CancellationToken) {
-    let notes = Notes { store, secrets: engine.secrets().clone() };
+    let notes = Notes { instance: engine.instance(), store, secrets: engine.secrets().clone() };
     let (mut read_model, mut tail) = engine.observe(Interest::Events);
     let mut open = Open::new();
     loop {
@@ -80,7 +82,7 @@ async fn follow(engine: Arc<LocalControl>, store: Store, over: CancellationToken
                 for id in ended {
                     let settled = read_model.call(id).and_then(|call| call.settled.clone());
                     if let (Some(asked), Some(settled)) = (open.remove(&id), settled) {
-                        notes.note(record(&read_model, id, asked, &settled));
+                        notes.note(record(&notes, &read_model, id, asked, &settled));
                     }
                 }
             }
@@ -95,7 +97,7 @@ fn apply(read_model: &mut Arc<ConsoleState>, open: &mut Open, notes: &Notes, eve
         }
         EventKind::CallSettled { call, settled } => {
             if let Some(asked) = open.remove(call) {
-                notes.note(record(read_model, *call, asked, settled));
+                notes.note(record(notes, read_model, *call, asked, settled));
             }
         }
         // The snapshot is used for names only.
@@ -106,14 +108,16 @@ fn apply(read_model: &mut Arc<ConsoleState>, open: &mut Open, notes: &Notes, eve
     }
 }
 
-fn record(read_model: &ConsoleState, call: CallId, (spec, name, queued): (Arc<CallSpec>, String, Stamp), settled: &Settled) -> CallRecord {
+fn record(
+    notes: &Notes,
+    read_model: &ConsoleState,
+    call: CallId,
+    (spec, name, queued): (Arc<CallSpec>, String, Stamp),
+    settled: &Settled,
+) -> CallRecord {
     CallRecord {
-        call,
-        unix_ms: read_model.epoch.unix_ms(queued),
+        summary: CallSummary::new((notes.instance, call), (read_model.epoch.unix_ms(queued), name), &spec, settled),
         spec,
-        name,
-        outcome: (&settled.outcome).into(),
         result: settled.outcome.result().filter(|result| result.len() <= LONGEST).cloned(),
-        took_us: u64::try_from(settled.timings.total().as_micros()).unwrap_or(u64::MAX),
     }
 }

@@ -15,7 +15,7 @@ use switchboard::{
         body::Body,
         call::{Failure, FailureKind, Origin},
         event::{Event, EventKind},
-        journal::{Place, RunEntry, RunRecord, StepOutcome, StepRecord},
+        journal::{Place, RunEntry, RunRecord, Seq, StepOutcome, StepRecord},
         policy::{Rules, ToolRule, pattern::Pattern},
         retention::Retention,
         run::{Purpose, RunId, RunOutcome, RunReport, RunSpec, StepAnswer, StepState, WorkflowText},
@@ -24,7 +24,7 @@ use switchboard::{
     },
     engine::{
         Adapters, EngineOptions,
-        ports::{Journal, JournalError, NoJournal, Reply},
+        ports::{Journal, JournalError, NoJournal, Reply, RunLease},
     },
     store::Store,
 };
@@ -39,6 +39,7 @@ use crate::{
 mod cancelled;
 mod format;
 mod journal;
+mod ownership;
 mod resumed;
 mod steps;
 mod waiting;
@@ -90,7 +91,13 @@ fn keyed() -> Rules {
 
 /// The first entry of a run of a workflow.
 fn began(text: &str) -> RunEntry {
-    RunEntry::Began { spec: Arc::new(wanted(text)), unix_ms: 1 }
+    RunEntry::Began { spec: Arc::new(wanted(text)), unix_ms: 1, deadline_ms: None }
+}
+
+/// Appends entries after those that the journal has.
+async fn append(store: &Store, run: RunId, entries: impl Into<Arc<[RunEntry]>>) -> Result<Seq, JournalError> {
+    let after = store.load(run).await?.map_or(Seq::default(), |record| record.last());
+    store.append(run, after, entries.into()).await
 }
 
 /// The entry of a request of a step.

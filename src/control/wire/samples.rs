@@ -11,6 +11,7 @@ use crate::{
         ask::{Answer, Ask, AskEnd, Question},
         body::Body,
         call::{CallSpec, Failure, FailureKind, InterimKind, Operation, Origin, Outcome, Progress, RpcError, Timings},
+        call_summary::CallSummary,
         catalog::{RawLists, ServerCatalog},
         config_error::ConfigError,
         event::{Event, EventKind, LogLevel, LogMessage, LogSource, Notice, NoticeLevel, Settled},
@@ -189,15 +190,26 @@ pub fn client_messages() -> Vec<ClientMessage> {
 }
 
 fn workspace_replies() -> Vec<WorkspaceReply> {
-    let record = CallRecord {
+    let requested = specs().remove(0);
+    let summary = CallSummary {
+        instance: InstanceId(1),
         call: CallId(1),
         unix_ms: 2,
-        spec: Arc::new(specs().remove(0)),
+        server: requested.operation.server().clone(),
         name: "shop_buy".into(),
+        origin: requested.origin,
+        client: requested.client,
+        run: requested.run.clone(),
         outcome: CallOutcome::Failed(FailureKind::Timeout),
-        result: Some(raw()),
+        error: Some("e".into()),
+        attempts: 2,
+        answered_by: Some("b".into()),
+        cached: Some(Duration::from_millis(4)),
         took_us: 3,
+        sent_bytes: 5,
+        received_bytes: 6,
     };
+    let record = CallRecord { summary, spec: Arc::new(requested), result: Some(raw()) };
     let welcome = WelcomeState { found: vec![FoundConfig::default()], target: "t".into(), more: true, demo: false };
     let case = CaseEnd { file: "f".into(), workflow: "w".into(), name: "n".into(), failures: vec!["x".into()], duration_ms: 1.5 };
     let all = vec![

@@ -158,8 +158,17 @@ pub fn run<'a>(run: &'a Run, plan: &'a Plan, frame: Frame) -> BoxFuture<'a, Flow
     Box::pin(run_unboxed(run, plan, frame))
 }
 
+/// Returns the time limit of a run as a whole: that of the request for it, else that of the plan.
+pub fn time_limit(run: &Run, plan: &Plan, input: &Data) -> Option<Duration> {
+    let Some(limit) = plan.timeout.as_ref().filter(|_| run.spec.timeout.is_none()) else { return run.spec.timeout };
+    let signal = Signal::default();
+    let frame = Frame { prefix: String::new(), depth: 0, input: input.clone(), signal, deadline: None, compensates: false, parent: None };
+    // An error is reported when the flow starts.
+    limit.eval(&Flow::new(run, plan, frame).scope).ok()
+}
+
 async fn run_unboxed(run: &Run, plan: &Plan, frame: Frame) -> FlowEnd {
-    let overridden = frame.depth == 0 && run.spec.timeout.is_some();
+    let overridden = frame.depth == 0 && (run.spec.timeout.is_some() || run.deadline_ms.is_some());
     let mut flow = Flow::new(run, plan, frame);
     let _group = match flow.evaluate_settings(overridden) {
         Ok(()) => match flow.enter_group().await {

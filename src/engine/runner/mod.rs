@@ -37,12 +37,12 @@ use super::{
     bus::Bus,
     dispatch::CacheFront,
     inbox::Inbox,
-    ports::{CallExecutor, Journal, RunLock},
+    ports::{CallExecutor, Journal, JournalError, RunLease},
     registry::Registry,
 };
 use crate::domain::{
     event::EventKind,
-    journal::RunEntry,
+    journal::{RunEntry, Seq},
     masked,
     run::{Change, RunId, RunQuestion, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
     workflow::{
@@ -180,6 +180,10 @@ impl Runs {
     }
 }
 
+fn taken_over() -> StepError {
+    StepError::new(StepErrorKind::Journal, format!("{TAKEN_OVER}; this process sends nothing more"))
+}
+
 /// How to resume an interrupted run.
 pub struct Resumption {
     /// Resolutions of in-doubt steps and answers to questions, in addition to those given at the start.
@@ -207,6 +211,8 @@ struct RunSignals {
     interrupted: Mutex<bool>,
     /// Whether the run was suspended because all its active steps wait for an answer.
     suspended: AtomicBool,
+    /// Whether another process has taken over the run.
+    lost: AtomicBool,
 }
 
 impl RunSignals {
@@ -233,7 +239,22 @@ impl RunSignals {
     fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Relaxed)
     }
+
+    /// Ends the run here, because another process has taken it over: nothing more is sent or written.
+    fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        *self.interrupted.lock() = true;
+        self.forward.raise(TAKEN_OVER);
+        self.compensation.raise(TAKEN_OVER);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
 }
+
+/// Why a run ends in a process that does not have its lease any more.
+const TAKEN_OVER: &str = "another process has taken over the run";
 
 /// State that all parts of one run share.
 struct Run {
@@ -259,7 +280,12 @@ struct Run {
     /// The compensated steps and items by path, in that order.
     compensated: Mutex<Vec<String>>,
     /// Keeps other processes from taking the run.
-    _lock: RunLock,
+    lease: Box<dyn RunLease>,
+    /// The deadline that an earlier process or the resumption set, in milliseconds since the Unix epoch. Without one, the limit of
+    /// the request or the plan counts from now.
+    deadline_ms: Option<u64>,
+    /// The number of the last entry in the journal. Locked during a write, so that entries are numbered in one order.
+    written: tokio::sync::Mutex<Seq>,
 }
 
 impl Run {
@@ -323,15 +349,37 @@ impl Run {
     }
 
     async fn write_entries(&self, last: Option<RunEntry>) -> Result<(), StepError> {
+        let mut written = self.written.lock().await;
+        if self.signals.is_lost() {
+            return Err(taken_over());
+        }
         let pending = std::mem::take(&mut *self.pending.lock());
         let pending_entries = pending.len();
         let entries: Arc<[RunEntry]> = pending.into_iter().chain(last).collect();
-        let written = self.runs.journal.write(self.id, self.masked(&entries)).await;
-        written.map_err(|error| {
-            // The entries remain valid: the next successful write includes them.
-            self.pending.lock().splice(0..0, entries[..pending_entries].iter().cloned());
-            StepError::new(StepErrorKind::Journal, format!("the journal cannot be written: {error}; no more requests are sent"))
-        })
+        match self.runs.journal.append(self.id, *written, self.masked(&entries)).await {
+            Ok(last) => {
+                *written = last;
+                Ok(())
+            }
+            Err(JournalError::Fenced) => {
+                self.signals.lose();
+                Err(taken_over())
+            }
+            Err(error) => {
+                // The entries remain valid: the next successful write includes them.
+                self.pending.lock().splice(0..0, entries[..pending_entries].iter().cloned());
+                let why = format!("the journal cannot be written: {error}; no more requests are sent");
+                Err(StepError::new(StepErrorKind::Journal, why))
+            }
+        }
+    }
+
+    /// Checks right before a request is sent that this process still has the run.
+    fn check_lease(&self) -> Result<(), StepError> {
+        if !self.lease.may_send() {
+            self.signals.lose();
+        }
+        if self.signals.is_lost() { Err(taken_over()) } else { Ok(()) }
     }
 
     /// Returns the entries with all known secrets masked.

@@ -1,16 +1,17 @@
-//! Starts and resumes runs: checks the plan and input, takes the run lock, loads the replay, resolves in-doubt steps, runs the
+//! Starts and resumes runs: checks the plan and input, takes the lease, loads the replay, resolves in-doubt steps, runs the
 //! flow and publishes the report.
 
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
-    Resumption, Run, RunLock, RunSignals, Runs,
+    Resumption, Run, RunSignals, Runs, TAKEN_OVER,
     flow::{self, FlowEnd, Frame},
     human_input::Asker,
     nested::Nested,
@@ -22,9 +23,9 @@ use crate::domain::{
     body::Body,
     event::EventKind,
     in_doubt::{self, Resolutions},
-    journal::{Place, RunEntry, RunRecord},
+    journal::{Place, RunEntry, RunRecord, Seq},
     run::{PlanSummary, Purpose, RunId, RunOutcome, RunQuestion, RunReport, RunSpec, RunStep, StepAnswer, StepState, StepSummary},
-    time::Stamp,
+    time::{Stamp, short},
     workflow::{
         catalog_lookup::CatalogView,
         check::check_against,
@@ -36,7 +37,7 @@ use crate::domain::{
         problem::Problem,
     },
 };
-use crate::engine::ports::CallExecutor;
+use crate::engine::ports::{CallExecutor, RunLease};
 
 /// The reason why a run cannot start or resume.
 struct Refusal {
@@ -50,11 +51,25 @@ impl Refusal {
         Refusal { outcome: RunOutcome::Invalid, why: why.into(), detail }
     }
 
+    /// Refuses to resume a run whose deadline passed this long ago: its steps would fail, and what it did would be undone.
+    fn too_late(run: RunId, passed: Duration) -> Refusal {
+        let detail = vec![
+            format!("give it more time with: switchboard runs resume {run} --timeout 10m"),
+            format!("or undo what it did with: switchboard runs undo {run}"),
+        ];
+        Refusal::invalid(format!("the deadline of the run passed {} ago", short(passed)), detail)
+    }
+
     fn of(problems: &[Problem]) -> Refusal {
         let detail = problems.iter().flat_map(|problem| problem.render().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
         Refusal::invalid(first, detail)
     }
+}
+
+/// Returns the time `limit` after `unix_ms`, in milliseconds since the Unix epoch.
+fn after_ms(unix_ms: u64, limit: Duration) -> u64 {
+    unix_ms.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Runs a new run.
@@ -73,7 +88,7 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
         let started_ms = runs.bus.epoch().unix_ms(runs.bus.now());
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
         let (answers, ask, wait) = (spec.answers.clone(), spec.ask, spec.wait);
-        let _lock = take_lock(&runs, run).await?;
+        let lease = take_lease(&runs, run).await?;
         let pending = Default::default();
         let shared = Run {
             id: run,
@@ -91,9 +106,12 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
             nested: Nested::of(&plan),
             groups: Default::default(),
             compensated: Default::default(),
-            _lock,
+            lease,
+            deadline_ms: None,
+            written: Seq::default().into(),
         };
-        shared.queue(RunEntry::Began { spec: spec.clone(), unix_ms: started_ms });
+        let deadline_ms = flow::time_limit(&shared, &plan, &input).map(|limit| after_ms(started_ms, limit));
+        shared.queue(RunEntry::Began { spec: spec.clone(), unix_ms: started_ms, deadline_ms });
         entries.into_iter().for_each(|entry| shared.queue(entry));
         shared.write_pending().await.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         announce(&shared, &plan);
@@ -106,7 +124,7 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
 /// Resumes an interrupted run.
 pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, how: Resumption, signals: Arc<RunSignals>) {
     let Resumption { answers, ask, wait, timeout } = how;
-    let (spec, record, lock) = match recorded(&runs, run).await {
+    let (spec, record, lease) = match recorded(&runs, run).await {
         Ok(found) => found,
         Err(refusal) => return refuse(&runs, run, "", refusal),
     };
@@ -133,6 +151,12 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
         runs.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
         return runs.deactivate(run);
     }
+    let now_ms = runs.bus.unix_ms();
+    let replaced = timeout.map(|limit| after_ms(now_ms, limit));
+    let deadline_ms = replaced.or_else(|| record.deadline_ms());
+    if let Some(passed) = deadline_ms.filter(|deadline| *deadline <= now_ms) {
+        return refuse(&runs, run, &spec.workflow, Refusal::too_late(run, Duration::from_millis(now_ms - passed)));
+    }
     let work = async {
         let plan = plan_of(&spec)?;
         let input = input_of(&plan, &spec.input)?;
@@ -157,7 +181,9 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
             nested,
             groups: Default::default(),
             compensated,
-            _lock: lock,
+            lease,
+            deadline_ms,
+            written: record.last().into(),
         };
         announce(&shared, &plan);
         tokio::select! {
@@ -168,7 +194,7 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
             resolved = resolve_in_doubt(&mut shared, &plan, record.in_doubt()) => resolved?,
         }
         let unix_ms = shared.bus().epoch().unix_ms(shared.bus().now());
-        let written = shared.write(RunEntry::Resumed { unix_ms }).await;
+        let written = shared.write(RunEntry::Resumed { unix_ms, deadline_ms: replaced }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         Ok((shared, plan, input))
     };
@@ -180,7 +206,7 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
 /// What cannot be undone is in the report.
 pub async fn undo(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, how: Resumption, signals: Arc<RunSignals>) {
     let Resumption { answers, ask, wait, .. } = how;
-    let (spec, record, lock) = match recorded(&runs, run).await {
+    let (spec, record, lease) = match recorded(&runs, run).await {
         Ok(found) => found,
         Err(refusal) => return refuse(&runs, run, "", refusal),
     };
@@ -207,12 +233,14 @@ pub async fn undo(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, 
             nested: Nested::of(&plan),
             compensated: Default::default(),
             groups: Default::default(),
-            _lock: lock,
+            lease,
+            deadline_ms: None,
+            written: record.last().into(),
         };
         announce(&shared, &plan);
         resolve_in_doubt(&mut shared, &plan, in_doubt).await?;
         let unix_ms = shared.bus().unix_ms();
-        let written = shared.write(RunEntry::Resumed { unix_ms }).await;
+        let written = shared.write(RunEntry::Resumed { unix_ms, deadline_ms: None }).await;
         written.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
         Ok((shared, plan, input))
     };
@@ -256,15 +284,15 @@ fn undone(mut report: RunReport, sent: Vec<(Place, String, Body)>) -> RunReport 
     report
 }
 
-/// Takes the lock of a run, and reads its request and its journal.
-async fn recorded(runs: &Runs, run: RunId) -> Result<(Arc<RunSpec>, RunRecord, RunLock), Refusal> {
+/// Takes the lease of a run, and reads its request and its journal.
+async fn recorded(runs: &Runs, run: RunId) -> Result<(Arc<RunSpec>, RunRecord, Box<dyn RunLease>), Refusal> {
     let invalid = |why: String| Refusal::invalid(why, vec![]);
-    // Locked before the journal is read: another process may still be writing it.
-    let lock = take_lock(runs, run).await?;
+    // Taken before the journal is read: another process may still be writing it.
+    let lease = take_lease(runs, run).await?;
     let record = runs.journal.load(run).await.map_err(|error| invalid(format!("the journal cannot be read: {error}")))?;
     let record = record.ok_or_else(|| invalid(format!("the journal has no run {run}")))?;
     let spec = record.spec().cloned().ok_or_else(|| invalid(format!("the journal of the run {run} lacks its first entry")))?;
-    Ok((spec, record, lock))
+    Ok((spec, record, lease))
 }
 
 /// Returns the number of the process that executes the run, from 1.
@@ -273,10 +301,10 @@ fn attempt_of(record: &RunRecord) -> u32 {
     u32::try_from(resumptions).unwrap_or(u32::MAX).saturating_add(2)
 }
 
-/// Takes the run lock for this process.
-async fn take_lock(runs: &Runs, run: RunId) -> Result<RunLock, Refusal> {
-    match runs.journal.lock(run).await {
-        Ok(Some(lock)) => Ok(lock),
+/// Takes the lease of a run for this process.
+async fn take_lease(runs: &Runs, run: RunId) -> Result<Box<dyn RunLease>, Refusal> {
+    match runs.journal.lease(run).await {
+        Ok(Some(lease)) => Ok(lease),
         Ok(None) => Err(Refusal::invalid(
             format!("the run {run} is active in another process"),
             vec!["wait until that process has ended, then resume the run".into()],
@@ -301,7 +329,8 @@ async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<
         Err(refusal) => return refuse(runs, run, &spec.workflow, refusal),
     };
     let started = runs.bus.now();
-    let deadline = spec.timeout.map(|limit| Instant::now() + limit);
+    let left = |deadline_ms: u64| Duration::from_millis(deadline_ms.saturating_sub(runs.bus.unix_ms()));
+    let deadline = shared.deadline_ms.map(left).or(spec.timeout).map(|limit| Instant::now() + limit);
     let signal = shared.signals.forward.child();
     let frame = Frame { prefix: String::new(), depth: 0, input, signal, deadline, compensates: false, parent: None };
     let work = async { Ok(flow::run(&shared, &plan, frame).await) };
@@ -315,7 +344,10 @@ async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<
 /// Journals the end of a run and publishes its report. An interrupted run has no end.
 async fn conclude(runs: &Arc<Runs>, shared: &Run, report: Arc<RunReport>) {
     let run = shared.id;
-    let written = if shared.signals.is_interrupted() {
+    let written = if shared.signals.is_lost() {
+        // The journal belongs to the process that has the run now.
+        Ok(())
+    } else if shared.signals.is_interrupted() {
         // Steps that ended must not become in-doubt.
         shared.write_pending().await
     } else {
@@ -345,7 +377,11 @@ fn report(end: FlowEnd, shared: &Run, (started, ended): (Stamp, Stamp)) -> RunRe
         started,
         ended,
     };
-    if shared.signals.is_suspended() {
+    if shared.signals.is_lost() {
+        report.outcome = RunOutcome::Cancelled;
+        report.why = Some(TAKEN_OVER.into());
+        report.detail = vec!["this process has stopped and sends nothing more for the run".into()];
+    } else if shared.signals.is_suspended() {
         suspend(&mut report, std::mem::take(&mut *shared.questions.lock()));
     } else if shared.signals.is_interrupted() {
         report.outcome = RunOutcome::Cancelled;

@@ -630,6 +630,8 @@ impl StepCall<'_> {
         if self.run.replay.masked && masked::in_operation(&operation) {
             return Err(Try::Failed(StepError::new(StepErrorKind::Journal, MASKED_ARGUMENT), false));
         }
+        // Directly before the request: whatever took time before it may have cost the lease.
+        self.run.check_lease().map_err(|error| Try::Failed(error, false))?;
         let spec = CallSpec { timeout: limits.left(), run: Some(self.place.clone()), ..CallSpec::new(operation, Origin::Workflow) };
         let (id, end) = self.run.executor.call(spec);
         self.flow.update_view(self.step, self.item, |view| {

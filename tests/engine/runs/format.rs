@@ -28,7 +28,7 @@ async fn killed_anywhere(text: &str) -> (Arc<RunReport>, Vec<String>) {
                 _ => None,
             })
             .collect();
-        store.write(id(number), entries.into()).await.unwrap();
+        append(&store, id(number), entries).await.unwrap();
         let (report, _) = finished(&rig, id(number), resume(id(number))).await;
         let after = std::mem::take(&mut *log.lock().unwrap());
         assert_eq!((report.outcome, &report.output), (whole.outcome, &whole.output), "after {length}: {report:#?}");
@@ -547,7 +547,7 @@ async fn a_group_is_shared_by_processes_with_the_same_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runs.sqlite");
     let (one, other) = (Store::open(&path, 0).unwrap(), Store::open(&path, 0).unwrap());
-    let held = one.lock_group("deploy").await.unwrap();
+    let held = one.lease_group("deploy").await.unwrap();
     assert!(held.is_some());
     let log = Log::default();
     let rig = engine(&log, Arc::new(other));

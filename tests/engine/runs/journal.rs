@@ -15,7 +15,7 @@ async fn a_run_that_was_given_up_and_killed_while_it_undid_does_not_go_forward_a
         RunEntry::GivenUp { prefix: String::new(), time_up: false, undo: true, why: "enough".into() },
         RunEntry::Undone { step: "b".into(), item: None, error: None },
     ] {
-        store.write(id(1), Arc::new([entry])).await.unwrap();
+        append(&store, id(1), [entry]).await.unwrap();
     }
     let log = Log::default();
     let rig = engine(&log, Arc::new(store));
@@ -34,9 +34,9 @@ async fn a_run_that_another_process_has_is_not_taken_from_it() {
     let path = dir.path().join("store.db");
     let log = Log::default();
     let (one, other) = (Store::open(&path, 0).unwrap(), Store::open(&path, 0).unwrap());
-    one.write(id(1), Arc::new([began(SAGA)])).await.unwrap();
+    append(&one, id(1), [began(SAGA)]).await.unwrap();
     // A lock on a file is the same for another process as for another handle in this one.
-    let held = one.lock(id(1)).await.unwrap();
+    let held = one.lease(id(1)).await.unwrap();
     assert!(held.is_some());
     let rig = engine(&log, Arc::new(other));
     rig.ready("s").await;
@@ -59,9 +59,9 @@ struct Fatal {
 
 #[async_trait::async_trait]
 impl Journal for Fatal {
-    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
+    async fn append(&self, run: RunId, after: Seq, entries: Arc<[RunEntry]>) -> Result<Seq, JournalError> {
         // One by one, so that the world can also stop between entries that are written together.
-        for entry in entries.iter() {
+        for (at, entry) in entries.iter().enumerate() {
             let left = {
                 let mut left = self.left.lock().unwrap();
                 let before = *left;
@@ -71,13 +71,13 @@ impl Journal for Fatal {
             if left == Some(0) {
                 return std::future::pending().await;
             }
-            self.store.write(run, Arc::new([entry.clone()])).await?;
+            self.store.append(run, after.plus(at), Arc::new([entry.clone()])).await?;
             if left == Some(1) {
                 self.stopped.notify_one();
                 std::future::pending::<()>().await;
             }
         }
-        Ok(())
+        Ok(after.plus(entries.len()))
     }
 
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {
@@ -202,16 +202,16 @@ struct Full {
 
 #[async_trait::async_trait]
 impl Journal for Full {
-    async fn write(&self, run: RunId, entries: Arc<[RunEntry]>) -> Result<(), JournalError> {
+    async fn append(&self, run: RunId, after: Seq, entries: Arc<[RunEntry]>) -> Result<Seq, JournalError> {
         {
             let mut room = self.room.lock().unwrap();
             if *room < entries.len() {
                 *room = 0;
-                return Err(JournalError("no space left".into()));
+                return Err(JournalError::Failed("no space left".into()));
             }
             *room -= entries.len();
         }
-        self.store.write(run, entries).await
+        self.store.append(run, after, entries).await
     }
 
     async fn load(&self, run: RunId) -> Result<Option<RunRecord>, JournalError> {
@@ -327,7 +327,7 @@ async fn secrets_pass_between_steps_and_reach_neither_journal_nor_events() {
     let entries: Vec<RunEntry> =
         record.entries.into_iter().take_while(|entry| !matches!(entry, RunEntry::StepEnded { step, .. } if &**step == "b")).collect();
     let sent = entries.iter().position(|entry| matches!(entry, RunEntry::Sending { place, .. } if &*place.step == "b")).unwrap();
-    store.write(id(2), entries[..sent].into()).await.unwrap();
+    append(&store, id(2), &entries[..sent]).await.unwrap();
     let log = Log::default();
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;

@@ -37,9 +37,9 @@ async fn a_word_may_be_about_one_item_or_about_a_step_within() {
     let log = Log::default();
     let spec = Arc::new(spec);
     for run in [id(1), id(2)] {
-        store.write(run, Arc::new([RunEntry::Began { spec: spec.clone(), unix_ms: 1 }])).await.unwrap();
+        append(&store, run, [RunEntry::Began { spec: spec.clone(), unix_ms: 1, deadline_ms: None }]).await.unwrap();
         for (step, item) in [("pay", Some(0)), ("pay", Some(1)), ("all[0]/tell", None), ("all[1]/tell", None)] {
-            store.write(run, Arc::new([sending(step, item, "{}")])).await.unwrap();
+            append(&store, run, [sending(step, item, "{}")]).await.unwrap();
         }
     }
     let rig = engine(&log, Arc::new(store));
@@ -81,8 +81,8 @@ async fn what_is_in_doubt_and_not_safe_waits_for_a_word() {
     let store = Store::open(&path, 0).unwrap();
     let log = Log::default();
     for run in [id(1), id(2), id(3)] {
-        store.write(run, Arc::new([began(text)])).await.unwrap();
-        store.write(run, Arc::new([sending("pay", None, r#"{"name":"pay"}"#)])).await.unwrap();
+        append(&store, run, [began(text)]).await.unwrap();
+        append(&store, run, [sending("pay", None, r#"{"name":"pay"}"#)]).await.unwrap();
     }
     let rig = engine(&log, Arc::new(store));
     rig.ready("s").await;
@@ -154,7 +154,7 @@ async fn a_resumed_run_sends_the_idempotency_key_that_the_killed_process_sent() 
     first.stop().await;
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("runs.sqlite"), 0).unwrap();
-    store.write(id(1), vec![began(text), sending("pay", None, r#"{"name":"pay"}"#)].into()).await.unwrap();
+    append(&store, id(1), vec![began(text), sending("pay", None, r#"{"name":"pay"}"#)]).await.unwrap();
     let rig = engine(&log, Arc::new(store));
     rig.engine.set_rules(keyed());
     rig.ready("s").await;
@@ -188,7 +188,7 @@ async fn a_kill_anywhere_in_the_undoing_of_nested_workflows_loses_and_repeats_no
                 _ => None,
             })
             .collect();
-        store.write(id(number), entries.into()).await.unwrap();
+        append(&store, id(number), entries).await.unwrap();
         let answers = [("last", StepAnswer::Repeat)].map(|(step, answer)| (step.to_owned(), answer));
         let resume = |answers| Command::ResumeRun { run: id(number), answers, ask: false, wait: false, timeout: None };
         let (mut report, _) = finished(&rig, id(number), resume(vec![])).await;

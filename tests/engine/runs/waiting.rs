@@ -153,7 +153,7 @@ async fn an_undo_that_failed_is_tried_again() {
     let repaired = wanted(&UNDO.replace("name = \"undo b\", fail = true", "name = \"undo b\""));
     *spec = Arc::new(repaired);
     let other = Store::open(&dir.path().join("other.db"), 0).unwrap();
-    other.write(id(1), record.entries.into()).await.unwrap();
+    append(&other, id(1), record.entries).await.unwrap();
     let rig = engine(&log, Arc::new(other.clone()));
     let (report, _) = finished(&rig, id(1), undo()).await;
     assert_eq!(report.outcome, RunOutcome::Compensated, "{report:#?}");
@@ -168,7 +168,7 @@ async fn what_was_sent_before_a_kill_is_listed_as_not_undone() {
     let store = Store::open(&dir.path().join("store.db"), 0).unwrap();
     let end = StepRecord { result: Some(Body::from("{}")), ..StepRecord::new(StepOutcome::Ok) };
     let entries = [began(UNDO), RunEntry::StepEnded { step: "a".into(), end }, sending("b", None, "{}")];
-    store.write(id(1), Arc::new(entries)).await.unwrap();
+    append(&store, id(1), entries).await.unwrap();
     let log = Log::default();
     let rig = engine(&log, Arc::new(store));
     let (report, _) = finished(&rig, id(1), Command::UndoRun { run: id(1), answers: vec![], ask: false }).await;

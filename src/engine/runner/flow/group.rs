@@ -11,7 +11,7 @@ use super::{Flow, StepError, StepErrorKind};
 use crate::{
     domain::{event::NoticeLevel, time::short, workflow::plan::IfBusy},
     engine::{
-        ports::RunLock,
+        ports::RunLease,
         runner::{Run, step::cancelled},
     },
 };
@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(250);
 pub(super) struct Member<'a> {
     run: &'a Run,
     group: String,
-    _lock: RunLock,
+    _lease: Box<dyn RunLease>,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -60,10 +60,10 @@ impl Flow<'_> {
                 self.until_ended(turn.lock_owned()).await?
             }
         };
-        let lock = loop {
-            let lock = self.run.runs.journal.lock_group(&group).await.map_err(|error| journal(error.to_string()))?;
-            match lock {
-                Some(lock) => break lock,
+        let lease = loop {
+            let lease = self.run.runs.journal.lease_group(&group).await.map_err(|error| journal(error.to_string()))?;
+            match lease {
+                Some(lease) => break lease,
                 None if concurrency.if_busy == IfBusy::Fail => return Err(busy()),
                 None => {
                     announce();
@@ -72,7 +72,7 @@ impl Flow<'_> {
             }
         };
         self.run.groups.lock().push(group.clone());
-        Ok(Some(Member { run: self.run, group, _lock: lock, _turn: turn }))
+        Ok(Some(Member { run: self.run, group, _lease: lease, _turn: turn }))
     }
 
     /// Waits for some work until the flow is cancelled or its deadline passes.
