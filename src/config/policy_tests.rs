@@ -221,7 +221,7 @@ fn the_store_is_a_file_and_names_of_later_versions_are_refused() {
         ("[store]\nurl = \"postgres://db/switchboard\"", 2, "store.url", "needs PostgreSQL"),
         ("[store]\nurl = \"store.db\"", 2, "store.url", "sqlite:PATH"),
         ("[store]\nurl = \"sqlite:\"", 2, "store.url", "sqlite:PATH"),
-        ("[fleet]\nrealm = \"prod\"", 1, "fleet", "reserved"),
+        ("[fleet]\nrealm = \"prod\"", 1, "fleet", "unknown key"),
     ] {
         let errors = errors_of(text);
         assert_eq!((errors.len(), errors[0].line, errors[0].key.as_deref()), (1, Some(line), Some(key)), "{text}: {errors:?}");

@@ -114,7 +114,7 @@ pub(super) struct PartialSettings {
 }
 
 /// Keys that a project cannot set, because they would also apply to the user's own servers.
-const PERSONAL: [&str; 9] = ["separator", "retention", "history", "store", "fleet", "journal", "console", "keys", "gateway"];
+const PERSONAL: [&str; 8] = ["separator", "retention", "history", "store", "journal", "console", "keys", "gateway"];
 
 impl PartialSettings {
     /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]` and `[gateway]`.
@@ -142,9 +142,6 @@ impl PartialSettings {
         if let Some(mut store) = root.inner("store") {
             out.store = store_file(&mut store);
             store.finish();
-        }
-        if let Some(field) = root.field("fleet") {
-            root.report.error(field.at, "fleet", "is reserved: this version does not join several gateways", "remove the table");
         }
         if let Some(mut journal) = root.inner("journal") {
             out.journal_flush = journal.boolean("flush");
