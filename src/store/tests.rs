@@ -371,7 +371,7 @@ async fn a_run_or_body_of_a_newer_version_is_refused_by_its_number() {
 
 /// A run as format 1 has it in the file, the texts of its workflow in the first entry.
 const GOLDEN: [&str; 2] = [
-    r#"{"entry":"began","spec":{"workflow":"w","sources":[{"name":"w","file":"w.toml","text":"name = \"w\""}],"input":{"n":1.50},"origin":"cli"},"unix_ms":1700000000000}"#,
+    r#"{"entry":"began","spec":{"workflow":"w","sources":[{"name":"w","file":"w.toml","text":"name = \"w\""}],"input":"{\"n\":1.50}","origin":"cli"},"unix_ms":1700000000000}"#,
     r#"{"entry":"resumed","unix_ms":5}"#,
 ];
 
