@@ -1,110 +1,47 @@
 //! The supervisor of a server: one task that owns its connection. It connects, lists, checks health and reconnects. Only calls
 //! of its own server wait for it.
 
+mod handle;
+mod health;
+mod requests;
+mod serve;
+mod unavailable;
+
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 
+use self::serve::list;
+pub use self::{
+    handle::{Readiness, ServerHandle, Startup, SupervisorCommand},
+    requests::{set_log_level, subscribe},
+    unavailable::not_connected,
+};
 use super::{
     bus::Bus,
     connection_handler::{ConnectionHandler, HandlerParts},
     dispatch::CacheFront,
     guard::TargetGuard,
     inbox::Inbox,
-    ports::{CatalogStore, Connector, Session, SubscriptionChange},
+    ports::{CatalogStore, Connector, Session},
     registry::Registry,
     session_pool::SessionPool,
 };
 use crate::domain::{
-    call::{Failure, FailureKind},
     catalog::{RawLists, ServerCatalog},
-    event::LogLevel,
-    id::ServerId,
     policy::target_state,
     restart::{Restart, RestartPolicy, Verdict},
-    secret::Redactor,
-    server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
+    server::{ConnectFailure, Era, EraChoice, Phase, ServerSpec, Step, Transport},
     stored_catalog::{CatalogKey, StoredCatalog, launch_fingerprint},
 };
 
-/// Minimum time between two refreshes of the lists, however often a server reports changes.
-const REFRESH_GAP: Duration = Duration::from_secs(1);
-/// Bounds for the TTL of lists, after which they are read again.
-const LIST_TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(24 * 3600));
-/// How long a health check may take.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Health checks that fail in a row before the connection counts as lost.
-const FAILED_CHECKS: u32 = 2;
 /// How long the store is waited for before the era is probed for.
 const ERA_LOOKUP: Duration = Duration::from_secs(1);
-/// Extra time for a session that enforces `timeouts.list` itself to return what it has read so far.
-const LIST_GRACE: Duration = Duration::from_millis(500);
-
-/// A command to a supervisor.
-pub enum SupervisorCommand {
-    /// Connect a server that waits for its first call. Has no effect on others.
-    Start,
-    /// Reconnect and forget earlier failures.
-    Restart,
-    /// Disconnect and stay disconnected until [`SupervisorCommand::Restart`].
-    Disable,
-    /// Read the lists again.
-    Refresh,
-    /// Close the connection and end the task.
-    Stop(oneshot::Sender<()>),
-}
-
-/// Whether calls can be sent.
-#[derive(Clone)]
-pub enum Readiness {
-    /// Not started: the first call starts the server and waits.
-    Idle,
-    /// Connecting: calls wait. With the failure of the last attempt, if it failed to connect.
-    Pending(Option<Arc<ConnectFailure>>),
-    /// Connected over this session.
-    Ready(Arc<dyn Session>),
-    /// Not connected, and waiting does not help.
-    Down(Option<Arc<ConnectFailure>>),
-}
-
-/// The engine's handle to a server and its supervisor.
-#[derive(Clone)]
-pub struct ServerHandle {
-    /// Its configuration.
-    pub spec: Arc<ServerSpec>,
-    /// Whether calls can be sent.
-    pub readiness: watch::Receiver<Readiness>,
-    /// The queue of commands to the supervisor.
-    pub commands: mpsc::Sender<SupervisorCommand>,
-    /// The state that its calls share.
-    pub guard: Arc<TargetGuard>,
-    /// The own sessions of clients.
-    pub pool: Arc<SessionPool>,
-}
-
-impl ServerHandle {
-    /// Starts the server if it waits for its first call.
-    pub fn start(&self) {
-        if matches!(&*self.readiness.borrow(), Readiness::Idle) {
-            // A full queue has this command already, or one that reconnects.
-            let _ = self.commands.try_send(SupervisorCommand::Start);
-        }
-    }
-}
-
-/// When a server is connected first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Startup {
-    /// When it is configured.
-    Immediate,
-    /// When it is needed first.
-    OnDemand,
-}
 
 /// What a supervisor is started with.
 pub struct Setup {
@@ -483,24 +420,6 @@ impl Supervisor {
         next
     }
 
-    /// Renews the subscriptions of the previous session in a new one.
-    fn renew_subscriptions(&self, session: &Arc<dyn Session>) {
-        let id = self.spec.id.clone();
-        let wanted = self.registry.subscriptions(&id);
-        if wanted.is_empty() {
-            return;
-        }
-        let (bus, registry, session) = (self.bus.clone(), self.registry.clone(), session.clone());
-        tokio::spawn(async move {
-            for uri in wanted {
-                if let Err(why) = subscribe(session.clone(), &uri, SubscriptionChange::Subscribe).await {
-                    bus.notice(crate::domain::event::NoticeLevel::Warn, format!("subscription to {uri} of {id} lost: {why}"));
-                    registry.set_subscribed(&id, &uri, false);
-                }
-            }
-        });
-    }
-
     /// Waits for `work` unless a command makes it obsolete; then drops it.
     async fn unless_commanded<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Next> {
         tokio::pin!(work);
@@ -516,234 +435,5 @@ impl Supervisor {
                 output = &mut work => return Ok(output),
             }
         }
-    }
-
-    /// Publishes listed items and returns the resulting phase of the server.
-    fn listed(&mut self, result: Listed) -> Phase {
-        match result {
-            Ok(raw) => {
-                self.store_catalog(&raw);
-                self.list_ttl = raw.ttl.map(|ttl| ttl.clamp(LIST_TTL.0, LIST_TTL.1));
-                let previous = (self.catalog.revision > 0).then_some(&*self.catalog);
-                self.catalog = Arc::new(ServerCatalog::read(raw, previous));
-                self.registry.set_catalog(&self.spec.id, self.catalog.clone());
-                match self.catalog.warnings.as_slice() {
-                    [] => Phase::Ready,
-                    [first, rest @ ..] => {
-                        let (first, timed_out) = (first.clone(), self.catalog.timed_out);
-                        Phase::Degraded { reason: DegradedReason::Lists { first, more: rest.len(), timed_out } }
-                    }
-                }
-            }
-            // Keep the previous lists.
-            Err(error) => Phase::Degraded { reason: DegradedReason::Unlisted { error, kept: self.catalog.revision > 0 } },
-        }
-    }
-
-    /// Serves a connection until it ends. Commands are handled at any time; a command cancels listing or a health check that it
-    /// makes obsolete.
-    async fn serve(&mut self, session: &Arc<dyn Session>, phase: Phase) -> Next {
-        let health = self.spec.timeouts.health;
-        let remote = matches!(self.spec.launch, Transport::Http { .. });
-        let mut check_at = Instant::now() + health;
-        let mut listed_at = Instant::now();
-        let mut refresh = false;
-        let mut listing: Option<BoxFuture<'static, Listed>> = None;
-        let mut check: Option<BoxFuture<'static, HealthCheck>> = None;
-        let (mut seen_permits, mut failed, mut accepted) = (0, 0, false);
-        let mut display = DisplayState { by_lists: phase, complaint: None };
-        self.guard.limiter.idle_since(&mut seen_permits);
-        loop {
-            tokio::select! {
-                why = session.closed() => return Next::Failed(with_target(why, &self.spec)),
-                command = self.commands.recv() => {
-                    if let Some(SupervisorCommand::Refresh) = command {
-                        refresh = true;
-                        listed_at = Instant::now() - REFRESH_GAP;
-                    } else if let Some(next) = self.handle_command(command) {
-                        return next;
-                    }
-                }
-                () = self.handler.changed.notified(), if !refresh => refresh = true,
-                () = self.handler.renewed.notified() => self.renew_subscriptions(session),
-                () = sleep_until(listed_at + self.list_ttl.unwrap_or_default()), if self.list_ttl.is_some() && !refresh && listing.is_none() => refresh = true,
-                () = sleep_until(listed_at + REFRESH_GAP), if refresh && listing.is_none() => {
-                    refresh = false;
-                    listing = Some(Box::pin(list(session.clone(), self.spec.clone(), self.handler.clone())));
-                }
-                result = output(&mut listing) => {
-                    listing = None;
-                    listed_at = Instant::now();
-                    display = DisplayState { by_lists: self.listed(result), complaint: None };
-                    self.phase(display.by_lists.clone());
-                }
-                () = sleep_until(check_at), if remote && !health.is_zero() && check.is_none() => {
-                    check_at = Instant::now() + health;
-                    // A server may process one request at a time: while it handles a call, it does not answer a health check.
-                    if self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none() {
-                        let session = session.clone();
-                        check = Some(Box::pin(async move { timeout(HEALTH_TIMEOUT, session.check()).await }));
-                    } else {
-                        failed = 0;
-                    }
-                }
-                checked = output(&mut check) => {
-                    check = None;
-                    check_at = Instant::now() + health;
-                    // A call that started during the check may keep the server from answering.
-                    let idle = self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none();
-                    let accepted_before = accepted;
-                    accepted |= matches!(checked, Ok(Ok(())));
-                    let complaint = match Health::of(checked, &self.bus.secrets().redactor(), accepted_before) {
-                        Health::Up => None,
-                        Health::Degraded(message) => Some(DegradedReason::HealthCheck { message }),
-                        Health::Lost(why) => {
-                            failed = if idle { failed + 1 } else { 0 };
-                            if failed >= FAILED_CHECKS {
-                                let why = ConnectFailure::new(Step::Run, format!("the health check failed: {why}"));
-                                return Next::Failed(with_target(Arc::new(why), &self.spec));
-                            }
-                            check_at = Instant::now() + health.min(HEALTH_TIMEOUT);
-                            continue;
-                        }
-                    };
-                    failed = 0;
-                    if display.complaint != complaint {
-                        let by_lists = display.by_lists.clone();
-                        self.phase(complaint.clone().map_or(by_lists, |reason| Phase::Degraded { reason }));
-                        display.complaint = complaint;
-                    }
-                }
-            }
-        }
-    }
-}
-
-type Listed = Result<crate::domain::catalog::RawLists, ListingError>;
-type HealthCheck = Result<Result<(), Failure>, tokio::time::error::Elapsed>;
-
-/// The displayed state of a connected server.
-struct DisplayState {
-    /// The phase by its lists.
-    by_lists: Phase,
-    /// The problem found by the last health check, which overrides `by_lists`.
-    complaint: Option<DegradedReason>,
-}
-
-/// The result of a health check.
-enum Health {
-    Up,
-    /// The server responds, but with an error.
-    Degraded(String),
-    /// The server is unreachable, or does not know this session.
-    Lost(String),
-}
-
-impl Health {
-    /// Classifies the result of a check. `accepted`: whether the server accepted an earlier check over this connection.
-    fn of(checked: HealthCheck, redactor: &Redactor, accepted: bool) -> Health {
-        let failure = match checked {
-            Ok(Ok(())) => return Health::Up,
-            // The server may quote our secrets.
-            Ok(Err(failure)) => failure.redacted(redactor),
-            Err(_) => return Health::Lost(format!("no response within {} s", HEALTH_TIMEOUT.as_secs())),
-        };
-        match failure.status {
-            // The server does not accept the credentials, the endpoint or the session.
-            Some(401 | 403 | 404 | 410) | None => Health::Lost(failure.message),
-            // Some servers refuse an unknown session with 400 and an HTML page: an earlier check with the same request
-            // succeeded.
-            Some(400) if accepted => Health::Lost(failure.message),
-            // 429 or any other 4xx: the server is up, even if it does not support the health check.
-            Some(400..=499) => Health::Up,
-            Some(_) => Health::Degraded(failure.message),
-        }
-    }
-}
-
-/// Resolves with the output of `work`; never resolves without one. Cancel-safe.
-async fn output<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
-fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailure> {
-    if !why.target.is_empty() {
-        return why;
-    }
-    let mut why = ConnectFailure::clone(&why).bounded();
-    why.target = spec.summary();
-    Arc::new(why)
-}
-
-async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<ConnectionHandler>) -> Listed {
-    use super::ports::ConnectionObserver;
-    handler.step(Step::Run);
-    match timeout(spec.timeouts.list + LIST_GRACE, session.lists()).await {
-        Ok(Ok(raw)) => Ok(raw),
-        Ok(Err(failure)) => {
-            let Failure { kind, message, .. } = failure.redacted(&handler.redactor()).bounded();
-            Err(ListingError::Failed { kind, message })
-        }
-        Err(_) => Err(ListingError::Timeout { limit: spec.timeouts.list }),
-    }
-}
-
-/// Returns the failure of a call to a server whose configuration has errors: what is wrong, where, and what to do.
-fn unusable(id: &ServerId, why: &ConnectFailure) -> Failure {
-    let mut failure = Failure::new(FailureKind::NotReady, format!("{id} cannot be used: {}", why.summary));
-    failure.causes = why.place.iter().map(|place| format!("it is configured in {place}")).chain(why.causes.iter().cloned()).collect();
-    match why.hints.first() {
-        Some(hint) => failure.hint(hint.clone()),
-        None => failure.hint(format!("correct the configuration of {id}")),
-    }
-}
-
-/// Returns the failure of a call to a server that is not connected because of `why`; without a reason it is disabled.
-pub fn not_connected(id: &ServerId, why: Option<&ConnectFailure>) -> Failure {
-    let check = format!("run `switchboard doctor`; restart {id} once the cause is fixed");
-    let Some(why) = why else {
-        return Failure::new(FailureKind::NotReady, format!("{id} is disabled")).hint(check);
-    };
-    let failure = match &why.login {
-        _ if why.step == Step::Configure => return unusable(id, why),
-        Some(login) => Failure::new(FailureKind::Unauthorized, format!("{id} needs login: {}", login.why)),
-        None => Failure::new(FailureKind::NotReady, format!("{id} is not connected: {}", why.summary)),
-    };
-    let failure = Failure {
-        login: why.login.clone(),
-        causes: why.causes.clone(),
-        exit: why.exit,
-        status: why.status,
-        headers: why.headers.clone(),
-        stderr: why.stderr.clone(),
-        ..failure
-    };
-    match (&why.login, why.hints.first()) {
-        (Some(_), Some(hint)) => failure.hint(hint.clone()),
-        _ => failure.hint(check),
-    }
-}
-
-/// Subscribes to updates of a resource, or unsubscribes.
-pub async fn subscribe(session: Arc<dyn Session>, uri: &str, change: SubscriptionChange) -> Result<(), String> {
-    if !session.info().declares(&["resources", "subscribe"]) {
-        return Err("the server does not support subscriptions".into());
-    }
-    match timeout(HEALTH_TIMEOUT, session.subscribe(uri, change)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(failure)) => Err(failure.message),
-        Err(_) => Err("no response".into()),
-    }
-}
-
-/// Requests log messages of `level` and above.
-pub async fn set_log_level(session: Arc<dyn Session>, level: &LogLevel) -> Result<(), String> {
-    match timeout(HEALTH_TIMEOUT, session.set_log_level(level)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(failure)) => Err(failure.message),
-        Err(_) => Err("no response".into()),
     }
 }
