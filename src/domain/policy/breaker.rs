@@ -9,6 +9,7 @@ mod loom_tests;
 mod machine;
 #[cfg(test)]
 mod model_tests;
+pub mod pooled;
 mod stored;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Admission, BreakerOverride, BreakerPolicy, BreakerView, Cell, Refusal, State, Transition, Window};
+use super::{Admission, BreakerOverride, BreakerPolicy, BreakerView, Cell, Refusal, State, Transition, Window, pooled::OpenedBy};
 use crate::domain::{
     policy::verdict::Verdict,
     time::{Stamp, short},
@@ -43,6 +43,8 @@ pub struct Breaker {
     /// Time from which an open breaker admits a probe; `None` while held open.
     pub(super) until: Option<Stamp>,
     pub(super) openings: u32,
+    /// Whose calls opened the breaker.
+    pub(super) opened_by: OpenedBy,
     refused: u64,
     /// The half-open permits in use, oldest first: number and time of the grant.
     probes: VecDeque<(u64, Stamp)>,
@@ -73,6 +75,7 @@ impl Breaker {
             manual: false,
             until: None,
             openings: 0,
+            opened_by: OpenedBy::Own,
             refused: 0,
             probes: VecDeque::new(),
             last_probe: 0,
@@ -271,13 +274,8 @@ impl Breaker {
 
     /// Returns a snapshot for display.
     pub fn view(&self, now: Stamp) -> BreakerView {
-        let gone = self.expired(now);
-        let (mut failures, mut slow) = (self.failures, self.slow);
-        for (_, cell) in self.window.iter().take(gone) {
-            failures -= u32::from(cell.failed());
-            slow -= u32::from(cell.slow());
-        }
-        let calls = (self.window.len() - gone) as u32;
+        let (calls, failures, slow) = self.counts(now);
+        let gone = self.window.len() - calls as usize;
         let enough = calls >= self.minimum_calls_in_window();
         let first_shown = self.window.len().saturating_sub(VIEW_CALLS).max(gone);
         BreakerView {
@@ -296,6 +294,17 @@ impl Breaker {
             refused: self.refused,
             transitions: self.transitions.iter().cloned().collect(),
         }
+    }
+
+    /// Returns the numbers of calls, failures and slow calls in the window.
+    pub(super) fn counts(&self, now: Stamp) -> (u32, u32, u32) {
+        let gone = self.expired(now);
+        let (mut failures, mut slow) = (self.failures, self.slow);
+        for (_, cell) in self.window.iter().take(gone) {
+            failures -= u32::from(cell.failed());
+            slow -= u32::from(cell.slow());
+        }
+        ((self.window.len() - gone) as u32, failures, slow)
     }
 
     fn record_closed(&mut self, verdict: Verdict, took: Duration, why: &str, now: Stamp) -> Option<Transition> {
@@ -368,7 +377,8 @@ impl Breaker {
         None
     }
 
-    fn open(&mut self, reason: String, now: Stamp) -> Transition {
+    pub(super) fn open(&mut self, reason: String, now: Stamp) -> Transition {
+        self.opened_by = OpenedBy::Own;
         match self.state {
             State::Closed => (self.openings, self.refused) = (1, 0),
             State::HalfOpen => self.openings = self.openings.saturating_add(1),
@@ -379,7 +389,7 @@ impl Breaker {
         change
     }
 
-    fn close(&mut self, reason: String, now: Stamp) -> Transition {
+    pub(super) fn close(&mut self, reason: String, now: Stamp) -> Transition {
         (self.openings, self.refused, self.until) = (0, 0, None);
         self.transition(State::Closed, reason, now)
     }
@@ -493,6 +503,6 @@ impl Cell {
     }
 }
 
-fn share(count: u32, of: u32) -> f64 {
+pub(super) fn share(count: u32, of: u32) -> f64 {
     if of == 0 { 0.0 } else { f64::from(count) / f64::from(of) }
 }
