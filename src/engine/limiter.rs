@@ -9,14 +9,12 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
+use super::permit_source::{LocalSource, PermitSource};
 use crate::domain::policy::{
     Concurrency, RateLimit,
     call_event::Wait,
     permits::{PermitQueue, release_to_next},
 };
-
-/// How far an earlier process can be ahead of a rate limit.
-const MAX_AHEAD: Duration = Duration::from_secs(86_400);
 
 /// Limits how many calls are in flight and how many start per second.
 pub struct Limiter {
@@ -29,11 +27,8 @@ struct State {
     permits: PermitQueue<oneshot::Sender<Permit>>,
     /// Number of permits granted and returned so far.
     permit_changes: u64,
-    /// When the next call may start by the rate alone (generic cell rate algorithm, ITU-T I.371).
-    due: Option<Instant>,
-    /// Reserved start times that were cancelled, earliest first. A new caller reuses one, so cancellations do not lower the
-    /// rate.
-    cancelled: Vec<Instant>,
+    /// Where the start times of the rate limit come from.
+    source: Box<dyn PermitSource>,
 }
 
 /// A start time that the rate limit allows and a call waits for. Dropping it before that time cancels it.
@@ -46,9 +41,7 @@ struct Reservation<'g> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if !self.used {
-            let mut state = self.limiter.lock();
-            let index = state.cancelled.partition_point(|at| *at <= self.at);
-            state.cancelled.insert(index, self.at);
+            self.limiter.lock().source.cancel(self.at);
         }
     }
 }
@@ -82,10 +75,15 @@ pub enum Rejected {
 }
 
 impl Limiter {
-    /// Creates a limiter with these limits.
+    /// Creates a limiter with these limits, whose rate is that of this process alone.
     pub fn new(concurrency: Concurrency, rate: RateLimit) -> Arc<Limiter> {
+        Limiter::with_source(concurrency, rate, Box::<LocalSource>::default())
+    }
+
+    /// Creates a limiter whose start times come from `source`.
+    pub fn with_source(concurrency: Concurrency, rate: RateLimit, source: Box<dyn PermitSource>) -> Arc<Limiter> {
         let permits = PermitQueue::new(concurrency.in_flight);
-        Arc::new(Limiter { state: Mutex::new(State { concurrency, rate, permits, permit_changes: 0, due: None, cancelled: vec![] }) })
+        Arc::new(Limiter { state: Mutex::new(State { concurrency, rate, permits, permit_changes: 0, source }) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -99,7 +97,7 @@ impl Limiter {
             return;
         }
         if state.rate.per_second != rate.per_second {
-            state.cancelled.clear();
+            state.source.rate_changed();
         }
         state.concurrency = concurrency.clone();
         state.rate = rate.clone();
@@ -115,16 +113,12 @@ impl Limiter {
     /// Returns how far the calls are ahead of the rate limit.
     pub fn rate_ahead(&self) -> Duration {
         let state = self.lock();
-        let limited = state.rate.per_second > 0.0;
-        state.due.filter(|_| limited).map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default()
+        if state.rate.per_second > 0.0 { state.source.ahead() } else { Duration::ZERO }
     }
 
     /// Restores how far the calls are ahead of the rate limit, unless a call started already.
     pub fn set_rate_ahead(&self, ahead: Duration) {
-        let mut state = self.lock();
-        if state.due.is_none() && !ahead.is_zero() {
-            state.due = Some(Instant::now() + ahead.min(MAX_AHEAD));
-        }
+        self.lock().source.set_ahead(ahead);
     }
 
     /// Returns how many calls hold a permit.
@@ -207,22 +201,9 @@ impl Limiter {
         if state.rate.per_second <= 0.0 {
             return Ok(None);
         }
-        let now = Instant::now();
-        let reservation = |at| Reservation { limiter: self, at, used: false };
-        // An expired start time cannot be reused: the call would come too close to the next one.
-        state.cancelled.retain(|at| *at > now);
-        if state.cancelled.first().is_some_and(|at| *at <= latest) {
-            return Ok(Some(reservation(state.cancelled.remove(0))));
-        }
-        let step = Duration::from_secs_f64((1.0 / state.rate.per_second).min(86_400.0));
-        let spare = step * state.rate.burst.saturating_sub(1);
-        let due = state.due.unwrap_or(now).max(now);
-        let at = due.checked_sub(spare).unwrap_or(now).max(now);
-        if at > latest {
-            return Err(Rejected::Wait { on: Wait::Rate });
-        }
-        state.due = Some(due + step);
-        Ok((at > now).then(|| reservation(at)))
+        let State { source, rate, .. } = &mut *state;
+        let at = source.reserve(rate, latest).ok_or(Rejected::Wait { on: Wait::Rate })?;
+        Ok((at > Instant::now()).then(|| Reservation { limiter: self, at, used: false }))
     }
 }
 
@@ -311,6 +292,38 @@ mod tests {
         let all = futures_util::future::join_all((0..10).map(|_| limiter.acquire(|_| {}))).await;
         assert_eq!(all.iter().filter(|r| r.is_ok()).count(), 2);
         assert!(all.iter().any(|r| matches!(r, Err(Rejected::Wait { on: Wait::Rate }))));
+    }
+
+    /// A source that has leased some start times, one second apart.
+    struct Leased {
+        times: Vec<Instant>,
+        returned: Arc<Mutex<Vec<Instant>>>,
+    }
+
+    impl PermitSource for Leased {
+        fn reserve(&mut self, _: &RateLimit, latest: Instant) -> Option<Instant> {
+            self.times.first().is_some_and(|at| *at <= latest).then(|| self.times.remove(0))
+        }
+
+        fn cancel(&mut self, at: Instant) {
+            self.returned.lock().push(at);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_start_times_of_another_source_are_waited_for_and_returned() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let returned: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let source = Leased { times: vec![at(0), at(1), at(2)], returned: returned.clone() };
+        let limiter = Limiter::with_source(concurrency(0, 0), RateLimit { per_second: 1.0, burst: 1 }, Box::new(source));
+        for second in 0..2 {
+            drop(limiter.acquire(|_| {}).await.unwrap());
+            assert_eq!(begun.elapsed().as_secs(), second);
+        }
+        let dropped = tokio::time::timeout(Duration::from_millis(10), limiter.acquire(|_| {})).await;
+        assert!(dropped.is_err() && *returned.lock() == [at(2)]);
+        assert_eq!(limiter.acquire(|_| {}).await.err(), Some(Rejected::Wait { on: Wait::Rate }), "nothing is leased");
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ mod inbox;
 mod limiter;
 mod owners;
 pub mod passage;
+mod permit_source;
 pub mod ports;
 mod question_routing;
 mod registry;
