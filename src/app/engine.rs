@@ -38,8 +38,14 @@ pub fn engine(
     }
     let engine = LocalControl::with(engine_options(&loaded, demo), retention, adapters);
     engine.secrets().learn(secrets(&loaded));
-    engine.set_wall_clock(Arc::new(|| u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()));
+    engine.set_wall_clock(Arc::new(wall_clock));
     engine
+}
+
+/// Returns the wall-clock time in milliseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "the wall clock of the engine")]
+fn wall_clock() -> u64 {
+    u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()
 }
 
 /// The parts of the program that follow an engine.

@@ -98,6 +98,7 @@ fn asks(session: &Session<'_>) -> (bool, bool) {
     (terminal, !terminal && session.options.journaled)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the time in the id of a new run")]
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -159,6 +159,7 @@ fn all(path: &Path) -> Vec<PathBuf> {
 }
 
 /// A name that nothing has, with the date in it.
+#[expect(clippy::disallowed_methods, reason = "a date in a file name")]
 fn free_name(path: &Path) -> PathBuf {
     let now = chrono::Utc::now().format("%Y%m%d-%H%M%S");
     let name = |number: u32| {

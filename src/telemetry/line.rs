@@ -30,22 +30,21 @@ pub struct Line {
     fields: Vec<(&'static str, String)>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the time of a log line")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 impl Line {
     /// Returns a line without message and fields.
     pub fn new(metadata: &Metadata<'_>) -> Line {
-        Line {
-            at: SystemTime::now(),
-            level: *metadata.level(),
-            target: metadata.target().to_owned(),
-            message: String::new(),
-            fields: vec![],
-        }
+        Line { at: now(), level: *metadata.level(), target: metadata.target().to_owned(), message: String::new(), fields: vec![] }
     }
 
     /// Returns the line about lines that were dropped.
     pub fn dropped(count: u64) -> Line {
         let fields = vec![("count", count.to_string())];
-        Line { at: SystemTime::now(), level: Level::WARN, target: "switchboard::log".into(), message: "lines were dropped".into(), fields }
+        Line { at: now(), level: Level::WARN, target: "switchboard::log".into(), message: "lines were dropped".into(), fields }
     }
 
     /// Appends the line to `out`: time (UTC), level, process, target, message and fields. Values with spaces are quoted.

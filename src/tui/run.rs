@@ -134,6 +134,7 @@ struct Clock {
 }
 
 impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "converts the epoch of an engine that may be in another process")]
     fn new(epoch: Epoch) -> Clock {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Clock { start: Instant::now(), offset: unix.saturating_sub(Duration::from_millis(epoch.unix_ms)) }

@@ -155,6 +155,7 @@ pub fn secrets(loaded: &Loaded) -> Vec<Secret> {
 
 /// Returns the options of an engine. The demo always uses the default separator, because its rules and workflows use the
 /// default exposed names.
+#[expect(clippy::disallowed_methods, reason = "the epoch of the engine")]
 pub fn engine_options(loaded: &Loaded, demo: bool) -> EngineOptions {
     let settings = &loaded.settings;
     let now = chrono::Local::now();

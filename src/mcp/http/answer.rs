@@ -173,6 +173,7 @@ pub(super) fn excerpt(body: &Body) -> String {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "compared with dates of HTTP headers")]
 pub(super) fn unix_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
