@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json, value::RawValue};
 use tokio::time::timeout;
 
-use super::session::{Link, Quiet};
+use super::link::{Link, Quiet};
 use crate::{
     domain::{
         advice::Advice,

@@ -3,10 +3,9 @@
 //! Owns processes, pipes, HTTP and the protocol of both eras. Only the composition root makes a
 //! [`Connections`]; the engine sees the ports alone.
 //!
-//! The client side is our own, not an SDK's. What the console promises (every byte seen, every fault
-//! pinned on the call that it hit, every wait bounded by us, results exact) is decided at this level,
-//! and an SDK that decodes into types, drops what does not parse and reopens sessions behind one's
-//! back cannot give it. The demo servers are built on the official Rust SDK, so that the two check
+//! The client side is our own, not an SDK's. The console shows every byte, attributes every fault to the call that it
+//! affected, limits every wait and preserves results exactly. An SDK that decodes into types, drops what does not parse and
+//! reopens sessions silently cannot do that. The demo servers use the official Rust SDK, so that the two implementations check
 //! each other.
 
 mod advice;
@@ -14,6 +13,7 @@ mod client_handler;
 mod descent;
 mod handshake;
 mod http;
+mod link;
 mod pages;
 pub mod reaper;
 mod session;
@@ -29,8 +29,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     handshake::{Declared, Known},
     http::HttpLink,
+    link::Link,
     reaper::Reaper,
-    session::{Link, McpSession},
+    session::McpSession,
     stdio::StdioLink,
 };
 use crate::{

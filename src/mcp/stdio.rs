@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     client_handler::{connection_to, observed},
+    link::{Ending, Link, request_meta},
     reaper::Reaper,
-    session::{Ending, Link, request_meta},
     spawn::{self, End, Process},
 };
 use crate::{

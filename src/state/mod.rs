@@ -3,176 +3,38 @@
 //! The engine holds one to hand out as a snapshot. The console and the CLI hold their own, created from a snapshot
 //! and updated by later events. All collections are bounded.
 
+mod calls;
 mod masked;
 pub mod projection;
 pub mod runs;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod views;
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use imbl::Vector;
 use serde::{Deserialize, Serialize};
 
 use self::runs::Runs;
-pub use self::snapshot::SnapshotPart;
+pub use self::{
+    snapshot::SnapshotPart,
+    views::{CallView, ServerView},
+};
 use crate::domain::{
     ask::Ask,
-    body::Body,
     bounds,
-    call::{CallSpec, Failure, Operation, Outcome, Progress},
-    catalog::ServerCatalog,
     directory::{Directory, ServerEntry},
-    event::{AnomalyCounts, Event, EventKind, LogMessage, Notice, Settled},
-    frame::{Anomaly, Frame},
+    event::{Event, EventKind, Notice},
+    frame::Frame,
     id::{CallId, ClientId, ServerId},
     name_table::NameTable,
-    policy::{
-        Rules,
-        breaker::BreakerView,
-        cache::CacheView,
-        call_event::{CallEvent, CallTrace, Cause},
-        fault::Fault,
-        route::Decision,
-    },
+    policy::{Rules, cache::CacheView, route::Decision},
     retention::Retention,
-    server::{Phase, ServerSpec, SessionInfo},
     stats::Stats,
     time::{Epoch, Stamp},
 };
-
-/// The current state of a server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ServerView {
-    /// Its configuration.
-    pub spec: Arc<ServerSpec>,
-    /// The state of its connection.
-    pub phase: Arc<Phase>,
-    /// When that state began.
-    pub phase_since: Stamp,
-    /// Its self-description from the last handshake.
-    pub info: Option<Arc<SessionInfo>>,
-    /// Its lists as last read; retained while it is disconnected.
-    pub catalog: Arc<ServerCatalog>,
-    /// Statistics of all its calls.
-    pub stats: Stats,
-    /// Statistics per called tool.
-    pub tools: HashMap<Arc<str>, Stats>,
-    /// Last lines of stderr, with the time of each.
-    pub stderr: VecDeque<(Stamp, Arc<str>)>,
-    /// Bytes in `stderr`.
-    pub stderr_bytes: usize,
-    /// Last log messages.
-    pub logs: VecDeque<(Stamp, Arc<LogMessage>)>,
-    /// Bytes in `logs`.
-    pub log_bytes: usize,
-    /// Last protocol violations.
-    pub anomalies: VecDeque<(Stamp, Arc<Anomaly>)>,
-    /// Bytes in `anomalies`.
-    pub anomaly_bytes: usize,
-    /// Number of violations per kind.
-    pub anomaly_counts: AnomalyCounts,
-    /// Last connection states with their start times.
-    pub history: VecDeque<(Stamp, Arc<Phase>)>,
-    /// Subscribed resources: number of changes, and time of the last one.
-    pub subscriptions: BTreeMap<String, (u64, Option<Stamp>)>,
-    /// The circuit breaker of the server.
-    pub breaker: Arc<BreakerView>,
-    /// The circuit breakers of tools that have their own.
-    pub tool_breakers: BTreeMap<Arc<str>, Arc<BreakerView>>,
-    /// Injected faults: of all its tools (`None`) or of one tool.
-    #[serde(with = "snapshot::pairs")]
-    pub faults: BTreeMap<Option<Arc<str>>, Fault>,
-}
-
-impl ServerView {
-    fn new(spec: Arc<ServerSpec>, at: Stamp) -> Self {
-        let phase = Arc::new(Phase::initial(&spec));
-        Self {
-            spec,
-            phase,
-            phase_since: at,
-            info: None,
-            catalog: Arc::default(),
-            stats: Stats::default(),
-            tools: HashMap::new(),
-            stderr: VecDeque::new(),
-            stderr_bytes: 0,
-            logs: VecDeque::new(),
-            log_bytes: 0,
-            anomalies: VecDeque::new(),
-            anomaly_bytes: 0,
-            anomaly_counts: AnomalyCounts::new(),
-            history: VecDeque::new(),
-            subscriptions: BTreeMap::new(),
-            breaker: Arc::default(),
-            tool_breakers: BTreeMap::new(),
-            faults: BTreeMap::new(),
-        }
-    }
-
-    /// Returns the server's id.
-    pub fn id(&self) -> &ServerId {
-        &self.spec.id
-    }
-
-    /// Returns what lookups need to know of the server.
-    pub fn entry(&self) -> ServerEntry<'_> {
-        ServerEntry { spec: &self.spec, phase: &self.phase, catalog: &self.catalog }
-    }
-
-    /// Returns the total number of protocol violations.
-    pub fn anomaly_total(&self) -> u64 {
-        self.anomaly_counts.values().sum()
-    }
-}
-
-/// The current state of a call.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CallView {
-    /// Its id.
-    pub id: CallId,
-    /// The requested operation.
-    pub spec: Arc<CallSpec>,
-    /// Time of the request.
-    pub queued: Stamp,
-    /// Time when the first request was sent.
-    pub sent: Option<Stamp>,
-    /// The current round; 0 before the first request was sent.
-    pub round: u32,
-    /// The last progress.
-    pub progress: Option<Progress>,
-    /// The outcome.
-    pub settled: Option<Arc<Settled>>,
-    /// Whether the result was dropped to save memory.
-    pub result_dropped: bool,
-    /// The trace; `None` if there are no events.
-    pub track: Option<Box<CallTrace>>,
-}
-
-impl CallView {
-    /// Returns the events of the call in order, with their times.
-    pub fn stages(&self) -> &[(Stamp, Arc<CallEvent>)] {
-        self.track.as_ref().map_or(&[], |track| track.stages.as_slice())
-    }
-
-    /// Returns whether the trace adds anything to the times of sending and response. A late response is shown
-    /// separately.
-    pub fn has_trace(&self) -> bool {
-        self.stages().iter().any(|(_, stage)| !matches!(**stage, CallEvent::Late { .. }))
-    }
-
-    /// Returns the server that handles the call now, or handled it last.
-    pub fn server(&self) -> &ServerId {
-        let by = self.settled.as_ref().and_then(|settled| settled.by.as_ref());
-        by.or_else(|| self.track.as_ref()?.at.as_ref()).unwrap_or_else(|| self.spec.operation.server())
-    }
-}
 
 /// The state folded from all events up to a sequence number.
 ///
@@ -423,153 +285,8 @@ impl ConsoleState {
         }
     }
 
-    fn queued(&mut self, id: CallId, spec: &Arc<CallSpec>, at: Stamp) {
-        self.running += 1;
-        self.stats.in_flight += 1;
-        if let Some(server) = self.server_mut(spec.operation.server()) {
-            server.stats.in_flight += 1;
-            if let Operation::Tool { tool, .. } = &spec.operation {
-                server.tools.entry(tool.name.clone()).or_default().in_flight += 1;
-            }
-        }
-        self.calls.push_back(CallView {
-            id,
-            spec: spec.clone(),
-            queued: at,
-            sent: None,
-            round: 0,
-            progress: None,
-            settled: None,
-            result_dropped: false,
-            track: None,
-        });
-        while self.calls.len() > self.retention.calls {
-            let Some(first) = self.calls.pop_front() else { break };
-            if let Some(result) = first.settled.as_ref().filter(|_| !first.result_dropped).and_then(|s| s.outcome.result()) {
-                self.result_bytes -= result.len();
-            }
-        }
-        // Calls settle out of order, so that entries of dropped calls can remain behind one that is retained.
-        while self.results.front().is_some_and(|(id, _)| self.calls.front().is_none_or(|first| *id < first.id)) {
-            self.results.pop_front();
-        }
-    }
-
-    fn settled(&mut self, id: CallId, settled: &Arc<Settled>) {
-        self.running = self.running.saturating_sub(1);
-        self.settled_total += 1;
-        self.failed_total += u64::from(matches!(settled.outcome, Outcome::Failed { .. }));
-        count(&mut self.stats, settled);
-        let Some(call) = self.call_mut(id) else { return };
-        call.settled = Some(settled.clone());
-        let spec = call.spec.clone();
-        let place = call.track.as_ref().and_then(|track| track.place());
-        let (at, subject) = place.unwrap_or_else(|| (spec.operation.server().clone(), spec.operation.subject().into()));
-        let of_tool = matches!(spec.operation, Operation::Tool { .. });
-        let plain = settled.by.is_none() && settled.cached.is_none() && call.track.as_ref().is_none_or(|track| track.plain());
-        let track = if plain { call.track.take() } else { call.track.clone() };
-        // A call with one attempt counts as it ended. With several, each attempt counts where it was made.
-        let attempts: Vec<_> = track.iter().filter(|_| !plain).flat_map(|track| track.ended()).collect();
-        if attempts.is_empty() {
-            if let Some(server) = self.server_mut(&at) {
-                count(&mut server.stats, settled);
-                if of_tool {
-                    count(server.tools.entry(subject).or_default(), settled);
-                }
-            }
-        } else {
-            self.change_in_flight(&at, of_tool.then_some(&*subject), InFlight::Ended);
-            for (server, subject, took, failure) in attempts {
-                let Some(server) = self.server_mut(server) else { continue };
-                count_attempt(&mut server.stats, settled.timings.settled, took, failure);
-                if of_tool {
-                    count_attempt(server.tools.entry(subject.clone()).or_default(), settled.timings.settled, took, failure);
-                }
-            }
-        }
-        if let Some(size) = settled.outcome.result().map(Body::len).filter(|size| *size > 0) {
-            self.result_bytes += size;
-            self.results.push_back((id, size));
-            self.drop_old_results();
-        }
-        if let Outcome::Failed { failure } = &settled.outcome {
-            self.reduce_old_failures(id, failure.weight());
-        }
-    }
-
-    /// Reduces the oldest failures to kind and beginning of the message while all of them exceed
-    /// [`bounds::FAILURES`].
-    fn reduce_old_failures(&mut self, newest: CallId, weight: usize) {
-        self.failed.push_back((newest, weight));
-        self.failure_bytes += weight;
-        while self.failure_bytes > bounds::FAILURES && self.failed.len() > 1 {
-            let Some((id, weight)) = self.failed.pop_front() else { break };
-            self.failure_bytes -= weight;
-            let Some(call) = self.call_mut(id) else { continue };
-            let Some(settled) = &call.settled else { continue };
-            let Outcome::Failed { failure } = &settled.outcome else { continue };
-            let outcome = Outcome::Failed { failure: Arc::new(failure.thinned()) };
-            call.settled = Some(Arc::new(Settled { outcome, ..Settled::clone(settled) }));
-        }
-    }
-
-    /// Drops the oldest results while they exceed the limit; never the newest one.
-    fn drop_old_results(&mut self) {
-        while self.result_bytes > self.retention.result_bytes && self.results.len() > 1 {
-            let Some((id, size)) = self.results.pop_front() else { break };
-            let Some(call) = self.call_mut(id) else { continue };
-            let Some(settled) = &call.settled else { continue };
-            let mut emptied = Settled::clone(settled);
-            match &mut emptied.outcome {
-                Outcome::Ok { result } | Outcome::ToolError { result } | Outcome::Interim { result, .. } => *result = Body::default(),
-                _ => {}
-            }
-            call.settled = Some(Arc::new(emptied));
-            call.result_dropped = true;
-            self.result_bytes -= size;
-        }
-    }
-
     fn rename(&mut self) {
         self.names = Arc::new(self.build_names(&self.separator));
-    }
-
-    fn record_event(&mut self, id: CallId, stage: &Arc<CallEvent>, at: Stamp) {
-        if let CallEvent::Routed { decision } = &**stage {
-            push_bounded(&mut self.routed, (at, id, decision.clone()), 200);
-        }
-        // A settled call gets no more events, except for a late response.
-        let late = matches!(**stage, CallEvent::Late { .. });
-        let Some(call) = self.call_mut(id).filter(|call| late || call.settled.is_none()) else { return };
-        call.track.get_or_insert_default().push(at, stage);
-        let CallEvent::Attempt { server, subject, cause, .. } = &**stage else { return };
-        let before = call.server().clone();
-        if let Some(track) = &mut call.track {
-            track.at = Some(server.clone());
-        }
-        let (server, subject, spec) = (server.clone(), subject.clone(), call.spec.clone());
-        let extra = u64::from(*cause != Cause::First);
-        let of_tool = matches!(spec.operation, Operation::Tool { .. });
-        if before != server {
-            self.change_in_flight(&before, of_tool.then_some(spec.operation.subject()), InFlight::Ended);
-            self.change_in_flight(&server, of_tool.then_some(&*subject), InFlight::Started);
-        }
-        if let Some(view) = self.server_mut(&server) {
-            view.stats.extra += extra;
-        }
-    }
-
-    /// Changes the calls in flight at a server, and at one of its tools.
-    fn change_in_flight(&mut self, server: &ServerId, tool: Option<&str>, change: InFlight) {
-        let apply = |stats: &mut Stats| match change {
-            InFlight::Started => stats.in_flight += 1,
-            InFlight::Ended => stats.in_flight = stats.in_flight.saturating_sub(1),
-        };
-        let Some(view) = self.server_mut(server) else { return };
-        apply(&mut view.stats);
-        if let Some(tool) = tool {
-            apply(view.tools.entry(tool.into()).or_default());
-        }
     }
 }
 
@@ -584,53 +301,6 @@ impl Directory for ConsoleState {
 
     fn rules(&self) -> &Rules {
         &self.rules
-    }
-}
-
-/// Whether a call starts or ends at a server.
-#[derive(Clone, Copy)]
-enum InFlight {
-    Started,
-    Ended,
-}
-
-fn count(stats: &mut Stats, settled: &Settled) {
-    stats.in_flight = stats.in_flight.saturating_sub(1);
-    stats.settled += 1;
-    stats.note_end(settled.timings.settled);
-    match &settled.outcome {
-        Outcome::Ok { .. } | Outcome::ToolError { .. } | Outcome::Interim { .. } => {
-            stats.answered += 1;
-            stats.tool_errors += u64::from(matches!(settled.outcome, Outcome::ToolError { .. }));
-            if settled.cached.is_some() {
-                // A cached response says nothing about the server.
-                return;
-            }
-            stats.record(settled.timings.wire().unwrap_or_else(|| settled.timings.total()));
-        }
-        Outcome::Failed { failure } => {
-            stats.failed += 1;
-            stats.note_failure(settled.timings.settled, failure);
-            stats.record_failure(settled.timings.total());
-        }
-        Outcome::Cancelled { .. } => stats.cancelled += 1,
-    }
-}
-
-/// Counts one attempt of a call with several attempts, or with a response from elsewhere.
-fn count_attempt(stats: &mut Stats, at: Stamp, took: Duration, failure: Option<&Arc<Failure>>) {
-    stats.settled += 1;
-    stats.note_end(at);
-    match failure {
-        None => {
-            stats.answered += 1;
-            stats.record(took);
-        }
-        Some(failure) => {
-            stats.failed += 1;
-            stats.note_failure(at, failure);
-            stats.record_failure(took);
-        }
     }
 }
 

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use reqwest::{Response, Url};
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::{HttpLink, Post, REDIRECTS, SESSION, Under};
+use super::{
+    HttpLink, SESSION,
+    post::{Post, REDIRECTS, Under},
+};
 use crate::{
     domain::{
         body::Body,
@@ -17,7 +20,7 @@ use crate::{
         time::size,
     },
     engine::ports::Request,
-    mcp::session::Quiet,
+    mcp::link::Quiet,
     protocol::{meta::Meta, wire},
 };
 

@@ -10,8 +10,9 @@ use reqwest::{Response, StatusCode, Url, header};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    EVENT_STREAM, HttpLink, Post, REDIRECTS, Under,
+    EVENT_STREAM, HttpLink,
     answer::{causes, excerpt, is_stream, note_of, read_body, retry_after, transient, unreachable},
+    post::{Post, REDIRECTS, Under},
 };
 use crate::{
     domain::{
