@@ -19,6 +19,8 @@ mod advice;
 mod docs;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/documents.rs"]
+mod documents;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/import.rs"]
@@ -127,7 +129,9 @@ struct Ran {
 impl Ran {
     fn of(line: &[&str], output: Output) -> Ran {
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { line: line.join(" "), code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        documents::check(line, &out);
+        Ran { line: line.join(" "), code: output.status.code().unwrap_or(-1), out, err }
     }
 
     #[track_caller]

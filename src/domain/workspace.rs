@@ -444,7 +444,12 @@ pub enum WorkspaceReply {
     /// Runs, newest first.
     Runs(Vec<RunListed>),
     /// A recorded run.
-    Run(Box<RunRecord>),
+    Run {
+        /// Its journal.
+        record: Box<RunRecord>,
+        /// Its state.
+        state: RunState,
+    },
     /// The results of test cases.
     Tested(Vec<CaseEnd>),
     /// A test case created from a run.

@@ -19,13 +19,13 @@ use super::{
     ports::{CatalogStore, Connector, Session, SubscriptionChange},
     registry::Registry,
     session_pool::SessionPool,
+    target_states,
 };
 use crate::domain::{
     call::{Failure, FailureKind},
     catalog::{RawLists, ServerCatalog},
     event::LogLevel,
     id::ServerId,
-    policy::target_state,
     restart::{Restart, RestartPolicy, Verdict},
     secret::Redactor,
     server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, Step, Transport},
@@ -38,6 +38,8 @@ const REFRESH_GAP: Duration = Duration::from_secs(1);
 const LIST_TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(24 * 3600));
 /// How long a health check may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between two health checks of a server that is away, as far as its open breaker and a failed check tell.
+const AWAY_CHECK: Duration = Duration::from_millis(250);
 /// Health checks that fail in a row before the connection counts as lost.
 const FAILED_CHECKS: u32 = 2;
 /// How long the store is waited for before the era is probed for.
@@ -136,6 +138,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         false => Readiness::Down(fault.filter(|_| !spec.disabled)),
     };
     let (readiness, seen) = watch::channel(initial);
+    let shared_states = cache.clone();
     let parts = HandlerParts { bus: bus.clone(), registry: registry.clone(), inbox, cache };
     let pool = SessionPool::new(spec.clone(), connector.clone(), parts.clone());
     let handler = Arc::new(ConnectionHandler::new(parts, spec.clone()));
@@ -147,7 +150,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
     let remote = matches!(spec.launch, Transport::Http { .. });
     if startable {
         storage.spawn(load_catalog(spec.clone(), catalog_key(&*connector, &spec), catalogs.clone(), registry.clone()));
-        storage.spawn(load_state(spec.clone(), catalogs.clone(), guard.clone(), bus.unix_ms()));
+        storage.spawn(load_state(spec.clone(), shared_states, catalogs.clone(), guard.clone(), bus.unix_ms()));
     }
     let mut supervisor = Supervisor {
         spec: spec.clone(),
@@ -186,9 +189,9 @@ async fn load_catalog(spec: Arc<ServerSpec>, key: CatalogKey, catalogs: Arc<dyn 
     }
 }
 
-/// Restores what an earlier process learned about a server.
-async fn load_state(spec: Arc<ServerSpec>, catalogs: Arc<dyn CatalogStore>, guard: Arc<TargetGuard>, now_ms: u64) {
-    if let Some((stored, age)) = catalogs.target_state(&target_state::key(&spec), now_ms).await {
+/// Restores what an earlier or another process learned about a server.
+async fn load_state(spec: Arc<ServerSpec>, cache: Arc<CacheFront>, catalogs: Arc<dyn CatalogStore>, guard: Arc<TargetGuard>, now_ms: u64) {
+    if let Some((stored, age)) = target_states::load(&spec, &cache, &*catalogs, now_ms).await {
         // A program is started for each process, so its failures were those of another instance.
         guard.restore(&stored, age, matches!(spec.launch, Transport::Http { .. }));
     }
@@ -545,12 +548,14 @@ impl Supervisor {
     async fn serve(&mut self, session: &Arc<dyn Session>, phase: Phase) -> Next {
         let health = self.spec.timeouts.health;
         let remote = matches!(self.spec.launch, Transport::Http { .. });
-        let mut check_at = Instant::now() + health;
+        // A check that is due by the interval counts for the connection; others find out when a server that is away is back.
+        let mut due_at = Instant::now() + health;
+        let (mut check_at, mut counts) = (due_at, false);
         let mut listed_at = Instant::now();
         let mut refresh = false;
         let mut listing: Option<BoxFuture<'static, Listed>> = None;
         let mut check: Option<BoxFuture<'static, HealthCheck>> = None;
-        let (mut seen_permits, mut failed, mut accepted) = (0, 0, false);
+        let (mut seen_permits, mut failed, mut accepted, mut away) = (0, 0, false, false);
         let mut display = DisplayState { by_lists: phase, complaint: None };
         self.guard.limiter.idle_since(&mut seen_permits);
         loop {
@@ -577,10 +582,17 @@ impl Supervisor {
                     display = DisplayState { by_lists: self.listed(result), complaint: None };
                     self.phase(display.by_lists.clone());
                 }
+                // Calls failed: a check finds out whether the server is away.
+                () = self.guard.opened.notified(), if remote && !health.is_zero() => check_at = Instant::now(),
                 () = sleep_until(check_at), if remote && !health.is_zero() && check.is_none() => {
-                    check_at = Instant::now() + health;
+                    counts = Instant::now() >= due_at;
+                    if counts {
+                        due_at = Instant::now() + health;
+                    }
+                    check_at = due_at;
                     // A server may process one request at a time: while it handles a call, it does not answer a health check.
-                    if self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none() {
+                    let idle = self.guard.limiter.idle_since(&mut seen_permits);
+                    if (idle || self.guard.is_open()) && listing.is_none() {
                         let session = session.clone();
                         check = Some(Box::pin(async move { timeout(HEALTH_TIMEOUT, session.check()).await }));
                     } else {
@@ -589,21 +601,37 @@ impl Supervisor {
                 }
                 checked = output(&mut check) => {
                     check = None;
-                    check_at = Instant::now() + health;
+                    if counts {
+                        due_at = Instant::now() + health;
+                    }
+                    check_at = due_at;
                     // A call that started during the check may keep the server from answering.
                     let idle = self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none();
+                    // A server that lost the session, or does not know the request, is back.
+                    let answered = checked.as_ref().is_ok_and(|answer| match answer {
+                        Ok(()) => true,
+                        Err(failure) => failure.status.is_some_and(|status| status < 500),
+                    });
+                    if answered && std::mem::take(&mut away) {
+                        // The breaker need not stay open for the rest of its time.
+                        self.guard.reachable();
+                    }
                     let accepted_before = accepted;
                     accepted |= matches!(checked, Ok(Ok(())));
                     let complaint = match Health::of(checked, &self.bus.secrets().redactor(), accepted_before) {
                         Health::Up => None,
                         Health::Degraded(message) => Some(DegradedReason::HealthCheck { message }),
                         Health::Lost(why) => {
-                            failed = if idle { failed + 1 } else { 0 };
+                            away |= !answered && self.guard.is_open();
+                            if counts {
+                                failed = if idle { failed + 1 } else { 0 };
+                                due_at = Instant::now() + health.min(HEALTH_TIMEOUT);
+                            }
                             if failed >= FAILED_CHECKS {
                                 let why = ConnectFailure::new(Step::Run, format!("the health check failed: {why}"));
                                 return Next::Failed(with_target(Arc::new(why), &self.spec));
                             }
-                            check_at = Instant::now() + health.min(HEALTH_TIMEOUT);
+                            check_at = if away { Instant::now() + AWAY_CHECK } else { due_at };
                             continue;
                         }
                     };

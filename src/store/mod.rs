@@ -26,10 +26,11 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
 use self::writer::Job;
@@ -44,6 +45,9 @@ use crate::{
 
 /// Calls queued for the writer; further ones are dropped.
 const WAITING: usize = 1024;
+
+/// Pause before a database that another program creates is opened again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The store. Cheap to clone; dropping the last clone ends the history thread and closes the file.
 #[derive(Clone, Debug)]
@@ -213,6 +217,12 @@ impl Store {
         self.read(move |connection| runs::load(connection, run)).await
     }
 
+    /// Returns whether a process executes the run.
+    pub async fn is_locked(&self, run: RunId) -> io::Result<bool> {
+        let folder = self.path.with_extension("runs");
+        tokio::task::spawn_blocking(move || run_lock::is_held(&folder, run)).await.map_err(io::Error::other)?
+    }
+
     /// Reads on a blocking thread, over its own connection.
     async fn read<T: Send + 'static>(
         &self,
@@ -246,9 +256,17 @@ fn fault(path: &Path, source: rusqlite::Error) -> StoreError {
 }
 
 fn connect(path: &Path, flush: bool) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    schema::set_up(&connection, flush)?;
-    Ok(connection)
+    let until = Instant::now() + schema::PATIENCE;
+    loop {
+        let connection = Connection::open(path)?;
+        match schema::set_up(&connection, flush) {
+            // SQLite does not wait for the lock that the change to a write-ahead log needs, while another program creates the database.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            result => return result.map(|()| connection),
+        }
+    }
 }
 
 /// Opens both connections and brings the tables up to date.

@@ -327,3 +327,16 @@ async fn an_entry_waits_for_another_program_that_writes() {
     writing.await.unwrap().unwrap();
     assert_eq!(store.load(run).await.unwrap().unwrap().entries, [began("w")]);
 }
+
+#[test]
+fn many_programs_create_the_database_simultaneously() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Store::open(&path, 0).map(drop))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    }
+}

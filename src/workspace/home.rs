@@ -27,7 +27,6 @@ use crate::{
             WorkspaceReply, WorkspaceRequest, WorkspaceState,
         },
     },
-    engine::ports::Journal,
     files::{self, Allowed},
     store::{Store, StoreError, StoreOptions},
 };
@@ -150,7 +149,7 @@ impl Home {
             }
             WorkspaceRequest::Calls { last, ids } => self.calls(last, ids).await.map(WorkspaceReply::Calls),
             WorkspaceRequest::Runs { last, workflow } => self.runs(last, workflow).await.map(WorkspaceReply::Runs),
-            WorkspaceRequest::Run(part) => self.run(&part).await.map(|run| WorkspaceReply::Run(Box::new(run))),
+            WorkspaceRequest::Run(part) => self.run_with_state(&part).await,
             WorkspaceRequest::Test { files } => workflow_tests::test(&self, &files).await.map(WorkspaceReply::Tested),
             WorkspaceRequest::TestFromRun { run, case, write } => {
                 workflow_tests::test_from_run(&self, &run, case.as_deref(), write).await.map(WorkspaceReply::TestMade)
@@ -216,6 +215,18 @@ impl Home {
         Ok(listed)
     }
 
+    /// Reads a run from the journal, and its state.
+    async fn run_with_state(&self, part: &str) -> Result<WorkspaceReply, WorkspaceError> {
+        let unreadable = |why: String| WorkspaceError::invalid(format!("the journal cannot be read: {why}"));
+        let record = self.run(part).await?;
+        let store = self.store().map_err(unreadable)?;
+        let state = match record.report() {
+            Some(_) => RunState::Ended,
+            None => unfinished(&store, record.run).await.map_err(unreadable)?,
+        };
+        Ok(WorkspaceReply::Run { record: Box::new(record), state })
+    }
+
     /// Reads a run from the journal by its id or a part of the id.
     pub async fn run(&self, part: &str) -> Result<RunRecord, WorkspaceError> {
         let unreadable = |why: String| WorkspaceError::invalid(format!("the journal cannot be read: {why}"));
@@ -236,12 +247,13 @@ impl Home {
 /// Returns the state of a run that has not ended.
 async fn unfinished(store: &Store, run: RunId) -> Result<RunState, String> {
     // A process holds the lock as long as it executes the run.
-    let free = store.lock(run).await.map_err(|error| error.to_string())?.is_some();
+    let locked = store.is_locked(run).await.map_err(|error| error.to_string())?;
     let record = store.run(run).await.map_err(|error| error.to_string())?;
-    Ok(match free {
-        false => RunState::Active,
-        true if record.is_some_and(|record| !record.questions().is_empty()) => RunState::Waiting,
-        true => RunState::Interrupted,
+    Ok(match locked {
+        true => RunState::Active,
+        false if record.as_ref().is_some_and(|record| record.report().is_some()) => RunState::Ended,
+        false if record.is_some_and(|record| !record.questions().is_empty()) => RunState::Waiting,
+        false => RunState::Interrupted,
     })
 }
 

@@ -8,6 +8,7 @@ mod conformance;
 mod console;
 mod desk;
 mod everything;
+mod examples;
 mod gateway;
 mod headless;
 mod http;

@@ -211,7 +211,7 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
             header: RunHeader { run: RunId::new(5, 6), workflow: "w".into(), started_ms: 1, took_ms: Some(2), outcome: Some("ok".into()) },
             state: RunState::Ended,
         }]),
-        WorkspaceReply::Run(Box::new(run_record(vec![began(spec("w", "x", "{}"))]))),
+        WorkspaceReply::Run { record: Box::new(run_record(vec![began(spec("w", "x", "{}"))])), state: RunState::Active },
         WorkspaceReply::Tested(vec![case]),
         WorkspaceReply::TestMade(TestMade::default()),
     ];

@@ -57,6 +57,46 @@ impl Refusal {
     }
 }
 
+/// How a run begins in this process.
+struct Beginning {
+    /// Answers given in advance, those of a resumption first.
+    answers: Vec<(String, StepAnswer)>,
+    ask: bool,
+    wait: bool,
+    facts: RunFacts,
+    replay: Replay,
+    lock: RunLock,
+}
+
+impl Run {
+    fn new(
+        (id, spec): (RunId, Arc<RunSpec>),
+        plan: &Plan,
+        (runs, executor, signals): (&Arc<Runs>, Arc<dyn CallExecutor>, &Arc<RunSignals>),
+        beginning: Beginning,
+    ) -> Run {
+        let Beginning { answers, ask, wait, facts, replay, lock } = beginning;
+        Run {
+            id,
+            runs: runs.clone(),
+            executor,
+            spec,
+            answers,
+            ask,
+            wait,
+            questions: Default::default(),
+            facts,
+            replay,
+            signals: signals.clone(),
+            pending: Default::default(),
+            nested: Nested::of(plan),
+            groups: Default::default(),
+            compensated: Default::default(),
+            _lock: lock,
+        }
+    }
+}
+
 /// Runs a new run.
 pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, spec: Arc<RunSpec>, signals: Arc<RunSignals>) {
     let work = async {
@@ -72,27 +112,9 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
         };
         let started_ms = runs.bus.epoch().unix_ms(runs.bus.now());
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
-        let (answers, ask, wait) = (spec.answers.clone(), spec.ask, spec.wait);
-        let _lock = take_lock(&runs, run).await?;
-        let pending = Default::default();
-        let shared = Run {
-            id: run,
-            runs: runs.clone(),
-            executor,
-            spec: spec.clone(),
-            answers,
-            ask,
-            wait,
-            questions: Default::default(),
-            facts,
-            replay,
-            signals: signals.clone(),
-            pending,
-            nested: Nested::of(&plan),
-            groups: Default::default(),
-            compensated: Default::default(),
-            _lock,
-        };
+        let lock = take_lock(&runs, run).await?;
+        let beginning = Beginning { answers: spec.answers.clone(), ask: spec.ask, wait: spec.wait, facts, replay, lock };
+        let shared = Run::new((run, spec.clone()), &plan, (&runs, executor, &signals), beginning);
         shared.queue(RunEntry::Began { spec: spec.clone(), unix_ms: started_ms });
         entries.into_iter().for_each(|entry| shared.queue(entry));
         shared.write_pending().await.map_err(|error| Refusal { outcome: RunOutcome::Failed, why: error.message, detail: vec![] })?;
@@ -138,27 +160,8 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
         let input = input_of(&plan, &spec.input)?;
         let facts = RunFacts { id: run.to_string(), started_ms: record.started_ms(), attempt: attempt_of(&record) };
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
-        let replay = Replay::of(&record);
-        let (runs, spec, pending) = (runs.clone(), spec.clone(), Default::default());
-        let (nested, compensated) = (Nested::of(&plan), Default::default());
-        let mut shared = Run {
-            id: run,
-            runs,
-            executor,
-            spec,
-            answers,
-            ask,
-            wait,
-            questions: Default::default(),
-            facts,
-            replay,
-            signals: signals.clone(),
-            pending,
-            nested,
-            groups: Default::default(),
-            compensated,
-            _lock: lock,
-        };
+        let beginning = Beginning { answers, ask, wait, facts, replay: Replay::of(&record), lock };
+        let mut shared = Run::new((run, spec.clone()), &plan, (&runs, executor, &signals), beginning);
         announce(&shared, &plan);
         tokio::select! {
             biased;
@@ -191,24 +194,8 @@ pub async fn undo(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, 
         let input = input_of(&plan, &spec.input)?;
         let attempt = attempt_of(&record);
         let facts = RunFacts { id: run.to_string(), started_ms: record.started_ms(), attempt };
-        let mut shared = Run {
-            id: run,
-            runs: runs.clone(),
-            executor,
-            spec: spec.clone(),
-            answers,
-            ask,
-            wait,
-            questions: Default::default(),
-            facts,
-            replay: Replay::to_undo(&record),
-            signals: signals.clone(),
-            pending: Default::default(),
-            nested: Nested::of(&plan),
-            compensated: Default::default(),
-            groups: Default::default(),
-            _lock: lock,
-        };
+        let beginning = Beginning { answers, ask, wait, facts, replay: Replay::to_undo(&record), lock };
+        let mut shared = Run::new((run, spec.clone()), &plan, (&runs, executor, &signals), beginning);
         announce(&shared, &plan);
         resolve_in_doubt(&mut shared, &plan, in_doubt).await?;
         let unix_ms = shared.bus().unix_ms();
