@@ -33,6 +33,8 @@ mod runs;
 mod secrets;
 #[path = "cli/serve.rs"]
 mod serve;
+#[path = "cli/signals.rs"]
+mod signals;
 #[path = "cli/store.rs"]
 mod store;
 #[path = "cli/tls.rs"]

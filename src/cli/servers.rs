@@ -328,16 +328,14 @@ impl<'a> UnavailableServer<'a> {
     pub fn report(&self) -> Vec<(&'static str, String)> {
         let lines = match (&*self.server.phase, hints::failure(self.server)) {
             (_, Some(why)) => why.report().into_iter().map(|(label, text)| (label.word(), text)).collect(),
-            (Phase::Starting { step }, _) => vec![
-                ("error", format!("not ready in time, still {}", step.doing())),
-                ("command", self.server.spec.summary()),
-                ("try", "raise --timeout, or timeouts.connect in its configuration".into()),
-            ],
+            (Phase::Starting { step }, _) => {
+                vec![("error", format!("not ready in time, still {}", step.doing())), ("command", self.server.spec.summary())]
+            }
             (Phase::Degraded { reason }, _) => vec![("error", reason.to_string())],
             _ => vec![("error", "not ready".into())],
         };
         let owner = self.server.spec.owner.clone().map(|owner| ("owner", owner));
-        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint.to_owned()))).chain(owner).collect()
+        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint))).chain(owner).collect()
     }
 }
 

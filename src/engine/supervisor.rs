@@ -712,8 +712,8 @@ async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<Con
     match timeout(spec.timeouts.list + LIST_GRACE, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
         Ok(Err(failure)) => {
-            let Failure { kind, message, .. } = failure.redacted(&handler.redactor()).bounded();
-            Err(ListingError::Failed { kind, message })
+            let Failure { kind, message, hint, .. } = failure.redacted(&handler.redactor()).bounded();
+            Err(ListingError::Failed { kind, message, hint })
         }
         Err(_) => Err(ListingError::Timeout { limit: spec.timeouts.list }),
     }

@@ -25,7 +25,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::{incoming::IncomingRequests, notifications::progress_token};
+use self::{faults::NOISE, incoming::IncomingRequests, notifications::progress_token};
 pub use self::{
     incoming::{Answering, Decision, Incoming, OPEN, PATIENCE, REFUSALS, SENDING},
     outgoing::{CANCELLED, CancelRule, Observer, Outbox, Outgoing, Ticket},
@@ -45,6 +45,8 @@ use crate::domain::{
 
 /// Number of ended requests remembered, to distinguish late responses from wrong ones.
 const REMEMBERED: usize = 1024;
+/// What to do about a response that breaks the protocol.
+pub const RESPONSE_HINT: &str = "report it to the maintainer of the server; the console, and --verbose --jsonl, show its bytes";
 /// The notification of progress.
 pub const PROGRESS: &str = "notifications/progress";
 /// The request that opens a subscription (MCP 2026-07-28, basic/patterns/subscriptions).
@@ -375,6 +377,15 @@ impl Connection {
                 bad.seems = Seems::Nothing;
             }
             (body, behind) = (front, messages);
+        }
+        // What a server sends over HTTP is never the log of a program.
+        if arrival.http.is_some()
+            && self.remote == Remote::Server
+            && let Parsed::Bad(bad) = &mut parsed
+            && bad.kind == AnomalyKind::Noise
+        {
+            bad.kind = AnomalyKind::BadHttp;
+            bad.detail = format!("not a JSON object: {}", wire::shorten(&body.front(NOISE).text()));
         }
         // A program writes more than messages to stdout; a client writes only messages to stdin.
         if arrival.http.is_none() && self.remote == Remote::Server {

@@ -31,7 +31,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::writer::Job;
 pub use self::{catalogs::Catalogs, recover::SetAside};
@@ -61,6 +61,8 @@ pub struct Store {
     identity: Arc<Mutex<Option<recover::Identity>>>,
     /// Databases that were moved out of the way and not yet reported.
     set_aside: Arc<Mutex<Vec<SetAside>>>,
+    /// Why the last calls were not stored in the history, while they are not.
+    trouble: watch::Receiver<Option<String>>,
 }
 
 /// Settings of a store.
@@ -141,16 +143,27 @@ impl Store {
         let keep = options.calls.unwrap_or(0);
         let (history, reopened) = (opened.history, path.to_owned());
         let reopen = move || connect(&reopened, options.flush).ok();
-        let writing = move || writer::run(history, &waiting, keep, reopen);
+        let (failed, trouble) = watch::channel(None);
+        let writing = move || writer::run(history, &waiting, keep, reopen, &failed);
         std::thread::Builder::new().name("store".into()).spawn(writing).map_err(StoreError::Thread)?;
         let set_aside = Arc::new(Mutex::new(set_aside.into_iter().collect()));
         let identity = Arc::new(Mutex::new(recover::identity(path)));
-        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside })
+        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside, trouble })
     }
 
     /// The databases that were moved out of the way since this was last asked.
     pub fn take_set_aside(&self) -> Vec<SetAside> {
         std::mem::take(&mut *self.set_aside.lock())
+    }
+
+    /// Returns why the last calls were not stored in the history, while they are not, and its changes.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
+    }
+
+    /// Returns the file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Starts a run in a new database after the old one turned out to be damaged.

@@ -143,6 +143,22 @@ async fn whoever_keeps_no_calls_leaves_the_history_alone() {
 }
 
 #[tokio::test]
+async fn calls_that_cannot_be_stored_are_reported_until_they_can() {
+    let (dir, store) = store(10);
+    let (other, mut trouble) = (Connection::open(dir.path().join("store.db")).unwrap(), store.trouble());
+    for (n, change, failed) in
+        [(0, "", false), (1, "ALTER TABLE calls RENAME TO away", true), (2, "", true), (3, "ALTER TABLE away RENAME TO calls", false)]
+    {
+        other.execute_batch(change).unwrap();
+        let before = trouble.borrow_and_update().is_some();
+        assert!(store.note_call(call(n)));
+        store.flush().await.unwrap();
+        assert_eq!((trouble.borrow().is_some(), trouble.has_changed().unwrap()), (failed, before != failed), "{n}");
+    }
+    assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(3)]);
+}
+
+#[tokio::test]
 async fn a_file_of_a_newer_version_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
