@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    dialect::{Dialect, Use},
+    dialect::{Dialect, Input, Use},
     error::ConfigError,
     kinds::effect,
     renamed::renamed_hint,
@@ -16,9 +16,11 @@ use super::{
 };
 use crate::domain::{
     config_fault::ConfigFault,
+    config_input::{ConfigInput, InputState},
     document::{Field, Kind, Node},
     policy::pattern::Pattern,
     secret::Secret,
+    server::looks_secret,
     spelling::edit_distance,
     time::parse_duration,
 };
@@ -61,6 +63,10 @@ pub(super) struct Report<'a> {
     /// Whether the current server is switched off, even if the rest of its table is invalid.
     off: Cell<bool>,
 }
+    /// Inputs that servers use: id and server.
+    used_inputs: RefCell<Vec<(String, String)>>,
+    /// The same with what the file says of them.
+    pub inputs: RefCell<Vec<ConfigInput>>,
 
 /// A key of another client's file that is not honoured.
 struct UnusedKey {
@@ -103,6 +109,8 @@ impl<'a> Report<'a> {
             unused: RefCell::default(),
             off: Cell::default(),
         }
+            used_inputs: RefCell::default(),
+            inputs: RefCell::default(),
     }
 
     /// Reads one server; its errors carry the server's name. Also returns the kinds of errors, the errors and the secret
@@ -162,7 +170,10 @@ impl<'a> Report<'a> {
     /// Expands the variables of a configured text. Unset ones are reported and left empty: the server is unusable, but its
     /// transport is known.
     pub fn expand(&self, at: usize, key: &str, text: &str) -> Secret {
-        let Some(dialect) = &self.dialect else { return self.expand_native(at, key, text) };
+        let Some(dialect) = &self.dialect else {
+            text::inputs_in(text).for_each(|id| self.note_input(id));
+            return self.expand_native(at, key, text);
+        };
         let translated = {
             let own = self.own_env.borrow();
             let is_set = |name: &str| self.env.get(name).is_some() || own.iter().any(|(other, _)| other == name);
@@ -183,6 +194,7 @@ impl<'a> Report<'a> {
 
     /// Records whether the current server is switched off.
     pub fn set_off(&self, off: bool) {
+        translated.inputs.iter().for_each(|id| self.note_input(id));
         self.off.set(off);
     }
 
@@ -194,6 +206,48 @@ impl<'a> Report<'a> {
     /// Sets where the texts that follow are used.
     pub fn used_for(&self, used: Use) {
         self.used.set(used);
+    }
+
+    /// Records that the current server uses an input.
+    fn note_input(&self, id: &str) {
+        if let Some(server) = &*self.server.borrow() {
+            self.used_inputs.borrow_mut().push((id.to_owned(), server.clone()));
+        }
+    }
+
+    /// Forgets the inputs of a server that is switched off: nobody has to give them.
+    pub fn forget_inputs(&self, server: &str) {
+        self.used_inputs.borrow_mut().retain(|(_, user)| user != server);
+    }
+
+    /// Completes the inputs that were used so far with their declarations. In our own files they have none.
+    pub fn declare_inputs(&self, declared: &[Input]) {
+        let mut inputs: Vec<ConfigInput> = vec![];
+        for (id, server) in self.used_inputs.take() {
+            if let Some(known) = inputs.iter_mut().find(|input| input.id == id) {
+                if !known.servers.contains(&server) {
+                    known.servers.push(server);
+                }
+                continue;
+            }
+            let declared = declared.iter().find(|input| input.id == id).cloned().unwrap_or_default();
+            let given = self.env.input(&id).is_some() || self.dialect.as_ref().is_some_and(|dialect| dialect.is_set(&id, self.env));
+            inputs.push(ConfigInput {
+                file: self.source.path.clone(),
+                description: declared.description,
+                options: declared.options,
+                password: declared.password || looks_secret(&id),
+                servers: vec![server],
+                state: match (given, &declared.default) {
+                    (true, _) => InputState::Given,
+                    (false, Some(_)) => InputState::Default,
+                    (false, None) => InputState::Missing,
+                },
+                default: declared.default,
+                id,
+            });
+        }
+        self.inputs.borrow_mut().extend(inputs);
     }
 
     /// Sets the environment of the current server, which the texts that follow can refer to.

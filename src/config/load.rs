@@ -18,6 +18,7 @@ pub(super) use self::project_layer::project_folders;
 use super::{
     error::ConfigError,
     fields::{Fields, Report},
+    inputs::InputAnswers,
     kinds::{self, Around},
     project::{self, ProjectWorkflows},
     rules::PartialRules,
@@ -28,7 +29,7 @@ use super::{
     trust::{PendingApproval, launch_hash},
 };
 use crate::{
-    domain::{document::Node, id::ServerId, policy, server::ServerSpec},
+    domain::{config_input::ConfigInput, document::Node, id::ServerId, policy, server::ServerSpec},
     files::{self, Allowed},
 };
 
@@ -65,6 +66,8 @@ pub struct LoadOptions {
     pub state_dir: Option<PathBuf>,
     /// The environment for `${VAR}`.
     pub env: Env,
+    /// The values that the user gave for inputs of files.
+    pub answers: InputAnswers,
 }
 
 impl LoadOptions {
@@ -80,7 +83,8 @@ impl LoadOptions {
         let state = dirs.as_ref().map(|d| d.state_dir().unwrap_or_else(|| d.data_local_dir()).to_owned());
         let state_dir = folder("SWITCHBOARD_STATE_DIR", state);
         let home = directories::BaseDirs::new().map(|d| d.home_dir().to_owned());
-        LoadOptions { cwd, home, user_dir, state_dir, env, ..LoadOptions::default() }
+        let answers = state_dir.as_deref().map(InputAnswers::stored).unwrap_or_default();
+        LoadOptions { cwd, home, user_dir, state_dir, env, answers, ..LoadOptions::default() }
     }
 
     /// Returns the path of the user's file, which need not exist.
@@ -106,6 +110,8 @@ pub struct Loaded {
     pub(super) approved: Option<Approved>,
     /// Errors that make a server unusable (`server` names it), and warnings.
     pub problems: Vec<ConfigError>,
+    /// The inputs that servers use.
+    pub inputs: Vec<ConfigInput>,
     /// Every file that was read or is missing, for watching.
     pub files: Vec<PathBuf>,
     /// The text of the user's theme file, so that editing it counts as a change of the configuration; `None` when there is
@@ -131,7 +137,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
 
 /// Like [`load`]; returns the files to watch even on failure.
 pub(super) fn load_seen(options: &LoadOptions) -> (Vec<PathBuf>, Result<Loaded, Vec<ConfigError>>) {
-    let mut loader = Loader { options, files: vec![], seen: HashSet::new(), errors: vec![], problems: vec![] };
+    let mut loader = Loader { options, files: vec![], seen: HashSet::new(), errors: vec![], problems: vec![], inputs: vec![] };
     let mut loaded = loader.run();
     let mut unique = HashSet::new();
     loader.files.retain(|file| unique.insert(file.clone()));
@@ -153,6 +159,8 @@ struct Layer {
     settings: PartialSettings,
     defaults: Rules,
     servers: Vec<Draft>,
+        let uses = |input: &ConfigInput| loaded.servers.iter().any(|spec| input.servers.iter().any(|name| name == spec.id.as_str()));
+        loaded.inputs = loader.inputs.into_iter().filter(uses).collect();
     rules: PartialRules,
 }
 
@@ -188,6 +196,7 @@ impl Loader<'_> {
         } else {
             (finish(&user.servers, &user.defaults), user.rules)
         };
+    inputs: Vec<ConfigInput>,
         self.check(&rules, &servers);
         let (mut pending, mut workflows, mut approved) = (None, None, None);
         if !named
@@ -325,7 +334,8 @@ impl Loader<'_> {
             (None, None) if foreign => kinds::workspace(&source.path).to_owned(),
             _ => folder.clone(),
         };
-        let mut report = Report::new(source, &options.env, options.home.as_deref(), &base);
+        let env = options.env.with_answers(options.answers.of(&source.path));
+        let mut report = Report::new(source, &env, options.home.as_deref(), &base);
         report.root = role.root.as_deref();
         if !foreign {
             return self.native(report, tree, role, &folder);
@@ -367,6 +377,7 @@ impl Loader<'_> {
             merge(&mut below.servers, layer.servers);
         }
         let mut servers = own;
+        report.declare_inputs(&[]);
         let names: HashSet<ServerId> = servers.iter().map(|own| own.spec.id.clone()).collect();
         servers.extend(below.servers.into_iter().filter(|server| !names.contains(&server.spec.id)));
         let rules = rules.merged_over(below.rules);
@@ -399,6 +410,7 @@ fn includes(root: &mut Fields<'_, '_>, folder: &Path) -> Vec<PathBuf> {
         }
     }
     paths
+        self.inputs.extend(report.inputs.take());
 }
 
 /// Returns the servers with the defaults, each with whether its table is invalid.
