@@ -46,7 +46,8 @@ pub(super) struct Report<'a> {
     pub root: Option<&'a Path>,
     /// How the file writes variables; `None` for our own files.
     pub dialect: Option<Dialect>,
-    /// Errors outside of the tables of servers, which make the whole file unusable.
+    /// Errors outside of the tables of servers. Each costs a setting or an entry of our own files, and all of the file of another
+    /// client.
     pub errors: RefCell<Vec<ConfigError>>,
     /// Errors that make one server unusable, and warnings.
     pub problems: RefCell<Vec<ConfigError>>,
@@ -62,11 +63,11 @@ pub(super) struct Report<'a> {
     unused: RefCell<Vec<UnusedKey>>,
     /// Whether the current server is switched off, even if the rest of its table is invalid.
     off: Cell<bool>,
-}
     /// Inputs that servers use: id and server.
     used_inputs: RefCell<Vec<(String, String)>>,
     /// The same with what the file says of them.
     pub inputs: RefCell<Vec<ConfigInput>>,
+}
 
 /// A key of another client's file that is not honoured.
 struct UnusedKey {
@@ -108,9 +109,9 @@ impl<'a> Report<'a> {
             used: Cell::default(),
             unused: RefCell::default(),
             off: Cell::default(),
-        }
             used_inputs: RefCell::default(),
             inputs: RefCell::default(),
+        }
     }
 
     /// Reads one server; its errors carry the server's name. Also returns the kinds of errors, the errors and the secret
@@ -138,6 +139,20 @@ impl<'a> Report<'a> {
         let server = self.server.borrow().clone();
         self.faults.set(Faults { table: true, ..self.faults.get() });
         self.push_error(self.describe(at, key, message, hint, server));
+    }
+
+    /// Reads an entry outside of the tables of servers. `None` if it has an error: no part of it is used.
+    pub fn entry<T>(&self, read: impl FnOnce() -> Option<T>) -> Option<T> {
+        let before = self.errors.borrow().len();
+        let value = read();
+        value.filter(|_| self.errors.borrow().len() == before)
+    }
+
+    /// Returns the result of `read`, and whether errors outside of the tables of servers were found meanwhile.
+    pub fn checked<T>(&self, read: impl FnOnce() -> T) -> (T, bool) {
+        let before = self.errors.borrow().len();
+        let value = read();
+        (value, self.errors.borrow().len() == before)
     }
 
     /// Adds an error: of the file, or of the server that it makes unusable.
@@ -179,6 +194,7 @@ impl<'a> Report<'a> {
             let is_set = |name: &str| self.env.get(name).is_some() || own.iter().any(|(other, _)| other == name);
             dialect.native(text, self.used.get(), self.env, &is_set)
         };
+        translated.inputs.iter().for_each(|id| self.note_input(id));
         let Some(fault) = translated.fault else { return self.expand_native(at, key, &translated.text) };
         if fault.input {
             self.unexpandable(at, key, fault.message, fault.hint);
@@ -190,22 +206,6 @@ impl<'a> Report<'a> {
             Ok(expanded) => expanded.secret,
             Err(fault) => fault.rest,
         }
-    }
-
-    /// Records whether the current server is switched off.
-    pub fn set_off(&self, off: bool) {
-        translated.inputs.iter().for_each(|id| self.note_input(id));
-        self.off.set(off);
-    }
-
-    /// Returns whether the last server is switched off.
-    pub fn is_off(&self) -> bool {
-        self.off.get()
-    }
-
-    /// Sets where the texts that follow are used.
-    pub fn used_for(&self, used: Use) {
-        self.used.set(used);
     }
 
     /// Records that the current server uses an input.
@@ -248,6 +248,21 @@ impl<'a> Report<'a> {
             });
         }
         self.inputs.borrow_mut().extend(inputs);
+    }
+
+    /// Records whether the current server is switched off.
+    pub fn set_off(&self, off: bool) {
+        self.off.set(off);
+    }
+
+    /// Returns whether the last server is switched off.
+    pub fn is_off(&self) -> bool {
+        self.off.get()
+    }
+
+    /// Sets where the texts that follow are used.
+    pub fn used_for(&self, used: Use) {
+        self.used.set(used);
     }
 
     /// Sets the environment of the current server, which the texts that follow can refer to.

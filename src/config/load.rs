@@ -108,7 +108,7 @@ pub struct Loaded {
     pub project: Option<ProjectWorkflows>,
     /// What the approval of the project covers, if the project is approved.
     pub(super) approved: Option<Approved>,
-    /// Errors that make a server unusable (`server` names it), and warnings.
+    /// Errors that make a server (`server` names it) or another entry unusable, and warnings.
     pub problems: Vec<ConfigError>,
     /// The inputs that servers use.
     pub inputs: Vec<ConfigInput>,
@@ -117,6 +117,22 @@ pub struct Loaded {
     /// The text of the user's theme file, so that editing it counts as a change of the configuration; `None` when there is
     /// none or it is unreadable.
     pub theme: Option<String>,
+}
+
+impl Loaded {
+    /// Returns the errors that cost a setting or an entry outside of the tables of servers.
+    pub fn lost_entries(&self) -> impl Iterator<Item = &ConfigError> {
+        self.problems.iter().filter(|problem| problem.loses_entry())
+    }
+
+    /// Returns those errors that `before` does not have.
+    pub fn newly_lost<'l>(&'l self, before: &'l Loaded) -> impl Iterator<Item = &'l ConfigError> {
+        // Lines move when a file is edited.
+        let is = |error: &ConfigError, other: &ConfigError| {
+            (&error.file, &error.key, &error.message) == (&other.file, &other.key, &other.message)
+        };
+        self.lost_entries().filter(move |error| !before.lost_entries().any(|other| is(error, other)))
+    }
 }
 
 /// What the approval of a project covers.
@@ -128,9 +144,8 @@ pub(super) struct Approved {
 
 /// Reads the configuration.
 ///
-/// Fails with all errors when a file cannot be parsed, or when one of our own files has an error outside of the tables of
-/// servers. An error in the table of a server makes only that server unusable: it is in [`Loaded::problems`] and among the
-/// faults of the server.
+/// Fails with all errors when a file cannot be read or parsed. Any other error costs its entry, and is in [`Loaded::problems`]: a
+/// server is unusable and has the error among its faults; a rule, group, route or profile is left out; a setting has its default.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
     load_seen(options).1
 }
@@ -144,6 +159,8 @@ pub(super) fn load_seen(options: &LoadOptions) -> (Vec<PathBuf>, Result<Loaded, 
     if loader.errors.is_empty() {
         loaded.files = loader.files.clone();
         loaded.problems = loader.problems;
+        let uses = |input: &ConfigInput| loaded.servers.iter().any(|spec| input.servers.iter().any(|name| name == spec.id.as_str()));
+        loaded.inputs = loader.inputs.into_iter().filter(uses).collect();
         (loader.files, Ok(loaded))
     } else {
         // The errors of servers come with those of the file, so that all can be corrected together.
@@ -159,8 +176,6 @@ struct Layer {
     settings: PartialSettings,
     defaults: Rules,
     servers: Vec<Draft>,
-        let uses = |input: &ConfigInput| loaded.servers.iter().any(|spec| input.servers.iter().any(|name| name == spec.id.as_str()));
-        loaded.inputs = loader.inputs.into_iter().filter(uses).collect();
     rules: PartialRules,
 }
 
@@ -181,6 +196,7 @@ struct Loader<'o> {
     seen: HashSet<PathBuf>,
     errors: Vec<ConfigError>,
     problems: Vec<ConfigError>,
+    inputs: Vec<ConfigInput>,
 }
 
 impl Loader<'_> {
@@ -196,8 +212,7 @@ impl Loader<'_> {
         } else {
             (finish(&user.servers, &user.defaults), user.rules)
         };
-    inputs: Vec<ConfigInput>,
-        self.check(&rules, &servers);
+        self.check(&mut rules, &servers);
         let (mut pending, mut workflows, mut approved) = (None, None, None);
         if !named
             && !self.options.no_project
@@ -217,7 +232,7 @@ impl Loader<'_> {
             self.problems.extend(layer.rules.without_namespaces(|namespace| users.overlap(namespace)));
             let ids = |servers: &[(ServerSpec, bool)]| servers.iter().map(|(spec, _)| spec.id.clone()).collect::<Vec<ServerId>>();
             self.problems.extend(layer.rules.limit_to_project(&ids(&project), &ids(&servers), &rules));
-            self.check(&layer.rules, &project);
+            self.check(&mut layer.rules, &project);
             // An invalid entry is never started, so the approval does not cover it.
             let specs: Vec<ServerSpec> = project.iter().filter(|(_, invalid)| !invalid).map(|(spec, _)| spec.clone()).collect();
             let mut reader = project::Reader::read(&root, &file, &named_flows);
@@ -250,13 +265,13 @@ impl Loader<'_> {
 
     /// Reports unknown names of servers and groups. Servers that are left out were reported already; after a parse error
     /// the set of servers is unknown, so nothing is reported.
-    fn check(&mut self, rules: &PartialRules, servers: &[(ServerSpec, bool)]) {
+    fn check(&mut self, rules: &mut PartialRules, servers: &[(ServerSpec, bool)]) {
         if !self.errors.is_empty() {
             return;
         }
         let mut known: Vec<ServerId> = servers.iter().map(|(spec, _)| spec.id.clone()).collect();
         known.extend(self.problems.iter().filter_map(|problem| problem.server.as_deref().map(ServerId::from)));
-        self.errors.extend(rules.check(&known));
+        self.lose(rules.check(&known));
     }
 
     fn named_files(&mut self) -> Layer {
@@ -362,10 +377,13 @@ impl Loader<'_> {
         for field in root.table("servers").unwrap_or_default() {
             own.extend(server::native(&report, field, role.root.as_deref()));
         }
+        report.declare_inputs(&[]);
         // After the servers, which take with them the secrets that were read before.
         let rules = PartialRules::read(&mut root);
         let includes = includes(&mut root, folder);
         root.finish();
+        // Each costs its entry.
+        self.lose(report.errors.take());
         self.collect(report);
 
         let mut below = Layer::default();
@@ -377,17 +395,22 @@ impl Loader<'_> {
             merge(&mut below.servers, layer.servers);
         }
         let mut servers = own;
-        report.declare_inputs(&[]);
         let names: HashSet<ServerId> = servers.iter().map(|own| own.spec.id.clone()).collect();
         servers.extend(below.servers.into_iter().filter(|server| !names.contains(&server.spec.id)));
         let rules = rules.merged_over(below.rules);
         Layer { settings: settings.merged_over(below.settings), defaults: defaults.merged_over(below.defaults), servers, rules }
     }
 
+    /// Adds errors that cost an entry outside of the tables of servers.
+    fn lose(&mut self, errors: Vec<ConfigError>) {
+        self.problems.extend(errors.into_iter().map(|error| ConfigError { unusable: true, ..error }));
+    }
+
     fn collect(&mut self, report: Report<'_>) {
         self.errors.extend(report.errors.take());
         self.problems.extend(report.problems.take());
         self.files.extend(report.files.take());
+        self.inputs.extend(report.inputs.take());
     }
 }
 
@@ -410,7 +433,6 @@ fn includes(root: &mut Fields<'_, '_>, folder: &Path) -> Vec<PathBuf> {
         }
     }
     paths
-        self.inputs.extend(report.inputs.take());
 }
 
 /// Returns the servers with the defaults, each with whether its table is invalid.

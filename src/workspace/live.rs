@@ -86,7 +86,7 @@ impl Live {
                     None => return,
                 },
                 reload = next(&mut reloads) => match reload {
-                    Reload::Loaded(loaded) => self.take(*loaded),
+                    Reload::Loaded(loaded) => self.reload(*loaded),
                     Reload::Broken(errors) => errors.iter().for_each(|error| self.control.notice(error.rejected())),
                 },
             }
@@ -219,6 +219,13 @@ impl Live {
         }
     }
 
+    /// Replaces the configuration in force, unless the new one loses entries: they stay in force until the file is correct.
+    fn reload(&mut self, loaded: Loaded) {
+        let before = self.home.loaded();
+        let lost: Vec<Notice> = loaded.newly_lost(&before).map(ConfigError::rejected).collect();
+        if lost.is_empty() { self.take(loaded) } else { lost.into_iter().for_each(|notice| self.control.notice(notice)) }
+    }
+
     /// Replaces the configuration in force.
     fn take(&mut self, loaded: Loaded) {
         self.home.selection.note(&loaded, &self.home.secrets);
@@ -237,6 +244,9 @@ impl Live {
             if *state.settings != settings {
                 state.settings = Arc::new(settings);
             }
+            if *state.inputs != loaded.inputs {
+                state.inputs = Arc::new(loaded.inputs.clone());
+            }
             if fresh {
                 state.approval = loaded.pending.as_ref().map(|pending| Arc::new(prompt(pending)));
             }
@@ -244,9 +254,6 @@ impl Live {
         self.home.replace(loaded);
     }
 
-            if *state.inputs != loaded.inputs {
-                state.inputs = Arc::new(loaded.inputs.clone());
-            }
     fn put_in_force(&self, loaded: &Loaded, before: Option<&Loaded>) {
         let demo_runs = self.demo.lock().is_some();
         let servers = self.servers(loaded);
@@ -395,7 +402,6 @@ mod tests {
         assert_eq!(after, Err(WorkspaceError::Ended));
         control.shutdown().await;
     }
-}
 
     #[tokio::test]
     async fn a_server_starts_when_its_input_is_given() {
@@ -435,3 +441,4 @@ mod tests {
         assert!(stored.contains("us") && !stored.contains("s3cret-key"), "{stored}");
         control.shutdown().await;
     }
+}
