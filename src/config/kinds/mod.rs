@@ -12,6 +12,8 @@ mod lists;
 mod recognise;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod spelling_tests;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -104,6 +106,8 @@ pub(super) enum KindId {
     McpHubNvim,
     McpHub,
     CherryStudio,
+    McpAgent,
+    ServerList,
     Registry,
     Bundle,
 }
@@ -280,11 +284,11 @@ pub(super) fn read(report: &mut Report<'_>, sections: &Sections<'_>, placed: &Pl
             drafts.extend(entry::read(report, section, entry, root, &switches, around));
         }
         report.report_unused_keys();
+        report.declare_inputs(&section.inputs);
         lists::note_file_keys(report, section);
     }
     report.dialect = None;
     drafts
-        report.declare_inputs(&section.inputs);
 }
 
 /// A place of a client on this machine.
