@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     fake::{Behaviour, Fake, Plan, spec},
-    support::{Rig, text_of},
+    support::{PATIENCE, Rig, text_of},
 };
 
 const CLIENTS: usize = 100;
@@ -159,17 +159,21 @@ async fn every_reply_reaches_its_client_only() {
         assert!(names.insert(control.client()), "two clients have the same id");
         clients.spawn(client(number, control, others.clone(), questions.clone()));
     }
-    let ids: Vec<CallId> = clients.join_all().await.into_iter().flatten().collect();
+    let ended = tokio::time::timeout(PATIENCE, clients.join_all()).await.expect("every call settles");
+    let ids: Vec<CallId> = ended.into_iter().flatten().collect();
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), CLIENTS * CALLS);
     assert!(others.refused.load(Ordering::Relaxed) > 0, "no client met a call or question of another one in flight");
     // An operator sees the calls of all clients.
     let (mut state, mut tail) = operator.watch();
-    while state.settled_total < (CLIENTS * CALLS) as u64 {
-        match tail.next().await {
-            Ok(event) => Arc::make_mut(&mut state).apply(&event.expect("the engine lives")),
-            Err(_) => (state, tail) = operator.watch(),
+    let waiting = async {
+        while state.settled_total < (CLIENTS * CALLS) as u64 {
+            match tail.next().await {
+                Ok(event) => Arc::make_mut(&mut state).apply(&event.expect("the engine lives")),
+                Err(_) => (state, tail) = operator.watch(),
+            }
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the operator sees every call settle");
     assert_eq!((state.running, state.asks.len()), (0, 0));
     assert_eq!(state.calls.iter().map(|call| call.spec.client).collect::<HashSet<_>>(), names);
     rig.stop().await;
@@ -205,8 +209,10 @@ async fn a_flood_of_frames_costs_frames_only_and_they_are_counted() {
         let spec = CallSpec::tool(ToolId::new(ServerId::from("web"), "echo"), Body::from("{}"), Origin::Cli);
         let id = control.submit(spec).await.unwrap();
         let (mut seen, mut last, mut events) = (0, 0, vec![]);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let event = tail.next().await.expect("frames push out no event").expect("the engine lives");
+            let next = tokio::time::timeout_at(deadline, tail.next()).await.expect("the call settles");
+            let event = next.expect("frames push out no event").expect("the engine lives");
             assert!(event.seq > last, "{} after {last}", event.seq);
             last = event.seq;
             match &event.kind {

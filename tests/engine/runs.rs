@@ -105,21 +105,26 @@ pub fn id(number: u64) -> RunId {
 
 /// A run to its end, and every event of it.
 pub async fn finished(rig: &Rig, run: RunId, command: Command) -> (Arc<RunReport>, Vec<Arc<Event>>) {
+    let mut events = vec![];
+    let report = finished_seeing(rig, run, command, |event| events.push(event.clone())).await;
+    (report, events)
+}
+
+/// A run to its end; `seen` gets every event before it.
+async fn finished_seeing(rig: &Rig, run: RunId, command: Command, mut seen: impl FnMut(&Arc<Event>)) -> Arc<RunReport> {
     let (_, mut tail) = rig.engine.watch();
     rig.command(command);
-    let mut events = vec![];
     let waiting = async {
         loop {
             let event = tail.next().await.unwrap().unwrap();
-            events.push(event.clone());
+            seen(&event);
             match &event.kind {
                 EventKind::RunSettled { run: ended, report } if *ended == run => return report.clone(),
                 _ => {}
             }
         }
     };
-    let report = tokio::time::timeout(PATIENCE * 100, waiting).await.expect("the run ends");
-    (report, events)
+    tokio::time::timeout(PATIENCE * 100, waiting).await.expect("the run ends")
 }
 
 async fn ran(text: &str) -> (Arc<RunReport>, Vec<Arc<Event>>, Vec<String>) {

@@ -1,10 +1,13 @@
 //! A flow: drives one plan from its first step to its last. Asks the schedule for the next task, executes it and records its
 //! result. A workflow within a step is a flow of its own.
 //!
-//! `restore` restores a flow from the journal, `rounds` repeats steps, `undo` compensates them, `conclusion` determines the
-//! outcome, `group` lets one run of a `concurrency` group in, and `phases` runs the steps of `on_failure` and `finally` after it.
+//! `decide` decides whether a step runs, `ends` executes it and records its end, `restore` restores a flow from the journal, `rounds`
+//! repeats steps, `undo` compensates them, `conclusion` determines the outcome, `group` lets one run of a `concurrency` group in, and
+//! `phases` runs the steps of `on_failure` and `finally` after it.
 
 mod conclusion;
+mod decide;
+mod ends;
 mod group;
 mod phases;
 mod restore;
@@ -29,20 +32,18 @@ use tokio::{
 use super::{
     Run,
     cancellation::Signal,
-    step::{MAX_RESULT, StepExecution, StepResult},
+    step::StepResult,
     step_state::{StepEntry, label},
 };
 use crate::domain::{
     body::Body,
-    journal::{RunEntry, StepOutcome, StepRecord},
+    journal::{RunEntry, StepOutcome},
     run::{Change, RunOutcome, StepError, StepErrorKind, StepState, StepView, shown},
     secret::{Redactor, Secret, rule},
     server::looks_secret,
     workflow::{
-        catalog_lookup::find_tool,
-        check::reads_only,
         expression::{Data, Scope, Unevaluated},
-        plan::{Action, MAX_PARALLEL_ITEMS, OnError, Phase, Plan, PlanStep},
+        plan::{Action, OnError, Phase, Plan},
         schedule::{At, End, Schedule, Task},
     },
 };
@@ -52,9 +53,6 @@ use self::undo::{CompensationLog, NotUndone};
 
 /// The cancellation reason when the deadline passes.
 const TIME_UP: &str = "the run's time was up";
-
-/// Maximum number of items of one step.
-const MAX_ITEMS: usize = 100_000;
 
 /// Maximum number of pending journal entries before they are written.
 const MAX_PENDING: usize = 64;
@@ -446,197 +444,6 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Decides whether a step runs, and for how many items.
-    fn decide(&self, step: usize, schedule: &mut Schedule) {
-        let planned = &self.plan.steps[step];
-        self.entries.lock()[step].begin(self.run.bus().now());
-        let items = match self.is_skipped(step) {
-            Ok(false) if planned.repeat.is_some() => return self.decide_rounds(step, schedule),
-            Ok(false) => planned.for_each.as_ref().map(|each| each.items.eval(&self.scope)).transpose(),
-            Ok(true) => {
-                schedule.skip(step);
-                return self.finish(step, schedule);
-            }
-            Err(error) => Err(error),
-        };
-        let items = items.map_err(|error| self.unevaluated(&error)).and_then(|items| match items {
-            None => Ok(None),
-            Some(items) => match items.len() {
-                None => Err(StepError::new(StepErrorKind::Expression, format!("for_each is {}, not a list", items.kind()))),
-                Some(count) if count > MAX_ITEMS => {
-                    Err(StepError::new(StepErrorKind::Limit, format!("for_each has {count} items; at most {MAX_ITEMS} are possible")))
-                }
-                Some(count) => Ok(Some((items, u32::try_from(count).unwrap_or(u32::MAX)))),
-            },
-        });
-        match items {
-            Err(error) => {
-                self.entries.lock()[step].error = Some(error);
-                schedule.refuse(step);
-            }
-            Ok(items) => {
-                if let Some(each) = &planned.for_each {
-                    match each.max_parallel.as_ref().map(|count| count.eval(&self.scope)) {
-                        Some(Ok(count)) => schedule.set_parallel(step, count),
-                        None => schedule.set_parallel(step, self.default_parallel(planned)),
-                        Some(Err(why)) => {
-                            self.entries.lock()[step].error = Some(StepError::new(StepErrorKind::Expression, why));
-                            schedule.refuse(step);
-                            return self.finish(step, schedule);
-                        }
-                    }
-                }
-                let count = items.as_ref().map(|(_, count)| *count);
-                self.entries.lock()[step].fan_out(items);
-                schedule.begin(step, count);
-                self.update_view(step, None, |view| view.state = StepState::Running);
-            }
-        }
-        self.finish(step, schedule);
-    }
-
-    /// Returns how many items of a step run concurrently by default. Many servers lose writes that overlap, so only what reads
-    /// runs concurrently.
-    fn default_parallel(&self, step: &PlanStep) -> usize {
-        let known = self.run.runs.registry.read();
-        if reads_only(step, &|tool| find_tool(&*known, tool).is_some_and(|target| target.reads_only)) { MAX_PARALLEL_ITEMS } else { 1 }
-    }
-
-    /// Returns whether a step is skipped because of its `when` or `else`, and records the reason.
-    fn is_skipped(&self, step: usize) -> Result<bool, Unevaluated> {
-        let planned = &self.plan.steps[step];
-        let mut entries = self.entries.lock();
-        if let Some(of) = planned.else_of.filter(|of| !entries[*of].condition_false) {
-            entries[step].skipped = Some(format!("else: `{}` was not skipped by its `when`", self.plan.steps[of].id));
-            return Ok(true);
-        }
-        match &planned.when {
-            Some(when) if !when.test(&self.scope)? => {
-                entries[step].condition_false = true;
-                entries[step].skipped = Some(format!("when: {}", when.source()));
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Returns the scope of an item or round.
-    fn with_item(&self, step: usize, item: u32) -> Scope {
-        if self.plan.steps[step].repeat.is_some() {
-            return self.with_round(step, item);
-        }
-        let place = usize::try_from(item).unwrap_or(usize::MAX);
-        let known = self.entries.lock()[step].items.clone();
-        // The items of a step that ended before the interruption are not restored.
-        let items = known.or_else(|| self.plan.steps[step].for_each.as_ref()?.items.eval(&self.scope).ok());
-        let value = items.and_then(|items| items.item(place)).unwrap_or_default();
-        self.scope.with_item(value, place)
-    }
-
-    async fn execute_step(&self, step: usize, item: Option<u32>, scope: Scope) -> Ended {
-        let began = Instant::now();
-        let execution = StepExecution { flow: self, step, item, scope, signal: self.signals[step].clone() };
-        let mut result = match execution.pause(item).await {
-            Ok(()) => execution.execute().await,
-            Err(cancelled) => StepResult::Cancelled(cancelled),
-        };
-        if self.timed_out.load(Ordering::Relaxed)
-            && let StepResult::Cancelled(error) = result
-        {
-            result = StepResult::Failed(StepError { kind: StepErrorKind::Timeout, ..error });
-        }
-        if let StepResult::Done(answered) = &result
-            && self.entries.lock()[step].bytes + answered.json.len() > MAX_RESULT
-        {
-            let most = crate::domain::time::size(MAX_RESULT as u64);
-            let error = StepError::new(StepErrorKind::Limit, format!("the results of the items exceed {most} in total"));
-            result = StepResult::Failed(StepError { may_have_run: true, ..error });
-        }
-        let end = record(&result, began.elapsed());
-        let path = self.paths[step].clone();
-        let entry = match item {
-            Some(item) => RunEntry::ItemEnded { step: path, item, end },
-            None => RunEntry::StepEnded { step: path, end },
-        };
-        self.run.queue(entry);
-        Ended::Step(step, item, result)
-    }
-
-    fn ended(&self, ended: Ended, schedule: &mut Schedule, log: &mut CompensationLog) {
-        match ended {
-            Ended::Step(step, item, result) => {
-                let end = match &result {
-                    StepResult::Done(_) => End::Ok,
-                    StepResult::Failed(_) => End::Failed,
-                    StepResult::Cancelled(_) => End::Cancelled,
-                };
-                let doubtful = match &result {
-                    StepResult::Failed(error) | StepResult::Cancelled(error) => self.compensates_in_doubt(step, Some(error)),
-                    StepResult::Done(_) => false,
-                };
-                if doubtful {
-                    schedule.compensate_in_doubt(step, item);
-                }
-                let keeps_text = self.plan.steps[step].is_undoable() || self.plan.steps[step].repeat.is_some();
-                let changed = self.entries.lock()[step].record(item, result, keeps_text);
-                if end == End::Ok {
-                    self.continue_rounds(step, item, schedule);
-                }
-                schedule.settle(step, item, end);
-                if changed {
-                    self.update_view(step, None, |_| {});
-                }
-                self.finish(step, schedule);
-            }
-            Ended::Undone(step, item, result) => {
-                log.record(label(&self.plan.steps[step].id, item), &result);
-                self.entries.lock()[step].settle_doubt(item);
-                self.run.record_compensated(&self.paths[step], item, &result);
-                schedule.compensation_ended(step, item);
-                self.show_compensation(step, &result, schedule);
-            }
-            Ended::UndoneWorkflow(step, item, result, not_undone) => {
-                let label = label(&self.plan.steps[step].id, item);
-                match not_undone.is_empty() {
-                    true => log.record(label, &result),
-                    false => {
-                        log.failed = true;
-                        log.effects_remain = true;
-                        log.not_done.extend(not_undone.into_iter().map(|(inner, why)| (format!("{label}/{inner}"), why)));
-                    }
-                }
-                schedule.compensation_ended(step, item);
-                self.show_compensation(step, &result, schedule);
-            }
-        }
-    }
-
-    /// Publishes and journals the end of a step that the schedule reports, once.
-    fn finish(&self, step: usize, schedule: &Schedule) {
-        let outcome = match schedule.at(step) {
-            At::Ended(End::Ok) => StepOutcome::Ok,
-            At::Ended(End::Failed) => StepOutcome::Failed,
-            At::Ended(End::Cancelled) => StepOutcome::Cancelled,
-            At::Skipped => StepOutcome::Skipped,
-            At::Pending | At::Deciding | At::Begun => return,
-        };
-        let now = self.run.bus().now();
-        let Some(finished) = self.entries.lock()[step].finish(outcome, now, self.signals[step].why()) else { return };
-        self.scope.settle(step, finished.step_end);
-        self.run.publish_step(&self.paths[step], finished.view);
-        // A resumed run decides on a skipped step again; all others must be in the journal.
-        if let Some(end) = finished.unwritten.filter(|_| outcome != StepOutcome::Skipped) {
-            self.run.queue(RunEntry::StepEnded { step: self.paths[step].clone(), end });
-        }
-    }
-
-    /// Finishes every step that ended with the schedule as a whole.
-    fn finish_ended(&self, schedule: &Schedule) {
-        for step in 0..self.plan.steps.len() {
-            self.finish(step, schedule);
-        }
-    }
-
     /// Returns the run's output: its outputs, or the result of its last step.
     fn output(&self) -> Result<Data, StepError> {
         if self.plan.output.is_empty() {
@@ -662,38 +469,4 @@ fn end_of(outcome: StepOutcome) -> End {
         StepOutcome::Failed => End::Failed,
         StepOutcome::Cancelled => End::Cancelled,
     }
-}
-
-fn record(result: &StepResult, took: Duration) -> StepRecord {
-    let mut record = StepRecord {
-        outcome: StepOutcome::Ok,
-        result: None,
-        text: None,
-        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        error: None,
-        fallback: None,
-        nothing_done: false,
-        in_doubt: false,
-        answered_by: None,
-        items: None,
-    };
-    match result {
-        StepResult::Done(answered) => {
-            record.result = Some(answered.json.clone());
-            record.text = Some(answered.text.clone());
-            record.fallback = answered.fallback.clone();
-            record.nothing_done = answered.nothing_done;
-            record.in_doubt = answered.in_doubt;
-            record.answered_by = answered.answered_by;
-        }
-        StepResult::Failed(error) => {
-            record.outcome = StepOutcome::Failed;
-            record.error = Some(error.clone());
-        }
-        StepResult::Cancelled(error) => {
-            record.outcome = StepOutcome::Cancelled;
-            record.error = Some(error.clone());
-        }
-    }
-    record
 }

@@ -1,141 +1,39 @@
 //! Executes one step, or one item of it: evaluates its arguments, makes attempts with retries, tries fallbacks and checks
 //! expectations.
+//!
+//! `action` has the actions of a step, `call` sends a call, `limits` are its cancellation and deadline, and `result` its results.
+
+mod action;
+mod call;
+mod limits;
+mod result;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
-use super::{
-    Run,
-    cancellation::Signal,
-    flow::{self, Flow, Frame},
-    human_input::{Asker, Unanswered},
-    replay::InDoubtResolution,
-    target,
+use self::limits::{Expiry, late};
+pub use self::{
+    call::StepCall,
+    limits::Limits,
+    result::{Answered, StepResult, Try, cancelled},
 };
+use super::{Run, cancellation::Signal, flow::Flow, replay::InDoubtResolution};
 use crate::domain::{
     body::Body,
-    call::{CallSpec, FailureKind, Operation, Origin, Outcome},
-    event::Settled,
-    id::ServerId,
+    call::Operation,
     journal::{Place, RunEntry, Substitute},
-    masked,
-    run::{Change, Purpose, RunOutcome, RunStep, SHOWN_CALLS, StepDetail, StepError, StepErrorKind, StepState},
+    run::{Change, Purpose, RunStep, StepDetail, StepError, StepErrorKind, StepState},
     time::{short, size},
     workflow::{
         answer,
         expression::{Data, Scope, StepFault, Template, Unevaluated},
-        input_values,
-        plan::{Action, Fallback, MAX_DEPTH, OnError, Plan, PlanStep, ReadAs, Retry, ToolCall},
+        plan::{Action, Fallback, PlanStep, ReadAs, Retry},
     },
 };
 
 /// Maximum size of a step's result, in bytes of JSON.
 pub const MAX_RESULT: usize = 16 << 20;
-
-/// Extra time to wait for a call past its limit, so that the engine reports first why it took so long.
-const GRACE: Duration = Duration::from_millis(250);
-
-/// Maximum length of a tool's error text, in characters.
-const MAX_ERROR_TEXT: usize = 2_000;
-
-/// The result of a step or item.
-#[derive(Debug)]
-pub enum StepResult {
-    /// It succeeded.
-    Done(Answered),
-    /// It failed finally.
-    Failed(StepError),
-    /// It was cancelled, with the reason and whether it may have run.
-    Cancelled(StepError),
-}
-
-/// Returns the error of a cancellation for the reason `why`; `ran` says whether the request may have run.
-pub fn cancelled(why: impl Into<String>, ran: bool) -> StepError {
-    StepError { may_have_run: ran, ..StepError::new(StepErrorKind::Refused, why) }
-}
-
-/// The response of a step.
-#[derive(Clone, Debug)]
-pub struct Answered {
-    /// `result`.
-    pub result: Data,
-    /// `result` as JSON text.
-    pub json: Body,
-    /// `text`.
-    pub text: String,
-    /// The fallback that answered, if one did.
-    pub fallback: Option<Substitute>,
-    /// Whether a fallback value answered, so that nothing ran.
-    pub nothing_done: bool,
-    /// Whether a failed attempt before the fallback may have run.
-    pub in_doubt: bool,
-    /// Index of the fallback whose call answered.
-    pub answered_by: Option<u32>,
-    /// Whether the request may be sent again.
-    pub repeatable: bool,
-}
-
-impl Answered {
-    /// Creates the response of the step itself.
-    pub fn new(result: Data, text: String) -> Answered {
-        Answered {
-            json: result.body(),
-            result,
-            text,
-            fallback: None,
-            nothing_done: false,
-            in_doubt: false,
-            answered_by: None,
-            repeatable: false,
-        }
-    }
-}
-
-/// The limits of some work.
-pub struct Limits {
-    /// Cancels the work.
-    pub signal: Signal,
-    /// The deadline of the work.
-    pub deadline: Option<Instant>,
-    /// The limit that led to the deadline, for messages.
-    pub limit: Option<Duration>,
-}
-
-/// Why work ended early.
-pub enum Expiry {
-    /// It was cancelled.
-    Signal,
-    /// Its deadline passed.
-    Late,
-}
-
-impl Limits {
-    /// Creates the limits of work that starts now.
-    pub fn new(signal: Signal, limit: Option<Duration>) -> Limits {
-        Limits { signal, deadline: limit.map(|limit| Instant::now() + limit), limit }
-    }
-
-    /// Resolves when the work is cancelled, or `grace` after its deadline.
-    pub async fn expired(&self, grace: Duration) -> Expiry {
-        let late = async {
-            match self.deadline {
-                Some(deadline) => sleep_until(deadline + grace).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.signal.raised() => Expiry::Signal,
-            () = late => Expiry::Late,
-        }
-    }
-
-    /// Returns the time left.
-    fn left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
-    }
-}
 
 /// The execution of one step or item.
 pub struct StepExecution<'a> {
@@ -341,154 +239,6 @@ impl StepExecution<'_> {
         }
     }
 
-    async fn tool(
-        &self,
-        call: &ToolCall,
-        purpose: Purpose,
-        attempt: u32,
-        limits: &Limits,
-        cache: Option<Duration>,
-    ) -> Result<Answered, Try> {
-        let arguments = self.evaluate(&call.arguments)?.body();
-        self.show_arguments(&arguments, purpose);
-        let target = self.within(limits, target::tool(self.run(), &call.tool)).await?.map_err(|error| Try::Failed(error, true))?;
-        let repeatable = target.repeatable || (self.plan_step().idempotent && purpose == Purpose::Step);
-        let read_as = if purpose == Purpose::Step { self.plan_step().read_as } else { ReadAs::Auto };
-        let operation = Operation::Tool { tool: target.tool.clone(), arguments: arguments.clone() };
-        let (registry, now_ms) = (self.run().runs.registry.read(), self.run().bus().unix_ms());
-        if let Some(fresh) = cache
-            && let Some(answer) = self.run().cache().get(&registry, &operation, fresh, now_ms).await
-        {
-            return self.read(&answer, read_as, repeatable);
-        }
-        let place = self.place(purpose);
-        let entry = RunEntry::Sending { place, attempt, what: call.tool.to_string(), arguments: self.flow.shown(&arguments).0 };
-        self.run().write(entry).await.map_err(|error| Try::Failed(error, false))?;
-        let answer = self.call(operation.clone(), purpose, limits).await.map_err(|tried| tried.repeatable(repeatable))?;
-        let answered = self.read(&answer, read_as, repeatable)?;
-        // A response that fails the expectations must be requested again, by the next attempt and the next run.
-        if let Some(fresh) = cache.filter(|_| self.check_expectations(&answered).is_ok()) {
-            self.run().cache().put(&registry, &operation, &answer, fresh, self.run().bus().unix_ms()).await;
-        }
-        Ok(answered)
-    }
-
-    async fn prompt(&self, server: &str, name: &str, arguments: &Template, limits: &Limits) -> Result<Answered, Try> {
-        let arguments = self.evaluate(arguments)?.body();
-        self.show_arguments(&arguments, Purpose::Step);
-        self.run().write_pending().await.map_err(|error| Try::Failed(error, false))?;
-        let operation = Operation::Prompt { server: ServerId::from(server), name: name.to_owned(), arguments };
-        let answer = self.call(operation, Purpose::Step, limits).await.map_err(|tried| tried.repeatable(true))?;
-        self.read(&answer, self.plan_step().read_as, true)
-    }
-
-    async fn resource(&self, server: &str, uri: &Template, limits: &Limits) -> Result<Answered, Try> {
-        let uri = self.evaluate(uri)?.display();
-        self.show_arguments(&Body::json(&serde_json::json!({ "uri": uri })), Purpose::Step);
-        self.run().write_pending().await.map_err(|error| Try::Failed(error, false))?;
-        let operation = Operation::Resource { server: ServerId::from(server), uri };
-        let answer = self.call(operation, Purpose::Step, limits).await.map_err(|tried| tried.repeatable(true))?;
-        self.read(&answer, self.plan_step().read_as, true)
-    }
-
-    async fn workflow(&self, plan: &Arc<Plan>, input: &Template, limits: &Limits) -> Result<Answered, Try> {
-        let limit = |message: String| Try::Failed(StepError::new(StepErrorKind::Limit, message), false);
-        if self.flow.depth >= MAX_DEPTH {
-            return Err(limit(format!("nested workflows exceed the maximum depth of {MAX_DEPTH}")));
-        }
-        let given = self.evaluate(input)?;
-        self.show_arguments(&given.body(), Purpose::Step);
-        let input = input_values::prepare(&plan.input, &given).map_err(|wrong| {
-            let mut error = StepError::new(StepErrorKind::Expectation, format!("the input does not fit {}: {}", plan.name, wrong[0]));
-            error.detail = wrong[1..].iter().cloned().map(StepDetail::Text).collect();
-            Try::Failed(error, false)
-        })?;
-        let prefix = flow::nested_prefix(self.path(), self.item);
-        let compensates = self.flow.on_error(self.step) == OnError::Compensate;
-        let (depth, deadline) = (self.flow.depth + 1, limits.deadline);
-        let parent = Some(self.flow.parked.clone());
-        let frame = Frame { prefix, depth, input, signal: self.signal.clone(), deadline, compensates, parent };
-        let end = flow::run(self.run(), plan, frame).await;
-        match (end.outcome, end.output) {
-            (RunOutcome::Ok | RunOutcome::Partial, output) => Ok(Answered::new(output.unwrap_or_default(), String::new())),
-            (RunOutcome::Cancelled, _) => {
-                let mut error = cancelled(end.why.unwrap_or_default(), !end.not_compensated.is_empty());
-                error.detail = not_undone(&end.not_compensated);
-                Err(Try::Cancelled(error))
-            }
-            (outcome, _) => {
-                let kind = match outcome {
-                    RunOutcome::Refused => StepErrorKind::Refused,
-                    RunOutcome::TimedOut => StepErrorKind::Timeout,
-                    _ => StepErrorKind::Workflow,
-                };
-                let why = end.why.unwrap_or_else(|| outcome.words().to_owned());
-                let mut error = StepError::new(kind, format!("{}: {why}", plan.name));
-                error.detail = not_undone(&end.not_compensated);
-                error.may_have_run = !end.not_compensated.is_empty();
-                Err(Try::Failed(error, false))
-            }
-        }
-    }
-
-    async fn approve(&self, message: &Template, limits: &Limits) -> Result<Answered, Try> {
-        let message = self.evaluate(message)?.display();
-        self.show_waiting(&message);
-        let limits = self.question_limits(limits);
-        let asker = self.asker();
-        let answer = self.within(&limits, asker.approve(message)).await?;
-        self.answered(&limits, answer).await
-    }
-
-    async fn elicit(&self, message: &Template, schema: &Body, limits: &Limits) -> Result<Answered, Try> {
-        let message = self.evaluate(message)?.display();
-        self.show_waiting(&message);
-        let limits = self.question_limits(limits);
-        let asker = self.asker();
-        let answer = self.within(&limits, asker.elicit(message, schema)).await?;
-        self.answered(&limits, answer).await
-    }
-
-    /// Returns the limits of a question, whose time runs from when it was asked first, even by an earlier process.
-    fn question_limits(&self, limits: &Limits) -> Limits {
-        let asked_ms = self.run().replay.asked_ms(&self.place(Purpose::Step));
-        let since = asked_ms.map(|asked_ms| Duration::from_millis(self.run().bus().unix_ms().saturating_sub(asked_ms)));
-        let earlier = |deadline: Instant| deadline.checked_sub(since.unwrap_or_default()).unwrap_or_else(Instant::now);
-        Limits { signal: limits.signal.clone(), deadline: limits.deadline.map(earlier), limit: limits.limit }
-    }
-
-    /// Returns the answer of a person. A question that waits keeps the step until the run is suspended.
-    async fn answered(&self, limits: &Limits, answer: Result<Answered, Unanswered>) -> Result<Answered, Try> {
-        match answer {
-            Ok(answered) => Ok(answered),
-            Err(Unanswered::Refused(error)) => Err(Try::Failed(error, false)),
-            Err(Unanswered::Waits) => {
-                self.flow.parked.park();
-                self.within(limits, std::future::pending()).await?
-            }
-        }
-    }
-
-    fn asker(&self) -> Asker<'_> {
-        Asker { run: self.run(), step: self.run_step(Purpose::Step) }
-    }
-
-    fn show_waiting(&self, message: &str) {
-        if self.run().ask || self.run().wait {
-            self.flow.update_view(self.step, self.item, |view| view.state = StepState::Waiting { what: message.to_owned() });
-        }
-    }
-
-    fn show_arguments(&self, arguments: &Body, purpose: Purpose) {
-        self.flow.update_view(self.step, self.item, |view| {
-            let (arguments, cut) = self.flow.shown(arguments);
-            view.state = StepState::Running;
-            view.arguments = Some(arguments);
-            view.cut |= cut;
-            view.attempts += u32::from(purpose == Purpose::Step);
-        });
-    }
-
     /// Tries the fallbacks from index `tried` on.
     async fn fallbacks(&self, failed: StepError, tried: usize) -> StepResult {
         let fallbacks = &self.plan_step().fallback;
@@ -591,124 +341,6 @@ impl StepExecution<'_> {
     async fn call(&self, operation: Operation, purpose: Purpose, limits: &Limits) -> Result<Body, Try> {
         let call = StepCall { run: self.run(), flow: self.flow, step: self.step, place: self.run_step(purpose), item: self.item };
         call.send(operation, limits).await
-    }
-}
-
-fn late(limits: &Limits) -> StepError {
-    let limit = limits.limit.map(short).unwrap_or_default();
-    StepError::new(StepErrorKind::Timeout, format!("not done within {limit}"))
-}
-
-/// Returns the lines that report what an inner workflow did not compensate.
-fn not_undone(what: &[(String, String)]) -> Vec<StepDetail> {
-    what.iter().map(|(step, why)| StepDetail::NotUndone { step_and_why: format!("{step}: {why}") }).collect()
-}
-
-/// The error of a resumed run's step, which must not send a mask to a server.
-const MASKED_ARGUMENT: &str = "an argument holds a secret value that the journal does not record; start the run again";
-
-/// A call of a step.
-pub struct StepCall<'a> {
-    /// The run.
-    pub run: &'a Run,
-    /// The flow.
-    pub flow: &'a Flow<'a>,
-    /// The step's position in the plan.
-    pub step: usize,
-    /// The step's place in the run.
-    pub place: RunStep,
-    /// The item, if the step has items.
-    pub item: Option<u32>,
-}
-
-impl StepCall<'_> {
-    /// Makes the call and returns its response.
-    pub async fn send(&self, operation: Operation, limits: &Limits) -> Result<Body, Try> {
-        if limits.signal.is_raised() {
-            return Err(Try::Cancelled(cancelled(limits.signal.why(), false)));
-        }
-        if self.run.replay.masked && masked::in_operation(&operation) {
-            return Err(Try::Failed(StepError::new(StepErrorKind::Journal, MASKED_ARGUMENT), false));
-        }
-        let spec = CallSpec { timeout: limits.left(), run: Some(self.place.clone()), ..CallSpec::new(operation, Origin::Workflow) };
-        let (id, end) = self.run.executor.call(spec);
-        self.flow.update_view(self.step, self.item, |view| {
-            if view.calls.len() >= SHOWN_CALLS {
-                view.calls.remove(0);
-            }
-            view.calls.push(id);
-        });
-        tokio::pin!(end);
-        let (settled, expired) = tokio::select! {
-            biased;
-            settled = &mut end => (settled, None),
-            expired = limits.expired(GRACE) => {
-                let reason = match expired {
-                    Expiry::Signal => limits.signal.why(),
-                    Expiry::Late => "the step's time was up".to_owned(),
-                };
-                self.run.executor.cancel(id, &reason);
-                (end.await, Some(expired))
-            }
-        };
-        if let Some(settled) = &settled
-            && self.place.purpose == Purpose::Step
-        {
-            // The first attempt was counted when the arguments were shown.
-            let more = settled.attempts.saturating_sub(1);
-            self.flow.update_view(self.step, self.item, |view| view.attempts += more);
-        }
-        let Some(settled) = settled else {
-            let error = StepError::new(StepErrorKind::Call { failure: FailureKind::Transport }, "the engine ended");
-            return Err(Try::Failed(StepError { may_have_run: true, ..error }, false));
-        };
-        of_outcome(&settled, expired, limits)
-    }
-}
-
-fn of_outcome(settled: &Settled, expired: Option<Expiry>, limits: &Limits) -> Result<Body, Try> {
-    match &settled.outcome {
-        Outcome::Ok { result } => Ok(result.clone()),
-        Outcome::ToolError { result } => {
-            let text = answer::read(ReadAs::Text, result).map(|reading| reading.text).unwrap_or_default();
-            let words: String = text.chars().take(MAX_ERROR_TEXT).collect();
-            let words = if words.is_empty() { "the tool reported an error without text".to_owned() } else { words };
-            Err(Try::Failed(StepError { may_have_run: true, ..StepError::new(StepErrorKind::ToolError, words) }, false))
-        }
-        Outcome::Failed { failure } => Err(Try::Failed(StepError::of_failure(failure), false)),
-        // Only calls of clients end so.
-        Outcome::Interim { kind, .. } => {
-            let error = StepError::new(StepErrorKind::Call { failure: FailureKind::Protocol }, format!("interim result: {}", kind.words()));
-            Err(Try::Failed(StepError { may_have_run: true, ..error }, false))
-        }
-        Outcome::Cancelled { reason } => match expired {
-            Some(Expiry::Late) => {
-                let error = StepError::new(StepErrorKind::Timeout, "not answered within the step's time");
-                Err(Try::Failed(StepError { may_have_run: settled.timings.sent.is_some(), ..error }, false))
-            }
-            Some(Expiry::Signal) => Err(Try::Cancelled(cancelled(limits.signal.why(), settled.timings.sent.is_some()))),
-            None => Err(Try::Cancelled(cancelled(reason.clone(), settled.timings.sent.is_some()))),
-        },
-    }
-}
-
-/// The result of one attempt.
-#[derive(Debug)]
-pub enum Try {
-    /// It succeeded.
-    Done(Answered),
-    /// It failed; the flag says whether the request may be sent again.
-    Failed(StepError, bool),
-    /// It was cancelled.
-    Cancelled(StepError),
-}
-
-impl Try {
-    fn repeatable(self, repeatable: bool) -> Try {
-        match self {
-            Try::Failed(error, _) => Try::Failed(error, repeatable),
-            other => other,
-        }
     }
 }
 

@@ -249,18 +249,15 @@ async fn a_poll_waits_between_its_rounds_and_is_cancelled_while_it_waits() {
     let (report, _) = finished(&rig, id(1), Command::StartRun { run: id(1), spec: Arc::new(wanted(text)) }).await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Ok, 4), "{report:#?}");
     assert!((30..32).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    let (_, mut tail) = rig.engine.watch();
-    rig.command(Command::StartRun { run: id(2), spec: Arc::new(wanted(text)) });
-    let report = loop {
-        match &tail.next().await.unwrap().unwrap().kind {
-            EventKind::RunStep { view, .. } if view.state.word() == "waiting" => {
-                assert!(view.state.why().unwrap().starts_with("round 2 in 10.0 s"), "{view:?}");
-                rig.command(Command::CancelRun { run: id(2), reason: "enough".into() });
-            }
-            EventKind::RunSettled { report, .. } => break report.clone(),
-            _ => {}
+    let start = Command::StartRun { run: id(2), spec: Arc::new(wanted(text)) };
+    let report = finished_seeing(&rig, id(2), start, |event| match &event.kind {
+        EventKind::RunStep { view, .. } if view.state.word() == "waiting" => {
+            assert!(view.state.why().unwrap().starts_with("round 2 in 10.0 s"), "{view:?}");
+            rig.command(Command::CancelRun { run: id(2), reason: "enough".into() });
         }
-    };
+        _ => {}
+    })
+    .await;
     assert_eq!((report.outcome, log.lock().unwrap().len()), (RunOutcome::Cancelled, 5), "{report:#?}");
     rig.stop().await;
 }
@@ -373,17 +370,14 @@ async fn the_end_runs_after_a_cancellation_and_a_deadline() {
     assert_eq!((report.outcome, log), (RunOutcome::TimedOut, expected.to_vec()), "{report:#?}");
     let log = Log::default();
     let rig = engine(&log, Arc::new(NoJournal));
-    let (_, mut tail) = rig.engine.watch();
-    rig.command(Command::StartRun { run: id(1), spec: Arc::new(wanted(&text.replace("timeout", "# timeout"))) });
-    let report = loop {
-        match &tail.next().await.unwrap().unwrap().kind {
-            EventKind::CallQueued { spec, .. } if spec.run.as_ref().is_some_and(|run| &*run.step == "slow") => {
-                rig.command(Command::CancelRun { run: id(1), reason: "enough".into() });
-            }
-            EventKind::RunSettled { report, .. } => break report.clone(),
-            _ => {}
+    let start = Command::StartRun { run: id(1), spec: Arc::new(wanted(&text.replace("timeout", "# timeout"))) };
+    let report = finished_seeing(&rig, id(1), start, |event| match &event.kind {
+        EventKind::CallQueued { spec, .. } if spec.run.as_ref().is_some_and(|run| &*run.step == "slow") => {
+            rig.command(Command::CancelRun { run: id(1), reason: "enough".into() });
         }
-    };
+        _ => {}
+    })
+    .await;
     assert_eq!(report.outcome, RunOutcome::Cancelled, "{report:#?}");
     assert_eq!(log.lock().unwrap().last().map(String::as_str), Some("release cancelled"), "{report:#?}");
     assert_eq!(states(&report)["alarm"], "skipped");
@@ -527,11 +521,14 @@ async fn one_run_of_a_group_is_active() {
         rig.command(Command::StartRun { run: id(number), spec: Arc::new(spec) });
     }
     let mut ended = vec![];
-    while ended.len() < 4 {
-        if let EventKind::RunSettled { run, report } = &tail.next().await.unwrap().unwrap().kind {
-            ended.push((*run, report.outcome, report.why.clone()));
+    let waiting = async {
+        while ended.len() < 4 {
+            if let EventKind::RunSettled { run, report } = &tail.next().await.unwrap().unwrap().kind {
+                ended.push((*run, report.outcome, report.why.clone()));
+            }
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the runs end");
     let outcome = |number| ended.iter().find(|(run, ..)| *run == id(number)).unwrap().clone();
     assert_eq!(outcome(3).1, RunOutcome::Failed, "{ended:?}");
     assert!(outcome(3).2.unwrap().contains("another run of the group `deploy-prod` is active"), "{ended:?}");
@@ -553,16 +550,13 @@ async fn a_group_is_shared_by_processes_with_the_same_store() {
     let rig = engine(&log, Arc::new(other));
     rig.ready("s").await;
     let text = "name = \"w\"\nconcurrency = \"deploy\"\n[[step]]\nid = \"a\"\ntool = \"s_echo\"\narguments = { name = \"a\" }\n";
-    let (_, mut tail) = rig.engine.watch();
-    rig.command(Command::StartRun { run: id(1), spec: Arc::new(wanted(text)) });
     let mut held = Some(held);
-    let report = loop {
-        match &tail.next().await.unwrap().unwrap().kind {
-            EventKind::Notice { notice } if notice.text.contains("group `deploy`") => drop(held.take()),
-            EventKind::RunSettled { report, .. } => break report.clone(),
-            _ => {}
-        }
-    };
+    let start = Command::StartRun { run: id(1), spec: Arc::new(wanted(text)) };
+    let report = finished_seeing(&rig, id(1), start, |event| match &event.kind {
+        EventKind::Notice { notice } if notice.text.contains("group `deploy`") => drop(held.take()),
+        _ => {}
+    })
+    .await;
     assert_eq!((report.outcome, held.is_none()), (RunOutcome::Ok, true), "{report:#?}");
     rig.stop().await;
 }
