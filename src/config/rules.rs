@@ -73,34 +73,56 @@ impl PartialRules {
     pub fn read(root: &mut Fields<'_, '_>) -> PartialRules {
         let mut rules = PartialRules::default();
         for node in root.array("tool").unwrap_or_default() {
-            let report = root.report;
+            let (report, before) = (root.report, rules.references());
             let rule = report.entry(|| {
                 let mut fields = entry(root, node, "tool")?;
                 let rule = rules.tool(&mut fields, node);
                 fields.finish();
                 rule
             });
+            if rule.is_none() {
+                rules.forget_references(before);
+            }
             rules.tools.extend(rule);
         }
         for field in root.table("groups").unwrap_or_default() {
+            let before = rules.references();
             let group = root.report.entry(|| rules.group(root, field));
+            if group.is_none() {
+                rules.forget_references(before);
+            }
             if let Some(group) = group {
                 rules.places.push((group.id.clone(), root.report.place(field.at, &format!("groups.{}", field.key))));
                 rules.groups.push(group);
             }
         }
         for node in root.array("route").unwrap_or_default() {
-            let report = root.report;
+            let (report, before) = (root.report, rules.references());
             let route = report.entry(|| {
                 let mut fields = entry(root, node, "route")?;
                 let route = rules.route(&mut fields, node);
                 fields.finish();
                 route
             });
+            if route.is_none() {
+                rules.forget_references(before);
+            }
             rules.routes.extend(route);
         }
         rules.cache = cache(root);
         rules
+    }
+
+    /// Returns the numbers of references and of places that were noted so far.
+    fn references(&self) -> [usize; 3] {
+        [self.named.len(), self.tool_fallbacks.len(), self.breakers_missing_own.len()]
+    }
+
+    /// Forgets those that were noted later, which belong to an entry that is lost.
+    fn forget_references(&mut self, [named, fallbacks, breakers]: [usize; 3]) {
+        self.named.truncate(named);
+        self.tool_fallbacks.truncate(fallbacks);
+        self.breakers_missing_own.truncate(breakers);
     }
 
     /// Merges these rules over `below`.
