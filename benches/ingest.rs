@@ -271,6 +271,7 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
         recall: Default::default(),
         workflows: Default::default(),
         invocation: Default::default(),
+        inputs: vec![],
     };
     let mut model = Model::new(setup, read_model, (200, 60));
     let mut terminal = Terminal::new(TestBackend::new(200, 60)).expect("memory");

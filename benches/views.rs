@@ -106,6 +106,7 @@ fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
         recall: Default::default(),
         workflows: Default::default(),
         invocation: Default::default(),
+        inputs: vec![],
     };
     let mut model = Model::new(setup, read_model, SIZE);
     let mut seq = 0;

@@ -37,6 +37,8 @@ mod serve;
 mod signals;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/surroundings.rs"]
+mod surroundings;
 #[path = "cli/tls.rs"]
 mod tls;
 #[path = "cli/unusable.rs"]
@@ -119,6 +121,28 @@ fn wait_for(mut child: Child, limit: Duration) -> Option<ExitStatus> {
     // The receiver is still there.
     waiting.join().unwrap().unwrap();
     status.ok()
+}
+
+/// Reads an HTTP request with a JSON body: its head and its message, which is null without one. `None` at the end.
+fn read_request(stream: &std::net::TcpStream) -> Option<(String, Value)> {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return None;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((head, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
 struct Ran {

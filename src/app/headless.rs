@@ -11,6 +11,7 @@ use crate::{
     cli::{
         self, Options,
         args::{CacheAction, Headless, WorkflowCmd},
+        exit,
         history::History,
         print::Io,
         session,
@@ -62,7 +63,9 @@ pub async fn run(selection: Selection, command: Headless, options: Options, log:
         let known: Vec<&str> = all.iter().map(|s| s.id.as_str()).collect();
         return cli::fail(session::no_server(name, &known), &options, Io::real());
     }
+    let lists = command.lists_servers();
     let code = serve(&workspace, demo, command, &options, &log, (io, &watch)).await;
+    let code = code.map(|code| if lists && code == exit::OK && loaded.lost_entries().next().is_some() { exit::PARTIAL } else { code });
     workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
     code.unwrap_or_else(|why| cli::fail(Failure::new(FailureKind::NotReady, why), &options, Io::real()))
 }

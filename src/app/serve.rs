@@ -72,6 +72,10 @@ pub async fn run(selection: Selection, args: ServeArgs, options: Options, log: L
     for problem in workspace.selection().warnings(&loaded, false) {
         warn(&mut io, &problem.to_string());
     }
+    if loaded.settings.gateway.faulty {
+        let why = "the settings of the gateway have errors, so a profile or an access rule may be missing";
+        return cli::fail(Failure::new(FailureKind::InvalidArguments, why).hint("correct [gateway] in the configuration"), &options, io);
+    }
     let demo = match prepare_demo(&workspace, &options) {
         Ok(demo) => demo,
         Err(code) => return code,

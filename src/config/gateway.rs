@@ -28,6 +28,8 @@ pub struct GatewaySettings {
     pub instructions: Option<String>,
     /// The profiles in the order of the file; the default one only if it is configured.
     pub profiles: Vec<Profile>,
+    /// Whether the table has errors, so that a profile or an access rule may be missing. The gateway does not start then.
+    pub faulty: bool,
 }
 
 impl Default for GatewaySettings {
@@ -43,6 +45,7 @@ impl Default for GatewaySettings {
             list_grace: Duration::from_secs(600),
             instructions: None,
             profiles: vec![],
+            faulty: false,
         }
     }
 }
@@ -60,11 +63,18 @@ pub(super) struct PartialGateway {
     list_grace: Option<Duration>,
     instructions: Option<String>,
     profiles: Vec<Profile>,
+    faulty: bool,
 }
 
 impl PartialGateway {
     /// Reads the table.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialGateway {
+        let (read, valid) = root.report.checked(|| PartialGateway::table(root));
+        // The table may be under a misspelt name.
+        PartialGateway { faulty: !valid || root.has_misspelling_of(&["gateway"]), ..read }
+    }
+
+    fn table(root: &mut Fields<'_, '_>) -> PartialGateway {
         let Some(mut table) = root.inner("gateway") else { return PartialGateway::default() };
         let path = |table: &mut Fields<'_, '_>, key| table.text(key).map(|text| table.report.path(text));
         let read = PartialGateway {
@@ -78,6 +88,7 @@ impl PartialGateway {
             list_grace: table.duration_or_zero("list_grace"),
             instructions: table.text("instructions").map(str::to_owned),
             profiles: profiles(&mut table),
+            faulty: false,
         };
         table.finish();
         read
@@ -96,6 +107,7 @@ impl PartialGateway {
             list_grace: self.list_grace.or(below.list_grace),
             instructions: self.instructions.or(below.instructions),
             profiles: merged(self.profiles, below.profiles),
+            faulty: self.faulty || below.faulty,
         }
     }
 
@@ -113,6 +125,7 @@ impl PartialGateway {
             list_grace: self.list_grace.unwrap_or(default.list_grace),
             instructions: self.instructions,
             profiles: self.profiles,
+            faulty: self.faulty,
         }
     }
 }

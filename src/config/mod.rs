@@ -9,7 +9,7 @@
 //! - `fields` reads the tables of that tree and reports unknown keys, `renamed` names the successor of an old key;
 //! - `text` expands `${VAR}`, `dialect` translates the placeholders of other clients into it;
 //! - `settings` and `server` (our own format) and `kinds` (formats of other clients) interpret the tree;
-//! - `env_file` reads the `envFile` of a server;
+//! - `env_file` reads the `envFile` of a server, `inputs` has the values that the user gave for inputs of files;
 //! - `policy` reads the policy settings of a server or a tool, `rules` what is not part of a server: rules for tools,
 //!   groups, routes, the cache;
 //! - [`load()`] merges the layers, `project` reads a project's workflows and scripts once, `trust` withholds what a project
@@ -30,6 +30,7 @@ mod fields;
 pub mod fuzzing;
 mod gateway;
 mod import;
+mod inputs;
 mod kinds;
 mod load;
 #[cfg(test)]
@@ -63,6 +64,7 @@ use export::add_to_toml;
 pub use export::{to_toml, user_text, write_config};
 pub use gateway::GatewaySettings;
 pub use import::{FoundImport, SearchedPlace, find_imports, read_imports, searched_places};
+pub use inputs::InputAnswers;
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;
 pub use secret_variables::{ImportTexts, SecretVariable, import_texts};

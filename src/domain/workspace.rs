@@ -14,6 +14,7 @@ use super::{
     call::{Failure, FailureKind},
     catalog::ConfirmPolicy,
     config_error::ConfigError,
+    config_input::{ConfigInput, InputRetention, InputValue},
     event::{Notice, NoticeLevel},
     journal::{CallRecord, RunHeader, RunRecord},
     lossy_path,
@@ -35,6 +36,9 @@ pub struct WorkspaceState {
     pub past: Arc<Vec<RunHeader>>,
     /// The project that needs an approval.
     pub approval: Option<Arc<ApprovalPrompt>>,
+    /// The inputs that servers of the configuration use.
+    #[serde(default)]
+    pub inputs: Arc<Vec<ConfigInput>>,
 }
 
 /// What a workspace is called, and how its servers are reached.
@@ -321,6 +325,18 @@ pub enum WorkspaceRequest {
     Approve(String),
     /// Do not use the project's file in this session. Reply: `Done`.
     Reject,
+    /// Use this value for an input of a configuration file. Reply: `Done`.
+    GiveInput {
+        /// The file, as in [`ConfigInput::file`].
+        #[serde(with = "lossy_path")]
+        file: PathBuf,
+        /// The id of the input.
+        id: String,
+        /// Its value.
+        value: InputValue,
+        /// How long the value is used.
+        retention: InputRetention,
+    },
     /// Search this machine for servers. Reply: `Welcome`.
     FindServers,
     /// Start these servers. Reply: `Done`.
@@ -514,6 +530,7 @@ impl WorkspaceRequest {
         match self {
             WorkspaceRequest::Approve(_)
             | WorkspaceRequest::Reject
+            | WorkspaceRequest::GiveInput { .. }
             | WorkspaceRequest::Start(_)
             | WorkspaceRequest::SaveWorkflow { .. }
             | WorkspaceRequest::ReadWorkflows

@@ -1,4 +1,4 @@
-//! The hit map: what is where on the screen. Everything that draws records its areas here, and the mouse looks them up.
+//! The hit map: the hit areas of the screen. Everything that draws records its areas here, and the mouse looks them up.
 
 use std::cell::{Cell, RefCell};
 

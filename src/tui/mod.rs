@@ -52,7 +52,7 @@ pub use terminal::give_back as give_terminal_back;
 use copying::Invocation;
 use theme::Theme;
 
-use crate::domain::{catalog::ConfirmPolicy, journal::RunHeader, workflow::library::WorkflowLibrary};
+use crate::domain::{catalog::ConfirmPolicy, config_input::ConfigInput, journal::RunHeader, workflow::library::WorkflowLibrary};
 pub use crate::{control::WorkspaceRequest, domain::workspace::ApprovalPrompt};
 
 /// How the console starts.
@@ -95,6 +95,8 @@ pub enum ConsoleUpdate {
     Welcome(overlay::welcome::WelcomeState),
     /// The project's file changed and needs approval; `None` when it does not.
     Approval(Option<ApprovalPrompt>),
+    /// The inputs that servers of the configuration use now.
+    Inputs(Vec<ConfigInput>),
 }
 
 /// What the console starts with.

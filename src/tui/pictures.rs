@@ -34,6 +34,7 @@ fn setup(title: &str, theme: Theme) -> Setup {
         recall: Default::default(),
         workflows: Default::default(),
         invocation: Default::default(),
+        inputs: vec![],
     }
 }
 

@@ -229,6 +229,7 @@ impl Console {
             recall: start.recall,
             workflows: WorkflowLibrary::clone(&start.known.library),
             invocation: start.known.identity.invocation.clone(),
+            inputs: Vec::clone(&start.known.inputs),
         };
         let mut model = Model::new(setup, read_model, size);
         model.at(clock.stamp());
@@ -367,6 +368,9 @@ impl Console {
         }
         if now.approval != before.approval {
             updates.push(Msg::Update(ConsoleUpdate::Approval(now.approval.as_deref().cloned())));
+        }
+        if !Arc::ptr_eq(&now.inputs, &before.inputs) {
+            updates.push(Msg::Update(ConsoleUpdate::Inputs(Vec::clone(&now.inputs))));
         }
         updates.into_iter().try_for_each(|update| self.dispatch(update, Cause::Engine, terminal))
     }

@@ -81,6 +81,7 @@ impl Home {
             identity: Arc::new(Identity { title, invocation: self.selection.invocation(), source }),
             settings: Arc::new(console_settings(&loaded)),
             approval: loaded.pending.as_ref().map(|pending| Arc::new(prompt(pending))),
+            inputs: Arc::new(loaded.inputs.clone()),
             ..WorkspaceState::default()
         }
     }

@@ -13,6 +13,7 @@ use crate::{
         call::{CallSpec, Failure, FailureKind, InterimKind, Operation, Origin, Outcome, Progress, RpcError, Timings},
         catalog::{RawLists, ServerCatalog},
         config_error::ConfigError,
+        config_input::{InputRetention, InputValue},
         event::{Event, EventKind, LogLevel, LogMessage, LogSource, Notice, NoticeLevel, Settled},
         frame::{Anomaly, AnomalyKind, Direction, Frame, FrameKind, HttpNote},
         id::{AskId, CallId, ClientId, InstanceId, ServerId, ToolId},
@@ -67,7 +68,7 @@ every_variant!(every_command_error, CommandError:
     Disconnected Ended);
 every_variant!(every_submit_error, SubmitError: Ended TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
-    Approve Reject FindServers Start SaveWorkflow ReadWorkflows Remember Recall Import WriteImport Calls Runs Run Test TestFromRun);
+    Approve Reject GiveInput FindServers Start SaveWorkflow ReadWorkflows Remember Recall Import WriteImport Calls Runs Run Test TestFromRun);
 every_variant!(every_workspace_reply, WorkspaceReply: Done Welcome Written Recall Import Calls Runs Run Tested TestMade);
 every_variant!(every_workspace_error, WorkspaceError:
     Unavailable NotPermitted Disconnected Ended Busy Configuration ProjectChanged UnknownChoice NotWritten Failed);
@@ -158,6 +159,12 @@ fn requests() -> Vec<WorkspaceRequest> {
     let all = vec![
         WorkspaceRequest::Approve("hash".into()),
         WorkspaceRequest::Reject,
+        WorkspaceRequest::GiveInput {
+            file: "/a/b".into(),
+            id: "key".into(),
+            value: InputValue("typed".into()),
+            retention: InputRetention::Stored,
+        },
         WorkspaceRequest::FindServers,
         WorkspaceRequest::Start(Chosen::Import(1)),
         WorkspaceRequest::Start(Chosen::Demo),

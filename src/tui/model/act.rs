@@ -64,6 +64,7 @@ impl Model {
             Action::Zoom => self.zoom = !self.zoom,
             Action::Welcome => return self.welcome(),
             Action::Review => self.review_project(),
+            Action::Inputs => self.open_inputs(),
             Action::Activity => self.activity_shown = !self.activity_shown,
             Action::Copy => self.ask_copy(),
             Action::ToggleMouse => {

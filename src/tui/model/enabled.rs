@@ -80,6 +80,7 @@ impl Model {
             Action::NextMatch | Action::PreviousMatch => !self.shown().needle().is_empty(),
             Action::OpenMedia => self.shown().has_media(),
             Action::Review => self.rejected.is_some(),
+            Action::Inputs => !self.config_inputs.is_empty(),
             Action::Follow => !self.console.traffic.following(),
             Action::Inbox => !read_model.asks.is_empty(),
             Action::NextTab | Action::PreviousTab => self.meant_call().is_some(),

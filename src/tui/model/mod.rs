@@ -45,7 +45,7 @@ mod workflows;
 use crokey::KeyCombination;
 
 use crate::{
-    domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, time::Stamp},
+    domain::{catalog::ConfirmPolicy, config_input::ConfigInput, event::NoticeLevel, form::Path, time::Stamp},
     state::ConsoleState,
 };
 
@@ -102,6 +102,10 @@ pub struct Model {
     approval: Option<ApprovalPrompt>,
     /// A project that the user rejected: it is not used, and its approval opens again only on request.
     rejected: Option<ApprovalPrompt>,
+    /// The inputs that servers of the configuration use.
+    config_inputs: Vec<ConfigInput>,
+    /// Whether the dialog for missing inputs opens as soon as no typed letter could be taken for a value.
+    ask_inputs: bool,
     /// Submitted calls whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
@@ -235,6 +239,7 @@ impl Model {
                     None => (None, prompt),
                 };
             }
+            ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
             ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.session.title) = (invocation, title),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::tui::{
     dialog::Dialog,
     layout::{Focus, Layout, Middle},
-    overlay::approval::Approval,
+    overlay::{approval::Approval, config_inputs::ConfigInputs},
     pane::{activity as strip_pane, banner, detail::Detail, row_detail as row, servers},
 };
 
@@ -29,6 +29,12 @@ impl Model {
         {
             self.sequence.clear();
             self.dialogs.push(Approval::new(prompt, now));
+        }
+        if self.dialogs.is_empty() && !self.typing() && std::mem::take(&mut self.ask_inputs) {
+            self.sequence.clear();
+            if let Some(dialog) = ConfigInputs::new(self.missing_inputs(), now) {
+                self.dialogs.push(dialog);
+            }
         }
         let node = self.console.tree.selected().cloned();
         self.console.call.show(node.as_ref(), self.session.read_model());

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{argument_history::Recall, catalog::ConfirmPolicy, time::Stamp, workflow::library::WorkflowLibrary},
+    domain::{
+        argument_history::Recall, catalog::ConfirmPolicy, config_input::ConfigInput, time::Stamp, workflow::library::WorkflowLibrary,
+    },
     state::ConsoleState,
     tui::{
         Startup,
@@ -42,6 +44,8 @@ pub struct Setup {
     pub workflows: WorkflowLibrary,
     /// How this console was started.
     pub invocation: Invocation,
+    /// The inputs that servers of the configuration use.
+    pub inputs: Vec<ConfigInput>,
 }
 
 impl Model {
@@ -76,6 +80,8 @@ impl Model {
             welcome_state: None,
             approval: None,
             rejected: None,
+            config_inputs: vec![],
+            ask_inputs: false,
             submitted: vec![],
             next_token: 1,
             engine_gone: false,
@@ -92,6 +98,7 @@ impl Model {
         model.console.call.recall = setup.recall;
         model.prefer();
         model.flows_changed(&setup.workflows);
+        model.inputs_changed(setup.inputs);
         match setup.startup {
             Startup::Approval(prompt) => model.dialogs.push(Approval::new(prompt, Stamp::default())),
             Startup::Welcome(offer) => {

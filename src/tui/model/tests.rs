@@ -105,6 +105,7 @@ impl Harness {
             recall: Recall::default(),
             workflows: Default::default(),
             invocation: Invocation::default(),
+            inputs: vec![],
         }
     }
 
@@ -204,6 +205,7 @@ mod control;
 mod describe;
 mod dialogs;
 mod frames;
+mod inputs;
 mod keys;
 mod looks;
 mod prompts;

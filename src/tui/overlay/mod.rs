@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod burst;
+pub mod config_inputs;
 pub mod confirm;
 pub mod describe;
 pub mod dry_run;
