@@ -103,6 +103,8 @@ impl Harness {
             startup,
             confirm: ConfirmPolicy::default(),
             recall: Recall::default(),
+            layout: Default::default(),
+            tour: false,
             workflows: Default::default(),
             invocation: Invocation::default(),
         }
@@ -203,6 +205,7 @@ mod choices;
 mod control;
 mod describe;
 mod dialogs;
+mod everyday;
 mod frames;
 mod keys;
 mod looks;
