@@ -269,6 +269,8 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
         startup: Startup::Normal,
         confirm: Default::default(),
         recall: Default::default(),
+        layout: Default::default(),
+        tour: false,
         workflows: Default::default(),
         invocation: Default::default(),
         inputs: vec![],

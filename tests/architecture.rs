@@ -59,7 +59,7 @@ const DRAWS: &[&str] = &[
     "tui/draw.rs",
     "tui/overlay/",
     "tui/pane/",
-    "tui/tabs.rs",
+    "tui/view",
     "tui/terminal.rs",
     "tui/theme.rs",
     "tui/widget/",

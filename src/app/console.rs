@@ -39,8 +39,17 @@ impl TerminalGuard for Guard {
     }
 }
 
+/// What the demo does without the user.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DemoOptions {
+    /// Whether calls are made in the background.
+    pub traffic: bool,
+    /// Whether the tour is shown.
+    pub tour: bool,
+}
+
 /// Runs the console; returns the exit code.
-pub async fn run(selection: Selection, options: Options, log: Log, traffic: bool, watch: Arc<Watch>) -> u8 {
+pub async fn run(selection: Selection, options: Options, log: Log, demo_options: DemoOptions, watch: Arc<Watch>) -> u8 {
     // The console has no output of its own, so its failures are for people.
     let plain = Options::default();
     let fail = |failure: Failure| cli::fail(failure, &plain, Io::real());
@@ -89,11 +98,12 @@ pub async fn run(selection: Selection, options: Options, log: Log, traffic: bool
             return fail(Failure::new(failure.kind, failure.message));
         }
     }
-    let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
+    let traffic = demo_options.traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     watch.console();
     let took = watch.clone();
     let heard = Arc::new(move || took.heard());
-    let console = ConsoleOptions { preferences, exports: workspace.exports(), rest: process::trim, heard, guard: Some(guard) };
+    let (rest, guard) = (process::trim as fn(), Some(guard as Arc<dyn TerminalGuard>));
+    let console = ConsoleOptions { preferences, exports: workspace.exports(), rest, heard, guard, tour: demo_options.tour };
     let shown = tui::run(engine.clone(), console).await;
     let servers: Vec<ServerSpec> = engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
     watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), ending(&servers));

@@ -92,14 +92,14 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             within_runtime(move |_| headless::cache(selection, action, within))
         }
         Some(Cmd::Demo(args)) => {
-            let traffic = args.traffic;
-            within_runtime(move |watch| console::run(selection, within, log, traffic, watch))
+            let (traffic, tour) = (args.traffic, args.tour);
+            within_runtime(move |watch| console::run(selection, within, log, console::DemoOptions { traffic, tour }, watch))
         }
         Some(Cmd::Serve(args)) => {
             let args = args.clone();
             within_runtime(move |watch| serve::run(selection, args, within, log, watch))
         }
-        None => within_runtime(move |watch| console::run(selection, within, log, false, watch)),
+        None => within_runtime(move |watch| console::run(selection, within, log, console::DemoOptions::default(), watch)),
         Some(command) => match (command.headless(), command) {
             (Some(mut command), _) => {
                 if let Headless::Run(run) = &mut command {

@@ -17,6 +17,7 @@ use crate::{
     domain::{
         call::{Failure, FailureKind, Operation},
         journal::{CallRecord, OpenQuestion, Place, RunEntry, RunRecord, StepRecord},
+        plural::counted,
         run::RunOutcome,
         time::{self, date},
         workspace::{RunListed, RunState},
@@ -250,7 +251,7 @@ fn print_run(printer: &mut Printer, run: &RunDocument<'_>, state: RunState) -> R
     lines.extend(run.reason.map(|why| ("why", why.to_owned())));
     lines.extend(run.input.iter().map(|input| ("input", input.get().to_owned())));
     for step in &run.steps {
-        let items = step.items.map(|items| format!(", {items} items")).unwrap_or_default();
+        let items = step.items.map(|items| format!(", {}", counted(items, "item"))).unwrap_or_default();
         let why = step.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
         let took = time::short(std::time::Duration::from_millis(step.duration_ms));
         lines.push(("step", format!("{} {} in {took}{items}{why}", step.step, step.outcome)));

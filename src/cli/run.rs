@@ -29,6 +29,7 @@ use crate::{
         event::{Event, EventKind},
         in_doubt,
         journal::RunRecord,
+        plural::counted,
         run::{RunFrom, RunId, RunOutcome, RunQuestion, RunReport, RunSpec, StepAnswer, StepDetail, StepError, StepState, StepView},
         time::{Stamp, short},
         workflow::{
@@ -359,7 +360,7 @@ impl Progress {
             let items = view
                 .items
                 .filter(|_| !view.state.active())
-                .map(|i| format!("  {} items, {} failed", i.total, i.failed))
+                .map(|i| format!("  {}, {} failed", counted(i.total, "item"), i.failed))
                 .unwrap_or_default();
             session.printer.note(format!("{word:<12} {step:<24} {took:>8}{attempts}{items}{fallback}{why}").trim_end());
         }

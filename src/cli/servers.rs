@@ -12,6 +12,7 @@ use super::{
 use crate::{
     domain::{
         call::{Failure, FailureKind},
+        plural::counted,
         server::{ConnectFailure, Era, Phase, SessionInfo},
         time,
     },
@@ -208,7 +209,8 @@ pub fn print_refused<'a>(session: &mut Session<'_>, refused: impl IntoIterator<I
 pub fn print_truncated<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<Item = TruncatedList<'a>>) {
     for TruncatedList { server, list, entries, .. } in cuts {
         session.printer.note(&format!(
-            "{server}: {list} is truncated at {entries} entries · raise limits.items, limits.pages or limits.message_bytes of this server"
+            "{server}: {list} is truncated at {} · raise limits.items, limits.pages or limits.message_bytes of this server",
+            counted(entries, "entry")
         ));
     }
 }

@@ -34,6 +34,7 @@ use crate::{
         directory::Directory,
         event::{Event, EventKind, Notice, NoticeLevel, Settled},
         id::{AskId, CallId, ServerId},
+        plural::counted,
         policy::call_event::CallTrace,
         server::{ConnectFailure, Phase, Step},
         time,
@@ -261,7 +262,7 @@ impl<'a> Session<'a> {
     fn note_dropped_frames(&mut self) {
         let dropped = self.tail.take_dropped_frames();
         if dropped > 0 {
-            self.printer.note(&format!("warning: {dropped} frames are missing: they came faster than they could be printed"));
+            self.printer.note(&format!("warning: {} missing: they came faster than they could be printed", counted(dropped, "frame")));
         }
     }
 

@@ -21,7 +21,9 @@ mod adhoc;
 mod argument_history;
 #[cfg(test)]
 mod client_tests;
+mod console_layout;
 mod dialect;
+mod edit;
 mod env_file;
 mod error;
 mod export;
@@ -58,6 +60,8 @@ pub(crate) use kinds::page as clients_page;
 
 pub use adhoc::{add_headers, add_variables, server_from_command, server_from_url};
 pub use argument_history::{load_recall, save_recall};
+pub use console_layout::{load_layout, save_layout};
+pub use edit::{edit_server, editable};
 pub use error::ConfigError;
 #[cfg(test)]
 use export::add_to_toml;

@@ -15,7 +15,9 @@ use super::{
     catalog::ConfirmPolicy,
     config_error::ConfigError,
     config_input::{ConfigInput, InputRetention, InputValue},
+    console_layout::ConsoleLayout,
     event::{Notice, NoticeLevel},
+    id::ServerId,
     journal::{CallRecord, RunHeader, RunRecord},
     lossy_path,
     secret::Secret,
@@ -317,6 +319,32 @@ pub enum SecretDisplay {
     Shown,
 }
 
+/// A change of a server in its file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerEdit {
+    /// Disable it, so that it is not started.
+    Disable,
+    /// Enable it.
+    Enable,
+    /// Copy it under this name.
+    Duplicate(String),
+    /// Remove it.
+    Remove,
+}
+
+impl ServerEdit {
+    /// Returns what was done: `disabled`.
+    pub fn done(&self) -> &'static str {
+        match self {
+            ServerEdit::Disable => "disabled",
+            ServerEdit::Enable => "enabled",
+            ServerEdit::Duplicate(_) => "duplicated",
+            ServerEdit::Remove => "removed",
+        }
+    }
+}
+
 /// A request of a face to the workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -341,6 +369,13 @@ pub enum WorkspaceRequest {
     FindServers,
     /// Start these servers. Reply: `Done`.
     Start(Chosen),
+    /// Change a server in the file that configures it. Reply: `Written`.
+    EditServer {
+        /// The server.
+        server: ServerId,
+        /// The change.
+        edit: ServerEdit,
+    },
     /// Write the file of a new workflow. Reply: `Written`.
     SaveWorkflow {
         /// Its name, which is unique.
@@ -354,6 +389,10 @@ pub enum WorkspaceRequest {
     Remember(Recalled),
     /// Return the arguments of earlier sessions. Reply: `Recall`.
     Recall,
+    /// Store the layout of the console for its next start. Reply: `Done`.
+    SaveLayout(ConsoleLayout),
+    /// Return the layout that was stored last. Reply: `Layout`.
+    Layout,
     /// Read the configurations of other clients. Reply: `Import`.
     Import {
         /// The files to read; all known places when empty.
@@ -453,6 +492,8 @@ pub enum WorkspaceReply {
     Written(#[serde(with = "lossy_path")] PathBuf),
     /// The arguments of earlier sessions.
     Recall(Recall),
+    /// The layout of the console.
+    Layout(ConsoleLayout),
     /// The configurations of other clients.
     Import(Box<ImportPlan>),
     /// Recorded calls, oldest first.
@@ -532,11 +573,14 @@ impl WorkspaceRequest {
             | WorkspaceRequest::Reject
             | WorkspaceRequest::GiveInput { .. }
             | WorkspaceRequest::Start(_)
+            | WorkspaceRequest::EditServer { .. }
             | WorkspaceRequest::SaveWorkflow { .. }
             | WorkspaceRequest::ReadWorkflows
-            | WorkspaceRequest::Remember(_) => true,
+            | WorkspaceRequest::Remember(_)
+            | WorkspaceRequest::SaveLayout(_) => true,
             WorkspaceRequest::FindServers
             | WorkspaceRequest::Recall
+            | WorkspaceRequest::Layout
             | WorkspaceRequest::Import { .. }
             | WorkspaceRequest::WriteImport { .. }
             | WorkspaceRequest::Calls { .. }
@@ -552,6 +596,10 @@ impl WorkspaceRequest {
         match (self, result) {
             (WorkspaceRequest::SaveWorkflow { .. }, Ok(WorkspaceReply::Written(path))) => {
                 vec![Notice::new(NoticeLevel::Info, format!("workflow written: {}", path.display()))]
+            }
+            (WorkspaceRequest::EditServer { server, edit }, Ok(WorkspaceReply::Written(path))) => {
+                let text = format!("{server} {} in {}", edit.done(), path.display());
+                vec![Notice::new(NoticeLevel::Info, text)]
             }
             (_, Ok(_)) => vec![],
             (_, Err(WorkspaceError::Configuration(errors))) => errors.iter().map(ConfigError::rejected).collect(),

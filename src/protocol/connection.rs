@@ -40,6 +40,7 @@ use crate::domain::{
     call::{Failure, FailureKind, Reply, RpcError},
     frame::{Anomaly, AnomalyKind, Direction, FrameDraft, FrameKind, HttpNote},
     id::{Attribution, CallId},
+    plural::counted,
     time::Stamp,
 };
 
@@ -437,7 +438,7 @@ impl Connection {
             self.anomaly(AnomalyKind::Batch, "an empty batch array".into(), arrival.call, Some(frame));
         }
         if rest > 0 {
-            let detail = format!("a batch array of {} members; {rest} were not read", members.len() + rest);
+            let detail = format!("a batch array of {}; {rest} not read", counted(members.len() + rest, "member"));
             self.anomaly(AnomalyKind::Batch, detail, arrival.call, Some(frame));
         }
         // Members that name no request are reported once in total: many of them are one fault.
@@ -471,7 +472,7 @@ impl Connection {
             self.bad(Bad { kind: AnomalyKind::Batch, detail, id, seems }, arrival, Some(frame));
         }
         if unnamed > 0 && rest == 0 {
-            let detail = format!("{unnamed} messages in a batch array, which the negotiated protocol version does not have");
+            let detail = format!("{} in a batch array, which the negotiated protocol version does not have", counted(unnamed, "message"));
             self.anomaly(AnomalyKind::Batch, detail, arrival.call, Some(frame));
         }
     }

@@ -11,7 +11,7 @@ use super::{
     filter_index::By,
     layout::Focus,
     rows::RowId,
-    tabs::{Part, View},
+    view::{Part, ViewId},
 };
 
 /// The component that drew an area.
@@ -67,7 +67,7 @@ pub enum Hit {
     /// The badge for waiting questions.
     Inbox,
     /// The tab of a view.
-    View(View),
+    View(ViewId),
     /// A tab of a pane, by index.
     Tab(usize),
 }

@@ -32,10 +32,11 @@ mod run;
 pub mod search_text;
 pub mod state_mirror;
 mod system;
-pub mod tabs;
 pub mod terminal;
 pub mod theme;
+mod tour;
 pub mod tree;
+pub mod view;
 pub mod widget;
 
 #[cfg(test)]
@@ -65,6 +66,8 @@ pub struct ConsoleOptions {
     pub rest: fn(),
     /// Called when a signal was received.
     pub heard: Arc<dyn Fn() + Send + Sync>,
+    /// Whether the tour of the demo is shown.
+    pub tour: bool,
     /// Restores the terminal if this process dies without doing so.
     pub guard: Option<Arc<dyn terminal::TerminalGuard>>,
 }

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    approval, import,
+    approval, edit, import,
     library::{DemoWorkflows, read_library, write_workflow},
     selection::Selection,
     welcome, workflow_tests,
@@ -142,6 +142,7 @@ impl Home {
         match request {
             WorkspaceRequest::FindServers => self.find_servers().await.map(WorkspaceReply::Welcome),
             WorkspaceRequest::Recall => Ok(WorkspaceReply::Recall(self.memory().map(config::load_recall).unwrap_or_default())),
+            WorkspaceRequest::Layout => Ok(WorkspaceReply::Layout(self.memory().map(config::load_layout).unwrap_or_default())),
             WorkspaceRequest::Import { files, project, into_file, secrets } => {
                 import::plan(&self.selection.load, &files, project, into_file, secrets).map(|plan| WorkspaceReply::Import(Box::new(plan)))
             }
@@ -171,6 +172,12 @@ impl Home {
                 let written = write_workflow(&self.selection.load, &self.loaded(), &folder, name, text);
                 written.map(WorkspaceReply::Written).map_err(|why| WorkspaceError::NotWritten { why })
             }
+            WorkspaceRequest::SaveLayout(layout) => {
+                let kept = self.memory().map_or(Ok(()), |state_dir| config::save_layout(state_dir, layout));
+                let not_written = |error: std::io::Error| WorkspaceError::NotWritten { why: format!("the layout was not stored: {error}") };
+                kept.map(|()| WorkspaceReply::Done).map_err(not_written)
+            }
+            WorkspaceRequest::EditServer { server, edit } => edit::edit_server(&self.loaded(), server, edit).map(WorkspaceReply::Written),
             _ => Err(WorkspaceError::Unavailable),
         }
     }

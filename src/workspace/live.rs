@@ -21,7 +21,7 @@ use crate::{
         config_input::{ConfigInput, InputRetention},
         event::{Notice, NoticeLevel},
         policy::cache::CacheSettings,
-        server::ServerSpec,
+        server::{ServerSpec, SpecOrigin},
         workspace::{Chosen, Identity, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
     },
     engine::ports::ResponseCache,
@@ -110,6 +110,8 @@ impl Live {
             WorkspaceRequest::GiveInput { file, id, value, retention } => self.give_input(&file, &id, &value.0, retention)?,
             WorkspaceRequest::Start(chosen) => self.start(chosen)?,
             WorkspaceRequest::Remember(entry) => self.remember(entry)?,
+            // The watch of the configuration applies the change.
+            WorkspaceRequest::EditServer { .. } | WorkspaceRequest::SaveLayout(_) => return self.home.offline(&request),
             WorkspaceRequest::SaveWorkflow { name, text } => {
                 let text = self.control.secrets().redactor().redact_json(&text);
                 let written = self.library.save(&self.home.loaded(), &name, &text);
@@ -239,6 +241,9 @@ impl Live {
         }
         loaded.problems.iter().for_each(|problem| self.control.notice(problem.warning()));
         self.put_in_force(&loaded, Some(&before));
+        if let Some(text) = changes(&before, &loaded) {
+            self.control.notice(Notice::new(NoticeLevel::Info, text));
+        }
         self.state.send_modify(|state| {
             let settings = console_settings(&loaded);
             if *state.settings != settings {
@@ -308,6 +313,22 @@ async fn next(reloads: &mut Option<mpsc::Receiver<Reload>>) -> Reload {
         *reloads = None;
     }
     std::future::pending().await
+}
+
+/// Describes which servers a reload added, removed and changed: `configuration reloaded: + sqlite − time ~ files`. `None` if
+/// it changed no server.
+fn changes(before: &Loaded, now: &Loaded) -> Option<String> {
+    let find = |loaded: &Loaded, spec: &ServerSpec| loaded.servers.iter().find(|other| other.id == spec.id).cloned();
+    let added = now.servers.iter().filter(|spec| find(before, spec).is_none()).map(|spec| format!("+ {}", spec.id));
+    let removed = before.servers.iter().filter(|spec| find(now, spec).is_none()).map(|spec| format!("− {}", spec.id));
+    // The line moves with every change above it.
+    let same = |old: &ServerSpec, new: &ServerSpec| {
+        let at = |spec: &ServerSpec| ServerSpec { origin: SpecOrigin { line: None, ..spec.origin.clone() }, ..spec.clone() };
+        at(old) == at(new)
+    };
+    let changed = now.servers.iter().filter(|spec| find(before, spec).is_some_and(|old| !same(&old, spec)));
+    let all: Vec<String> = added.chain(removed).chain(changed.map(|spec| format!("~ {}", spec.id))).collect();
+    (!all.is_empty()).then(|| format!("configuration reloaded: {}", all.join(" ")))
 }
 
 #[cfg(test)]

@@ -244,6 +244,9 @@ pub struct DemoArgs {
     /// Make calls in the background.
     #[arg(long)]
     pub traffic: bool,
+    /// Show a tour of two minutes; any key ends it.
+    #[arg(long)]
+    pub tour: bool,
 }
 
 /// `completions`.

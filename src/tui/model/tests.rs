@@ -103,6 +103,8 @@ impl Harness {
             startup,
             confirm: ConfirmPolicy::default(),
             recall: Recall::default(),
+            layout: Default::default(),
+            tour: false,
             workflows: Default::default(),
             invocation: Invocation::default(),
             inputs: vec![],
@@ -204,6 +206,7 @@ mod choices;
 mod control;
 mod describe;
 mod dialogs;
+mod everyday;
 mod frames;
 mod inputs;
 mod keys;

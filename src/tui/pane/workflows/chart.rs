@@ -6,6 +6,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::{
     domain::{
+        plural::counted,
         run::{PlanSummary, StepState, StepView},
         text::middle,
         time::short,
@@ -173,8 +174,7 @@ impl WorkflowsPane {
         let title = if ctx.focused { theme.focus } else { theme.accent };
         if let Some(Err(problems)) = flow.map(|flow| &flow.plan).filter(|_| self.broken(ctx.read_model)) {
             let key = ctx.keys.key(&[Context::Graph], Action::EditWorkflow).unwrap_or_default();
-            let right =
-                format!("{} · {key} edit", if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) });
+            let right = format!("{} · {key} edit", counted(problems.len(), "problem"));
             let inner = pane(buf, area, &[(&name, title)], &[(&right, theme.fail)], ctx.focused, theme);
             problem_text(problems, ctx, inner.width).draw(buf, inner, self.chart.window);
             return;
