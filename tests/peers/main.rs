@@ -9,6 +9,7 @@ mod console;
 mod desk;
 mod everything;
 mod gateway;
+mod gateway_conformance;
 mod headless;
 mod http;
 mod lists;
