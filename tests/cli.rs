@@ -23,6 +23,8 @@ mod doctor;
 mod hostile;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/install.rs"]
+mod install;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/runs.rs"]
