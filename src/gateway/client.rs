@@ -27,6 +27,9 @@ pub const LISTENS: usize = 8;
 /// Maximum number of subscribed resources of a client.
 pub const SUBSCRIPTIONS: usize = 1000;
 
+/// The id of the request of a call in progress, and where its messages go.
+type OpenCall = (Arc<str>, Arc<dyn Outbox>);
+
 /// A connected client.
 pub struct Client {
     /// Its id.
@@ -36,7 +39,7 @@ pub struct Client {
     /// What it sees.
     pub profile: Arc<Profile>,
     /// Where messages that belong to its calls in progress go, by the ids of the requests.
-    calls: Mutex<Vec<(Arc<str>, Arc<dyn Outbox>)>>,
+    calls: Mutex<Vec<OpenCall>>,
     declared: Mutex<Declared>,
     /// Where messages outside of requests go.
     stream: Mutex<Option<Arc<dyn Outbox>>>,

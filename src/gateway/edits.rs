@@ -127,7 +127,10 @@ fn refusal(edit: &ToolEdit, why: &str) -> Body {
 
 /// The rates of edited tools: how many calls each may still get, and since when.
 #[derive(Default)]
-pub struct Rates(Mutex<HashMap<(Arc<str>, Arc<str>), (f64, Instant)>>);
+pub struct Rates(Mutex<HashMap<RatedTool, (f64, Instant)>>);
+
+/// A profile and the exposed name of its tool.
+type RatedTool = (Arc<str>, Arc<str>);
 
 impl Rates {
     /// Takes one call from the rate of a tool. Fails if there is none left.
