@@ -28,6 +28,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     // One listener, whose limits are in one place.
     ("hyper", &["gateway/http/"]),
     ("getrandom", &["gateway/random.rs"]),
+    ("ring", &["gateway/sealed.rs"]),
     ("ratatui", &["tui/"]),
     // The drawn screen: code that handles input asks the hit map and reads no cells.
     ("ratatui::buffer", DRAWS),

@@ -25,6 +25,8 @@ mod documents;
 mod hostile;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/install.rs"]
+mod install;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/runs.rs"]

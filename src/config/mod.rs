@@ -15,7 +15,7 @@
 //! - [`load()`] merges the layers, `project` reads a project's workflows and scripts once, `trust` withholds what a project
 //!   asks for until it is approved;
 //! - [`import`](find_imports) finds the files of other clients, `export` writes servers into ours, `secret_variables` without
-//!   their secrets.
+//!   their secrets, `install` writes the gateway into those of other clients.
 
 mod adhoc;
 mod argument_history;
@@ -33,6 +33,7 @@ pub mod fuzzing;
 mod gateway;
 mod import;
 mod inputs;
+mod install;
 mod kinds;
 mod load;
 #[cfg(test)]
@@ -69,6 +70,7 @@ pub use export::{to_toml, user_text, write_config};
 pub use gateway::GatewaySettings;
 pub use import::{FoundImport, SearchedPlace, find_imports, read_imports, searched_places};
 pub use inputs::InputAnswers;
+pub use install::{InstallEffect, InstallPlaces, InstallPlan, install_targets, plan_install, plan_undo};
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;
 pub use secret_variables::{ImportTexts, SecretVariable, import_texts};

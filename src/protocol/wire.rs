@@ -153,8 +153,13 @@ struct WireError<'a> {
     code: Option<&'a RawValue>,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
+}
+
+/// Reads a member that is present. `null` is a value of `data` like any other, and the gateway passes it on.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 impl WireError<'_> {
@@ -498,6 +503,8 @@ mod tests {
             panic!()
         };
         assert_eq!((error.code, error.data.unwrap().text().into_owned()), (-32000, r#"{"x":1}"#.into()));
+        let null = parse(&Body::from(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"m","data":null}}"#));
+        assert!(matches!(null, Parsed::Message(Message::Response { answer: Err(RpcError { data: Some(_), .. }), .. })), "{null:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod desk;
 mod everything;
 mod examples;
 mod gateway;
+mod gateway_conformance;
 mod headless;
 mod http;
 mod lists;
