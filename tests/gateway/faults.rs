@@ -73,7 +73,8 @@ async fn every_fault_of_a_program_has_a_typed_answer_by_the_deadline() {
     let specs = &specs;
     let each = |fault: String| async move {
         let rig = behind_gateway(specs());
-        (rig.ready("bad").await, rig.ready("steady").await);
+        rig.ready("bad").await;
+        rig.ready("steady").await;
         let gateway = gateway(&rig);
         let (mut one, mut two) = (Pipe::initialized(&gateway, json!({})).await, Pipe::initialized(&gateway, json!({})).await);
         let begun = Instant::now();
@@ -112,7 +113,7 @@ const FAULTS: [(&str, Fault); 22] = [
         vec![send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"jsonrpc\""), Step::Close]
     }),
     ("an empty stream", |_| vec![stream(""), Step::Close]),
-    ("a stream that stops", |asked| vec![stream(event(Some("1"), &asked.result(json!({})))[..20].to_owned()), Step::Close]),
+    ("a stream that stops", |asked| vec![stream(&event(Some("1"), &asked.result(json!({})))[..20]), Step::Close]),
     ("drips", |_| vec![send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"), Step::Drip(b' ')]),
 ];
 
@@ -122,7 +123,8 @@ async fn every_fault_of_an_address_has_a_typed_answer_by_the_deadline() {
     for (what, fault) in FAULTS {
         let server = Server::start(move |asked| (asked.tool() == "bad").then(|| fault(asked))).await;
         let rig = behind_gateway(vec![bounded(http("web", &server.url())), http("steady", &steady.url())]);
-        (rig.ready("web").await, rig.ready("steady").await);
+        rig.ready("web").await;
+        rig.ready("steady").await;
         let gateway = gateway(&rig);
         let (mut one, mut two) = (Pipe::initialized(&gateway, json!({})).await, Pipe::initialized(&gateway, json!({})).await);
         let begun = Instant::now();

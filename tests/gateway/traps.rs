@@ -127,7 +127,8 @@ async fn trap_21_headers_of_a_renamed_tool_are_those_that_its_server_expects() {
     .await;
     let steady = Server::start(|_| None).await;
     let rig = Rig::start(vec![http("web", &server.url()), http("steady", &steady.url())]);
-    (rig.ready("web").await, rig.ready("steady").await);
+    rig.ready("web").await;
+    rig.ready("steady").await;
     let mut pipe = Pipe::initialized(&gateway(&rig), json!({})).await;
     let listed = names(&pipe.ask("tools/list", "{}").await);
     assert!(listed[0].starts_with("web_") && !listed[0].contains(' '), "{listed:?}");
