@@ -269,8 +269,11 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
         startup: Startup::Normal,
         confirm: Default::default(),
         recall: Default::default(),
+        layout: Default::default(),
+        tour: false,
         workflows: Default::default(),
         invocation: Default::default(),
+        inputs: vec![],
     };
     let mut model = Model::new(setup, read_model, (200, 60));
     let mut terminal = Terminal::new(TestBackend::new(200, 60)).expect("memory");

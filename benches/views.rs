@@ -104,8 +104,11 @@ fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
         startup: Startup::Normal,
         confirm: ConfirmPolicy::Never,
         recall: Default::default(),
+        layout: Default::default(),
+        tour: false,
         workflows: Default::default(),
         invocation: Default::default(),
+        inputs: vec![],
     };
     let mut model = Model::new(setup, read_model, SIZE);
     let mut seq = 0;

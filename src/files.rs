@@ -193,6 +193,24 @@ pub fn report(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Returns why [`report`] cannot write to this path, as far as that is known beforehand.
+pub fn check_report(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => Err(refused("is a folder")),
+        Ok(meta) if meta.is_symlink() && !path.starts_with("/dev") => Err(refused("is a symbolic link, which is not written through")),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            match fs::metadata(folder) {
+                Ok(meta) if meta.is_dir() && path.file_name().is_some() => Ok(()),
+                Ok(_) => Err(refused("names no file")),
+                Err(_) => Err(refused("is in a folder that does not exist")),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn replace_as(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_symlink() => return Err(refused("is a symbolic link, which is not written through")),

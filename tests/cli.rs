@@ -19,10 +19,14 @@ mod advice;
 mod docs;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/documents.rs"]
+mod documents;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/install.rs"]
+mod install;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/runs.rs"]
@@ -31,8 +35,12 @@ mod runs;
 mod secrets;
 #[path = "cli/serve.rs"]
 mod serve;
+#[path = "cli/signals.rs"]
+mod signals;
 #[path = "cli/store.rs"]
 mod store;
+#[path = "cli/surroundings.rs"]
+mod surroundings;
 #[path = "cli/tls.rs"]
 mod tls;
 #[path = "cli/unusable.rs"]
@@ -117,6 +125,28 @@ fn wait_for(mut child: Child, limit: Duration) -> Option<ExitStatus> {
     status.ok()
 }
 
+/// Reads an HTTP request with a JSON body: its head and its message, which is null without one. `None` at the end.
+fn read_request(stream: &std::net::TcpStream) -> Option<(String, Value)> {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return None;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((head, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
 struct Ran {
     line: String,
     code: i32,
@@ -127,7 +157,9 @@ struct Ran {
 impl Ran {
     fn of(line: &[&str], output: Output) -> Ran {
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { line: line.join(" "), code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        documents::check(line, &out);
+        Ran { line: line.join(" "), code: output.status.code().unwrap_or(-1), out, err }
     }
 
     #[track_caller]

@@ -1,13 +1,14 @@
 //! Console: draws the first frame immediately, while servers start concurrently.
 
-use std::{os::fd::BorrowedFd, sync::Arc};
+use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc};
 
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     engine::{Followers, engine, prepare_demo, shutdown},
     headless::ending,
-    refuse,
+    preparation::recorded,
+    refuse, serve,
 };
 use crate::{
     cache,
@@ -39,8 +40,19 @@ impl TerminalGuard for Guard {
     }
 }
 
+/// What runs with the console in the same process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct With {
+    /// Calls of the demo in the background.
+    pub traffic: bool,
+    /// The tour of the demo.
+    pub tour: bool,
+    /// The gateway at this address.
+    pub serve: Option<SocketAddr>,
+}
+
 /// Runs the console; returns the exit code.
-pub async fn run(selection: Selection, options: Options, log: Log, traffic: bool, watch: Arc<Watch>) -> u8 {
+pub async fn run(selection: Selection, options: Options, log: Log, with: With, watch: Arc<Watch>) -> u8 {
     // The console has no output of its own, so its failures are for people.
     let plain = Options::default();
     let fail = |failure: Failure| cli::fail(failure, &plain, Io::real());
@@ -62,16 +74,22 @@ pub async fn run(selection: Selection, options: Options, log: Log, traffic: bool
         Ok(preferences) => preferences,
         Err(errors) => return refuse(&errors, &plain),
     };
+    let loaded = workspace.loaded();
+    let listening = match with.serve {
+        Some(address) => match serve::Listening::open(address, &loaded.settings.gateway).await {
+            Ok(listening) => Some(listening),
+            Err(why) => return fail(Failure::new(FailureKind::InvalidArguments, why)),
+        },
+        None => None,
+    };
     let (store, trouble) = match workspace.store() {
         Ok(store) => (Some(store), None),
         Err(why) => (None, Some(format!("calls and runs are not stored: {why}"))),
     };
     let connections = Arc::new(Connections::new(process::own_program()));
     let guard = Arc::new(Guard(connections.reaper()));
-    let loaded = workspace.loaded();
     let engine = engine(connections, &workspace, loaded.settings.retention, store.as_ref());
-    let recorded = store.filter(|_| !workspace.selection().demo && loaded.settings.history_calls > 0);
-    let followers = Followers::start(&engine, &log, recorded);
+    let followers = Followers::start(&engine, &log, recorded(&store, &loaded, workspace.selection().demo));
     let warning = |text: String| engine.notice(Notice::new(NoticeLevel::Warn, text));
     trouble.into_iter().chain(workspace.set_aside()).for_each(warning);
     if let Some(Err(error)) = demo.as_mut().map(demo::Demo::launch) {
@@ -89,15 +107,23 @@ pub async fn run(selection: Selection, options: Options, log: Log, traffic: bool
             return fail(Failure::new(failure.kind, failure.message));
         }
     }
-    let traffic = traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
+    let traffic = with.traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
+    let gateway = listening.map(|listening| {
+        engine.notice(Notice::new(NoticeLevel::Info, format!("clients connect to {}", listening.place())));
+        listening.serve(&engine, &loaded.settings.separator, &loaded.settings.gateway)
+    });
     watch.console();
     let took = watch.clone();
     let heard = Arc::new(move || took.heard());
-    let console = ConsoleOptions { preferences, exports: workspace.exports(), rest: process::trim, heard, guard: Some(guard) };
+    let (rest, guard) = (process::trim as fn(), Some(guard as Arc<dyn TerminalGuard>));
+    let console = ConsoleOptions { preferences, exports: workspace.exports(), rest, heard, guard, tour: with.tour };
     let shown = tui::run(engine.clone(), console).await;
     let servers: Vec<ServerSpec> = engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
     watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), ending(&servers));
     drop((traffic, following));
+    if let Some(gateway) = gateway {
+        gateway.end().await;
+    }
     let demo = demo.lock().take();
     shutdown(&engine, None, followers, demo).await;
     match shown {

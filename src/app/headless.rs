@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    engine::{Followers, engine, prepare_demo, shutdown},
+    engine::{Followers, engine, shutdown},
+    preparation::{Prepared, warn},
     workspace,
 };
 use crate::{
@@ -11,9 +12,9 @@ use crate::{
     cli::{
         self, Options,
         args::{CacheAction, Headless, WorkflowCmd},
+        exit,
         history::History,
         print::Io,
-        session,
     },
     control::{Control, Workspace},
     demo::Demo,
@@ -23,7 +24,6 @@ use crate::{
         policy::{cache::CacheSettings, pattern::Pattern},
         retention::Retention,
         server::ServerSpec,
-        text::visible_lines,
     },
     mcp::Connections,
     process::{self, Watch},
@@ -31,38 +31,15 @@ use crate::{
     workspace::{Selection, WorkspaceService},
 };
 
-/// Prints a warning on stderr.
-pub fn warn(io: &mut Io, text: &str) {
-    // A closed stderr does not stop the command.
-    let _ = writeln!(io.stderr, "warning: {}", visible_lines(text));
-}
-
 /// Runs a headless command; returns the exit code.
 pub async fn run(selection: Selection, command: Headless, options: Options, log: Log, watch: Arc<Watch>) -> u8 {
-    let workspace = match workspace(selection, &options) {
-        Ok(workspace) => workspace,
+    let Prepared { workspace, demo, io } = match Prepared::new(selection, &options, command.lists_servers()) {
+        Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let loaded = workspace.loaded();
-    // A project with workflows only does not block: a command that names one of them is refused below.
-    if loaded.pending.as_ref().is_some_and(|pending| !pending.servers.is_empty()) {
-        return cli::approve::required(&*workspace, &options, Io::real());
-    }
-    let mut io = Io::real();
-    for problem in workspace.selection().warnings(&loaded, command.lists_servers()) {
-        warn(&mut io, &problem.to_string());
-    }
-    let demo = match prepare_demo(&workspace, &options) {
-        Ok(demo) => demo,
-        Err(code) => return code,
-    };
-    let servers = workspace.selection().servers(&loaded, demo.as_ref());
-    if let Some(name) = workspace.selection().unknown(&servers).first() {
-        let all = Selection { only: vec![], ..workspace.selection().clone() }.servers(&loaded, demo.as_ref());
-        let known: Vec<&str> = all.iter().map(|s| s.id.as_str()).collect();
-        return cli::fail(session::no_server(name, &known), &options, Io::real());
-    }
+    let (loaded, lists) = (workspace.loaded(), command.lists_servers());
     let code = serve(&workspace, demo, command, &options, &log, (io, &watch)).await;
+    let code = code.map(|code| if lists && code == exit::OK && loaded.lost_entries().next().is_some() { exit::PARTIAL } else { code });
     workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
     code.unwrap_or_else(|why| cli::fail(Failure::new(FailureKind::NotReady, why), &options, Io::real()))
 }

@@ -5,6 +5,8 @@
 mod console;
 mod engine;
 mod headless;
+mod install;
+mod preparation;
 mod serve;
 
 use std::{process::ExitCode, sync::Arc};
@@ -74,11 +76,16 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
     };
     let (log, within) = (log.clone(), options.clone());
     match &cli.command {
+        Some(command) if cli.serve.is_some() && !matches!(command, Cmd::Demo(_)) => {
+            let why = "--serve belongs to the console: use `switchboard serve --http ADDRESS` without one";
+            cli::fail(Failure::new(FailureKind::InvalidArguments, why), &options, Io::real())
+        }
         Some(Cmd::Import(args)) => {
             // The user's configuration may be broken.
             let workspace = WorkspaceService::new(selection, options.secrets.clone(), Loaded::default());
             blocking(cli::import::run(&*workspace, args, &options, Io::real()), &options)
         }
+        Some(Cmd::Install(args)) => install::run(&selection.load, args, &options),
         Some(Cmd::Approve(args)) => {
             // Servers on the command line do not matter here.
             let load = LoadOptions { servers_given: false, ..selection.load };
@@ -92,14 +99,17 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             within_runtime(move |_| headless::cache(selection, action, within))
         }
         Some(Cmd::Demo(args)) => {
-            let traffic = args.traffic;
-            within_runtime(move |watch| console::run(selection, within, log, traffic, watch))
+            let with = console::With { traffic: args.traffic, tour: args.tour, serve: cli.serve };
+            within_runtime(move |watch| console::run(selection, within, log, with, watch))
         }
         Some(Cmd::Serve(args)) => {
             let args = args.clone();
             within_runtime(move |watch| serve::run(selection, args, within, log, watch))
         }
-        None => within_runtime(move |watch| console::run(selection, within, log, false, watch)),
+        None => {
+            let with = console::With { serve: cli.serve, ..console::With::default() };
+            within_runtime(move |watch| console::run(selection, within, log, with, watch))
+        }
         Some(command) => match (command.headless(), command) {
             (Some(mut command), _) => {
                 if let Headless::Run(run) = &mut command {

@@ -1,32 +1,32 @@
 //! The gateway: offers the servers to other programs, over standard streams, HTTP or a Unix socket.
 
-use std::{future::pending, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    future::pending,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     net::TcpListener,
     sync::watch::{self as value, Receiver},
+    task::JoinHandle,
 };
 
 use super::{
-    engine::{Followers, engine, prepare_demo, shutdown},
-    headless::{ending, warn},
-    workspace,
+    engine::{Followers, engine, shutdown},
+    headless::ending,
+    preparation::{Prepared, recorded, warn},
 };
 use crate::{
     cache,
-    cli::{
-        self, Options,
-        args::ServeArgs,
-        exit, overrides,
-        print::Io,
-        session::{self, Signal},
-    },
+    cli::{self, Options, args::ServeArgs, exit, overrides, print::Io, session::Signal},
     config::GatewaySettings,
-    control::Control,
+    control::{Control, LocalControl},
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
-        capabilities::ClientCapabilities,
+        capabilities::Answerable,
         profile::{self, Profile},
         secret::Secret,
         server::ServerSpec,
@@ -56,30 +56,18 @@ enum Face {
 
 /// Runs `serve`; returns the exit code.
 pub async fn run(selection: Selection, args: ServeArgs, options: Options, log: Log, watch: Arc<Watch>) -> u8 {
-    let workspace = match workspace(selection, &options) {
-        Ok(workspace) => workspace,
-        Err(code) => return code,
-    };
-    let loaded = workspace.loaded();
     let fail = |kind, why: String| cli::fail(Failure::new(kind, why), &options, Io::real());
-    if loaded.pending.as_ref().is_some_and(|pending| !pending.servers.is_empty()) {
-        return cli::approve::required(&*workspace, &options, Io::real());
-    }
     if options.elicit.is_some() || options.sample.is_some() {
         return fail(FailureKind::InvalidArguments, "--elicit and --sample do not apply to serve: its clients answer".into());
     }
-    let mut io = Io::real();
-    for problem in workspace.selection().warnings(&loaded, false) {
-        warn(&mut io, &problem.to_string());
-    }
-    let demo = match prepare_demo(&workspace, &options) {
-        Ok(demo) => demo,
+    let Prepared { workspace, demo, mut io } = match Prepared::new(selection, &options, false) {
+        Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let servers = workspace.selection().servers(&loaded, demo.as_ref());
-    if let Some(name) = workspace.selection().unknown(&servers).first() {
-        let known: Vec<&str> = servers.iter().map(|server| server.id.as_str()).collect();
-        return cli::fail(session::no_server(name, &known), &options, Io::real());
+    let loaded = workspace.loaded();
+    if loaded.settings.gateway.faulty {
+        let why = "the settings of the gateway have errors, so a profile or an access rule may be missing";
+        return cli::fail(Failure::new(FailureKind::InvalidArguments, why).hint("correct [gateway] in the configuration"), &options, io);
     }
     let face = match face(&args, &loaded.settings.gateway, &mut io).await {
         Ok(face) => face,
@@ -108,15 +96,35 @@ async fn face(args: &ServeArgs, settings: &GatewaySettings, io: &mut Io) -> Resu
         }
         return Ok(Face::Stdio(name));
     }
+    let opened = open(address, socket, args, settings).await?;
+    for (_, _, place) in &opened {
+        note(io, &format!("listening on {place}"));
+    }
+    Ok(Face::Http(opened.into_iter().map(|(listener, access, _)| (listener, access)).collect()))
+}
+
+/// A listener, who may use it, and where it is.
+type Opened = (Listener, Access, String);
+
+/// Opens listeners.
+async fn open(
+    address: Option<SocketAddr>,
+    socket: Option<&PathBuf>,
+    args: &ServeArgs,
+    settings: &GatewaySettings,
+) -> Result<Vec<Opened>, String> {
     let token = match args.token_file.as_ref().or(settings.token_file.as_ref()) {
         Some(file) => Some(token(file)?),
         None => None,
     };
+    let of_profile = |(name, file): &(Arc<str>, PathBuf)| Ok::<_, String>((name.clone(), self::token(file)?));
+    let profile_tokens: Vec<_> = settings.profile_tokens.iter().map(of_profile).collect::<Result<_, _>>()?;
     let access = |address: Option<SocketAddr>| Access {
         address,
         hosts: [settings.hosts.as_slice(), &args.allow_host].concat(),
         origins: [settings.origins.as_slice(), &args.allow_origin].concat(),
         token: token.clone(),
+        profile_tokens: profile_tokens.clone(),
     };
     let mut listeners = vec![];
     if let Some(address) = address {
@@ -124,15 +132,50 @@ async fn face(args: &ServeArgs, settings: &GatewaySettings, io: &mut Io) -> Resu
         let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
         // Port 0 was replaced by a free one.
         let address = listener.local_addr().map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        note(io, &format!("listening on http://{address}/mcp"));
-        listeners.push((Listener::Tcp(listener), access(Some(address))));
+        listeners.push((Listener::Tcp(listener), access(Some(address)), format!("http://{address}/mcp")));
     }
     if let Some(path) = socket {
         let listener = Listener::unix(path).map_err(|error| format!("cannot listen on {}: {error}", path.display()))?;
-        note(io, &format!("listening on {}", path.display()));
-        listeners.push((listener, access(None)));
+        listeners.push((listener, access(None), path.display().to_string()));
     }
-    Ok(Face::Http(listeners))
+    Ok(listeners)
+}
+
+/// The gateway next to a console in the same process.
+pub struct ConsoleGateway {
+    stop: value::Sender<bool>,
+    served: JoinHandle<u8>,
+}
+
+/// A listener of a console that was opened before the servers start.
+pub struct Listening(Vec<Opened>);
+
+impl Listening {
+    /// Listens on an address with the token, hosts and origins of the configuration.
+    pub async fn open(address: SocketAddr, settings: &GatewaySettings) -> Result<Listening, String> {
+        open(Some(address), None, &ServeArgs::default(), settings).await.map(Listening)
+    }
+
+    /// Returns where it is.
+    pub fn place(&self) -> &str {
+        self.0.first().map_or("", |(.., place)| place)
+    }
+
+    /// Serves clients with the servers of an engine.
+    pub fn serve(self, engine: &LocalControl, separator: &str, gateway: &GatewaySettings) -> ConsoleGateway {
+        let gateway = Gateway::new(Arc::new(EngineUpstream(engine.engine())), settings(separator, gateway));
+        let (stop, stopped) = value::channel(false);
+        let face = Face::Http(self.0.into_iter().map(|(listener, access, _)| (listener, access)).collect());
+        ConsoleGateway { stop, served: tokio::spawn(serve_face(gateway, face, stopped)) }
+    }
+}
+
+impl ConsoleGateway {
+    /// Stops to accept requests and waits for those in progress.
+    pub async fn end(self) {
+        let _ = self.stop.send(true);
+        let _ = self.served.await;
+    }
 }
 
 /// Reads the token from its file.
@@ -173,11 +216,10 @@ async fn serve(
     if let Some(demo) = &mut demo {
         demo.launch().map_err(|error| Failure::new(FailureKind::NotReady, format!("the demo could not be started: {error}")))?;
     }
-    // Servers are asked to expect answers from the clients of the gateway only.
-    let connections = Arc::new(Connections::new(process::own_program()).declaring(ClientCapabilities::none()));
+    // Nobody answers questions in the gateway's own name; each client answers those of its calls.
+    let connections = Arc::new(Connections::new(process::own_program()).answering(Answerable::NONE));
     let control = engine(connections, workspace, loaded.settings.retention, store.as_ref());
-    let recorded = store.filter(|_| !of_demo && loaded.settings.history_calls > 0);
-    let followers = Followers::start(&control, log, recorded);
+    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo));
     if let Err(why) = workspace.start(&control, demo.as_ref(), cache::open) {
         warn(&mut io, &why);
     }

@@ -6,7 +6,7 @@ mod unknown_flag;
 mod values;
 mod workflow;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -16,8 +16,8 @@ use self::values::{
 };
 pub use self::{
     commands::{
-        ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, ListArgs,
-        PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
+        ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, InstallArgs,
+        ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
     },
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
@@ -40,6 +40,9 @@ pub struct Cli {
     /// Use the server at this URL instead of the configured ones: http://, https:// or unix:///path/to.sock#/mcp.
     #[arg(value_name = "URL", value_parser = parse_url)]
     pub url: Option<String>,
+    /// Offer the servers of the console to other programs at this address too, as `switchboard serve --http` does.
+    #[arg(long, value_name = "ADDRESS")]
+    pub serve: Option<SocketAddr>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -240,6 +243,11 @@ pub enum Cmd {
     /// the like) are shown with everything that they would start, but imported only with --project, because the project's
     /// authors chose them. The exit code is 0 if everything that can be imported was; entries that cannot be are listed.
     Import(ImportArgs),
+    /// Write the gateway into the configuration of an editor or agent.
+    ///
+    /// Shows the entry and asks before it writes. Comments and layout of the file stay; --undo restores it byte by byte, or removes the
+    /// entry if the file has changed since.
+    Install(InstallArgs),
     /// Offer all servers as one MCP server.
     ///
     /// Serves one client over stdin and stdout, or many over HTTP and a Unix socket: name the command, or the address, in the

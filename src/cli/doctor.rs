@@ -93,7 +93,7 @@ struct Check<'a> {
     warnings: Vec<String>,
     failure: Option<ConnectFailure>,
     #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
-    hint: Option<&'static str>,
+    hint: Option<String>,
 }
 
 impl<'a> Check<'a> {
@@ -106,6 +106,9 @@ impl<'a> Check<'a> {
             owner: server.spec.owner.as_deref(),
             degraded: match &*server.phase {
                 Phase::Degraded { reason } => Some(reason.to_string()),
+                Phase::Starting { step } if servers::last_failure(server).is_none() => {
+                    Some(format!("not ready in time, still {}", step.doing()))
+                }
                 _ => None,
             },
             transport: server.spec.launch.transport(),
@@ -212,8 +215,9 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
         }
         _ => lines.extend(UnavailableServer::new(server).report()),
     }
-    // The warnings already name the incomplete lists.
-    let degraded = check.degraded.as_ref().filter(|_| server.catalog.warnings.is_empty());
+    // The warnings already name the incomplete lists, and the report of an unavailable server has its reason and hint.
+    let usable = server.phase.usable();
+    let degraded = check.degraded.as_ref().filter(|_| usable && server.catalog.warnings.is_empty());
     lines.extend(degraded.map(|reason| ("degraded", reason.clone())));
     if let Some(info) = &server.info {
         lines.push(("protocol", format!("{} ({})", info.protocol, era_word(info.era))));
@@ -223,7 +227,7 @@ fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> R
         lines.push(("ready in", time::short(info.took)));
     }
     lines.extend(check.warnings.iter().map(|warning| ("warning", warning.clone())));
-    lines.extend(check.hint.map(|hint| ("try", hint.to_owned())));
+    lines.extend(check.hint.clone().filter(|_| usable).map(|hint| ("try", hint)));
     printer.report_out(&lines)?;
     Ok(printer.line("")?)
 }

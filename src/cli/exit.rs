@@ -48,7 +48,10 @@ pub const TABLE: &[(u8, &str)] = &[
         REFUSED,
         "refused: a destructive tool or a raw request needs --yes, a project needs an approval, or a concurrency or rate limit was exceeded",
     ),
-    (PARTIAL, "partial success: some servers, or steps with on_error = \"continue\", failed, or tools of a workflow could not be checked"),
+    (
+        PARTIAL,
+        "partial success: some servers, or steps with on_error = \"continue\", failed, tools of a workflow could not be checked, or entries of the configuration are lost",
+    ),
     (COMPENSATED, "the workflow failed and was compensated"),
     (COMPENSATION_FAILED, "the workflow failed, and its compensation failed"),
     (IN_DOUBT, "the run was interrupted with in-doubt steps: resolve each with --repeat or --skip"),

@@ -3,8 +3,9 @@
 use super::servers::{self, last_failure};
 use crate::{
     domain::{
+        call::FailureKind,
         frame::AnomalyKind,
-        server::{ConnectFailure, Era, EraChoice, Phase, ServerSpec, SessionInfo, Step, Transport},
+        server::{ConnectFailure, DegradedReason, Era, EraChoice, ListingError, Phase, ServerSpec, SessionInfo, Step, Transport},
     },
     executable,
     state::ServerView,
@@ -86,20 +87,38 @@ fn silent_probe(server: &ServerView) -> bool {
     server.spec.era == EraChoice::Auto && server.info.as_deref().is_some_and(waited)
 }
 
-/// Returns the hint for a usable server with a problem.
-pub fn in_use(server: &ServerView) -> Option<&'static str> {
+/// Returns the hint for a usable server with a problem, or for one that is not ready in time.
+pub fn in_use(server: &ServerView) -> Option<String> {
+    // What failed knows best what to do about it.
+    if let Phase::Degraded { reason: DegradedReason::Unlisted { error: ListingError::Failed { hint: Some(hint), .. }, .. } } =
+        &*server.phase
+    {
+        return Some(hint.clone());
+    }
+    hint_in_use(server).map(str::to_owned)
+}
+
+fn hint_in_use(server: &ServerView) -> Option<&'static str> {
     let listed = server.catalog.revision > 0;
     match &*server.phase {
         Phase::Degraded { reason } if reason.listing_timed_out() => {
             Some("raise timeouts.list in its configuration if listing is slow, and check its log messages with --verbose")
         }
-        Phase::Degraded { .. } if !listed => {
-            Some("check the server's log messages with --verbose, then try again; meanwhile call its tools as server/tool")
+        Phase::Degraded { reason: DegradedReason::Unlisted { error: ListingError::Failed { kind: FailureKind::TooLarge, .. }, .. } } => {
+            Some("raise limits.message_bytes in its configuration: a page of its lists is longer")
         }
+        Phase::Degraded { .. } if !listed => {
+            Some("check the server's log messages with --verbose, and report it to its maintainer; meanwhile call its tools as server/tool")
+        }
+        Phase::Degraded { .. } if !server.catalog.cut.is_empty() => Some(
+            "raise limits.items, limits.pages or limits.message_bytes in its configuration if its lists are that long; if not, report it to \
+             its maintainer",
+        ),
         Phase::Degraded { .. } => Some("report the problems to the maintainer of the server; everything else works"),
         Phase::Ready if silent_probe(server) => {
             Some("set era = \"legacy\" in its configuration: it does not answer server/discover, which this start waited for")
         }
+        Phase::Starting { .. } if last_failure(server).is_none() => Some("raise --timeout, or timeouts.connect in its configuration"),
         _ if servers::failed(server) && server.phase.usable() => Some("raise --timeout, or timeouts.list in its configuration"),
         _ => None,
     }

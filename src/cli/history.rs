@@ -18,6 +18,7 @@ use crate::{
         call::{Failure, FailureKind, Operation},
         call_summary::CallSummary,
         journal::{CallRecord, OpenQuestion, Place, RunEntry, RunRecord, StepRecord},
+        plural::counted,
         run::RunOutcome,
         time::{self, date},
         workspace::{RunListed, RunState},
@@ -203,14 +204,11 @@ fn question<'r>(open: &OpenQuestion<'r>) -> QuestionDocument<'r> {
 
 async fn show_run(printer: &mut Printer, workspace: &dyn Workspace, part: &str) -> Result<u8, Stop> {
     let reply = workspace.request(WorkspaceRequest::Run(part.to_owned())).await.map_err(failed)?;
-    let WorkspaceReply::Run(record) = reply else { return Err(unexpected().into()) };
+    let WorkspaceReply::Run { record, state } = reply else { return Err(unexpected().into()) };
     let report = record.report().cloned();
     let questions = record.questions();
-    let state = match (&report, questions.is_empty()) {
-        (Some(_), _) => RunState::Ended,
-        (None, false) => RunState::Waiting,
-        (None, true) => RunState::Interrupted,
-    };
+    // What a run that is executed has sent is not in doubt: its response may follow.
+    let in_doubt = if state == RunState::Active { vec![] } else { record.in_doubt() };
     let undone = |entry: &RunEntry| match entry {
         RunEntry::Undone { step, item, error: None } => Some(label(step, *item)),
         _ => None,
@@ -228,7 +226,7 @@ async fn show_run(printer: &mut Printer, workspace: &dyn Workspace, part: &str) 
         output: report.as_ref().and_then(|report| report.output.as_ref()).and_then(raw),
         steps: steps(&record),
         questions: questions.iter().map(question).collect(),
-        in_doubt: record.in_doubt().into_iter().map(doubt).collect(),
+        in_doubt: in_doubt.into_iter().map(doubt).collect(),
         compensated: record.entries.iter().filter_map(undone).collect(),
         not_compensated: report
             .iter()
@@ -237,7 +235,7 @@ async fn show_run(printer: &mut Printer, workspace: &dyn Workspace, part: &str) 
             .collect(),
     };
     match printer.format() {
-        Format::Human => print_run(printer, &document)?,
+        Format::Human => print_run(printer, &document, state)?,
         _ => printer.document(&document)?,
     }
     Ok(exit::OK)
@@ -247,14 +245,14 @@ fn doubt((place, what, arguments): (Place, String, crate::domain::body::Body)) -
     DoubtRow { step: place_label(&place), purpose: place.purpose.word(), what, arguments: raw_or_text(&arguments) }
 }
 
-fn print_run(printer: &mut Printer, run: &RunDocument<'_>) -> Result<(), Stop> {
+fn print_run(printer: &mut Printer, run: &RunDocument<'_>, state: RunState) -> Result<(), Stop> {
     printer.line(&format!("{}  {}", run.run, run.workflow))?;
     let outcome = run.outcome.and_then(RunOutcome::from_key).map(RunOutcome::words);
     let mut lines = vec![("state", outcome.unwrap_or(run.state).to_owned()), ("started", format!("{} UTC", moment(run.started_unix_ms)))];
     lines.extend(run.reason.map(|why| ("why", why.to_owned())));
     lines.extend(run.input.iter().map(|input| ("input", input.get().to_owned())));
     for step in &run.steps {
-        let items = step.items.map(|items| format!(", {items} items")).unwrap_or_default();
+        let items = step.items.map(|items| format!(", {}", counted(items, "item"))).unwrap_or_default();
         let why = step.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
         let took = time::short(std::time::Duration::from_millis(step.duration_ms));
         lines.push(("step", format!("{} {} in {took}{items}{why}", step.step, step.outcome)));
@@ -265,10 +263,11 @@ fn print_run(printer: &mut Printer, run: &RunDocument<'_>) -> Result<(), Stop> {
         lines.push(("compensated", run.compensated.join(", ")));
     }
     lines.extend(run.not_compensated.iter().map(|left| ("not compensated", format!("{}: {}", left.step, left.reason))));
-    if run.outcome.is_none() {
-        lines.push(("try", format!("switchboard runs resume {}", run.run)));
-    } else if !run.not_compensated.is_empty() {
-        lines.push(("try", format!("switchboard runs undo {}", run.run)));
+    match state {
+        RunState::Active => {}
+        RunState::Waiting | RunState::Interrupted => lines.push(("try", format!("switchboard runs resume {}", run.run))),
+        RunState::Ended if run.not_compensated.is_empty() => {}
+        RunState::Ended => lines.push(("try", format!("switchboard runs undo {}", run.run))),
     }
     Ok(printer.report_out(&lines)?)
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::domain::{
+    plural::counted,
     run::{FailedItem, RunReport, StepState, StepView},
     time::Stamp,
     workspace::CaseEnd,
@@ -15,7 +16,7 @@ pub fn of_run(workflow: &str, report: &RunReport) -> String {
         let end = match &view.state {
             StepState::Ok if view.items.is_some_and(|items| items.failed > 0) => {
                 let items = view.items.unwrap_or_default();
-                End::Failed(format!("{} of {} items failed", items.failed, items.total), lines_of(view))
+                End::Failed(format!("{} of {} failed", items.failed, counted(items.total, "item")), lines_of(view))
             }
             StepState::Ok | StepState::Compensated => End::Ok,
             StepState::Failed { error } | StepState::CompensationFailed { error } => {

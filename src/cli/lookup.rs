@@ -102,6 +102,17 @@ pub(super) fn unknown_tool(read_model: &ConsoleState, name: &str) -> Problem {
         let failure = Failure::new(FailureKind::UnknownTool, format!("several servers offer {name}: {}", candidates.join(", ")));
         return Problem::new(failure.hint(format!("choose one, as in {}", candidates[0]))).about(None, name);
     }
+    if let Some((_, tools)) = read_model.names.collisions.iter().find(|(exposed, _)| exposed == name) {
+        let named: Vec<String> = tools.iter().map(|id| format!("{}/{}", id.server, id.name)).collect();
+        let instead = |(id, own): (&ToolId, &String)| match read_model.names.exposed(id) {
+            Some(exposed) => format!("{own} ({exposed})"),
+            None => own.clone(),
+        };
+        let listed: Vec<String> = tools.iter().zip(&named).map(instead).collect();
+        let message = format!("several tools claim the name {name}, and each has a suffix instead: {}", listed.join(", "));
+        let failure = Failure::new(FailureKind::UnknownTool, message).hint(format!("choose one, as in {}", named[0]));
+        return Problem::new(failure).about(None, name);
+    }
     let groups = read_model.rules.routing.groups.iter().map(|group| &group.id);
     let owned = read_model.servers.iter().map(ServerView::id).chain(groups);
     let owner = owned.filter_map(|id| Some((id, name.strip_prefix(id.as_str())?.strip_prefix('/')?))).next();

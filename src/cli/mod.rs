@@ -24,6 +24,7 @@ pub mod hints;
 pub mod history;
 pub mod import;
 mod input;
+pub mod install;
 pub mod json;
 pub mod junit;
 pub mod lists;

@@ -18,6 +18,7 @@ use crate::{
         call::{Failure, FailureKind, Operation},
         directory::Directory,
         id::{ServerId, ToolId},
+        plural::counted,
         policy::{
             EffectivePolicy,
             breaker::State,
@@ -125,7 +126,7 @@ impl<'w> RouteExplanation<'w> {
         let attempt = policy.attempt.map(|attempt| format!(", {} per attempt", short(attempt))).unwrap_or_default();
         lines.push(("deadline", format!("{}{attempt}", short(self.deadline))));
         let retries = if self.rules.safe { "safe" } else { "only if not sent" };
-        lines.push(("retries", format!("{retries}: {}; at most {} attempts", self.rules.safety.words(), policy.retry.attempts)));
+        lines.push(("retries", format!("{retries}: {}; at most {}", self.rules.safety.words(), counted(policy.retry.attempts, "attempt"))));
         lines.extend(idempotency_key.iter().map(|key| ("idempotency key", format!("in the argument {key}"))));
         if verdict::may_hedge(self.rules.safe, policy) {
             let after = policy.hedge.after.map_or_else(|| "the p95".into(), short);

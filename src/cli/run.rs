@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -30,6 +29,7 @@ use crate::{
         event::{Event, EventKind},
         in_doubt,
         journal::RunRecord,
+        plural::counted,
         run::{RunFrom, RunId, RunOutcome, RunQuestion, RunReport, RunSpec, StepAnswer, StepDetail, StepError, StepState, StepView},
         time::{Stamp, short},
         workflow::{
@@ -40,7 +40,6 @@ use crate::{
             plan::{Action, Plan},
         },
     },
-    files,
     workflow_lookup::{self, plan_of},
 };
 
@@ -48,6 +47,8 @@ use crate::{
 pub async fn run(session: &mut Session<'_>, args: &RunArgs) -> Result<u8, Stop> {
     let library = session.options.library.clone();
     let answers = answers(args);
+    // Before anything runs: the outputs of a run are not to be lost.
+    [&args.output, &args.junit].into_iter().flatten().try_for_each(|path| run_files::check_target(path))?;
     if let Some((run, spec)) = session.options.recorded.clone() {
         let name = spec.workflow.clone();
         let plan = plan_of(&spec)?;
@@ -138,12 +139,27 @@ fn check_names(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
         name::check(plan, step, which)
             .map_err(|wrong| Failure::new(FailureKind::InvalidArguments, format!("{flag}: {}", wrong.message)).hint(wrong.hint))?;
     }
+    check_answers(args, plan)
+}
+
+/// Fails for an answer that does not fit the form of the step that it names.
+fn check_answers(args: &RunArgs, plan: &Plan) -> Result<(), Stop> {
+    for (step, json) in &args.answer {
+        // An answer for several steps is checked when each of them asks.
+        let Some(Action::Elicit { schema, .. }) = name::find_step(plan, step).map(|step| &step.action) else { continue };
+        let unfit = |causes: Vec<String>| {
+            let failure = Failure::new(FailureKind::InvalidArguments, format!("--answer {step}: the answer does not fit the form"));
+            Failure { causes, ..failure }
+        };
+        let data = Data::parse(json).map_err(|error| unfit(vec![error.to_string()]))?;
+        prepare(schema, &data).map_err(unfit)?;
+    }
     Ok(())
 }
 
 /// Returns the recorded run that a command continues, undoes or reuses, and its request. Called before a server is started.
 pub async fn recorded(workspace: &dyn Workspace, part: &str, args: &RunArgs) -> Result<(RunId, Arc<RunSpec>), Failure> {
-    let WorkspaceReply::Run(record) = workspace.request(WorkspaceRequest::Run(part.to_owned())).await.map_err(failed)? else {
+    let WorkspaceReply::Run { record, .. } = workspace.request(WorkspaceRequest::Run(part.to_owned())).await.map_err(failed)? else {
         return Err(unexpected());
     };
     let none = || Failure::new(FailureKind::InvalidArguments, format!("the journal of the run {} has no beginning", record.run));
@@ -278,21 +294,26 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
         }
     };
     session.printer.clear_status();
+    let unwritten = write_files(session, args, name, &report).err();
+    let code = if unwritten.is_some() { exit::FAILED } else { exit::of_run(report.outcome) };
+    print_report(session, (run, name), &report, code)?;
+    if let Some(failure) = unwritten {
+        session.printer.note(&format!("error: {}", failure.message));
+    }
+    Ok(code)
+}
+
+/// Writes the files that the command names.
+fn write_files(session: &mut Session<'_>, args: &RunArgs, name: &str, report: &RunReport) -> Result<(), Failure> {
     if let Some(path) = &args.junit {
-        write_junit(path, name, &report)?;
+        run_files::write(path, &junit::of_run(name, report))?;
     }
     if let Some(path) = &args.output
-        && !run_files::write_output(path, &report, &session.printer)?
+        && !run_files::write_output(path, report, &session.printer)?
     {
         session.printer.note(&format!("the run has no outputs, so {} was not written", path.display()));
     }
-    print_report(session, run, name, &report)?;
-    Ok(exit::of_run(report.outcome))
-}
-
-fn write_junit(path: &Path, name: &str, report: &RunReport) -> Result<(), Stop> {
-    files::report(path, junit::of_run(name, report).as_bytes())
-        .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())).into())
+    Ok(())
 }
 
 /// Progress output of a run.
@@ -340,7 +361,7 @@ impl Progress {
             let items = view
                 .items
                 .filter(|_| !view.state.active())
-                .map(|i| format!("  {} items, {} failed", i.total, i.failed))
+                .map(|i| format!("  {}, {} failed", counted(i.total, "item"), i.failed))
                 .unwrap_or_default();
             session.printer.note(format!("{word:<12} {step:<24} {took:>8}{attempts}{items}{fallback}{why}").trim_end());
         }
@@ -357,9 +378,9 @@ impl Progress {
     }
 }
 
-fn print_report(session: &mut Session<'_>, run: RunId, name: &str, report: &RunReport) -> Result<(), Stop> {
+fn print_report(session: &mut Session<'_>, (run, name): (RunId, &str), report: &RunReport, code: u8) -> Result<(), Stop> {
     if session.printer.format() != Format::Human {
-        let document = Document::of(session, run, name, report);
+        let document = Document { exit_code: code, ..Document::of(session, run, name, report) };
         let document = serde_json::to_value(&document).unwrap_or_default();
         session.printer.document(&document)?;
         return Ok(());

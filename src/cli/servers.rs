@@ -12,6 +12,7 @@ use super::{
 use crate::{
     domain::{
         call::{Failure, FailureKind},
+        plural::counted,
         server::{ConnectFailure, Era, Phase, SessionInfo},
         time,
     },
@@ -208,7 +209,8 @@ pub fn print_refused<'a>(session: &mut Session<'_>, refused: impl IntoIterator<I
 pub fn print_truncated<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<Item = TruncatedList<'a>>) {
     for TruncatedList { server, list, entries, .. } in cuts {
         session.printer.note(&format!(
-            "{server}: {list} is truncated at {entries} entries · raise limits.items, limits.pages or limits.message_bytes of this server"
+            "{server}: {list} is truncated at {} · raise limits.items, limits.pages or limits.message_bytes of this server",
+            counted(entries, "entry")
         ));
     }
 }
@@ -328,16 +330,14 @@ impl<'a> UnavailableServer<'a> {
     pub fn report(&self) -> Vec<(&'static str, String)> {
         let lines = match (&*self.server.phase, hints::failure(self.server)) {
             (_, Some(why)) => why.report().into_iter().map(|(label, text)| (label.word(), text)).collect(),
-            (Phase::Starting { step }, _) => vec![
-                ("error", format!("not ready in time, still {}", step.doing())),
-                ("command", self.server.spec.summary()),
-                ("try", "raise --timeout, or timeouts.connect in its configuration".into()),
-            ],
+            (Phase::Starting { step }, _) => {
+                vec![("error", format!("not ready in time, still {}", step.doing())), ("command", self.server.spec.summary())]
+            }
             (Phase::Degraded { reason }, _) => vec![("error", reason.to_string())],
             _ => vec![("error", "not ready".into())],
         };
         let owner = self.server.spec.owner.clone().map(|owner| ("owner", owner));
-        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint.to_owned()))).chain(owner).collect()
+        lines.into_iter().chain(hints::in_use(self.server).map(|hint| ("try", hint))).chain(owner).collect()
     }
 }
 

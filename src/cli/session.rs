@@ -34,6 +34,7 @@ use crate::{
         directory::Directory,
         event::{Event, EventKind, Notice, NoticeLevel, Settled},
         id::{AskId, CallId, ServerId},
+        plural::counted,
         policy::call_event::CallTrace,
         server::{ConnectFailure, Phase, Step},
         time,
@@ -178,6 +179,8 @@ pub struct Session<'a> {
     /// When servers were started for this command.
     servers_started: HashMap<ServerId, Instant>,
     call: Option<CallId>,
+    /// Whether that call may change something at the server.
+    has_effects: bool,
     /// The lines that the user types, once something was asked.
     lines: Option<Lines>,
     /// The commands that are not replied to yet.
@@ -213,6 +216,7 @@ impl<'a> Session<'a> {
             started,
             servers_started: HashMap::new(),
             call: None,
+            has_effects: false,
             lines: None,
             replies: JoinSet::new(),
         }
@@ -258,7 +262,7 @@ impl<'a> Session<'a> {
     fn note_dropped_frames(&mut self) {
         let dropped = self.tail.take_dropped_frames();
         if dropped > 0 {
-            self.printer.note(&format!("warning: {dropped} frames are missing: they came faster than they could be printed"));
+            self.printer.note(&format!("warning: {} missing: they came faster than they could be printed", counted(dropped, "frame")));
         }
     }
 
@@ -355,8 +359,10 @@ impl<'a> Session<'a> {
     ///
     /// The engine extends the call's own deadline by progress; `--timeout` is never extended.
     pub async fn follow(&mut self, spec: CallSpec) -> Result<(CallId, Arc<Settled>), Stop> {
+        let has_effects = spec.operation.has_effects();
         let id = self.submit(spec).await?;
-        self.call = Some(id);
+        (self.call, self.has_effects) = (Some(id), has_effects);
+        let unknown = |kind, message: String| Failure { may_have_run: has_effects, ..Failure::new(kind, message) };
         let mut interrupted = false;
         // The engine's own failure says more, so it gets extra time.
         let last = self.deadline.map(|deadline| deadline + MARGIN);
@@ -383,7 +389,7 @@ impl<'a> Session<'a> {
                             return Ok((id, settled.clone()));
                         }
                     }
-                    None => return Err(Failure::after_send(FailureKind::Transport, "the engine has dropped the call").into()),
+                    None => return Err(unknown(FailureKind::Transport, "the engine has dropped the call".into()).into()),
                 },
                 Wake::Replied | Wake::NotStarted(_) => {}
                 Wake::Signal(Signal::Interrupt) if !interrupted => {
@@ -398,7 +404,7 @@ impl<'a> Session<'a> {
                 Wake::Late => {
                     self.cancel(id, "--timeout expired");
                     let limit = self.options.timeout.map(time::short).unwrap_or_default();
-                    return Err(Failure::after_send(FailureKind::Timeout, format!("no response within --timeout {limit}")).into());
+                    return Err(unknown(FailureKind::Timeout, format!("no response within --timeout {limit}")).into());
                 }
             }
         }
@@ -499,7 +505,7 @@ impl<'a> Session<'a> {
         let message = format!("the answer of --elicit is invalid for the question of {}; it was not sent", ask.server);
         let mut failure = Failure::new(FailureKind::InvalidArguments, message).hint("correct it, or send it with --no-check");
         failure.causes = violations;
-        failure.may_have_run = ask.call.is_some() || self.call.is_some();
+        failure.may_have_run = self.has_effects || (self.call.is_none() && ask.call.is_some());
         Ok(Problem::new(failure).about(Some(&ask.server), &question_text(&ask.question)))
     }
 

@@ -81,6 +81,26 @@ async fn the_own_name_of_several_tools_lists_the_candidates() {
     assert!(ran.err.contains("choose one, as in db/query"), "{}", ran.err);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_name_that_several_tools_claim_lists_them() {
+    let tool = |name: &str| Body::json(&json!({"name": name, "inputSchema": {"type": "object"}}));
+    let fake = Fake::giving(text("x"));
+    for (server, own) in [("a", "b_c"), ("a_b", "c")] {
+        fake.starting(server);
+        fake.ready(server, RawLists { tools: vec![tool(own)], ..RawLists::default() });
+    }
+    let refused = ran(&fake, &["call", "a_b_c"]).await;
+    assert_eq!((refused.code, fake.calls.lock().unwrap().len()), (exit::USAGE, 0));
+    assert!(
+        refused.err.contains("several tools claim the name a_b_c")
+            && refused.err.contains("a/b_c (a_b_c_")
+            && refused.err.contains("a_b/c (a_b_c_"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("choose one, as in a/b_c"), "{}", refused.err);
+}
+
 #[tokio::test]
 async fn every_kind_of_end_has_its_exit_code() {
     let tool_error =
@@ -547,7 +567,10 @@ async fn a_tool_of_a_server_that_could_not_be_listed_can_be_called() {
     fake.starting("db");
     fake.starting("other");
     fake.ready("other", RawLists::default());
-    fake.phase("db", degraded(ListingError::Failed { kind: FailureKind::Transport, message: "tools/list was not answered".into() }));
+    fake.phase(
+        "db",
+        degraded(ListingError::Failed { kind: FailureKind::Transport, message: "tools/list was not answered".into(), hint: None }),
+    );
     assert_eq!(ran(&fake, &["call", "db/any", "a=1", "--yes"]).await.code, exit::OK);
     assert_eq!(ran(&fake, &["call", "db/any", "a=1"]).await.code, exit::REFUSED);
     assert_eq!(ran(&fake, &["call", "other/any", "--yes"]).await.code, exit::USAGE);
@@ -580,7 +603,11 @@ async fn every_failure_of_a_server_has_a_hint() {
         ("db", broken(Step::Run, "the program ended", None, Some(Exit::Signal(11))), "it ended while in use"),
         ("db", broken(Step::List, "the program ended", None, Some(Exit::Code(1))), "run the command in a shell"),
         ("db", degraded(ListingError::Timeout { limit: Duration::from_secs(15) }), "raise timeouts.list"),
-        ("db", degraded(ListingError::Failed { kind: FailureKind::Protocol, message: "no".into() }), "call its tools as server/tool"),
+        (
+            "db",
+            degraded(ListingError::Failed { kind: FailureKind::Protocol, message: "no".into(), hint: None }),
+            "call its tools as server/tool",
+        ),
         ("db", Phase::Ready, "raise --timeout"),
     ] {
         let crashed = matches!(&phase, Phase::Failed { why } if why.exit.is_some());

@@ -20,6 +20,7 @@ use crate::{
         call::{Failure, FailureKind},
         config_error::ConfigError,
         journal::CallRecord,
+        plural::counted,
         secret::MASK,
         server::Phase,
         text::{visible, visible_lines},
@@ -96,7 +97,8 @@ pub fn library_warnings(state: &WorkspaceState) -> Vec<String> {
     if let (Some(pending), Some(approval)) = (&state.library.pending, &state.approval)
         && !pending.names.is_empty()
     {
-        let text = format!("{} workflows of this project need your approval and are not used", pending.names.len());
+        let (needs, used) = if pending.names.len() == 1 { ("needs", "is") } else { ("need", "are") };
+        let text = format!("{} of this project {needs} your approval and {used} not used", counted(pending.names.len(), "workflow"));
         warnings.push(ConfigError::new(text).in_file(&approval.path).hint("review them with `switchboard approve`").to_string());
     }
     warnings
@@ -155,7 +157,7 @@ fn tested(printer: &mut Printer, cases: &[CaseEnd], junit_file: Option<&Path>) -
                 printer.text(&wrong.lines().map(|line| format!("        {line}\n")).collect::<String>())?;
             }
         }
-        printer.line(&format!("{} cases, {failed} failed", cases.len()))?;
+        printer.line(&format!("{}, {failed} failed", counted(cases.len(), "case")))?;
     }
     Ok(if failed == 0 { exit::OK } else { exit::TOOL_ERROR })
 }
@@ -331,7 +333,7 @@ fn list(printer: &mut Printer, library: &WorkflowLibrary) -> Result<u8, Stop> {
     let rows = plans.iter().map(|(plan, name, _)| match plan {
         Ok(Ok(plan)) => {
             let about = plan.title.clone().or_else(|| plan.description.clone()).unwrap_or_default();
-            vec![name.clone(), format!("{} steps", plan.steps.len()), about]
+            vec![name.clone(), counted(plan.steps.len(), "step"), about]
         }
         _ => vec![name.clone(), "broken".into(), format!("run `switchboard workflow check {}` for the errors", visible(name))],
     });

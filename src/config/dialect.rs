@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::text::{Env, escape, is_name};
+use crate::domain::config_input::InputOption;
 
 /// The placeholders that a client replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +94,10 @@ pub(super) struct Input {
     /// What it is, for users.
     pub description: Option<String>,
     pub default: Option<String>,
+    /// The values to choose from; any text if empty.
+    pub options: Vec<InputOption>,
+    /// Whether the value is masked while it is typed.
+    pub password: bool,
 }
 
 /// The placeholders of one file.
@@ -123,11 +128,13 @@ pub(super) struct Fault {
 }
 
 /// A text in the syntax of our own files.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Translated {
     pub text: String,
     /// The first placeholder that cannot be replaced.
     pub fault: Option<Fault>,
+    /// The inputs in it.
+    pub inputs: Vec<String>,
 }
 
 /// Variables of editors that have no value outside of an editor.
@@ -168,7 +175,7 @@ impl Piece {
 impl Dialect {
     /// Translates a text. `is_set` returns whether a variable has a value.
     pub fn native(&self, text: &str, used: Use, env: &Env, is_set: &dyn Fn(&str) -> bool) -> Translated {
-        let mut out = Translated { text: String::with_capacity(text.len()), fault: None };
+        let mut out = Translated { text: String::with_capacity(text.len()), fault: None, inputs: vec![] };
         if self.syntax.commands && text.starts_with("$: ") {
             out.fault = Some(self.command("$: …"));
         }
@@ -176,7 +183,7 @@ impl Dialect {
         while let Some(at) = rest.find(['$', '{', '%']) {
             out.text.push_str(&rest[..at]);
             let from = &rest[at..];
-            let (piece, length) = self.piece(from, used, env, is_set);
+            let (piece, length) = self.piece(from, used, env, is_set, &mut out.inputs);
             // A literal moves on by one character, so that a placeholder behind it is found.
             let length = if matches!(piece, Piece::Literal) { 1 } else { length };
             match piece {
@@ -195,18 +202,19 @@ impl Dialect {
         out
     }
 
-    /// Translates the placeholder at the start of `from`; also returns its length in bytes, which is at least 1.
-    fn piece(&self, from: &str, used: Use, env: &Env, is_set: &dyn Fn(&str) -> bool) -> (Piece, usize) {
+    /// Translates the placeholder at the start of `from`; also returns its length in bytes, which is at least 1. The id of an input is
+    /// added to `inputs`.
+    fn piece(&self, from: &str, used: Use, env: &Env, is_set: &dyn Fn(&str) -> bool, inputs: &mut Vec<String>) -> (Piece, usize) {
         let between = |open: &str, close: &str| from.strip_prefix(open).and_then(|rest| rest.split_once(close)).map(|(inside, _)| inside);
         if let Some(inside) = between("${{", "}}") {
-            return (self.double(inside.trim(), env), inside.len() + 5);
+            return (self.double(inside.trim(), env, inputs), inside.len() + 5);
         }
         // `{{LIBRECHAT_USER_ID}}` and the like.
         if let Some(inside) = between("{{", "}}").filter(|inside| is_name(inside.trim()) && used == Use::Network) {
             return (self.foreign(&format!("{{{{{}}}}}", inside.trim())), inside.len() + 4);
         }
         if let Some(inside) = between("${", "}") {
-            return (self.braced(inside, used, env, is_set), inside.len() + 3);
+            return (self.braced(inside, used, env, is_set, inputs), inside.len() + 3);
         }
         if let Some(inside) = between("$(", ")") {
             let piece = match (self.syntax.commands, used) {
@@ -261,17 +269,17 @@ impl Dialect {
     }
 
     /// Translates the expression in `${{ … }}`.
-    fn double(&self, inside: &str, env: &Env) -> Piece {
+    fn double(&self, inside: &str, env: &Env, inputs: &mut Vec<String>) -> Piece {
         let name = inside.strip_prefix("secrets.").filter(|name| is_name(name));
         match (name, inside.strip_prefix("inputs.")) {
             (Some(name), _) if self.syntax.secrets => Piece::Native(format!("${{{name}}}")),
-            (_, Some(id)) if self.syntax.secrets => self.input(id, env),
+            (_, Some(id)) if self.syntax.secrets => self.input(id, env, inputs),
             _ => self.foreign("${{ … }}"),
         }
     }
 
     /// Translates the expression in `${…}`.
-    fn braced(&self, inside: &str, used: Use, env: &Env, is_set: &dyn Fn(&str) -> bool) -> Piece {
+    fn braced(&self, inside: &str, used: Use, env: &Env, is_set: &dyn Fn(&str) -> bool, inputs: &mut Vec<String>) -> Piece {
         let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));
         if let Some((_, value)) = self.known.iter().find(|(known, _)| *known == name) {
             return Piece::Native(escape(value));
@@ -299,8 +307,8 @@ impl Dialect {
         match (kind, dotted) {
             ("env", false) if is_name(rest) && syntax.env => native(&format!("env:{rest}")),
             ("localEnv", false) if is_name(rest) && syntax.local_env => native(rest),
-            ("input", false) if syntax.inputs => self.input(rest, env),
-            ("user_config", true) if syntax.user_config => self.input(rest, env),
+            ("input", false) if syntax.inputs => self.input(rest, env, inputs),
+            ("user_config", true) if syntax.user_config => self.input(rest, env, inputs),
             ("file", false) if syntax.file => Piece::Native(self.file(rest)),
             ("cmd", false) if syntax.commands => Piece::Fault(self.command("${cmd: …}")),
             _ if used == Use::Script => Piece::Literal,
@@ -318,14 +326,14 @@ impl Dialect {
         }
     }
 
-    /// The value that the user gives with `--input`, or the default of the file.
-    fn input(&self, id: &str, env: &Env) -> Piece {
+    /// The value that the user gives, or the default of the file.
+    fn input(&self, id: &str, env: &Env, inputs: &mut Vec<String>) -> Piece {
+        inputs.push(id.to_owned());
         let input = self.inputs.iter().find(|input| input.id == id);
         if env.input(id).is_some() {
             return Piece::Native(format!("${{input:{id}}}"));
         }
-        // A registry names the variables that a package reads; they may be set already.
-        if self.syntax.literal && is_name(id) && env.get(id).is_some() {
+        if self.is_set(id, env) {
             return Piece::Native(format!("${{{id}}}"));
         }
         let asked = match input {
@@ -334,7 +342,12 @@ impl Dialect {
             _ => String::new(),
         };
         let message = format!("the input `{id}` has no value{asked}");
-        Piece::Fault(Fault { message, hint: format!("pass --input {id}=VALUE"), input: true })
+        Piece::Fault(Fault { message, hint: format!("pass --input {id}=VALUE, or enter it in the console"), input: true })
+    }
+
+    /// Returns whether the value of an input is in the environment: a registry names the variables that a package reads.
+    pub fn is_set(&self, id: &str, env: &Env) -> bool {
+        self.syntax.literal && is_name(id) && env.get(id).is_some()
     }
 
     fn file(&self, path: &str) -> String {
@@ -380,8 +393,8 @@ mod tests {
 
     fn dialect(syntax: Syntax) -> Dialect {
         let inputs = vec![
-            Input { id: "name".into(), default: Some("a$b".into()), description: None },
-            Input { id: "key".into(), default: None, description: Some("API key".into()) },
+            Input { id: "name".into(), default: Some("a$b".into()), ..Input::default() },
+            Input { id: "key".into(), description: Some("API key".into()), ..Input::default() },
         ];
         let known = vec![("workspaceFolder", "/w$".to_owned())];
         Dialect { client: "X", syntax, known, inputs, base: "/base".into(), home: Some("/home".into()), ..Dialect::default() }
@@ -413,7 +426,8 @@ mod tests {
             (windsurf, "${file:/x/t}", "${file:/x/t}"),
             (Syntax::NONE, "${A} $A $${A} {env:A} %APPDATA% ${input:x}", "$${A} $$A $$$${A} {env:A} %APPDATA% $${input:x}"),
         ] {
-            assert_eq!(translated(syntax, theirs, Use::Local), Translated { text: ours.into(), fault: None }, "{theirs}");
+            let Translated { text, fault, .. } = translated(syntax, theirs, Use::Local);
+            assert_eq!((text.as_str(), fault), (ours, None), "{theirs}");
         }
     }
 
@@ -457,7 +471,7 @@ mod tests {
     fn scripts_of_shells_retain_their_own_variables() {
         let script = "for f in a; do X=${f}1 ${SET} $SET $(x) ${X:-d} ${#a} %APPDATA%; done";
         let ours = "for f in a; do X=$${f}1 ${SET} $$SET $$(x) $${X:-d} $${#a} %APPDATA%; done";
-        assert_eq!(translated(Syntax::BRACES, script, Use::Script), Translated { text: ours.into(), fault: None });
+        assert_eq!(translated(Syntax::BRACES, script, Use::Script), Translated { text: ours.into(), ..Translated::default() });
     }
 
     proptest! {

@@ -70,7 +70,7 @@ pub fn add_to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<(S
     Ok((document.to_string(), added))
 }
 
-fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {
+pub(super) fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {
     let (line, column) = Source::new("", text).place(error.span().map_or(0, |s| s.start));
     let found = ConfigError { line: Some(line), column: Some(column), ..ConfigError::new(error.message()) };
     found.hint("fix the file first: it must be valid TOML")

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    dialect::{Dialect, Use},
+    dialect::{Dialect, Input, Use},
     error::ConfigError,
     kinds::effect,
     renamed::renamed_hint,
@@ -16,9 +16,11 @@ use super::{
 };
 use crate::domain::{
     config_fault::ConfigFault,
+    config_input::{ConfigInput, InputState},
     document::{Field, Kind, Node},
     policy::pattern::Pattern,
     secret::Secret,
+    server::looks_secret,
     spelling::edit_distance,
     time::parse_duration,
 };
@@ -44,7 +46,8 @@ pub(super) struct Report<'a> {
     pub root: Option<&'a Path>,
     /// How the file writes variables; `None` for our own files.
     pub dialect: Option<Dialect>,
-    /// Errors outside of the tables of servers, which make the whole file unusable.
+    /// Errors outside of the tables of servers. Each costs a setting or an entry of our own files, and all of the file of another
+    /// client.
     pub errors: RefCell<Vec<ConfigError>>,
     /// Errors that make one server unusable, and warnings.
     pub problems: RefCell<Vec<ConfigError>>,
@@ -60,6 +63,10 @@ pub(super) struct Report<'a> {
     unused: RefCell<Vec<UnusedKey>>,
     /// Whether the current server is switched off, even if the rest of its table is invalid.
     off: Cell<bool>,
+    /// Inputs that servers use: id and server.
+    used_inputs: RefCell<Vec<(String, String)>>,
+    /// The same with what the file says of them.
+    pub inputs: RefCell<Vec<ConfigInput>>,
 }
 
 /// A key of another client's file that is not honoured.
@@ -102,6 +109,8 @@ impl<'a> Report<'a> {
             used: Cell::default(),
             unused: RefCell::default(),
             off: Cell::default(),
+            used_inputs: RefCell::default(),
+            inputs: RefCell::default(),
         }
     }
 
@@ -130,6 +139,20 @@ impl<'a> Report<'a> {
         let server = self.server.borrow().clone();
         self.faults.set(Faults { table: true, ..self.faults.get() });
         self.push_error(self.describe(at, key, message, hint, server));
+    }
+
+    /// Reads an entry outside of the tables of servers. `None` if it has an error: no part of it is used.
+    pub fn entry<T>(&self, read: impl FnOnce() -> Option<T>) -> Option<T> {
+        let before = self.errors.borrow().len();
+        let value = read();
+        value.filter(|_| self.errors.borrow().len() == before)
+    }
+
+    /// Returns the result of `read`, and whether errors outside of the tables of servers were found meanwhile.
+    pub fn checked<T>(&self, read: impl FnOnce() -> T) -> (T, bool) {
+        let before = self.errors.borrow().len();
+        let value = read();
+        (value, self.errors.borrow().len() == before)
     }
 
     /// Adds an error: of the file, or of the server that it makes unusable.
@@ -162,12 +185,16 @@ impl<'a> Report<'a> {
     /// Expands the variables of a configured text. Unset ones are reported and left empty: the server is unusable, but its
     /// transport is known.
     pub fn expand(&self, at: usize, key: &str, text: &str) -> Secret {
-        let Some(dialect) = &self.dialect else { return self.expand_native(at, key, text) };
+        let Some(dialect) = &self.dialect else {
+            text::inputs_in(text).for_each(|id| self.note_input(id));
+            return self.expand_native(at, key, text);
+        };
         let translated = {
             let own = self.own_env.borrow();
             let is_set = |name: &str| self.env.get(name).is_some() || own.iter().any(|(other, _)| other == name);
             dialect.native(text, self.used.get(), self.env, &is_set)
         };
+        translated.inputs.iter().for_each(|id| self.note_input(id));
         let Some(fault) = translated.fault else { return self.expand_native(at, key, &translated.text) };
         if fault.input {
             self.unexpandable(at, key, fault.message, fault.hint);
@@ -179,6 +206,48 @@ impl<'a> Report<'a> {
             Ok(expanded) => expanded.secret,
             Err(fault) => fault.rest,
         }
+    }
+
+    /// Records that the current server uses an input.
+    fn note_input(&self, id: &str) {
+        if let Some(server) = &*self.server.borrow() {
+            self.used_inputs.borrow_mut().push((id.to_owned(), server.clone()));
+        }
+    }
+
+    /// Forgets the inputs of a server that is switched off: nobody has to give them.
+    pub fn forget_inputs(&self, server: &str) {
+        self.used_inputs.borrow_mut().retain(|(_, user)| user != server);
+    }
+
+    /// Completes the inputs that were used so far with their declarations. In our own files they have none.
+    pub fn declare_inputs(&self, declared: &[Input]) {
+        let mut inputs: Vec<ConfigInput> = vec![];
+        for (id, server) in self.used_inputs.take() {
+            if let Some(known) = inputs.iter_mut().find(|input| input.id == id) {
+                if !known.servers.contains(&server) {
+                    known.servers.push(server);
+                }
+                continue;
+            }
+            let declared = declared.iter().find(|input| input.id == id).cloned().unwrap_or_default();
+            let given = self.env.input(&id).is_some() || self.dialect.as_ref().is_some_and(|dialect| dialect.is_set(&id, self.env));
+            inputs.push(ConfigInput {
+                file: self.source.path.clone(),
+                description: declared.description,
+                options: declared.options,
+                password: declared.password || looks_secret(&id),
+                servers: vec![server],
+                state: match (given, &declared.default) {
+                    (true, _) => InputState::Given,
+                    (false, Some(_)) => InputState::Default,
+                    (false, None) => InputState::Missing,
+                },
+                default: declared.default,
+                id,
+            });
+        }
+        self.inputs.borrow_mut().extend(inputs);
     }
 
     /// Records whether the current server is switched off.

@@ -1,9 +1,13 @@
 //! The settings of the gateway: `[gateway]`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{fields::Fields, server::patterns};
-use crate::domain::{policy::tool_filter::ToolFilter, profile::Profile};
+use crate::domain::{
+    body::Body,
+    policy::tool_filter::ToolFilter,
+    profile::{Profile, ToolEdit},
+};
 
 /// The settings in `[gateway]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +32,10 @@ pub struct GatewaySettings {
     pub instructions: Option<String>,
     /// The profiles in the order of the file; the default one only if it is configured.
     pub profiles: Vec<Profile>,
+    /// The files with the bearer tokens of profiles, by their names.
+    pub profile_tokens: Vec<(Arc<str>, PathBuf)>,
+    /// Whether the table has errors, so that a profile or an access rule may be missing. The gateway does not start then.
+    pub faulty: bool,
 }
 
 impl Default for GatewaySettings {
@@ -43,6 +51,8 @@ impl Default for GatewaySettings {
             list_grace: Duration::from_secs(600),
             instructions: None,
             profiles: vec![],
+            profile_tokens: vec![],
+            faulty: false,
         }
     }
 }
@@ -59,12 +69,19 @@ pub(super) struct PartialGateway {
     list_wait: Option<Duration>,
     list_grace: Option<Duration>,
     instructions: Option<String>,
-    profiles: Vec<Profile>,
+    profiles: Vec<(Profile, Option<PathBuf>)>,
+    faulty: bool,
 }
 
 impl PartialGateway {
     /// Reads the table.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialGateway {
+        let (read, valid) = root.report.checked(|| PartialGateway::table(root));
+        // The table may be under a misspelt name.
+        PartialGateway { faulty: !valid || root.has_misspelling_of(&["gateway"]), ..read }
+    }
+
+    fn table(root: &mut Fields<'_, '_>) -> PartialGateway {
         let Some(mut table) = root.inner("gateway") else { return PartialGateway::default() };
         let path = |table: &mut Fields<'_, '_>, key| table.text(key).map(|text| table.report.path(text));
         let read = PartialGateway {
@@ -78,6 +95,7 @@ impl PartialGateway {
             list_grace: table.duration_or_zero("list_grace"),
             instructions: table.text("instructions").map(str::to_owned),
             profiles: profiles(&mut table),
+            faulty: false,
         };
         table.finish();
         read
@@ -96,6 +114,7 @@ impl PartialGateway {
             list_grace: self.list_grace.or(below.list_grace),
             instructions: self.instructions.or(below.instructions),
             profiles: merged(self.profiles, below.profiles),
+            faulty: self.faulty || below.faulty,
         }
     }
 
@@ -112,7 +131,9 @@ impl PartialGateway {
             list_wait: self.list_wait.unwrap_or(default.list_wait),
             list_grace: self.list_grace.unwrap_or(default.list_grace),
             instructions: self.instructions,
-            profiles: self.profiles,
+            profile_tokens: self.profiles.iter().filter_map(|(profile, file)| Some((profile.name.clone(), file.clone()?))).collect(),
+            profiles: self.profiles.into_iter().map(|(profile, _)| profile).collect(),
+            faulty: self.faulty,
         }
     }
 }
@@ -135,14 +156,14 @@ fn texts(table: &mut Fields<'_, '_>, key: &'static str, example: &str) -> Option
     for node in nodes {
         match node.text() {
             Some(text) => found.push(text.to_owned()),
-            None => table.report.error(node.at, &format!("gateway.{key}"), "should be texts in quotes", example),
+            None => table.report.error(node.at, &table.name(key), "should be texts in quotes", example),
         }
     }
     Some(found)
 }
 
 /// Reads `[gateway.profiles.NAME]`.
-fn profiles(table: &mut Fields<'_, '_>) -> Vec<Profile> {
+fn profiles(table: &mut Fields<'_, '_>) -> Vec<(Profile, Option<PathBuf>)> {
     let report = table.report;
     let mut found = vec![];
     for entry in table.table("profiles").unwrap_or_default() {
@@ -156,7 +177,7 @@ fn profiles(table: &mut Fields<'_, '_>) -> Vec<Profile> {
             continue;
         };
         let mut fields = Fields::new(report, inner, name);
-        found.push(Profile {
+        let profile = Profile {
             name: entry.key.as_str().into(),
             servers: ToolFilter {
                 enabled: patterns(&mut fields, "enabled_servers"),
@@ -168,16 +189,45 @@ fn profiles(table: &mut Fields<'_, '_>) -> Vec<Profile> {
             },
             destructive: fields.choice("destructive", &[("allow", true), ("deny", false)]).unwrap_or(true),
             instructions: fields.text("instructions").map(str::to_owned),
-        });
+            edits: edits(&mut fields),
+        };
+        let token = fields.text("token_file").map(|text| fields.report.path(text));
+        fields.finish();
+        found.push((profile, token));
+    }
+    found
+}
+
+/// Reads `[gateway.profiles.NAME.tools.TOOL]`.
+fn edits(profile: &mut Fields<'_, '_>) -> Vec<Arc<ToolEdit>> {
+    let report = profile.report;
+    let around = profile.name("tools");
+    let mut found = vec![];
+    for entry in profile.table("tools").unwrap_or_default() {
+        let name = format!("{around}.{}", entry.key);
+        let Some(inner) = entry.value.fields() else {
+            report.error(entry.at, &name, "should be a table", format!("write [{name}]"));
+            continue;
+        };
+        let mut fields = Fields::new(report, inner, name);
+        let fixed = fields.table("fixed").unwrap_or_default();
+        found.push(Arc::new(ToolEdit {
+            tool: entry.key.as_str().into(),
+            rename: fields.text("rename").map(Into::into),
+            description: fields.text("description").map(str::to_owned),
+            fixed: fixed.iter().map(|field| (field.key.clone(), Body::json(&field.value.json()))).collect(),
+            hidden: texts(&mut fields, "hidden", "hidden = [\"timeout\"]").unwrap_or_default(),
+            confirm: fields.boolean("confirm").unwrap_or(false),
+            per_minute: fields.integer("per_minute", 1, 100_000),
+        }));
         fields.finish();
     }
     found
 }
 
 /// Returns the profiles of both layers; those of the upper one replace others of the same name.
-fn merged(mut upper: Vec<Profile>, below: Vec<Profile>) -> Vec<Profile> {
-    let known = |profile: &Profile, all: &[Profile]| all.iter().any(|other| other.name == profile.name);
-    let added: Vec<Profile> = below.into_iter().filter(|profile| !known(profile, &upper)).collect();
+fn merged(mut upper: Vec<(Profile, Option<PathBuf>)>, below: Vec<(Profile, Option<PathBuf>)>) -> Vec<(Profile, Option<PathBuf>)> {
+    let added: Vec<_> = below.into_iter().filter(|(profile, _)| !upper.iter().any(|(other, _)| other.name == profile.name)).collect();
     upper.extend(added);
     upper
 }

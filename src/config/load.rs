@@ -18,6 +18,7 @@ pub(super) use self::project_layer::project_folders;
 use super::{
     error::ConfigError,
     fields::{Fields, Report},
+    inputs::InputAnswers,
     kinds::{self, Around},
     project::{self, ProjectWorkflows},
     rules::PartialRules,
@@ -28,7 +29,7 @@ use super::{
     trust::{PendingApproval, launch_hash},
 };
 use crate::{
-    domain::{document::Node, id::ServerId, policy, server::ServerSpec},
+    domain::{config_input::ConfigInput, document::Node, id::ServerId, policy, server::ServerSpec},
     files::{self, Allowed},
 };
 
@@ -65,6 +66,8 @@ pub struct LoadOptions {
     pub state_dir: Option<PathBuf>,
     /// The environment for `${VAR}`.
     pub env: Env,
+    /// The values that the user gave for inputs of files.
+    pub answers: InputAnswers,
 }
 
 impl LoadOptions {
@@ -80,7 +83,8 @@ impl LoadOptions {
         let state = dirs.as_ref().map(|d| d.state_dir().unwrap_or_else(|| d.data_local_dir()).to_owned());
         let state_dir = folder("SWITCHBOARD_STATE_DIR", state);
         let home = directories::BaseDirs::new().map(|d| d.home_dir().to_owned());
-        LoadOptions { cwd, home, user_dir, state_dir, env, ..LoadOptions::default() }
+        let answers = state_dir.as_deref().map(InputAnswers::stored).unwrap_or_default();
+        LoadOptions { cwd, home, user_dir, state_dir, env, answers, ..LoadOptions::default() }
     }
 
     /// Returns the path of the user's file, which need not exist.
@@ -104,13 +108,31 @@ pub struct Loaded {
     pub project: Option<ProjectWorkflows>,
     /// What the approval of the project covers, if the project is approved.
     pub(super) approved: Option<Approved>,
-    /// Errors that make a server unusable (`server` names it), and warnings.
+    /// Errors that make a server (`server` names it) or another entry unusable, and warnings.
     pub problems: Vec<ConfigError>,
+    /// The inputs that servers use.
+    pub inputs: Vec<ConfigInput>,
     /// Every file that was read or is missing, for watching.
     pub files: Vec<PathBuf>,
     /// The text of the user's theme file, so that editing it counts as a change of the configuration; `None` when there is
     /// none or it is unreadable.
     pub theme: Option<String>,
+}
+
+impl Loaded {
+    /// Returns the errors that cost a setting or an entry outside of the tables of servers.
+    pub fn lost_entries(&self) -> impl Iterator<Item = &ConfigError> {
+        self.problems.iter().filter(|problem| problem.loses_entry())
+    }
+
+    /// Returns those errors that `before` does not have.
+    pub fn newly_lost<'l>(&'l self, before: &'l Loaded) -> impl Iterator<Item = &'l ConfigError> {
+        // Lines move when a file is edited.
+        let is = |error: &ConfigError, other: &ConfigError| {
+            (&error.file, &error.key, &error.message) == (&other.file, &other.key, &other.message)
+        };
+        self.lost_entries().filter(move |error| !before.lost_entries().any(|other| is(error, other)))
+    }
 }
 
 /// What the approval of a project covers.
@@ -122,22 +144,23 @@ pub(super) struct Approved {
 
 /// Reads the configuration.
 ///
-/// Fails with all errors when a file cannot be parsed, or when one of our own files has an error outside of the tables of
-/// servers. An error in the table of a server makes only that server unusable: it is in [`Loaded::problems`] and among the
-/// faults of the server.
+/// Fails with all errors when a file cannot be read or parsed. Any other error costs its entry, and is in [`Loaded::problems`]: a
+/// server is unusable and has the error among its faults; a rule, group, route or profile is left out; a setting has its default.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
     load_seen(options).1
 }
 
 /// Like [`load`]; returns the files to watch even on failure.
 pub(super) fn load_seen(options: &LoadOptions) -> (Vec<PathBuf>, Result<Loaded, Vec<ConfigError>>) {
-    let mut loader = Loader { options, files: vec![], seen: HashSet::new(), errors: vec![], problems: vec![] };
+    let mut loader = Loader { options, files: vec![], seen: HashSet::new(), errors: vec![], problems: vec![], inputs: vec![] };
     let mut loaded = loader.run();
     let mut unique = HashSet::new();
     loader.files.retain(|file| unique.insert(file.clone()));
     if loader.errors.is_empty() {
         loaded.files = loader.files.clone();
         loaded.problems = loader.problems;
+        let uses = |input: &ConfigInput| loaded.servers.iter().any(|spec| input.servers.iter().any(|name| name == spec.id.as_str()));
+        loaded.inputs = loader.inputs.into_iter().filter(uses).collect();
         (loader.files, Ok(loaded))
     } else {
         // The errors of servers come with those of the file, so that all can be corrected together.
@@ -173,6 +196,7 @@ struct Loader<'o> {
     seen: HashSet<PathBuf>,
     errors: Vec<ConfigError>,
     problems: Vec<ConfigError>,
+    inputs: Vec<ConfigInput>,
 }
 
 impl Loader<'_> {
@@ -188,7 +212,7 @@ impl Loader<'_> {
         } else {
             (finish(&user.servers, &user.defaults), user.rules)
         };
-        self.check(&rules, &servers);
+        self.check(&mut rules, &servers);
         let (mut pending, mut workflows, mut approved) = (None, None, None);
         if !named
             && !self.options.no_project
@@ -208,7 +232,7 @@ impl Loader<'_> {
             self.problems.extend(layer.rules.without_namespaces(|namespace| users.overlap(namespace)));
             let ids = |servers: &[(ServerSpec, bool)]| servers.iter().map(|(spec, _)| spec.id.clone()).collect::<Vec<ServerId>>();
             self.problems.extend(layer.rules.limit_to_project(&ids(&project), &ids(&servers), &rules));
-            self.check(&layer.rules, &project);
+            self.check(&mut layer.rules, &project);
             // An invalid entry is never started, so the approval does not cover it.
             let specs: Vec<ServerSpec> = project.iter().filter(|(_, invalid)| !invalid).map(|(spec, _)| spec.clone()).collect();
             let mut reader = project::Reader::read(&root, &file, &named_flows);
@@ -241,13 +265,13 @@ impl Loader<'_> {
 
     /// Reports unknown names of servers and groups. Servers that are left out were reported already; after a parse error
     /// the set of servers is unknown, so nothing is reported.
-    fn check(&mut self, rules: &PartialRules, servers: &[(ServerSpec, bool)]) {
+    fn check(&mut self, rules: &mut PartialRules, servers: &[(ServerSpec, bool)]) {
         if !self.errors.is_empty() {
             return;
         }
         let mut known: Vec<ServerId> = servers.iter().map(|(spec, _)| spec.id.clone()).collect();
         known.extend(self.problems.iter().filter_map(|problem| problem.server.as_deref().map(ServerId::from)));
-        self.errors.extend(rules.check(&known));
+        self.lose(rules.check(&known));
     }
 
     fn named_files(&mut self) -> Layer {
@@ -325,7 +349,8 @@ impl Loader<'_> {
             (None, None) if foreign => kinds::workspace(&source.path).to_owned(),
             _ => folder.clone(),
         };
-        let mut report = Report::new(source, &options.env, options.home.as_deref(), &base);
+        let env = options.env.with_answers(options.answers.of(&source.path));
+        let mut report = Report::new(source, &env, options.home.as_deref(), &base);
         report.root = role.root.as_deref();
         if !foreign {
             return self.native(report, tree, role, &folder);
@@ -352,10 +377,13 @@ impl Loader<'_> {
         for field in root.table("servers").unwrap_or_default() {
             own.extend(server::native(&report, field, role.root.as_deref()));
         }
+        report.declare_inputs(&[]);
         // After the servers, which take with them the secrets that were read before.
         let rules = PartialRules::read(&mut root);
         let includes = includes(&mut root, folder);
         root.finish();
+        // Each costs its entry.
+        self.lose(report.errors.take());
         self.collect(report);
 
         let mut below = Layer::default();
@@ -373,10 +401,16 @@ impl Loader<'_> {
         Layer { settings: settings.merged_over(below.settings), defaults: defaults.merged_over(below.defaults), servers, rules }
     }
 
+    /// Adds errors that cost an entry outside of the tables of servers.
+    fn lose(&mut self, errors: Vec<ConfigError>) {
+        self.problems.extend(errors.into_iter().map(|error| ConfigError { unusable: true, ..error }));
+    }
+
     fn collect(&mut self, report: Report<'_>) {
         self.errors.extend(report.errors.take());
         self.problems.extend(report.problems.take());
         self.files.extend(report.files.take());
+        self.inputs.extend(report.inputs.take());
     }
 }
 

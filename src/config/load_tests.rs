@@ -123,7 +123,7 @@ zzzzzzzz = 1
 [defaults.hedge]\nzzzzzzzz = 1\n[defaults.cache]\nzzzzzzzz = 1\n[cache]\nzzzzzzzz = 1\n[redis]\nzzzzzzzz = 1\n[store]\nzzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.profiles.p]\nzzzzzzzz = 1\n\
                  [[tool]]\nmatch = \"x\"\nzzzzzzzz = 1\nbreaker = { zzzzzzzz = 1 }\nfallback = [{ stale = true, zzzzzzzz = 1 }]\n\
                  [groups.g]\nmembers = [{ server = \"x\", zzzzzzzz = 1 }]\nzzzzzzzz = 1\n[[route]]\nmatch = \"x\"\nto = \"x\"\nzzzzzzzz = 1\n";
-    let errors = user(probe).unwrap_err();
+    let errors = errors_of(probe);
     assert_eq!(errors.len(), 27, "{errors:?}");
     for error in errors {
         let hint = error.hint.unwrap();
@@ -250,7 +250,7 @@ fn errors_have_a_position_and_a_hint() {
         assert!(error.to_string().contains(words), "{text}: {error}");
         assert!(error.file.is_some(), "{text}");
     }
-    let several = user("x = 1\n[servers.a]\ncomand = \"x\"\n[servers.b]\nurl = 3").unwrap_err();
+    let several = errors_of("x = 1\n[servers.a]\ncomand = \"x\"\n[servers.b]\nurl = 3");
     assert!(several.len() >= 3, "all errors are reported together: {several:?}");
 }
 

@@ -9,19 +9,21 @@
 //! - `fields` reads the tables of that tree and reports unknown keys, `renamed` names the successor of an old key;
 //! - `text` expands `${VAR}`, `dialect` translates the placeholders of other clients into it;
 //! - `settings` and `server` (our own format) and `kinds` (formats of other clients) interpret the tree;
-//! - `env_file` reads the `envFile` of a server;
+//! - `env_file` reads the `envFile` of a server, `inputs` has the values that the user gave for inputs of files;
 //! - `policy` reads the policy settings of a server or a tool, `rules` what is not part of a server: rules for tools,
 //!   groups, routes, the cache;
 //! - [`load()`] merges the layers, `project` reads a project's workflows and scripts once, `trust` withholds what a project
 //!   asks for until it is approved;
 //! - [`import`](find_imports) finds the files of other clients, `export` writes servers into ours, `secret_variables` without
-//!   their secrets.
+//!   their secrets, `install` writes the gateway into those of other clients.
 
 mod adhoc;
 mod argument_history;
 #[cfg(test)]
 mod client_tests;
+mod console_layout;
 mod dialect;
+mod edit;
 mod env_file;
 mod error;
 mod export;
@@ -30,6 +32,8 @@ mod fields;
 pub mod fuzzing;
 mod gateway;
 mod import;
+mod inputs;
+mod install;
 mod kinds;
 mod load;
 #[cfg(test)]
@@ -57,12 +61,16 @@ pub(crate) use kinds::page as clients_page;
 
 pub use adhoc::{add_headers, add_variables, server_from_command, server_from_url};
 pub use argument_history::{load_recall, save_recall};
+pub use console_layout::{load_layout, save_layout};
+pub use edit::{edit_server, editable};
 pub use error::ConfigError;
 #[cfg(test)]
 use export::add_to_toml;
 pub use export::{to_toml, user_text, write_config};
 pub use gateway::GatewaySettings;
 pub use import::{FoundImport, SearchedPlace, find_imports, read_imports, searched_places};
+pub use inputs::InputAnswers;
+pub use install::{InstallEffect, InstallPlaces, InstallPlan, install_targets, plan_install, plan_undo};
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;
 pub use secret_variables::{ImportTexts, SecretVariable, import_texts};

@@ -73,30 +73,56 @@ impl PartialRules {
     pub fn read(root: &mut Fields<'_, '_>) -> PartialRules {
         let mut rules = PartialRules::default();
         for node in root.array("tool").unwrap_or_default() {
-            let rule = entry(root, node, "tool").and_then(|mut fields| {
+            let (report, before) = (root.report, rules.references());
+            let rule = report.entry(|| {
+                let mut fields = entry(root, node, "tool")?;
                 let rule = rules.tool(&mut fields, node);
                 fields.finish();
                 rule
             });
+            if rule.is_none() {
+                rules.forget_references(before);
+            }
             rules.tools.extend(rule);
         }
         for field in root.table("groups").unwrap_or_default() {
-            let group = rules.group(root, field);
+            let before = rules.references();
+            let group = root.report.entry(|| rules.group(root, field));
+            if group.is_none() {
+                rules.forget_references(before);
+            }
             if let Some(group) = group {
                 rules.places.push((group.id.clone(), root.report.place(field.at, &format!("groups.{}", field.key))));
                 rules.groups.push(group);
             }
         }
         for node in root.array("route").unwrap_or_default() {
-            let route = entry(root, node, "route").and_then(|mut fields| {
+            let (report, before) = (root.report, rules.references());
+            let route = report.entry(|| {
+                let mut fields = entry(root, node, "route")?;
                 let route = rules.route(&mut fields, node);
                 fields.finish();
                 route
             });
+            if route.is_none() {
+                rules.forget_references(before);
+            }
             rules.routes.extend(route);
         }
         rules.cache = cache(root);
         rules
+    }
+
+    /// Returns the numbers of references and of places that were noted so far.
+    fn references(&self) -> [usize; 3] {
+        [self.named.len(), self.tool_fallbacks.len(), self.breakers_missing_own.len()]
+    }
+
+    /// Forgets those that were noted later, which belong to an entry that is lost.
+    fn forget_references(&mut self, [named, fallbacks, breakers]: [usize; 3]) {
+        self.named.truncate(named);
+        self.tool_fallbacks.truncate(fallbacks);
+        self.breakers_missing_own.truncate(breakers);
     }
 
     /// Merges these rules over `below`.
@@ -187,26 +213,25 @@ impl PartialRules {
         self.groups.iter().any(|group| group.id == *id)
     }
 
-    /// Returns errors for unknown servers and groups, and for settings without effect.
-    pub fn check(&self, servers: &[ServerId]) -> Vec<ConfigError> {
+    /// Removes what leads to unknown servers and groups. Returns errors for it, and for settings without effect.
+    pub fn check(&mut self, servers: &[ServerId]) -> Vec<ConfigError> {
         let mut errors = vec![];
-        for (id, place) in &self.places {
-            if servers.contains(id) {
-                errors.push(error_at(place.clone(), "a server has this name too", "give the group another name"));
-            }
+        for (_, place) in self.places.extract_if(.., |(id, _)| servers.contains(id)) {
+            errors.push(error_at(place, "a server has this name too", "give the group another name"));
         }
+        self.groups.retain(|group| !servers.contains(&group.id));
         if !self.tools.iter().any(|rule| rule.own_breaker == Some(true)) {
             let message = "sets the breaker of single tools, but no tool has its own breaker";
             let hint = "add own = true, or set it for the server in [servers.NAME.breaker]";
             errors.extend(self.breakers_missing_own.iter().map(|place| error_at(place.clone(), message, hint)));
         }
-        let groups: Vec<&ServerId> = self.groups.iter().map(|group| &group.id).collect();
+        let groups: Vec<ServerId> = self.groups.iter().map(|group| group.id.clone()).collect();
         for named in &self.named {
-            let is_group = groups.contains(&&named.id);
+            let is_group = groups.contains(&named.id);
             if servers.contains(&named.id) || (is_group && named.group) {
                 continue;
             }
-            let known = servers.iter().chain(groups.iter().copied().filter(|_| named.group)).map(ServerId::as_str);
+            let known = servers.iter().chain(groups.iter().filter(|_| named.group)).map(ServerId::as_str);
             errors.push(match is_group {
                 true => error_at(
                     named.place.clone(),
@@ -217,6 +242,15 @@ impl PartialRules {
                     error_at(named.place.clone(), format!("unknown server {:?}", named.id.as_str()), near_hint(named.id.as_str(), known))
                 }
             });
+        }
+        for group in &mut self.groups {
+            group.members.retain(|member| servers.contains(&member.server));
+        }
+        self.groups.retain(|group| !group.members.is_empty());
+        let is_known = |id: &ServerId| servers.contains(id) || self.groups.iter().any(|group| group.id == *id);
+        self.routes.retain(|route| is_known(&route.to));
+        for rule in &mut self.tools {
+            rule.fallback.retain(|fallback| !matches!(fallback, Fallback::Server { server } if !is_known(server)));
         }
         errors
     }

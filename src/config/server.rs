@@ -81,6 +81,9 @@ pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Fiel
         }
         _ => return None,
     };
+    if spec.disabled {
+        report.forget_inputs(name);
+    }
     spec.config_faults = found;
     spec.origin.file = Some(report.source.path.clone());
     spec.origin.line = Some(report.source.place(field.at).0);

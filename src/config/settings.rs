@@ -158,17 +158,25 @@ impl PartialSettings {
                 ),
             }
         }
-        if let Some(mut console) = root.inner("console") {
-            out.theme = theme(&mut console);
-            out.mouse = console.boolean("mouse");
-            let policies =
-                [("untrusted", ConfirmPolicy::Untrusted), ("destructive", ConfirmPolicy::Destructive), ("never", ConfirmPolicy::Never)];
-            out.confirm = console.choice("confirm", &policies);
-            console.finish();
+        let (_, valid) = root.report.checked(|| out.read_console(root));
+        if !valid && out.confirm.is_none() {
+            // What the user wanted is unknown, and this protects most.
+            out.confirm = Some(ConfirmPolicy::Untrusted);
         }
         out.keys = keys(root);
         out.gateway = PartialGateway::read(root);
         out
+    }
+
+    fn read_console(&mut self, root: &mut Fields<'_, '_>) {
+        if let Some(mut console) = root.inner("console") {
+            self.theme = theme(&mut console);
+            self.mouse = console.boolean("mouse");
+            let policies =
+                [("untrusted", ConfirmPolicy::Untrusted), ("destructive", ConfirmPolicy::Destructive), ("never", ConfirmPolicy::Never)];
+            self.confirm = console.choice("confirm", &policies);
+            console.finish();
+        }
     }
 
     /// Drops the settings that a project cannot set, which is all of them but the workflow files. The others belong to the

@@ -4,7 +4,7 @@
 //! shell), `${env:VAR}` as VS Code and Cursor write it, `${input:ID}` for a value given on the command line, `${file:PATH}`
 //! for the content of a file, `$$` for a dollar sign. A dollar sign before anything else is literal.
 
-use std::{borrow::Cow, collections::HashMap, ffi::OsString, fmt, path::Path};
+use std::{borrow::Cow, collections::HashMap, ffi::OsString, fmt, path::Path, sync::Arc};
 
 use crate::{
     domain::{
@@ -17,10 +17,10 @@ use crate::{
 /// Largest file of `${file:PATH}`, in bytes.
 const LARGEST_VALUE: u64 = 64 << 10;
 
-/// The environment that variables are looked up in, and the inputs of the command line. Its values are never printed.
+/// The environment that variables are looked up in, and the values of inputs. Its values are never printed. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Env {
-    variables: HashMap<String, Option<String>>,
+    variables: Arc<HashMap<String, Option<String>>>,
     inputs: HashMap<String, String>,
 }
 
@@ -31,8 +31,9 @@ impl Env {
     }
 
     fn from_os(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Env {
-        let variables = vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()))).collect();
-        Env { variables, inputs: HashMap::new() }
+        let variables: HashMap<_, _> =
+            vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()))).collect();
+        Env { variables: Arc::new(variables), inputs: HashMap::new() }
     }
 
     /// Returns the environment with the inputs of the command line (`--input ID=VALUE`).
@@ -40,7 +41,15 @@ impl Env {
         Env { inputs: inputs.into_iter().collect(), ..self }
     }
 
-    /// Returns the value of an input; `None` if the command line has none.
+    /// Returns the environment with the values that the user gave for the inputs of one file. Those of the command line take
+    /// precedence.
+    pub(super) fn with_answers(&self, answers: Vec<(String, String)>) -> Env {
+        let mut inputs: HashMap<String, String> = answers.into_iter().collect();
+        inputs.extend(self.inputs.clone());
+        Env { variables: self.variables.clone(), inputs }
+    }
+
+    /// Returns the value of an input; `None` if it has none.
     pub fn input(&self, id: &str) -> Option<&str> {
         self.inputs.get(id).map(String::as_str)
     }
@@ -64,7 +73,8 @@ impl Env {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(vars: I) -> Self {
-        Env { variables: vars.into_iter().map(|(n, v)| (n.into(), Some(v.into()))).collect(), inputs: HashMap::new() }
+        let variables: HashMap<_, _> = vars.into_iter().map(|(n, v)| (n.into(), Some(v.into()))).collect();
+        Env { variables: Arc::new(variables), inputs: HashMap::new() }
     }
 }
 
@@ -150,6 +160,11 @@ struct Found<'t> {
     value: Cow<'t, str>,
 }
 
+/// Returns the ids of the inputs that `text` uses.
+pub(super) fn inputs_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${input:").skip(1).filter_map(|rest| rest.split_once('}')).map(|(id, _)| id.split(":-").next().unwrap_or(id))
+}
+
 /// Returns the value of the expression between the braces.
 fn lookup<'t>(inside: &'t str, env: &'t Env, own: &'t [(String, Secret)]) -> Result<Found<'t>, (String, String)> {
     if let Some(path) = inside.strip_prefix("file:") {
@@ -163,7 +178,7 @@ fn lookup<'t>(inside: &'t str, env: &'t Env, own: &'t [(String, Secret)]) -> Res
     if let Some(id) = name.strip_prefix("input:") {
         // The client may have asked for it as a password; nothing else marks it as one.
         let found = |value: &'t str| Found { name, secret_as: "secret", value: value.into() };
-        let missing = || (format!("the input `{id}` has no value"), format!("pass --input {id}=VALUE"));
+        let missing = || (format!("the input `{id}` has no value"), format!("pass --input {id}=VALUE, or enter it in the console"));
         return env.input(id).or(default).map(found).ok_or_else(missing);
     }
     let name = name.strip_prefix("env:").unwrap_or(name);

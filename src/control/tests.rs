@@ -110,17 +110,25 @@ async fn snapshots_during_a_flood_of_events_continue_without_a_gap() {
         let Reached { control, serving: _serving } = way.reach(engine.open(Role::Operator).served()).await;
         let flooding = engine.clone();
         let flood = tokio::task::spawn_blocking(move || (0..20_000).for_each(|_| notice(&flooding, "x")));
-        let mut last = 0;
-        while last < 20_000 {
-            let (state, mut tail) = control.watch();
-            assert!(state.seq >= last, "a snapshot goes back from {last} to {}", state.seq);
-            last = state.seq;
-            while let Ok(Some(event)) = tail.try_next() {
-                assert_eq!(event.seq, last + 1);
-                last = event.seq;
+        let follow = async {
+            let mut last = 0;
+            while last < 20_000 {
+                let (state, mut tail) = control.watch();
+                assert!(state.seq >= last, "a snapshot goes back from {last} to {}", state.seq);
+                last = state.seq;
+                if last == 20_000 {
+                    return;
+                }
+                // A reader that lags takes another snapshot.
+                let mut next = tail.next().await;
+                while let Ok(Some(event)) = next {
+                    assert_eq!(event.seq, last + 1);
+                    last = event.seq;
+                    next = tail.try_next();
+                }
             }
-            tokio::task::yield_now().await;
-        }
+        };
+        timeout(PATIENCE, follow).await.expect("the last event arrives");
         flood.await.unwrap();
         assert_eq!(control.watch().0.seq, 20_000);
     }

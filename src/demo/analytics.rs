@@ -7,6 +7,8 @@ use rusqlite::{Connection, params};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::domain::plural::counted;
+
 use super::{
     handler::{Backend, Call, Done, Fault, no_user},
     store::{Store, find_user},
@@ -50,7 +52,7 @@ impl Analytics {
             call.progress(tick as f64, ticks as f64, message).await;
             tokio::select! {
                 () = tokio::time::sleep(TICK) => {}
-                () = call.cancelled() => return Err(Fault::Refused(format!("Cancelled after {} of {ticks} steps.", tick))),
+                () = call.cancelled() => return Err(Fault::Refused(format!("Cancelled after {tick} of {}.", counted(ticks, "step")))),
             }
         }
         let summary = self.store.with(|db| summary(db, seconds))?;

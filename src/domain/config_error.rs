@@ -31,7 +31,8 @@ pub struct ConfigError {
     pub message: String,
     /// What to do about it.
     pub hint: Option<Box<str>>,
-    /// Whether the error makes `server` unusable. Then it is also one of the faults of its specification.
+    /// Whether the error makes something unusable: `server`, of whose specification it is then one of the faults, or without one
+    /// a setting or an entry of one of our own files outside of the tables of servers.
     #[serde(default)]
     pub unusable: bool,
 }
@@ -46,6 +47,11 @@ impl ConfigError {
     pub fn in_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());
         self
+    }
+
+    /// Returns whether the error costs a setting or an entry outside of the tables of servers.
+    pub fn loses_entry(&self) -> bool {
+        self.unusable && self.server.is_none()
     }
 
     /// Returns the error as a fault of its server.

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     journal::{Place, RunEntry, RunRecord},
+    plural::counted,
     run::{Purpose, StepAnswer},
     workflow::{
         name::{self, StepFilter, UnknownStep, shell_quoted, specificity},
@@ -92,7 +93,7 @@ fn state(record: &RunRecord, name: &str) -> String {
             }
             RunEntry::ItemEnded { step, item, end } => add_state(step, Some(*item), format!("has ended ({})", end.outcome.word())),
             RunEntry::StepEnded { step, end } => {
-                let items = end.items.map(|count| format!(", {count} items")).unwrap_or_default();
+                let items = end.items.map(|count| format!(", {}", counted(count, "item"))).unwrap_or_default();
                 add_state(step, None, format!("has ended ({}{items})", end.outcome.word()));
             }
             RunEntry::Undone { step, item, error: None } => add_state(step, *item, "was compensated".into()),

@@ -16,6 +16,8 @@ pub mod client;
 pub mod command;
 pub mod config_error;
 pub mod config_fault;
+pub mod config_input;
+pub mod console_layout;
 pub mod directory;
 pub mod document;
 pub mod event;

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use super::{body::Body, time::size};
 pub use defect::{Cause, Defect, DefectKind};
+pub(super) use reference::unpercent;
 pub use type_names::{JSON_TYPES, meaning};
 
 /// A part of the arguments that violates the schema.

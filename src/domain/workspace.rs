@@ -14,7 +14,10 @@ use super::{
     call::{Failure, FailureKind},
     catalog::ConfirmPolicy,
     config_error::ConfigError,
+    config_input::{ConfigInput, InputRetention, InputValue},
+    console_layout::ConsoleLayout,
     event::{Notice, NoticeLevel},
+    id::ServerId,
     journal::{CallRecord, RunHeader, RunRecord},
     lossy_path,
     secret::Secret,
@@ -35,6 +38,9 @@ pub struct WorkspaceState {
     pub past: Arc<Vec<RunHeader>>,
     /// The project that needs an approval.
     pub approval: Option<Arc<ApprovalPrompt>>,
+    /// The inputs that servers of the configuration use.
+    #[serde(default)]
+    pub inputs: Arc<Vec<ConfigInput>>,
 }
 
 /// What a workspace is called, and how its servers are reached.
@@ -313,6 +319,32 @@ pub enum SecretDisplay {
     Shown,
 }
 
+/// A change of a server in its file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerEdit {
+    /// Disable it, so that it is not started.
+    Disable,
+    /// Enable it.
+    Enable,
+    /// Copy it under this name.
+    Duplicate(String),
+    /// Remove it.
+    Remove,
+}
+
+impl ServerEdit {
+    /// Returns what was done: `disabled`.
+    pub fn done(&self) -> &'static str {
+        match self {
+            ServerEdit::Disable => "disabled",
+            ServerEdit::Enable => "enabled",
+            ServerEdit::Duplicate(_) => "duplicated",
+            ServerEdit::Remove => "removed",
+        }
+    }
+}
+
 /// A request of a face to the workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -321,10 +353,29 @@ pub enum WorkspaceRequest {
     Approve(String),
     /// Do not use the project's file in this session. Reply: `Done`.
     Reject,
+    /// Use this value for an input of a configuration file. Reply: `Done`.
+    GiveInput {
+        /// The file, as in [`ConfigInput::file`].
+        #[serde(with = "lossy_path")]
+        file: PathBuf,
+        /// The id of the input.
+        id: String,
+        /// Its value.
+        value: InputValue,
+        /// How long the value is used.
+        retention: InputRetention,
+    },
     /// Search this machine for servers. Reply: `Welcome`.
     FindServers,
     /// Start these servers. Reply: `Done`.
     Start(Chosen),
+    /// Change a server in the file that configures it. Reply: `Written`.
+    EditServer {
+        /// The server.
+        server: ServerId,
+        /// The change.
+        edit: ServerEdit,
+    },
     /// Write the file of a new workflow. Reply: `Written`.
     SaveWorkflow {
         /// Its name, which is unique.
@@ -338,6 +389,10 @@ pub enum WorkspaceRequest {
     Remember(Recalled),
     /// Return the arguments of earlier sessions. Reply: `Recall`.
     Recall,
+    /// Store the layout of the console for its next start. Reply: `Done`.
+    SaveLayout(ConsoleLayout),
+    /// Return the layout that was stored last. Reply: `Layout`.
+    Layout,
     /// Read the configurations of other clients. Reply: `Import`.
     Import {
         /// The files to read; all known places when empty.
@@ -437,6 +492,8 @@ pub enum WorkspaceReply {
     Written(#[serde(with = "lossy_path")] PathBuf),
     /// The arguments of earlier sessions.
     Recall(Recall),
+    /// The layout of the console.
+    Layout(ConsoleLayout),
     /// The configurations of other clients.
     Import(Box<ImportPlan>),
     /// Recorded calls, oldest first.
@@ -444,7 +501,12 @@ pub enum WorkspaceReply {
     /// Runs, newest first.
     Runs(Vec<RunListed>),
     /// A recorded run.
-    Run(Box<RunRecord>),
+    Run {
+        /// Its journal.
+        record: Box<RunRecord>,
+        /// Its state.
+        state: RunState,
+    },
     /// The results of test cases.
     Tested(Vec<CaseEnd>),
     /// A test case created from a run.
@@ -509,12 +571,16 @@ impl WorkspaceRequest {
         match self {
             WorkspaceRequest::Approve(_)
             | WorkspaceRequest::Reject
+            | WorkspaceRequest::GiveInput { .. }
             | WorkspaceRequest::Start(_)
+            | WorkspaceRequest::EditServer { .. }
             | WorkspaceRequest::SaveWorkflow { .. }
             | WorkspaceRequest::ReadWorkflows
-            | WorkspaceRequest::Remember(_) => true,
+            | WorkspaceRequest::Remember(_)
+            | WorkspaceRequest::SaveLayout(_) => true,
             WorkspaceRequest::FindServers
             | WorkspaceRequest::Recall
+            | WorkspaceRequest::Layout
             | WorkspaceRequest::Import { .. }
             | WorkspaceRequest::WriteImport { .. }
             | WorkspaceRequest::Calls { .. }
@@ -530,6 +596,10 @@ impl WorkspaceRequest {
         match (self, result) {
             (WorkspaceRequest::SaveWorkflow { .. }, Ok(WorkspaceReply::Written(path))) => {
                 vec![Notice::new(NoticeLevel::Info, format!("workflow written: {}", path.display()))]
+            }
+            (WorkspaceRequest::EditServer { server, edit }, Ok(WorkspaceReply::Written(path))) => {
+                let text = format!("{server} {} in {}", edit.done(), path.display());
+                vec![Notice::new(NoticeLevel::Info, text)]
             }
             (_, Ok(_)) => vec![],
             (_, Err(WorkspaceError::Configuration(errors))) => errors.iter().map(ConfigError::rejected).collect(),

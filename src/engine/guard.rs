@@ -8,6 +8,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 
 use super::{bus::Bus, limiter::Limiter};
 use crate::domain::{
@@ -34,6 +35,8 @@ pub struct TargetGuard {
     bus: Arc<Bus>,
     /// Permits and rate limit for all calls of the server.
     pub limiter: Arc<Limiter>,
+    /// Notified when the server's breaker opens.
+    pub opened: Notify,
     state: Mutex<State>,
 }
 
@@ -66,6 +69,7 @@ impl TargetGuard {
             server,
             bus,
             limiter: Limiter::new(policy.concurrency.clone(), policy.rate_limit.clone()),
+            opened: Notify::new(),
             state: Mutex::new(state),
         })
     }
@@ -179,7 +183,15 @@ impl TargetGuard {
         Ok(permit)
     }
 
+    /// Returns whether the server's breaker is open.
+    pub fn is_open(&self) -> bool {
+        self.lock().breaker.state() == BreakerState::Open
+    }
+
     fn publish(&self, tool: Option<Arc<str>>, view: crate::domain::policy::breaker::BreakerView) {
+        if tool.is_none() && view.state == BreakerState::Open {
+            self.opened.notify_one();
+        }
         self.bus.publish(EventKind::Breaker { server: self.server.clone(), tool, view: Arc::new(view) });
     }
 

@@ -24,6 +24,7 @@ mod session_pool;
 mod shared;
 mod supervisor;
 pub mod tail;
+mod target_states;
 mod task;
 
 use std::sync::{
@@ -56,7 +57,7 @@ use crate::domain::{
     directory::{Directory, DirectorySnapshot},
     event::{EventKind, EventSink, Notice, Settled},
     id::{AskId, CallId, ClientId, InstanceId},
-    policy::{Rules, target_state},
+    policy::Rules,
     secret::SecretRegistry,
     server::ServerSpec,
     time::{Epoch, Stamp},
@@ -275,10 +276,10 @@ impl Engine {
     async fn save_target_states(&self) {
         let known = self.registry.read();
         let used = known.handles().filter(|server| !matches!(&*server.readiness.borrow(), Readiness::Idle));
-        let states: Vec<_> = used.map(|server| (target_state::key(&server.spec), server.guard.snapshot())).collect();
+        let states: Vec<_> = used.map(|server| (server.spec.clone(), server.guard.snapshot())).collect();
         let now_ms = self.bus.unix_ms();
-        for (key, state) in states {
-            self.catalogs.save_target_state(&key, state, now_ms).await;
+        for (spec, state) in states {
+            target_states::save(&spec, state, &self.shared.cache, &*self.catalogs, now_ms).await;
         }
     }
 }

@@ -231,6 +231,10 @@ impl CallExecutor for PassingExecutor {
     fn cancel(&self, call: CallId, reason: &str) {
         self.engine.cancel(call, reason);
     }
+
+    fn principal(&self) -> Principal {
+        self.passage.principal().clone()
+    }
 }
 
 impl Engine {

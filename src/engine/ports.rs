@@ -173,6 +173,12 @@ pub trait ResponseCache: Send + Sync {
     async fn put(&self, key: &str, response: CachedResponse);
     /// Removes the response cached under this key, if there is one.
     async fn forget(&self, key: &str);
+    /// Returns the value that a process shares under this key. `None` also for a store that no other process reads.
+    async fn shared_value(&self, _key: &str) -> Option<Vec<u8>> {
+        None
+    }
+    /// Shares a value with the other processes that read the store. A purge does not remove it.
+    async fn share_value(&self, _key: &str, _value: &[u8], _lasts: Duration) {}
     /// Removes the responses of the tools whose exposed names match. Returns how many.
     async fn purge(&self, pattern: &Pattern) -> Result<u64, String>;
     /// Returns the current problem of the store, for the user.
@@ -188,6 +194,11 @@ pub trait CallExecutor: Send + Sync {
 
     /// Cancels a call, if it is in flight.
     fn cancel(&self, call: CallId, reason: &str);
+
+    /// Returns on whose behalf the calls are made.
+    fn principal(&self) -> Principal {
+        Principal::local()
+    }
 }
 
 /// Whether to start or to end a subscription.

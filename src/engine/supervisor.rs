@@ -31,10 +31,10 @@ use super::{
     ports::{CatalogStore, Connector, Session},
     registry::Registry,
     session_pool::SessionPool,
+    target_states,
 };
 use crate::domain::{
     catalog::{RawLists, ServerCatalog},
-    policy::target_state,
     restart::{Restart, RestartPolicy, Verdict},
     server::{ConnectFailure, Era, EraChoice, Phase, ServerSpec, Step, Transport},
     stored_catalog::{CatalogKey, StoredCatalog, launch_fingerprint},
@@ -73,6 +73,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         false => Readiness::Down(fault.filter(|_| !spec.disabled)),
     };
     let (readiness, seen) = watch::channel(initial);
+    let shared_states = cache.clone();
     let parts = HandlerParts { bus: bus.clone(), registry: registry.clone(), inbox, cache };
     let pool = SessionPool::new(spec.clone(), connector.clone(), parts.clone());
     let handler = Arc::new(ConnectionHandler::new(parts, spec.clone()));
@@ -84,7 +85,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
     let remote = matches!(spec.launch, Transport::Http { .. });
     if startable {
         storage.spawn(load_catalog(spec.clone(), catalog_key(&*connector, &spec), catalogs.clone(), registry.clone()));
-        storage.spawn(load_state(spec.clone(), catalogs.clone(), guard.clone(), bus.unix_ms()));
+        storage.spawn(load_state(spec.clone(), shared_states, catalogs.clone(), guard.clone(), bus.unix_ms()));
     }
     let mut supervisor = Supervisor {
         spec: spec.clone(),
@@ -124,9 +125,9 @@ async fn load_catalog(spec: Arc<ServerSpec>, key: CatalogKey, catalogs: Arc<dyn 
     }
 }
 
-/// Restores what an earlier process learned about a server.
-async fn load_state(spec: Arc<ServerSpec>, catalogs: Arc<dyn CatalogStore>, guard: Arc<TargetGuard>, now_ms: u64) {
-    if let Some((stored, age)) = catalogs.target_state(&target_state::key(&spec), now_ms).await {
+/// Restores what an earlier or another process learned about a server.
+async fn load_state(spec: Arc<ServerSpec>, cache: Arc<CacheFront>, catalogs: Arc<dyn CatalogStore>, guard: Arc<TargetGuard>, now_ms: u64) {
+    if let Some((stored, age)) = target_states::load(&spec, &cache, &*catalogs, now_ms).await {
         // A program is started for each process, so its failures were those of another instance.
         guard.restore(&stored, age, matches!(spec.launch, Transport::Http { .. }));
     }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::{
     Gateway,
     desk::ConnectionDesk,
+    edits::Confirmed,
     era::Kind,
     failure::{self, INTERNAL, RESOURCE_NOT_FOUND, invalid},
     park::{Next, Running},
@@ -27,6 +28,8 @@ use crate::{
 
 /// Questions of a server that wait for the client; further ones wait at the server's connection.
 const QUESTIONS: usize = 16;
+/// The member of a result that asks the client for input, which it returns with its next request.
+pub const STATE: &str = "requestState";
 /// The member of `params` with metadata, which the engine writes.
 const META: &str = "_meta";
 
@@ -44,10 +47,20 @@ impl Gateway {
         };
         let [arguments] = request.members(["arguments"]);
         let tool = ToolId::new(entry.server.clone(), entry.own.clone());
-        let operation = Operation::Tool { tool, arguments: arguments.unwrap_or_default() };
-        let extra = extra(request, &["name", "arguments"]);
+        let mut arguments = arguments.unwrap_or_default();
+        let mut extra = extra(request, &["name", "arguments"]);
+        if let Some(edit) = &entry.edit {
+            arguments = edit.arguments(&arguments).map_err(|name| invalid(format!("{:?} has no argument {name:?}", entry.key)))?;
+            let operation = Operation::Tool { tool: tool.clone(), arguments: arguments.clone() };
+            match self.confirmed(request, edit, &operation, extra).await? {
+                Confirmed::Yes(rest) => extra = rest,
+                Confirmed::No(result) => return Ok(result),
+            }
+            self.rates.take(&request.client.profile, edit)?;
+        }
+        let operation = Operation::Tool { tool, arguments };
         let (server, result) = self.call(table, request, operation, extra).await?;
-        Ok(table.uris.exposed_in(&server, &result, "content"))
+        Ok(table.uris.exposed_ui(&server, &table.uris.exposed_in(&server, &result, "content")))
     }
 
     /// `resources/read`.
@@ -56,7 +69,10 @@ impl Gateway {
         let owner = table.uris.owner(&uri).ok_or_else(|| self.no_resource(table, &uri))?;
         let operation = Operation::Resource { server: owner.server, uri: owner.uri.to_string() };
         let (server, result) = self.call(table, request, operation, extra(request, &["uri"])).await?;
-        Ok(table.uris.exposed_in(&server, &result, "contents"))
+        let result = table.uris.exposed_in(&server, &result, "contents");
+        // A profile may hide the resource from another client.
+        let is_shared = table.transparent.is_none() && matches!(result.fields(["cacheScope"]), Some([Some(_)]));
+        Ok(if is_shared { splice::set(&result, "cacheScope", br#""private""#) } else { result })
     }
 
     /// `prompts/get`.
@@ -128,9 +144,33 @@ impl Gateway {
                 running.desk.move_to(request.outbox.clone(), request.token.clone());
                 running
             }
-            None => self.start(request, operation, extra),
+            None => {
+                let extra = self.unsealed(table, request, &operation, extra)?;
+                self.start(request, operation, extra)
+            }
         };
         self.wait(table, request, running).await
+    }
+
+    /// Returns the further params of a request with the state that its server made, instead of the sealed one.
+    fn unsealed(&self, table: &Table, request: &Request, operation: &Operation, extra: Body) -> Result<Body, RpcError> {
+        let [state] = extra.fields([STATE]).unwrap_or_default();
+        // A client may write `null` for a state that it did not get.
+        let Some(state) = state.filter(|state| table.transparent.is_none() && state.get() != "null") else { return Ok(extra) };
+        let sealed = serde_json::from_str::<String>(state.get()).ok();
+        let opened = sealed.and_then(|sealed| self.seal.open(&request.client.principal, operation, &sealed));
+        // Never started without its state: it may have run.
+        let opened = opened.ok_or_else(|| invalid("requestState is not valid for this request; start the call again"))?;
+        Ok(splice::set(&extra, STATE, opened.as_bytes()))
+    }
+
+    /// Returns a result that asks the client for input, with a state that only this gateway can read.
+    fn sealed(&self, table: &Table, request: &Request, operation: &Operation, result: &Body) -> Result<Body, RpcError> {
+        let [state] = result.fields([STATE]).unwrap_or_default();
+        let Some(state) = state.filter(|_| table.transparent.is_none()) else { return Ok(result.clone()) };
+        let sealed = self.seal.close(&request.client.principal, operation, state.get());
+        let sealed = sealed.ok_or_else(|| failure::error(INTERNAL, "no random numbers"))?;
+        Ok(splice::set(result, STATE, Body::json(&sealed).bytes()))
     }
 
     /// Starts the call of a request.
@@ -160,6 +200,7 @@ impl Gateway {
     /// Waits for the end of a call, or parks it when its server asks a client that takes no requests.
     async fn wait(&self, table: &Table, request: &Request, mut running: Running) -> Result<(ServerId, Body), RpcError> {
         let server = running.server.clone();
+        let _in_progress = (request.era == Era::Legacy).then(|| request.client.begin_call(&request.id, &request.outbox));
         let settled = match running.next().await {
             Next::Settled(settled) => settled,
             Next::Asks(questions) => return Ok((server, self.park(running, request.client.principal.clone(), questions)?)),
@@ -169,7 +210,7 @@ impl Gateway {
         let server = settled.by.clone().unwrap_or(server);
         match &settled.outcome {
             Outcome::Ok { result } | Outcome::ToolError { result } => Ok((server, result.clone())),
-            Outcome::Interim { result, .. } => Ok((server, result.clone())),
+            Outcome::Interim { result, .. } => Ok((server, self.sealed(table, request, &running.operation, result)?)),
             Outcome::Failed { failure } => {
                 // Its state may have changed since the call began.
                 let directory = self.upstream.directory();

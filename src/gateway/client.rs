@@ -19,12 +19,16 @@ use crate::{
     protocol::connection::{Connection, Outbox, Outgoing},
 };
 
-/// The level of log messages that a legacy client gets until it sets one.
-const DEFAULT_LEVEL: LogLevel = LogLevel::Warning;
+/// The level that modern servers are asked for on behalf of a legacy client that has set none. Legacy servers choose one themselves
+/// (MCP 2025-11-25, server/utilities/logging).
+const DEFAULT_LEVEL: LogLevel = LogLevel::Info;
 /// Maximum number of open subscriptions (`subscriptions/listen`) of a client.
 pub const LISTENS: usize = 8;
 /// Maximum number of subscribed resources of a client.
 pub const SUBSCRIPTIONS: usize = 1000;
+
+/// The id of the request of a call in progress, and where its messages go.
+type OpenCall = (Arc<str>, Arc<dyn Outbox>);
 
 /// A connected client.
 pub struct Client {
@@ -34,6 +38,8 @@ pub struct Client {
     pub principal: Principal,
     /// What it sees.
     pub profile: Arc<Profile>,
+    /// Where messages that belong to its calls in progress go, by the ids of the requests.
+    calls: Mutex<Vec<OpenCall>>,
     declared: Mutex<Declared>,
     /// Where messages outside of requests go.
     stream: Mutex<Option<Arc<dyn Outbox>>>,
@@ -75,6 +81,7 @@ impl Client {
             id,
             principal,
             profile,
+            calls: Mutex::default(),
             declared: Mutex::default(),
             stream: Mutex::default(),
             listens: Mutex::default(),
@@ -127,6 +134,11 @@ impl Client {
         self.declared.lock().level.clone()
     }
 
+    /// Returns the least severe level of the log messages of its calls that a legacy client gets: all, until it sets one.
+    pub fn least_level(&self) -> LogLevel {
+        self.level().unwrap_or(LogLevel::Debug)
+    }
+
     /// Sets where messages outside of requests go; `None` if they cannot be sent now.
     pub fn set_stream(&self, stream: Option<Arc<dyn Outbox>>) {
         *self.stream.lock() = stream;
@@ -135,6 +147,19 @@ impl Client {
     /// Returns where messages outside of requests go.
     pub fn stream(&self) -> Option<Arc<dyn Outbox>> {
         self.stream.lock().clone()
+    }
+
+    /// Records that a call is in progress until the returned value is dropped.
+    pub fn begin_call(self: &Arc<Self>, id: &Arc<str>, outbox: &Arc<dyn Outbox>) -> CallInProgress {
+        self.calls.lock().push((id.clone(), outbox.clone()));
+        CallInProgress { client: self.clone(), id: id.clone() }
+    }
+
+    /// Returns where a request of a server goes that names no call: to the stream of the newest call in progress, which the client
+    /// reads, else to the stream for messages outside of requests, which not every client opens.
+    pub fn asking_stream(&self) -> Option<Arc<dyn Outbox>> {
+        let newest = self.calls.lock().last().map(|(_, outbox)| outbox.clone());
+        newest.or_else(|| self.stream())
     }
 
     /// Sends a notification outside of requests, if the client is ready for it and its stream has room.
@@ -200,6 +225,18 @@ impl Client {
     /// Returns whether the client subscribed to a resource with `resources/subscribe`.
     pub fn is_subscribed(&self, uri: &str) -> bool {
         self.subscriptions.lock().contains(uri)
+    }
+}
+
+/// A call in progress of a client; over when it is dropped.
+pub struct CallInProgress {
+    client: Arc<Client>,
+    id: Arc<str>,
+}
+
+impl Drop for CallInProgress {
+    fn drop(&mut self) {
+        self.client.calls.lock().retain(|(id, _)| *id != self.id);
     }
 }
 

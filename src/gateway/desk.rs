@@ -116,14 +116,16 @@ impl Desk for ConnectionDesk {
     fn progress(&self, _: &Body) {}
 
     fn message(&self, params: &Body) {
-        if wanted(self.0.face().log_level.as_ref(), params) {
+        if wanted(Some(&self.0.least_level()), params) {
             self.0.notify(MESSAGE, params);
         }
     }
 
     async fn ask(&self, method: &str, params: Body) -> Result<Body, RpcError> {
-        let stream =
-            self.0.stream().ok_or_else(|| failure::error(failure::METHOD_NOT_FOUND, "the client has no open stream for requests"))?;
+        let stream = self
+            .0
+            .asking_stream()
+            .ok_or_else(|| failure::error(failure::METHOD_NOT_FOUND, "the client has no open stream for requests"))?;
         ask(&self.0, method, params, &stream).await
     }
 }

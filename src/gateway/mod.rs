@@ -9,6 +9,7 @@ mod calls;
 mod changes;
 mod client;
 mod desk;
+mod edits;
 mod engine;
 pub mod era;
 mod failure;
@@ -19,6 +20,7 @@ mod park;
 mod random;
 mod request;
 mod router;
+mod sealed;
 pub mod stdio;
 mod table;
 #[cfg(test)]
@@ -40,7 +42,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use self::{changes::Subscribers, offer::Offer, park::Parking, upstream::Upstream};
+use self::{changes::Subscribers, edits::Rates, offer::Offer, park::Parking, sealed::Seal, upstream::Upstream};
 pub use self::{client::Client, engine::EngineUpstream, front::Front};
 use crate::domain::{
     client::Principal,
@@ -80,7 +82,7 @@ impl Default for Settings {
             list_grace: Duration::from_secs(600),
             page_entries: 500,
             page_bytes: 1 << 20,
-            quiet: Duration::from_millis(250),
+            quiet: Duration::from_millis(100),
             instructions: None,
             profiles: vec![],
         }
@@ -97,6 +99,8 @@ pub struct Gateway {
     next_client: AtomicU32,
     subscribers: Subscribers,
     parking: Parking,
+    seal: Seal,
+    rates: Rates,
     /// Itself, for tasks that must not hold it.
     me: Weak<Gateway>,
     /// Cancelled when the gateway stops accepting requests.
@@ -109,6 +113,8 @@ impl Gateway {
         let gateway = Arc::new_cyclic(|me: &Weak<Gateway>| Gateway {
             me: me.clone(),
             parking: Parking::default(),
+            seal: Seal::new(),
+            rates: Rates::default(),
             offer: Arc::new(Offer::new(upstream.clone(), settings.clone())),
             profiles: profiles(&settings),
             upstream,

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How long further questions are waited for, so that several are one round.
 const TOGETHER: Duration = Duration::from_millis(20);
 /// The beginning of the state of a parked call, which distinguishes it from that of a server.
-const STATE: &str = "switchboard:parked:";
+pub const STATE: &str = "switchboard:parked:";
 
 /// A question of a server to a client that takes no requests.
 pub struct Question {

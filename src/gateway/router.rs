@@ -172,7 +172,11 @@ impl Gateway {
     pub(super) fn desk(&self, request: &Request, asked: mpsc::Sender<Question>) -> Arc<RequestDesk> {
         let asked = (request.era == Era::Modern).then_some(asked);
         let (client, outbox) = (request.client.clone(), request.outbox.clone());
-        Arc::new(RequestDesk::new(client, outbox, asked, request.token.clone(), request.face.log_level.clone()))
+        let level = match request.era {
+            Era::Legacy => Some(client.least_level()),
+            Era::Modern => request.face.log_level.clone(),
+        };
+        Arc::new(RequestDesk::new(client, outbox, asked, request.token.clone(), level))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         directory::{Directory, DirectorySnapshot, ServerSnapshot},
         id::{ServerId, ToolId},
         name_table::NameTable,
-        profile::Profile,
+        profile::{Profile, ToolEdit},
         raw_object::RawObject,
         server::Phase,
     },
@@ -49,6 +49,8 @@ pub struct Entry {
     pub server: ServerId,
     /// The key by which the server knows it.
     pub own: Arc<str>,
+    /// What the profile changes of a tool.
+    pub edit: Option<Arc<ToolEdit>>,
 }
 
 /// A merged list.
@@ -111,7 +113,7 @@ impl Table {
         let listed: Vec<&ServerSnapshot> = offered.iter().copied().filter(|server| !hidden.contains(&server.spec.id)).collect();
         let uris = Uris::build(&listed);
         let lists = [
-            tools(&directory, &listed, profile, transparent.is_some()),
+            tools(&directory, &listed, profile, &uris, transparent.is_some()),
             uris.entries(&listed, Kind::Resources),
             uris.entries(&listed, Kind::Templates),
             prompts(&listed, naming, transparent.is_some()),
@@ -163,7 +165,7 @@ fn is_unknown(server: &ServerSnapshot) -> bool {
 }
 
 /// Returns the tools of all servers that are not hidden behind a group, then those of groups.
-fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], profile: &Profile, own_names: bool) -> Vec<Entry> {
+fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], profile: &Profile, uris: &Uris, own_names: bool) -> Vec<Entry> {
     let mut entries = vec![];
     let mut push = |id: ToolId, tool: &Tool| {
         if directory.is_filtered(&id) {
@@ -175,7 +177,20 @@ fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], profile: &Pr
             false => directory.names.exposed(&id).cloned(),
         };
         if let Some(key) = exposed.filter(|exposed| profile.offers(exposed, &tool.hints)) {
-            entries.push(Entry { body: renamed(&tool.raw, Kind::Tools, &key, &id.name), key, server: id.server, own: id.name });
+            let edit = profile.edit(&key).cloned();
+            // A name that another tool has is not taken from it.
+            let free = |name: &&Arc<str>| directory.names.tool(name).is_none() && !entries.iter().any(|entry: &Entry| entry.key == **name);
+            let key = edit.as_ref().and_then(|edit| edit.rename.as_ref()).filter(free).cloned().unwrap_or(key);
+            let body = match &edit {
+                Some(edit) => edit.tool(&tool.raw, &key),
+                None => Some(renamed(&tool.raw, Kind::Tools, &key, &id.name)),
+            };
+            let Some(body) = body else {
+                tracing::warn!(target: "switchboard::gateway", tool = &*key, "the profile conceals arguments that the schema does not list: not offered");
+                return;
+            };
+            let body = uris.exposed_ui(&id.server, &body);
+            entries.push(Entry { body, key, server: id.server, own: id.name, edit });
         }
     };
     for server in listed {
@@ -202,7 +217,7 @@ fn prompts(listed: &[&ServerSnapshot], naming: &Naming, own_names: bool) -> Vec<
             let exposed = if own_names { Some(id.name.clone()) } else { table.exposed(&id).cloned() };
             if let Some(key) = exposed {
                 let body = renamed(&prompt.raw, Kind::Prompts, &key, &id.name);
-                entries.push(Entry { key, body, server: id.server, own: id.name });
+                entries.push(Entry { key, body, server: id.server, own: id.name, edit: None });
             }
         }
     }

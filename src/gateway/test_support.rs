@@ -77,7 +77,7 @@ pub struct FakeUpstream {
     changes: watch::Sender<u64>,
     script: Box<Script>,
     /// What the gateway did in addition to calls.
-    pub log: Mutex<Vec<String>>,
+    log: watch::Sender<Vec<String>>,
     calls: Mutex<u64>,
     notices: (mpsc::Sender<ServerNotice>, Mutex<Option<mpsc::Receiver<ServerNotice>>>),
 }
@@ -93,7 +93,7 @@ impl FakeUpstream {
             directory: Mutex::new(directory(servers)),
             changes: watch::Sender::new(0),
             script: Box::new(script),
-            log: Mutex::default(),
+            log: watch::Sender::default(),
             calls: Mutex::new(0),
             notices: (sender, Mutex::new(Some(receiver))),
         })
@@ -111,6 +111,22 @@ impl FakeUpstream {
     pub fn set(&self, servers: Vec<ServerSnapshot>) {
         *self.directory.lock() = directory(servers);
         self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Returns what the gateway did in addition to calls, so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.borrow().clone()
+    }
+
+    /// Waits until the gateway has done this number of things in addition to calls, and returns all of them.
+    pub async fn logged(&self, count: usize) -> Vec<String> {
+        let mut log = self.log.subscribe();
+        let logged = timeout(PATIENCE, log.wait_for(|log| log.len() >= count)).await;
+        logged.unwrap_or_else(|_| panic!("{count} entries in time: {:?}", self.log())).expect("the upstream lives").clone()
+    }
+
+    fn note(&self, what: String) {
+        self.log.send_modify(|log| log.push(what));
     }
 
     /// Reports a notice of a server.
@@ -158,15 +174,15 @@ impl Upstream for FakeUpstream {
     }
 
     fn cancel(&self, call: CallId, _: &str) {
-        self.log.lock().push(format!("cancel {}", call.0));
+        self.note(format!("cancel {}", call.0));
     }
 
     fn subscribe(&self, server: &ServerId, uri: &str, on: bool) {
-        self.log.lock().push(format!("{} {server} {uri}", if on { "subscribe" } else { "unsubscribe" }));
+        self.note(format!("{} {server} {uri}", if on { "subscribe" } else { "unsubscribe" }));
     }
 
     fn set_log_level(&self, server: &ServerId, level: &LogLevel) {
-        self.log.lock().push(format!("level {server} {level}"));
+        self.note(format!("level {server} {level}"));
     }
 
     fn notices(&self) -> mpsc::Receiver<ServerNotice> {
@@ -231,13 +247,18 @@ impl PipeClient {
         if let Some(at) = self.passed.iter().position(|message| message.get(key).is_some()) {
             return self.passed.remove(at).expect("just found");
         }
-        loop {
-            let message: Value = serde_json::from_str(&self.line().await).expect("JSON");
-            if message.get(key).is_some() {
-                return message;
+        let (lines, passed) = (&mut self.lines, &mut self.passed);
+        let found = async {
+            while let Some(line) = lines.next_line().await.expect("the pipe is open") {
+                let message: Value = serde_json::from_str(&line).expect("JSON");
+                if message.get(key).is_some() {
+                    return message;
+                }
+                passed.push_back(message);
             }
-            self.passed.push_back(message);
-        }
+            panic!("the face ended without a message with {key}")
+        };
+        timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("a message with {key} in time"))
     }
 
     /// Sends a request and returns its response.
@@ -245,13 +266,16 @@ impl PipeClient {
         let id = self.next_id;
         self.next_id += 1;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()).await;
-        loop {
-            let message = self.message("id").await;
-            if message["id"] == id && message.get("method").is_none() {
-                return message;
+        let answered = async {
+            loop {
+                let message = self.message("id").await;
+                if message["id"] == id && message.get("method").is_none() {
+                    return message;
+                }
+                self.passed.push_back(message);
             }
-            self.passed.push_back(message);
-        }
+        };
+        timeout(PATIENCE, answered).await.unwrap_or_else(|_| panic!("a response to {method} in time"))
     }
 
     /// Initialises as a client with these capabilities.

@@ -12,11 +12,14 @@ use super::{
     era::Kind,
     table::{Entry, renamed},
 };
-use crate::domain::{
-    body::{self, Body},
-    catalog::{Resource, template_fits},
-    directory::ServerSnapshot,
-    id::ServerId,
+use crate::{
+    domain::{
+        body::{self, Body},
+        catalog::{Resource, template_fits},
+        directory::ServerSnapshot,
+        id::ServerId,
+    },
+    protocol::splice,
 };
 
 /// The scheme of interactive resources (MCP Apps), which hosts recognise.
@@ -100,7 +103,7 @@ impl Uris {
         let entry = |server: &ServerSnapshot, resource: Arc<Resource>| {
             let key = self.expose(&server.spec.id, &resource.uri);
             let body = renamed(&resource.raw, kind, &key, &resource.uri);
-            Entry { key, body, server: server.spec.id.clone(), own: resource.uri.as_str().into() }
+            Entry { key, body, server: server.spec.id.clone(), own: resource.uri.as_str().into(), edit: None }
         };
         servers.iter().flat_map(|server| list(server).into_iter().map(move |resource| entry(server, resource))).collect()
     }
@@ -162,7 +165,24 @@ impl Uris {
             text.extend_from_slice(item.bytes());
         }
         text.push(b']');
-        crate::protocol::splice::set(result, member, &text)
+        splice::set(result, member, &text)
+    }
+
+    /// Returns a tool, or the result of its call, with the URI of its interactive resource exposed: `_meta.ui.resourceUri` (MCP Apps).
+    pub fn exposed_ui(&self, server: &ServerId, entry: &Body) -> Body {
+        if self.are_verbatim() {
+            return entry.clone();
+        }
+        let inner = |body: &Body, name: &str| Some(Body::from(body.fields([name])?[0]?.get()));
+        let exposed = || {
+            let meta = inner(entry, "_meta")?;
+            let ui = inner(&meta, "ui")?;
+            let own: String = serde_json::from_slice(inner(&ui, "resourceUri")?.bytes()).ok()?;
+            let uri = self.expose(server, &own);
+            let ui = splice::set(&ui, "resourceUri", Body::json(&*uri).bytes());
+            Some(splice::set(entry, "_meta", splice::set(&meta, "ui", ui.bytes()).bytes()))
+        };
+        exposed().unwrap_or_else(|| entry.clone())
     }
 
     fn exposed_item(&self, server: &ServerId, item: &Body) -> Body {
@@ -170,7 +190,7 @@ impl Uris {
             // An embedded resource.
             Some([Some(inner)]) => {
                 let inner = self.exposed_item(server, &Body::from(inner.get()));
-                crate::protocol::splice::set(item, "resource", inner.bytes())
+                splice::set(item, "resource", inner.bytes())
             }
             _ => item.clone(),
         };
@@ -234,6 +254,26 @@ mod tests {
         // Two servers have resources, so that nothing says whose this is.
         assert_eq!(uris.owner("file:///y"), None);
         assert_eq!(Uris::build(&[&a]).owner("file:///y").unwrap().server.as_str(), "a b");
+    }
+
+    #[test]
+    fn trap_6_every_uri_has_a_scheme_and_that_of_an_interactive_resource_follows() {
+        let (a, b) = (server("a b", &["ui://w", "urn:x:y", "a:1"], &[]), server("9b", &["ui://w", "urn:x:y"], &[]));
+        let servers = [&a, &b];
+        let uris = Uris::build(&servers);
+        for entry in uris.entries(&servers, Kind::Resources) {
+            let (scheme, rest) = entry.key.split_once(':').unwrap();
+            let first = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+            assert!(first && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) && !rest.is_empty(), "{}", entry.key);
+            assert_eq!(entry.own.starts_with("ui://"), entry.key.starts_with("ui://"), "{}", entry.key);
+            let owner = uris.owner(&entry.key).unwrap();
+            assert_eq!((&owner.server, &owner.uri), (&entry.server, &entry.own));
+        }
+        let tool = |uri: &str| Body::from(format!(r#"{{"name":"t","_meta":{{"x":1.0,"ui":{{"resourceUri":"{uri}","y":2.0}}}},"z":1}}"#));
+        assert_eq!(uris.exposed_ui(&b.spec.id, &tool("ui://w")), tool("ui://s9b/w"));
+        assert_eq!(uris.exposed_ui(&b.spec.id, &tool("ui://other")), tool("ui://other"));
+        let plain = Body::from(r#"{"name":"t"}"#);
+        assert_eq!(uris.exposed_ui(&b.spec.id, &plain), plain);
     }
 
     #[test]

@@ -382,6 +382,12 @@ impl Handshake<'_> {
         let [version, server, instructions, capabilities] =
             reply.result.fields(["protocolVersion", "serverInfo", "instructions", "capabilities"]).unwrap_or_default();
         let version = version.and_then(|version| bounds::json_text(version.get(), 64)).unwrap_or_default();
+        if version.is_empty() {
+            let mut report = ConnectFailure::new(Step::Initialize, "the answer to initialize names no protocol version");
+            report.hints.push("report it to the maintainer of the server: an InitializeResult has a protocolVersion".into());
+            report.retryable = false;
+            return Err(Rejected { report: Box::new(report), supported: vec![] });
+        }
         if !LEGACY_VERSIONS.contains(&version.as_str()) {
             let mut report = ConnectFailure::new(
                 Step::Initialize,
@@ -485,7 +491,10 @@ pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
     report.stderr = failure.stderr.clone();
     report.hints.extend(failure.hint.clone());
     if let Some(rpc) = &failure.rpc {
-        report.summary = format!("the server answered error {}: {}", rpc.code, rpc.message);
+        report.summary = match rpc.message.trim() {
+            "" => format!("the server answered error {} without a message", rpc.code),
+            message => format!("the server answered error {}: {message}", rpc.code),
+        };
         report.rpc_code = Some(rpc.code);
         report.causes.extend(rpc.data.as_ref().map(|d| format!("data: {}", d.text())));
         // A refusal with a temporary status may be another one later.
@@ -500,9 +509,14 @@ pub fn failed(step: Step, failure: &Failure) -> ConnectFailure {
 }
 
 /// Returns the failure of a connection that did not open within its limit.
-pub fn not_in_time(step: Step, limit: Duration) -> ConnectFailure {
-    let mut failure = ConnectFailure::new(step, format!("no answer within {}", short(limit)));
-    let hint = "raise timeouts.connect of this server if it is slow to start (a first npx or uvx downloads the package)";
+pub fn not_in_time(step: Step, spec: &ServerSpec) -> ConnectFailure {
+    let mut failure = ConnectFailure::new(step, format!("no answer within {}", short(spec.timeouts.connect)));
+    let hint = match &spec.launch {
+        Transport::Stdio { .. } => {
+            "raise timeouts.connect of this server if it is slow to start (a first npx or uvx downloads the package)"
+        }
+        Transport::Http { .. } => "check the server's log and that url is its MCP endpoint; raise timeouts.connect if it is slow",
+    };
     failure.hints.push(hint.into());
     failure
 }

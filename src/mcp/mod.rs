@@ -18,6 +18,7 @@ mod pages;
 pub mod reaper;
 mod session;
 mod spawn;
+mod stderr;
 mod stdio;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -144,7 +145,7 @@ impl Connections {
                 return Ok(session);
             }
             Ok(Err(failure)) => failure,
-            Err(_) => handshake::not_in_time(handler.at_step(), spec.timeouts.connect),
+            Err(_) => handshake::not_in_time(handler.at_step(), spec),
         };
         // How it ends from here on is our doing.
         let gone = tokio::time::timeout(Duration::ZERO, link.closed()).await.ok();

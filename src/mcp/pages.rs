@@ -46,6 +46,18 @@ pub enum Next {
     TooLong(usize),
 }
 
+/// Returns the type of a JSON value, for people.
+fn kind_of(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
 /// Reads a page of the list `key` of a server of this era: at most `most` entries of `room` bytes together.
 ///
 /// Entries that are a small part of their message are copied out of it, so that they do not keep it alive.
@@ -56,7 +68,7 @@ pub fn read(result: &Body, key: &str, era: Era, most: usize, room: usize) -> Res
         return Err(format!("the result has the type {}, which is unknown here", bounds::cut(kind.get(), 100)));
     }
     let list = list.ok_or_else(|| format!("the result has no {key:?}"))?;
-    let (members, count) = body::members(list.get().as_bytes(), most).map_err(|e| format!("{key:?} is not a list: {e}"))?;
+    let (members, count) = body::members(list.get().as_bytes(), most).map_err(|_| format!("{key:?} is {}, not a list", kind_of(list)))?;
     let mut page = Page { next: cursor(next), ..Page::default() };
     page.ttl = ttl.and_then(|ttl| ttl.get().parse().ok()).filter(|ms| *ms > 0).map(Duration::from_millis);
     page.cut = (count > members.len()).then_some(Cut::Items);

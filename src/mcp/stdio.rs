@@ -24,6 +24,7 @@ use super::{
     link::{Ending, Link, request_meta},
     reaper::Reaper,
     spawn::{self, End, Process},
+    stderr,
 };
 use crate::{
     domain::{
@@ -62,10 +63,6 @@ const SLOW_LINE: Duration = Duration::from_secs(30);
 const LONG_LINE: Duration = Duration::from_secs(10);
 /// How long is waited for the reason of an end that was noticed because nothing can be written any more.
 const KNOWN: Duration = Duration::from_secs(1);
-/// Lines of stderr a second that are passed on; the ring keeps the rest out of the events.
-const STDERR_RATE: u32 = 200;
-/// Longest line of stderr.
-const STDERR_LINE: usize = 8 << 10;
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
@@ -149,7 +146,7 @@ impl StdioLink {
             closing: CancellationToken::new(),
         });
         let writer = tokio::spawn(write(link.clone(), stdin, queue));
-        let stderr = tokio::spawn(read_stderr(link.handler.clone(), stderr));
+        let stderr = tokio::spawn(stderr::read(link.handler.clone(), stderr));
         tokio::spawn(link.clone().live(end, writer, stdout, stderr, exit_to));
         Ok(link)
     }
@@ -535,45 +532,6 @@ async fn read(link: Arc<StdioLink>, mut stdout: pipe::Receiver, busy: Arc<Atomic
         handler.anomaly(Anomaly { kind: AnomalyKind::Partial, detail, call: None, frame: Some(frame) });
     }
     end
-}
-
-/// Drains stderr for as long as it lasts, whatever comes; passes on a bounded number of lines a second.
-async fn read_stderr(handler: Arc<dyn ClientHandler>, mut stderr: pipe::Receiver) {
-    let mut lines = Lines::new(STDERR_LINE);
-    let (mut second, mut passed, mut held) = (handler.now(), 0u32, 0u64);
-    loop {
-        // Held-back output is reported after a second, even if no more arrives.
-        let pause = if held > 0 { Duration::from_secs(1) } else { Duration::MAX };
-        if let Ok(Ok(0) | Err(_)) = timeout(pause, stderr.read_buf(lines.buffer())).await {
-            break;
-        }
-        let now = handler.now();
-        if now.since(second) >= Duration::from_secs(1) {
-            if held > 0 {
-                handler.stderr(&format!("… {held} more lines, not shown"));
-            }
-            (second, passed, held) = (now, 0, 0);
-        }
-        lines.read(now, |piece| {
-            let text = match &piece {
-                Piece::Line { body, .. } => body.text(),
-                Piece::TooLong { head } => head.text(),
-                Piece::TooLongEnd { .. } => return,
-            };
-            if passed < STDERR_RATE {
-                passed += 1;
-                handler.stderr(&text);
-            } else {
-                held += 1;
-            }
-        });
-    }
-    if held > 0 {
-        handler.stderr(&format!("… {held} more lines, not shown"));
-    }
-    if let Some((rest, _)) = lines.unfinished() {
-        handler.stderr(&rest.text());
-    }
 }
 
 fn as_exit(status: std::process::ExitStatus) -> Exit {

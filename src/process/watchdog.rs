@@ -1,8 +1,9 @@
 //! Watchdog: ends the program when it does not react to a signal or to `--timeout`, or does not finish its shutdown.
 //!
 //! The main thread is the watchdog. It has its own runtime, so busy workers of the engine or a busy face cannot block it.
-//! The watchdog acts only after [`REACT`], because the program's own reaction ends calls and servers in order. Returning
-//! from `main` ends every thread; the helper process then ends the child processes (see [`crate::mcp::reaper`]).
+//! The watchdog acts only after [`REACT`], because the program's own reaction ends calls and servers in order. Further signals
+//! in that time change nothing: `timeout` and a closing session send two in a row. Returning from `main` ends every thread; the
+//! helper process then ends the child processes (see [`crate::mcp::reaper`]).
 
 use std::{
     sync::{
@@ -20,13 +21,18 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::cli::{
-    exit,
-    session::{Signal, Signals},
+use crate::{
+    cli::{
+        exit,
+        session::{Signal, Signals},
+    },
+    domain::time::short,
 };
 
-/// Time for the program to react.
-const REACT: Duration = Duration::from_secs(2);
+/// Time for the program to react to a signal.
+const REACT: Duration = Duration::from_millis(900);
+/// Time beyond `--timeout` for the command's own reaction, and then for an answer to the liveness probe.
+const LATE: Duration = Duration::from_secs(1);
 /// Time for a worker to run an empty task.
 const ALIVE: Duration = Duration::from_secs(5);
 /// Time for the shutdown in addition to the servers' timeouts.
@@ -88,6 +94,12 @@ impl Watch {
     pub fn ending(&self, code: u8, patience: Duration) {
         self.face().ending = Some((code, Instant::now() + patience + ENDING));
         self.changed.notify_one();
+    }
+
+    /// Returns whether a face receives signals, or has ended.
+    fn has_listener(&self) -> bool {
+        let face = self.face();
+        face.ending.is_some() || !matches!(face.listener, Listener::None)
     }
 
     fn face(&self) -> MutexGuard<'_, FaceState> {
@@ -153,7 +165,7 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
     loop {
         let (deadline, ending) = {
             let face = watch.face();
-            (face.deadline.filter(|_| face.ending.is_none()).map(|deadline| deadline + REACT / 2), face.ending)
+            (face.deadline.filter(|_| face.ending.is_none()).map(|deadline| deadline + LATE), face.ending)
         };
         // A stuck worker would delay the shutdown by its whole timeout.
         let look = ending.map(|_| looked.unwrap_or_else(Instant::now));
@@ -175,12 +187,7 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
         let now = Instant::now();
         if let Some((meaning, name, code)) = came {
             tracing::info!(target: "switchboard::process", signal = name, "signal received");
-            let verdict = Verdict { code, why: format!("Switchboard did not react to {name} within {} s", REACT.as_secs()) };
-            // A face that missed the previous signal will miss this one too.
-            if expected.iter().any(|e| matches!(e.what, What::Taken(at) if !handled(watch, at))) || !send(watch, Some(meaning)) {
-                return Err(verdict);
-            }
-            expected.push(Expected { by: now + REACT, what: What::Taken(now), verdict });
+            take_in(watch, &mut expected, now, (meaning, name, code))?;
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
             watch.face().deadline = None;
@@ -188,8 +195,8 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
             if !send(watch, None) {
                 return Err(verdict);
             }
-            expected.push(Expected { by: now + REACT / 2, what: What::Taken(now), verdict: verdict.clone() });
-            expected.extend(alive(handle.as_ref(), now, REACT / 2, verdict));
+            expected.push(Expected { by: now + LATE, what: What::Taken(now), verdict: verdict.clone() });
+            expected.extend(alive(handle.as_ref(), now, LATE, verdict));
         }
         if let Some((code, until)) = ending
             && came.is_none()
@@ -215,6 +222,22 @@ async fn guard(watch: &Watch, engine: oneshot::Receiver<Handle>, finished: onesh
     }
 }
 
+/// Passes a signal on and expects a reaction; fails if no face can take it. A signal that arrives while an earlier one is not
+/// handled yet extends no deadline.
+fn take_in(watch: &Watch, expected: &mut Vec<Expected>, now: Instant, (meaning, name, code): (Signal, &str, u8)) -> Result<(), Verdict> {
+    if !watch.has_listener() {
+        return Err(Verdict { code, why: format!("ended by {name}") });
+    }
+    let outstanding = expected.iter().any(|e| matches!(e.what, What::Taken(at) if !handled(watch, at)));
+    // A full queue holds signals that are not handled yet.
+    send(watch, Some(meaning));
+    if !outstanding {
+        let why = format!("Switchboard did not react to {name} within {}", short(REACT));
+        expected.push(Expected { by: now + REACT, what: What::Taken(now), verdict: Verdict { code, why } });
+    }
+    Ok(())
+}
+
 /// Returns the next signal; waits forever when the stream is closed.
 async fn next_of(stream: &mut Option<Stream>) {
     let came = match stream {
@@ -226,7 +249,7 @@ async fn next_of(stream: &mut Option<Stream>) {
     }
 }
 
-/// Passes a signal on, or probes the face. Returns whether there is a receiver.
+/// Passes a signal on, or probes the face. Returns whether the face can take it.
 fn send(watch: &Watch, signal: Option<Signal>) -> bool {
     let face = watch.face();
     match &face.listener {
@@ -344,5 +367,28 @@ mod tests {
         assert!(send(&watch, Some(Signal::Interrupt)) && !handled(&watch, sent));
         watch.heard();
         assert!(handled(&watch, sent));
+    }
+
+    /// `timeout` and a closing session send two signals in a row.
+    #[tokio::test]
+    async fn two_signals_in_a_row_do_not_shorten_the_time_to_react() {
+        const TERM: (Signal, &str, u8) = (Signal::Terminate, "SIGTERM", exit::TERMINATED);
+        let (watch, mut expected, now) = (Watch::new(), vec![], Instant::now());
+        let refused = take_in(&watch, &mut expected, now, TERM);
+        assert_eq!(refused, Err(Verdict { code: exit::TERMINATED, why: "ended by SIGTERM".into() }));
+        let mut signals = watch.command(None);
+        for _ in 0..20 {
+            assert_eq!(take_in(&watch, &mut expected, now, TERM), Ok(()));
+        }
+        assert_eq!((expected.len(), expected[0].by), (1, now + REACT));
+        for _ in 0..8 {
+            assert_eq!(signals.next().await, Signal::Terminate);
+        }
+        assert!(handled(&watch, now));
+        // A later signal has a deadline of its own.
+        assert_eq!(take_in(&watch, &mut expected, now, TERM), Ok(()));
+        assert_eq!(expected.len(), 2);
+        watch.ending(0, quick());
+        assert_eq!(take_in(&watch, &mut expected, now, TERM), Ok(()), "the shutdown has its own deadline");
     }
 }

@@ -25,7 +25,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::{incoming::IncomingRequests, notifications::progress_token};
+use self::{faults::NOISE, incoming::IncomingRequests, notifications::progress_token};
 pub use self::{
     incoming::{Answering, Decision, Incoming, OPEN, PATIENCE, REFUSALS, SENDING},
     outgoing::{CANCELLED, CancelRule, Observer, Outbox, Outgoing, Ticket},
@@ -40,11 +40,14 @@ use crate::domain::{
     call::{Failure, FailureKind, Reply, RpcError},
     frame::{Anomaly, AnomalyKind, Direction, FrameDraft, FrameKind, HttpNote},
     id::{Attribution, CallId},
+    plural::counted,
     time::Stamp,
 };
 
 /// Number of ended requests remembered, to distinguish late responses from wrong ones.
 const REMEMBERED: usize = 1024;
+/// What to do about a response that breaks the protocol.
+pub const RESPONSE_HINT: &str = "report it to the maintainer of the server; the console, and --verbose --jsonl, show its bytes";
 /// The notification of progress.
 pub const PROGRESS: &str = "notifications/progress";
 /// The request that opens a subscription (MCP 2026-07-28, basic/patterns/subscriptions).
@@ -376,6 +379,15 @@ impl Connection {
             }
             (body, behind) = (front, messages);
         }
+        // What a server sends over HTTP is never the log of a program.
+        if arrival.http.is_some()
+            && self.remote == Remote::Server
+            && let Parsed::Bad(bad) = &mut parsed
+            && bad.kind == AnomalyKind::Noise
+        {
+            bad.kind = AnomalyKind::BadHttp;
+            bad.detail = format!("not a JSON object: {}", wire::shorten(&body.front(NOISE).text()));
+        }
         // A program writes more than messages to stdout; a client writes only messages to stdin.
         if arrival.http.is_none() && self.remote == Remote::Server {
             self.recognise_noise(&body, &mut parsed);
@@ -426,7 +438,7 @@ impl Connection {
             self.anomaly(AnomalyKind::Batch, "an empty batch array".into(), arrival.call, Some(frame));
         }
         if rest > 0 {
-            let detail = format!("a batch array of {} members; {rest} were not read", members.len() + rest);
+            let detail = format!("a batch array of {}; {rest} not read", counted(members.len() + rest, "member"));
             self.anomaly(AnomalyKind::Batch, detail, arrival.call, Some(frame));
         }
         // Members that name no request are reported once in total: many of them are one fault.
@@ -460,7 +472,7 @@ impl Connection {
             self.bad(Bad { kind: AnomalyKind::Batch, detail, id, seems }, arrival, Some(frame));
         }
         if unnamed > 0 && rest == 0 {
-            let detail = format!("{unnamed} messages in a batch array, which the negotiated protocol version does not have");
+            let detail = format!("{} in a batch array, which the negotiated protocol version does not have", counted(unnamed, "message"));
             self.anomaly(AnomalyKind::Batch, detail, arrival.call, Some(frame));
         }
     }

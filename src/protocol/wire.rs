@@ -8,7 +8,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
 
 use super::meta::{self, Meta};
 use crate::domain::{
@@ -149,11 +149,43 @@ fn shared(text: &str, limit: usize) -> Arc<str> {
 
 #[derive(Deserialize)]
 struct WireError<'a> {
-    code: serde_json::Number,
-    #[serde(default)]
-    message: String,
     #[serde(borrow, default)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
+}
+
+/// Reads a member that is present. `null` is a value of `data` like any other, and the gateway passes it on.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
+}
+
+impl WireError<'_> {
+    /// Returns the code, also if it is written as a string.
+    fn code(&self) -> Option<i64> {
+        self.code?.get().trim_matches('"').parse().ok()
+    }
+
+    /// Returns the error, if it has an integer as its code or a string as its message. Some servers write a fraction as the code,
+    /// or null or an object as the message: what they say is not lost.
+    fn read(&self, raw: impl Fn(&RawValue) -> Body) -> Option<RpcError> {
+        let text = self.message.and_then(|message| serde_json::from_str::<String>(message.get()).ok());
+        let code = self.code();
+        if code.is_none() && text.is_none() {
+            return None;
+        }
+        let other = || self.message.map(RawValue::get).filter(|json| *json != "null").map(shorten);
+        let mut message = text.or_else(other).unwrap_or_default();
+        if code.is_none() {
+            message.push_str(&match self.code {
+                Some(odd) => format!(" (its code is {})", shorten(odd.get())),
+                None => " (without a code)".to_owned(),
+            });
+        }
+        Some(RpcError { code: code.unwrap_or_default(), message, data: self.data.map(raw) })
+    }
 }
 
 /// Parses one message. The bytes must be UTF-8 (see [`repair_utf8`]).
@@ -162,13 +194,23 @@ pub fn parse(body: &Body) -> Parsed {
     match first {
         Some(b'[') => match serde_json::from_slice::<Members>(body.bytes()) {
             Ok(Members { first, rest }) => Parsed::Batch(first.iter().map(|m| body.slice_of(m.get().as_bytes())).collect(), rest),
-            Err(error) => bad(body, AnomalyKind::BadJson, error.to_string()),
+            Err(error) => bad(body, AnomalyKind::BadJson, problem(&error)),
         },
         Some(b'{') => match serde_json::from_slice::<Envelope>(body.bytes()) {
             Ok(envelope) => understand(body, envelope),
-            Err(error) => bad(body, AnomalyKind::BadJson, error.to_string()),
+            Err(error) => bad(body, AnomalyKind::BadJson, problem(&error)),
         },
         _ => bad(body, AnomalyKind::Noise, "a line that is not JSON".into()),
+    }
+}
+
+/// Returns why input is not a message, without the words of the JSON library.
+fn problem(error: &serde_json::Error) -> String {
+    match (error.classify(), error.line()) {
+        (Category::Eof, _) => "it ends within a JSON value".into(),
+        (Category::Data, _) => "a member has the wrong type".into(),
+        (_, 1) => format!("not JSON at column {}", error.column()),
+        (_, line) => format!("not JSON at line {line}, column {}", error.column()),
     }
 }
 
@@ -221,19 +263,17 @@ fn understand(body: &Body, envelope: Envelope<'_>) -> Parsed {
         (Some(id), Some(method), None, None) => Parsed::Message(Message::Request { id, method, params: params() }),
         (None, Some(method), None, None) => Parsed::Message(Message::Notification { method, params: params() }),
         (Some(id), None, Some(result), None) => Parsed::Message(Message::Response { id, answer: Ok(raw(result)) }),
-        (Some(id), None, None, Some(error)) => match serde_json::from_str::<WireError>(error.get()) {
-            Ok(wire) => {
-                let code = wire.code.as_i64().unwrap_or_default();
-                Parsed::Message(Message::Response { id, answer: Err(RpcError { code, message: wire.message, data: wire.data.map(raw) }) })
-            }
-            Err(error) => bad(body, AnomalyKind::NotRpc, format!("an error object that is none: {error}")),
+        (Some(id), None, None, Some(error)) => match serde_json::from_str::<WireError>(error.get()).ok().and_then(|wire| wire.read(raw)) {
+            Some(error) => Parsed::Message(Message::Response { id, answer: Err(error) }),
+            None => bad(body, AnomalyKind::NotRpc, format!("an error without a code and a message: {}", shorten(error.get()))),
         },
         // An id of null counts as none (JSON-RPC 2.0, section 5: the request's own could not be read).
         (None, None, None, Some(error)) => {
-            let code = serde_json::from_str::<WireError>(error.get()).ok().and_then(|wire| wire.code.as_i64()).unwrap_or_default();
+            let code = serde_json::from_str::<WireError>(error.get()).ok().and_then(|wire| wire.code()).unwrap_or_default();
             unidentified(format!("an error without an id: {}", shorten(error.get())), Seems::Error(code))
         }
         (None, None, Some(_), None) => unidentified("an answer without an id".into(), Seems::Answer),
+        (Some(_), None, None, None) => bad(body, AnomalyKind::NotRpc, "an answer without a result and without an error".into()),
         _ => bad(body, AnomalyKind::NotRpc, "neither request nor notification nor answer".into()),
     }
 }
@@ -361,9 +401,11 @@ fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Reads one of our ids: a number, or the string form that some servers make of it.
+/// Reads one of our ids: a number, also as a string or as a fraction of zero, which some servers make of it.
 pub fn our_id(id: &str) -> Option<u64> {
-    id.trim_matches('"').parse().ok()
+    let text = id.trim_matches('"');
+    let whole = text.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|digit| digit == b'0'));
+    whole.map_or(text, |(whole, _)| whole).parse().ok()
 }
 
 /// Returns the text of a request. `params` is a JSON object or empty; its bytes stay unchanged except for line ends, which
@@ -394,7 +436,11 @@ pub fn response(id: &str, answer: &Result<Body, RpcError>) -> Body {
             text.extend_from_slice(format!("\"error\":{{\"code\":{code},\"message\":{}", quoted(message)).as_bytes());
             if let Some(data) = data {
                 text.extend_from_slice(b",\"data\":");
-                text.extend_from_slice(data.bytes());
+                // Data over its limit was cut ([`bounds::ERROR_DATA`]), so it is a text.
+                match serde_json::from_slice::<&RawValue>(data.bytes()) {
+                    Ok(_) => text.extend_from_slice(data.bytes()),
+                    Err(_) => text.extend_from_slice(quoted(&data.text()).as_bytes()),
+                }
             }
             text.push(b'}');
         }
@@ -434,6 +480,7 @@ fn on_one_line(json: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::call::{Failure, FailureKind};
     use proptest::prelude::*;
 
     fn kind(text: &str) -> Option<(AnomalyKind, Option<String>)> {
@@ -456,6 +503,8 @@ mod tests {
             panic!()
         };
         assert_eq!((error.code, error.data.unwrap().text().into_owned()), (-32000, r#"{"x":1}"#.into()));
+        let null = parse(&Body::from(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"m","data":null}}"#));
+        assert!(matches!(null, Parsed::Message(Message::Response { answer: Err(RpcError { data: Some(_), .. }), .. })), "{null:?}");
     }
 
     #[test]
@@ -491,6 +540,51 @@ mod tests {
         assert!(matches!(parse(&Body::from(r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#)), Parsed::Batch(m, 0) if m.len() == 1));
         let deep = format!(r#"{{"jsonrpc":"2.0","id":8,"result":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
         assert!(matches!(parse(&Body::from(deep)), Parsed::Message(_)));
+    }
+
+    /// The data of an error is cut at a limit, in the middle of its JSON.
+    #[test]
+    fn a_response_is_json_whatever_the_data_of_its_error_is() {
+        let error = |data: &str| RpcError { code: -1, message: "m".into(), data: Some(Body::from(data)) };
+        let cut = error(&format!("{{\"a\":\"{}", "x".repeat(2 * bounds::ERROR_DATA)));
+        let failure = Failure { rpc: Some(cut), ..Failure::new(FailureKind::Protocol, "m") };
+        let cut = failure.bounded().rpc.unwrap();
+        for (error, is_text) in
+            [(cut, true), (error("{\"a\":1"), true), (error(""), true), (error("x\u{1}\n"), true), (error("[1, 2]"), false)]
+        {
+            let text = response("7", &Err(error.clone()));
+            let value: serde_json::Value = serde_json::from_slice(text.bytes()).unwrap();
+            assert_eq!(value["error"]["data"].is_string(), is_text, "{error:?}");
+            if is_text {
+                assert_eq!(value["error"]["data"], *error.data.unwrap().text());
+            }
+        }
+    }
+
+    /// Servers in languages without integers, or with errors of their own.
+    #[test]
+    fn odd_errors_and_ids_lose_nothing_that_the_server_says() {
+        for (error, code, message) in [
+            (r#"{"code":"-32000","message":"text"}"#, -32000, "text"),
+            (r#"{"code":-32000,"message":null}"#, -32000, ""),
+            (r#"{"code":-32000}"#, -32000, ""),
+            (r#"{"code":-32000,"message":{"text":"obj"}}"#, -32000, r#"{"text":"obj"}"#),
+            (r#"{"code":1.5,"message":"m"}"#, 0, "m (its code is 1.5)"),
+            (r#"{"code":99999999999999999999,"message":"m"}"#, 0, "m (its code is 99999999999999999999)"),
+            (r#"{"message":"m"}"#, 0, "m (without a code)"),
+        ] {
+            let text = Body::from(format!(r#"{{"jsonrpc":"2.0","id":7,"error":{error}}}"#));
+            let Parsed::Message(Message::Response { answer: Err(read), .. }) = parse(&text) else { panic!("{error}") };
+            assert_eq!((read.code, read.message.as_str()), (code, message), "{error}");
+        }
+        for error in ["{}", r#""broken""#, "7", r#"{"code":null,"message":null}"#] {
+            let found = kind(&format!(r#"{{"jsonrpc":"2.0","id":7,"error":{error}}}"#));
+            assert_eq!(found, Some((AnomalyKind::NotRpc, Some("7".into()))), "{error}");
+        }
+        let ids = [("7", Some(7)), ("\"7\"", Some(7)), ("7.0", Some(7)), ("\"7.00\"", Some(7)), ("7.5", None), ("-7", None), ("7e0", None)];
+        for (id, ours) in ids {
+            assert_eq!(our_id(id), ours, "{id}");
+        }
     }
 
     #[test]

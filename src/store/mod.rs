@@ -28,11 +28,12 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
-use tokio::sync::oneshot;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::{oneshot, watch};
 
 use self::writer::Job;
 pub use self::{catalogs::Catalogs, recover::SetAside};
@@ -47,6 +48,9 @@ use crate::{
 /// Calls queued for the writer; further ones are dropped.
 const WAITING: usize = 1024;
 
+/// Pause before a database that another program creates is opened again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
 /// The store. Cheap to clone; dropping the last clone ends the history thread and closes the file.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -59,6 +63,8 @@ pub struct Store {
     identity: Arc<Mutex<Option<recover::Identity>>>,
     /// Databases that were moved out of the way and not yet reported.
     set_aside: Arc<Mutex<Vec<SetAside>>>,
+    /// Why the last calls were not stored in the history, while they are not.
+    trouble: watch::Receiver<Option<String>>,
 }
 
 /// Settings of a store.
@@ -147,16 +153,27 @@ impl Store {
         let keep = options.calls.unwrap_or(0);
         let (history, reopened) = (opened.history, path.to_owned());
         let reopen = move || connect(&reopened, options.flush).ok();
-        let writing = move || writer::run(history, &waiting, keep, reopen);
+        let (failed, trouble) = watch::channel(None);
+        let writing = move || writer::run(history, &waiting, keep, reopen, &failed);
         std::thread::Builder::new().name("store".into()).spawn(writing).map_err(StoreError::Thread)?;
         let set_aside = Arc::new(Mutex::new(set_aside.into_iter().collect()));
         let identity = Arc::new(Mutex::new(recover::identity(path)));
-        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside })
+        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside, trouble })
     }
 
     /// The databases that were moved out of the way since this was last asked.
     pub fn take_set_aside(&self) -> Vec<SetAside> {
         std::mem::take(&mut *self.set_aside.lock())
+    }
+
+    /// Returns why the last calls were not stored in the history, while they are not, and its changes.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
+    }
+
+    /// Returns the file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Starts a run in a new database after the old one turned out to be damaged.
@@ -223,6 +240,12 @@ impl Store {
         self.read(move |connection| runs::load(connection, run)).await
     }
 
+    /// Returns whether a process executes the run.
+    pub async fn is_locked(&self, run: RunId) -> io::Result<bool> {
+        let folder = self.path.with_extension("runs");
+        tokio::task::spawn_blocking(move || run_lock::is_held(&folder, run)).await.map_err(io::Error::other)?
+    }
+
     /// Reads on a blocking thread, over its own connection.
     async fn read<T: Send + 'static>(
         &self,
@@ -258,9 +281,17 @@ fn fault(path: &Path, source: rusqlite::Error) -> StoreError {
 }
 
 fn connect(path: &Path, flush: bool) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    schema::set_up(&connection, flush)?;
-    Ok(connection)
+    let until = Instant::now() + schema::PATIENCE;
+    loop {
+        let connection = Connection::open(path)?;
+        match schema::set_up(&connection, flush) {
+            // SQLite does not wait for the lock that the change to a write-ahead log needs, while another program creates the database.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            result => return result.map(|()| connection),
+        }
+    }
 }
 
 /// Opens both connections and brings the tables up to date.

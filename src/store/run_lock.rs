@@ -8,6 +8,7 @@ use std::{
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::fs::OFlags;
@@ -15,6 +16,10 @@ use sha2::{Digest, Sha256};
 
 use super::recover;
 use crate::{domain::run::RunId, engine::ports::RunLease};
+
+/// How often a lock is tried again before it counts as taken, and the pause before.
+const REFUSALS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The lock file of a run; released on drop.
 #[derive(Debug)]
@@ -51,6 +56,21 @@ pub fn acquire(folder: &Path, run: RunId) -> io::Result<Option<RunLockFile>> {
     acquire_file(folder, &format!("{run}.lock"))
 }
 
+/// Returns whether a process has `run`. Does not take the lock, so that a run can be resumed meanwhile.
+pub fn is_held(folder: &Path, run: RunId) -> io::Result<bool> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(folder.join(format!("{run}.lock"))) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Takes the group of this name in `folder`; `None` while somebody has it. The file is named by a hash, since a name may
 /// contain any character.
 pub fn acquire_group(folder: &Path, group: &str) -> io::Result<Option<RunLockFile>> {
@@ -62,11 +82,18 @@ fn acquire_file(folder: &Path, name: &str) -> io::Result<Option<RunLockFile>> {
     recover::private_folder(folder)?;
     let path = folder.join(name);
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut refused = 0;
     loop {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).custom_flags(flags).open(&path)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
         match file.try_lock() {
             Ok(()) => {}
+            // A process that asks for the state of the run has the lock for a moment.
+            Err(TryLockError::WouldBlock) if refused < REFUSALS => {
+                refused += 1;
+                std::thread::sleep(PAUSE);
+                continue;
+            }
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
@@ -119,7 +146,9 @@ mod tests {
         assert!(first.is_some());
         assert!(acquire(folder.path(), run).unwrap().is_none(), "locked");
         assert!(acquire(folder.path(), RunId::new(1, 2)).unwrap().is_some(), "another run");
+        assert!(is_held(folder.path(), run).unwrap() && !is_held(folder.path(), RunId::new(1, 2)).unwrap());
         drop(first);
+        assert!(!is_held(folder.path(), run).unwrap());
         assert!(acquire(folder.path(), run).unwrap().is_some(), "released");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

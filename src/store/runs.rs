@@ -13,6 +13,12 @@ use crate::domain::{
 /// Maximum number of stored runs.
 const KEPT: u32 = 1_000;
 
+/// Size of the database from which runs that have ended are deleted although there are fewer, in bytes.
+const BYTES: i64 = 1 << 30;
+
+/// The newest runs, which are not deleted because of their size.
+const NEWEST: i64 = 50;
+
 /// Entries of a run at most, less one: each has a number within those of its run.
 const ENTRIES: i64 = 1 << 24;
 
@@ -71,7 +77,7 @@ pub fn append(connection: &Connection, place: &mut Place, run: RunId, after: Seq
                      VALUES ((SELECT coalesce(max(number), 0) + 1 FROM runs), ?1, ?2, ?3, ?4, ?5)",
                 )?
                 .execute(params![run.to_string(), &*spec.workflow, started_ms, codec::RUN_FORMAT, plan])?;
-            forget(connection)?;
+            forget(connection, BYTES)?;
         }
         RunEntry::Ended { report } => {
             let ms = i64::try_from(report.took().as_millis()).unwrap_or(i64::MAX);
@@ -97,11 +103,21 @@ pub fn append(connection: &Connection, place: &mut Place, run: RunId, after: Seq
     }
 }
 
-/// Throws the oldest runs away when there are too many.
-fn forget(connection: &Connection) -> Result<(), ConnectionError> {
+/// Deletes the oldest runs when there are too many, and the older half of those that have ended when the database is larger than
+/// `bytes`.
+fn forget(connection: &Connection, bytes: i64) -> Result<(), ConnectionError> {
     connection
         .prepare_cached("DELETE FROM runs WHERE run IN (SELECT run FROM runs ORDER BY run DESC LIMIT -1 OFFSET ?1)")?
         .execute([KEPT])?;
+    let used = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+    if connection.prepare_cached(used)?.query_row([], |row| row.get::<_, i64>(0))? > bytes {
+        connection
+            .prepare_cached(
+                "DELETE FROM runs WHERE ended_ms IS NOT NULL AND run IN \
+                 (SELECT run FROM runs ORDER BY run DESC LIMIT -1 OFFSET max(?1, (SELECT count(*) / 2 FROM runs)))",
+            )?
+            .execute([NEWEST])?;
+    }
     Ok(())
 }
 
@@ -164,5 +180,38 @@ pub fn find(connection: &Connection, part: &str) -> Result<Option<RunId>, Connec
     match found.as_slice() {
         [one] => one.parse().map(Some).map_err(ConnectionError::Damaged),
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema;
+
+    #[test]
+    fn a_large_database_loses_old_runs_that_have_ended() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::as_of(&connection, schema::VERSION).unwrap();
+        for number in 0..200_i64 {
+            // Every tenth run has not ended.
+            let ended = (number % 10 > 0).then_some(number);
+            connection
+                .execute(
+                    "INSERT INTO runs (number, run, workflow, started_ms, ended_ms) VALUES (?1, ?2, 'w', ?1, ?3)",
+                    params![number, format!("{number:032}"), ended],
+                )
+                .unwrap();
+        }
+        let count = |filter: &str| -> i64 {
+            connection.query_row(&format!("SELECT count(*) FROM runs WHERE {filter}"), [], |row| row.get(0)).unwrap()
+        };
+        forget(&connection, BYTES).unwrap();
+        assert_eq!(count("true"), 200, "a small database loses nothing");
+        forget(&connection, 0).unwrap();
+        assert_eq!((count("ended_ms IS NULL"), count("number < 100"), count("number >= 100")), (20, 10, 100));
+        for _ in 0..5 {
+            forget(&connection, 0).unwrap();
+        }
+        assert_eq!((count("ended_ms IS NULL"), count("number >= 150")), (20, 50), "the newest stay");
     }
 }

@@ -19,6 +19,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/0006_plans_and_formats.sql"),
 ];
 
+/// Size to which the write-ahead log is cut after a checkpoint, in bytes.
+const LOG_BYTES: i64 = 16 << 20;
+
 /// How many migrations there are.
 #[cfg(test)]
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -40,6 +43,8 @@ pub fn set_up(connection: &Connection, flush: bool) -> rusqlite::Result<()> {
     // NORMAL hands a transaction to the system before it counts as done, FULL has it on the disk; the file is whole
     // after a power cut in both (https://sqlite.org/pragma.html#pragma_synchronous).
     connection.pragma_update(None, "synchronous", if flush { "FULL" } else { "NORMAL" })?;
+    // The write-ahead log of a long run is not left at its full size.
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     connection.pragma_update(None, "foreign_keys", "ON")
 }
 

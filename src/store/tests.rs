@@ -159,6 +159,22 @@ async fn whoever_keeps_no_calls_leaves_the_history_alone() {
 }
 
 #[tokio::test]
+async fn calls_that_cannot_be_stored_are_reported_until_they_can() {
+    let (dir, store) = store(10);
+    let (other, mut trouble) = (Connection::open(dir.path().join("store.db")).unwrap(), store.trouble());
+    for (n, change, failed) in
+        [(0, "", false), (1, "ALTER TABLE calls RENAME TO away", true), (2, "", true), (3, "ALTER TABLE away RENAME TO calls", false)]
+    {
+        other.execute_batch(change).unwrap();
+        let before = trouble.borrow_and_update().is_some();
+        assert!(store.note_call(call(n)));
+        store.flush().await.unwrap();
+        assert_eq!((trouble.borrow().is_some(), trouble.has_changed().unwrap()), (failed, before != failed), "{n}");
+    }
+    assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(3)]);
+}
+
+#[tokio::test]
 async fn a_file_of_a_newer_version_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
@@ -409,4 +425,17 @@ async fn an_entry_waits_for_another_program_that_writes() {
     other.execute_batch("COMMIT").unwrap();
     writing.await.unwrap().unwrap();
     assert_eq!(store.load(run).await.unwrap().unwrap().entries, [began("w")]);
+}
+
+#[test]
+fn many_programs_create_the_database_simultaneously() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Store::open(&path, 0).map(drop))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{ConnectionError, calls, catalogs, target_states, transaction::Change};
 use crate::domain::{
@@ -44,8 +44,15 @@ pub enum Job {
     Flush(oneshot::Sender<()>),
 }
 
-/// Writes until all senders of jobs are dropped. Retains the last `keep` calls.
-pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen: impl Fn() -> Option<Connection>) {
+/// Writes until all senders of jobs are dropped. Retains the last `keep` calls. `trouble` holds why the last calls were not
+/// stored, while they are not.
+pub fn run(
+    mut connection: Connection,
+    jobs: &Receiver<Job>,
+    keep: usize,
+    reopen: impl Fn() -> Option<Connection>,
+    trouble: &watch::Sender<Option<String>>,
+) {
     let mut noted = SPARE;
     while let Ok(first) = jobs.recv() {
         let until = Instant::now() + GATHERING;
@@ -74,9 +81,17 @@ pub fn run(mut connection: Connection, jobs: &Receiver<Job>, keep: usize, reopen
         if replaced && let Some(fresh) = reopen() {
             connection = fresh;
         }
-        // A failed write of the history must not stop the program.
-        if let Err(error) = write(&connection, &calls, keep, &mut noted) {
-            tracing::warn!(target: "switchboard::store", calls = calls.len(), why = %error, "calls were not stored in the history");
+        if keep > 0 && !calls.is_empty() {
+            // A failed write of the history must not stop the program.
+            let why = write(&connection, &calls, keep, &mut noted).err().map(|error| error.to_string());
+            if let Some(why) = &why {
+                tracing::warn!(target: "switchboard::store", calls = calls.len(), why = %why, "calls were not stored in the history");
+            }
+            trouble.send_if_modified(|before| {
+                let changed = before.is_some() != why.is_some();
+                *before = why;
+                changed
+            });
         }
         if let Some((key, row)) = catalog
             && let Err(error) = write_catalog(&connection, &key, row.as_ref())
@@ -111,14 +126,19 @@ fn write_catalog(connection: &Connection, key: &CatalogKey, row: Option<&catalog
 }
 
 fn write(connection: &Connection, calls: &[Box<CallRecord>], keep: usize, noted: &mut usize) -> Result<(), ConnectionError> {
-    if keep == 0 || calls.is_empty() {
-        return Ok(());
-    }
     let change = Change::begin(connection)?;
-    *noted += calls.iter().filter(|call| calls::write(connection, call).is_ok()).count();
+    let mut failed = None;
+    for call in calls {
+        match calls::write(connection, call) {
+            Ok(()) => *noted += 1,
+            // The others may fit.
+            Err(error) => failed = Some(error),
+        }
+    }
     if *noted >= SPARE {
         *noted = 0;
         calls::forget(connection, keep)?;
     }
-    Ok(change.commit()?)
+    change.commit()?;
+    failed.map_or(Ok(()), Err)
 }

@@ -100,6 +100,7 @@ actions! {
     Filter "filter" "filter" General true "Find a tool of any server";
     Welcome "welcome" "add servers" General true "Add servers: from this machine, a file, a URL or a command";
     Review "review-project" "review project" General false "Show the approval of the rejected project again";
+    Inputs "inputs" "inputs" General false "Give the values that configuration files ask for";
     Activity "activity" "activity" General true "Show or hide the activity of the last minute";
     Zoom "zoom" "zoom" General true "Maximise or restore the pane";
     Inbox "inbox" "inbox" General true "Open the questions of servers";
@@ -123,6 +124,8 @@ actions! {
     Restart "restart" "restart" Servers true "Restart the server";
     Disable "disable" "disable" Servers true "Disconnect the server, or start it again";
     Refresh "refresh" "reload lists" Servers true "Reload tools, resources and prompts";
+    EditServer "edit-server" "edit" Servers true "Edit the server's table in its file with $EDITOR";
+    ServerMenu "server-menu" "change" Servers true "Disable, duplicate or remove the server in its file";
     LogDebug "log-debug" "debug logs" Servers true "Request log messages of level debug and above";
     LogInfo "log-info" "info logs" Servers true "Request log messages of level info and above";
     Breakers "breakers" "breakers" Servers true "Show circuit breakers, or go back to the figures";
@@ -156,7 +159,9 @@ actions! {
     LongText "long-text" "long text" Call false "Edit the field in a multi-line editor";
     FieldEditor "field-editor" "field in $EDITOR" Call true "Edit the field in $EDITOR";
     Complete "complete" "complete" Call false "Insert the server's completion, then the next one";
+    InsertValue "insert-value" "earlier value" Call false "Insert a value of an earlier result into the field";
     Burst "burst" "send many" Call true "Send the call many times, several in parallel";
+    Watch "watch" "watch" Call true "Send the call at an interval and mark what changed";
     Subscribe "subscribe" "subscribe" Call true "Subscribe to or unsubscribe from changes";
     Cancel "cancel" "cancel call" Call true "Cancel the call";
 
@@ -172,6 +177,7 @@ actions! {
     JsonPath "json-path" "JSONPath" Results true "Filter the result by a JSONPath (RFC 9535)";
     Save "save" "save" Results true "Save the result, or an image or audio clip of it";
     OpenMedia "open-media" "open outside" Results true "Open an image or audio clip in another program";
+    Compare "compare" "compare" Results true "Compare two marked calls, or the call with the one before";
     SendAgain "send-again" "send again" Results true "Send the same call again";
     EditAgain "edit-again" "edit and resend" Results true "Edit the call's arguments in the form";
     Follow "follow" "follow" Results true "Follow the newest call";

@@ -6,18 +6,18 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use crate::domain::{directory::Directory, server::Phase, time::short};
+use crate::domain::{plural::counted, server::Phase, time::short};
 
 use super::{
     action::{Action, Group},
     dialog::Dialog,
     hits::{Hit, Owner},
     keymap::{Context, show},
-    layout::Focus,
     model::Model,
     overlay::toast,
-    pane::{activity, banner, breaker, servers},
-    tabs::View,
+    pane::{activity, banner, breaker},
+    tour,
+    view::ViewId,
     widget::{
         paint::{Pen, width},
         status_dots, tabs,
@@ -44,14 +44,8 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
         model.session.hits.enter(Owner::Activity, place);
         activity::draw(&model.activity, model.look(), place, buf);
     }
-    if model.in_view() {
-        let dialog = !model.dialogs.is_empty();
-        model.views.draw(model.session.context(false), dialog, buf);
-    } else {
-        for (pane, place) in &layout.panes {
-            draw_pane(model, *pane, *place, buf);
-        }
-    }
+    let (view, state, ctx) = model.view_mut();
+    view.draw(state, ctx, buf);
     footer(model, layout.footer, buf);
     let body = Rect { y: 1, height: screen.height.saturating_sub(2), ..screen };
     draw_dialogs(model, body, buf);
@@ -61,6 +55,9 @@ pub fn draw(model: &mut Model, buf: &mut Buffer) {
     }
     if let Some((form, look)) = model.choosing() {
         form.draw_list(body, buf, look.theme, look.hits);
+    }
+    if let Some(step) = model.tour_step() {
+        tour::draw(step, &model.session.theme, body, buf);
     }
     model.session.theme.ground(buf);
 }
@@ -84,26 +81,6 @@ pub fn window_title(model: &Model) -> String {
     title
 }
 
-fn draw_pane(model: &mut Model, pane: Focus, place: Rect, buf: &mut Buffer) {
-    let focused = pane == model.console.focus && model.dialogs.is_empty();
-    let look = model.session.context(focused);
-    let console = &mut model.console;
-    look.hits.enter(Owner::Pane(pane), place);
-    match pane {
-        Focus::Servers => servers::draw(&console.tree, look, place, buf),
-        Focus::Call => console.call.draw(look, place, buf),
-        Focus::Result => console.result.draw("Result", look, place, buf),
-        Focus::Info => console.info.draw(console.tree.selected(), look, place, buf),
-        Focus::Detail => {
-            if let Some(detail) = &mut console.detail {
-                let name = detail.call().and_then(|id| look.read_model.call(id)).map(|c| look.read_model.call_name(&c.spec.operation));
-                detail.draw(&name.unwrap_or_else(|| "Call".into()), look, place, buf);
-            }
-        }
-        Focus::Traffic => console.traffic.draw(look, place, buf),
-    }
-}
-
 fn draw_dialogs(model: &mut Model, area: Rect, buf: &mut Buffer) {
     let above_footer = Rect { height: model.layout.footer.y, ..model.layout.screen };
     let look = model.session.context(true);
@@ -117,11 +94,7 @@ fn draw_dialogs(model: &mut Model, area: Rect, buf: &mut Buffer) {
 /// Returns the header badge for waiting questions, with the key that opens the inbox.
 fn inbox_badge(model: &Model) -> Option<String> {
     let (asks, key) = (model.read_model().asks.len(), model.inbox_key());
-    match asks {
-        0 => None,
-        1 => Some(format!(" 1 question {key} ")),
-        _ => Some(format!(" {asks} questions {key} ")),
-    }
+    (asks > 0).then(|| format!(" {} {key} ", counted(asks, "question")))
 }
 
 fn header(model: &Model, area: Rect, buf: &mut Buffer) {
@@ -161,7 +134,7 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
         pen.put("switchboard", theme.accent.add_modifier(Modifier::BOLD)).to(area.x + x);
     }
     let places = tabs::draw(&mut pen, &model.tabs(), model.tab(), room, theme);
-    places.into_iter().zip(View::ALL).for_each(|(place, view)| model.session.hits.add(place, Hit::View(view)));
+    places.into_iter().zip(ViewId::ALL).for_each(|(place, view)| model.session.hits.add(place, Hit::View(view)));
 }
 
 /// Formats `● 4  ◐ 1  ✕ 1   2 running   p95 43 ms   0.8 % failed`, without items that are zero.

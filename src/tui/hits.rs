@@ -1,4 +1,4 @@
-//! The hit map: what is where on the screen. Everything that draws records its areas here, and the mouse looks them up.
+//! The hit map: the hit areas of the screen. Everything that draws records its areas here, and the mouse looks them up.
 
 use std::cell::{Cell, RefCell};
 
@@ -11,7 +11,7 @@ use super::{
     filter_index::By,
     layout::Focus,
     rows::RowId,
-    tabs::{Part, View},
+    view::{Part, ViewId},
 };
 
 /// The component that drew an area.
@@ -67,7 +67,7 @@ pub enum Hit {
     /// The badge for waiting questions.
     Inbox,
     /// The tab of a view.
-    View(View),
+    View(ViewId),
     /// A tab of a pane, by index.
     Tab(usize),
 }

@@ -72,6 +72,7 @@ contexts! {
     Entry "entry" "A prompt: a search text, a path, a number.";
     Menu "menu" "A menu.";
     Burst "burst" "A running burst, and its summary.";
+    Watch "watch" "A call that is sent at an interval.";
     LongText "long-text" "The multi-line editor of a field.";
 }
 

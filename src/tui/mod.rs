@@ -32,10 +32,11 @@ mod run;
 pub mod search_text;
 pub mod state_mirror;
 mod system;
-pub mod tabs;
 pub mod terminal;
 pub mod theme;
+mod tour;
 pub mod tree;
+pub mod view;
 pub mod widget;
 
 #[cfg(test)]
@@ -52,7 +53,7 @@ pub use terminal::give_back as give_terminal_back;
 use copying::Invocation;
 use theme::Theme;
 
-use crate::domain::{catalog::ConfirmPolicy, journal::RunHeader, workflow::library::WorkflowLibrary};
+use crate::domain::{catalog::ConfirmPolicy, config_input::ConfigInput, journal::RunHeader, workflow::library::WorkflowLibrary};
 pub use crate::{control::WorkspaceRequest, domain::workspace::ApprovalPrompt};
 
 /// How the console starts.
@@ -65,6 +66,8 @@ pub struct ConsoleOptions {
     pub rest: fn(),
     /// Called when a signal was received.
     pub heard: Arc<dyn Fn() + Send + Sync>,
+    /// Whether the tour of the demo is shown.
+    pub tour: bool,
     /// Restores the terminal if this process dies without doing so.
     pub guard: Option<Arc<dyn terminal::TerminalGuard>>,
 }
@@ -95,6 +98,8 @@ pub enum ConsoleUpdate {
     Welcome(overlay::welcome::WelcomeState),
     /// The project's file changed and needs approval; `None` when it does not.
     Approval(Option<ApprovalPrompt>),
+    /// The inputs that servers of the configuration use now.
+    Inputs(Vec<ConfigInput>),
 }
 
 /// What the console starts with.

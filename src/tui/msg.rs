@@ -154,8 +154,13 @@ pub enum Cmd {
     OpenUrl(String),
     /// Open this text in `$EDITOR`.
     Edit(String),
-    /// Open this file in `$EDITOR`.
-    EditFile(String),
+    /// Open a file in `$EDITOR`.
+    EditFile {
+        /// Its path.
+        path: String,
+        /// The line to go to, from 1.
+        line: Option<u32>,
+    },
     /// Capture the mouse, or release it to the terminal.
     Mouse(bool),
     /// Redraw the complete screen.

@@ -32,8 +32,11 @@ fn setup(title: &str, theme: Theme) -> Setup {
         startup: Startup::Normal,
         confirm: Default::default(),
         recall: Default::default(),
+        layout: Default::default(),
+        tour: false,
         workflows: Default::default(),
         invocation: Default::default(),
+        inputs: vec![],
     }
 }
 

@@ -3,22 +3,28 @@
 //! A ring: the oldest rows are dropped. Row ids ascend without gaps, so that a view can refer to
 //! one while others come and go. Text is formatted for visible rows only. Used by the model and the panes.
 
+mod row;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
+pub use self::row::{CallState, Marks, Name, Row, RowKind};
+
+use self::row::{ATTEMPTS, CACHED, ELSEWHERE, kind_of};
 use super::search_text::{self, Texts};
 use crate::{
     domain::{
         bounds,
-        call::{CallSpec, FailureKind, Origin, OriginKind, Outcome},
+        call::CallSpec,
         event::{Event, EventKind, LogSource, Settled},
         frame::{Direction, Frame, FrameKind},
         id::{CallId, ServerId},
+        plural::counted,
         run::{RunId, RunStep},
-        time::Stamp,
+        time::{Stamp, size},
     },
     state::ConsoleState,
 };
@@ -45,177 +51,6 @@ const CLASSES: usize = 9;
 
 /// The id of a row since the console started; ascends by one.
 pub type RowId = u64;
-
-/// The kind of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum RowKind {
-    /// A call.
-    Call,
-    /// A notification, in either direction.
-    Notification,
-    /// A request of the server to the client.
-    Request,
-    /// A log message.
-    Log,
-    /// A protocol anomaly.
-    Anomaly,
-}
-
-impl RowKind {
-    /// Every kind.
-    pub const ALL: [RowKind; 5] = [RowKind::Call, RowKind::Notification, RowKind::Request, RowKind::Log, RowKind::Anomaly];
-
-    /// Returns its name in filters.
-    pub fn word(self) -> &'static str {
-        match self {
-            RowKind::Call => "call",
-            RowKind::Notification => "notification",
-            RowKind::Request => "request",
-            RowKind::Log => "log",
-            RowKind::Anomaly => "anomaly",
-        }
-    }
-}
-
-/// The state of a call, in one byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CallState {
-    /// Not sent yet.
-    Queued,
-    /// Sent, no response yet.
-    Running,
-    /// Succeeded.
-    Ok,
-    /// Tool error.
-    ToolError,
-    /// Cancelled.
-    Cancelled,
-    /// Answered with an interim result.
-    Interim,
-    /// Failed.
-    Failed(FailureKind),
-    /// The row is not a call.
-    None,
-}
-
-impl CallState {
-    /// Returns the state of a call with this outcome.
-    pub fn of(outcome: &Outcome) -> CallState {
-        match outcome {
-            Outcome::Ok { .. } => CallState::Ok,
-            Outcome::ToolError { .. } => CallState::ToolError,
-            Outcome::Failed { failure } => CallState::Failed(failure.kind),
-            Outcome::Cancelled { .. } => CallState::Cancelled,
-            Outcome::Interim { .. } => CallState::Interim,
-        }
-    }
-
-    /// Returns its display name.
-    pub fn words(self) -> &'static str {
-        match self {
-            CallState::Queued => "queued",
-            CallState::Running => "running",
-            CallState::Ok => "ok",
-            CallState::ToolError => "tool error",
-            CallState::Cancelled => "cancelled",
-            CallState::Interim => "interim",
-            CallState::Failed(kind) => kind.words(),
-            CallState::None => "",
-        }
-    }
-
-    /// Returns whether the call is in progress.
-    pub fn pending(self) -> bool {
-        matches!(self, CallState::Queued | CallState::Running)
-    }
-}
-
-/// One row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The call's id, or the number of the text.
-    pub link: u64,
-    /// When it began.
-    pub at: Stamp,
-    /// Its duration in microseconds; 0 while it is in progress.
-    pub took_us: u32,
-    /// Bytes sent.
-    pub sent: u32,
-    /// Bytes received.
-    pub got: u32,
-    /// Server and tool: an index for [`Rows::name`].
-    pub key: u16,
-    /// Kind and origin.
-    kind: KindAndOrigin,
-    /// The state of the call.
-    pub state: CallState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct KindAndOrigin(u8);
-
-impl Row {
-    /// Returns the kind of the row.
-    pub fn kind(&self) -> RowKind {
-        let kind = usize::from(self.kind.0 & KIND);
-        if kind >= RowKind::ALL.len() { RowKind::Call } else { RowKind::ALL[kind] }
-    }
-
-    /// Returns the kind of the call's origin; `None` for other rows.
-    pub fn origin(&self) -> Option<OriginKind> {
-        let place = usize::from(self.kind.0 & KIND).checked_sub(RowKind::ALL.len())?;
-        OriginKind::ALL.get(place).copied()
-    }
-
-    /// Returns whether there was more than one attempt, a cached response, or a response of another server.
-    pub fn marks(&self) -> Marks {
-        let has = |bit: u8| self.kind.0 & bit != 0;
-        Marks { attempts: has(ATTEMPTS), cached: has(CACHED), elsewhere: has(ELSEWHERE) }
-    }
-
-    /// Returns the call id, if it is a call.
-    pub fn call(&self) -> Option<CallId> {
-        (self.kind() == RowKind::Call).then_some(CallId(self.link))
-    }
-
-    /// Returns when it ended, or `now` while it is in progress.
-    pub fn end(&self, now: Stamp) -> Stamp {
-        if self.state.pending() { now.max(self.at) } else { Stamp(self.at.0 + u64::from(self.took_us) * 1000) }
-    }
-}
-
-/// Bits of the kind; a call with a known origin has a number after all kinds, in the order of [`OriginKind::ALL`].
-const KIND: u8 = 15;
-/// Bits above kind and origin: marks of the response.
-const ATTEMPTS: u8 = 1 << 5;
-const CACHED: u8 = 1 << 6;
-const ELSEWHERE: u8 = 1 << 7;
-
-/// What is unusual about the response to a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// More than one attempt was made.
-    pub attempts: bool,
-    /// The response came from the cache, or is that of an equal call.
-    pub cached: bool,
-    /// Another server responded than the one that was called.
-    pub elsewhere: bool,
-}
-
-fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
-    let place = origin.and_then(|origin| OriginKind::ALL.iter().position(|known| *known == origin.kind()));
-    KindAndOrigin(place.map_or(kind as u8, |place| (RowKind::ALL.len() + place) as u8))
-}
-
-/// The server and tool of a key.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Name {
-    /// The server.
-    pub server: Arc<str>,
-    /// The tool, the URI, the method, the logger.
-    pub tool: Arc<str>,
-}
 
 /// The text of a row that is not a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -474,24 +309,30 @@ impl Rows {
         })
     }
 
-    /// Adds notifications and requests of the server; calls and their responses have rows of their own.
+    /// Adds notifications, requests of the server with our responses, and the messages of the session itself. Calls have rows
+    /// of their own.
     fn frame(&mut self, frame: &Frame) {
         let kind = match (frame.kind, frame.direction) {
             (FrameKind::Notification, _) => RowKind::Notification,
-            (FrameKind::Request, Direction::In) => RowKind::Request,
+            (FrameKind::Request, Direction::In) | (FrameKind::Response, Direction::Out) => RowKind::Request,
+            (FrameKind::Request, Direction::Out) | (FrameKind::Response, Direction::In) if frame.call.is_none() => RowKind::Lifecycle,
             _ => return,
         };
         let method = frame.method.as_deref().unwrap_or("?");
         if method == "notifications/message" {
             return;
         }
-        let text = message_text(frame);
+        let text = match (frame.kind, frame.direction) {
+            (FrameKind::Request | FrameKind::Response, Direction::Out) => format!("→ {}", message_text(frame)),
+            (FrameKind::Response, Direction::In) => format!("← {}", list_words(frame).unwrap_or_else(|| message_text(frame))),
+            _ => message_text(frame),
+        };
         self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
-        let size = u32::try_from(frame.size).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(frame.size).unwrap_or(u32::MAX);
         if let Some(row) = self.rows.back_mut() {
             match frame.direction {
-                Direction::Out => row.sent = size,
-                Direction::In => row.got = size,
+                Direction::Out => row.sent = bytes,
+                Direction::In => row.got = bytes,
             }
         }
     }
@@ -567,12 +408,45 @@ impl Rows {
     }
 }
 
-/// Formats a message in one line: its parameters, without the JSON-RPC envelope.
+/// Describes the response to a request for a list: `12 tools`. `None` for any other response. A large one is not parsed.
+fn list_words(frame: &Frame) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Response {
+        result: Lists,
+    }
+    #[derive(serde::Deserialize)]
+    struct Lists {
+        tools: Option<Vec<serde::de::IgnoredAny>>,
+        resources: Option<Vec<serde::de::IgnoredAny>>,
+        #[serde(rename = "resourceTemplates")]
+        templates: Option<Vec<serde::de::IgnoredAny>>,
+        prompts: Option<Vec<serde::de::IgnoredAny>>,
+    }
+    let noun = match frame.method.as_deref()? {
+        "tools/list" => "tool",
+        "resources/list" => "resource",
+        "resources/templates/list" => "template",
+        "prompts/list" => "prompt",
+        _ => return None,
+    };
+    if frame.body.len() > READ {
+        return Some(format!("{noun}s · {}", size(frame.size)));
+    }
+    let Response { result } = serde_json::from_slice(frame.body.bytes()).ok()?;
+    let list = result.tools.or(result.resources).or(result.templates).or(result.prompts)?;
+    Some(counted(list.len(), noun))
+}
+
+/// Formats a message in one line: its parameters, its result or its error, without the JSON-RPC envelope.
 fn message_text(frame: &Frame) -> String {
     #[derive(serde::Deserialize)]
     struct Message<'a> {
         #[serde(borrow)]
         params: Option<&'a serde_json::value::RawValue>,
+        #[serde(borrow)]
+        result: Option<&'a serde_json::value::RawValue>,
+        #[serde(borrow)]
+        error: Option<&'a serde_json::value::RawValue>,
     }
     #[derive(serde::Deserialize)]
     struct Step {
@@ -587,7 +461,10 @@ fn message_text(frame: &Frame) -> String {
         return start();
     }
     let Ok(message) = serde_json::from_slice::<Message>(bytes) else { return start() };
-    let Some(params) = message.params.map(|params| params.get()) else { return String::new() };
+    if let Some(error) = message.error {
+        return format!("error {}", error.get());
+    }
+    let Some(params) = message.params.or(message.result).map(|params| params.get()) else { return String::new() };
     if frame.method.as_deref() == Some("notifications/progress")
         && let Ok(Step { progress, total, message }) = serde_json::from_str(params)
     {

@@ -1,5 +1,11 @@
 //! The event loop: passes input, events, signals and time to the model, performs its commands, and draws frames when due.
 
+mod commands;
+mod signals;
+mod start;
+
+pub use signals::Left;
+
 use std::{
     collections::VecDeque,
     io,
@@ -8,9 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::FutureExt;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, watch},
     task::JoinSet,
 };
@@ -18,35 +22,39 @@ use tokio::{
 use crate::{
     control::{Control, Lagged, Tail, Workspace, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
     domain::{
-        argument_history::Recall,
         config_error::ConfigError,
+        console_layout::ConsoleLayout,
         event::{Event, Notice, NoticeLevel},
+        plural::counted,
         time::{Epoch, Stamp},
         workflow::library::WorkflowLibrary,
-        workspace::{ApprovalPrompt, ServerSource},
     },
 };
 
 use super::{
-    ConsoleOptions, ConsoleUpdate, Startup,
+    ConsoleOptions, ConsoleUpdate,
     background::Job,
     draw,
-    files::{self, Clipboard, Existing, Saving},
+    files::Clipboard,
     input::{Input, Reader},
     model::{Model, Setup},
-    msg::{Cmd, Msg},
+    msg::Msg,
     pacer::{Cause, Pacer},
     preferences::preferences,
-    system::{self, Editing},
+    system::Editing,
     terminal::Terminal,
 };
 
-/// The most background jobs that run simultaneously.
-const WORKERS: usize = 2;
-/// Longer texts are not sent to the terminal's clipboard, in bytes: terminals refuse them, or freeze.
-const MOST_FOR_TERMINAL: usize = 1 << 20;
+use self::{
+    signals::{SignalEvent, Signals},
+    start::Start,
+};
+
 /// The most events that are handled before input and time are checked again.
 const BATCH: usize = 1024;
+
+/// The longest wait for the layout to be stored at the end.
+const LAYOUT_SAVED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs the console until the user leaves, the terminal goes away or a signal ends it.
 ///
@@ -58,6 +66,7 @@ pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Resu
     let mut console = Console::new(control, options, start, terminal.size());
     console.reader = Some(Reader::start()?);
     let ended = console.run(&mut terminal, &mut signals).await;
+    console.save_layout().await;
     // The reader first, so that input typed from now on does not go to the shell.
     drop(console.reader.take());
     drop(terminal);
@@ -65,65 +74,6 @@ pub async fn run(control: Arc<dyn Control>, options: ConsoleOptions) -> io::Resu
         // The terminal is closed, which is an ordinary end: there is no screen for a message.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(Left::HungUp),
         other => other.map(|()| console.left),
-    }
-}
-
-/// Why the console ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Left {
-    /// The user left.
-    #[default]
-    Quit,
-    /// SIGINT from outside.
-    Interrupted,
-    /// SIGTERM came.
-    Terminated,
-    /// The terminal was closed (SIGHUP).
-    HungUp,
-}
-
-/// The signals that the console handles.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    stop: Signal,
-    resumed: Signal,
-    resized: Signal,
-}
-
-/// A signal that the console handles.
-enum SignalEvent {
-    Interrupt,
-    End(Left),
-    Stop,
-    Resumed,
-    Resized,
-}
-
-impl Signals {
-    fn new() -> io::Result<Signals> {
-        // tokio knows SIGTSTP and SIGCONT by number only.
-        let by_number = |signal: rustix::process::Signal| SignalKind::from_raw(signal.as_raw());
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            stop: signal(by_number(rustix::process::Signal::TSTP))?,
-            resumed: signal(by_number(rustix::process::Signal::CONT))?,
-            resized: signal(SignalKind::window_change())?,
-        })
-    }
-
-    async fn next(&mut self) -> SignalEvent {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalEvent::Interrupt,
-            _ = self.terminate.recv() => SignalEvent::End(Left::Terminated),
-            _ = self.hang_up.recv() => SignalEvent::End(Left::HungUp),
-            _ = self.stop.recv() => SignalEvent::Stop,
-            _ = self.resumed.recv() => SignalEvent::Resumed,
-            _ = self.resized.recv() => SignalEvent::Resized,
-        }
     }
 }
 
@@ -167,6 +117,8 @@ struct Console {
     workers: JoinSet<Option<Msg>>,
     /// Files being written and read.
     others: JoinSet<Option<Msg>>,
+    /// The layout of the last session.
+    layout: ConsoleLayout,
     /// Called when the console becomes idle.
     rest: fn(),
     /// Called when a signal was received.
@@ -188,34 +140,6 @@ enum Woken {
     Time,
 }
 
-/// What the workspace has at the start.
-struct Start {
-    changes: watch::Receiver<WorkspaceState>,
-    known: WorkspaceState,
-    startup: Startup,
-    recall: Recall,
-}
-
-impl Start {
-    async fn of(workspace: &dyn Workspace) -> Start {
-        let mut changes = workspace.state();
-        let known = changes.borrow_and_update().clone();
-        let recall = match workspace.request(WorkspaceRequest::Recall).await {
-            Ok(WorkspaceReply::Recall(recall)) => recall,
-            _ => Recall::default(),
-        };
-        let startup = match (&known.approval, known.identity.source) {
-            (Some(prompt), _) => Startup::Approval(ApprovalPrompt::clone(prompt)),
-            (None, ServerSource::NoneConfigured) => match workspace.request(WorkspaceRequest::FindServers).await {
-                Ok(WorkspaceReply::Welcome(offer)) => Startup::Welcome(offer),
-                _ => Startup::Empty,
-            },
-            (None, ServerSource::Configuration | ServerSource::CommandLine) => Startup::Normal,
-        };
-        Start { changes, known, startup, recall }
-    }
-}
-
 impl Console {
     fn new(control: Arc<dyn Control>, options: ConsoleOptions, start: Start, size: (u16, u16)) -> Console {
         let (read_model, tail) = control.watch();
@@ -227,9 +151,12 @@ impl Console {
             title: start.known.identity.title.clone(),
             startup: start.startup,
             confirm: options.preferences.confirm,
+            tour: options.tour,
             recall: start.recall,
+            layout: start.layout.clone(),
             workflows: WorkflowLibrary::clone(&start.known.library),
             invocation: start.known.identity.invocation.clone(),
+            inputs: Vec::clone(&start.known.inputs),
         };
         let mut model = Model::new(setup, read_model, size);
         model.at(clock.stamp());
@@ -250,6 +177,7 @@ impl Console {
             tasks: VecDeque::new(),
             workers: JoinSet::new(),
             others: JoinSet::new(),
+            layout: start.layout,
             rest: options.rest,
             heard: options.heard,
             pacer,
@@ -325,6 +253,15 @@ impl Console {
         }
     }
 
+    /// Stores the layout for the next start, if it changed. A workspace that does not answer does not delay the end.
+    async fn save_layout(&mut self) {
+        let layout = self.model.current_layout();
+        if layout != self.layout {
+            let kept = self.workspace.request(WorkspaceRequest::SaveLayout(layout));
+            let _ = tokio::time::timeout(LAYOUT_SAVED_WITHIN, kept).await;
+        }
+    }
+
     fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         self.pacer.animate(self.model.moving(), self.clock.elapsed());
         self.pacer.step(self.model.next_step(), self.clock.elapsed());
@@ -369,6 +306,9 @@ impl Console {
         if now.approval != before.approval {
             updates.push(Msg::Update(ConsoleUpdate::Approval(now.approval.as_deref().cloned())));
         }
+        if !Arc::ptr_eq(&now.inputs, &before.inputs) {
+            updates.push(Msg::Update(ConsoleUpdate::Inputs(Vec::clone(&now.inputs))));
+        }
         updates.into_iter().try_for_each(|update| self.dispatch(update, Cause::Engine, terminal))
     }
 
@@ -397,7 +337,7 @@ impl Console {
         };
         let dropped = self.tail.as_mut().map_or(0, Tail::take_dropped_frames);
         if dropped > 0 {
-            let text = format!("{dropped} frames are missing in the traffic: they came faster than the console could read them");
+            let text = format!("The traffic lacks {}: they came faster than the console could read them", counted(dropped, "frame"));
             self.dispatch(Msg::Notices(vec![Notice::new(NoticeLevel::Warn, text)]), Cause::Engine, terminal)?;
         }
         if let Some(Lagged { missed }) = lagged {
@@ -413,172 +353,6 @@ impl Console {
             self.dispatch(Msg::Events(batch), Cause::Engine, terminal)?;
         }
         Ok(())
-    }
-
-    fn signal(&mut self, signal: SignalEvent, terminal: &mut Terminal) -> io::Result<()> {
-        (self.heard)();
-        match signal {
-            // Ctrl-C in the editor reaches this process too; it belongs to the editor.
-            SignalEvent::Interrupt if self.editing.is_some() => {}
-            SignalEvent::Interrupt => (self.ended, self.left) = (true, Left::Interrupted),
-            SignalEvent::End(why) => (self.ended, self.left) = (true, why),
-            SignalEvent::Stop => self.suspend(terminal)?,
-            // Our own suspension ends with this signal too, after everything was restored.
-            SignalEvent::Resumed if std::mem::take(&mut self.stopped_here) => {}
-            SignalEvent::Resumed if self.editing.is_none() => {
-                terminal.resume()?;
-                self.resized(terminal)?;
-            }
-            SignalEvent::Resumed => {}
-            SignalEvent::Resized => self.resized(terminal)?,
-        }
-        Ok(())
-    }
-
-    fn resized(&mut self, terminal: &mut Terminal) -> io::Result<()> {
-        let (width, height) = terminal.size();
-        self.dispatch(Msg::Resize(width, height), Cause::Input, terminal)
-    }
-
-    fn suspend(&mut self, terminal: &mut Terminal) -> io::Result<()> {
-        let reading = self.reader.take().is_some();
-        self.stopped_here = true;
-        terminal.suspend()?;
-        if self.editing.is_some() {
-            // The editor was suspended with us and has the terminal again.
-            terminal.pause();
-        } else if reading {
-            self.reader = Some(Reader::start()?);
-            self.resized(terminal)?;
-        }
-        Ok(())
-    }
-
-    fn perform(&mut self, command: Cmd, terminal: &mut Terminal) -> io::Result<()> {
-        let trouble = match command {
-            Cmd::Submit { token, spec } => {
-                let submitted = move |result| match result {
-                    Ok(call) => Msg::Submitted { token, call },
-                    Err(why) => Msg::NotSubmitted { token, why },
-                };
-                let mut pending = self.control.submit(spec);
-                // An engine in this process replies immediately: the id is known before the first event of the call.
-                if let Some(result) = (&mut pending).now_or_never() {
-                    return self.dispatch(submitted(result), Cause::Input, terminal);
-                }
-                self.others.spawn(async move { Some(submitted(pending.await)) });
-                None
-            }
-            Cmd::Command(command) => {
-                let reply = self.control.command(command.clone());
-                self.others.spawn(async move { command.notice(&reply.await).map(|notice| Msg::Notices(vec![notice])) });
-                None
-            }
-            Cmd::Request(request) => {
-                let reply = self.workspace.request(request.clone());
-                self.others.spawn(async move { replied(&request, reply.await) });
-                None
-            }
-            Cmd::Save { path, content, overwrite } => {
-                self.spawn_blocking(move || {
-                    match files::save(&path, &content, if overwrite { Existing::Replace } else { Existing::Keep }) {
-                        Saving::Saved(path) => Msg::Saved(Ok(path.display().to_string())),
-                        Saving::Exists => Msg::Exists { path, content },
-                        Saving::Failed(why) => Msg::Saved(Err(why)),
-                    }
-                });
-                None
-            }
-            Cmd::OpenFile { name, content } => {
-                let exports = self.exports.clone();
-                self.spawn_blocking(move || Msg::Saved(files::open(&exports, &name, &content).map(|path| path.display().to_string())));
-                None
-            }
-            Cmd::ReadFile(path) => {
-                self.spawn_blocking(move || Msg::FileRead(files::read(&path)));
-                None
-            }
-            Cmd::Work(task) => {
-                self.tasks.push_back(task);
-                self.start_jobs();
-                None
-            }
-            Cmd::Copy(text) => {
-                let desktop = self.clipboard.set(&text);
-                match text.len() {
-                    ..=MOST_FOR_TERMINAL => terminal.copy(&text).err().map(|e| format!("Copying failed: {e}")),
-                    _ if desktop => None,
-                    _ => Some("Too long for the terminal's clipboard; save it to a file instead.".to_owned()),
-                }
-            }
-            Cmd::OpenUrl(url) => system::open_url(&url).err(),
-            Cmd::Edit(text) => self.edit(terminal, || Editing::start(&text))?,
-            Cmd::EditFile(path) => self.edit(terminal, || Editing::open(&path))?,
-            Cmd::Mouse(capture) => terminal.capture_mouse(capture).err().map(|e| e.to_string()),
-            Cmd::Redraw => {
-                terminal.redraw()?;
-                None
-            }
-            Cmd::Suspend if Terminal::has_job_control() => {
-                self.suspend(terminal)?;
-                None
-            }
-            Cmd::Suspend => Some("Cannot suspend without a shell; q quits.".to_owned()),
-            Cmd::Quit => {
-                self.ended = true;
-                None
-            }
-        };
-        match trouble {
-            Some(text) => self.dispatch(Msg::Trouble(text), Cause::Input, terminal),
-            None => Ok(()),
-        }
-    }
-
-    /// Runs a blocking operation on a separate thread; its result is a message.
-    fn spawn_blocking(&mut self, operation: impl FnOnce() -> Msg + Send + 'static) {
-        self.others.spawn_blocking(move || Some(operation()));
-    }
-
-    /// Starts waiting background jobs, a few at a time: each may take many times the bytes of a result.
-    fn start_jobs(&mut self) {
-        self.tasks.retain(|task| task.ticket.wanted());
-        while self.workers.len() < WORKERS
-            && let Some(task) = self.tasks.pop_front()
-        {
-            self.workers.spawn_blocking(move || task.run().map(|worked| Msg::Worked(Box::new(worked))));
-        }
-    }
-
-    /// Hands the terminal to the editor; events are handled meanwhile.
-    fn edit(&mut self, terminal: &mut Terminal, start: impl FnOnce() -> Result<Editing, String>) -> io::Result<Option<String>> {
-        drop(self.reader.take());
-        terminal.pause();
-        match start() {
-            Ok(editing) => {
-                self.editing = Some(editing);
-                Ok(None)
-            }
-            Err(why) => {
-                self.resume_terminal(terminal)?;
-                Ok(Some(why))
-            }
-        }
-    }
-
-    fn edited(&mut self, status: io::Result<std::process::ExitStatus>, terminal: &mut Terminal) -> io::Result<()> {
-        let Some(editing) = self.editing.take() else { return Ok(()) };
-        let own = editing.is_own();
-        let text = editing.finish(status);
-        self.resume_terminal(terminal)?;
-        let msg = if own { Msg::FileEdited(text.map(drop)) } else { Msg::Edited(text) };
-        self.dispatch(msg, Cause::Input, terminal)
-    }
-
-    fn resume_terminal(&mut self, terminal: &mut Terminal) -> io::Result<()> {
-        terminal.resume()?;
-        self.reader = Some(Reader::start()?);
-        self.resized(terminal)
     }
 }
 

@@ -1,6 +1,7 @@
 //! External programs of the console: the editor and the browser. Used by the loop only.
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     path::{Path, PathBuf},
     process::Stdio,
@@ -30,19 +31,20 @@ impl Editing {
     /// Starts `$VISUAL`, `$EDITOR` or `vi` on a private temporary file with this text.
     pub fn start(text: &str) -> Result<Editing, String> {
         let path = write_private(text).map_err(|e| format!("The text could not be written for the editor: {e}"))?;
-        Editing::launch(path, Owner::Console)
+        Editing::launch(path, None, Owner::Console)
     }
 
-    /// Starts the editor on a file.
-    pub fn open(path: &str) -> Result<Editing, String> {
-        Editing::launch(PathBuf::from(path), Owner::User)
+    /// Starts the editor on a file, at a line if the editor is known to take one.
+    pub fn open(path: &str, line: Option<u32>) -> Result<Editing, String> {
+        Editing::launch(PathBuf::from(path), line, Owner::User)
     }
 
-    fn launch(path: PathBuf, owner: Owner) -> Result<Editing, String> {
+    fn launch(path: PathBuf, line: Option<u32>, owner: Owner) -> Result<Editing, String> {
         let set = |name| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
         let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into());
         // The variable may contain arguments (`code --wait`), which a shell splits as usual.
-        let child = Command::new("/bin/sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("editor").arg(&path).spawn();
+        let arguments = editor_arguments(&editor, &path, line);
+        let child = Command::new("/bin/sh").arg("-c").arg(format!("{editor} \"$@\"")).arg("editor").args(arguments).spawn();
         match child {
             Ok(child) => Ok(Editing { child, path, owner }),
             Err(error) => {
@@ -74,6 +76,25 @@ impl Drop for Editing {
         if self.owner == Owner::Console {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Returns the arguments that open a file at a line in this editor; only the file for editors that are not known.
+fn editor_arguments(editor: &str, path: &Path, line: Option<u32>) -> Vec<OsString> {
+    let program = editor.split_whitespace().next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default();
+    let at_line = |line: u32| {
+        let mut text = path.as_os_str().to_owned();
+        text.push(format!(":{line}"));
+        text
+    };
+    match (program, line) {
+        ("vi" | "vim" | "nvim" | "view" | "nano" | "emacs" | "emacsclient" | "kak" | "micro" | "joe" | "ne" | "mg", Some(line)) => {
+            vec![format!("+{line}").into(), path.into()]
+        }
+        ("hx" | "helix" | "subl" | "zed", Some(line)) => vec![at_line(line)],
+        ("code" | "codium" | "cursor" | "windsurf", Some(line)) => vec!["--goto".into(), at_line(line)],
+        _ => vec![path.into()],
     }
 }
 
@@ -132,6 +153,16 @@ mod tests {
         for url in ["file:///etc/passwd", "javascript:alert(1)", "--help", "http://a b", "https://a\n", ""] {
             assert!(open_url(url).is_err(), "{url:?}");
         }
+    }
+
+    #[test]
+    fn known_editors_open_at_the_line() {
+        let of = |editor: &str, line| editor_arguments(editor, Path::new("/a b.toml"), line);
+        assert_eq!(of("/usr/bin/vim -n", Some(4)), ["+4", "/a b.toml"]);
+        assert_eq!(of("hx", Some(4)), ["/a b.toml:4"]);
+        assert_eq!(of("code --wait", Some(4)), ["--goto", "/a b.toml:4"]);
+        assert_eq!(of("ed", Some(4)), ["/a b.toml"]);
+        assert_eq!(of("vim", None), ["/a b.toml"]);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Rows are rebuilt only when lists, folds or the filter change; drawing looks up the figures of
 //! visible rows. The cursor stays on its node when that moves. Used by the model and the pane.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crate::{
     domain::{
@@ -292,6 +295,25 @@ impl Tree {
             _ => return,
         }
         self.rebuild(read_model);
+    }
+
+    /// Returns which servers and folders the user folded or unfolded.
+    pub fn chosen_folds(&self) -> (BTreeMap<ServerId, bool>, BTreeMap<String, bool>) {
+        let (mut servers, mut folders) = (BTreeMap::new(), BTreeMap::new());
+        for (node, open) in &self.folds {
+            match node {
+                Node::Server(server) => drop(servers.insert(server.clone(), *open)),
+                Node::Group(name) => drop(folders.insert(name.to_string(), *open)),
+                _ => {}
+            }
+        }
+        (servers, folders)
+    }
+
+    /// Folds and unfolds servers and folders as in the last session.
+    pub fn restore_folds(&mut self, servers: &BTreeMap<ServerId, bool>, folders: &BTreeMap<String, bool>) {
+        self.folds.extend(servers.iter().map(|(server, open)| (Node::Server(server.clone()), *open)));
+        self.folds.extend(folders.iter().map(|(name, open)| (Node::Group(name.as_str().into()), *open)));
     }
 
     /// Folds every server.

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    approval, import,
+    approval, edit, import,
     library::{DemoWorkflows, read_library, write_workflow},
     selection::Selection,
     welcome, workflow_tests,
@@ -27,7 +27,6 @@ use crate::{
             WorkspaceReply, WorkspaceRequest, WorkspaceState,
         },
     },
-    engine::ports::Journal,
     files::{self, Allowed},
     store::{Store, StoreError, StoreOptions},
 };
@@ -82,6 +81,7 @@ impl Home {
             identity: Arc::new(Identity { title, invocation: self.selection.invocation(), source }),
             settings: Arc::new(console_settings(&loaded)),
             approval: loaded.pending.as_ref().map(|pending| Arc::new(prompt(pending))),
+            inputs: Arc::new(loaded.inputs.clone()),
             ..WorkspaceState::default()
         }
     }
@@ -145,6 +145,7 @@ impl Home {
         match request {
             WorkspaceRequest::FindServers => self.find_servers().await.map(WorkspaceReply::Welcome),
             WorkspaceRequest::Recall => Ok(WorkspaceReply::Recall(self.memory().map(config::load_recall).unwrap_or_default())),
+            WorkspaceRequest::Layout => Ok(WorkspaceReply::Layout(self.memory().map(config::load_layout).unwrap_or_default())),
             WorkspaceRequest::Import { files, project, into_file, secrets } => {
                 import::plan(&self.selection.load, &files, project, into_file, secrets).map(|plan| WorkspaceReply::Import(Box::new(plan)))
             }
@@ -153,7 +154,7 @@ impl Home {
             }
             WorkspaceRequest::Calls { last, ids } => self.calls(last, ids).await.map(WorkspaceReply::Calls),
             WorkspaceRequest::Runs { last, workflow } => self.runs(last, workflow).await.map(WorkspaceReply::Runs),
-            WorkspaceRequest::Run(part) => self.run(&part).await.map(|run| WorkspaceReply::Run(Box::new(run))),
+            WorkspaceRequest::Run(part) => self.run_with_state(&part).await,
             WorkspaceRequest::Test { files } => workflow_tests::test(&self, &files).await.map(WorkspaceReply::Tested),
             WorkspaceRequest::TestFromRun { run, case, write } => {
                 workflow_tests::test_from_run(&self, &run, case.as_deref(), write).await.map(WorkspaceReply::TestMade)
@@ -174,6 +175,12 @@ impl Home {
                 let written = write_workflow(&self.selection.load, &self.loaded(), &folder, name, text);
                 written.map(WorkspaceReply::Written).map_err(|why| WorkspaceError::NotWritten { why })
             }
+            WorkspaceRequest::SaveLayout(layout) => {
+                let kept = self.memory().map_or(Ok(()), |state_dir| config::save_layout(state_dir, layout));
+                let not_written = |error: std::io::Error| WorkspaceError::NotWritten { why: format!("the layout was not stored: {error}") };
+                kept.map(|()| WorkspaceReply::Done).map_err(not_written)
+            }
+            WorkspaceRequest::EditServer { server, edit } => edit::edit_server(&self.loaded(), server, edit).map(WorkspaceReply::Written),
             _ => Err(WorkspaceError::Unavailable),
         }
     }
@@ -219,6 +226,18 @@ impl Home {
         Ok(listed)
     }
 
+    /// Reads a run from the journal, and its state.
+    async fn run_with_state(&self, part: &str) -> Result<WorkspaceReply, WorkspaceError> {
+        let unreadable = |why: String| WorkspaceError::invalid(format!("the journal cannot be read: {why}"));
+        let record = self.run(part).await?;
+        let store = self.store().map_err(unreadable)?;
+        let state = match record.report() {
+            Some(_) => RunState::Ended,
+            None => unfinished(&store, record.run).await.map_err(unreadable)?,
+        };
+        Ok(WorkspaceReply::Run { record: Box::new(record), state })
+    }
+
     /// Reads a run from the journal by its id or a part of the id.
     pub async fn run(&self, part: &str) -> Result<RunRecord, WorkspaceError> {
         let unreadable = |why: String| WorkspaceError::invalid(format!("the journal cannot be read: {why}"));
@@ -239,12 +258,13 @@ impl Home {
 /// Returns the state of a run that has not ended.
 async fn unfinished(store: &Store, run: RunId) -> Result<RunState, String> {
     // A process holds the lock as long as it executes the run.
-    let free = store.lease(run).await.map_err(|error| error.to_string())?.is_some();
+    let locked = store.is_locked(run).await.map_err(|error| error.to_string())?;
     let record = store.run(run).await.map_err(|error| error.to_string())?;
-    Ok(match free {
-        false => RunState::Active,
-        true if record.is_some_and(|record| !record.questions().is_empty()) => RunState::Waiting,
-        true => RunState::Interrupted,
+    Ok(match locked {
+        true => RunState::Active,
+        false if record.as_ref().is_some_and(|record| record.report().is_some()) => RunState::Ended,
+        false if record.is_some_and(|record| !record.questions().is_empty()) => RunState::Waiting,
+        false => RunState::Interrupted,
     })
 }
 

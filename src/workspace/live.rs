@@ -1,6 +1,6 @@
 //! The workspace of a running engine: applies changes of files and the requests of faces, one after the other.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -13,14 +13,15 @@ use super::{
     welcome,
 };
 use crate::{
-    config::{self, ConfigError, Loaded, PendingApproval, Reload},
+    config::{self, ConfigError, InputAnswers, Loaded, PendingApproval, Reload},
     control::LocalControl,
     demo::Demo,
     domain::{
         argument_history::{Recall, Recalled},
+        config_input::{ConfigInput, InputRetention},
         event::{Notice, NoticeLevel},
         policy::cache::CacheSettings,
-        server::ServerSpec,
+        server::{ServerSpec, SpecOrigin},
         workspace::{Chosen, Identity, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
     },
     engine::ports::ResponseCache,
@@ -85,7 +86,7 @@ impl Live {
                     None => return,
                 },
                 reload = next(&mut reloads) => match reload {
-                    Reload::Loaded(loaded) => self.take(*loaded),
+                    Reload::Loaded(loaded) => self.reload(*loaded),
                     Reload::Broken(errors) => errors.iter().for_each(|error| self.control.notice(error.rejected())),
                 },
             }
@@ -106,8 +107,11 @@ impl Live {
     fn carry_out(&mut self, request: WorkspaceRequest) -> Result<WorkspaceReply, WorkspaceError> {
         match request {
             WorkspaceRequest::Approve(hash) => self.approve(&hash)?,
+            WorkspaceRequest::GiveInput { file, id, value, retention } => self.give_input(&file, &id, &value.0, retention)?,
             WorkspaceRequest::Start(chosen) => self.start(chosen)?,
             WorkspaceRequest::Remember(entry) => self.remember(entry)?,
+            // The watch of the configuration applies the change.
+            WorkspaceRequest::EditServer { .. } | WorkspaceRequest::SaveLayout(_) => return self.home.offline(&request),
             WorkspaceRequest::SaveWorkflow { name, text } => {
                 let text = self.control.secrets().redactor().redact_json(&text);
                 let written = self.library.save(&self.home.loaded(), &name, &text);
@@ -132,6 +136,24 @@ impl Live {
         let now = config::load(load).map_err(WorkspaceError::Configuration)?;
         self.take(now);
         Ok(())
+    }
+
+    /// Uses the value of an input, and starts the servers that wait for it.
+    fn give_input(&mut self, file: &Path, id: &str, value: &str, retention: InputRetention) -> Result<(), WorkspaceError> {
+        let loaded = self.home.loaded();
+        // A path that is not text arrives in the form of its display.
+        let is_it = |input: &&ConfigInput| input.id == id && input.file.to_string_lossy() == file.to_string_lossy();
+        let Some(input) = loaded.inputs.iter().find(is_it) else { return Err(WorkspaceError::UnknownChoice) };
+        if !input.accepts(value) {
+            return Err(WorkspaceError::invalid(format!("the value of the input `{id}` should be one of its options")));
+        }
+        let home = self.home.clone();
+        let load = &home.selection.load;
+        load.answers.set(&input.file, id, value);
+        self.take(config::load(load).map_err(WorkspaceError::Configuration)?);
+        let (InputRetention::Stored, Some(state_dir)) = (retention, &load.state_dir) else { return Ok(()) };
+        InputAnswers::store(state_dir, &input.file, id, value)
+            .map_err(|error| WorkspaceError::NotWritten { why: format!("the value of the input `{id}` could not be stored: {error}") })
     }
 
     /// Adds the servers of the user's choice.
@@ -199,6 +221,13 @@ impl Live {
         }
     }
 
+    /// Replaces the configuration in force, unless the new one loses entries: they stay in force until the file is correct.
+    fn reload(&mut self, loaded: Loaded) {
+        let before = self.home.loaded();
+        let lost: Vec<Notice> = loaded.newly_lost(&before).map(ConfigError::rejected).collect();
+        if lost.is_empty() { self.take(loaded) } else { lost.into_iter().for_each(|notice| self.control.notice(notice)) }
+    }
+
     /// Replaces the configuration in force.
     fn take(&mut self, loaded: Loaded) {
         self.home.selection.note(&loaded, &self.home.secrets);
@@ -212,10 +241,16 @@ impl Live {
         }
         loaded.problems.iter().for_each(|problem| self.control.notice(problem.warning()));
         self.put_in_force(&loaded, Some(&before));
+        if let Some(text) = changes(&before, &loaded) {
+            self.control.notice(Notice::new(NoticeLevel::Info, text));
+        }
         self.state.send_modify(|state| {
             let settings = console_settings(&loaded);
             if *state.settings != settings {
                 state.settings = Arc::new(settings);
+            }
+            if *state.inputs != loaded.inputs {
+                state.inputs = Arc::new(loaded.inputs.clone());
             }
             if fresh {
                 state.approval = loaded.pending.as_ref().map(|pending| Arc::new(prompt(pending)));
@@ -280,6 +315,22 @@ async fn next(reloads: &mut Option<mpsc::Receiver<Reload>>) -> Reload {
     std::future::pending().await
 }
 
+/// Describes which servers a reload added, removed and changed: `configuration reloaded: + sqlite − time ~ files`. `None` if
+/// it changed no server.
+fn changes(before: &Loaded, now: &Loaded) -> Option<String> {
+    let find = |loaded: &Loaded, spec: &ServerSpec| loaded.servers.iter().find(|other| other.id == spec.id).cloned();
+    let added = now.servers.iter().filter(|spec| find(before, spec).is_none()).map(|spec| format!("+ {}", spec.id));
+    let removed = before.servers.iter().filter(|spec| find(now, spec).is_none()).map(|spec| format!("− {}", spec.id));
+    // The line moves with every change above it.
+    let same = |old: &ServerSpec, new: &ServerSpec| {
+        let at = |spec: &ServerSpec| ServerSpec { origin: SpecOrigin { line: None, ..spec.origin.clone() }, ..spec.clone() };
+        at(old) == at(new)
+    };
+    let changed = now.servers.iter().filter(|spec| find(before, spec).is_some_and(|old| !same(&old, spec)));
+    let all: Vec<String> = added.chain(removed).chain(changed.map(|spec| format!("~ {}", spec.id))).collect();
+    (!all.is_empty()).then(|| format!("configuration reloaded: {}", all.join(" ")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -289,7 +340,13 @@ mod tests {
         config::LoadOptions,
         control::Control,
         demo,
-        domain::{retention::Retention, secret::SecretRegistry, workspace::ApprovalPrompt},
+        domain::{
+            config_input::{InputState, InputValue},
+            retention::Retention,
+            secret::SecretRegistry,
+            server::Transport,
+            workspace::ApprovalPrompt,
+        },
         mcp::Connections,
         workspace::{ProjectErrors, WorkspaceService, engine_options},
     };
@@ -364,6 +421,45 @@ mod tests {
         drop(following);
         let after = workspace.request(WorkspaceRequest::ReadWorkflows).await;
         assert_eq!(after, Err(WorkspaceError::Ended));
+        control.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_server_starts_when_its_input_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().canonicalize().unwrap();
+        let text = r#"{"inputs": [{"id": "key", "type": "promptString", "description": "The key", "password": true},
+            {"id": "region", "type": "pickString", "options": ["eu", {"label": "States", "value": "us"}]}],
+            "servers": {"asks": {"command": "x", "args": ["${input:region}"], "env": {"KEY": "${input:key}"}}}}"#;
+        std::fs::create_dir(folder.join(".vscode")).unwrap();
+        let file = folder.join(".vscode/mcp.json");
+        std::fs::write(&file, text).unwrap();
+        let state_dir = Some(folder.join("state"));
+        let load = LoadOptions { cwd: folder.clone(), config_files: vec![file.clone()], state_dir, ..LoadOptions::default() };
+        let (service, control) = service(Selection { load, files: true, ..Selection::default() });
+        let _following = service.follow(&control, DemoSlot::default(), no_cache);
+        let workspace = control.workspace();
+        let states = || -> Vec<(String, InputState)> {
+            workspace.state().borrow().inputs.iter().map(|input| (input.id.clone(), input.state)).collect()
+        };
+        let all = |key, region| vec![("region".to_owned(), region), ("key".to_owned(), key)];
+        assert_eq!(states(), all(InputState::Missing, InputState::Missing));
+        let give = async |id: &str, value: &str, retention| {
+            let value = InputValue(value.to_owned());
+            workspace.request(WorkspaceRequest::GiveInput { file: file.clone(), id: id.to_owned(), value, retention }).await
+        };
+        assert_eq!(give("key", "s3cret-key", InputRetention::Session).await, Ok(WorkspaceReply::Done));
+        assert_eq!(states(), all(InputState::Given, InputState::Missing));
+        assert!(!service.loaded().servers[0].config_faults.is_empty(), "one value is still missing");
+        assert!(give("region", "mars", InputRetention::Session).await.is_err(), "not one of the options");
+        assert!(give("other", "x", InputRetention::Session).await.is_err());
+        assert_eq!(give("region", "us", InputRetention::Stored).await, Ok(WorkspaceReply::Done));
+        let loaded = service.loaded();
+        let Transport::Stdio { args, env, .. } = &loaded.servers[0].launch else { panic!() };
+        assert_eq!((args[0].expose(), env[0].1.expose(), &loaded.servers[0].config_faults), ("us", "s3cret-key", &vec![]));
+        assert!(control.secrets().redactor().redact("s3cret-key") != "s3cret-key", "the value is masked from now on");
+        let stored = std::fs::read_to_string(folder.join("state/inputs.json")).unwrap();
+        assert!(stored.contains("us") && !stored.contains("s3cret-key"), "{stored}");
         control.shutdown().await;
     }
 }

@@ -5,6 +5,7 @@
 //! Implements [`Workspace`], through which faces use it. Created by the composition root.
 
 mod approval;
+mod edit;
 mod home;
 mod import;
 mod library;

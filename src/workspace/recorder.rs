@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
         call::{CallSpec, Origin},
         call_summary::CallSummary,
         directory::Directory,
-        event::{Event, EventKind, Settled},
+        event::{Event, EventKind, Notice, NoticeLevel, Settled},
         id::{CallId, InstanceId},
         journal::CallRecord,
         masked,
@@ -27,6 +28,8 @@ const LONGEST: usize = 1 << 20;
 /// Recorder of the calls in the engine's events.
 pub struct Recorder {
     task: AbortOnDropHandle<()>,
+    /// Reports that calls are not stored.
+    _reports: AbortOnDropHandle<()>,
     over: CancellationToken,
     store: Store,
 }
@@ -36,7 +39,9 @@ impl Recorder {
     pub fn start(engine: &Arc<LocalControl>, store: Store) -> Recorder {
         let over = CancellationToken::new();
         let following = follow(engine.clone(), store.clone(), over.clone());
-        Recorder { task: AbortOnDropHandle::new(tokio::spawn(following)), over, store }
+        let reports = report(engine.clone(), store.path().display().to_string(), store.trouble());
+        let _reports = AbortOnDropHandle::new(tokio::spawn(reports));
+        Recorder { task: AbortOnDropHandle::new(tokio::spawn(following)), _reports, over, store }
     }
 
     /// Records all events so far, and returns when they are written.
@@ -63,6 +68,17 @@ impl Notes {
     fn note(&self, mut record: CallRecord) {
         masked::record(&self.secrets.redactor(), &mut record);
         self.store.note_call(record);
+    }
+}
+
+/// Publishes a notice when calls cannot be stored any more, and when they can again.
+async fn report(engine: Arc<LocalControl>, file: String, mut trouble: watch::Receiver<Option<String>>) {
+    while trouble.changed().await.is_ok() {
+        let why = trouble.borrow_and_update().clone();
+        engine.notice(match why {
+            Some(why) => Notice::new(NoticeLevel::Warn, format!("calls are not stored in the history: {file}: {why}")),
+            None => Notice::new(NoticeLevel::Info, "calls are stored in the history again"),
+        });
     }
 }
 

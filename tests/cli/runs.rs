@@ -1,7 +1,5 @@
 //! Headless commands over several processes: which servers they start, and runs that wait, are listed, resumed and undone.
 
-use switchboard::domain::{body::Body, schema::Checker};
-
 use super::*;
 
 impl Home {
@@ -34,15 +32,6 @@ impl Home {
     }
 }
 
-/// Checks a document against the documented schema.
-fn documented(name: &str, document: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.schema.json");
-    let mut schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    schema["anyOf"] = json!([{"$ref": format!("#/$defs/{name}")}]);
-    let violations = Checker::new(&Body::json(&schema)).check(document);
-    assert!(violations.is_empty(), "{name}: {violations:#?}\n{document:#}");
-}
-
 #[test]
 fn a_command_starts_only_the_servers_that_it_needs() {
     let home = Home::new();
@@ -56,7 +45,6 @@ fn a_command_starts_only_the_servers_that_it_needs() {
     assert_eq!(home.take_started(), ["e"]);
     let servers = home.own(&["servers", "--json"]).ends(0).json();
     assert_eq!((home.take_started().len(), &servers["servers"][0]["owner"]), (7, &json!("team a")));
-    documented("servers", &servers);
     // The lists of all are known now.
     home.own(&["call", "query_users"]).ends(2).says("several servers");
 }
@@ -75,24 +63,18 @@ fn a_run_waits_for_an_approval_over_processes() {
     home.own(&["runs"]).ends(0);
     let listed = home.own(&["runs", "--json"]).ends(0).json();
     assert_eq!((&listed["runs"][0]["run"], &listed["runs"][0]["state"]), (&json!(run), &json!("waiting")), "{listed}");
-    documented("runs", &listed);
     let shown = home.own(&["runs", "show", &run, "--json"]).ends(0).json();
     assert_eq!((&shown["questions"][0]["step"], &shown["questions"][0]["message"]), (&json!("ask"), &json!("Go on?")), "{shown}");
-    documented("run_record", &shown);
     let again = home.own(&["run", "--resume", &run, "--json"]).ends(11).json();
     assert_eq!((&again["outcome"], &again["steps"][2]["state"]), (&json!("waiting"), &json!("pending")), "{again}");
-    documented("run", &again);
     let done = home.own(&["runs", "resume", &run, "--approve", "ask", "--json"]).ends(0).json();
     assert_eq!((&done["outcome"], &done["exit_code"]), (&json!("ok"), &json!(0)), "{done}");
-    documented("run", &done);
     assert!(home.own(&["runs", "list", "sure"]).ends(0).out.contains("ok"));
     let calls = home.own(&["calls", "--json"]).ends(0).json();
     assert_eq!(calls["calls"].as_array().map(Vec::len), Some(2), "{calls}");
-    documented("calls", &calls);
     let call = calls["calls"][0]["call"].as_str().unwrap();
     let shown = home.own(&["calls", "show", call, "--json"]).ends(0).json();
     assert_eq!((&shown["name"], &shown["step"]), (&json!("database_query_users"), &json!("again")), "{shown}");
-    documented("call_record", &shown);
     home.own(&["calls", "show", "nothing"]).ends(2).says("is not the id of a call");
     // The results before the step are reused.
     let from = home.own(&["runs", "from", &run, "again", "--json"]).ends(0).json();
@@ -117,6 +99,36 @@ fn failed_items_are_listed_everywhere() {
     let report = home.own(&["run", "each", "--json", "--junit", junit.to_str().unwrap()]).ends(7).json();
     let failed = &report["steps"][0]["failed_items"];
     assert_eq!((&failed[0]["item"], &failed[0]["kind"]), (&json!(1), &json!("invalid_arguments")), "{report}");
-    documented("run", &report);
     assert!(std::fs::read_to_string(junit).unwrap().contains("[1] "));
+}
+
+#[test]
+fn an_answer_has_the_defaults_of_its_form_and_is_checked_before_the_run() {
+    let home = Home::new();
+    home.configured();
+    home.workflow(
+        "form.toml",
+        "name = \"form\"\n[[step]]\nid = \"form\"\nelicit = \"Who?\"\n\
+         schema = { to = \"string\", copy = { type = \"boolean\", default = true } }\n[output]\ncopy = \"{{ steps.form.result.copy }}\"\n",
+    );
+    let output = home.own(&["run", "form", "--answer", "form={\"to\":\"Ann\"}"]).ends(0).json();
+    assert_eq!(output["copy"], true, "{output}");
+    home.own(&["run", "form", "--answer", "form={\"to\":1}"]).ends(2).says("the answer does not fit the form");
+    assert_eq!(home.own(&["runs", "--json"]).ends(0).json()["runs"].as_array().map(Vec::len), Some(1), "nothing was started");
+}
+
+#[test]
+fn the_outputs_of_a_run_are_not_lost_to_a_wrong_path() {
+    let home = Home::new();
+    home.configured();
+    home.workflow("one.toml", "name = \"one\"\n[[step]]\nid = \"n\"\nlet = 1\n");
+    let path = |name: &str| home.path().join(name).display().to_string();
+    for wrong in [path(""), path("nowhere/out.json")] {
+        home.own(&["run", "one", "--output", &wrong]).ends(2).says("cannot be written");
+        home.own(&["run", "one", "--junit", &wrong]).ends(2).says("cannot be written");
+    }
+    assert_eq!(home.own(&["runs", "--json"]).ends(0).json()["runs"], json!([]), "nothing was started");
+    // A full disk shows after the run, whose outputs are printed.
+    let ran = home.own(&["run", "one", "--output", "/dev/full"]).ends(4).says("/dev/full cannot be written");
+    assert_eq!(ran.out.trim(), "1");
 }

@@ -71,26 +71,7 @@ fn echoing_server() -> u16 {
 
 /// Answers one request; returns whether there may be another.
 fn answer_http(stream: &TcpStream) -> bool {
-    let mut reader = BufReader::new(stream);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return false;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        head.push_str(&line);
-    }
-    let mut body = vec![0; length];
-    if reader.read_exact(&mut body).is_err() {
-        return false;
-    }
-    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let Some((head, message)) = read_request(stream) else { return false };
     let result = match message["method"].as_str().unwrap_or_default() {
         "initialize" => json!({
             "protocolVersion": "2025-11-25", "capabilities": {"tools": {}},

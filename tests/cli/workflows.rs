@@ -19,6 +19,8 @@ mod cases;
 mod dry_run;
 #[path = "workflows/killed.rs"]
 mod killed;
+#[path = "workflows/states.rs"]
+mod states;
 
 /// Longest wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -225,4 +227,17 @@ fn a_workflow_is_made_of_past_calls_and_runs() {
     // A run of the demo is stored in the journal and does not change the history.
     home.own(&["--demo", "--yes", "run", "onboard_new_user", "email=zoe@example.com", "name=Zoe"]).ends(0);
     home.own(&["workflow", "from-history", "--ids", made["call"].as_str().unwrap()]).ends(0);
+}
+
+#[test]
+fn the_examples_have_no_errors() {
+    let home = Home::new();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config.toml");
+    let checked = home.own(&["--config", config.to_str().unwrap(), "workflow", "check", "--json"]).ends(0).json();
+    let workflows = checked["workflows"].as_array().unwrap();
+    assert!(workflows.len() == 8 && workflows.iter().all(|one| one["problems"] == json!([])), "{checked}");
+    // The page lists each of them.
+    let page = std::fs::read_to_string(config.with_file_name("README.md")).unwrap();
+    let missing = workflows.iter().filter(|one| !page.contains(&format!("(workflows/{}.toml)", one["workflow"].as_str().unwrap())));
+    assert_eq!(missing.count(), 0);
 }

@@ -1,7 +1,10 @@
 //! Lists and reads that hold for a time (`ttlMs`, MCP 2026-07-28) are read again after it, or when they have changed.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,14 +12,18 @@ use serde_json::json;
 use switchboard::{
     cache::Memory,
     control::Command,
-    domain::call::{CallSpec, Operation, Origin},
+    domain::{
+        body::Body,
+        call::{CallSpec, Operation, Origin},
+        id::{ServerId, ToolId},
+    },
 };
 use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{
     fake::{Behaviour, Fake, Plan, spec},
-    scripted::{Server, Step, event, hello, json_page, modern, page, send, stream},
-    support::{Rig, http},
+    scripted::{Asked, Server, Step, event, hello, json_page, modern, page, send, stream},
+    support::{Rig, failure_of, http},
 };
 
 #[tokio::test(start_paused = true)]
@@ -100,5 +107,47 @@ async fn a_read_that_is_kept_is_made_again_when_the_server_told_of_a_change() {
     gate.add_permits(1);
     rig.until("the change", |w| w.servers[0].subscriptions[URI].0 == 1).await;
     assert_eq!((read().await, server.count("resources/read")), (false, 2));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_effects_cannot_have_run() {
+    let refused = |asked: &Asked| {
+        let error = json!({"code": -32002, "message": "Resource not found"});
+        json_page(json!({"jsonrpc": "2.0", "id": asked.id(), "error": error}).to_string())
+    };
+    let silent = Arc::new(AtomicBool::new(false));
+    let holds = silent.clone();
+    let server = Server::start(move |asked| match asked.method() {
+        "resources/read" | "prompts/get" | "completion/complete" | "prompts/list" | "vendor/do" | "tools/call" => {
+            Some(if holds.load(Ordering::Relaxed) { vec![Step::Hold] } else { refused(asked) })
+        }
+        _ => None,
+    })
+    .await;
+    let mut spec = http("web", &server.url());
+    spec.policy.breaker.enabled = false;
+    let rig = Rig::start(vec![spec]);
+    rig.ready("web").await;
+    let web = || ServerId::from("web");
+    let raw = |method: &str| Operation::Raw { server: web(), method: method.into(), params: Body::from("{}") };
+    for within in [None, Some(Duration::from_millis(300))] {
+        silent.store(within.is_some(), Ordering::Relaxed);
+        for (operation, may_have_run) in [
+            (Operation::Resource { server: web(), uri: "x://1".into() }, false),
+            (Operation::Prompt { server: web(), name: "p".into(), arguments: Body::from("{}") }, false),
+            (Operation::Complete { server: web(), params: Body::from("{}") }, false),
+            (raw("prompts/list"), false),
+            (raw("vendor/do"), true),
+            (Operation::Tool { tool: ToolId::new(web(), "echo"), arguments: Body::from("{}") }, true),
+        ] {
+            let spec = CallSpec { timeout: within, ..CallSpec::new(operation.clone(), Origin::Cli) };
+            let settled = rig.run(spec, |_| {}).await.1;
+            let failure = failure_of(&settled);
+            assert_eq!(failure.may_have_run, may_have_run, "{operation:?}: {failure:?}");
+            let noted = failure.report().iter().any(|(_, text)| text.contains("may have run"));
+            assert_eq!(noted, may_have_run, "{operation:?}: {failure:?}");
+        }
+    }
     rig.stop().await;
 }

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod catalogs;
+mod chaos;
 mod clients;
 mod credentials;
 mod demo_runs;

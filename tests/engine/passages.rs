@@ -198,7 +198,7 @@ async fn progress_reaches_the_desk_as_sent_and_only_if_it_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cached_responses_of_one_principal_never_reach_another() {
+async fn trap_8_cached_responses_of_one_principal_never_reach_another() {
     let (behaviour, requests) = recording(|_| r#"{"content":[]}"#);
     let mut spec = spec("web");
     (spec.policy.cache.mode, spec.policy.cache.ttl) = (CacheMode::Always, Duration::from_secs(60));

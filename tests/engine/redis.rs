@@ -15,12 +15,14 @@ use switchboard::{
     control::{self, Control},
     domain::{
         body::Body,
-        call::Outcome,
+        call::{FailureKind, Outcome},
         event::{EventKind, Settled},
         policy::{
             CacheMode,
+            breaker::State,
             cache::{CacheSettings, CachedResponse},
             call_event::CallEvent,
+            pattern::Pattern,
         },
         secret::Secret,
         server::ServerSpec,
@@ -469,4 +471,41 @@ fn redis_is_reached_over_tls_by_the_certificates_of_the_system() {
     // Without the certificate nothing is said to it, and nothing is lost but the cache.
     call(home.path(), &cache, &[("PASSWORD", "s3cret")]);
     assert_eq!(calls_sent(home.path()), 2);
+}
+
+/// An engine with a server at this address that fails every call, and a store that is set first.
+async fn failing(settings: &CacheSettings, spec: ServerSpec) -> (Rig, Arc<Puppet>) {
+    let server = Arc::new(Puppet::new(vec![tool("query", &[])], |_, _| Act::Http(500, Duration::ZERO, None)));
+    let rig = Rig::over(Arc::new(Puppets(HashMap::from([("db".into(), server.clone())]))), vec![]);
+    rig.engine.set_store(Some(Arc::new(Redis::open(settings).unwrap())));
+    rig.engine.apply(vec![spec]);
+    rig.engine.catalogs_loaded().await;
+    rig.ready("db").await;
+    (rig, server)
+}
+
+#[tokio::test]
+async fn processes_share_what_they_learned_about_a_remote_server() {
+    let remote = || crate::support::http("db", "http://db.example/mcp");
+    let local = || crate::support::stdio("db", "started-by-each-process", &[]);
+    let shared = RedisServer::on_socket();
+    let elsewhere = CacheSettings { prefix: "other".into(), ..well(&shared.url) };
+    for spec in [remote(), local()] {
+        let (rig, _) = failing(&well(&shared.url), spec).await;
+        for _ in 0..20 {
+            rig.call("db", "query", "{}").await;
+        }
+        assert_eq!(rig.server("db").breaker.state, State::Open);
+        // What was learned is shared when the engine ends.
+        rig.stop().await;
+    }
+    for (settings, spec, open) in [(well(&shared.url), remote(), true), (elsewhere, remote(), false), (well(&shared.url), local(), false)] {
+        let (rig, server) = failing(&settings, spec).await;
+        let (_, settled) = rig.call("db", "query", "{}").await;
+        let refused = matches!(&settled.outcome, Outcome::Failed { failure } if failure.kind == FailureKind::BreakerOpen);
+        assert_eq!((refused, server.requests() == 0), (open, open), "{settled:?}");
+        // A purge is about responses.
+        assert_eq!(Redis::open(&settings).unwrap().purge(&Pattern::parse("*").unwrap()).await, Ok(0));
+        rig.stop().await;
+    }
 }

@@ -32,6 +32,8 @@ pub enum Step {
     Feed(Feed),
     /// Wait until the test lets one through.
     Limiter(Arc<Semaphore>),
+    /// Work on the request for this time.
+    Work(Duration),
     /// Do nothing until the other side goes away.
     Hold,
     /// Close the connection in order.
@@ -332,6 +334,10 @@ async fn perform(stream: &mut dyn Stream, step: Step) -> bool {
         }
         Step::Limiter(gate) => {
             gate.acquire().await.unwrap().forget();
+            true
+        }
+        Step::Work(time) => {
+            sleep(time).await;
             true
         }
         Step::Hold => {

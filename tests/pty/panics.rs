@@ -73,6 +73,7 @@ fn console_that_panics() {
             heard: std::sync::Arc::new(|| {}),
             guard: None,
             exports: std::env::temp_dir(),
+            tour: false,
         };
         tui::run(Arc::new(Faulty { engine, in_a_task }), console).await
     });

@@ -4,6 +4,7 @@
 //! `badserver [MODE [TALLY]]`: modes change how it starts, lists and ends; tools change how a call goes. Each call that it
 //! executes appends a line to the file TALLY. `leaky` repeats every value of its environment whose name begins with `LEAK_`
 //! and all of its arguments, wherever a server can write text.
+//! `badserver surroundings FILE ARGS`: writes its working folder, arguments and environment to FILE, a line each.
 //! `badserver attack MODE COUNT BYTES`: attacks memory, see `hostile.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics on errors")]
@@ -112,6 +113,7 @@ fn main() {
         "stray" => stray(),
         "escaped" => escape(&std::env::args().nth(2).unwrap()),
         "leaky" | "leaky_exit" => leaky::run(mode == "leaky_exit"),
+        "surroundings" => report_surroundings(&std::env::args().nth(2).unwrap()),
         _ => {}
     }
     if mode == "family" {
@@ -131,6 +133,15 @@ fn main() {
             sleep(Duration::from_secs(3600));
         }
     }
+}
+
+/// Writes what the program was given.
+fn report_surroundings(file: &str) {
+    let cwd = std::env::current_dir().unwrap();
+    let arguments = std::env::args().skip(3).map(|argument| format!("argument {argument}"));
+    let variables = std::env::vars().map(|(name, value)| format!("{name}={value}"));
+    let lines: Vec<String> = std::iter::once(format!("folder {}", cwd.display())).chain(arguments).chain(variables).collect();
+    std::fs::write(file, lines.join("\n")).unwrap();
 }
 
 /// Starts a process in a separate session with an empty environment, whose parent ends. Its command line ends with `token`.

@@ -323,6 +323,26 @@ impl ResponseCache for Redis {
         .await;
     }
 
+    async fn shared_value(&self, key: &str) -> Option<Vec<u8>> {
+        let key = self.key(key);
+        let value = self
+            .ask(|link| {
+                let key = &key;
+                async move { link.get(key).await }
+            })
+            .await?;
+        Some(value).filter(|value| !value.is_empty())
+    }
+
+    async fn share_value(&self, key: &str, value: &[u8], lasts: Duration) {
+        let key = self.key(key);
+        self.ask(|link| {
+            let key = &key;
+            async move { link.set(key, value, lasts).await }
+        })
+        .await;
+    }
+
     async fn purge(&self, pattern: &Pattern) -> Result<u64, String> {
         let Some((link, number)) = self.link(Instant::now() + self.wait).await else {
             return Err(self.trouble().unwrap_or_else(|| "Redis is being connected to; try again".into()));

@@ -200,6 +200,26 @@ pub struct ServersArgs {
     pub server: OnLine,
 }
 
+/// `install`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct InstallArgs {
+    /// The client: claude-code, claude-desktop, cursor, vscode, zed, codex, gemini, opencode, windsurf, kiro, junie and others.
+    #[arg(value_name = "CLIENT")]
+    pub client: String,
+    /// Take the installation back.
+    #[arg(long)]
+    pub undo: bool,
+    /// Print the entry and write nothing.
+    #[arg(long, conflicts_with = "undo")]
+    pub print: bool,
+    /// Use the client's file in this project instead of the user's.
+    #[arg(long)]
+    pub project: bool,
+    /// Offer what this profile has.
+    #[arg(long, value_name = "NAME", conflicts_with = "undo")]
+    pub profile: Option<String>,
+}
+
 /// `import`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ImportArgs {
@@ -244,6 +264,9 @@ pub struct DemoArgs {
     /// Make calls in the background.
     #[arg(long)]
     pub traffic: bool,
+    /// Show a tour of two minutes; any key ends it.
+    #[arg(long)]
+    pub tour: bool,
 }
 
 /// `completions`.

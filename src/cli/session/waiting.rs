@@ -91,7 +91,7 @@ impl Session<'_> {
     /// of one connection attempt and of ending its process.
     fn patience(&self, server: &ServerView) -> Instant {
         let limits = &server.spec.timeouts;
-        let more = if server.info.is_some() { limits.list } else { limits.list.min(limits.stop * 3) };
+        let more = if server.info.is_some() { limits.list } else { limits.stop * 3 };
         let started = self.servers_started.get(server.id()).copied().unwrap_or(self.started);
         let own = started + limits.connect + more + GRACE;
         self.deadline.map_or(own, |deadline| own.min(deadline))

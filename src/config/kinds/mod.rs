@@ -12,6 +12,8 @@ mod lists;
 mod recognise;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod spelling_tests;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +25,10 @@ use super::{
     source::{Language, Source},
     text::Env,
 };
-use crate::domain::document::{Field, Node};
+use crate::domain::{
+    config_input::InputOption,
+    document::{Kind, Node},
+};
 
 #[cfg(test)]
 pub(crate) use self::reference::page;
@@ -101,6 +106,8 @@ pub(super) enum KindId {
     McpHubNvim,
     McpHub,
     CherryStudio,
+    McpAgent,
+    ServerList,
     Registry,
     Bundle,
 }
@@ -277,6 +284,7 @@ pub(super) fn read(report: &mut Report<'_>, sections: &Sections<'_>, placed: &Pl
             drafts.extend(entry::read(report, section, entry, root, &switches, around));
         }
         report.report_unused_keys();
+        report.declare_inputs(&section.inputs);
         lists::note_file_keys(report, section);
     }
     report.dialect = None;
@@ -331,28 +339,42 @@ pub(super) fn project_places() -> impl Iterator<Item = (&'static ClientKind, &'s
 
 /// Reads VS Code's `inputs`, or the `user_config` of a bundle.
 fn inputs(node: Option<&Node>) -> Vec<Input> {
-    let text = |node: &Node, key: &str| {
-        node.get(key).and_then(|value| match value.json() {
-            serde_json::Value::String(text) => Some(text),
-            serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
-            other => Some(other.to_string()),
-        })
-    };
     let Some(node) = node else { return vec![] };
-    if let Some(items) = node.items() {
-        let of = |item: &Node| {
-            let is_command = text(item, "type").as_deref() == Some("command");
-            let default = text(item, "default").filter(|_| !is_command);
-            Some(Input { id: text(item, "id")?, description: text(item, "description"), default })
-        };
-        return items.iter().filter_map(of).collect();
+    let (of_list, of_table) = (node.items().unwrap_or_default(), node.fields().unwrap_or_default());
+    let listed = of_list.iter().filter_map(|item| Some(input(scalar_of(item, "id")?, item)));
+    listed.chain(of_table.iter().map(|field| input(field.key.clone(), &field.value))).collect()
+}
+
+/// Reads a string, number or boolean as text.
+fn scalar_text(node: &Node) -> Option<String> {
+    match node.json() {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+        other => Some(other.to_string()),
     }
-    let of = |field: &Field| Input {
-        id: field.key.clone(),
-        description: text(&field.value, "description").or_else(|| text(&field.value, "title")),
-        default: text(&field.value, "default"),
+}
+
+fn scalar_of(node: &Node, key: &str) -> Option<String> {
+    node.get(key).and_then(scalar_text)
+}
+
+fn input(id: String, node: &Node) -> Input {
+    // The value of such an input is the result of a command of the editor.
+    let is_command = scalar_of(node, "type").as_deref() == Some("command");
+    // Texts, or tables with a label: `{"label": "Production", "value": "prod"}`.
+    let option = |item: &Node| {
+        let value = scalar_of(item, "value").or_else(|| scalar_text(item))?;
+        Some(InputOption { value, label: scalar_of(item, "label") })
     };
-    node.fields().unwrap_or_default().iter().map(of).collect()
+    let is_true = |key: &str| matches!(node.get(key).map(|node| &node.kind), Some(Kind::Bool(true)));
+    Input {
+        id,
+        description: scalar_of(node, "description").or_else(|| scalar_of(node, "title")),
+        default: scalar_of(node, "default").filter(|_| !is_command),
+        options: node.get("options").and_then(Node::items).unwrap_or_default().iter().filter_map(option).collect(),
+        // A bundle writes `sensitive`, a registry `is_secret`.
+        password: ["password", "sensitive", "is_secret", "isSecret"].into_iter().any(is_true),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Recognition: finds the kinds of servers in a file, by its place and its content.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use super::{
     Around, ClientKind, Form, KindId, Placed, Root, described, inputs,
@@ -72,7 +75,7 @@ fn entries<'t>(node: &'t Node, root: &Root, around: &Around, kind: &ClientKind) 
             // `mcp` of opencode and Crush, `extensions` of others: tables that hold other things, too.
             let strict = matches!(kind.id, KindId::OpenCode | KindId::Crush | KindId::Goose);
             let fields = fields.iter().filter(|field| !is_comment(field) && (!strict || field.value.fields().is_some()));
-            Some(fields.map(Cow::Borrowed).collect())
+            Some(last_of_equal(fields))
         }
         Form::List => Some(node.items()?.iter().enumerate().map(|(index, item)| listed(item, index)).collect()),
         Form::Projects => {
@@ -88,14 +91,32 @@ fn entries<'t>(node: &'t Node, root: &Root, around: &Around, kind: &ClientKind) 
     }
 }
 
-/// Returns a server of a list: its `name` is the key, its `transport` table has the rest.
+/// Returns the fields without those that a later one of the same name replaces.
+fn last_of_equal<'t>(fields: impl Iterator<Item = &'t Field>) -> Vec<Cow<'t, Field>> {
+    let (mut last, mut places): (Vec<&Field>, HashMap<&str, usize>) = Default::default();
+    for field in fields {
+        match places.get(field.key.as_str()) {
+            Some(place) => last[*place] = field,
+            None => {
+                places.insert(&field.key, last.len());
+                last.push(field);
+            }
+        }
+    }
+    last.into_iter().map(Cow::Borrowed).collect()
+}
+
+/// Tables of a server in a list that have the rest of its keys.
+const INNER: [&str; 3] = ["transport", "config", "source"];
+
+/// Returns a server of a list: its `name` is the key, an inner table has the rest.
 fn listed(item: &Node, index: usize) -> Cow<'_, Field> {
     let text = |key: &str| item.get(key).and_then(Node::text).map(str::to_owned);
-    let inner = item.get("transport").filter(|transport| transport.fields().is_some());
+    let inner = INNER.iter().find_map(|key| Some((*key, item.get(key)?.fields()?)));
     let mut value = item.clone();
-    if let (Some(inner), Kind::Table(fields)) = (inner, &mut value.kind) {
-        fields.retain(|field| field.key != "transport");
-        fields.extend(inner.fields().unwrap_or_default().iter().cloned());
+    if let (Some((key, inner)), Kind::Table(fields)) = (inner, &mut value.kind) {
+        fields.retain(|field| field.key != key);
+        fields.extend(inner.iter().cloned());
     }
     let key = text("name").or_else(|| text("id")).unwrap_or_else(|| match value.get("command").and_then(Node::text) {
         Some(command) => command.rsplit('/').next().unwrap_or(command).to_owned(),

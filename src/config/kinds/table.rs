@@ -143,6 +143,18 @@ pub(super) const KINDS: &[ClientKind] = &[
         ..client(KindId::Windsurf, "Windsurf")
     },
     ClientKind {
+        places: &[project("fastagent.config.yaml", "fast-agent (project)"), project("mcp_agent.config.yaml", "mcp-agent (project)")],
+        roots: &[only(Language::Yaml, root(&["mcp", "servers"], Form::Table))],
+        content: |tree| tree.get("mcp").is_some_and(|mcp| mcp.get("servers").is_some()),
+        keys: &[
+            ("http_timeout_seconds", ConnectTimeout(Seconds)),
+            ("load_on_start", Unused(effect::WHEN)),
+            ("include_instructions", Unused(effect::MODEL)),
+            ("roots", Unused("declares folders to the server; set `roots` in [servers]")),
+        ],
+        ..client(KindId::McpAgent, "fast-agent or mcp-agent")
+    },
+    ClientKind {
         places: &[
             named(config("Code/User/mcp.json"), "VS Code"),
             named(config("Code/User/settings.json"), "VS Code"),
@@ -453,6 +465,13 @@ pub(super) const KINDS: &[ClientKind] = &[
             ("keepAliveInterval", Unused(effect::RETRY)),
         ],
         ..client(KindId::McpHub, "MCPHub or MetaMCP")
+    },
+    ClientKind {
+        roots: &[root(&["servers"], Form::List)],
+        content: |tree| tree.get("servers").is_some_and(|servers| servers.items().is_some()),
+        syntax: Syntax { inputs: true, ..Syntax::NONE },
+        keys: &[("name", Known), ("tool_prefix", Label), ("resources", Unused(effect::RESOURCES))],
+        ..client(KindId::ServerList, "tiny-agents or mistral.rs")
     },
     ClientKind {
         names: &[],

@@ -39,7 +39,7 @@ fn copied(place: &Place, kind: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn options(place: &Place, file: &Path) -> LoadOptions {
+pub(super) fn options(place: &Place, file: &Path) -> LoadOptions {
     let env = Env::from_iter([("TEAM_TOKEN", "s3cret-token"), ("TEAM_HOST", "h.example"), ("HOME", &place.path("").display().to_string())]);
     LoadOptions { config_files: vec![place.path("w").join(file)], cwd: place.path("w"), env, ..place.options() }
 }
@@ -84,7 +84,7 @@ fn described(spec: &ServerSpec) -> String {
     line + if spec.disabled { " | OFF" } else { "" }
 }
 
-fn shown(place: &Place, result: Result<Loaded, Vec<crate::config::ConfigError>>) -> String {
+pub(super) fn shown(place: &Place, result: Result<Loaded, Vec<crate::config::ConfigError>>) -> String {
     let mut lines = vec![];
     match result {
         Ok(loaded) => {
@@ -159,7 +159,8 @@ fn one_server(kind: &super::ClientKind, path: &str, name: &str, cwd: &str) -> St
     };
     if path.ends_with(".yaml") {
         let inner = if kind.id == KindId::Goose { inner.replace("command", "cmd") } else { inner };
-        return format!("{}: {inner}\n", root.path[0]);
+        let nested = root.path[1..].iter().rev().fold(inner, |inner, key| format!(r#"{{"{key}": {inner}}}"#));
+        return format!("{}: {nested}\n", root.path[0]);
     }
     root.path.iter().rev().fold(inner, |inner, key| format!(r#"{{"{key}": {inner}}}"#))
 }

@@ -14,6 +14,8 @@ use crate::{
         call_summary::CallSummary,
         catalog::{RawLists, ServerCatalog},
         config_error::ConfigError,
+        config_input::{InputRetention, InputValue},
+        console_layout::ConsoleLayout,
         event::{Event, EventKind, LogLevel, LogMessage, LogSource, Notice, NoticeLevel, Settled},
         frame::{Anomaly, AnomalyKind, Direction, Frame, FrameKind, HttpNote},
         id::{AskId, CallId, ClientId, InstanceId, ServerId, ToolId},
@@ -35,7 +37,7 @@ use crate::{
         server::{ConnectFailure, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         test_entries::{began, run_record, spec},
         time::{Epoch, Stamp},
-        workspace::{CaseEnd, Chosen, FoundConfig, ImportPlan, RunListed, RunState, SecretDisplay, TestMade, WelcomeState},
+        workspace::{CaseEnd, Chosen, FoundConfig, ImportPlan, RunListed, RunState, SecretDisplay, ServerEdit, TestMade, WelcomeState},
     },
     state::{ConsoleState, SnapshotPart},
 };
@@ -68,8 +70,9 @@ every_variant!(every_command_error, CommandError:
     Disconnected Ended);
 every_variant!(every_submit_error, SubmitError: Ended TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
-    Approve Reject FindServers Start SaveWorkflow ReadWorkflows Remember Recall Import WriteImport Calls Runs Run Test TestFromRun);
-every_variant!(every_workspace_reply, WorkspaceReply: Done Welcome Written Recall Import Calls Runs Run Tested TestMade);
+    Approve Reject GiveInput FindServers Start EditServer SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
+    Calls Runs Run Test TestFromRun);
+every_variant!(every_workspace_reply, WorkspaceReply: Done Welcome Written Recall Layout Import Calls Runs Run Tested TestMade);
 every_variant!(every_workspace_error, WorkspaceError:
     Unavailable NotPermitted Disconnected Ended Busy Configuration ProjectChanged UnknownChoice NotWritten Failed);
 every_variant!(every_event, EventKind:
@@ -152,6 +155,20 @@ fn commands() -> Vec<Command> {
     all
 }
 
+fn console_layout() -> ConsoleLayout {
+    ConsoleLayout {
+        tree_columns: Some(1),
+        call_rows: Some(2),
+        traffic_rows: Some(3),
+        activity_hidden: true,
+        view: 4,
+        servers: [(server(), true)].into(),
+        folders: [("f".to_owned(), false)].into(),
+        traffic_filter: "a".into(),
+        timeline_filter: "b".into(),
+    }
+}
+
 fn requests() -> Vec<WorkspaceRequest> {
     let file = || vec![PathBuf::from("/a/b")];
     let arguments =
@@ -159,14 +176,26 @@ fn requests() -> Vec<WorkspaceRequest> {
     let all = vec![
         WorkspaceRequest::Approve("hash".into()),
         WorkspaceRequest::Reject,
+        WorkspaceRequest::GiveInput {
+            file: "/a/b".into(),
+            id: "key".into(),
+            value: InputValue("typed".into()),
+            retention: InputRetention::Stored,
+        },
         WorkspaceRequest::FindServers,
         WorkspaceRequest::Start(Chosen::Import(1)),
         WorkspaceRequest::Start(Chosen::Demo),
         WorkspaceRequest::Start(Chosen::Open("npx x".into())),
+        WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Disable },
+        WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Enable },
+        WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Duplicate("b".into()) },
+        WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Remove },
         WorkspaceRequest::SaveWorkflow { name: "w".into(), text: "x".into() },
         WorkspaceRequest::ReadWorkflows,
         WorkspaceRequest::Remember(arguments),
         WorkspaceRequest::Recall,
+        WorkspaceRequest::SaveLayout(console_layout()),
+        WorkspaceRequest::Layout,
         WorkspaceRequest::Import { files: file(), project: true, into_file: false, secrets: SecretDisplay::Masked },
         WorkspaceRequest::WriteImport { files: file(), project: false, variables: true },
         WorkspaceRequest::Calls { last: 5, ids: vec![1, u64::MAX] },
@@ -217,13 +246,14 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         WorkspaceReply::Welcome(welcome),
         WorkspaceReply::Written("/a/b".into()),
         WorkspaceReply::Recall(Recall::default()),
+        WorkspaceReply::Layout(console_layout()),
         WorkspaceReply::Import(Box::<ImportPlan>::default()),
         WorkspaceReply::Calls(vec![record]),
         WorkspaceReply::Runs(vec![RunListed {
             header: RunHeader { run: RunId::new(5, 6), workflow: "w".into(), started_ms: 1, took_ms: Some(2), outcome: Some("ok".into()) },
             state: RunState::Ended,
         }]),
-        WorkspaceReply::Run(Box::new(run_record(vec![began(spec("w", "x", "{}"))]))),
+        WorkspaceReply::Run { record: Box::new(run_record(vec![began(spec("w", "x", "{}"))])), state: RunState::Active },
         WorkspaceReply::Tested(vec![case]),
         WorkspaceReply::TestMade(TestMade::default()),
     ];

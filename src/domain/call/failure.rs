@@ -26,7 +26,8 @@ pub struct Failure {
     pub stderr: Vec<String>,
     /// Causes, outermost first.
     pub causes: Vec<String>,
-    /// Whether the request may have reached the server, so that it may have run.
+    /// Whether the request may have reached the server, so that it may have run. In the result of a call `false` if the
+    /// operation [has no effects](super::Operation::has_effects).
     pub may_have_run: bool,
     /// What the user can try.
     pub hint: Option<String>,

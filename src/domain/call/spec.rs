@@ -79,6 +79,26 @@ impl Operation {
         }
     }
 
+    /// Returns whether the request may change something at the server. By the protocol, reads, lists, prompts and completions
+    /// do not; a request that is unknown here may.
+    pub fn has_effects(&self) -> bool {
+        const READS: [&str; 12] = [
+            "completion/complete",
+            "ping",
+            "prompts/get",
+            "prompts/list",
+            "resources/list",
+            "resources/read",
+            "resources/templates/list",
+            "server/discover",
+            "tasks/get",
+            "tasks/list",
+            "tasks/result",
+            "tools/list",
+        ];
+        !READS.contains(&self.method())
+    }
+
     /// Returns an argument of a tool call as text: strings as they are, other values as JSON.
     pub fn argument(&self, name: &str) -> Option<String> {
         let Operation::Tool { arguments, .. } = self else { return None };

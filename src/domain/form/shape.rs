@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::domain::{
     json::Json,
-    schema::{matches, meaning},
+    schema::{matches, meaning, unpercent},
 };
 
 /// Maximum number of subschemas merged for one position: references can multiply.
@@ -293,24 +293,6 @@ fn anchor<'a>(name: &str, at: &'a Json, depth: usize) -> Option<&'a Json> {
         return Some(at);
     }
     at.members().iter().map(|(_, v)| v).chain(at.items()).find_map(|part| anchor(name, part, depth + 1))
-}
-
-fn unpercent(token: &str) -> String {
-    let (bytes, mut out, mut at) = (token.as_bytes(), Vec::new(), 0);
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
-        match (bytes[at], hex) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                at += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Merges two sets of keywords; where only one value is possible, `over` wins.

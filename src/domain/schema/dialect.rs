@@ -113,6 +113,7 @@ fn refers(value: &Value) -> bool {
 fn short(value: &Value) -> String {
     match value {
         Value::Object(_) => "an object".into(),
+        Value::Array(items) if items.is_empty() => "an empty list".into(),
         Value::Array(_) => "a list".into(),
         other => shorten(&other.to_string()),
     }

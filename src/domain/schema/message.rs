@@ -12,7 +12,7 @@ use jsonschema::{
 use serde_json::Value;
 
 use super::{Rule, TooDear, Violation};
-use crate::domain::workflow::closest_match;
+use crate::domain::{plural::counted, workflow::closest_match};
 
 /// Longest quoted value, in characters.
 const QUOTED: usize = 60;
@@ -69,13 +69,13 @@ impl Messages<'_> {
             Kind::ExclusiveMinimum { limit } => format!("must be more than {limit}, got {got}"),
             Kind::ExclusiveMaximum { limit } => format!("must be less than {limit}, got {got}"),
             Kind::MultipleOf { multiple_of } => format!("must be a multiple of {multiple_of}, got {got}"),
-            Kind::MinLength { limit } => format!("must have at least {}, has {}", plural(*limit, "character"), length()),
-            Kind::MaxLength { limit } => format!("must have at most {}, has {}", plural(*limit, "character"), length()),
-            Kind::MinItems { limit } => format!("must have at least {}, has {}", plural(*limit, "item"), size()),
-            Kind::MaxItems { limit } => format!("must have at most {}, has {}", plural(*limit, "item"), size()),
-            Kind::AdditionalItems { limit } => format!("must have at most {}, has {}", plural(*limit as u64, "item"), size()),
-            Kind::MinProperties { limit } => format!("must have at least {}, has {}", plural(*limit, "member"), size()),
-            Kind::MaxProperties { limit } => format!("must have at most {}, has {}", plural(*limit, "member"), size()),
+            Kind::MinLength { limit } => format!("must have at least {}, has {}", counted(*limit, "character"), length()),
+            Kind::MaxLength { limit } => format!("must have at most {}, has {}", counted(*limit, "character"), length()),
+            Kind::MinItems { limit } => format!("must have at least {}, has {}", counted(*limit, "item"), size()),
+            Kind::MaxItems { limit } => format!("must have at most {}, has {}", counted(*limit, "item"), size()),
+            Kind::AdditionalItems { limit } => format!("must have at most {}, has {}", counted(*limit as u64, "item"), size()),
+            Kind::MinProperties { limit } => format!("must have at least {}, has {}", counted(*limit, "member"), size()),
+            Kind::MaxProperties { limit } => format!("must have at most {}, has {}", counted(*limit, "member"), size()),
             Kind::UniqueItems => "contains the same item more than once".into(),
             Kind::Pattern { pattern } => {
                 let pattern = self.patterns.get(pattern).unwrap_or(pattern);
@@ -91,7 +91,7 @@ impl Messages<'_> {
                 None => format!("must not be what the schema excludes, got {got}"),
             },
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => self.unknown(error, unexpected),
-            Kind::UnevaluatedItems { unexpected } => format!("{} more than the schema allows", plural(unexpected.len() as u64, "item")),
+            Kind::UnevaluatedItems { unexpected } => format!("{} more than the schema allows", counted(unexpected.len() as u64, "item")),
             Kind::PropertyNames { error: inner } => {
                 format!("the name {} is not allowed: {}", quoted(inner.instance()), self.message(inner))
             }
@@ -105,7 +105,9 @@ impl Messages<'_> {
                     .collect();
                 format!("matches {} of {} alternatives, but exactly one is allowed", valid.len().max(2), context.len())
             }
-            Kind::AnyOf { context } | Kind::OneOfNotValid { context } => format!("matches none of {} alternatives", context.len()),
+            Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
+                format!("matches none of {}", counted(context.len(), "alternative"))
+            }
             Kind::ContentEncoding { content_encoding } => format!("must be encoded as {}", cut(content_encoding)),
             Kind::ContentMediaType { content_media_type } => format!("must be a document of type {}", cut(content_media_type)),
             Kind::FromUtf8 { .. } => "must be encoded UTF-8 text".into(),
@@ -167,7 +169,7 @@ impl Messages<'_> {
         expected.retain(|word| seen.insert(word.clone()));
         if near.is_empty() {
             let message = if expected.is_empty() {
-                format!("matches none of {} alternatives", context.len())
+                format!("matches none of {}", counted(context.len(), "alternative"))
             } else {
                 format!("expected {}, got {}", either(&expected), quoted(value))
             };
@@ -323,10 +325,6 @@ fn format_words(format: &str) -> String {
         other => return format!("of the format {}", cut(other)),
     }
     .to_owned()
-}
-
-fn plural(number: u64, word: &str) -> String {
-    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
 /// Lists words with `or`: all of them up to [`LISTED`], then a count.

@@ -82,7 +82,7 @@ pub fn parts(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Percent-decodes a fragment (RFC 3986, section 2.1).
-fn unpercent(text: &str) -> String {
+pub(in crate::domain) fn unpercent(text: &str) -> String {
     let (bytes, mut out, mut at) = (text.as_bytes(), vec![], 0);
     while at < bytes.len() {
         let digits = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());

@@ -171,6 +171,9 @@ pub enum ListingError {
         kind: FailureKind,
         /// What happened.
         message: String,
+        /// What the user can try.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
 }
 

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use crate::domain::plural::counted;
+
 use super::{
     dry_run::{DryRunStep, Execution, PartialValue, Predicted, PredictedCall, PredictedFallback},
     expression::Data,
@@ -198,7 +200,7 @@ impl Builder<'_> {
         let total = step.each.as_ref().and_then(|each| each.total);
         if let Some(each) = &step.each {
             self.view.unknown |= total.is_none();
-            note(Label::ForEach, &total.map_or_else(|| each.items.data.display(), |total| format!("{total} items")));
+            note(Label::ForEach, &total.map_or_else(|| each.items.data.display(), |total| counted(total, "item")));
         }
         if let Some(repeat) = &step.repeat {
             note(Label::Repeat, repeat);

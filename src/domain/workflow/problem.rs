@@ -79,34 +79,49 @@ impl Problem {
     }
 
     fn render_as(&self, severity: &str) -> String {
-        let mut out = format!("{severity}: ");
+        let lines: Vec<String> = self.lines(severity).into_iter().map(|(_, line)| line).collect();
+        lines.join("\n")
+    }
+
+    /// Returns the lines of [`Problem::render`] with what each is. `severity` is the first word.
+    pub fn lines(&self, severity: &str) -> Vec<(ProblemLine, String)> {
+        let mut message = format!("{severity}: ");
         if let Some(step) = &self.step {
-            out.push_str(&format!("step `{}`: ", visible(step)));
+            message.push_str(&format!("step `{}`: ", visible(step)));
         }
         if !self.key.is_empty() {
-            out.push_str(&format!("`{}`: ", visible(&self.key)));
+            message.push_str(&format!("`{}`: ", visible(&self.key)));
         }
-        out.push_str(&visible(&self.message));
+        message.push_str(&visible(&self.message));
         let number = self.place.line.to_string();
         let margin = " ".repeat(number.len());
-        out.push_str(&format!("\n{margin}--> {}:{}:{}", visible(&self.file), self.place.line, self.place.column));
+        let place = format!("{margin}--> {}:{}:{}", visible(&self.file), self.place.line, self.place.column);
+        let mut lines = vec![(ProblemLine::Message, message), (ProblemLine::Source, place)];
         if !self.snippet.trim().is_empty() {
             let caret = self.caret.max(1) as usize - 1;
             let before: String = self.snippet.chars().take(caret).collect();
             let under: String = self.snippet.chars().skip(caret).take(self.width.max(1) as usize).collect();
             let (before, under) = (visible(&before).width(), visible(&under).width().max(1));
-            out.push_str(&format!(
-                "\n{margin} |\n{number} | {}\n{margin} | {}{}",
-                visible(&self.snippet),
-                " ".repeat(before),
-                "^".repeat(under)
-            ));
+            lines.push((ProblemLine::Source, format!("{margin} |")));
+            lines.push((ProblemLine::Source, format!("{number} | {}", visible(&self.snippet))));
+            lines.push((ProblemLine::Caret, format!("{margin} | {}{}", " ".repeat(before), "^".repeat(under))));
         }
-        if let Some(hint) = &self.hint {
-            out.push_str(&format!("\n{margin} = try: {}", visible(hint)));
-        }
-        out
+        lines.extend(self.hint.iter().map(|hint| (ProblemLine::Hint, format!("{margin} = try: {}", visible(hint)))));
+        lines
     }
+}
+
+/// What a line of a rendered problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemLine {
+    /// The message, with step and key.
+    Message,
+    /// The position, the source line, or the margin above it.
+    Source,
+    /// The mark below the place.
+    Caret,
+    /// How to fix it.
+    Hint,
 }
 
 /// Renders all problems, separated by empty lines.

@@ -100,7 +100,10 @@ impl Dispatch {
                 ResultKind::NeedsInput { requests, state: None } if requests.is_empty() => {
                     let detail = "the server asked for input without a question and without a state";
                     self.bad_result(server, detail.to_owned());
-                    return failed(Failure::after_send(FailureKind::Protocol, detail).hint("inspect the frames of this call"));
+                    return failed(
+                        Failure::after_send(FailureKind::Protocol, detail)
+                            .hint("report it to the maintainer of the server; the console, and --verbose --jsonl, show its bytes"),
+                    );
                 }
                 ResultKind::NeedsInput { requests, state } => {
                     if requests.is_empty() {
@@ -185,7 +188,7 @@ impl Dispatch {
         }
         if let Some(unusable) = Oddity::unusable(&oddities) {
             let failure = Failure::after_send(FailureKind::Protocol, unusable.words(&info.protocol));
-            return failed(failure.hint("inspect the frames of this call for the exact bytes"));
+            return failed(failure.hint("report it to the maintainer of the server; the console, and --verbose --jsonl, show its bytes"));
         }
         if error { Outcome::ToolError { result } } else { Outcome::Ok { result } }
     }

@@ -23,6 +23,7 @@ use crate::{
     domain::{
         body::Body,
         call::{Operation, Outcome},
+        client::Principal,
         directory::Directory,
         event::EventKind,
         id::CallId,
@@ -102,20 +103,33 @@ impl CacheFront {
         }
     }
 
-    /// Returns the response that a step cached for the same call, in this process or in another that uses the store, if it is not
-    /// older than `max_age`.
-    pub async fn step_response(&self, registry: &Known, operation: &Operation, max_age: Duration, unix_ms: u64) -> Option<Body> {
-        let response = self.store()?.get(&step_key(registry, operation)).await?;
+    /// Returns the response that a step cached for the same call of the same principal, in this process or in another that uses the
+    /// store, if it is not older than `max_age`.
+    pub async fn step_response(
+        &self,
+        registry: &Known,
+        (operation, principal): (&Operation, &Principal),
+        max_age: Duration,
+        unix_ms: u64,
+    ) -> Option<Body> {
+        let response = self.store()?.get(&step_key(registry, operation, principal)).await?;
         // `fresh` refuses a time that is further in the future than clocks may differ.
         let age = Duration::from_millis(unix_ms.saturating_sub(response.at_unix_ms));
         (age <= max_age && response.fresh(unix_ms)).then_some(response.result)
     }
 
     /// Caches the response of a step for `max_age`. A private response stays in this process.
-    pub async fn put_step_response(&self, registry: &Known, operation: &Operation, result: &Body, max_age: Duration, unix_ms: u64) {
+    pub async fn put_step_response(
+        &self,
+        registry: &Known,
+        (operation, principal): (&Operation, &Principal),
+        result: &Body,
+        max_age: Duration,
+        unix_ms: u64,
+    ) {
         let private = cache::response_ttl(result).is_some_and(|(_, private)| private);
         let Some(store) = self.store().filter(|store| !(private && store.shared())) else { return };
-        let (key, name) = (step_key(registry, operation), registry.call_name(operation));
+        let (key, name) = (step_key(registry, operation, principal), registry.call_name(operation));
         let (stale, hold) = (Duration::ZERO, Duration::ZERO);
         store.put(&key, CachedResponse { result: result.clone(), at_unix_ms: unix_ms, ttl: max_age, stale, hold, name }).await;
     }
@@ -366,17 +380,19 @@ impl Dispatch {
     /// Returns the cache key of a call: target, identity, principal, operation and arguments. The tool's schema is part of the key, so that a
     /// changed tool does not use old responses.
     fn cache_key(&self, route: &RoutedCall) -> String {
-        let mut scope = String::new();
-        if let Some(principal) = self.passage.as_ref().map(|passage| passage.principal()).filter(|principal| !principal.is_local()) {
-            scope = format!("principal {}", cache::digest(principal.as_str()));
-        }
-        key_on(&self.shared.registry.read(), &route.operation, &scope)
+        let principal = self.passage.as_ref().map(|passage| passage.principal().clone()).unwrap_or_default();
+        key_on(&self.shared.registry.read(), &route.operation, &scope_of_principal(&principal))
     }
 }
 
 /// Returns the cache key of the response of a step. It differs from that of other calls, because the user chose how long it is used.
-fn step_key(registry: &Known, operation: &Operation) -> String {
-    key_on(registry, operation, "step ")
+fn step_key(registry: &Known, operation: &Operation, principal: &Principal) -> String {
+    key_on(registry, operation, &format!("step {}", scope_of_principal(principal)))
+}
+
+/// Returns the part of a cache key for the principal of a call; empty for the user of this process.
+fn scope_of_principal(principal: &Principal) -> String {
+    if principal.is_local() { String::new() } else { format!("principal {}", cache::digest(principal.as_str())) }
 }
 
 /// Returns the cache key of an operation on a server or group. `purpose` tells apart responses that are cached by other rules.

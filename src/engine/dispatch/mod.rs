@@ -106,7 +106,7 @@ impl Dispatch {
         let settled = AssertUnwindSafe(self.settle(&timestamps)).catch_unwind().await;
         let mut timestamps = timestamps.lock();
         let panicked = |_| failed(Failure { may_have_run: timestamps.sent.is_some(), ..internal_failure() });
-        let outcome = self.redacted(settled.unwrap_or_else(panicked));
+        let outcome = self.reported(settled.unwrap_or_else(panicked));
         let bus = &self.shared.bus;
         let timings = Timings {
             queued: self.queued,
@@ -162,11 +162,16 @@ impl Dispatch {
         })
     }
 
-    /// Masks secrets that a failure quotes. Results stay unchanged.
-    fn redacted(&self, outcome: Outcome) -> Outcome {
+    /// Returns an outcome as observers get it: secrets that a failure quotes are masked, and an operation without effects
+    /// cannot have run. Results stay unchanged.
+    fn reported(&self, outcome: Outcome) -> Outcome {
         let Outcome::Failed { failure } = outcome else { return outcome };
+        let may_have_run = failure.may_have_run && self.spec.operation.has_effects();
         let redactor = self.shared.bus.secrets().redactor();
-        if redactor.is_empty() { Outcome::Failed { failure } } else { failed(Arc::unwrap_or_clone(failure).redacted(&redactor)) }
+        if redactor.is_empty() && may_have_run == failure.may_have_run {
+            return Outcome::Failed { failure };
+        }
+        failed(Failure { may_have_run, ..Arc::unwrap_or_clone(failure) }.redacted(&redactor))
     }
 
     async fn settle(&self, timestamps: &Arc<Mutex<CallTimestamps>>) -> Outcome {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    domain::{body::Body, call::Operation, id::ToolId},
+    domain::{body::Body, call::Operation, client::Principal, id::ToolId},
     engine::{dispatch::CacheFront, registry::Known},
 };
 
@@ -30,9 +30,12 @@ pub struct Cache {
 
 #[derive(Default)]
 struct Entries {
-    responses: HashMap<(ToolId, Body), (Instant, Body)>,
-    order: VecDeque<(ToolId, Body)>,
+    responses: HashMap<Key, (Instant, Body)>,
+    order: VecDeque<Key>,
 }
+
+/// The principal, tool and arguments of a call.
+type Key = (Principal, ToolId, Body);
 
 impl Cache {
     /// Creates an empty cache in front of the response cache.
@@ -40,33 +43,42 @@ impl Cache {
         Cache { entries: Mutex::default(), responses }
     }
 
-    /// Returns the cached response of the same call, if it is not older than `max_age`.
-    pub async fn get(&self, registry: &Known, operation: &Operation, max_age: Duration, unix_ms: u64) -> Option<Body> {
-        let Operation::Tool { tool, arguments } = operation else { return None };
-        match self.get_own(tool, arguments, max_age) {
+    /// Returns the cached response of the same call of the same principal, if it is not older than `max_age`.
+    pub async fn get(
+        &self,
+        registry: &Known,
+        (operation, principal): (&Operation, &Principal),
+        max_age: Duration,
+        unix_ms: u64,
+    ) -> Option<Body> {
+        match self.get_own(&key(operation, principal)?, max_age) {
             Some(response) => Some(response),
-            None => self.responses.step_response(registry, operation, max_age, unix_ms).await,
+            None => self.responses.step_response(registry, (operation, principal), max_age, unix_ms).await,
         }
     }
 
     /// Caches a response for `max_age`.
-    pub async fn put(&self, registry: &Known, operation: &Operation, response: &Body, max_age: Duration, unix_ms: u64) {
-        let Operation::Tool { tool, arguments } = operation else { return };
-        if response.len() <= MAX_BYTES {
-            self.put_own(tool, arguments, response);
-            self.responses.put_step_response(registry, operation, response, max_age, unix_ms).await;
-        }
+    pub async fn put(
+        &self,
+        registry: &Known,
+        (operation, principal): (&Operation, &Principal),
+        response: &Body,
+        max_age: Duration,
+        unix_ms: u64,
+    ) {
+        let Some(key) = key(operation, principal).filter(|_| response.len() <= MAX_BYTES) else { return };
+        self.put_own(key, response);
+        self.responses.put_step_response(registry, (operation, principal), response, max_age, unix_ms).await;
     }
 
-    fn get_own(&self, tool: &ToolId, arguments: &Body, max_age: Duration) -> Option<Body> {
+    fn get_own(&self, key: &Key, max_age: Duration) -> Option<Body> {
         let entries = self.entries.lock();
-        let (at, response) = entries.responses.get(&(tool.clone(), arguments.clone()))?;
+        let (at, response) = entries.responses.get(key)?;
         (at.elapsed() <= max_age).then(|| response.clone())
     }
 
-    fn put_own(&self, tool: &ToolId, arguments: &Body, response: &Body) {
+    fn put_own(&self, key: Key, response: &Body) {
         let mut entries = self.entries.lock();
-        let key = (tool.clone(), arguments.clone());
         if entries.responses.insert(key.clone(), (Instant::now(), response.clone())).is_none() {
             entries.order.push_back(key);
         }
@@ -77,6 +89,12 @@ impl Cache {
     }
 }
 
+/// Returns the key of a tool call; `None` for other operations, which are not cached.
+fn key(operation: &Operation, principal: &Principal) -> Option<Key> {
+    let Operation::Tool { tool, arguments } = operation else { return None };
+    Some((principal.clone(), tool.clone(), arguments.clone()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,15 +102,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn responses_expire_and_are_bounded() {
         let cache = Cache::new(Arc::default());
-        let tool = ToolId::new("s".into(), "t");
-        let (fresh, body) = (Duration::from_secs(10), Body::from("{}"));
-        cache.put_own(&tool, &body, &Body::from("1"));
-        assert_eq!(cache.get_own(&tool, &body, fresh), Some(Body::from("1")));
-        assert_eq!(cache.get_own(&tool, &Body::from("{\"a\":1}"), fresh), None);
+        let key = |principal: &str, arguments: &str| (Principal::new(principal), ToolId::new("s".into(), "t"), Body::from(arguments));
+        let fresh = Duration::from_secs(10);
+        cache.put_own(key("local", "{}"), &Body::from("1"));
+        assert_eq!(cache.get_own(&key("local", "{}"), fresh), Some(Body::from("1")));
+        assert_eq!(cache.get_own(&key("local", "{\"a\":1}"), fresh), None);
+        assert_eq!(cache.get_own(&key("ci", "{}"), fresh), None, "of another principal");
         tokio::time::advance(fresh * 2).await;
-        assert_eq!(cache.get_own(&tool, &body, fresh), None);
+        assert_eq!(cache.get_own(&key("local", "{}"), fresh), None);
         for n in 0..MAX_ENTRIES + 5 {
-            cache.put_own(&tool, &Body::from(n.to_string()), &body);
+            cache.put_own(key("local", &n.to_string()), &Body::from("{}"));
         }
         assert_eq!(cache.entries.lock().responses.len(), MAX_ENTRIES);
     }

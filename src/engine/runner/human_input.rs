@@ -8,8 +8,7 @@ use crate::domain::{
     body::Body,
     journal::{Place, RunEntry},
     run::{Purpose, RunQuestion, RunStep, StepAnswer, StepError, StepErrorKind},
-    schema::Checker,
-    workflow::{expression::Data, name::shell_quoted},
+    workflow::{expression::Data, input_values, name::shell_quoted},
 };
 
 /// Asks the user for one step.
@@ -123,7 +122,7 @@ impl Asker<'_> {
         self.run.write(RunEntry::Answered { place: place.clone(), answer: answer.clone(), unix_ms }).await
     }
 
-    /// Gets the content that the user enters, or fails.
+    /// Gets the content that the user enters, with the defaults of the form, or fails.
     pub async fn elicit(&self, message: String, schema: &Body) -> Result<Answered, Unanswered> {
         let name = shell_quoted(&self.step.step, self.step.item);
         let advice = format!("--answer {name}=JSON answers it in advance");
@@ -134,12 +133,13 @@ impl Asker<'_> {
         };
         let text = content.text().into_owned();
         let data = Data::parse(&text).map_err(|error| self.refused(format!("the answer is not valid JSON: {error}"), ""))?;
-        let violations = Checker::new(schema).check(&data.value());
-        if let Some(first) = violations.first() {
-            let mut error = StepError::new(StepErrorKind::Expectation, format!("invalid answer: {first}"));
-            error.detail = violations.iter().skip(1).map(|violation| violation.to_string().into()).collect();
-            return Err(error.into());
-        }
+        let data = input_values::prepare(schema, &data).map_err(|wrong| {
+            let mut wrong = wrong.into_iter();
+            let mut error = StepError::new(StepErrorKind::Expectation, format!("invalid answer: {}", wrong.next().unwrap_or_default()));
+            error.detail = wrong.map(Into::into).collect();
+            Unanswered::Refused(error)
+        })?;
+        let text = data.json();
         Ok(Answered::new(data, text))
     }
 

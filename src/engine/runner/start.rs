@@ -72,6 +72,52 @@ fn after_ms(unix_ms: u64, limit: Duration) -> u64 {
     unix_ms.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// How a run begins in this process.
+struct Beginning {
+    /// Answers given in advance, those of a resumption first.
+    answers: Vec<(String, StepAnswer)>,
+    ask: bool,
+    wait: bool,
+    facts: RunFacts,
+    replay: Replay,
+    lease: Box<dyn RunLease>,
+    /// When the run must have ended, in milliseconds since the Unix epoch.
+    deadline_ms: Option<u64>,
+    /// The number of the last entry in the journal.
+    written: Seq,
+}
+
+impl Run {
+    fn new(
+        (id, spec): (RunId, Arc<RunSpec>),
+        plan: &Plan,
+        (runs, executor, signals): (&Arc<Runs>, Arc<dyn CallExecutor>, &Arc<RunSignals>),
+        beginning: Beginning,
+    ) -> Run {
+        let Beginning { answers, ask, wait, facts, replay, lease, deadline_ms, written } = beginning;
+        Run {
+            id,
+            runs: runs.clone(),
+            executor,
+            spec,
+            answers,
+            ask,
+            wait,
+            questions: Default::default(),
+            facts,
+            replay,
+            signals: signals.clone(),
+            pending: Default::default(),
+            nested: Nested::of(plan),
+            groups: Default::default(),
+            compensated: Default::default(),
+            lease,
+            deadline_ms,
+            written: written.into(),
+        }
+    }
+}
+
 /// Runs a new run.
 pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, spec: Arc<RunSpec>, signals: Arc<RunSignals>) {
     let work = async {
@@ -88,28 +134,9 @@ pub async fn start(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId,
         let started_ms = runs.bus.epoch().unix_ms(runs.bus.now());
         let facts = RunFacts { id: run.to_string(), started_ms, attempt: 1 };
         let (answers, ask, wait) = (spec.answers.clone(), spec.ask, spec.wait);
-        let lease = take_lease(&runs, run).await?;
-        let pending = Default::default();
-        let shared = Run {
-            id: run,
-            runs: runs.clone(),
-            executor,
-            spec: spec.clone(),
-            answers,
-            ask,
-            wait,
-            questions: Default::default(),
-            facts,
-            replay,
-            signals: signals.clone(),
-            pending,
-            nested: Nested::of(&plan),
-            groups: Default::default(),
-            compensated: Default::default(),
-            lease,
-            deadline_ms: None,
-            written: Seq::default().into(),
-        };
+        let (lease, written) = (take_lease(&runs, run).await?, Seq::default());
+        let beginning = Beginning { answers, ask, wait, facts, replay, lease, deadline_ms: None, written };
+        let shared = Run::new((run, spec.clone()), &plan, (&runs, executor, &signals), beginning);
         let deadline_ms = flow::time_limit(&shared, &plan, &input).map(|limit| after_ms(started_ms, limit));
         shared.queue(RunEntry::Began { spec: spec.clone(), unix_ms: started_ms, deadline_ms });
         entries.into_iter().for_each(|entry| shared.queue(entry));
@@ -162,29 +189,9 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
         let input = input_of(&plan, &spec.input)?;
         let facts = RunFacts { id: run.to_string(), started_ms: record.started_ms(), attempt: attempt_of(&record) };
         let answers = answers.into_iter().chain(spec.answers.iter().cloned()).collect();
-        let replay = Replay::of(&record);
-        let (runs, spec, pending) = (runs.clone(), spec.clone(), Default::default());
-        let (nested, compensated) = (Nested::of(&plan), Default::default());
-        let mut shared = Run {
-            id: run,
-            runs,
-            executor,
-            spec,
-            answers,
-            ask,
-            wait,
-            questions: Default::default(),
-            facts,
-            replay,
-            signals: signals.clone(),
-            pending,
-            nested,
-            groups: Default::default(),
-            compensated,
-            lease,
-            deadline_ms,
-            written: record.last().into(),
-        };
+        let (replay, written) = (Replay::of(&record), record.last());
+        let beginning = Beginning { answers, ask, wait, facts, replay, lease, deadline_ms, written };
+        let mut shared = Run::new((run, spec.clone()), &plan, (&runs, executor, &signals), beginning);
         announce(&shared, &plan);
         tokio::select! {
             biased;
@@ -217,26 +224,9 @@ pub async fn undo(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, 
         let input = input_of(&plan, &spec.input)?;
         let attempt = attempt_of(&record);
         let facts = RunFacts { id: run.to_string(), started_ms: record.started_ms(), attempt };
-        let mut shared = Run {
-            id: run,
-            runs: runs.clone(),
-            executor,
-            spec: spec.clone(),
-            answers,
-            ask,
-            wait,
-            questions: Default::default(),
-            facts,
-            replay: Replay::to_undo(&record),
-            signals: signals.clone(),
-            pending: Default::default(),
-            nested: Nested::of(&plan),
-            compensated: Default::default(),
-            groups: Default::default(),
-            lease,
-            deadline_ms: None,
-            written: record.last().into(),
-        };
+        let (replay, written) = (Replay::to_undo(&record), record.last());
+        let beginning = Beginning { answers, ask, wait, facts, replay, lease, deadline_ms: None, written };
+        let mut shared = Run::new((run, spec.clone()), &plan, (&runs, executor, &signals), beginning);
         announce(&shared, &plan);
         resolve_in_doubt(&mut shared, &plan, in_doubt).await?;
         let unix_ms = shared.bus().unix_ms();

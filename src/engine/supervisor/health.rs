@@ -8,6 +8,8 @@ use crate::domain::{call::Failure, secret::Redactor};
 
 /// How long a health check may take.
 pub(super) const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between two health checks of a server that is away, as far as its open breaker and a failed check tell.
+pub(super) const AWAY_CHECK: Duration = Duration::from_millis(250);
 /// Health checks that fail in a row before the connection counts as lost.
 pub(super) const FAILED_CHECKS: u32 = 2;
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Next, Supervisor, SupervisorCommand,
-    health::{FAILED_CHECKS, HEALTH_TIMEOUT, Health, HealthCheck},
+    health::{AWAY_CHECK, FAILED_CHECKS, HEALTH_TIMEOUT, Health, HealthCheck},
     requests::subscribe,
 };
 use crate::{
@@ -76,12 +76,14 @@ impl Supervisor {
     pub(super) async fn serve(&mut self, session: &Arc<dyn Session>, phase: Phase) -> Next {
         let health = self.spec.timeouts.health;
         let remote = matches!(self.spec.launch, Transport::Http { .. });
-        let mut check_at = Instant::now() + health;
+        // A check that is due by the interval counts for the connection; others find out when a server that is away is back.
+        let mut due_at = Instant::now() + health;
+        let (mut check_at, mut counts) = (due_at, false);
         let mut listed_at = Instant::now();
         let mut refresh = false;
         let mut listing: Option<BoxFuture<'static, Listed>> = None;
         let mut check: Option<BoxFuture<'static, HealthCheck>> = None;
-        let (mut seen_permits, mut failed, mut accepted) = (0, 0, false);
+        let (mut seen_permits, mut failed, mut accepted, mut away) = (0, 0, false, false);
         let mut display = DisplayState { by_lists: phase, complaint: None };
         self.guard.limiter.idle_since(&mut seen_permits);
         loop {
@@ -108,10 +110,17 @@ impl Supervisor {
                     display = DisplayState { by_lists: self.listed(result), complaint: None };
                     self.phase(display.by_lists.clone());
                 }
+                // Calls failed: a check finds out whether the server is away.
+                () = self.guard.opened.notified(), if remote && !health.is_zero() => check_at = Instant::now(),
                 () = sleep_until(check_at), if remote && !health.is_zero() && check.is_none() => {
-                    check_at = Instant::now() + health;
+                    counts = Instant::now() >= due_at;
+                    if counts {
+                        due_at = Instant::now() + health;
+                    }
+                    check_at = due_at;
                     // A server may process one request at a time: while it handles a call, it does not answer a health check.
-                    if self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none() {
+                    let idle = self.guard.limiter.idle_since(&mut seen_permits);
+                    if (idle || self.guard.is_open()) && listing.is_none() {
                         let session = session.clone();
                         check = Some(Box::pin(async move { timeout(HEALTH_TIMEOUT, session.check()).await }));
                     } else {
@@ -120,21 +129,37 @@ impl Supervisor {
                 }
                 checked = output(&mut check) => {
                     check = None;
-                    check_at = Instant::now() + health;
+                    if counts {
+                        due_at = Instant::now() + health;
+                    }
+                    check_at = due_at;
                     // A call that started during the check may keep the server from answering.
                     let idle = self.guard.limiter.idle_since(&mut seen_permits) && listing.is_none();
+                    // A server that lost the session, or does not know the request, is back.
+                    let answered = checked.as_ref().is_ok_and(|answer| match answer {
+                        Ok(()) => true,
+                        Err(failure) => failure.status.is_some_and(|status| status < 500),
+                    });
+                    if answered && std::mem::take(&mut away) {
+                        // The breaker need not stay open for the rest of its time.
+                        self.guard.reachable();
+                    }
                     let accepted_before = accepted;
                     accepted |= matches!(checked, Ok(Ok(())));
                     let complaint = match Health::of(checked, &self.bus.secrets().redactor(), accepted_before) {
                         Health::Up => None,
                         Health::Degraded(message) => Some(DegradedReason::HealthCheck { message }),
                         Health::Lost(why) => {
-                            failed = if idle { failed + 1 } else { 0 };
+                            away |= !answered && self.guard.is_open();
+                            if counts {
+                                failed = if idle { failed + 1 } else { 0 };
+                                due_at = Instant::now() + health.min(HEALTH_TIMEOUT);
+                            }
                             if failed >= FAILED_CHECKS {
                                 let why = ConnectFailure::new(Step::Run, format!("the health check failed: {why}"));
                                 return Next::Failed(with_target(Arc::new(why), &self.spec));
                             }
-                            check_at = Instant::now() + health.min(HEALTH_TIMEOUT);
+                            check_at = if away { Instant::now() + AWAY_CHECK } else { due_at };
                             continue;
                         }
                     };
@@ -182,8 +207,8 @@ pub(super) async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handl
     match timeout(spec.timeouts.list + LIST_GRACE, session.lists()).await {
         Ok(Ok(raw)) => Ok(raw),
         Ok(Err(failure)) => {
-            let Failure { kind, message, .. } = failure.redacted(&handler.redactor()).bounded();
-            Err(ListingError::Failed { kind, message })
+            let Failure { kind, message, hint, .. } = failure.redacted(&handler.redactor()).bounded();
+            Err(ListingError::Failed { kind, message, hint })
         }
         Err(_) => Err(ListingError::Timeout { limit: spec.timeouts.list }),
     }

@@ -3,7 +3,7 @@
 //! Any page in a browser can send requests to a loopback address. The `Host` header tells a name that was rebound to it (DNS
 //! rebinding), and `Origin` the page (MCP 2025-11-25, transports, "Security Warning").
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use hyper::{
     Method, StatusCode,
@@ -30,6 +30,8 @@ pub struct Access {
     pub origins: Vec<String>,
     /// The bearer token that requests need.
     pub token: Option<Secret>,
+    /// The tokens that requests of these profiles need instead.
+    pub profile_tokens: Vec<(Arc<str>, Secret)>,
 }
 
 /// A listener that would be open to everybody on the network.
@@ -117,7 +119,7 @@ impl Access {
         if !self.is_origin_allowed(headers) {
             return Err(Refusal::Origin);
         }
-        if !self.is_token_right(headers) {
+        if !self.is_token_right(path, headers) {
             return Err(Refusal::Token);
         }
         match (path, method) {
@@ -166,8 +168,14 @@ impl Access {
         })
     }
 
-    fn is_token_right(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
+    /// Returns the token of a profile that has one of its own.
+    pub fn token_of(&self, profile: &str) -> Option<&Secret> {
+        self.profile_tokens.iter().find(|(name, _)| &**name == profile).map(|(_, token)| token)
+    }
+
+    fn is_token_right(&self, path: &str, headers: &HeaderMap) -> bool {
+        let own = profile(path).and_then(|profile| self.token_of(profile));
+        let Some(token) = own.or(self.token.as_ref()) else { return true };
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (given.next(), given.next()) else { return false };
         bearer(value).is_some_and(|given| equal(given, token.expose().as_bytes()))

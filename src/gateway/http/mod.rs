@@ -9,6 +9,8 @@ mod sessions;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trap_tests;
 
 use std::{
     collections::HashMap,
@@ -228,7 +230,12 @@ impl Service {
             (_, Some(profile)) => profile,
             (_, None) => return refuse(Refusal::Path),
         };
-        let caller = Caller { principal: Principal::local(), profile };
+        // Clients with a token of their own share neither cached responses nor states with others.
+        let principal = match self.access.token_of(&profile.name) {
+            Some(_) => Principal::new(profile.name.clone()),
+            None => Principal::local(),
+        };
+        let caller = Caller { principal, profile };
         match target {
             Target::Health => empty(StatusCode::OK),
             Target::End => match self.session(&head.headers, &caller) {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -41,6 +41,7 @@ fn the_listener_matrix_host_origin_token_path() {
         hosts: vec!["box.example.com".into()],
         origins: vec!["https://console.example.com".into()],
         token: Some(right),
+        profile_tokens: vec![("own".into(), Secret::literal("other-token"))],
     };
     let hosts = [
         (Some("127.0.0.1:7420"), true),
@@ -106,6 +107,20 @@ fn the_listener_matrix_host_origin_token_path() {
         }
     }
     assert!(combinations >= 40, "{combinations}");
+    // A profile with a token of its own needs that one.
+    for (path, token, allowed) in [
+        ("/mcp/own", "other-token", true),
+        ("/mcp/own", "s3cret-token", false),
+        ("/mcp", "other-token", false),
+        ("/mcp/x", "other-token", false),
+    ] {
+        let mut headers = HeaderMap::new();
+        let token = format!("Bearer {token}");
+        for (name, value) in [(HOST, "localhost:7420"), (AUTHORIZATION, token.as_str()), (CONTENT_TYPE, "application/json")] {
+            headers.insert(name, value.parse().expect("a header"));
+        }
+        assert_eq!(access.check(&Method::POST, path, &headers).is_ok(), allowed, "{path} {token}");
+    }
 }
 
 #[test]
@@ -135,17 +150,17 @@ fn two_hosts_or_tokens_are_refused_and_only_json_is_read() {
 }
 
 /// A listener on a free port.
-struct Rig {
-    address: SocketAddr,
-    service: Arc<Service>,
+pub(super) struct Rig {
+    pub address: SocketAddr,
+    pub service: Arc<Service>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
 
 /// A response.
 #[derive(Debug)]
-struct Reply {
-    status: u16,
+pub(super) struct Reply {
+    pub status: u16,
     head: String,
     body: String,
 }
@@ -160,14 +175,14 @@ impl Reply {
     }
 
     /// Returns the messages of an event stream.
-    fn events(&self) -> Vec<Value> {
+    pub fn events(&self) -> Vec<Value> {
         let data = self.body.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty());
         data.map(|data| serde_json::from_str(data).expect("JSON")).collect()
     }
 }
 
 impl Rig {
-    async fn start(upstream: Arc<FakeUpstream>, limits: SessionLimits) -> Rig {
+    pub async fn start(upstream: Arc<FakeUpstream>, limits: SessionLimits) -> Rig {
         let gateway = Gateway::new(upstream, Settings { quiet: Duration::from_millis(1), ..Settings::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -187,14 +202,14 @@ impl Rig {
     }
 
     /// Sends a request over a new connection, which is not closed.
-    async fn open(&self, method: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
+    pub async fn open(&self, method: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all((self.head(method, headers, body.len()) + body).as_bytes()).await.unwrap();
         stream
     }
 
     /// Sends a request and reads the whole response.
-    async fn send(&self, method: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    pub async fn send(&self, method: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let stream = self.open(method, &[headers, &[("connection", "close")]].concat(), body).await;
         read_reply(stream).await
     }
@@ -204,7 +219,7 @@ impl Rig {
     }
 
     /// Opens a session. Returns its id.
-    async fn session(&self, capabilities: Value) -> String {
+    pub async fn session(&self, capabilities: Value) -> String {
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "c", "version": "1"}});
         let reply = self.post(&[], json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -214,7 +229,7 @@ impl Rig {
         id
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         let _ = self.stop.send(());
         timeout(PATIENCE, self.served).await.expect("it ends in time").unwrap();
     }
@@ -244,7 +259,7 @@ fn unchunked(mut text: &str) -> String {
 }
 
 /// Reads from a stream until its text contains `part`.
-async fn until(stream: &mut TcpStream, seen: &mut String, part: &str) {
+pub(super) async fn until(stream: &mut TcpStream, seen: &mut String, part: &str) {
     while !seen.contains(part) {
         let mut bytes = [0; 4096];
         let count = timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap_or_else(|_| panic!("no {part:?} in {seen:?}")).unwrap();
@@ -253,16 +268,16 @@ async fn until(stream: &mut TcpStream, seen: &mut String, part: &str) {
     }
 }
 
-fn tools() -> Vec<crate::domain::directory::ServerSnapshot> {
+pub(super) fn tools() -> Vec<crate::domain::directory::ServerSnapshot> {
     vec![with_tools("a", &["t"]), with_tools("b", &[])]
 }
 
-fn call(id: u64) -> Value {
+pub(super) fn call(id: u64) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "a_t", "_meta": {"progressToken": id}}})
 }
 
 #[tokio::test]
-async fn a_session_lives_from_initialize_to_delete_and_unknown_ones_are_not_found() {
+async fn trap_23_a_session_lives_from_initialize_to_delete_and_unknown_ones_are_not_found() {
     let rig = Rig::start(FakeUpstream::echoing(tools()), SessionLimits::default()).await;
     let id = rig.session(json!({})).await;
     assert!(id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit()), "{id}");
@@ -313,10 +328,13 @@ async fn trap_24_sessions_without_an_end_are_bounded() {
     rig.service.sessions.expire_after(Duration::ZERO);
     assert_eq!(rig.service.sessions.len(), 1);
     drop(stream);
-    while rig.service.sessions.len() > 0 {
-        rig.service.sessions.expire_after(Duration::ZERO);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let ended = async {
+        while rig.service.sessions.len() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            rig.service.sessions.expire_after(Duration::ZERO);
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("the session ends when nobody reads its stream");
     assert_eq!(rig.service.gateway.clients().len(), 0);
     rig.end().await;
 }
@@ -496,20 +514,15 @@ async fn a_modern_client_that_disconnects_cancels_its_call_and_a_legacy_one_does
     let modern = rig.open("POST", &[MODERN[0], MODERN[1], ("mcp-name", "a_t")], &modern(1).to_string()).await;
     begun.notified().await;
     drop((legacy, modern));
-    while upstream.log.lock().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    assert_eq!(*upstream.log.lock(), ["cancel 2"]);
+    assert_eq!(upstream.logged(1).await, ["cancel 2"]);
     // The session's call ends with the session.
     assert_eq!(rig.send("DELETE", &[("mcp-session-id", id.as_str())], "").await.status, 204);
-    while upstream.log.lock().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    upstream.logged(2).await;
     rig.end().await;
 }
 
 #[tokio::test]
-async fn limits_are_answered_before_anything_is_read() {
+async fn trap_21_limits_are_answered_before_anything_is_read() {
     let rig = Rig::start(FakeUpstream::echoing(tools()), SessionLimits::default()).await;
     let mut large = TcpStream::connect(rig.address).await.unwrap();
     large.write_all(rig.head("POST", &[("connection", "close")], MESSAGE_BYTES + 1).as_bytes()).await.unwrap();

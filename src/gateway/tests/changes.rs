@@ -51,18 +51,18 @@ async fn one_subscription_upstream_serves_all_clients_of_a_resource() {
     for client in [&mut one, &mut two] {
         assert_eq!(client.ask("resources/subscribe", json!({"uri": "x://1"})).await["result"], json!({}));
     }
-    assert_eq!(*upstream.log.lock(), ["subscribe a x://1"]);
+    assert_eq!(upstream.log(), ["subscribe a x://1"]);
     upstream.report(ServerNotice::Updated { server: "a".into(), uri: "x://1".into() }).await;
     for client in [&mut one, &mut two] {
         let updated = client.message("method").await;
         assert_eq!((&updated["method"], &updated["params"]), (&json!("notifications/resources/updated"), &json!({"uri": "x://1"})));
     }
     one.ask("resources/unsubscribe", json!({"uri": "x://1"})).await;
-    assert_eq!(upstream.log.lock().len(), 1);
+    assert_eq!(upstream.log().len(), 1);
     // The other one is gone without a word.
     two.end().await;
     (&mut two.served).await.unwrap();
-    assert_eq!(*upstream.log.lock(), ["subscribe a x://1", "unsubscribe a x://1"]);
+    assert_eq!(upstream.log(), ["subscribe a x://1", "unsubscribe a x://1"]);
     three.ask("ping", json!({})).await;
     assert!(three.passed.is_empty(), "{:?}", three.passed);
 }
@@ -74,7 +74,7 @@ async fn a_client_gets_log_messages_of_its_level_and_servers_send_what_the_most_
     let mut client = PipeClient::of(&upstream);
     client.initialize(json!({})).await;
     assert_eq!(client.ask("logging/setLevel", json!({"level": "error"})).await["result"], json!({}));
-    assert_eq!(*upstream.log.lock(), ["level a error"]);
+    assert_eq!(upstream.log(), ["level a error"]);
     let log = |level, text: &str| ServerNotice::Log { server: "a".into(), level, logger: Some("db".into()), text: text.into() };
     upstream.report(log(LogLevel::Info, "quiet")).await;
     upstream.report(log(LogLevel::Critical, "loud")).await;

@@ -4,3 +4,5 @@ mod calls;
 mod changes;
 mod lists;
 mod modern;
+mod profiles;
+mod traps;

@@ -134,6 +134,9 @@ pub(super) fn transport(error: &reqwest::Error, url: &Url, proxy: Option<&Proxy>
         (Some(proxy), _) if error.is_connect() => Some(proxy.hint()),
         _ if all.contains("refused") => Some("nothing listens there; start the server, or check host and port of url".into()),
         _ if all.contains("dns") || all.contains("lookup") => Some("the host name cannot be resolved; check url and network".into()),
+        _ if all.contains("parsed") => {
+            Some("the response is not valid HTTP: check host and port of url, or whether another service listens there".into())
+        }
         (_, false) if !error.is_connect() && url.scheme() == "http" => {
             Some("check the server's log; if it speaks TLS, use https:// in url".into())
         }
@@ -228,9 +231,18 @@ pub(super) fn refused(status: StatusCode, response: &Response, body: &Body, cred
             "the server refuses the credentials that were sent; check the token in headers of its configuration, and its expiry".into(),
         ),
         401 => Some("the server wants credentials; set headers = { Authorization = \"Bearer ${TOKEN}\" } for it".into()),
-        403 => Some("the server refuses these credentials or this origin".into()),
+        403 if credentials => Some("check the permissions (scopes) of the token in headers of its configuration".into()),
+        403 => Some(
+            "set headers = { Authorization = \"Bearer ${TOKEN}\" } for it if it wants credentials, or allow this client in its settings"
+                .into(),
+        ),
         404 | 405 => Some("check the path of url; it often ends in /mcp, or in /sse for the transport of 2024-11-05".into()),
-        429 => Some("the server asks for fewer requests; see retry-after".into()),
+        429 => Some("wait as retry-after says, and set rate_limit.per_second for this server to send fewer requests".into()),
+        502..=504 => Some(
+            "check that the server behind this address is running: a proxy or gateway responded, or the server is overloaded; then try again"
+                .into(),
+        ),
+        500.. => Some("check the server's log or contact its operator: the error is in the server; then try again".into()),
         300..=399 => Some(match target {
             Some(target) => format!("if this is the address of the server, set url = \"{target}\""),
             None => "the server redirects without an address; check url".into(),

@@ -128,7 +128,9 @@ impl HttpLink {
         }
         let status = Some(StatusCode::TEMPORARY_REDIRECT.as_u16());
         let message = format!("redirected more than {REDIRECTS} times, at last to {}", shown_url(url));
-        Err(Failure { status, ..Failure::after_send(FailureKind::Transport, message) })
+        let failure = Failure::after_send(FailureKind::Transport, message)
+            .hint("set url to the final address, or correct the redirects of the server");
+        Err(Failure { status, ..failure })
     }
 
     /// Makes a failure of an error of the HTTP client.

@@ -24,7 +24,11 @@ use crate::{
         time::size,
     },
     engine::ports::{Bearer, FrameDraft},
-    protocol::{connection::Arrival, pace::Pace, sse, wire},
+    protocol::{
+        connection::{Arrival, RESPONSE_HINT},
+        pace::Pace,
+        sse, wire,
+    },
 };
 
 /// How often a cut answer stream is resumed without anything new in between (MCP 2025-11-25, transports,
@@ -35,6 +39,9 @@ const RESUMES: u32 = 5;
 const POLL_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause before a stream is asked for again that a server can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// What to do about a response that is not JSON.
+const ENDPOINT_HINT: &str = "check that url is the MCP endpoint (it often ends in /mcp)";
+
 pub(super) enum StreamEnd {
     Ended,
     TooLong,
@@ -55,6 +62,7 @@ impl HttpLink {
             return self.answer_stream(response, post, id).await;
         }
         let (first, note, limit) = (self.handler.now(), note_of(&response), self.spec.limits.message_bytes);
+        let (status, packed) = (response.status(), response.headers().contains_key(header::CONTENT_ENCODING));
         let (body, cut) = match read_body(response, limit).await {
             Ok(read) => read,
             Err(failure) => return failure,
@@ -64,18 +72,50 @@ impl HttpLink {
             self.connection.too_large(&Body::from(format!("{{\"id\":{id},")), None, body.len() as u64, &arrival);
             return Failure::after_send(FailureKind::TooLarge, "the answer is over the limit");
         }
-        if !kind.starts_with("application/json") && !body.bytes().trim_ascii_start().starts_with(b"{") {
-            let detail =
-                format!("the answer is {} instead of JSON: {}", if kind.is_empty() { "of no type" } else { &kind }, excerpt(&body));
-            self.connection.bad(
-                wire::Bad { kind: AnomalyKind::BadHttp, detail: detail.clone(), id: None, seems: wire::Seems::Nothing },
-                &arrival,
-                None,
-            );
-            return Failure::after_send(FailureKind::Protocol, detail).hint("check that url is the MCP endpoint (it often ends in /mcp)");
+        // JSON in UTF-8 has no byte order mark, but some servers send one (RFC 8259, section 8.1).
+        let body = match body.bytes().strip_prefix(b"\xef\xbb\xbf") {
+            Some(rest) => body.slice_of(rest),
+            None => body,
+        };
+        let begins = body.bytes().trim_ascii_start().first().copied();
+        let as_json = kind.starts_with("application/json");
+        let message_like = begins == Some(b'{') || (as_json && begins.is_some() && !packed);
+        if !message_like {
+            let typed = if kind.is_empty() { "of no type" } else { &kind };
+            let (detail, hint) = match begins {
+                None => (format!("the answer is empty (HTTP {status}) instead of JSON"), ENDPOINT_HINT),
+                Some(_) if packed => (
+                    "the answer is encoded, which was not requested".to_owned(),
+                    "let the server, or the proxy in front of it, encode a response only if the request accepts it",
+                ),
+                Some(_) => (format!("the answer is {typed} instead of JSON: {}", excerpt(&body)), ENDPOINT_HINT),
+            };
+            self.reject(body, detail.clone(), arrival, post);
+            return Failure::after_send(FailureKind::Protocol, detail).hint(hint);
         }
+        let other = (!matches!(begins, Some(b'{' | b'['))).then(|| format!("the answer is not a JSON object: {}", excerpt(&body)));
         self.connection.take_in(body, arrival, &self.outbox).await;
-        Failure::after_send(FailureKind::Protocol, "the HTTP answer holds no answer to this request").hint("see the frames of this call")
+        match other {
+            Some(detail) => Failure::after_send(FailureKind::Protocol, detail).hint(ENDPOINT_HINT),
+            None => Failure::after_send(FailureKind::Protocol, "the HTTP answer holds no answer to this request").hint(RESPONSE_HINT),
+        }
+    }
+
+    /// Records a response body that is not a message.
+    fn reject(&self, body: Body, detail: String, arrival: Arrival, post: &Post) {
+        let frame = self.handler.frame(FrameDraft {
+            at: arrival.last,
+            direction: Direction::In,
+            kind: FrameKind::Http,
+            size: arrival.size,
+            body,
+            call: post.call,
+            method: None,
+            rpc_id: None,
+            http: arrival.http.clone(),
+        });
+        let bad = wire::Bad { kind: AnomalyKind::BadHttp, detail, id: None, seems: wire::Seems::Nothing };
+        self.connection.bad(bad, &arrival, Some(frame));
     }
 
     /// Reads an event stream until the answer came; resumes it when it is cut and can be resumed.

@@ -47,12 +47,12 @@ impl McpSession {
                 let request = Request { method: LISTEN.into(), params: Body::json(&filter), repeatable: true, ..Request::default() };
                 let ended = link.request(request, &meta, Arc::new(Quiet("the console ended the subscription")));
                 tokio::pin!(ended);
-                let at_once = timeout(MIN_SUBSCRIPTION, &mut ended).await.ok();
-                let stood = at_once.is_none();
-                if stood && std::mem::take(&mut gap) {
+                let early = timeout(MIN_SUBSCRIPTION, &mut ended).await.ok();
+                let lasted = early.is_none();
+                if lasted && std::mem::take(&mut gap) {
                     handler.notification("notifications/tools/list_changed", &Body::default(), Attribution::None);
                 }
-                let ended = match at_once {
+                let ended = match early {
                     Some(ended) => ended,
                     None => ended.await,
                 };
@@ -72,12 +72,12 @@ impl McpSession {
                         continue;
                     }
                     // A server whose subscriptions all fail reports no changes: read its lists at each attempt.
-                    Err(failure) if gap && !stood && failure.may_have_run && failure.status.is_none_or(|status| status >= 500) => {
+                    Err(failure) if gap && !lasted && failure.may_have_run && failure.status.is_none_or(|status| status >= 500) => {
                         handler.notification("notifications/tools/list_changed", &Body::default(), Attribution::None);
                     }
                     _ => {}
                 }
-                if stood {
+                if lasted {
                     pause = LISTEN_PAUSE.0;
                 }
                 gap = true;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_subscription_that_stood_is_asked_for_again_soon_and_the_lists_after_it() {
+    async fn a_subscription_that_lasted_is_renewed_soon_and_the_lists_are_read_after_it() {
         let began = Instant::now();
         let (short, long) = (Duration::ZERO, Duration::from_secs(60));
         let link = Arc::new(Streams { lives: Mutex::new(vec![long, long, short, short, short, long]), asked: Mutex::default(), began });

@@ -1,6 +1,6 @@
 //! Input that is not a message: noise, broken and oversized messages, and the requests that they fail.
 
-use super::{Arrival, Connection};
+use super::{Arrival, Connection, RESPONSE_HINT};
 use crate::{
     domain::{
         body::Body,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Bytes of a line of noise that a report quotes from.
-const NOISE: usize = 1024;
+pub(super) const NOISE: usize = 1024;
 
 impl Connection {
     /// Turns a line that is not a message into noise, unless it names a request of this end: programs also log lines that begin
@@ -64,8 +64,7 @@ impl Connection {
         self.anomaly(bad.kind, bad.detail.clone(), call.or(arrival.call), frame);
         if let Some(id) = blamed {
             let kind = if bad.kind == AnomalyKind::TooLarge { FailureKind::TooLarge } else { FailureKind::Protocol };
-            let failure = Failure::after_send(kind, format!("{}: {}", bad.kind.words(), bad.detail))
-                .hint("report the response to the maintainer of the server; the console shows its bytes among the frames of the call");
+            let failure = Failure::after_send(kind, format!("{}: {}", bad.kind.words(), bad.detail)).hint(RESPONSE_HINT);
             self.fail(id, failure);
         }
     }

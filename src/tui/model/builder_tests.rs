@@ -55,13 +55,13 @@ fn a_cleared_form_can_be_restored() {
     assert!(harness.frame().contains("ann@example.org"), "{}", harness.frame());
     // In JSON too: the text comes back, though it is not valid yet.
     harness.keys("ctrl-e").text("zz");
-    let written = harness.model.console.call.text();
+    let written = harness.model.console.call.arguments().text();
     harness.keys("ctrl-r");
-    assert!(!harness.model.console.call.editing_json());
+    assert!(!harness.model.console.call.arguments().editing_json());
     harness.keys("esc u");
-    assert_eq!(harness.model.console.call.text(), written);
+    assert_eq!(harness.model.console.call.arguments().text(), written);
     harness.text("q").keys("ctrl-u");
-    assert_eq!(harness.model.console.call.text(), written, "the editor's own undo is a named action");
+    assert_eq!(harness.model.console.call.arguments().text(), written, "the editor's own undo is a named action");
     // Other panes have nothing to undo.
     let mut harness = Harness::new(120, 40);
     harness.keys("ctrl-p").text("undo");

@@ -63,7 +63,7 @@ impl Model {
 
     /// Starts a burst, after a confirmation if the tool may modify data.
     fn confirm_burst(&mut self, spec: CallSpec, total: u64, parallel: usize) -> Vec<Cmd> {
-        let question = self.destroy_question(&spec.operation, &format!("{total} times"));
+        let question = self.destroy_question(&spec.operation, &if total == 1 { "once".to_owned() } else { format!("{total} times") });
         match question {
             Some(confirm) => {
                 self.dialogs.push(confirm.then(move |model| model.start_burst(spec, total, parallel)));

@@ -66,7 +66,7 @@ impl Model {
     }
 
     pub(super) fn submitted(&mut self, token: u64, call: CallId) -> Vec<Cmd> {
-        if self.burst_submitted(token, call) || self.completion_submitted(token, call) {
+        if self.burst_submitted(token, call) || self.watch_submitted(token, call) || self.completion_submitted(token, call) {
             return vec![];
         }
         let Some(at) = self.submitted.iter().position(|(t, _)| *t == token) else { return vec![] };
@@ -74,14 +74,10 @@ impl Model {
             self.console.call.note_call(target, call);
         }
         if self.followed.take_if(|followed| *followed == token).is_some() {
-            if self.console.focus != Focus::Detail {
-                self.console.came_from = self.console.focus;
-            }
+            let from = if self.console.focus == Focus::Detail { self.console.came_from } else { self.console.focus };
             let mut detail = Detail::like(&self.console.result);
             detail.show(Some(call), self.session.read_model());
-            self.end_detail();
-            self.console.detail = Some(detail);
-            self.console.focus = Focus::Detail;
+            self.console.open_call(detail, from);
             return vec![];
         }
         // On a narrow screen the result is on another screen: go there if the user just sent the call from the form.
@@ -97,6 +93,7 @@ impl Model {
         self.submitted.retain(|(submitted, _)| *submitted != token);
         self.followed.take_if(|followed| *followed == token);
         self.completion_refused(token);
+        self.watch_refused(token);
         if self.burst_refused(token) { self.end_burst() } else { vec![] }
     }
 
@@ -142,7 +139,7 @@ impl Model {
         }
         self.console.call.show(Some(&node), self.session.read_model());
         if let Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } = &spec.operation {
-            self.console.call.set_arguments(arguments);
+            self.console.call.arguments_mut().set_values(arguments);
         }
     }
 }

@@ -5,8 +5,8 @@ use ratatui::layout::Position;
 use crate::tui::{
     action::Action,
     hits::HitArea,
-    layout::Focus,
     pane::DrawContext,
+    view::{View, ViewId},
     widget::{form::FormView, window::Move},
 };
 
@@ -15,13 +15,11 @@ use super::{Model, mouse::NOTCH};
 impl Model {
     /// Returns the form whose drop-down list is open and has the focus, and what it needs to draw the list.
     pub fn choosing(&mut self) -> Option<(&mut FormView, DrawContext<'_>)> {
-        let (in_call, in_input) = (!self.in_view() && self.console.focus == Focus::Call, self.in_input());
         let look = self.session.context(true);
         let form = match self.dialogs.top_mut() {
             Some(dialog) => dialog.form_mut(),
-            None if in_input => self.views.flows.input.form_mut(),
-            None if in_call => self.console.call.form_mut(),
-            None => None,
+            None if self.views.current == ViewId::Console => self.console.form_mut(&self.views.state),
+            None => self.views.current_mut().and_then(|(view, state)| view.form_mut(state)),
         }?;
         form.listing().then_some((form, look))
     }

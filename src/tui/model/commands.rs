@@ -13,9 +13,9 @@ use crate::{
             help::Help,
             palette::{Choice, Known, Palette},
         },
-        tabs::{Part, View},
         theme::Theme,
         tree::Node,
+        view::{Part, ViewId},
     },
 };
 
@@ -69,11 +69,7 @@ impl Model {
                 Some(theme) => self.session.theme = theme,
                 None => self.toast(NoticeLevel::Warn, format!("Unknown theme {name}.")),
             },
-            Choice::Filter(text) => {
-                self.views.show(View::Traffic);
-                self.views.part = Part::Main;
-                self.views.set_filter(&text);
-            }
+            Choice::Filter(text) => self.show_traffic(&text),
             Choice::Help(text) => self.dialogs.push(Help::searching(self.contexts().to_vec(), text)),
             Choice::Type(_) => {}
         }
@@ -81,8 +77,8 @@ impl Model {
     }
 
     fn go_to_workflow(&mut self, name: &str) {
-        self.views.show(View::Workflows);
-        self.views.part = Part::Main;
+        self.views.show(ViewId::Workflows);
+        self.views.state.part = Part::Main;
         self.views.flows.go_to(name);
     }
 
@@ -99,7 +95,7 @@ impl Model {
         let node = Node::Tool(tool);
         self.go_to(&node);
         self.console.call.show(Some(&node), self.session.mirror.read_model.as_ref());
-        self.console.call.set_arguments(&arguments);
+        self.console.call.arguments_mut().set_values(&arguments);
         self.act(Action::Send)
     }
 }

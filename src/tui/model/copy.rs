@@ -17,8 +17,8 @@ use crate::{
         msg::Cmd,
         overlay::menu::{Menu, MenuRow},
         pane::detail::Detail,
-        tabs::View,
         tree::Node,
+        view::ViewId,
     },
 };
 
@@ -26,7 +26,7 @@ use super::Model;
 
 impl Model {
     /// Opens the menu of what can be copied here.
-    pub(super) fn ask_copy(&mut self) {
+    pub(in crate::tui) fn ask_copy(&mut self) {
         let mut kinds: Vec<(CopyKind, char, &str, String)> = vec![];
         let value = match self.console.focus {
             _ if self.in_view() => "result of the selected call",
@@ -138,7 +138,7 @@ impl Model {
                     }
                 }
             }),
-            _ => self.console.call.text(),
+            _ => self.console.call.arguments().text(),
         };
         text.map(|text| Material { pieces: vec![text.into()], decode: false })
     }
@@ -151,12 +151,12 @@ impl Model {
             call.map(|_| Call::Made(Box::new(detail)))
         };
         match (self.views.current, self.console.focus) {
-            (View::Console, Focus::Servers | Focus::Info | Focus::Call) => None,
-            (View::Console, Focus::Traffic) => made(self.console.traffic.selected(self.session.read_model()).map(|c| c.id)),
-            (View::Console, Focus::Result | Focus::Detail) => Some(Call::Shown(self.shown())),
-            _ => match &self.views.entry {
+            (ViewId::Console, Focus::Servers | Focus::Info | Focus::Call) => None,
+            (ViewId::Console, Focus::Traffic) => made(self.console.traffic.selected(self.session.read_model()).map(|c| c.id)),
+            (ViewId::Console, Focus::Result | Focus::Detail) => Some(Call::Shown(self.shown())),
+            _ => match &self.views.state.entry {
                 Some(entry) if entry.call().is_some() => Some(Call::Shown(&entry.detail)),
-                _ => made(self.view_call()),
+                _ => made(self.meant_call()),
             },
         }
     }

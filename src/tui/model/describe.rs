@@ -6,8 +6,8 @@ use crate::{
         layout::Focus,
         overlay::describe::Describe,
         pane::health::Subject,
-        tabs::{Part, View},
         tree::Node,
+        view::{Part, ViewId},
     },
 };
 
@@ -18,7 +18,7 @@ impl Model {
     pub(super) fn describe(&mut self) {
         let read_model = self.session.read_model();
         let found = match self.views.current {
-            View::Workflows => self.views.flows.flow(read_model).map(Describe::workflow),
+            ViewId::Workflows => self.views.flows.flow(read_model).map(Describe::workflow),
             _ => self.described_node().and_then(|node| Describe::node(&node, read_model, self.session.time())),
         };
         match found {
@@ -30,7 +30,7 @@ impl Model {
     /// Returns whether there is something to describe.
     pub(super) fn can_describe(&self) -> bool {
         match self.views.current {
-            View::Workflows => self.views.part != Part::Input && self.views.flows.flow(self.session.read_model()).is_some(),
+            ViewId::Workflows => self.views.state.part != Part::Input && self.views.flows.flow(self.session.read_model()).is_some(),
             _ => self.described_node().is_some_and(|node| !matches!(node, Node::Group(_) | Node::Replicas(_))),
         }
     }
@@ -44,11 +44,11 @@ impl Model {
             node.or_else(|| Some(Node::Server(call.spec.operation.server().clone())))
         };
         match self.views.current {
-            View::Console => match self.console.focus {
+            ViewId::Console => match self.console.focus {
                 Focus::Traffic | Focus::Detail => of_call(),
                 _ => self.console.tree.selected().cloned(),
             },
-            View::Health => self.views.health.subject().map(|Subject { server, tool }| match tool {
+            ViewId::Health => self.views.health.subject().map(|Subject { server, tool }| match tool {
                 Some(tool) => Node::Tool(ToolId::new(server, tool)),
                 None => Node::Server(server),
             }),

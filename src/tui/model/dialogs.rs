@@ -2,14 +2,19 @@
 
 use crate::{
     control::Command,
-    domain::{ask::Answer, event::NoticeLevel, id::AskId},
+    domain::{
+        ask::Answer,
+        config_input::{ConfigInput, InputState},
+        event::NoticeLevel,
+        id::AskId,
+    },
     tui::{
         ApprovalPrompt, WorkspaceRequest,
         action::Action,
         dialog::{Dialog, DialogOutcome},
         keymap::Context,
         msg::Cmd,
-        overlay::{confirm::Confirm, text_prompt::TextPrompt},
+        overlay::{config_inputs::ConfigInputs, confirm::Confirm, text_prompt::TextPrompt},
         pane::DrawContext,
         widget::window::Move,
     },
@@ -101,6 +106,39 @@ impl Model {
         self.toast(NoticeLevel::Warn, format!("Project not approved; {key} shows the approval again"));
         self.rejected = Some(prompt);
         Self::request(WorkspaceRequest::Reject)
+    }
+
+    /// Takes over the inputs of the configuration. The dialog opens for an input that has no value, unless it was missing before.
+    pub(super) fn inputs_changed(&mut self, inputs: Vec<ConfigInput>) {
+        let known = std::mem::replace(&mut self.config_inputs, inputs);
+        let is_known = |input: &ConfigInput| {
+            known.iter().any(|other| other.file == input.file && other.id == input.id && other.state == InputState::Missing)
+        };
+        self.ask_inputs |= self.missing_inputs().iter().any(|input| !is_known(input));
+    }
+
+    /// Returns the inputs that have no value.
+    pub(super) fn missing_inputs(&self) -> Vec<ConfigInput> {
+        self.config_inputs.iter().filter(|input| input.state == InputState::Missing).cloned().collect()
+    }
+
+    /// Opens the dialog for the inputs that have no value, or for all of them if each has one.
+    pub(super) fn open_inputs(&mut self) {
+        let missing = self.missing_inputs();
+        let inputs = if missing.is_empty() { self.config_inputs.clone() } else { missing };
+        match ConfigInputs::new(inputs, self.session.time()) {
+            Some(dialog) => self.dialogs.push(dialog),
+            None => self.toast(NoticeLevel::Info, "No configuration file asks for a value."),
+        }
+    }
+
+    /// Leaves inputs without a value; their servers are not started.
+    pub(in crate::tui) fn postpone_inputs(&mut self) {
+        if self.missing_inputs().is_empty() {
+            return;
+        }
+        let key = self.session.keymap.key(&[Context::Global], Action::Inputs).unwrap_or_else(|| format!(":{}", Action::Inputs.name()));
+        self.toast(NoticeLevel::Warn, format!("Servers wait for values of inputs; {key} asks for them again"));
     }
 
     /// Shows the approval of a rejected project again.

@@ -7,6 +7,7 @@ use crate::{
         ask::{Ask, AskPolicy},
         event::{Event, NoticeLevel},
         id::AskId,
+        plural::counted,
     },
     state::ConsoleState,
     tui::{action::Action, activity::Activity, dialog::Dialog, keymap::Context, msg::Cmd, overlay::inbox::Inbox},
@@ -46,6 +47,7 @@ impl Model {
         }
         self.updated_resources(&changes.updated);
         self.suggestions(&changes.calls);
+        self.watch_events(&changes.calls);
         self.burst_events(&changes.calls)
     }
 
@@ -53,19 +55,17 @@ impl Model {
     pub fn resync(&mut self, read_model: impl Into<Arc<ConsoleState>>, missed: u64) {
         self.session.mirror.read_model = read_model.into();
         self.views.resync(self.session.read_model());
-        if let Some(entry) = &mut self.views.entry {
-            entry.detail.sync(self.session.read_model());
-        }
         self.activity = Activity::of(self.session.read_model());
         self.console.tree.rebuild(self.session.read_model());
         self.console.call.sync(self.session.read_model());
-        let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
+        let entry = self.views.state.entry.as_mut().map(|entry| &mut entry.detail);
         for detail in self.console.detail.iter_mut().chain([&mut self.console.result]).chain(entry) {
             detail.resync(self.session.read_model());
         }
         self.close_answered();
         self.burst_resync();
-        self.toast(NoticeLevel::Warn, format!("The console missed {missed} events; the state is up to date again."));
+        self.watch_resync();
+        self.toast(NoticeLevel::Warn, format!("The console missed {}; the state is up to date again.", counted(missed, "event")));
         self.reconcile();
     }
 

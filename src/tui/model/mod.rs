@@ -3,22 +3,24 @@
 //! Input: `keys`, `mouse`, `paste` and `choices` route input, `events` handles the events of the engine. `context` says
 //! where the user is, `enabled` which actions apply there.
 //!
-//! Actions: `act` passes an action on to `dialogs`, `welcome`, `panes`, `servers`, `views`, `workflows` or `policy`;
-//! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `results`
-//! searches, filters and saves results, `copy` copies, `describe` opens descriptions, `commands` performs the command line,
+//! Actions: `act` passes an action on to `dialogs`, `views`, `policy`, `welcome`, `servers` or `workflows`;
+//! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `watch` at an
+//! interval, `compare` compares two calls, `results`
+//! searches, filters and saves results, `copy` copies, `describe` opens descriptions, `tour` performs the tour of the demo, `commands` performs the command line,
 //! `favourites` marks what comes first, `fields` and `complete` help with typing, `toasts` shows messages in the corner.
 //!
-//! `session` holds what views and dialogs share, `console_view` the panes of servers, calls and results. `setup` creates the
-//! first state, `reconcile` brings it in order after each message. Used by the loop and by `draw`.
+//! `session` holds what views and dialogs share. The views themselves are in [`super::view`], the dialogs in
+//! [`super::overlay`]. `setup` creates the first state, `reconcile` brings it in order after each message. Used by the loop
+//! and by `draw`.
 
 mod act;
 mod burst;
 mod calls;
 mod choices;
 mod commands;
+mod compare;
 mod complete;
 mod consent;
-mod console_view;
 mod context;
 mod copy;
 mod describe;
@@ -29,43 +31,46 @@ mod favourites;
 mod fields;
 mod keys;
 mod mouse;
-mod panes;
 mod paste;
 mod policy;
 mod reconcile;
 mod results;
+mod saved_layout;
+mod server_file;
 mod servers;
 mod session;
 mod setup;
 mod toasts;
+mod tour;
 mod views;
+mod watch;
 mod welcome;
 mod workflows;
 
 use crokey::KeyCombination;
 
 use crate::{
-    domain::{catalog::ConfirmPolicy, event::NoticeLevel, form::Path, time::Stamp},
+    domain::{catalog::ConfirmPolicy, config_input::ConfigInput, event::NoticeLevel, form::Path, time::Stamp},
     state::ConsoleState,
 };
 
 use super::{
     ApprovalPrompt, ConsoleUpdate, Preferences, WorkspaceRequest,
     activity::Activity,
-    background::{Done, Job, JobHandle, Worked},
+    background::{Done, JobHandle, Worked},
     copying::Invocation,
     dialog::Dialogs,
     layout::{Divider, Layout, Room},
     msg::{Cmd, Msg},
     overlay::{approval::Approval, toast::Toast, welcome::WelcomeState},
     pane::{DrawContext, detail::Detail, row_detail::RowDetail},
-    tabs::Views,
     tree::Node,
+    view::{Views, console::ConsoleView},
 };
 
 use self::consent::Consent;
 
-pub use self::{console_view::ConsoleView, session::Session, setup::Setup};
+pub use self::{session::Session, setup::Setup};
 
 /// The complete state.
 pub struct Model {
@@ -75,8 +80,6 @@ pub struct Model {
     pub layout: Layout,
     /// The view of servers, calls and results.
     pub console: ConsoleView,
-    /// Background jobs left by pages that were closed.
-    left: Vec<Job>,
     /// Traffic, timeline and health.
     pub views: Views,
     /// The last minute of every server.
@@ -102,6 +105,10 @@ pub struct Model {
     approval: Option<ApprovalPrompt>,
     /// A project that the user rejected: it is not used, and its approval opens again only on request.
     rejected: Option<ApprovalPrompt>,
+    /// The inputs that servers of the configuration use.
+    config_inputs: Vec<ConfigInput>,
+    /// Whether the dialog for missing inputs opens as soon as no typed letter could be taken for a value.
+    ask_inputs: bool,
     /// Submitted calls whose ids are not known yet, by token.
     submitted: Vec<(u64, Option<Node>)>,
     next_token: u64,
@@ -121,12 +128,15 @@ pub struct Model {
     searches: Vec<String>,
     /// Earlier lines of the command line, the newest last.
     lines: Vec<String>,
+    /// The tour of the demo.
+    tour: Option<tour::Tour>,
 }
 
 impl Model {
     /// Handles a message.
     pub fn update(&mut self, msg: Msg) -> Vec<Cmd> {
         let mut commands = match msg {
+            Msg::Input(input) if self.ends_tour(&input) => vec![],
             Msg::Input(input) => self.input(input),
             Msg::Resize(width, height) => {
                 self.size = (width, height);
@@ -143,6 +153,8 @@ impl Model {
                 self.session.tick = self.session.tick.wrapping_add(1);
                 let mut commands = self.complete();
                 commands.extend(self.burst_more());
+                commands.extend(self.watch_more());
+                commands.extend(self.tour_more());
                 commands
             }
             Msg::Submitted { token, call } => self.submitted(token, call),
@@ -182,19 +194,11 @@ impl Model {
 
     /// Collects the background jobs that panes created.
     fn take_tasks(&mut self) -> Vec<Cmd> {
-        let mut tasks = std::mem::take(&mut self.left);
+        let mut tasks = std::mem::take(&mut self.console.left);
         tasks.extend(self.console.result.take_tasks());
         tasks.extend(self.console.detail.as_mut().map(Detail::take_tasks).unwrap_or_default());
-        tasks.extend(self.views.entry.as_mut().map(RowDetail::take_tasks).unwrap_or_default());
+        tasks.extend(self.views.state.entry.as_mut().map(RowDetail::take_tasks).unwrap_or_default());
         tasks.into_iter().map(Cmd::Work).collect()
-    }
-
-    /// Closes the page of a call.
-    fn end_detail(&mut self) {
-        if let Some(mut detail) = self.console.detail.take() {
-            self.console.result.adopt_tabs(&detail);
-            self.left.extend(detail.close());
-        }
     }
 
     /// Passes the result of a background job to its owner. It is moved there: a copy of a large tree would
@@ -208,7 +212,7 @@ impl Model {
         let details = self.console.detail.iter_mut().chain([&mut self.console.result]);
         if let Some(detail) = { details }.find(|detail| detail.waits_for(&worked.ticket)) {
             detail.job_done(worked.done, read_model);
-        } else if let Some(entry) = self.views.entry.as_mut().filter(|entry| entry.waits_for(&worked.ticket)) {
+        } else if let Some(entry) = self.views.state.entry.as_mut().filter(|entry| entry.waits_for(&worked.ticket)) {
             entry.job_done(worked, read_model);
         }
         vec![]
@@ -235,6 +239,7 @@ impl Model {
                     None => (None, prompt),
                 };
             }
+            ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
             ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.session.title) = (invocation, title),
         }

@@ -9,11 +9,11 @@ use crate::{
     domain::id::ServerId,
     tui::{
         action::Action,
-        hits::{Hit, HitArea, Owner},
+        hits::{Hit, Owner},
         layout::Focus,
         msg::Cmd,
-        tabs::View,
         tree::{FilterEnd, Node},
+        view::{ViewId, ViewInput},
     },
 };
 
@@ -59,11 +59,7 @@ impl Model {
         if !self.dialogs.is_empty() {
             return (0..NOTCH).flat_map(|_| self.act(action)).collect();
         }
-        match found.owner {
-            Owner::Part(part) if self.in_view() => self.view_wheel(part, action),
-            Owner::Pane(pane) if !self.in_view() => (0..NOTCH).for_each(|_| self.move_in(pane, action)),
-            _ => {}
-        }
+        self.wheel_view(&found, action);
         vec![]
     }
 
@@ -83,51 +79,16 @@ impl Model {
                 self.press_lane(server.clone());
                 vec![]
             }
-            (Owner::Part(part), _) if self.in_view() => self.view_click(part, &found, cell),
-            (Owner::Pane(pane), _) if !self.in_view() => {
-                self.drag = self.layout.divider(cell.x, cell.y);
-                self.press_pane(pane, &found)
-            }
-            _ => vec![],
-        }
-    }
-
-    /// Handles a click on a pane of the console. A second click on a row opens it; it folds what can be folded, like a click
-    /// on the fold sign.
-    fn press_pane(&mut self, pane: Focus, found: &HitArea) -> Vec<Cmd> {
-        // Outside of the tree, a click accepts what the filter found.
-        if pane != Focus::Servers && self.console.tree.filter().is_some() {
-            let end = if self.console.tree.selected().is_some() { FilterEnd::Accept } else { FilterEnd::Cancel };
-            self.console.tree.end_filter(end, self.session.read_model());
-        }
-        let again = std::mem::replace(&mut self.console.focus, pane) == pane;
-        match (pane, &found.hit) {
-            (_, Hit::Key(action)) => self.press_key(*action),
-            (_, Hit::FormKey(action)) => self.form_act(*action),
-            (Focus::Servers, Hit::Row(row) | Hit::FoldSign(row)) => {
-                let again = again && *row == self.console.tree.window.cursor;
-                self.console.tree.move_to(*row);
-                self.end_detail();
-                match (&found.hit, self.console.tree.row().is_some_and(|row| row.open.is_some())) {
-                    (Hit::FoldSign(_), true) => self.act(Action::Fold),
-                    (_, true) if again => self.act(Action::Fold),
-                    (_, false) if again => self.act(Action::Open),
-                    _ => vec![],
+            (Owner::Part(_) | Owner::Pane(_), hit) => {
+                if !self.in_view() {
+                    self.drag = self.layout.divider(cell.x, cell.y);
                 }
-            }
-            (Focus::Traffic, Hit::Call(call)) => {
-                let again = again && self.console.traffic.selected(self.session.read_model()).is_some_and(|selected| selected.id == *call);
-                self.console.traffic.select(*call, self.session.read_model(), self.layout.place(pane).unwrap_or_default());
-                if again { self.act(Action::Open) } else { vec![] }
-            }
-            (Focus::Call, hit) => {
-                self.console.call.click(hit);
-                vec![]
-            }
-            (Focus::Result | Focus::Detail, hit) => {
-                let detail = self.console.detail.as_mut().unwrap_or(&mut self.console.result);
-                let opens = detail.click(hit, self.session.read_model());
-                if opens && (again || matches!(hit, Hit::FoldSign(_))) { self.act(Action::Open) } else { vec![] }
+                let commands = self.pass_to_view(ViewInput::Click(&found, cell)).unwrap_or_default();
+                match hit {
+                    Hit::Key(action) => self.press_key(*action),
+                    Hit::FormKey(action) => self.form_act(*action),
+                    _ => commands,
+                }
             }
             _ => vec![],
         }
@@ -138,8 +99,8 @@ impl Model {
         if self.console.tree.filter().is_some() {
             self.console.tree.end_filter(FilterEnd::Cancel, self.session.read_model());
         }
-        self.end_detail();
-        self.views.show(View::Console);
+        self.console.end_detail();
+        self.views.show(ViewId::Console);
         self.console.tree.reveal(&Node::Server(server), self.session.read_model());
         self.console.focus = Focus::Servers;
     }

@@ -1,10 +1,8 @@
 //! Pasted text: inserted into the field under the cursor; it never sends or confirms anything.
 
-use std::borrow::Cow;
-
 use crate::{
-    domain::{event::NoticeLevel, text::one_line, time::size},
-    tui::{input::PASTE_LIMIT, layout::Focus, msg::Cmd, tabs::View},
+    domain::{event::NoticeLevel, plural::counted, text::one_line, time::size},
+    tui::{input::PASTE_LIMIT, msg::Cmd, view::ViewInput},
 };
 
 use super::Model;
@@ -15,11 +13,11 @@ const LINE_LIMIT: usize = 16 << 10;
 impl Model {
     /// Inserts pasted text where letters would go.
     pub(super) fn paste(&mut self, text: &str) -> Vec<Cmd> {
-        let (typing, view) = (self.typing(), self.in_view());
+        let typing = self.typing();
+        let (view, state) = self.view();
         match self.dialogs.top() {
             Some(dialog) if dialog.takes_lines() => return self.in_dialog(|dialog, ctx| dialog.paste(text, ctx)),
-            None if view && self.views.current == View::Workflows => self.view_paste(text),
-            None if !view && self.console.tree.filter().is_none() && self.console.focus == Focus::Call => self.console.call.paste(text),
+            None if view.takes_lines(state) => return self.pass_to_view(ViewInput::Paste(text)).unwrap_or_default(),
             _ if typing => return self.paste_line(text),
             _ => {}
         }
@@ -33,19 +31,12 @@ impl Model {
             return vec![];
         }
         let (line, dropped) = one_line(text);
-        let commands = self.in_dialog(|dialog, ctx| dialog.paste(&line, ctx));
-        if self.dialogs.is_empty() {
-            match self.console.tree.filter() {
-                _ if self.in_view() => self.view_paste(&line),
-                Some(filter) => {
-                    let filter = format!("{filter}{line}");
-                    self.console.tree.set_filter(filter, self.session.read_model());
-                }
-                None => {}
-            }
-        }
+        let commands = match self.dialogs.is_empty() {
+            true => self.pass_to_view(ViewInput::Paste(&line)).unwrap_or_default(),
+            false => self.in_dialog(|dialog, ctx| dialog.paste(&line, ctx)),
+        };
         if dropped > 0 {
-            let what: Cow<str> = if dropped == 1 { "1 control character".into() } else { format!("{dropped} control characters").into() };
+            let what = counted(dropped, "control character");
             self.toast(NoticeLevel::Warn, format!("{what} removed from the pasted text."));
         }
         commands

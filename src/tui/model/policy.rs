@@ -6,7 +6,7 @@ use crate::{
     control::Command,
     domain::{
         event::NoticeLevel,
-        id::CallId,
+        plural::counted,
         policy::{
             breaker::{BreakerOverride, BreakerView, State},
             fault::Fault,
@@ -20,11 +20,10 @@ use crate::{
         overlay::text_prompt::TextPrompt,
         pane::{
             banner, breaker,
-            detail::Detail,
-            health::{Page, Subject, routes::RouteTarget},
+            health::{Page, Subject},
         },
-        tabs::{Part, View},
         tree::Node,
+        view::{Part, ViewId},
     },
 };
 
@@ -74,8 +73,8 @@ impl Model {
             Action::Inject => subject().is_some(),
             Action::ClearCache => !self.session.read_model().servers.is_empty(),
             Action::StopFaults => banner::faults(self.session.read_model()) > 0,
-            Action::Breakers => !(self.views.current == View::Health && self.views.health.page == Page::Breakers),
-            Action::Routes => !(self.views.current == View::Health && self.views.health.page == Page::Routes),
+            Action::Breakers => !(self.views.current == ViewId::Health && self.views.health.page == Page::Breakers),
+            Action::Routes => !(self.views.current == ViewId::Health && self.views.health.page == Page::Routes),
             _ => return None,
         })
     }
@@ -83,7 +82,7 @@ impl Model {
     /// Returns the selected server or tool: under the cursor of the tree, or of a page of the health view.
     pub(super) fn meant_subject(&self) -> Option<Subject> {
         if self.in_view() {
-            return (self.views.current == View::Health).then(|| self.views.health.subject()).flatten();
+            return (self.views.current == ViewId::Health).then(|| self.views.health.subject()).flatten();
         }
         let node = self.console.tree.selected()?;
         let server = node.server().filter(|id| self.session.read_model().server(id).is_some())?.clone();
@@ -161,8 +160,11 @@ impl Model {
             },
         );
         let cache = &self.session.read_model().cache;
-        let store =
-            if cache.store.is_empty() { String::new() } else { format!(" {}: {} hits, {} misses.", cache.store, cache.hits, cache.misses) };
+        let store = if cache.store.is_empty() {
+            String::new()
+        } else {
+            format!(" {}: {}, {}.", cache.store, counted(cache.hits, "hit"), counted(cache.misses, "miss"))
+        };
         let note = format!("Clears cached results of a server, server/tool, a pattern with * or, with *, of everything.{store}");
         let entry = TextPrompt::new("Clear the cache", note, &[("pattern", &meant)]);
         self.dialogs.push(entry.on_submit(|model, prompt| model.purge_entered(prompt.text(0))));
@@ -182,46 +184,20 @@ impl Model {
 
     /// Switches to a page of the health view, or back from it; the cursor stays on its subject.
     fn show_page(&mut self, page: Page) -> Vec<Cmd> {
-        let here = self.views.current == View::Health;
+        let here = self.views.current == ViewId::Health;
         let meant = self.meant_subject();
-        self.views.show(View::Health);
+        self.views.show(ViewId::Health);
         let page = if here && self.views.health.page == page { Page::Table } else { page };
         self.views.health.show_page(page, meant.as_ref());
-        self.views.part = Part::Main;
+        self.views.state.part = Part::Main;
         vec![]
-    }
-
-    /// Opens the row under the cursor of a page.
-    pub(super) fn page_open(&mut self) {
-        match self.views.health.page {
-            Page::Table => self.views.health.fold(None),
-            Page::Breakers => {
-                let meant = self.views.health.subject();
-                self.views.health.show_page(Page::Table, meant.as_ref());
-            }
-            Page::Routes => match self.views.health.routes.target() {
-                RouteTarget::Server(server) => self.views.health.show_page(Page::Table, Some(&Subject { server, tool: None })),
-                RouteTarget::Call(call) => self.open_call(call),
-                RouteTarget::Nothing => {}
-            },
-        }
-    }
-
-    /// Opens a call in the console, at its attempts.
-    fn open_call(&mut self, call: CallId) {
-        let mut detail = Detail::default();
-        detail.show(Some(call), self.session.read_model());
-        detail.set_tab(crate::tui::pane::detail::Tab::Attempts, self.session.read_model());
-        self.views.show(View::Console);
-        self.console.came_from = Focus::Traffic;
-        (self.console.detail, self.console.focus) = (Some(detail), Focus::Detail);
     }
 
     /// Returns the time until a countdown on the screen shows another number; `None` if none is visible.
     pub(super) fn countdown(&self) -> Option<Duration> {
         let shown = match self.views.current {
-            View::Console => self.layout.place(Focus::Servers).is_some() || self.layout.place(Focus::Info).is_some(),
-            View::Health => true,
+            ViewId::Console => self.layout.place(Focus::Servers).is_some() || self.layout.place(Focus::Info).is_some(),
+            ViewId::Health => true,
             _ => false,
         };
         if !shown || self.layout.too_small {

@@ -7,7 +7,7 @@ use crate::{
         id::{CallId, ToolId},
         policy::{breaker::BreakerOverride, fault::Fault},
     },
-    tui::{Startup, call_segments, layout::Focus, pane::health::Page, tabs::View, test_support, theme::Theme},
+    tui::{Startup, call_segments, layout::Focus, pane::health::Page, test_support, theme::Theme, view::ViewId},
 };
 
 use super::{
@@ -244,7 +244,7 @@ fn a_routed_call_is_opened_from_the_routes() {
     // The rows are built when they are drawn.
     frame(&mut m);
     keys(&mut m, "end enter");
-    assert_eq!((m.views.current, m.console.focus), (View::Console, Focus::Detail));
+    assert_eq!((m.views.current, m.console.focus), (ViewId::Console, Focus::Detail));
     assert!(frame(&mut m).contains("routed to email"), "{}", frame(&mut m));
 }
 

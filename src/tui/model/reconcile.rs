@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::tui::{
     dialog::Dialog,
-    layout::{Focus, Layout, Middle},
-    overlay::approval::Approval,
-    pane::{activity as strip_pane, banner, detail::Detail, row_detail as row, servers},
+    layout::Layout,
+    overlay::{approval::Approval, config_inputs::ConfigInputs},
+    pane::{activity as strip_pane, banner, detail::Detail, row_detail as row},
+    view::View,
 };
 
 use super::{Model, toasts::TOAST_TIME};
@@ -30,56 +31,42 @@ impl Model {
             self.sequence.clear();
             self.dialogs.push(Approval::new(prompt, now));
         }
-        let node = self.console.tree.selected().cloned();
-        self.console.call.show(node.as_ref(), self.session.read_model());
-        self.console.info.show(node.as_ref());
-        self.console.result.show(self.console.call.last_call(), self.session.read_model());
-        let entry = self.views.entry.as_mut().map(|entry| &mut entry.detail);
+        if self.dialogs.is_empty() && !self.typing() && std::mem::take(&mut self.ask_inputs) {
+            self.sequence.clear();
+            if let Some(dialog) = ConfigInputs::new(self.missing_inputs(), now) {
+                self.dialogs.push(dialog);
+            }
+        }
+        self.console.show_selected(self.session.read_model());
+        let entry = self.views.state.entry.as_mut().map(|entry| &mut entry.detail);
         let searched = self.console.detail.iter_mut().chain([&mut self.console.result]).chain(entry);
         self.searching = searched.fold(false, |on, detail| detail.continue_search() | on);
         self.note_typing();
-        let middle = self.middle();
-        if !middle.order().contains(&self.console.focus) {
-            self.console.focus = match self.console.focus {
-                Focus::Servers | Focus::Traffic => self.console.focus,
-                _ => middle.order()[1],
-            };
-        }
         let lanes = u16::try_from(self.session.read_model().servers.len()).unwrap_or(u16::MAX - 2);
         self.room.activity = if self.activity_shown { lanes.saturating_add(2) } else { 0 };
         self.room.banner = banner::wanted(self.session.read_model());
-        self.layout = Layout::new(self.size, middle, self.console.focus, self.zoom, self.room);
-        if let Some(place) = self.layout.place(Focus::Servers) {
-            self.console.tree.window.fit(self.console.tree.rows().len(), servers::rows_height(&self.console.tree, place));
-        }
-        if let Some(place) = self.layout.place(Focus::Traffic) {
-            self.console.traffic.fit(self.session.read_model(), place);
-        }
-        let body = self.layout.body();
-        self.views.fit(self.session.read_model(), now, body, self.zoom);
-    }
-
-    /// Returns the content of the middle pane.
-    pub fn middle(&self) -> Middle {
-        if self.console.detail.is_some() {
-            return Middle::Detail;
-        }
-        match self.console.tree.selected() {
-            Some(node) if node.callable() => Middle::Call { rows: self.console.call.rows_wanted() },
-            _ => Middle::Info,
+        self.layout = Layout::new(self.size, self.console.middle(), self.console.focus, self.zoom, self.room);
+        self.console.lay_out(&self.layout, self.zoom);
+        let (body, zoom) = (self.layout.body(), self.zoom);
+        let ctx = self.session.context(false);
+        self.console.fit(&mut self.views.state, ctx, body, zoom);
+        if let Some((view, state)) = self.views.current_mut() {
+            view.fit(state, ctx, body, zoom);
         }
     }
 
     /// Returns whether something on the screen is animated.
     pub fn moving(&self) -> bool {
         let read_model = self.session.read_model();
+        let (view, state) = self.view();
         read_model.running > 0
-            || self.view_moving()
+            || view.moving(state, self.look())
             || self.dialogs.is_empty() && !self.toasts.is_empty()
+            || self.tour.is_some()
             || self.searching
             || self.console.result.waits()
             || self.console.detail.as_ref().is_some_and(Detail::waits)
-            || self.views.entry.as_ref().is_some_and(row::RowDetail::waits)
+            || self.views.state.entry.as_ref().is_some_and(row::RowDetail::waits)
             || self.completing.waiting()
             || self.dialogs.iter().any(Dialog::moving)
             || read_model.servers.iter().any(|s| s.phase.pending())

@@ -20,8 +20,8 @@ use crate::{
             text_prompt::TextPrompt,
         },
         pane::detail::Detail,
-        tabs::View,
         tree::Node,
+        view::ViewId,
     },
 };
 
@@ -47,9 +47,9 @@ fn path_of(prompt: &TextPrompt) -> Result<String, String> {
 impl Model {
     /// Returns the detail that is shown: the open call of a view, a call of the traffic list, or the result of the form.
     pub(super) fn shown(&self) -> &Detail {
-        match &self.views.entry {
+        match &self.views.state.entry {
             Some(entry) if self.in_view() => &entry.detail,
-            _ => self.console.detail.as_ref().unwrap_or(&self.console.result),
+            _ => self.console.shown(),
         }
     }
 
@@ -59,14 +59,14 @@ impl Model {
 
     pub(super) fn shown_parts(&mut self) -> (&mut Detail, &ConsoleState) {
         let view = self.in_view();
-        let detail = match &mut self.views.entry {
+        let detail = match &mut self.views.state.entry {
             Some(entry) if view => &mut entry.detail,
-            _ => self.console.detail.as_mut().unwrap_or(&mut self.console.result),
+            _ => self.console.shown_mut(),
         };
         (detail, self.session.read_model())
     }
 
-    pub(super) fn ask_search(&mut self) {
+    pub(in crate::tui) fn ask_search(&mut self) {
         let earlier = if self.searches.is_empty() { "" } else { " ↑ shows earlier searches." };
         let note = format!("Case-insensitive unless you type a capital.{earlier}");
         let prompt = TextPrompt::new("Search in the result", note, &[("text", "")]).with_history(&self.searches);
@@ -197,11 +197,11 @@ impl Model {
     }
 
     /// Reads a resource that a result links to, and opens it.
-    pub(super) fn follow_link(&mut self, uri: String) -> Vec<Cmd> {
+    pub(in crate::tui) fn follow_link(&mut self, uri: String) -> Vec<Cmd> {
         let server = self.shown().call().and_then(|id| self.session.read_model().call(id)).map(|c| c.spec.operation.server().clone());
         let Some(server) = server else { return vec![] };
         // The console shows it, whichever view contains the link.
-        self.views.show(View::Console);
+        self.views.show(ViewId::Console);
         self.followed = Some(self.next_token);
         let spec = CallSpec::new(Operation::Resource { server, uri }, Origin::Console);
         self.submit(spec, None)

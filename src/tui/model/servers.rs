@@ -7,7 +7,7 @@ use crate::{
         id::ServerId,
         server::Phase,
     },
-    tui::{action::Action, msg::Cmd, tabs::View},
+    tui::{action::Action, msg::Cmd, view::ViewId},
 };
 
 use super::Model;
@@ -33,7 +33,7 @@ impl Model {
 
     pub(super) fn meant_server(&self) -> Option<ServerId> {
         if self.in_view() {
-            return self.views.health.subject().filter(|_| self.views.current == View::Health).map(|s| s.server);
+            return self.views.health.subject().filter(|_| self.views.current == ViewId::Health).map(|s| s.server);
         }
         self.console.tree.selected()?.server().cloned()
     }

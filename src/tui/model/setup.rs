@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{argument_history::Recall, catalog::ConfirmPolicy, time::Stamp, workflow::library::WorkflowLibrary},
+    domain::{
+        argument_history::Recall, catalog::ConfirmPolicy, config_input::ConfigInput, console_layout::ConsoleLayout, time::Stamp,
+        workflow::library::WorkflowLibrary,
+    },
     state::ConsoleState,
     tui::{
         Startup,
@@ -15,12 +18,12 @@ use crate::{
         layout::{Layout, Room},
         overlay::{approval::Approval, welcome::Welcome},
         state_mirror::StateMirror,
-        tabs::Views,
         theme::Theme,
+        view::{Views, console::ConsoleView},
     },
 };
 
-use super::{ConsoleView, Model, Session};
+use super::{Model, Session};
 
 /// The setup of a console.
 pub struct Setup {
@@ -40,8 +43,14 @@ pub struct Setup {
     pub recall: Recall,
     /// The workflow files.
     pub workflows: WorkflowLibrary,
+    /// Whether the tour of the demo is shown.
+    pub tour: bool,
+    /// The layout of the last session.
+    pub layout: ConsoleLayout,
     /// How this console was started.
     pub invocation: Invocation,
+    /// The inputs that servers of the configuration use.
+    pub inputs: Vec<ConfigInput>,
 }
 
 impl Model {
@@ -61,7 +70,6 @@ impl Model {
             },
             console: ConsoleView::default(),
             layout: Layout::default(),
-            left: vec![],
             activity: Activity::default(),
             dialogs: Dialogs::default(),
             toasts: vec![],
@@ -76,6 +84,8 @@ impl Model {
             welcome_state: None,
             approval: None,
             rejected: None,
+            config_inputs: vec![],
+            ask_inputs: false,
             submitted: vec![],
             next_token: 1,
             engine_gone: false,
@@ -88,10 +98,16 @@ impl Model {
             copying: None,
             searches: vec![],
             lines: vec![],
+            tour: None,
         };
         model.console.call.recall = setup.recall;
         model.prefer();
         model.flows_changed(&setup.workflows);
+        model.inputs_changed(setup.inputs);
+        model.restore_layout(&setup.layout);
+        if setup.tour {
+            model.begin_tour();
+        }
         match setup.startup {
             Startup::Approval(prompt) => model.dialogs.push(Approval::new(prompt, Stamp::default())),
             Startup::Welcome(offer) => {

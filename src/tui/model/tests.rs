@@ -103,8 +103,11 @@ impl Harness {
             startup,
             confirm: ConfirmPolicy::default(),
             recall: Recall::default(),
+            layout: Default::default(),
+            tour: false,
             workflows: Default::default(),
             invocation: Invocation::default(),
+            inputs: vec![],
         }
     }
 
@@ -203,7 +206,9 @@ mod choices;
 mod control;
 mod describe;
 mod dialogs;
+mod everyday;
 mod frames;
+mod inputs;
 mod keys;
 mod looks;
 mod prompts;

@@ -49,7 +49,7 @@ impl Model {
     }
 
     /// Names the key that undoes a cleared form.
-    pub(super) fn say_undo(&mut self, cleared: bool) {
+    pub(in crate::tui) fn say_undo(&mut self, cleared: bool) {
         if let Some(key) = self.session.keymap.key(self.contexts(), Action::Undo).filter(|_| cleared) {
             self.toast(NoticeLevel::Info, format!("Cleared. {key} undoes this."));
         }

@@ -15,9 +15,9 @@ use crate::{
         Startup, draw,
         input::Input,
         layout::Focus,
-        tabs::{Part, View},
         test_support,
         theme::Theme,
+        view::{Part, ViewId},
     },
 };
 
@@ -137,12 +137,12 @@ fn views_are_readable_without_colours() {
 #[test]
 fn numbers_and_clicks_go_to_views_and_escape_stays() {
     let mut m = model(120, 40, Theme::ansi());
-    for (key, view) in [("2", View::Traffic), ("3", View::Timeline), ("4", View::Health), ("1", View::Console)] {
+    for (key, view) in [("2", ViewId::Traffic), ("3", ViewId::Timeline), ("4", ViewId::Health), ("1", ViewId::Console)] {
         keys(&mut m, key);
         assert_eq!(m.views.current, view);
     }
     let header: Vec<char> = frame(&mut m).lines().next().unwrap().chars().collect();
-    for (word, view) in [("3 T", View::Timeline), ("2 T", View::Traffic), ("4 H", View::Health), ("1 C", View::Console)] {
+    for (word, view) in [("3 T", ViewId::Timeline), ("2 T", ViewId::Traffic), ("4 H", ViewId::Health), ("1 C", ViewId::Console)] {
         let wanted: Vec<char> = word.chars().collect();
         let column = header.windows(3).position(|w| w == wanted).unwrap() as u16;
         let kind = MouseEventKind::Down(MouseButton::Left);
@@ -150,7 +150,7 @@ fn numbers_and_clicks_go_to_views_and_escape_stays() {
         assert_eq!(m.views.current, view, "{word}");
     }
     assert_eq!(keys(&mut m, "3 esc esc esc"), []);
-    assert_eq!(m.views.current, View::Timeline);
+    assert_eq!(m.views.current, ViewId::Timeline);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_filter_narrows_completes_and_is_cleared() {
     keys(&mut m, "enter");
     assert!(!m.views.traffic.query().editing() && !frame(&mut m).contains("send_email"), "{}", frame(&mut m));
     keys(&mut m, "esc");
-    assert!(m.views.traffic.query().text().is_empty() && m.views.current == View::Traffic);
+    assert!(m.views.traffic.query().text().is_empty() && m.views.current == ViewId::Traffic);
     keys(&mut m, "/");
     text(&mut m, "q");
     keys(&mut m, "esc");
@@ -221,9 +221,9 @@ fn rows_are_sorted_in_the_background() {
         assert!(steps < 1000, "a sort terminates");
     }
     let took = |m: &Model, at| {
-        m.views.traffic.id_at(&m.views.rows, at).and_then(|id| m.views.rows.get(id)).map(|r| (r.state.pending(), r.took_us))
+        m.views.traffic.id_at(&m.views.state.rows, at).and_then(|id| m.views.state.rows.get(id)).map(|r| (r.state.pending(), r.took_us))
     };
-    let all: Vec<_> = (0..m.views.traffic.len(&m.views.rows)).filter_map(|at| took(&m, at)).collect();
+    let all: Vec<_> = (0..m.views.traffic.len(&m.views.state.rows)).filter_map(|at| took(&m, at)).collect();
     assert!(all.len() > 40 && all.windows(2).all(|w| w[0] >= w[1]), "{all:?}");
 }
 
@@ -233,13 +233,13 @@ fn the_open_row_is_sent_again_edited_and_copied() {
     keys(&mut m, "2 /");
     text(&mut m, "tool:query* origin:console");
     keys(&mut m, "enter enter");
-    assert_eq!(m.views.part, Part::Entry);
+    assert_eq!(m.views.state.part, Part::Entry);
     let commands = keys(&mut m, ".");
     let Some(Cmd::Submit { spec, .. }) = commands.last() else { panic!("{commands:?}") };
     assert!(matches!(&spec.operation, Operation::Tool { tool, .. } if &*tool.name == "query_users"));
     assert!(matches!(&keys(&mut m, "y y")[..], [Cmd::Copy(_)]));
     keys(&mut m, "e");
-    assert_eq!((m.views.current, m.console.focus), (View::Console, Focus::Call));
+    assert_eq!((m.views.current, m.console.focus), (ViewId::Console, Focus::Call));
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn the_timeline_stays_at_the_time_under_the_cursor_and_opens_the_call() {
     keys(&mut m, "+ + - -");
     assert_eq!(foot(&mut m), before, "zooming does not move the time");
     keys(&mut m, "down [ enter");
-    let call = m.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| m.read_model().call(id)).cloned();
+    let call = m.views.state.entry.as_ref().and_then(|e| e.call()).and_then(|id| m.read_model().call(id)).cloned();
     assert_eq!(call.map(|c| c.spec.operation.server().to_string()), Some("email".into()));
 }
 
@@ -371,7 +371,7 @@ fn the_timeline_has_a_filter_of_its_own() {
     keys(&mut m, "down down [ enter");
     assert!(frame(&mut m).contains("track_event"), "{}", frame(&mut m));
     keys(&mut m, "esc esc");
-    assert!(m.views.current == View::Timeline && m.views.query().unwrap().text().is_empty(), "escape clears the filter first");
+    assert!(m.views.current == ViewId::Timeline && m.views.query().unwrap().text().is_empty(), "escape clears the filter first");
     keys(&mut m, "f");
     assert!(frame(&mut m).contains("✓ ok"));
     keys(&mut m, "2");

@@ -1,8 +1,6 @@
-//! The workflows view: running, resuming, cancelling, editing; saving calls as workflows.
+//! Workflows: running, resuming, cancelling, editing; saving calls as workflows.
 
 use std::sync::Arc;
-
-use crossterm::event::KeyEvent;
 
 use crate::{
     control::Command,
@@ -12,6 +10,7 @@ use crate::{
         event::NoticeLevel,
         id::CallId,
         journal::past_call,
+        plural::counted,
         run::{RunFrom, RunId, RunSpec},
         workflow::{
             catalog_lookup::CatalogView,
@@ -25,60 +24,20 @@ use crate::{
     tui::{
         WorkspaceRequest,
         action::Action,
-        background::Material,
-        copying::{CopyKind, prepared},
         flows::{self, free_name, name_trouble},
-        hits::Hit,
         keymap::Context,
         msg::Cmd,
         overlay::{dry_run::DryRun, text_prompt::TextPrompt},
-        pane::call::KeyOutcome,
-        tabs::{Part, View},
-        widget::window::Move,
+        view::{Part, ViewInput},
     },
 };
 
 use super::Model;
 
 impl Model {
-    fn in_flows(&self) -> bool {
-        self.views.current == View::Workflows
-    }
-
     /// Applies changed workflow files.
     pub(super) fn flows_changed(&mut self, library: &WorkflowLibrary) {
         self.views.flows.set(library);
-    }
-
-    /// Returns the keymap contexts of the view.
-    pub(super) fn flow_contexts(&self) -> &'static [Context] {
-        match self.views.part {
-            Part::Input if self.views.flows.input.wants_text() => &[Context::InputText],
-            Part::Input => &[Context::Input, Context::Form, Context::Global],
-            Part::Main => &[Context::Workflows, Context::List, Context::Global],
-            Part::Step => &[Context::Graph, Context::Value, Context::List, Context::Global],
-            _ => &[Context::Graph, Context::List, Context::Global],
-        }
-    }
-
-    /// Returns whether letters go into a field of the input.
-    pub(super) fn flow_typing(&self) -> bool {
-        self.in_flows() && self.views.part == Part::Input && self.views.flows.input.wants_text()
-    }
-
-    /// Returns whether the form has the focus.
-    pub(super) fn in_input(&self) -> bool {
-        self.in_flows() && self.views.part == Part::Input
-    }
-
-    /// Handles the wheel over a part: it scrolls, and selects nothing in the graph.
-    pub(super) fn flow_wheel(&mut self, part: Part, action: Action) {
-        let place = self.views.place(part).unwrap_or_default();
-        if part == Part::Graph && !self.views.flows.broken(self.session.read_model()) {
-            self.views.flows.chart.wheel(action, place);
-        } else {
-            self.flow_move(part, action);
-        }
     }
 
     /// Returns the plan of the workflow under the cursor.
@@ -91,115 +50,14 @@ impl Model {
         self.views.flows.run(self.session.read_model())
     }
 
-    /// Performs an action of this view; `None` if it is not one.
-    pub(super) fn flow_act(&mut self, action: Action) -> Option<Vec<Cmd>> {
-        match action {
-            Action::ViewWorkflows => self.views.show(View::Workflows),
-            Action::Mark => self.mark(),
-            Action::SaveWorkflow => self.ask_workflow(),
-            Action::RunWorkflow
-            | Action::DryRun
-            | Action::RunAgain
-            | Action::RunFrom
-            | Action::ResumeRun
-            | Action::CancelStep
-            | Action::EditWorkflow
-                if !self.in_flows() =>
-            {
-                self.views.show(View::Workflows);
-            }
-            _ if !self.in_flows() => return None,
-            Action::RunWorkflow => return Some(self.run_workflow()),
-            Action::DryRun => self.dry_run(),
-            Action::RunAgain | Action::SendAgain => return Some(self.run_again(None)),
-            Action::RunFrom => return Some(self.run_from()),
-            Action::ResumeRun => return Some(self.resume_run()),
-            Action::Cancel => return Some(self.cancel_run()),
-            Action::CancelStep => return Some(self.cancel_step()),
-            Action::EditWorkflow => return Some(self.edit_workflow()),
-            Action::Up | Action::Down | Action::Left | Action::Right | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom => {
-                self.flow_move(self.views.part, action);
-            }
-            Action::Fold | Action::FoldLevel | Action::UnfoldLevel => {
-                if self.views.part == Part::Step {
-                    self.views.flows.detail.act(action);
-                }
-            }
-            Action::Open => return Some(self.flow_open()),
-            Action::Back => self.flow_back(),
-            Action::NextTab | Action::PreviousTab => self.views.flows.detail.switch_side(),
-            Action::ToggleJson => self.views.flows.input.toggle_json(),
-            Action::Reset => {
-                let cleared = self.views.flows.input.reset();
-                self.say_undo(cleared);
-            }
-            Action::Undo => self.views.flows.input.undo(),
-            Action::Copy => return Some(self.flow_copy()),
-            Action::EditAgain => {
-                if let Some(input) = self.flow_run().map(|run| run.input.clone()) {
-                    self.views.flows.input.set(&input);
-                    self.open_input();
-                }
-            }
-            // Actions of the console or the traffic would change panes that are not visible here.
-            Action::Send
-            | Action::SendUnchecked
-            | Action::Burst
-            | Action::Subscribe
-            | Action::Follow
-            | Action::Search
-            | Action::JsonPath
-            | Action::Save => {}
-            _ => return None,
-        }
-        Some(vec![])
-    }
-
-    /// Returns whether an action would have an effect now.
-    pub(super) fn flow_enabled(&self, action: Action) -> Option<bool> {
-        if matches!(action, Action::Mark | Action::SaveWorkflow) {
-            return Some(!self.in_flows() && (!self.views.rows.marked.is_empty() || self.meant_call().is_some()));
-        }
-        if !self.in_flows() {
-            return None;
-        }
-        let run = self.flow_run();
-        let running = run.is_some_and(|run| run.report.is_none());
-        let plan = self.views.flows.flow(self.session.read_model()).is_some_and(|flow| flow.plan.is_ok());
-        Some(match action {
-            Action::RunWorkflow | Action::DryRun => plan,
-            Action::RunAgain | Action::EditAgain => plan && run.is_some(),
-            Action::RunFrom => plan && !running && run.is_some() && self.views.flows.selected().is_some(),
-            Action::ResumeRun => !running && self.views.flows.interrupted(self.session.read_model()).is_some(),
-            Action::Cancel => running,
-            Action::CancelStep => running && self.views.flows.selected().is_some(),
-            Action::EditWorkflow => self.views.flows.flow(self.session.read_model()).is_some(),
-            Action::Open => !matches!(self.views.part, Part::Steps) || run.is_some(),
-            Action::NextTab | Action::PreviousTab => self.views.part == Part::Step,
-            Action::Fold | Action::FoldLevel | Action::UnfoldLevel => self.views.part == Part::Step && self.views.flows.detail.can_fold(),
-            Action::ToggleJson | Action::Reset => plan,
-            Action::Undo => self.in_input() && self.views.flows.input.can_undo(),
-            Action::NextPane | Action::Back => true,
-            Action::SendAgain | Action::Filter | Action::Send | Action::SendUnchecked | Action::Follow | Action::Search | Action::Save => {
-                false
-            }
-            _ => return None,
-        })
-    }
-
-    fn open_input(&mut self) {
-        self.views.part = Part::Input;
-        self.views.flows.input.begin();
-    }
-
     /// Goes from the list to the form, from the form to the run.
-    fn run_workflow(&mut self) -> Vec<Cmd> {
+    pub(in crate::tui) fn run_workflow(&mut self) -> Vec<Cmd> {
         let Some(plan) = self.flow_plan() else {
             self.toast(NoticeLevel::Warn, "The workflow file has errors, so it cannot be run.");
             return vec![];
         };
-        if self.views.part != Part::Input && !self.views.flows.input.is_empty() {
-            self.open_input();
+        if self.views.state.part != Part::Input && !self.views.flows.input.arguments().is_empty() {
+            self.views.flows.open_input(&mut self.views.state);
             return vec![];
         }
         match self.views.flows.input.validated() {
@@ -222,12 +80,12 @@ impl Model {
         let unix_ms = self.session.read_model().epoch.unix_ms(self.session.time());
         let run = RunId::new(unix_ms, fastrand::u128(..));
         self.views.flows.begin(run, &spec.workflow);
-        self.views.part = Part::Graph;
+        self.views.state.part = Part::Graph;
         vec![Cmd::Command(Command::StartRun { run, spec })]
     }
 
     /// Runs the workflow of the shown run again with the same input, optionally from a step on.
-    fn run_again(&mut self, from: Option<RunFrom>) -> Vec<Cmd> {
+    pub(in crate::tui) fn run_again(&mut self, from: Option<RunFrom>) -> Vec<Cmd> {
         match (self.flow_plan(), self.flow_run().map(|run| run.input.clone())) {
             (Some(plan), Some(input)) => self.start_run(&plan, input, from),
             (_, None) => self.run_workflow(),
@@ -238,7 +96,7 @@ impl Model {
         }
     }
 
-    fn run_from(&mut self) -> Vec<Cmd> {
+    pub(in crate::tui) fn run_from(&mut self) -> Vec<Cmd> {
         let Some(run) = self.flow_run().cloned() else {
             self.toast(NoticeLevel::Info, "No earlier run has results.");
             return vec![];
@@ -256,28 +114,28 @@ impl Model {
     }
 
     /// Resumes a run of an earlier session. Its in-doubt steps are resolved in the inbox.
-    fn resume_run(&mut self) -> Vec<Cmd> {
+    pub(in crate::tui) fn resume_run(&mut self) -> Vec<Cmd> {
         let read_model = self.session.read_model();
         let (Some(run), Some(name)) = (self.views.flows.interrupted(read_model), self.views.flows.name(read_model)) else {
             self.toast(NoticeLevel::Info, "No run of this workflow was interrupted.");
             return vec![];
         };
         self.views.flows.begin(run, &name);
-        self.views.part = Part::Graph;
+        self.views.state.part = Part::Graph;
         vec![Cmd::Command(Command::ResumeRun { run, answers: vec![], ask: true, wait: false, timeout: None })]
     }
 
-    fn dry_run(&mut self) {
+    pub(in crate::tui) fn dry_run(&mut self) {
         let Some(plan) = self.flow_plan() else {
             self.toast(NoticeLevel::Warn, "The workflow file has errors, so there is nothing to preview.");
             return;
         };
-        let view = flows::preview(&plan, &self.views.flows.input.draft(), self.session.read_model());
+        let view = flows::preview(&plan, &self.views.flows.input.arguments().entered(), self.session.read_model());
         let unfit = check_against(&plan, &CatalogView(self.session.read_model()));
         self.dialogs.push(DryRun::new(&plan.name, view, unfit));
     }
 
-    fn cancel_run(&mut self) -> Vec<Cmd> {
+    pub(in crate::tui) fn cancel_run(&mut self) -> Vec<Cmd> {
         match self.flow_run().filter(|run| run.report.is_none()).map(|run| run.id) {
             Some(run) => vec![Cmd::Command(Command::CancelRun { run, reason: "cancelled in the console".into() })],
             None => {
@@ -287,7 +145,7 @@ impl Model {
         }
     }
 
-    fn cancel_step(&mut self) -> Vec<Cmd> {
+    pub(in crate::tui) fn cancel_step(&mut self) -> Vec<Cmd> {
         let run = self.flow_run().filter(|run| run.report.is_none()).map(|run| run.id);
         match (run, self.views.flows.selected().cloned()) {
             (Some(run), Some(step)) => {
@@ -300,9 +158,9 @@ impl Model {
         }
     }
 
-    fn edit_workflow(&mut self) -> Vec<Cmd> {
+    pub(in crate::tui) fn edit_workflow(&mut self) -> Vec<Cmd> {
         match self.views.flows.flow(self.session.read_model()).map(|flow| flow.file.clone()) {
-            Some(file) => vec![Cmd::EditFile(file)],
+            Some(file) => vec![Cmd::EditFile { path: file, line: None }],
             None => {
                 self.toast(NoticeLevel::Info, "This workflow has no file.");
                 vec![]
@@ -317,153 +175,43 @@ impl Model {
         }
         Self::request(WorkspaceRequest::ReadWorkflows)
     }
-
-    fn flow_open(&mut self) -> Vec<Cmd> {
-        let ran = self.flow_run().is_some();
-        match self.views.part {
-            Part::Main if self.views.flows.on_earlier() => self.views.part = Part::Graph,
-            Part::Main if self.views.flows.broken(self.session.read_model()) => return self.edit_workflow(),
-            Part::Main => self.open_input(),
-            Part::Graph if self.views.flows.broken(self.session.read_model()) => return self.edit_workflow(),
-            Part::Graph | Part::Steps if ran => self.views.part = Part::Step,
-            Part::Graph => self.open_input(),
-            Part::Input => return self.run_workflow(),
-            _ => self.views.flows.detail.act(Action::Open),
-        }
-        vec![]
-    }
-
-    fn flow_back(&mut self) {
-        match self.views.part {
-            Part::Step => self.views.part = if self.zoom || self.layout.narrow { Part::Steps } else { Part::Graph },
-            Part::Main if self.zoom => self.zoom = false,
-            Part::Main => {}
-            _ => self.views.part = Part::Main,
-        }
-    }
-
-    /// Moves the cursor of a part, whether it has the focus or not.
-    pub(super) fn flow_move(&mut self, part: Part, action: Action) {
-        let place = self.views.place(part).unwrap_or_default();
-        let page = usize::from(place.height.saturating_sub(3)).max(1);
-        let to = Move::of(action, page);
-        match (part, to) {
-            (Part::Main, Some(to)) => self.views.flows.go(to),
-            (Part::Graph, Some(to)) if self.views.flows.broken(self.session.read_model()) => {
-                let mut chart = std::mem::take(&mut self.views.flows.chart);
-                let look = self.look();
-                if let Some(Err(problems)) = self.views.flows.flow(look.read_model).map(|flow| &flow.plan) {
-                    chart.scroll_problems(to, problems, look, place);
-                }
-                self.views.flows.chart = chart;
-            }
-            (Part::Graph, _) => {
-                let flows = &mut self.views.flows;
-                match flows.chart.step(flows.selected(), action) {
-                    Some(step) => flows.select(Some(step)),
-                    None => {
-                        flows.select(None);
-                        flows.chart.scroll(action, place);
-                    }
-                }
-            }
-            (Part::Steps, Some(to)) => {
-                let step = self.views.flows.steps.step(to);
-                self.views.flows.select(step);
-            }
-            (Part::Step, _) => self.views.flows.detail.act(action),
-            _ => {}
-        }
-    }
-
-    fn flow_copy(&mut self) -> Vec<Cmd> {
-        let flows = &mut self.views.flows;
-        let body = match self.views.part {
-            Part::Step => flows.detail.copy(),
-            Part::Input => Some(flows.input.draft()),
-            _ => flows.name(self.session.read_model()).map(|name| Body::from(&*name)),
-        };
-        let material = Material { pieces: body.into_iter().collect(), decode: false };
-        self.copied(CopyKind::Value, prepared(CopyKind::Value, &material))
-    }
-
-    /// Handles a key for the form, or one that is not in the keymap.
-    pub(super) fn flow_key(&mut self, key: KeyEvent) -> Vec<Cmd> {
-        match self.views.part {
-            Part::Input => match self.views.flows.input.key(key) {
-                KeyOutcome::Stay => vec![],
-                KeyOutcome::Send => self.run_workflow(),
-                KeyOutcome::Leave => {
-                    self.flow_back();
-                    vec![]
-                }
-                KeyOutcome::Next => self.act(Action::NextPane),
-                KeyOutcome::Previous => self.act(Action::PreviousPane),
-            },
-            _ => vec![],
-        }
-    }
-
-    /// Handles a click on a part; returns whether the clicked row was selected already.
-    pub(super) fn flow_click(&mut self, part: Part, hit: &Hit) -> bool {
-        let flows = &mut self.views.flows;
-        match (part, hit) {
-            (Part::Main, Hit::Row(row)) => flows.click(*row),
-            (Part::Graph, Hit::Row(step)) => {
-                let Some(step) = flows.chart.id(*step) else { return false };
-                let same = flows.selected() == Some(&step);
-                flows.select(Some(step));
-                same
-            }
-            (Part::Steps, Hit::Row(line)) => {
-                let Some(step) = flows.steps.path(*line) else { return false };
-                let same = flows.selected() == step.as_ref();
-                flows.select(step);
-                same
-            }
-            (Part::Step, Hit::Tab(tab)) => {
-                flows.detail.set_tab(*tab);
-                false
-            }
-            (Part::Input, hit) => {
-                flows.input.click(hit);
-                false
-            }
-            _ => false,
-        }
-    }
 }
 
 /// Saving calls as workflows.
 impl Model {
     /// Marks the call under the cursor, or unmarks it.
-    fn mark(&mut self) {
+    pub(super) fn mark(&mut self) {
         let Some(call) = self.meant_call() else {
             self.toast(NoticeLevel::Info, "Select a call first.");
             return;
         };
-        let marked = &mut self.views.rows.marked;
+        let marked = &mut self.views.state.rows.marked;
         match marked.iter().position(|id| *id == call) {
             Some(at) => drop(marked.remove(at)),
             None => marked.push(call),
         }
         marked.sort_unstable();
         let key = self.session.keymap.key(&[Context::Global], Action::SaveWorkflow).unwrap_or_default();
-        match self.views.rows.marked.len() {
+        match self.views.state.rows.marked.len() {
             0 => {}
-            1 => self.toast(NoticeLevel::Info, format!("1 call marked; {key} saves it as a workflow.")),
-            n => self.toast(NoticeLevel::Info, format!("{n} calls marked; {key} saves them as a workflow.")),
+            n => {
+                let them = if n == 1 { "it" } else { "them" };
+                self.toast(NoticeLevel::Info, format!("{} marked; {key} saves {them} as a workflow.", counted(n, "call")));
+            }
         }
         // Move to the next row, since users mark several.
         if self.in_view() {
-            self.view_act(Action::Down);
+            self.pass_to_view(ViewInput::Action(Action::Down));
         }
     }
 
     /// Asks for the name of a workflow of the marked calls, otherwise of the selected call or the form.
-    fn ask_workflow(&mut self) {
-        let calls: Vec<CallId> =
-            if self.views.rows.marked.is_empty() { self.meant_call().into_iter().collect() } else { self.views.rows.marked.clone() };
+    pub(super) fn ask_workflow(&mut self) {
+        let calls: Vec<CallId> = if self.views.state.rows.marked.is_empty() {
+            self.meant_call().into_iter().collect()
+        } else {
+            self.views.state.rows.marked.clone()
+        };
         let read_model = self.session.read_model();
         let past = |id: &CallId| {
             let call = read_model.call(*id)?;
@@ -478,7 +226,7 @@ impl Model {
             let spec = crate::domain::call::CallSpec::new(operation, crate::domain::call::Origin::Console);
             past_call(&read_model.call_name(&spec.operation), &spec, None)
         };
-        let in_form = !self.in_view() && self.console.focus == crate::tui::layout::Focus::Call && self.views.rows.marked.is_empty();
+        let in_form = !self.in_view() && self.console.focus == crate::tui::layout::Focus::Call && self.views.state.rows.marked.is_empty();
         let past: Vec<PastCall> = if in_form { form().into_iter().collect() } else { calls.iter().filter_map(past).collect() };
         let Some(first) = past.first() else {
             self.toast(NoticeLevel::Info, "Only tool calls can be saved as a workflow; there is none here.");
@@ -488,7 +236,7 @@ impl Model {
         let base = if past.len() == 1 { first.tool.clone() } else { "from_calls".into() };
         let name = free_name(&base, &self.views.flows.list);
         let left = if lost > 0 && !in_form {
-            format!(" {lost} marked calls are left out: not a tool call, or dropped from memory.")
+            format!(" {} left out: not a tool call, or dropped from memory.", counted(lost, "marked call"))
         } else {
             String::new()
         };
@@ -511,7 +259,7 @@ impl Model {
             return Err("the workflow folder is unknown: no configuration file is in use".into());
         }
         let text = from_history(name, calls);
-        self.views.rows.marked.clear();
+        self.views.state.rows.marked.clear();
         self.views.flows.reveal(name);
         Ok(Self::request(WorkspaceRequest::SaveWorkflow { name: name.to_owned(), text }))
     }

@@ -7,9 +7,9 @@ use crate::{
     domain::run::{RunFrom, RunOutcome, RunSpec, StepState},
     tui::{
         Startup,
-        tabs::{Part, View},
         test_support::{self, runs},
         theme::Theme,
+        view::{Part, ViewId},
     },
 };
 
@@ -69,7 +69,7 @@ fn themes_change_no_letter() {
 fn a_run_is_started_from_its_form_and_followed() {
     let mut harness = harness(120, 40, false);
     harness.keys("r");
-    assert_eq!(harness.model.views.part, Part::Input);
+    assert_eq!(harness.model.views.state.part, Part::Input);
     harness.keys("enter");
     assert_eq!(harness.take(), [], "a required field is missing");
     harness.text("ann@example.org").keys("tab").text("Ann").keys("enter");
@@ -80,7 +80,7 @@ fn a_run_is_started_from_its_form_and_followed() {
     let (run, spec) = started(&mut harness);
     assert_eq!(spec.input.text(), r#"{"email":"ann@example.org","name":"Ann","role":"viewer"}"#);
     assert!(spec.ask && spec.from.is_none());
-    assert_eq!(harness.model.views.part, Part::Graph);
+    assert_eq!(harness.model.views.state.part, Part::Graph);
     assert!(run.unix_ms() > 0);
     // The engine chooses another id in this test: the last run of the workflow is shown.
     let seq = harness.model.read_model().seq;
@@ -125,7 +125,7 @@ fn a_followed_run_shows_its_progress_until_the_user_moves() {
 fn files_are_edited_and_read_again() {
     let mut harness = harness(120, 40, false);
     harness.keys("e");
-    assert_eq!(harness.take(), [Cmd::EditFile("workflows/onboard_new_user.toml".into())]);
+    assert_eq!(harness.take(), [Cmd::EditFile { path: "workflows/onboard_new_user.toml".into(), line: None }]);
     harness.send(Msg::FileEdited(Ok(())));
     assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::ReadWorkflows)]);
     let mut library = runs::library();
@@ -151,7 +151,7 @@ fn marked_calls_become_a_workflow() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(harness.model.views.rows.marked.is_empty());
+    assert!(harness.model.views.state.rows.marked.is_empty());
     harness.keys("w");
     assert!(harness.frame().contains("1 step. Saved in"));
     // A name in use is refused, and can be changed.
@@ -190,7 +190,7 @@ fn a_run_has_a_lane_on_the_timeline() {
     let frame = harness.frame();
     assert!(frame.contains("calls of onboard_new_user, run ") && frame.contains("create_user, compensation"), "{frame}");
     harness.keys("enter");
-    let call = harness.model.views.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.read_model().call(id)).cloned();
+    let call = harness.model.views.state.entry.as_ref().and_then(|e| e.call()).and_then(|id| harness.model.read_model().call(id)).cloned();
     assert!(call.is_some_and(|call| call.spec.run.as_ref().is_some_and(|step| step.run == runs::run(2))));
     // The filter hides rows that do not pass, and the lanes of runs without rows.
     harness.keys("esc /").text("run:notify*").keys("enter");
@@ -225,7 +225,7 @@ proptest! {
             harness.keys(key);
             harness.frame();
         }
-        prop_assert!(View::ALL.contains(&harness.model.views.current));
+        prop_assert!(ViewId::ALL.contains(&harness.model.views.current));
     }
 }
 

@@ -7,7 +7,7 @@ use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::{
-    domain::{body::Body, time::size},
+    domain::{body::Body, plural::counted, time::size},
     tui::{
         action::Action,
         background::Material,
@@ -151,7 +151,7 @@ impl Describe {
         let found = self.pages.get(self.page).and_then(|(_, content)| content.match_position());
         let found = match found {
             Some((Some(at), all)) => format!("{at} of {all}"),
-            Some((None, all)) => format!("{all} matches"),
+            Some((None, all)) => counted(all, "match"),
             None => String::new(),
         };
         match (self.searching, self.needle.is_empty()) {

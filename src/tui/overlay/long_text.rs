@@ -12,6 +12,7 @@ use tui_textarea::TextArea;
 use crate::{
     domain::{
         form::Path,
+        plural::counted,
         text::{is_hidden, line_ends, visible},
     },
     tui::{
@@ -73,7 +74,7 @@ impl Dialog for LongText {
             Action::Choose => {
                 let (path, text) = (self.path.clone(), self.text());
                 DialogOutcome::close_and(move |model| {
-                    model.console.call.set_field(&path, &text);
+                    model.console.call.arguments_mut().set_field(&path, &text);
                     vec![]
                 })
             }
@@ -109,7 +110,7 @@ impl Dialog for LongText {
         let theme = ctx.theme;
         let hidden = self.area.lines().iter().flat_map(|l| l.chars()).filter(|c| is_hidden(*c) && *c != '\t').count();
         let status = match hidden {
-            0 => format!("{} lines", self.area.lines().len()),
+            0 => counted(self.area.lines().len(), "line"),
             1 => "1 invisible character".into(),
             many => format!("{many} invisible characters"),
         };

@@ -2,6 +2,8 @@
 
 pub mod approval;
 pub mod burst;
+pub mod compare;
+pub mod config_inputs;
 pub mod confirm;
 pub mod describe;
 pub mod dry_run;
@@ -13,6 +15,8 @@ pub mod notices;
 pub mod palette;
 pub mod text_prompt;
 pub mod toast;
+pub mod value_picker;
+pub mod watch;
 pub mod welcome;
 
 use std::cell::Cell;

@@ -8,6 +8,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{LastSize, edit_line};
 
+use crate::domain::plural::counted;
 pub use crate::domain::workspace::{Chosen, FoundConfig, WelcomeState};
 use crate::tui::{
     action::Action,
@@ -165,7 +166,7 @@ impl Welcome {
             Pen::new(buf, line(&mut y), 0).put(head, theme.muted);
         }
         for (index, config) in found.iter().enumerate() {
-            let count = if config.servers == 1 { "1 server".to_owned() } else { format!("{} servers", config.servers) };
+            let count = counted(config.servers, "server");
             let bad = if config.problems.is_empty() { "" } else { " !" };
             let row = line(&mut y);
             let mut pen = Pen::new(buf, row, 0);

@@ -9,6 +9,7 @@ use ratatui::style::{Modifier, Style};
 use crate::{
     domain::{
         id::ToolId,
+        plural::counted,
         policy::breaker::{BreakerOverride, BreakerPolicy, BreakerView, Cell, State, Window},
         time::{Stamp, short},
     },
@@ -156,7 +157,13 @@ fn limits(policy: &BreakerPolicy) -> String {
         limits.push(format!("{} consecutive failures", policy.consecutive));
     }
     let of = match policy.window {
-        Window::Calls(n) => format!("the last {n} calls"),
+        Window::Calls(n) => {
+            if n == 1 {
+                "the last call".to_owned()
+            } else {
+                format!("the last {n} calls")
+            }
+        }
         Window::Time(time) => format!("the calls in {}", short(time)),
     };
     if policy.failure_rate > 0.0 {
@@ -278,10 +285,10 @@ fn window_rows(out: &mut TextView, view: &BreakerView, policy: &BreakerPolicy, c
     let theme = ctx.theme;
     let (places, words) = match policy.window {
         Window::Calls(n) if view.calls < policy.minimum_calls => {
-            (n.min(CELLS), format!("{} of {n}, needs {} calls", view.calls, policy.minimum_calls))
+            (n.min(CELLS), format!("{} of {n}, needs {}", view.calls, counted(policy.minimum_calls, "call")))
         }
-        Window::Calls(n) => (n.min(CELLS), format!("{} of {n} calls", view.calls)),
-        Window::Time(time) => (view.cells.len() as u32, format!("{} calls in {}", view.calls, short(time))),
+        Window::Calls(n) => (n.min(CELLS), format!("{} of {}", view.calls, counted(n, "call"))),
+        Window::Time(time) => (view.cells.len() as u32, format!("{} in {}", counted(view.calls, "call"), short(time))),
     };
     let mut cells: Vec<(char, Style)> = view.cells.iter().map(|c| cell(*c, theme)).collect();
     cells.extend((cells.len()..places as usize).map(|_| ('·', theme.muted)));
@@ -355,7 +362,7 @@ fn consecutive_row(out: &mut TextView, view: &BreakerView, policy: &BreakerPolic
     };
     let mut row = vec![("in a row   ".to_owned(), theme.muted)];
     if limit == 0 {
-        row.push((format!("{have} failures"), style));
+        row.push((counted(have, "failure"), style));
         row.push(("  off".into(), theme.muted));
     } else {
         let shown = limit.min(BAR);

@@ -5,9 +5,8 @@
 
 mod assist;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use serde_json::{Map, Value, json};
 
@@ -19,20 +18,16 @@ use crate::{
         catalog::{ConfirmPolicy, Hints},
         directory::Directory,
         id::{CallId, ServerId, ToolId},
-        json::{Json, pretty},
         uri_template,
     },
     state::ConsoleState,
     tui::{
         action::Action,
-        hits::Hit,
         keymap::Context,
         tree::Node,
         widget::{
-            editor::{EditorEvent, JsonEditor},
-            form::{FormEvent, FormView, Leave},
+            arguments::{ArgumentProblems, Arguments, draw_complaints},
             paint::{Pen, pane, wrap},
-            undo_clear::{Cleared, editor_of},
         },
     },
 };
@@ -43,8 +38,6 @@ use super::DrawContext;
 
 /// The most rows of a description.
 const DESCRIPTION_ROWS: usize = 3;
-/// The most rows of complaints.
-const COMPLAINT_ROWS: usize = 3;
 
 /// What the pane remembers of a target.
 #[derive(Clone, Default)]
@@ -61,37 +54,14 @@ pub struct CallPane {
     target: Option<Node>,
     /// The catalogue entry that the form was made from.
     entry: Body,
-    schema: Body,
-    form: Option<FormView>,
-    editor: Option<JsonEditor>,
+    arguments: Arguments,
     memory: HashMap<Node, TargetState>,
-    complaints: Vec<String>,
-    /// JSON text that was cleared in the editor, for undo.
-    cleared: Cleared,
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// The server's completions for the field under the cursor, and the index of the one inserted last.
     completions: Vec<String>,
     inserted: Option<usize>,
 }
-
-/// The outcome of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyOutcome {
-    /// The pane handled the key.
-    Stay,
-    /// Send the arguments.
-    Send,
-    /// Leave the pane.
-    Leave,
-    /// Go to the next pane.
-    Next,
-    /// Go to the previous pane.
-    Previous,
-}
-
-/// Why the arguments cannot be sent.
-pub type ArgumentProblems = Vec<String>;
 
 impl CallPane {
     /// Returns the target of the call.
@@ -129,175 +99,52 @@ impl CallPane {
     }
 
     fn build(&mut self, read_model: &ConsoleState) {
-        (self.form, self.editor, self.entry, self.schema) = (None, None, Body::default(), Body::default());
-        self.complaints.clear();
-        self.cleared = Cleared::default();
+        (self.arguments, self.entry) = (Arguments::default(), Body::default());
         self.suggest(vec![]);
         let Some(node) = self.target.clone() else { return };
         self.entry = entry(&node, read_model).unwrap_or_default();
         let Some(schema) = schema(&node, read_model) else { return };
-        let mut form = FormView::new(&schema);
         let state = match self.memory.get(&node) {
             Some(state) => state.clone(),
             None => TargetState { arguments: self.recalled(&node), ..TargetState::default() },
         };
-        if let Some(arguments) = &state.arguments {
-            // The text came from a form, so it is valid JSON.
-            let _ = form.set_json(arguments);
-            form.clear_undo();
-        }
-        self.schema = schema;
-        self.form = Some(form);
+        self.arguments = Arguments::new(schema, state.arguments.as_deref());
         if let Some(text) = state.text {
-            self.open_editor(&text);
+            self.arguments.open_editor(&text);
         }
-    }
-
-    fn open_editor(&mut self, text: &str) {
-        self.editor = Some(editor_of(&self.schema, text));
     }
 
     fn remember(&mut self) {
         let Some(node) = self.target.clone() else { return };
         let state = self.memory.entry(node).or_default();
-        state.arguments = self.form.as_ref().map(FormView::json);
-        state.text = self.editor.as_ref().map(JsonEditor::text);
+        (state.arguments, state.text) = self.arguments.remembered();
     }
 
-    /// Resets the target's arguments to the defaults; [`CallPane::undo`] restores them. Returns whether anything changed.
+    /// Returns the arguments under edit.
+    pub fn arguments(&self) -> &Arguments {
+        &self.arguments
+    }
+
+    /// Returns the arguments under edit, for changes.
+    pub fn arguments_mut(&mut self) -> &mut Arguments {
+        &mut self.arguments
+    }
+
+    /// Resets the target's arguments to the defaults; an undo restores them. Returns whether anything changed.
     pub fn reset(&mut self) -> bool {
         if let Some(node) = &self.target {
             let state = self.memory.entry(node.clone()).or_default();
             (state.arguments, state.text) = (None, None);
         }
-        self.complaints.clear();
         self.suggest(vec![]);
-        let Some(form) = &mut self.form else { return false };
-        self.cleared.reset(form, &mut self.editor)
-    }
-
-    /// Returns whether there is a change to undo.
-    pub fn can_undo(&self) -> bool {
-        self.cleared.can_undo(self.form.as_ref(), self.editor.as_ref())
-    }
-
-    /// Undoes the last change of the form or the JSON.
-    pub fn undo(&mut self) {
-        self.complaints.clear();
-        self.cleared.undo(&mut self.form, &mut self.editor, &self.schema);
-    }
-
-    /// Returns whether letters go into a field.
-    pub fn wants_text(&self) -> bool {
-        self.editor.is_some() || self.form.as_ref().is_some_and(FormView::wants_text)
-    }
-
-    /// Returns whether the arguments are edited as JSON.
-    pub fn editing_json(&self) -> bool {
-        self.editor.is_some()
-    }
-
-    /// Passes a key to the form or the editor.
-    pub fn key(&mut self, key: KeyEvent) -> KeyOutcome {
-        self.complaints.clear();
-        match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => match editor.handle(key) {
-                EditorEvent::Submit => KeyOutcome::Send,
-                EditorEvent::Leave => KeyOutcome::Leave,
-                EditorEvent::None | EditorEvent::Changed | EditorEvent::Refused => KeyOutcome::Stay,
-            },
-            (None, Some(form)) => match form.handle(key) {
-                FormEvent::Submit => KeyOutcome::Send,
-                FormEvent::Leave(Leave::Out) => KeyOutcome::Leave,
-                // Tab on the last field moves to the next pane; the arrow keys do not leave the form.
-                FormEvent::Leave(Leave::After) if key.code == KeyCode::Tab => KeyOutcome::Next,
-                FormEvent::Leave(Leave::Before) if key.code == KeyCode::BackTab => KeyOutcome::Previous,
-                FormEvent::Leave(_) | FormEvent::None | FormEvent::Changed | FormEvent::Refused => KeyOutcome::Stay,
-            },
-            (None, None) if key.code == KeyCode::Tab => KeyOutcome::Next,
-            (None, None) if key.code == KeyCode::BackTab => KeyOutcome::Previous,
-            (None, None) => KeyOutcome::Stay,
-        }
-    }
-
-    /// Puts the cursor on the field that was clicked. Returns whether there is one.
-    pub fn click(&mut self, hit: &Hit) -> bool {
-        self.form_mut().is_some_and(|form| form.click(hit))
-    }
-
-    /// Returns the form, unless JSON is edited.
-    pub fn form_mut(&mut self) -> Option<&mut FormView> {
-        self.form.as_mut().filter(|_| self.editor.is_none())
-    }
-
-    /// Inserts pasted text at the cursor.
-    pub fn paste(&mut self, text: &str) {
-        match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => drop(editor.paste(text)),
-            (None, Some(form)) => drop(form.paste(text)),
-            (None, None) => {}
-        }
-    }
-
-    /// Switches between the form and JSON. Invalid JSON stays in the editor.
-    pub fn toggle_json(&mut self) {
-        self.complaints.clear();
-        match (&mut self.editor, &mut self.form) {
-            (Some(editor), Some(form)) => match form.set_json(&editor.text()) {
-                Ok(()) => self.editor = None,
-                Err(error) => {
-                    editor.to_problem();
-                    self.complaints.push(format!("not valid JSON: {error}"));
-                }
-            },
-            (None, Some(form)) => {
-                let json = form.json();
-                self.open_editor(&pretty(&json).unwrap_or(json));
-            }
-            _ => {}
-        }
-    }
-
-    /// Returns the arguments as text for an external editor.
-    pub fn text(&self) -> Option<String> {
-        match (&self.editor, &self.form) {
-            (Some(editor), _) => Some(editor.text()),
-            (None, Some(form)) => Some(pretty(&form.json()).unwrap_or_else(|_| form.json())),
-            (None, None) => None,
-        }
-    }
-
-    /// Sets the arguments from an external editor's text. Invalid JSON stays open in the JSON editor.
-    pub fn set_text(&mut self, text: &str) {
-        self.complaints.clear();
-        let parsed = match &mut self.form {
-            Some(form) if self.editor.is_none() => form.set_json(text),
-            _ => Json::parse(text).map(drop),
-        };
-        if self.editor.is_some() || parsed.is_err() {
-            self.open_editor(text);
-        }
-        if let Err(error) = parsed {
-            self.complaints.push(format!("not valid JSON: {error}"));
-        }
-    }
-
-    /// Sets the arguments to those of a call.
-    pub fn set_arguments(&mut self, arguments: &Body) {
-        if let Some(form) = &mut self.form {
-            self.complaints.clear();
-            match form.set_json(&arguments.text()) {
-                Ok(()) => self.editor = None,
-                Err(error) => self.complaints.push(format!("the call's arguments cannot be parsed: {error}")),
-            }
-        }
+        self.arguments.reset()
     }
 
     /// Returns the call, or the problems that prevent sending it. The pane shows the problems as well.
     pub fn operation(&mut self) -> Result<Operation, ArgumentProblems> {
         let made = self.make_operation();
         if let Err(refusal) = &made {
-            self.complaints.clone_from(refusal);
+            self.arguments.complain(refusal);
         }
         made
     }
@@ -305,74 +152,27 @@ impl CallPane {
     /// Returns the call with its arguments as they are, and their violations. `None` if they are not a JSON object, which the
     /// pane shows.
     pub fn unchecked_operation(&mut self) -> Option<(Operation, ArgumentProblems)> {
-        if let Some(editor) = &mut self.editor
-            && let Err(problem) = editor.object()
-        {
-            editor.to_problem();
-            self.complaints = vec![problem];
+        if !self.arguments.is_object() {
             return None;
         }
         let operation = self.draft()?;
-        self.complaints.clear();
-        Some((operation, self.violations()))
-    }
-
-    /// Returns whether the arguments violate the schema, in a form after the user tried to send it.
-    pub fn refused(&self) -> bool {
-        match (&self.editor, &self.form) {
-            (Some(editor), _) => editor.syntax().is_none() && !editor.violations().is_empty(),
-            (None, Some(form)) => form.refused(),
-            (None, None) => false,
-        }
-    }
-
-    /// Returns the violations of the arguments.
-    pub fn violations(&self) -> ArgumentProblems {
-        match (&self.editor, &self.form) {
-            (Some(editor), _) => editor.violations().iter().map(ToString::to_string).collect(),
-            (None, Some(form)) => form.form().violations(),
-            (None, None) => vec![],
-        }
+        self.arguments.forgive();
+        Some((operation, self.arguments.violations()))
     }
 
     fn make_operation(&mut self) -> Result<Operation, ArgumentProblems> {
-        let Some(node) = &self.target else { return Err(vec!["nothing callable is selected".into()]) };
+        let Some(node) = self.target.clone() else { return Err(vec!["nothing callable is selected".into()]) };
         // The form and the editor show their own problems in place.
-        let arguments = match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => match (editor.submit(), Json::parse(&editor.text())) {
-                // Compact: a line end would break the framing of stdio.
-                (EditorEvent::Submit, Ok(json @ Json::Object(_))) => Body::from(json.text()),
-                (EditorEvent::Submit, Ok(_)) => return Err(editor.object().err().into_iter().collect()),
-                _ => return Err(vec![]),
-            },
-            (None, Some(form)) => match form.submit() {
-                FormEvent::Submit => form.form().body(),
-                // A form without rows is not drawn, so its problems are listed below the description.
-                _ if form.form().rows().is_empty() => return Err(form.form().problems.clone()),
-                _ => return Err(vec![]),
-            },
-            (None, None) => Body::from("{}"),
-        };
-        Ok(match node {
-            Node::Tool(tool) => Operation::Tool { tool: tool.clone(), arguments },
-            Node::Resource(server, uri) => Operation::Resource { server: server.clone(), uri: uri.to_string() },
-            Node::Prompt(server, name) => Operation::Prompt { server: server.clone(), name: name.to_string(), arguments },
-            Node::Template(server, template) => {
-                let values: BTreeMap<String, String> = arguments.parse().unwrap_or_default();
-                Operation::Resource { server: server.clone(), uri: uri_template::expand(template, &values) }
-            }
-            Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => {
-                return Err(vec!["this row cannot be called".into()]);
-            }
-        })
+        let arguments = self.arguments.submit()?;
+        assist::operation(&node, arguments).ok_or_else(|| vec!["this row cannot be called".into()])
     }
 
     /// Returns the preferred height: border, description, fields and their messages.
     pub fn rows_wanted(&self) -> u16 {
-        let fields = match (&self.editor, &self.form) {
-            (Some(editor), _) => editor.text().lines().count() + 3,
-            (None, Some(form)) => form.form().rows().len().max(1) + 4,
-            (None, None) => 1,
+        let fields = match (self.arguments.editing_json(), self.arguments.exist()) {
+            (true, _) => self.arguments.rows() + 3,
+            (false, true) => self.arguments.rows().max(1) + 4,
+            (false, false) => 1,
         };
         u16::try_from(fields).unwrap_or(u16::MAX).saturating_add(5)
     }
@@ -398,8 +198,7 @@ impl CallPane {
         if y > 0 && inner.height > 6 {
             y += 1;
         }
-        let complaints: Vec<String> =
-            self.complaints.iter().flat_map(|c| wrap(c, inner.width.saturating_sub(2))).take(COMPLAINT_ROWS).collect();
+        let complaints = self.arguments.complaint_rows(inner.width);
         let hints = u16::from(!self.completions.is_empty() && inner.height > y + 2);
         let below = (complaints.len() as u16 + hints).min(inner.height.saturating_sub(y));
         if hints > 0 {
@@ -407,20 +206,10 @@ impl CallPane {
             self.draw_suggestions(ctx, row, buf);
         }
         let body = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + below), ..inner };
-        match (&mut self.editor, &mut self.form) {
-            (Some(editor), _) => editor.draw(body, buf, theme, ctx.focused),
-            (None, Some(form)) if !form.form().rows().is_empty() => {
-                form.show_keys(ctx.keys);
-                form.draw(body, buf, theme, ctx.focused, ctx.hits);
-            }
-            _ => self.draw_plain(ctx, body, buf),
+        if !self.arguments.draw(ctx, body, buf) {
+            self.draw_plain(ctx, body, buf);
         }
-        for (index, complaint) in complaints.iter().enumerate() {
-            let lead = if index == 0 { "✕ " } else { "  " };
-            Pen::new(buf, Rect { y: inner.bottom().saturating_sub(below), height: below, ..inner }, index as u16)
-                .put(lead, theme.fail)
-                .put(complaint, theme.fail);
-        }
+        draw_complaints(&complaints, ctx, Rect { y: inner.bottom().saturating_sub(below), height: below, ..inner }, buf);
     }
 
     fn draw_plain(&self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {

@@ -105,7 +105,7 @@ fn group_rows(out: &mut TextView, name: &str, ctx: DrawContext, width: u16) {
         out.row(row);
     }
     let (running, tools) = (members().map(|s| s.stats.in_flight).sum::<u32>(), members().map(|s| s.catalog.tools.len()).sum::<usize>());
-    out.gap().text(&format!("{tools} tools · {running} running"), ctx.theme.muted);
+    out.gap().text(&format!("{} · {running} running", counted(tools, "tool")), ctx.theme.muted);
 }
 
 fn section_rows(out: &mut TextView, server: &ServerView, section: crate::tui::tree::Section, ctx: DrawContext) {
@@ -237,8 +237,12 @@ fn stats_rows(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
     out.field(
         "calls",
         &format!(
-            "{} running · {} answered · {} tool errors · {} failed · {} cancelled",
-            stats.in_flight, stats.answered, stats.tool_errors, stats.failed, stats.cancelled
+            "{} running · {} answered · {} · {} failed · {} cancelled",
+            stats.in_flight,
+            stats.answered,
+            counted(stats.tool_errors, "tool error"),
+            stats.failed,
+            stats.cancelled
         ),
         ctx.theme.text,
     );

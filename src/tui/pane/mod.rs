@@ -8,6 +8,7 @@ pub mod call;
 pub mod columns;
 pub mod detail;
 pub mod filter_line;
+pub mod filtered_rows;
 pub mod health;
 pub mod info;
 pub mod replicas;

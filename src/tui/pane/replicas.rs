@@ -6,6 +6,7 @@ use crate::{
     domain::{
         directory::Directory,
         id::ServerId,
+        plural::counted,
         policy::route::{Group, Strategy},
         time::short,
     },
@@ -143,7 +144,7 @@ pub fn group_rows(out: &mut TextView, id: &ServerId, ctx: DrawContext) {
         out.row(member_row(&member.server, member.weight, &group.strategy, ctx, theme));
     }
     let tools = read_model.group_tools(id);
-    out.gap().text(if tools.len() == 1 { "1 tool".to_owned() } else { format!("{} tools", tools.len()) }.as_str(), theme.accent);
+    out.gap().text(&counted(tools.len(), "tool"), theme.accent);
     for (tool, providers, differ) in &tools {
         let mut row = vec![(format!("  {}", tool.name), theme.text)];
         if providers.len() < read_model.members(id).count() {

@@ -167,6 +167,7 @@ impl RowDetail {
             RowKind::Request => "Server request",
             RowKind::Log => "Log message",
             RowKind::Anomaly => "Protocol violation",
+            RowKind::Lifecycle => "Session",
             RowKind::Call => "Call",
         };
         let about = name.map_or_else(String::new, |n| format!(" ── {} · {}", n.server, n.tool));

@@ -9,6 +9,7 @@ use ratatui::{
 use crate::{
     domain::{
         catalog::Change,
+        plural::counted,
         policy::breaker::BreakerView,
         server::{Phase, Step},
         stats::Stats,
@@ -40,7 +41,7 @@ pub fn rows_height(tree: &Tree, area: Rect) -> usize {
 pub fn draw(tree: &Tree, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
     let theme = ctx.theme;
     let title = if ctx.focused { theme.focus } else { theme.text };
-    let count = format!("{} tools", ctx.read_model.names.len());
+    let count = counted(ctx.read_model.names.len(), "tool");
     let right = [(count.as_str(), theme.muted)];
     let inner = pane(buf, area, &[("Servers", title)], if ctx.read_model.names.is_empty() { &[] } else { &right }, ctx.focused, theme);
     let head = head(tree, area);

@@ -2,15 +2,13 @@
 
 mod columns;
 
-use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     domain::time::Stamp,
     tui::{
         action::Action,
-        filter::Filter,
-        filter_index::{By, FILTER_STEP, Index, SORT_STEP, Sort},
+        filter_index::{By, FILTER_STEP, SORT_STEP, Sort},
         hits::Hit,
         keymap::Context,
         rows::{RowId, Rows},
@@ -24,7 +22,11 @@ use crate::{
 use columns::{Columns, head_word};
 pub use columns::{outcome, place_words, step_words};
 
-use super::{DrawContext, filter_line::FilterLine};
+use super::{
+    DrawContext,
+    filter_line::FilterLine,
+    filtered_rows::{FilteredRows, OnQuery},
+};
 
 /// The hint in the empty filter line.
 const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed origin:… kind:log >500ms <2s !not text";
@@ -33,8 +35,7 @@ const SORT_PAUSE_MS: u64 = 1000;
 
 /// The filter, order, cursor and scroll of the view.
 pub struct TrafficView {
-    index: Index,
-    query: FilterLine,
+    filtered: FilteredRows,
     by: By,
     descending: bool,
     sorted: Vec<RowId>,
@@ -55,8 +56,7 @@ impl TrafficView {
     /// Creates a view of all rows that follows.
     pub fn new(rows: &Rows) -> TrafficView {
         TrafficView {
-            index: Index::new(Filter::default(), rows),
-            query: FilterLine::default(),
+            filtered: FilteredRows::new(rows),
             by: By::Time,
             descending: false,
             sorted: vec![],
@@ -72,12 +72,12 @@ impl TrafficView {
 
     /// Updates the index after rows were added or changed.
     pub fn update(&mut self, rows: &Rows, changed: &[RowId]) {
-        self.index.update(rows, changed);
+        self.filtered.index.update(rows, changed);
     }
 
     /// Returns whether the filter or a sort is still running.
     pub fn working(&self, rows: &Rows, now: Stamp) -> bool {
-        self.index.working(rows) || self.job.is_some() || self.sort_due(rows, now)
+        self.filtered.index.working(rows) || self.job.is_some() || self.sort_due(rows, now)
     }
 
     fn sort_due(&self, rows: &Rows, now: Stamp) -> bool {
@@ -86,15 +86,15 @@ impl TrafficView {
 
     /// Filters or sorts for a few milliseconds.
     pub fn work(&mut self, rows: &Rows, now: Stamp) {
-        if self.index.working(rows) {
-            return self.index.step(rows, FILTER_STEP);
+        if self.filtered.index.working(rows) {
+            return self.filtered.index.step(rows, FILTER_STEP);
         }
         if self.job.is_none() && self.sort_due(rows, now) {
             self.sorted_version = rows.version();
-            self.job = Some(Sort::new(self.by, &self.index, rows, SORT_STEP));
+            self.job = Some(Sort::new(self.by, &self.filtered.index, rows, SORT_STEP));
         }
         let Some(job) = &mut self.job else { return };
-        if let Some(ids) = job.step(&self.index, rows, 4 * SORT_STEP) {
+        if let Some(ids) = job.step(&self.filtered.index, rows, 4 * SORT_STEP) {
             self.job = None;
             // The more rows there are, the less often they are sorted.
             let pause = SORT_PAUSE_MS + ids.len() as u64 / 500;
@@ -139,7 +139,7 @@ impl TrafficView {
 
     /// Returns how many rows match the filter and are sorted.
     pub fn len(&self, rows: &Rows) -> usize {
-        if self.by == By::Time { self.index.len(rows) } else { self.sorted.len() }
+        if self.by == By::Time { self.filtered.index.len(rows) } else { self.sorted.len() }
     }
 
     /// Returns whether no row matches.
@@ -151,13 +151,13 @@ impl TrafficView {
     pub fn id_at(&self, rows: &Rows, place: usize) -> Option<RowId> {
         let len = self.len(rows);
         let place = if self.descending { len.checked_sub(place + 1)? } else { place };
-        if self.by == By::Time { self.index.at(rows, place) } else { self.sorted.get(place).copied() }
+        if self.by == By::Time { self.filtered.index.at(rows, place) } else { self.sorted.get(place).copied() }
     }
 
     fn place(&self, rows: &Rows, id: RowId, hint: usize) -> usize {
         let len = self.len(rows);
         if self.by == By::Time {
-            let place = self.index.place(rows, id);
+            let place = self.filtered.index.place(rows, id);
             return if self.descending { len.saturating_sub(place + 1) } else { place };
         }
         if self.id_at(rows, hint) == Some(id) {
@@ -186,7 +186,7 @@ impl TrafficView {
 
     /// Scrolls so that the cursor is visible in a pane of this size.
     pub fn fit(&mut self, rows: &Rows, area: Rect) {
-        self.height = rows_height(area, self.query.note_height(area.width.saturating_sub(2)));
+        self.height = rows_height(area, self.filtered.query.note_height(area.width.saturating_sub(2)));
         let len = self.len(rows);
         let follow = if self.at_bottom() { len.saturating_sub(1) } else { 0 };
         let top = if self.at_bottom() { len.saturating_sub(self.height) } else { 0 };
@@ -230,53 +230,15 @@ impl TrafficView {
 
     /// Returns the filter line.
     pub fn query(&self) -> &FilterLine {
-        &self.query
+        &self.filtered.query
     }
 
-    /// Starts editing the filter.
-    pub fn edit(&mut self, rows: &Rows) {
-        self.query.edit(rows);
-    }
-
-    /// Ends editing and keeps the filter or restores the previous one.
-    pub fn end_edit(&mut self, keep: bool, rows: &Rows) {
-        let changed = self.query.end_edit(keep);
-        self.refilter(changed, rows);
-    }
-
-    /// Passes a key to the filter line.
-    pub fn key(&mut self, key: KeyEvent, rows: &Rows) {
-        let changed = self.query.key(key, rows);
-        self.refilter(changed, rows);
-    }
-
-    /// Inserts pasted text into the filter line.
-    pub fn paste(&mut self, text: &str, rows: &Rows) {
-        let changed = self.query.paste(text, rows);
-        self.refilter(changed, rows);
-    }
-
-    /// Sets the filter.
-    pub fn set_filter(&mut self, text: &str, rows: &Rows) {
-        let changed = self.query.set(text);
-        self.refilter(changed, rows);
-    }
-
-    /// Inserts the next completion of the word under the cursor.
-    pub fn complete(&mut self, rows: &Rows) {
-        let changed = self.query.complete(rows);
-        self.refilter(changed, rows);
-    }
-
-    fn refilter(&mut self, changed: bool, rows: &Rows) {
-        if !changed {
-            return;
+    /// Applies an operation to the filter line.
+    pub fn on_query(&mut self, what: OnQuery, rows: &Rows) {
+        if self.filtered.on_query(what, rows) {
+            (self.sorted, self.job) = (vec![], None);
+            (self.sorted_version, self.next_sort) = (u64::MAX, Stamp::default());
         }
-        self.index = Index::new(self.query.filter().clone(), rows);
-        (self.sorted, self.job) = (vec![], None);
-        (self.sorted_version, self.next_sort) = (u64::MAX, Stamp::default());
-        // Filters the first rows now, so that the next frame shows some.
-        self.index.step(rows, FILTER_STEP);
     }
 
     /// Draws the view.
@@ -285,9 +247,9 @@ impl TrafficView {
         let title = if ctx.focused { theme.focus } else { theme.text };
         let right = self.state_words(rows, ctx);
         let inner = pane(buf, area, &[("Traffic", title)], &[(&right, theme.muted)], ctx.focused, theme);
-        self.query.draw(EXAMPLE, ctx, inner, buf);
+        self.filtered.query.draw(EXAMPLE, ctx, inner, buf);
         let columns = Columns::for_width(inner.width);
-        let head = 1 + self.query.note_height(area.width.saturating_sub(2));
+        let head = 1 + self.filtered.query.note_height(area.width.saturating_sub(2));
         columns.head(
             (self.by, self.descending),
             ctx,
@@ -314,14 +276,15 @@ impl TrafficView {
                 buf.set_style(line.intersection(buf.area), ctx.selection());
             }
         }
-        self.query.draw_completions(ctx, inner, buf);
+        self.filtered.query.draw_completions(ctx, inner, buf);
     }
 
     fn state_words(&self, rows: &Rows, ctx: DrawContext) -> String {
         let all = format!("{} {}", grouped(rows.len()), if rows.len() == 1 { "row" } else { "rows" });
-        let mut words = if self.index.filter().is_empty() { all } else { format!("{} of {all}", grouped(self.index.len(rows))) };
-        if self.index.working(rows) {
-            words.push_str(&format!(" · {:.0} % scanned", self.index.progress(rows) * 100.0));
+        let mut words =
+            if self.filtered.index.filter().is_empty() { all } else { format!("{} of {all}", grouped(self.filtered.index.len(rows))) };
+        if self.filtered.index.working(rows) {
+            words.push_str(&format!(" · {:.0} % scanned", self.filtered.index.progress(rows) * 100.0));
         }
         if self.by != By::Time || self.descending {
             words.push_str(&format!(" · by {} {}", head_word(self.by), if self.descending { "▼" } else { "▲" }));
@@ -339,7 +302,7 @@ impl TrafficView {
             let key = ctx.keys.key(&[Context::Global], Action::ViewConsole).unwrap_or_default();
             pen.put("No traffic yet. ", theme.muted);
             ctx.put_key(&mut pen, Action::ViewConsole, &key, " opens the console: select a tool there.");
-        } else if self.index.working(rows) || self.job.is_some() || self.by != By::Time {
+        } else if self.filtered.index.working(rows) || self.job.is_some() || self.by != By::Time {
             pen.put(&format!("{} filtering …", ctx.spinner()), theme.running);
         } else {
             let key = ctx.keys.key(&[Context::Global], Action::Back).unwrap_or_default();

@@ -8,7 +8,6 @@ mod layout;
 mod runs;
 mod segmented_bar;
 
-use crossterm::event::KeyEvent;
 use ratatui::layout::{Position, Rect};
 
 use crate::{
@@ -16,8 +15,7 @@ use crate::{
     state::ConsoleState,
     tui::{
         action::Action,
-        filter::Filter,
-        filter_index::{FILTER_STEP, Index},
+        filter_index::FILTER_STEP,
         rows::{Row, RowId, Rows},
         widget::window::Direction,
     },
@@ -26,7 +24,10 @@ use crate::{
 use layout::{Bar, TimeScale, TimelineLayout, areas};
 use runs::run_of;
 
-use super::filter_line::FilterLine;
+use super::{
+    filter_line::FilterLine,
+    filtered_rows::{FilteredRows, OnQuery},
+};
 
 /// The most calls that are scanned for the next one of a lane.
 const NEAR: usize = 20_000;
@@ -53,8 +54,7 @@ pub struct Timeline {
     top: usize,
     /// The layout of the last frame.
     layout: TimelineLayout,
-    query: FilterLine,
-    index: Index,
+    filtered: FilteredRows,
 }
 
 impl Timeline {
@@ -66,76 +66,42 @@ impl Timeline {
             lane: 0,
             top: 0,
             layout: TimelineLayout::default(),
-            query: FilterLine::default(),
-            index: Index::new(Filter::default(), rows),
+            filtered: FilteredRows::new(rows),
         }
     }
 
     /// Updates the index after rows were added or changed.
     pub fn update(&mut self, rows: &Rows, changed: &[RowId]) {
-        self.index.update(rows, changed);
+        self.filtered.index.update(rows, changed);
     }
 
     /// Returns whether the filter is still being applied.
     pub fn working(&self, rows: &Rows) -> bool {
-        self.index.working(rows)
+        self.filtered.index.working(rows)
     }
 
     /// Applies the filter for a few milliseconds.
     pub fn work(&mut self, rows: &Rows) {
-        self.index.step(rows, FILTER_STEP);
+        self.filtered.index.step(rows, FILTER_STEP);
     }
 
     /// Returns the filter line.
     pub fn query(&self) -> &FilterLine {
-        &self.query
+        &self.filtered.query
     }
 
-    /// Starts editing the filter.
-    pub fn edit(&mut self, rows: &Rows) {
-        self.query.edit(rows);
-    }
-
-    /// Ends editing and keeps the filter or restores the previous one.
-    pub fn end_edit(&mut self, keep: bool, rows: &Rows) {
-        let changed = self.query.end_edit(keep);
-        self.refilter(changed, rows);
-    }
-
-    /// Passes a key to the filter line.
-    pub fn key(&mut self, key: KeyEvent, rows: &Rows) {
-        let changed = self.query.key(key, rows);
-        self.refilter(changed, rows);
-    }
-
-    /// Inserts pasted text into the filter line.
-    pub fn paste(&mut self, text: &str, rows: &Rows) {
-        let changed = self.query.paste(text, rows);
-        self.refilter(changed, rows);
-    }
-
-    /// Sets the filter.
-    pub fn set_filter(&mut self, text: &str, rows: &Rows) {
-        let changed = self.query.set(text);
-        self.refilter(changed, rows);
-    }
-
-    /// Inserts the next completion of the word under the cursor.
-    pub fn complete(&mut self, rows: &Rows) {
-        let changed = self.query.complete(rows);
-        self.refilter(changed, rows);
-    }
-
-    fn refilter(&mut self, changed: bool, rows: &Rows) {
-        if changed {
-            self.index = Index::new(self.query.filter().clone(), rows);
-            self.index.step(rows, FILTER_STEP);
-        }
+    /// Applies an operation to the filter line.
+    pub fn on_query(&mut self, what: OnQuery, rows: &Rows) {
+        self.filtered.on_query(what, rows);
     }
 
     /// Returns the rows above the axis: the filter line and its mistake.
     fn head(&self, area: Rect) -> u16 {
-        if area.height >= ROOMY || self.query.is_visible() { 1 + self.query.note_height(area.width.saturating_sub(2)) } else { 0 }
+        if area.height >= ROOMY || self.filtered.query.is_visible() {
+            1 + self.filtered.query.note_height(area.width.saturating_sub(2))
+        } else {
+            0
+        }
     }
 
     /// Returns whether the window follows the current time.
@@ -215,11 +181,13 @@ impl Timeline {
             Some(run) => rows.step_of(row).is_some_and(|step| step.run == run),
             None => row.call().is_some() && rows.name(row.key).is_some_and(|n| n.server == server),
         };
-        let position = self.index.before(rows, rows.from(at));
-        let row_at = |place: usize| self.index.at(rows, place).and_then(|id| rows.get(id));
+        let position = self.filtered.index.before(rows, rows.from(at));
+        let row_at = |place: usize| self.filtered.index.at(rows, place).and_then(|id| rows.get(id));
         let found = match direction {
             Direction::Backward => (0..position).rev().take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at < at),
-            Direction::Forward => (position..self.index.len(rows)).take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at > at),
+            Direction::Forward => {
+                (position..self.filtered.index.len(rows)).take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at > at)
+            }
         };
         if let Some(row) = found {
             self.freeze(now);
@@ -287,7 +255,7 @@ impl Timeline {
             self.scale.start = self.window_start(now);
         }
         self.scale.start = self.scale.snap(self.scale.start);
-        self.layout.collect(&self.scale, rows, &self.index, now);
+        self.layout.collect(&self.scale, rows, &self.filtered.index, now);
         self.layout.add_runs(rows, usize::from(chart.height));
         self.layout.spread(usize::from(chart.height));
         // Run lanes come and go, so the cursor is moved along with its run.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::call::{CallSpec, Failure, Timings},
+    domain::call::{CallSpec, Failure, FailureKind, Origin, Outcome, Timings},
     tui::test_support,
 };
 

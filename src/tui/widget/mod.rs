@@ -3,6 +3,7 @@
 //! Each is a plain struct that owns its cursor and scroll, handles keys and returns their outcome, and draws itself into a
 //! buffer. Used by panes and overlays.
 
+pub mod arguments;
 pub mod content;
 pub mod editor;
 pub mod field;
@@ -16,7 +17,6 @@ pub mod rich_text;
 pub mod spark;
 pub mod status_dots;
 pub mod tabs;
-pub mod undo_clear;
 pub mod window;
 
 #[cfg(test)]

@@ -56,7 +56,10 @@ async fn refusals_keep_status_and_headers_and_are_not_repeated() {
 
     let failure = bench.fails("403", refuse("403 Forbidden", html.to_vec(), "<h1>no</h1>")).await;
     assert_eq!((failure.kind, failure.status), (FailureKind::Unauthorized, Some(403)));
-    assert!(failure.message.contains("<h1>no</h1>"), "{failure:?}");
+    assert!(
+        failure.message.contains("<h1>no</h1>") && failure.hint.as_ref().is_some_and(|hint| hint.contains("Authorization")),
+        "{failure:?}"
+    );
 
     let failure = bench.fails("405", refuse("405 Method Not Allowed", vec![], "")).await;
     assert_eq!((failure.kind, failure.status), (FailureKind::Transport, Some(405)));
@@ -92,8 +95,10 @@ async fn answers_that_are_none_fail_their_call_at_once() {
     let login = |_: &Asked| page("200 OK", &[("Content-Type", "text/html")], "<html>Please log in</html>");
     protocol(bench.fails("a login page", login).await, "Please log in");
     protocol(bench.fails("nothing", |_| page("200 OK", &[], "")).await, "instead of JSON");
-    protocol(bench.fails("nothing as JSON", move |_| page("200 OK", &as_json, "")).await, "");
-    protocol(bench.fails("an acknowledgement", |_| page("202 Accepted", &[], "")).await, "");
+    protocol(bench.fails("nothing as JSON", move |_| page("200 OK", &as_json, "")).await, "is empty (HTTP 200 OK)");
+    protocol(bench.fails("an acknowledgement", |_| page("202 Accepted", &[], "")).await, "is empty (HTTP 202 Accepted)");
+    protocol(bench.fails("a number", |_| json_page("7")).await, "not a JSON object: 7");
+    protocol(bench.fails("UTF-16", |_| json_page(b"\xff\xfe{\0}\0")).await, "not a JSON object");
     protocol(bench.fails("another id", move |_| json_page(r#"{"jsonrpc":"2.0","id":987654,"result":{}}"#)).await, "987654");
     protocol(bench.fails("a batch", |asked| json_page(format!("[{}]", asked.text("hello")))).await, "batch");
     let nan = |asked: &Asked| json_page(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"x":NaN}}}}"#, asked.id()));
@@ -107,13 +112,16 @@ async fn answers_that_are_none_fail_their_call_at_once() {
                 page("200 OK", &[("Content-Type", "application/json"), ("Content-Encoding", "gzip")], gzip(asked.text("hello").as_bytes()))
             })
             .await,
-        "",
+        "encoded",
     );
+    let (_, marked) = bench.call(|asked| json_page(format!("\u{feff}{}", asked.text("marked")))).await;
+    assert_eq!(text_of(&marked), "marked", "a byte order mark is passed over");
     assert!(bench.server.log().requests.iter().all(|r| r.header("accept-encoding").is_none()), "nothing packed was asked for");
     let counts = bench.rig.server("web").anomaly_counts;
     for kind in [AnomalyKind::BadHttp, AnomalyKind::UnknownId, AnomalyKind::Batch, AnomalyKind::BadJson] {
         assert!(counts.contains_key(&kind), "{kind:?} is counted: {counts:?}");
     }
+    assert!(!counts.contains_key(&AnomalyKind::Noise), "a response has no stdout: {counts:?}");
     bench.stop().await;
 }
 
@@ -251,6 +259,7 @@ async fn a_moved_endpoint_is_followed_once_for_an_unsafe_call_and_five_times_for
         assert_eq!(last.header("authorization"), Some("Bearer canary"));
         let (_, settled) = rig.call("web", "worse", "{}").await;
         assert!(failure_of(&settled).message.contains("redirected more than 5 times"), "{settled:?}");
+        assert!(failure_of(&settled).hint.as_ref().is_some_and(|hint| hint.contains("final address")), "{settled:?}");
         assert_eq!((server.calls_of("worse"), failure_of(&settled).may_have_run), (5, true));
         rig.stop().await;
     }

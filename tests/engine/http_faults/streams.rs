@@ -55,6 +55,22 @@ async fn a_cut_event_stream_with_ids_is_resumed_when_the_server_says() {
     rig.stop().await;
 }
 
+/// An id that a header cannot hold, or that is over its limit, is never sent back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_an_event_id_that_cannot_be_sent_back_is_not_resumed() {
+    let bench = Bench::start(|_| {}).await;
+    for (id, word) in [("a\u{1}b".to_owned(), "control characters"), ("i".repeat(2 << 20), "an id of")] {
+        let before = bench.rig.server("web").anomaly_counts.get(&AnomalyKind::Oversize).copied().unwrap_or(0);
+        let failure = bench.fails(word, move |_| vec![stream(format!("id: {id}\nretry: 1\ndata: \n\n")), Step::Close]).await;
+        assert_eq!((failure.kind, failure.may_have_run), (FailureKind::Transport, true), "{word}: {failure:?}");
+        let counted = bench.rig.server("web").anomaly_counts.get(&AnomalyKind::Oversize).copied().unwrap_or(0);
+        // Reported for the first of them only.
+        assert_eq!(counted - before, u64::from(before == 0), "{word}");
+    }
+    assert!(bench.server.log().requests.iter().all(|asked| asked.header("last-event-id").is_none()));
+    bench.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn resuming_has_an_end() {
     let answers_get = Arc::new(AtomicBool::new(true));

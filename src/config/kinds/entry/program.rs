@@ -32,7 +32,7 @@ impl<'r> Entry<'r, '_> {
         let node = self.fields.node(command)?;
         let mut env = vec![];
         for key in self.keys(|means| means == Means::Env) {
-            let variables = self.fields.table(key).unwrap_or_default();
+            let variables = self.fields.node(key).and_then(Node::fields).unwrap_or_default();
             // VS Code removes a variable whose value is null; elsewhere null means that the key is absent.
             let removed = variables.iter().filter(|variable| self.kind.id == KindId::VsCode && matches!(variable.value.kind, Kind::Null));
             for variable in removed {

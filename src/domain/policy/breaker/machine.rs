@@ -4,6 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{Admission, BreakerOverride, BreakerPolicy, BreakerView, Cell, Refusal, State, Transition, Window, pooled::OpenedBy};
 use crate::domain::{
+    plural::counted,
     policy::verdict::Verdict,
     time::{Stamp, short},
 };
@@ -369,10 +370,10 @@ impl Breaker {
         }
         let reaches = |count: u32, limit: f64| limit > 0.0 && share(count, calls) >= limit;
         if reaches(self.failures, policy.failure_rate) {
-            return Some(format!("{} of {calls} calls failed{last}", self.failures));
+            return Some(format!("{} of {} failed{last}", self.failures, counted(calls, "call")));
         }
         if reaches(self.slow, policy.slow_rate) {
-            return Some(format!("{} of {calls} calls took {} or longer", self.slow, short(policy.slow_call)));
+            return Some(format!("{} of {} took {} or longer", self.slow, counted(calls, "call"), short(policy.slow_call)));
         }
         None
     }

@@ -157,7 +157,11 @@ impl Repeat {
         let until = self.until.as_ref().map(|until| format!("until {}", until.source()));
         let condition = self.r#while.as_ref().map(|condition| format!("while {}", condition.source()));
         let delay = (!self.delay.is_zero()).then(|| format!("every {}", short(self.delay)));
-        let parts = condition.into_iter().chain(until).chain(delay).chain([format!("at most {} times", self.limit)]);
+        let parts = condition.into_iter().chain(until).chain(delay).chain([if self.limit == 1 {
+            "at most once".to_owned()
+        } else {
+            format!("at most {} times", self.limit)
+        }]);
         parts.collect::<Vec<_>>().join(", ")
     }
 }

@@ -2,9 +2,12 @@
 //! follows is decided from the results of the rounds before. A resumed run comes to the same decisions.
 
 use super::{Flow, StepError, StepErrorKind};
-use crate::domain::workflow::{
-    expression::{Data, Scope},
-    schedule::Schedule,
+use crate::domain::{
+    plural::counted,
+    workflow::{
+        expression::{Data, Scope},
+        schedule::Schedule,
+    },
 };
 
 impl Flow<'_> {
@@ -61,7 +64,7 @@ impl Flow<'_> {
             return Ok(false);
         }
         if done >= repeat.limit {
-            let why = format!("not done after {} rounds, the limit of its `repeat`", repeat.limit);
+            let why = format!("not done after {}, the limit of its `repeat`", counted(repeat.limit, "round"));
             return Err(StepError::new(StepErrorKind::Limit, why));
         }
         Ok(true)

@@ -41,8 +41,9 @@ impl StepExecution<'_> {
         let read_as = if purpose == Purpose::Step { self.plan_step().read_as } else { ReadAs::Auto };
         let operation = Operation::Tool { tool: target.tool.clone(), arguments: arguments.clone() };
         let (registry, now_ms) = (self.run().runs.registry.read(), self.run().bus().unix_ms());
+        let principal = self.run().executor.principal();
         if let Some(fresh) = cache
-            && let Some(answer) = self.run().cache().get(&registry, &operation, fresh, now_ms).await
+            && let Some(answer) = self.run().cache().get(&registry, (&operation, &principal), fresh, now_ms).await
         {
             return self.read(&answer, read_as, repeatable);
         }
@@ -53,7 +54,7 @@ impl StepExecution<'_> {
         let answered = self.read(&answer, read_as, repeatable)?;
         // A response that fails the expectations must be requested again, by the next attempt and the next run.
         if let Some(fresh) = cache.filter(|_| self.check_expectations(&answered).is_ok()) {
-            self.run().cache().put(&registry, &operation, &answer, fresh, self.run().bus().unix_ms()).await;
+            self.run().cache().put(&registry, (&operation, &principal), &answer, fresh, self.run().bus().unix_ms()).await;
         }
         Ok(answered)
     }

@@ -209,18 +209,18 @@ fn arguments_that_violate_the_schema_are_sent_with_a_key_of_their_own() {
     let mut harness = Harness::new(120, 40);
     harness.tool("queryu").keys("ctrl-e ctrl-u");
     let text = r#"{"filter":null,"limit":"many"}"#;
-    harness.model.console.call.set_text(text);
+    harness.model.console.call.arguments_mut().set_text(text);
     harness.keys("ctrl-s");
     assert_eq!(harness.take(), [], "refused by default");
     harness.keys("alt-s");
     let spec = harness.submitted_spec();
     assert_eq!((spec.operation, spec.check), (test_support::tool_call("database", "query_users", text), ArgumentCheck::Skipped));
     assert!(harness.frame().contains("Arguments sent unchecked: /"), "{}", harness.frame());
-    harness.model.console.call.set_text("[1]");
+    harness.model.console.call.arguments_mut().set_text("[1]");
     harness.keys("alt-s");
     assert_eq!(harness.take(), []);
     assert!(harness.frame().contains("must be a JSON object"), "{}", harness.frame());
-    harness.model.console.call.set_text("{\"filter\": ");
+    harness.model.console.call.arguments_mut().set_text("{\"filter\": ");
     harness.keys("alt-s");
     assert_eq!(harness.take(), [], "the message of stdio would not be JSON");
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::catalog::{RawLists, ServerCatalog},
-    tui::{model::workflows_tests, tabs::Part},
+    tui::{model::workflows_tests, view::Part},
 };
 
 const PRESS: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
@@ -46,7 +46,7 @@ fn asked(width: u16, height: u16) -> Harness {
 fn entering(width: u16, height: u16) -> Harness {
     let mut harness = workflows_tests::harness(width, height, false);
     harness.keys("r").keys("tab tab space");
-    assert_eq!(harness.model.views.part, Part::Input);
+    assert_eq!(harness.model.views.state.part, Part::Input);
     harness
 }
 
@@ -57,7 +57,8 @@ fn open(harness: &mut Harness) -> bool {
 fn form_json(harness: &mut Harness) -> String {
     let inbox = harness.model.dialogs.top_as::<Inbox>().and_then(|inbox| inbox.form().map(|form| form.json()));
     let model = &mut harness.model;
-    let form = if model.in_view() { model.views.flows.input.form_mut() } else { model.console.call.form_mut() };
+    let form =
+        if model.in_view() { model.views.flows.input.arguments_mut().form_mut() } else { model.console.call.arguments_mut().form_mut() };
     inbox.or(form.map(|form| form.json())).unwrap()
 }
 

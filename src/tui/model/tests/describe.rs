@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::{id::ToolId, secret::Secret, server::Transport},
-    tui::{overlay::describe::Describe, tabs::View},
+    tui::{overlay::describe::Describe, view::ViewId},
 };
 
 fn described(harness: &Harness) -> bool {
@@ -92,7 +92,7 @@ fn the_command_line_runs_what_matches_and_nothing_else() {
     harness.keys(": up up").keys("enter");
     assert!(matches!(&harness.take()[..], [Cmd::Command(Command::Restart { .. })]), "the line before the last one");
     harness.keys(":").text("filter outcome:failed").keys("enter");
-    assert_eq!(harness.model.views.current, View::Traffic);
+    assert_eq!(harness.model.views.current, ViewId::Traffic);
     assert!(harness.frame().contains("outcome:failed"), "{}", harness.frame());
     harness.keys("1 :").text("call dbquery").keys("tab");
     harness.text("filter=ann").keys("enter");

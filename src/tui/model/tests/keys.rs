@@ -94,7 +94,7 @@ fn the_palette_offers_every_action_where_it_does_something() {
     at(&mut harness, &[Action::NextCall, Action::PreviousCall, Action::PreviousPane], &[Action::FoldLevel]);
     // Chosen in the palette, they run.
     harness.keys("1 ctrl-p").text("view traffic").keys("enter ctrl-p").text("top").keys("enter ctrl-p").text("open").keys("enter");
-    assert!(harness.model.views.entry.is_some(), "{}", harness.frame());
+    assert!(harness.model.views.state.entry.is_some(), "{}", harness.frame());
     let prompt = ApprovalPrompt { path: "switchboard.toml".into(), lines: vec![], hash: "one".into() };
     let mut rejected = Harness::with(132, 44, test_support::shop_state(), Startup::Approval(prompt));
     rejected.keys("n");

@@ -101,7 +101,7 @@ fn a_remembered_argument_is_replaced_by_what_is_typed() {
     let mut recall = Recall::default();
     let mut harness = Harness::busy(120, 40);
     harness.tool("createuser").text("old@example.com");
-    let arguments = harness.model.console.call.text().unwrap().into();
+    let arguments = harness.model.console.call.arguments().text().unwrap().into();
     let Some(Node::Tool(tool)) = harness.model.console.tree.selected().cloned() else { panic!("no tool") };
     recall.note(Recalled { server: tool.server.clone(), kind: RecallKind::Tool, name: tool.name.to_string(), arguments, favourite: None });
     let remembered = || {
@@ -109,19 +109,19 @@ fn a_remembered_argument_is_replaced_by_what_is_typed() {
         let mut harness = Harness::set_up(120, 40, test_support::shop_state(), setup);
         // The cursor starts at the first empty required field; this is the one before it.
         harness.tool("createuser").keys("backtab");
-        let selected = harness.model.console.call.form_mut().unwrap().path().clone();
-        assert_eq!(harness.model.console.call.text_at(&selected).as_deref(), Some("old@example.com"), "{}", harness.frame());
+        let selected = harness.model.console.call.arguments_mut().form_mut().unwrap().path().clone();
+        assert_eq!(harness.model.console.call.arguments().text_at(&selected).as_deref(), Some("old@example.com"), "{}", harness.frame());
         (harness, selected)
     };
     for (keys, value) in [("x", "x"), ("end x", "old@example.comx"), ("backspace", ""), ("tab backtab y", "y")] {
         let (mut harness, path) = remembered();
         harness.keys(keys);
-        assert_eq!(harness.model.console.call.text_at(&path).as_deref(), Some(value), "{keys}");
+        assert_eq!(harness.model.console.call.arguments().text_at(&path).as_deref(), Some(value), "{keys}");
     }
     // What the user typed is not selected when the cursor comes back to it.
     let (mut harness, path) = remembered();
     harness.keys("a tab backtab b");
-    assert_eq!(harness.model.console.call.text_at(&path).as_deref(), Some("ab"));
+    assert_eq!(harness.model.console.call.arguments().text_at(&path).as_deref(), Some("ab"));
 }
 
 #[test]
@@ -131,18 +131,22 @@ fn pasted_line_ends_arrive_as_line_feeds_everywhere() {
         let mut harness = Harness::new(120, 40);
         harness.tool("createuser");
         paste(&mut harness, &lines);
-        let path = harness.model.console.call.form_mut().unwrap().path().clone();
-        assert_eq!(harness.model.console.call.text_at(&path).as_deref(), Some("one\n\ttwo\n"), "{end:?}");
+        let path = harness.model.console.call.arguments_mut().form_mut().unwrap().path().clone();
+        assert_eq!(harness.model.console.call.arguments().text_at(&path).as_deref(), Some("one\n\ttwo\n"), "{end:?}");
         harness.model.long_text();
         harness.keys("ctrl-end");
         paste(&mut harness, &lines);
         let Some(long) = harness.model.dialogs.top_as::<LongText>() else { panic!("no long text") };
         assert!(long.text().ends_with("one\n\ttwo\n") && !long.text().contains('\r'), "{:?}", long.text());
         harness.keys("ctrl-s esc e");
-        assert!(harness.model.console.call.editing_json(), "{}", harness.frame());
-        harness.model.console.call.set_text("");
+        assert!(harness.model.console.call.arguments().editing_json(), "{}", harness.frame());
+        harness.model.console.call.arguments_mut().set_text("");
         paste(&mut harness, &["{", "\"email\": \"a@b.c\",", "\"name\": \"x\"", "}"].join(end));
-        assert!(harness.model.console.call.text().unwrap().lines().count() == 4, "{:?}", harness.model.console.call.text());
+        assert!(
+            harness.model.console.call.arguments().text().unwrap().lines().count() == 4,
+            "{:?}",
+            harness.model.console.call.arguments().text()
+        );
     }
 }
 

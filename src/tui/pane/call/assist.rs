@@ -8,7 +8,7 @@ use crate::{
         argument_history::{RecallKind, Recalled, public},
         body::Body,
         call::Operation,
-        form::{Kind, Path},
+        form::Kind,
         id::{ServerId, ToolId},
         uri_template,
     },
@@ -59,7 +59,7 @@ impl CallPane {
     /// Returns the completion request for the field under the cursor, if the server may have completions for it.
     pub fn completion_request(&self) -> Option<CompletionRequest> {
         let node = self.target.as_ref().filter(|n| matches!(n, Node::Prompt(..) | Node::Template(..)))?;
-        let form = self.form.as_ref().filter(|f| self.editor.is_none() && f.typing())?;
+        let form = self.arguments.form().filter(|form| !self.arguments.editing_json() && form.typing())?;
         let field = form.form().node(form.path())?;
         let Kind::Text(value) = &field.kind else { return None };
         let others = form.form().root().children().iter().filter(|n| n.key != field.key);
@@ -74,13 +74,6 @@ impl CallPane {
             value: value.clone(),
             others: others.collect(),
         })
-    }
-
-    /// Starts typing into the field under the cursor.
-    pub fn begin(&mut self) {
-        if let Some(form) = &mut self.form {
-            form.edit();
-        }
     }
 
     /// Shows completions for the field under the cursor.
@@ -100,7 +93,7 @@ impl CallPane {
             return false;
         }
         let at = self.inserted.map_or(0, |at| (at + 1) % count);
-        let Some(form) = &mut self.form else { return false };
+        let Some(form) = self.arguments.form_mut() else { return false };
         let path = form.path().clone();
         form.set_text(&path, &self.completions[at]);
         self.inserted = Some(at);
@@ -152,58 +145,22 @@ impl CallPane {
         }
     }
 
-    /// Returns the text field under the cursor: path, name and text.
-    pub fn field_text(&self) -> Option<(Path, String, String)> {
-        let form = self.form.as_ref().filter(|_| self.editor.is_none())?;
-        let path = form.path();
-        let node = form.form().node(path)?;
-        matches!(node.kind, Kind::Text(_) | Kind::Raw(_)).then_some(())?;
-        Some((path.clone(), node.label.clone(), form.form().text(path)?.to_owned()))
-    }
-
-    /// Returns the text of a field.
-    pub fn text_at(&self, path: &[usize]) -> Option<String> {
-        Some(self.form.as_ref()?.form().text(path)?.to_owned())
-    }
-
-    /// Sets the text of a field.
-    pub fn set_field(&mut self, path: &[usize], text: &str) {
-        if let Some(form) = self.form.as_mut().filter(|_| self.editor.is_none()) {
-            form.set_text(path, text);
-        }
-    }
-
     /// Returns the call without validating its arguments, for copying and for bursts.
     pub fn draft(&self) -> Option<Operation> {
-        let arguments = match (&self.editor, &self.form) {
-            (Some(editor), _) => Body::from(crate::domain::json::Json::parse(&editor.text()).ok()?.text()),
-            (None, Some(form)) => form.form().body(),
-            (None, None) => Body::from("{}"),
-        };
-        Some(match self.target.as_ref()? {
-            Node::Tool(tool) => Operation::Tool { tool: tool.clone(), arguments },
-            Node::Resource(server, uri) => Operation::Resource { server: server.clone(), uri: uri.to_string() },
-            Node::Prompt(server, name) => Operation::Prompt { server: server.clone(), name: name.to_string(), arguments },
-            Node::Template(server, template) => {
-                let values = arguments.parse().unwrap_or_default();
-                Operation::Resource { server: server.clone(), uri: uri_template::expand(template, &values) }
-            }
-            Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => return None,
-        })
+        operation(self.target.as_ref()?, self.arguments.draft()?)
     }
 
     /// Returns the arguments to store for later sessions.
     pub fn remember_for_later(&mut self) -> Option<Recalled> {
         let (server, kind, name) = recall_key(self.target.as_ref()?)?;
-        let arguments = match (&self.editor, &self.form) {
-            (Some(editor), _) => Body::from(editor.text()),
-            (None, Some(form)) => form.form().body(),
-            (None, None) => return None,
-        };
+        if !self.arguments.exist() {
+            return None;
+        }
+        let arguments = self.arguments.entered();
         if arguments.text() == "{}" && self.recall.find(&server, kind, &name).is_none() {
             return None;
         }
-        let (arguments, _) = public(&arguments, &self.schema);
+        let (arguments, _) = public(&arguments, self.arguments.schema());
         let entry = Recalled { server, kind, name, arguments, favourite: None };
         self.recall.note(entry.clone());
         Some(entry)
@@ -214,6 +171,20 @@ impl CallPane {
         let (server, kind, name) = recall_key(node)?;
         self.recall.find(&server, kind, &name).map(|body| body.text().into_owned())
     }
+}
+
+/// Returns the call of a row of the tree with these arguments; `None` if it cannot be called.
+pub(super) fn operation(node: &Node, arguments: Body) -> Option<Operation> {
+    Some(match node {
+        Node::Tool(tool) => Operation::Tool { tool: tool.clone(), arguments },
+        Node::Resource(server, uri) => Operation::Resource { server: server.clone(), uri: uri.to_string() },
+        Node::Prompt(server, name) => Operation::Prompt { server: server.clone(), name: name.to_string(), arguments },
+        Node::Template(server, template) => {
+            let values = arguments.parse().unwrap_or_default();
+            Operation::Resource { server: server.clone(), uri: uri_template::expand(template, &values) }
+        }
+        Node::Group(_) | Node::Replicas(_) | Node::Member(..) | Node::Server(_) | Node::Section(..) => return None,
+    })
 }
 
 /// Returns the row of the tree that an entry of the argument history is about.

@@ -12,6 +12,7 @@ use crate::{
         directory::Directory,
         frame::Frame,
         id::ToolId,
+        plural::counted,
         policy::call_event::CallEvent,
     },
     state::ConsoleState,
@@ -265,5 +266,5 @@ impl Detail {
 }
 
 fn match_count(count: usize) -> String {
-    if count == 1 { "1 match".to_owned() } else { format!("{count} matches") }
+    counted(count, "match")
 }

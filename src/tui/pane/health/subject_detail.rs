@@ -9,6 +9,7 @@ use ratatui::{
 use crate::{
     domain::{
         call::FailureKind,
+        plural::counted,
         server::Phase,
         stats::{BUCKETS, PER_DECADE, Stats, bucket_start},
         time::{Stamp, short},
@@ -189,7 +190,7 @@ fn axis(out: &mut TextView, stats: &Stats, (first, count, each): (usize, usize, 
 fn failures(out: &mut TextView, stats: &Stats, ctx: DrawContext) {
     let theme = ctx.theme;
     out.gap();
-    out.field("answered", &format!("{} · {} tool errors", stats.answered, stats.tool_errors), theme.text);
+    out.field("answered", &format!("{} · {}", stats.answered, counted(stats.tool_errors, "tool error")), theme.text);
     if stats.cancelled > 0 {
         out.field("cancelled", &stats.cancelled.to_string(), theme.text);
     }

@@ -8,7 +8,9 @@ use ratatui::{
 
 use crate::{
     domain::{
+        call::Operation,
         run::{Purpose, RunStep},
+        text::visible,
         time::{short, size},
     },
     state::CallView,
@@ -18,9 +20,14 @@ use crate::{
         pane::{DrawContext, traffic::pending_words},
         rows::{CallState, Row, RowKind, Rows},
         theme::Theme,
-        widget::paint::{Pen, width},
+        widget::paint::{self, Pen, width},
     },
 };
+
+/// The least cells for the arguments of a call, right of its name.
+const ARGUMENTS_FROM: u16 = 16;
+/// The bytes of the arguments that are read for a row.
+const ARGUMENTS_READ: usize = 400;
 
 /// Returns the header of a column.
 pub(super) fn head_word(by: By) -> &'static str {
@@ -126,6 +133,14 @@ impl Columns {
                         Some(name) => pen.put_middle(&format!("{} {tool}", name.server), room, style),
                         None => pen.put_middle(tool, room, style),
                     };
+                    if let (None, Some(arguments)) = (step, call.and_then(arguments_text)) {
+                        let left = (start + room).saturating_sub(pen.x() + 2);
+                        if left >= ARGUMENTS_FROM {
+                            let shown = paint::head(&arguments, usize::from(left - 1));
+                            let more = if shown.len() < arguments.len() { "…" } else { "" };
+                            pen.skip(2).put(shown, theme.muted).put(more, theme.muted);
+                        }
+                    }
                     if let Some(step) = step {
                         let left = (start + room).saturating_sub(pen.x() + 2);
                         let place = Some(place_words(step, rows)).filter(|words| crate::tui::widget::paint::width(words) <= left);
@@ -175,6 +190,14 @@ impl Columns {
     }
 }
 
+/// Returns the first bytes of a call's arguments; `None` if it has none.
+fn arguments_text(call: &CallView) -> Option<String> {
+    let (Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. }) = &call.spec.operation else { return None };
+    let bytes = arguments.bytes();
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ARGUMENTS_READ)]);
+    (text != "{}" && !text.is_empty()).then(|| visible(&text).into_owned())
+}
+
 /// Formats a workflow step: `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, compensation`.
 pub fn place_words(step: &RunStep, rows: &Rows) -> String {
     let workflow = rows.workflow(step.run).map_or("…", |name| name);
@@ -198,6 +221,7 @@ fn origin_word(row: &Row, theme: &Theme) -> (&'static str, Style) {
         (None, RowKind::Notification) => ("≈ notif", theme.running),
         (None, RowKind::Request) => ("? request", theme.accent),
         (None, RowKind::Log) => ("≡ log", theme.text),
+        (None, RowKind::Lifecycle) => ("⇄ session", theme.muted),
         (None, _) => ("! anomaly", theme.warn),
     }
 }
@@ -270,6 +294,7 @@ fn bar(us: u64, cells: u16, row: &Row, ctx: DrawContext, pen: &mut Pen) {
     let eighths = ((share * f64::from(cells) * 8.0) as usize).max(1);
     let style = match row.state {
         CallState::Failed(_) => ctx.theme.fail,
+        CallState::Cancelled => ctx.theme.muted,
         state if state.pending() => ctx.theme.running,
         _ if us >= 1_000_000 => ctx.theme.warn,
         _ => ctx.theme.ok,

@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     Timeline,
-    layout::{Bar, areas},
+    layout::{Bar, areas, round_time},
     runs::run_of,
     segmented_bar::{LEGENDS, SegmentedBar},
 };
@@ -41,14 +41,14 @@ impl Timeline {
         let key = ctx.keys.key(&[Context::Timeline], Action::Follow).unwrap_or_default();
         let follow = if self.following() { "following".to_owned() } else { format!("paused, {key} to follow") };
         let mut stride = if self.layout.stride > 1 { format!("1 of {} calls drawn · ", self.layout.stride) } else { String::new() };
-        if self.index.working(rows) {
-            stride = format!("{:.0} % scanned · {stride}", self.index.progress(rows) * 100.0);
+        if self.filtered.index.working(rows) {
+            stride = format!("{:.0} % scanned · {stride}", self.filtered.index.progress(rows) * 100.0);
         }
         let right = format!("{stride}{}/column · {follow}", short(Duration::from_nanos(self.scale.cell())));
         let inner = pane(buf, area, &[("Timeline", title)], &[(&right, theme.muted)], ctx.focused, theme);
         let head = self.head(area);
         if head > 0 {
-            self.query.draw(EXAMPLE, ctx, Rect { height: inner.height.min(head), ..inner }, buf);
+            self.filtered.query.draw(EXAMPLE, ctx, Rect { height: inner.height.min(head), ..inner }, buf);
         }
         let (labels, chart) = areas(area, head, &self.layout);
         ctx.hits.add(Rect { x: labels.x, width: labels.width + chart.width, ..chart }, Hit::Lanes);
@@ -72,7 +72,7 @@ impl Timeline {
             let foot = Rect { x: area.x + 2, y: area.bottom() - 2, width: area.width.saturating_sub(4), height: 1 };
             self.foot(rows, ctx, foot, buf);
         }
-        self.query.draw_completions(ctx, inner, buf);
+        self.filtered.query.draw_completions(ctx, inner, buf);
     }
 
     /// Draws the times above the lanes.
@@ -307,35 +307,10 @@ impl Timeline {
 
 /// Returns the time between two labels of the axis: a round time that takes at least 14 columns.
 fn tick(cell: u64) -> u64 {
-    const STEPS: [u64; 26] = [
-        100_000,
-        200_000,
-        500_000,
-        1_000_000,
-        2_000_000,
-        5_000_000,
-        10_000_000,
-        20_000_000,
-        50_000_000,
-        100_000_000,
-        200_000_000,
-        500_000_000,
-        1_000_000_000,
-        2_000_000_000,
-        5_000_000_000,
-        10_000_000_000,
-        15_000_000_000,
-        30_000_000_000,
-        60_000_000_000,
-        120_000_000_000,
-        300_000_000_000,
-        600_000_000_000,
-        900_000_000_000,
-        1_800_000_000_000,
-        3_600_000_000_000,
-        7_200_000_000_000,
-    ];
-    STEPS.into_iter().find(|step| *step >= cell * 14).unwrap_or(7_200_000_000_000)
+    // Up to ten seconds a round time; from there on one that divides minutes and hours.
+    const SECONDS: [u64; 10] = [15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200];
+    let steps = (0..19).map(round_time).chain(SECONDS.map(|seconds| seconds * 1_000_000_000));
+    steps.clone().find(|step| *step >= cell * 14).or(steps.last()).unwrap_or(cell)
 }
 
 /// Returns the columns that contain a whole step of the wall clock, and its time. Skips a step from before the start of

@@ -17,33 +17,15 @@ use crate::{
 
 /// The most rows in one frame. Of more rows, only every second, third, … is drawn.
 const MOST: usize = 20_000;
-/// Nanoseconds of a column by zoom step: 1, 2, 5 from 10 µs to 100 s.
-const CELLS: [u64; 22] = [
-    10_000,
-    20_000,
-    50_000,
-    100_000,
-    200_000,
-    500_000,
-    1_000_000,
-    2_000_000,
-    5_000_000,
-    10_000_000,
-    20_000_000,
-    50_000_000,
-    100_000_000,
-    200_000_000,
-    500_000_000,
-    1_000_000_000,
-    2_000_000_000,
-    5_000_000_000,
-    10_000_000_000,
-    20_000_000_000,
-    50_000_000_000,
-    100_000_000_000,
-];
+/// The zoom steps: from 10 µs to 100 s a column.
+const ZOOMS: usize = 22;
 /// The initial zoom step: 200 ms per column, 20 s on 100 columns.
 const START: usize = 13;
+
+/// Returns a round time in nanoseconds: 1, 2, 5, 10, … times 10 µs.
+pub(super) fn round_time(step: usize) -> u64 {
+    [1, 2, 5][step % 3] * 10_u64.pow(4 + step as u32 / 3)
+}
 
 /// The time window, in columns of equal length.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +46,7 @@ impl Default for TimeScale {
 impl TimeScale {
     /// Returns the nanoseconds of a column.
     pub fn cell(&self) -> u64 {
-        CELLS[self.zoom.min(CELLS.len() - 1)]
+        round_time(self.zoom.min(ZOOMS - 1))
     }
 
     /// Returns the nanoseconds of the window.
@@ -76,7 +58,7 @@ impl TimeScale {
     pub fn zoom(&mut self, zoom: Zoom) {
         self.zoom = match zoom {
             Zoom::In => self.zoom.saturating_sub(1),
-            Zoom::Out => (self.zoom + 1).min(CELLS.len() - 1),
+            Zoom::Out => (self.zoom + 1).min(ZOOMS - 1),
         };
     }
 

@@ -6,13 +6,14 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use crate::{
     domain::{
+        plural::counted,
         run::{PlanSummary, StepState, StepView},
         text::middle,
         time::short,
         workflow::{
             graph::{Graph, Layout, layout},
             plan::Plan,
-            problem::Problem,
+            problem::{Problem, ProblemLine},
         },
     },
     state::runs::RunView,
@@ -173,8 +174,7 @@ impl WorkflowsPane {
         let title = if ctx.focused { theme.focus } else { theme.accent };
         if let Some(Err(problems)) = flow.map(|flow| &flow.plan).filter(|_| self.broken(ctx.read_model)) {
             let key = ctx.keys.key(&[Context::Graph], Action::EditWorkflow).unwrap_or_default();
-            let right =
-                format!("{} · {key} edit", if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) });
+            let right = format!("{} · {key} edit", counted(problems.len(), "problem"));
             let inner = pane(buf, area, &[(&name, title)], &[(&right, theme.fail)], ctx.focused, theme);
             problem_text(problems, ctx, inner.width).draw(buf, inner, self.chart.window);
             return;
@@ -247,15 +247,17 @@ fn problem_text<'t>(problems: &[Problem], ctx: DrawContext<'t>, width: u16) -> T
 /// Adds a problem: message, position, source line with a caret, hint.
 pub fn problem_rows(problem: &Problem, theme: &Theme, out: &mut TextView) {
     out.gap();
-    for (index, line) in problem.render().lines().enumerate() {
-        let caret = line.trim_start_matches([' ', '|']).starts_with('^');
-        if index == 0 {
-            out.text(line, theme.fail.add_modifier(Modifier::BOLD));
-        } else if line.trim_start().starts_with("= try") {
-            out.text(line, theme.accent);
-        } else {
+    for (kind, line) in problem.lines("error") {
+        let style = match kind {
+            ProblemLine::Message => theme.fail.add_modifier(Modifier::BOLD),
+            ProblemLine::Hint => theme.accent,
+            ProblemLine::Source => theme.text,
+            ProblemLine::Caret => theme.fail,
+        };
+        match kind {
+            ProblemLine::Message | ProblemLine::Hint => out.text(&line, style),
             // Not wrapped, so that the caret stays below its place.
-            out.row(vec![(line.to_owned(), if caret { theme.fail } else { theme.text })]);
-        }
+            ProblemLine::Source | ProblemLine::Caret => out.row(vec![(line, style)]),
+        };
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{run::RunOutcome, time::short, workflow::library::WorkflowEntry},
+    domain::{plural::counted, run::RunOutcome, time::short, workflow::library::WorkflowEntry},
     state::runs::RunView,
     tui::{
         action::Action,
@@ -36,7 +36,7 @@ impl WorkflowsPane {
             return;
         }
         let broken = self.list.iter().filter(|flow| flow.plan.is_err()).count();
-        let mut summary = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+        let mut summary = counted(count, "file");
         if broken > 0 {
             summary.push_str(&format!(" · {broken} broken"));
         }
@@ -84,7 +84,7 @@ impl WorkflowsPane {
         };
         pen.put(glyph, style).skip(1);
         let (words, style) = match (flow, run) {
-            (Some(WorkflowEntry { plan: Err(problems), .. }), _) => (count(problems.len(), "problem"), theme.fail),
+            (Some(WorkflowEntry { plan: Err(problems), .. }), _) => (counted(problems.len(), "problem"), theme.fail),
             (_, Some(run)) => {
                 let took = run.report.as_ref().map_or_else(|| ctx.now.since(run.started), |report| report.took());
                 let (_, _, style) = of_run(run, ctx);
@@ -107,7 +107,7 @@ impl WorkflowsPane {
                     }
                 }
             }
-            (Some(WorkflowEntry { plan: Ok(plan), .. }), None) => (count(plan.steps.len(), "step"), theme.muted),
+            (Some(WorkflowEntry { plan: Ok(plan), .. }), None) => (counted(plan.steps.len(), "step"), theme.muted),
             (None, None) => (String::new(), theme.muted),
         };
         pen.right(&[(" ", theme.text), (&words, style), (" ", theme.text)]);
@@ -146,10 +146,6 @@ fn ago(ms: u64) -> String {
         0 => "just now".into(),
         1..=59 => format!("{minutes} min ago"),
         60..=2879 => format!("{} h ago", minutes / 60),
-        _ => format!("{} days ago", minutes / 1440),
+        _ => format!("{} ago", counted(minutes / 1440, "day")),
     }
-}
-
-fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

@@ -23,7 +23,7 @@ use crate::{
     state::ConsoleState,
     state::runs::RunView,
     tui::{
-        tabs::Part,
+        view::Part,
         widget::window::{Move, Window},
     },
 };
@@ -139,7 +139,7 @@ impl WorkflowsPane {
     }
 
     /// Returns the parts of the view in Tab order.
-    pub fn order(&self, part: Part) -> &'static [Part] {
+    pub fn parts(&self, part: Part) -> &'static [Part] {
         match (self.pane_set, part) {
             (PaneSet::Problems, _) => &[Part::Main, Part::Graph],
             (PaneSet::Form, _) | (PaneSet::Run, Part::Input) => &[Part::Main, Part::Graph, Part::Input],

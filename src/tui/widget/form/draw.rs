@@ -10,6 +10,7 @@ use super::{FormView, RowKeys};
 use crate::{
     domain::{
         form::{Kind, Node, Row, State},
+        plural::counted,
         text::{middle, visible},
     },
     tui::{
@@ -266,8 +267,7 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, inline: &
         Kind::Array { items, .. } => {
             let count = match items.len() {
                 0 => "none".to_owned(),
-                1 => "1 item".to_owned(),
-                many => format!("{many} items"),
+                many => counted(many, "item"),
             };
             pen.put(if node.folded && !items.is_empty() { "▸ " } else { "" }, theme.muted);
             pen.cut(&count, if items.is_empty() { theme.muted } else { theme.text });

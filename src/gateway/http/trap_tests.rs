@@ -1,0 +1,140 @@
+//! Traps of the HTTP face in which other gateways were caught.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt, future};
+use serde_json::{Value, json};
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, timeout},
+};
+
+use super::{
+    SessionLimits,
+    tests::{PATIENCE, Rig, call, tools, until},
+};
+use crate::{
+    domain::body::Body,
+    gateway::test_support::{FakeUpstream, ok},
+};
+
+/// Sessions that are opened and not closed.
+const ABANDONED: usize = 5_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_24_five_thousand_sessions_without_an_end_leave_a_thousand() {
+    let rig = Rig::start(FakeUpstream::echoing(tools()), SessionLimits::default()).await;
+    let all = futures_util::stream::iter(0..ABANDONED).map(|_| rig.session(json!({})));
+    all.buffer_unordered(16).for_each(|_| future::ready(())).await;
+    assert_eq!(rig.service.sessions.len(), 1000);
+    assert_eq!(rig.service.gateway.clients().len(), 1000, "no client stays without its session");
+    for unknown in ["0".repeat(32), "x".into()] {
+        let reply =
+            rig.send("POST", &[("mcp-session-id", &unknown)], &json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string()).await;
+        assert_eq!((reply.status, rig.service.sessions.len()), (404, 1000));
+    }
+    rig.service.sessions.expire_after(Duration::ZERO);
+    assert_eq!((rig.service.sessions.len(), rig.service.gateway.clients().len()), (0, 0));
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_names_no_call_goes_over_the_stream_of_a_call_in_progress() {
+    let upstream = FakeUpstream::new(tools(), |_, passage| {
+        async move {
+            let desk = passage.connection_desk.expect("a legacy client");
+            let answer = desk.ask("elicitation/create", Body::from(r#"{"message":"m"}"#)).await.expect("an answer");
+            ok(format!(r#"{{"got":{}}}"#, answer.text()))
+        }
+        .boxed()
+    });
+    let rig = Rig::start(upstream, SessionLimits::default()).await;
+    // The client opens no stream for messages outside of requests.
+    let id = rig.session(json!({"elicitation": {}})).await;
+    let session = [("mcp-session-id", id.as_str())];
+    let mut stream = rig.open("POST", &session, &call(1).to_string()).await;
+    let mut seen = String::new();
+    until(&mut stream, &mut seen, "elicitation/create").await;
+    let asked: u64 = seen.split("\"id\":").nth(1).and_then(|rest| rest.split(',').next()).and_then(|id| id.parse().ok()).unwrap();
+    let answer = json!({"jsonrpc": "2.0", "id": asked, "result": {"action": "accept"}});
+    assert_eq!(rig.send("POST", &session, &answer.to_string()).await.status, 202);
+    until(&mut stream, &mut seen, r#"{"got":{"action":"accept"}}"#).await;
+    rig.end().await;
+}
+
+/// Returns the id of the last whole event in a part of a stream.
+fn last_id(text: &str) -> Option<String> {
+    let (whole, _) = text.rsplit_once("\n\n")?;
+    whole.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().map(str::to_owned)
+}
+
+/// Returns the messages of the whole events in a part of a stream. The marks of chunks are between events, never within them.
+fn messages(text: &str) -> Vec<Value> {
+    let whole = text.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
+    let data = whole.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty());
+    data.map(|data| serde_json::from_str(data).expect("JSON")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_26_a_stream_that_is_cut_at_any_byte_is_resumed_with_every_message_once() {
+    let upstream = FakeUpstream::new(tools(), |_, passage| {
+        async move {
+            for progress in 1..=4 {
+                passage.desk.progress(&Body::from(format!(r#"{{"progress":{progress}}}"#)));
+            }
+            ok(r#"{"content":[]}"#)
+        }
+        .boxed()
+    });
+    let rig = Rig::start(upstream, SessionLimits::default()).await;
+    let mut cuts = 0;
+    for cut in 1.. {
+        let id = rig.session(json!({})).await;
+        let session = ("mcp-session-id", id.as_str());
+        let mut stream = rig.open("POST", &[session], &call(7).to_string()).await;
+        let mut bytes = vec![0; cut];
+        let read = timeout(PATIENCE, stream.read_exact(&mut bytes)).await.expect("the stream in time");
+        drop(stream);
+        let text = String::from_utf8(bytes).unwrap();
+        let ended = read.is_err() || text.ends_with("0\r\n\r\n");
+        let Some((_, body)) = text.split_once("\r\n\r\n").filter(|_| !ended) else { if ended { break } else { continue } };
+        // Before the first event with its id, the client has nothing to resume from.
+        let Some(last) = last_id(body) else { continue };
+        let rest = rig.send("GET", &[session, ("last-event-id", &last)], "").await;
+        let got: Vec<Value> = messages(body).into_iter().chain(rest.events()).collect();
+        let progress: Vec<Value> = got.iter().map(|message| message["params"]["progress"].clone()).collect();
+        assert_eq!(progress, [json!(1), json!(2), json!(3), json!(4), json!(null)], "cut after {cut} bytes: {got:?}");
+        assert_eq!(got[4]["id"], 7, "cut after {cut} bytes");
+        assert_eq!(rig.send("DELETE", &[session], "").await.status, 204);
+        cuts += 1;
+    }
+    assert!(cuts > 200, "{cuts}");
+    rig.end().await;
+}
+
+/// How long a proxy in front of the gateway waits for bytes of a silent stream.
+const IDLE: Duration = Duration::from_secs(20);
+
+#[tokio::test(start_paused = true)]
+async fn trap_18_a_silent_call_sends_something_before_a_proxy_closes_its_stream() {
+    let upstream = FakeUpstream::new(tools(), |_, _| {
+        async {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            ok(r#"{"content":[]}"#)
+        }
+        .boxed()
+    });
+    let rig = Rig::start(upstream, SessionLimits::default()).await;
+    let id = rig.session(json!({})).await;
+    let mut stream = rig.open("POST", &[("mcp-session-id", id.as_str())], &call(7).to_string()).await;
+    let (begun, mut seen) = (Instant::now(), String::new());
+    while !seen.contains(r#""result""#) {
+        let mut bytes = [0; 4096];
+        let count = timeout(IDLE, stream.read(&mut bytes)).await.unwrap_or_else(|_| panic!("{IDLE:?} without a byte after {seen:?}"));
+        let count = count.unwrap();
+        assert!(count > 0, "the stream ended: {seen:?}");
+        seen.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(40) && seen.contains(": keep-alive"), "{seen:?}");
+    rig.end().await;
+}

@@ -1,0 +1,145 @@
+//! Tests of everyday handling: comparing and watching calls, values of earlier results, servers in their files, the layout of
+//! the next start, the messages of a session.
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    domain::{console_layout::ConsoleLayout, workspace::ServerEdit},
+    tui::{
+        overlay::{describe::Describe, menu::Menu, value_picker::ValuePicker, watch::Watch},
+        view::ViewId,
+    },
+};
+
+/// Adds a call of `database_query_users` with its result.
+fn queried(harness: &mut Harness, call: u64, result: serde_json::Value) {
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    script.queued(8000 + call, call, test_support::tool_call("database", "query_users", r#"{"filter":"ann"}"#));
+    let result = json!({"content": [], "structuredContent": result});
+    script.settled(8000 + call, 5, call, Outcome::Ok { result: Body::json(&result) });
+    harness.send(Msg::Events(script.events));
+}
+
+#[test]
+fn a_call_is_compared_with_the_one_before_it_or_with_a_marked_one() {
+    let mut harness = Harness::busy(120, 40);
+    queried(&mut harness, 900, json!({"total": 1, "page": 1}));
+    queried(&mut harness, 901, json!({"total": 2, "page": 1}));
+    harness.traffic().keys("end =");
+    let frame = harness.frame();
+    assert!(frame.contains("Compare two calls") && frame.contains("-   \"total\": 1") && frame.contains("+   \"total\": 2"), "{frame}");
+    assert!(frame.contains("1 line removed · 1 line added"), "{frame}");
+    harness.keys("]");
+    assert!(harness.frame().contains("No difference."), "the arguments are equal: {}", harness.frame());
+    harness.keys("esc");
+    queried(&mut harness, 902, json!({"total": 3, "page": 1}));
+    harness.keys("end up up m end m =");
+    let frame = harness.frame();
+    assert!(frame.contains("\"total\": 1") && frame.contains("\"total\": 3") && !frame.contains("\"total\": 2"), "{frame}");
+}
+
+#[test]
+fn a_watch_sends_the_call_again_and_marks_the_lines_that_changed() {
+    let mut harness = Harness::busy(120, 40);
+    harness.tool("queryu").text("ann").keys("alt-w").text("2").keys("enter");
+    let token = |harness: &mut Harness| match harness.take().pop() {
+        Some(Cmd::Submit { token, .. }) => token,
+        other => panic!("nothing was submitted: {other:?}"),
+    };
+    let first = token(&mut harness);
+    harness.send(Msg::Submitted { token: first, call: CallId(900) });
+    queried(&mut harness, 900, json!({"total": 1}));
+    assert!(harness.frame().contains("1 call · ok"), "{}", harness.frame());
+    harness.send(Msg::Tick(test_support::at(9_000)));
+    assert_eq!(harness.take(), [], "not before the interval");
+    harness.send(Msg::Tick(test_support::at(11_000)));
+    let second = token(&mut harness);
+    harness.send(Msg::Submitted { token: second, call: CallId(901) });
+    queried(&mut harness, 901, json!({"total": 2}));
+    let frame = harness.frame();
+    assert!(frame.contains("-   \"total\": 1") && frame.contains("+   \"total\": 2"), "{frame}");
+    harness.keys("esc");
+    assert!(harness.model.dialogs.top_as::<Watch>().is_none());
+    harness.send(Msg::Tick(test_support::at(60_000)));
+    assert_eq!(harness.take(), [], "a closed watch sends nothing");
+}
+
+#[test]
+fn a_value_of_an_earlier_result_goes_into_the_field() {
+    let mut harness = Harness::busy(120, 40);
+    queried(&mut harness, 900, json!({"users": [{"id": "u_7", "email": "ann@example.org"}]}));
+    harness.tool("queryu").keys("alt-v");
+    assert!(harness.model.dialogs.top_as::<ValuePicker>().is_some(), "{}", harness.frame());
+    assert!(harness.frame().contains("users[0].email"), "{}", harness.frame());
+    harness.text("ann@").keys("enter enter");
+    assert_eq!(harness.submitted_spec().operation, test_support::tool_call("database", "query_users", r#"{"filter":"ann@example.org"}"#));
+}
+
+#[test]
+fn a_server_is_opened_at_its_line_and_changed_in_its_file() {
+    let mut state = test_support::shop_state();
+    let server = state.servers.get_mut(0).unwrap();
+    let mut spec = crate::domain::server::ServerSpec::clone(&server.spec);
+    (spec.origin.file, spec.origin.line) = (Some("/home/me/switchboard.toml".into()), Some(12));
+    let id = spec.id.clone();
+    server.spec = spec.into();
+    let mut harness = Harness::with(120, 40, state, Startup::Normal);
+    harness.keys(":").text(&format!("go {id}")).keys("enter esc e");
+    assert_eq!(harness.take(), [Cmd::EditFile { path: "/home/me/switchboard.toml".into(), line: Some(12) }]);
+    harness.keys("E");
+    assert!(
+        harness.model.dialogs.top_as::<Menu>().is_some() && harness.frame().contains("/home/me/switchboard.toml:12"),
+        "{}",
+        harness.frame()
+    );
+    harness.keys("d");
+    let edit = |edit| [Cmd::Request(WorkspaceRequest::EditServer { server: id.clone(), edit })];
+    assert_eq!(harness.take(), edit(ServerEdit::Disable));
+    harness.keys("E x");
+    assert!(harness.frame().contains("Remove"), "{}", harness.frame());
+    assert_eq!(harness.take(), [], "it asks first");
+    harness.keys("y");
+    assert_eq!(harness.take(), edit(ServerEdit::Remove));
+    harness.keys("E c").text("copy").keys("enter");
+    assert_eq!(harness.take(), edit(ServerEdit::Duplicate("copy".into())));
+}
+
+#[test]
+fn the_layout_is_restored_at_the_next_start() {
+    let mut harness = Harness::busy(120, 40);
+    harness.keys("2 /").text("server:database").keys("enter L");
+    let kept = harness.model.current_layout();
+    assert_eq!((kept.view, kept.activity_hidden, kept.traffic_filter.as_str()), (1, true, "server:database"));
+    let setup = Setup { layout: ConsoleLayout::from_json(&kept.to_json()), ..Harness::setup(Startup::Normal) };
+    let mut next = Harness::set_up(120, 40, test_support::shop_state(), setup);
+    assert_eq!(next.model.views.current, ViewId::Traffic);
+    assert!(next.frame().contains("server:database") && !next.frame().contains("Last 60 s"), "{}", next.frame());
+    assert_eq!(next.model.current_layout(), kept);
+}
+
+#[test]
+fn the_handshake_and_the_lists_are_rows_of_the_traffic() {
+    use crate::domain::frame::Direction;
+    let mut harness = Harness::busy(160, 40);
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    let session = |script: &mut test_support::Script, ms, direction, body: &str| {
+        script.frame(ms, "database", 0, direction, body);
+        let last = script.events.pop().unwrap();
+        let EventKind::Frame { frame } = &last.kind else { panic!("not a frame") };
+        let frame = crate::domain::frame::Frame { call: None, method: Some("tools/list".into()), ..(**frame).clone() };
+        script.push(ms, EventKind::Frame { frame: Arc::new(frame) });
+    };
+    session(&mut script, 8000, Direction::Out, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"c1"}}"#);
+    session(&mut script, 8001, Direction::In, r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#);
+    harness.send(Msg::Events(script.events));
+    harness.keys("2 /").text("kind:lifecycle").keys("enter");
+    while harness.model.working() {
+        harness.model.work();
+    }
+    let frame = harness.frame();
+    assert!(frame.contains("tools/list") && frame.contains("→ {\"cursor\":\"c1\"}") && frame.contains("← 0 tools"), "{frame}");
+    harness.keys("enter");
+    assert!(harness.frame().contains("Session"), "{}", harness.frame());
+    assert!(harness.model.dialogs.top_as::<Describe>().is_none());
+}

@@ -1,0 +1,184 @@
+//! One row of the traffic: a call or a message in 32 bytes.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    call::{FailureKind, Origin, OriginKind, Outcome},
+    id::CallId,
+    time::Stamp,
+};
+
+/// The kind of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum RowKind {
+    /// A call.
+    Call,
+    /// A notification, in either direction.
+    Notification,
+    /// A request of the server to the client.
+    Request,
+    /// A log message.
+    Log,
+    /// A protocol anomaly.
+    Anomaly,
+    /// A request of the session itself, or its response: the handshake, the lists, a ping.
+    Lifecycle,
+}
+
+impl RowKind {
+    /// Every kind.
+    pub const ALL: [RowKind; 6] =
+        [RowKind::Call, RowKind::Notification, RowKind::Request, RowKind::Log, RowKind::Anomaly, RowKind::Lifecycle];
+
+    /// Returns its name in filters.
+    pub fn word(self) -> &'static str {
+        match self {
+            RowKind::Call => "call",
+            RowKind::Notification => "notification",
+            RowKind::Request => "request",
+            RowKind::Log => "log",
+            RowKind::Anomaly => "anomaly",
+            RowKind::Lifecycle => "lifecycle",
+        }
+    }
+}
+
+/// The state of a call, in one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallState {
+    /// Not sent yet.
+    Queued,
+    /// Sent, no response yet.
+    Running,
+    /// Succeeded.
+    Ok,
+    /// Tool error.
+    ToolError,
+    /// Cancelled.
+    Cancelled,
+    /// Answered with an interim result.
+    Interim,
+    /// Failed.
+    Failed(FailureKind),
+    /// The row is not a call.
+    None,
+}
+
+impl CallState {
+    /// Returns the state of a call with this outcome.
+    pub fn of(outcome: &Outcome) -> CallState {
+        match outcome {
+            Outcome::Ok { .. } => CallState::Ok,
+            Outcome::ToolError { .. } => CallState::ToolError,
+            Outcome::Failed { failure } => CallState::Failed(failure.kind),
+            Outcome::Cancelled { .. } => CallState::Cancelled,
+            Outcome::Interim { .. } => CallState::Interim,
+        }
+    }
+
+    /// Returns its display name.
+    pub fn words(self) -> &'static str {
+        match self {
+            CallState::Queued => "queued",
+            CallState::Running => "running",
+            CallState::Ok => "ok",
+            CallState::ToolError => "tool error",
+            CallState::Cancelled => "cancelled",
+            CallState::Interim => "interim",
+            CallState::Failed(kind) => kind.words(),
+            CallState::None => "",
+        }
+    }
+
+    /// Returns whether the call is in progress.
+    pub fn pending(self) -> bool {
+        matches!(self, CallState::Queued | CallState::Running)
+    }
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The call's id, or the number of the text.
+    pub link: u64,
+    /// When it began.
+    pub at: Stamp,
+    /// Its duration in microseconds; 0 while it is in progress.
+    pub took_us: u32,
+    /// Bytes sent.
+    pub sent: u32,
+    /// Bytes received.
+    pub got: u32,
+    /// Server and tool: an index for [`super::Rows::name`].
+    pub key: u16,
+    /// Kind and origin.
+    pub(super) kind: KindAndOrigin,
+    /// The state of the call.
+    pub state: CallState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KindAndOrigin(pub(super) u8);
+
+impl Row {
+    /// Returns the kind of the row.
+    pub fn kind(&self) -> RowKind {
+        let kind = usize::from(self.kind.0 & KIND);
+        if kind >= RowKind::ALL.len() { RowKind::Call } else { RowKind::ALL[kind] }
+    }
+
+    /// Returns the kind of the call's origin; `None` for other rows.
+    pub fn origin(&self) -> Option<OriginKind> {
+        let place = usize::from(self.kind.0 & KIND).checked_sub(RowKind::ALL.len())?;
+        OriginKind::ALL.get(place).copied()
+    }
+
+    /// Returns whether there was more than one attempt, a cached response, or a response of another server.
+    pub fn marks(&self) -> Marks {
+        let has = |bit: u8| self.kind.0 & bit != 0;
+        Marks { attempts: has(ATTEMPTS), cached: has(CACHED), elsewhere: has(ELSEWHERE) }
+    }
+
+    /// Returns the call id, if it is a call.
+    pub fn call(&self) -> Option<CallId> {
+        (self.kind() == RowKind::Call).then_some(CallId(self.link))
+    }
+
+    /// Returns when it ended, or `now` while it is in progress.
+    pub fn end(&self, now: Stamp) -> Stamp {
+        if self.state.pending() { now.max(self.at) } else { Stamp(self.at.0 + u64::from(self.took_us) * 1000) }
+    }
+}
+
+/// Bits of the kind; a call with a known origin has a number after all kinds, in the order of [`OriginKind::ALL`].
+const KIND: u8 = 15;
+/// Bits above kind and origin: marks of the response.
+pub(super) const ATTEMPTS: u8 = 1 << 5;
+pub(super) const CACHED: u8 = 1 << 6;
+pub(super) const ELSEWHERE: u8 = 1 << 7;
+
+/// What is unusual about the response to a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// More than one attempt was made.
+    pub attempts: bool,
+    /// The response came from the cache, or is that of an equal call.
+    pub cached: bool,
+    /// Another server responded than the one that was called.
+    pub elsewhere: bool,
+}
+
+pub(super) fn kind_of(kind: RowKind, origin: Option<Origin>) -> KindAndOrigin {
+    let place = origin.and_then(|origin| OriginKind::ALL.iter().position(|known| *known == origin.kind()));
+    KindAndOrigin(place.map_or(kind as u8, |place| (RowKind::ALL.len() + place) as u8))
+}
+
+/// The server and tool of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Name {
+    /// The server.
+    pub server: Arc<str>,
+    /// The tool, the URI, the method, the logger.
+    pub tool: Arc<str>,
+}
