@@ -336,6 +336,11 @@ impl<'a> Report<'a> {
         self.faults.get().variable
     }
 
+    /// Returns whether the current server has an error already, so that it is not used.
+    pub fn refused(&self) -> bool {
+        self.faults.get().table
+    }
+
     /// Returns `before` followed by the value of a variable that the file names without a dollar sign.
     pub fn variable(&self, at: usize, key: &str, before: &str, name: &str) -> Secret {
         self.expand_native(at, key, &format!("{}${{{name}}}", text::escape(before)))

@@ -232,7 +232,10 @@ pub(super) fn started(report: &Report<'_>, at: usize, start: Start, root: Option
     let exposed = start.command.expose();
     let program = report.tilde(exposed).map_or_else(|| exposed.to_owned(), |p| p.to_string_lossy().into_owned());
     if program.trim().is_empty() && !(start.command.interpolated() && report.unset()) {
-        report.error(at, "command", "is empty", "name the program to start");
+        // A placeholder without a value is reported already.
+        if !report.refused() {
+            report.error(at, "command", "is empty", "name the program to start");
+        }
         return None;
     }
     for (what, value) in start.args.iter().map(|a| ("args", a)).chain(start.env.iter().map(|(_, v)| ("env", v))) {

@@ -100,7 +100,7 @@ actions! {
     Filter "filter" "filter" General true "Find a tool of any server";
     Welcome "welcome" "add servers" General true "Add servers: from this machine, a file, a URL or a command";
     Review "review-project" "review project" General false "Show the approval of the rejected project again";
-    Inputs "inputs" "inputs" General false "Give the values that configuration files ask for";
+    Inputs "inputs" "inputs" General true "Give the values that configuration files ask for";
     Activity "activity" "activity" General true "Show or hide the activity of the last minute";
     Zoom "zoom" "zoom" General true "Maximise or restore the pane";
     Inbox "inbox" "inbox" General true "Open the questions of servers";

@@ -442,7 +442,7 @@ mod tests {
         let states = || -> Vec<(String, InputState)> {
             workspace.state().borrow().inputs.iter().map(|input| (input.id.clone(), input.state)).collect()
         };
-        let all = |key, region| vec![("region".to_owned(), region), ("key".to_owned(), key)];
+        let all = |key, region| vec![("key".to_owned(), key), ("region".to_owned(), region)];
         assert_eq!(states(), all(InputState::Missing, InputState::Missing));
         let give = async |id: &str, value: &str, retention| {
             let value = InputValue(value.to_owned());

@@ -264,10 +264,12 @@ impl<'r, 'a> Entry<'r, 'a> {
         for field in self.table.iter().filter(|field| !self.used.iter().any(|key| *key == field.key)) {
             let comment =
                 field.key.starts_with(['_', '#']) || field.key.starts_with("//") || field.key == "comment" || field.key == "$schema";
-            if comment || is_neutral(&field.value) {
+            let means = Self::meanings(self.kind).find(|(key, _)| *key == field.key).map(|(_, means)| means);
+            // A server that its client starts later starts here with the others.
+            let delayed = means == Some(Means::Unused(effect::WHEN)) && matches!(field.value.kind, Kind::Bool(false));
+            if comment || (is_neutral(&field.value) && !delayed) {
                 continue;
             }
-            let means = Self::meanings(self.kind).find(|(key, _)| *key == field.key).map(|(_, means)| means);
             let effect = match means {
                 Some(Means::Known) => continue,
                 Some(means) => means.unused().unwrap_or("does not apply to this transport"),

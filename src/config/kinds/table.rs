@@ -468,7 +468,7 @@ pub(super) const KINDS: &[ClientKind] = &[
     },
     ClientKind {
         roots: &[root(&["servers"], Form::List)],
-        content: |tree| tree.get("servers").is_some_and(|servers| servers.items().is_some()),
+        content: |tree| tree.get("servers").and_then(Node::items).is_some_and(|servers| !servers.is_empty()),
         syntax: Syntax { inputs: true, ..Syntax::NONE },
         keys: &[("name", Known), ("tool_prefix", Label), ("resources", Unused(effect::RESOURCES))],
         ..client(KindId::ServerList, "tiny-agents or mistral.rs")

@@ -106,7 +106,10 @@ impl<'r> Entry<'r, '_> {
                 }
                 report.used_for(Use::Local);
                 if line.is_empty() {
-                    report.error(node.at, key, "is empty", "name the program to start");
+                    // Words that cannot be resolved are reported already.
+                    if words.is_empty() {
+                        report.error(node.at, key, "is empty", "name the program to start");
+                    }
                     return None;
                 }
                 let program = line.remove(0);

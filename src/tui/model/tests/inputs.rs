@@ -68,8 +68,8 @@ fn missing_inputs_are_asked_for_one_after_the_other() {
 
 #[test]
 fn a_key_typed_before_the_dialog_opened_gives_no_value() {
-    let mut harness = Harness::set_up(100, 30, test_support::shop_state(), Setup { inputs: inputs(), ..Harness::setup(Startup::Normal) });
-    harness.model.at(test_support::at(0));
+    let mut harness = Harness::with(100, 30, test_support::shop_state(), Startup::Normal);
+    harness.send(Msg::Update(ConsoleUpdate::Inputs(inputs())));
     harness.keys("x enter");
     assert_eq!(given(&mut harness), []);
     assert!(harness.frame().contains("Value of the input key"));
