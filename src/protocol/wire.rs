@@ -300,12 +300,22 @@ pub fn repair_utf8(body: Body) -> (Body, Option<usize>) {
 
 /// Parses one message like [`parse`], despite escapes that are half a surrogate pair, and returns the position of the first of
 /// them. RFC 8259 (section 8.2) leaves their meaning open, and no text can hold them. They are read as U+FFFD, except in a
-/// result, which stays as it came.
+/// result and in the data of an error, which stay as they came.
 pub fn parse_mended(body: &Body) -> (Parsed, Option<usize>) {
     let parsed = parse(body);
     let Some((mended, at)) = mend_surrogates(body.bytes()) else { return (parsed, None) };
-    let reads = matches!(parsed, Parsed::Batch(..) | Parsed::Message(Message::Response { answer: Ok(_), .. }));
-    (if reads { parsed } else { parse(&Body::new(mended)) }, Some(at))
+    let parsed = match parsed {
+        parsed @ (Parsed::Batch(..) | Parsed::Message(Message::Response { answer: Ok(_), .. })) => parsed,
+        // The message is read as text; the data stays as it came.
+        Parsed::Message(Message::Response { answer: Err(RpcError { data, .. }), .. }) => match parse(&Body::new(mended)) {
+            Parsed::Message(Message::Response { id, answer: Err(error) }) => {
+                Parsed::Message(Message::Response { id, answer: Err(RpcError { data, ..error }) })
+            }
+            other => other,
+        },
+        _ => parse(&Body::new(mended)),
+    };
+    (parsed, Some(at))
 }
 
 /// Returns the JSON value, with every half of a surrogate pair read as U+FFFD; `None` if this is not JSON.
@@ -623,6 +633,11 @@ mod tests {
         assert_eq!(value(&result).unwrap()["a"], "\u{fffd}");
         let (error, _) = read(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"no \udfff"}}"#);
         assert!(matches!(error, Parsed::Message(Message::Response { answer: Err(rpc), .. }) if rpc.message == "no \u{fffd}"));
+        let (error, _) = read(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no","data":"\ud800"}}"#);
+        let data = |rpc: &RpcError| rpc.data.as_ref().map(|data| data.text().into_owned());
+        assert!(
+            matches!(error, Parsed::Message(Message::Response { answer: Err(rpc), .. }) if data(&rpc).as_deref() == Some(r#""\ud800""#))
+        );
     }
 
     #[test]
