@@ -5,7 +5,10 @@ mod columns;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::time::Stamp,
+    domain::{
+        secret::{Redactor, Secret},
+        time::Stamp,
+    },
     tui::{
         action::Action,
         filter_index::{By, FILTER_STEP, SORT_STEP, Sort},
@@ -249,6 +252,8 @@ impl TrafficView {
         let inner = pane(buf, area, &[("Traffic", title)], &[(&right, theme.muted)], ctx.focused, theme);
         self.filtered.query.draw(EXAMPLE, ctx, inner, buf);
         let columns = Columns::for_width(inner.width);
+        let secrets: Vec<Secret> = ctx.read_model.servers.iter().flat_map(|server| server.spec.secrets()).collect();
+        let secrets = Redactor::new(&secrets);
         let head = 1 + self.filtered.query.note_height(area.width.saturating_sub(2));
         columns.head(
             (self.by, self.descending),
@@ -267,7 +272,7 @@ impl TrafficView {
             let line = Rect { y: list.y + y as u16, height: 1, ..list };
             ctx.hits.add(line, Hit::Entry(id));
             match rows.get(id) {
-                Some(row) => columns.row(row, rows, ctx, line, buf),
+                Some(row) => columns.row(row, (rows, &secrets), ctx, line, buf),
                 None => {
                     Pen::new(buf, line, 0).skip(1).put("dropped", theme.muted);
                 }

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         call::Operation,
         run::{Purpose, RunStep},
+        secret::Redactor,
         text::visible,
         time::{short, size},
     },
@@ -101,7 +102,8 @@ impl Columns {
     }
 
     /// Writes a row.
-    pub(super) fn row(&self, row: &Row, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+    /// `secrets` are masked in arguments.
+    pub(super) fn row(&self, row: &Row, (rows, secrets): (&Rows, &Redactor), ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
         let call = row.call().and_then(|id| ctx.read_model.call(id));
         let name = rows.name(row.key);
@@ -133,7 +135,7 @@ impl Columns {
                         Some(name) => pen.put_middle(&format!("{} {tool}", name.server), room, style),
                         None => pen.put_middle(tool, room, style),
                     };
-                    if let (None, Some(arguments)) = (step, call.and_then(arguments_text)) {
+                    if let (None, Some(arguments)) = (step, call.and_then(|call| arguments_text(call, secrets))) {
                         let left = (start + room).saturating_sub(pen.x() + 2);
                         if left >= ARGUMENTS_FROM {
                             let shown = paint::head(&arguments, usize::from(left - 1));
@@ -190,12 +192,12 @@ impl Columns {
     }
 }
 
-/// Returns the first bytes of a call's arguments; `None` if it has none.
-fn arguments_text(call: &CallView) -> Option<String> {
+/// Returns the first bytes of a call's arguments without secrets; `None` if it has none.
+fn arguments_text(call: &CallView, secrets: &Redactor) -> Option<String> {
     let (Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. }) = &call.spec.operation else { return None };
     let bytes = arguments.bytes();
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ARGUMENTS_READ)]);
-    (text != "{}" && !text.is_empty()).then(|| visible(&text).into_owned())
+    (text != "{}" && !text.is_empty()).then(|| visible(&secrets.redact(&text)).into_owned())
 }
 
 /// Formats a workflow step: `onboard_new_user · welcome`, `notify_all · send #3`, `onboard_new_user · create_user, compensation`.
