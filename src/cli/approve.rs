@@ -22,10 +22,32 @@ use crate::{
 /// Shows the project that needs an approval, if there is one, and approves it if its hash or `--yes` was given, or if the user
 /// confirms at the terminal.
 pub async fn run(workspace: &dyn Workspace, hash: Option<&str>, options: &Options, io: Io) -> u8 {
-    let Some(prompt) = workspace.state().borrow().approval.clone() else { return super::say("Nothing to approve.", io) };
     let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
+    let Some(prompt) = workspace.state().borrow().approval.clone() else {
+        let outcome = nothing(&mut printer);
+        return super::conclude(&mut printer, outcome);
+    };
     let outcome = approve(&mut printer, workspace, &prompt, hash, options.yes).await;
     super::conclude(&mut printer, outcome)
+}
+
+/// JSON document of an approval.
+#[derive(Serialize)]
+struct Approved<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    file: Option<&'a str>,
+    sha256: Option<&'a str>,
+    lines: &'a [String],
+}
+
+/// Reports that no project needs an approval.
+fn nothing(printer: &mut Printer) -> Result<u8, Stop> {
+    match printer.format() {
+        Format::Human => printer.line("Nothing to approve.")?,
+        Format::Json | Format::Jsonl => printer.document(&Approved { kind: "approved", file: None, sha256: None, lines: &[] })?,
+    }
+    Ok(exit::OK)
 }
 
 /// Refuses a command because the project needs an approval first; returns the exit code.
@@ -88,15 +110,8 @@ async fn approve(
     if human {
         printer.line("approved until it changes")?;
     } else {
-        #[derive(Serialize)]
-        struct Approved<'a> {
-            #[serde(rename = "type")]
-            kind: &'static str,
-            file: &'a str,
-            sha256: &'a str,
-            lines: &'a [String],
-        }
-        printer.document(&Approved { kind: "approved", file, sha256: &waiting.hash, lines: &waiting.lines })?;
+        let (file, sha256) = (Some(file.as_str()), Some(waiting.hash.as_str()));
+        printer.document(&Approved { kind: "approved", file, sha256, lines: &waiting.lines })?;
     }
     Ok(exit::OK)
 }
