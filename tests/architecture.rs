@@ -63,6 +63,7 @@ const DRAWS: &[&str] = &[
     "tui/view",
     "tui/terminal.rs",
     "tui/theme.rs",
+    "tui/tour.rs",
     "tui/widget/",
     "tui/pictures",
 ];

@@ -302,7 +302,7 @@ impl RunRecord {
     }
 
     /// Returns the deadline of the run, in milliseconds since the Unix epoch: it also holds for a process that resumes the run.
-    /// `None` if the run has none, or none that counts any more: no step starts after a run was given up.
+    /// `None` if the run has none, or none that counts any more: no step starts after a run was cancelled.
     pub fn deadline_ms(&self) -> Option<u64> {
         let mut deadline = None;
         for entry in &self.entries {

@@ -36,7 +36,7 @@ fn a_test_is_made_from_a_run_and_needs_no_servers() {
         let file = home.path().join("made.test.toml");
         std::fs::write(&file, &made.out).unwrap();
         let tried = home.own(&["--demo", "workflow", "test", file.to_str().unwrap()]).ends(0);
-        assert!(tried.out.contains("1 cases, 0 failed"), "{}\n{}", tried.out, made.out);
+        assert!(tried.out.contains("1 case, 0 failed"), "{}\n{}", tried.out, made.out);
         // It fails for a different workflow.
         let other = made.out.replace("[case.expect.calls]", "[case.expect.calls]\nemail_send_email = 7");
         std::fs::write(&file, other).unwrap();

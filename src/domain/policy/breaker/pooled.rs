@@ -124,7 +124,7 @@ mod tests {
             assert_eq!(breaker.opened_by(), Some(OpenedBy::Pooled));
             assert_eq!(breaker.pooled(&evidence, NOW), None, "once");
         }
-        assert_eq!(all[2].evidence(NOW), Evidence::default(), "an adopted opening is no evidence");
+        assert_eq!(all[2].evidence(NOW), Evidence::default(), "an adopted opening is not evidence");
         assert!(all.iter_mut().all(|breaker| breaker.pooled_recovery(NOW).is_some() && breaker.opened_by().is_none()));
     }
 
