@@ -16,13 +16,35 @@ use crate::{
 };
 
 /// What a client may do and see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// A person at a console or a command line: every command, every call, every question.
+    /// A person at a console: every command, every call, every question.
     Operator,
+    /// A person who watches: everything is seen, and nothing can be changed.
+    #[default]
+    Observer,
+    /// A command of a person or script: like an operator, but its calls are cancelled when it disconnects.
+    Headless,
     /// A program: its own calls and the questions of servers about them.
     Client,
+}
+
+impl Role {
+    /// Returns whether a client of this role sees what other clients do.
+    pub fn sees_all(self) -> bool {
+        self != Role::Client
+    }
+
+    /// Returns whether a client of this role may give every command.
+    pub fn operates(self) -> bool {
+        matches!(self, Role::Operator | Role::Headless)
+    }
+
+    /// Returns whether the calls of a client of this role end with its connection.
+    fn calls_end_with_connection(self) -> bool {
+        matches!(self, Role::Headless | Role::Client)
+    }
 }
 
 /// The identity of a caller of an engine.
@@ -40,13 +62,15 @@ impl Caller {
 
     /// Returns the filter of the caller's events.
     pub fn filter(self, interest: Interest) -> Filter {
-        Filter { interest, client: (self.role == Role::Client).then_some(self.id) }
+        Filter { interest, client: (!self.role.sees_all()).then_some(self.id) }
     }
 
     /// Returns whether the caller may give a command.
     pub fn check(self, engine: &Engine, command: &Command) -> Result<(), CommandError> {
-        if self.role == Role::Operator {
-            return Ok(());
+        match self.role {
+            Role::Operator | Role::Headless => return Ok(()),
+            Role::Observer => return Err(CommandError::ReadOnly),
+            Role::Client => {}
         }
         let (owner, missing) = match command {
             Command::Cancel { call, .. } => (engine.client_of_call(*call), CommandError::CallNotInFlight { call: *call }),
@@ -63,7 +87,7 @@ impl Caller {
 
 /// A connection of a client to an engine in this process.
 ///
-/// When it is dropped, the calls of a client that is not an operator are cancelled: nothing can receive their results.
+/// When it is dropped, the calls of a program or a headless command are cancelled: nothing can receive their results.
 pub struct ClientControl {
     control: Arc<LocalControl>,
     caller: Caller,
@@ -87,7 +111,7 @@ impl ClientControl {
 
 impl Drop for ClientControl {
     fn drop(&mut self) {
-        if self.caller.role == Role::Client {
+        if self.caller.role.calls_end_with_connection() {
             self.control.cancel_client(self.caller.id, "the client disconnected");
         }
     }
@@ -112,14 +136,14 @@ impl Control for ClientControl {
 
     fn workspace(&self) -> Arc<dyn Workspace> {
         let workspace = self.control.workspace();
-        match self.caller.role {
-            Role::Operator => workspace,
-            Role::Client => Arc::new(OperatorsOnly(workspace)),
+        match self.caller.role.operates() {
+            true => workspace,
+            false => Arc::new(OperatorsOnly(workspace)),
         }
     }
 }
 
-/// The workspace as a client sees it that is not an operator: its state, without requests.
+/// The workspace as a client sees it that operates nothing: its state, without requests.
 struct OperatorsOnly(Arc<dyn Workspace>);
 
 impl Workspace for OperatorsOnly {

@@ -10,7 +10,9 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::{ClientControl, Command, Control, Interest, NoWorkspace, PendingCall, PendingReply, Role, Tail, Workspace, client::Caller};
+use super::{
+    ClientControl, Command, Control, Interest, NoWorkspace, PendingCall, PendingReply, Role, SubmitError, Tail, Workspace, client::Caller,
+};
 use crate::{
     domain::{call::CallSpec, id::ClientId, retention::Retention},
     engine::{Adapters, Engine, EngineOptions, ports::Connector},
@@ -75,14 +77,18 @@ impl LocalControl {
         let mut tail = self.engine.tail(caller.filter(interest));
         let state = self.projection.snapshot();
         tail.skip_to(state.seq);
-        match caller.role {
-            Role::Operator => (state, tail),
-            Role::Client => (Arc::new(state.of_client(caller.id)), tail),
+        match caller.role.sees_all() {
+            true => (state, tail),
+            false => (Arc::new(state.of_client(caller.id)), tail),
         }
     }
 
     pub(super) fn submit_as(&self, caller: Caller, spec: CallSpec) -> PendingCall {
-        std::future::ready(self.engine.submit(CallSpec { client: caller.id, ..spec })).boxed()
+        let result = match caller.role {
+            Role::Observer => Err(SubmitError::ReadOnly),
+            _ => self.engine.submit(CallSpec { client: caller.id, ..spec }),
+        };
+        std::future::ready(result).boxed()
     }
 
     pub(super) fn command_as(&self, caller: Caller, command: Command) -> PendingReply {

@@ -4,9 +4,11 @@
 //! connection over a stream of bytes, and [`RemoteControl`] is the other end.
 
 mod client;
+pub mod instances;
 mod local;
 mod remote;
 mod serve;
+pub mod socket;
 #[cfg(test)]
 pub mod test_support;
 #[cfg(test)]
@@ -21,8 +23,9 @@ use futures_util::future::BoxFuture;
 pub use self::{
     client::{ClientControl, Role},
     local::LocalControl,
-    remote::{ConnectError, RemoteControl},
+    remote::{ConnectError, Dial, RemoteControl, Stream, Wanted},
     serve::{ServeError, Served, serve},
+    wire::PROTOCOL,
     workspace::{NoWorkspace, PendingWorkspaceReply, Workspace, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
 };
 pub use crate::{

@@ -4,15 +4,16 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot, watch},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -28,14 +29,20 @@ use super::{
 use crate::{
     domain::{
         call::CallSpec,
-        event::Event,
-        id::{CallId, ClientId, InstanceId},
+        event::{Event, EventKind, Notice, NoticeLevel},
+        id::{CallId, ClientId, InstanceId, ServerId},
+        server::ServerSpec,
+        spec_hash::spec_hash,
+        time::Stamp,
     },
     state::ConsoleState,
 };
 
 /// How long an engine may take to introduce itself and to send its first snapshot.
 const CONNECT: Duration = Duration::from_secs(30);
+/// The pauses before a lost connection is opened again.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Maximum number of requests that wait for their replies.
 const MAX_WAITING: usize = 16_384;
 
@@ -70,9 +77,30 @@ impl From<io::Error> for ConnectError {
     }
 }
 
+/// What a client asks for when it connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether the engine sends frames. Without them [`Control::observe`] returns none.
+    pub frames: bool,
+    /// The role. The engine may grant a lesser one.
+    pub role: Role,
+}
+
+/// A stream of bytes to an engine.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Opens streams to an engine.
+#[async_trait]
+pub trait Dial: Send + Sync {
+    /// Opens a stream to the engine that runs now.
+    async fn dial(&self) -> io::Result<Box<dyn Stream>>;
+}
+
 /// A connection to an engine in another process, with a mirror of its read model.
 pub struct RemoteControl {
-    hello: Hello,
+    hello: Arc<Mutex<Hello>>,
     link: Arc<Link>,
     mirror: Arc<Mirror>,
     _connection: AbortOnDropHandle<()>,
@@ -80,46 +108,78 @@ pub struct RemoteControl {
 
 impl RemoteControl {
     /// Connects to the engine that [`super::serve()`] connects to the other end of the stream, and waits for its state.
+    pub async fn connect(stream: impl Stream + 'static, wanted: Wanted) -> Result<Arc<RemoteControl>, ConnectError> {
+        Ok(RemoteControl::start(Opened::new(Box::new(stream), wanted).await?, wanted, None))
+    }
+
+    /// Connects to an engine, waits for its state, and connects again whenever the connection is lost.
     ///
-    /// Without `frames` the engine sends no frames, and [`Control::observe`] returns none.
-    pub async fn connect<S>(stream: S, frames: bool) -> Result<Arc<RemoteControl>, ConnectError>
-    where
-        S: AsyncRead + AsyncWrite + Send + 'static,
-    {
-        let (read, mut write) = tokio::io::split(stream);
-        let mut reader = Updates { stream: BufReader::new(read), snapshot: None };
-        let introduction = ClientMessage::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), frames };
-        write.write_all(introduction.encode()?.bytes()).await?;
-        write.flush().await?;
-        let (hello, state, workspace) = tokio::time::timeout(CONNECT, reader.start()).await.map_err(|_| ConnectError::Silent)??;
+    /// Errors: the first connection failed.
+    pub async fn attach(dial: Arc<dyn Dial>, wanted: Wanted) -> Result<Arc<RemoteControl>, ConnectError> {
+        let stream = dial.dial().await?;
+        Ok(RemoteControl::start(Opened::new(stream, wanted).await?, wanted, Some(dial)))
+    }
+
+    fn start(opened: Opened, wanted: Wanted, dial: Option<Arc<dyn Dial>>) -> Arc<RemoteControl> {
+        let Opened { hello, state, workspace, reader, writer } = opened;
+        let hello = Arc::new(Mutex::new(hello));
         let mirror = Arc::new(Mirror::new(state, workspace));
-        let (outgoing, queued) = mpsc::channel(MAX_WAITING);
-        let link = Arc::new(Link(Mutex::new(Some(Requests { outgoing, next: 0, waiting: HashMap::new() }))));
-        let connection = Connection { link: link.clone(), mirror: mirror.clone() };
-        let connection = tokio::spawn(async move {
-            // Both directions are polled together: neither waits for the other.
-            tokio::select! {
-                _ = connection.receive(reader) => {}
-                _ = send(write, queued) => {}
-            }
-        });
-        Ok(Arc::new(RemoteControl { hello, link, mirror, _connection: AbortOnDropHandle::new(connection) }))
+        let link = Arc::new(Link(Mutex::new(LinkState::Lost)));
+        let connection = Connection { hello: hello.clone(), link: link.clone(), mirror: mirror.clone() };
+        let queued = link.open();
+        let connection = tokio::spawn(connection.run(reader, writer, queued, wanted, dial));
+        Arc::new(RemoteControl { hello, link, mirror, _connection: AbortOnDropHandle::new(connection) })
     }
 
     /// Returns the run of the engine.
     pub fn instance(&self) -> InstanceId {
-        self.hello.instance
+        self.hello.lock().instance
+    }
+
+    /// Returns the version of the engine.
+    pub fn version(&self) -> String {
+        self.hello.lock().version.clone()
     }
 
     /// Returns the role that the engine gave to this client.
     pub fn role(&self) -> Role {
-        self.hello.role
+        self.hello.lock().role
+    }
+
+    /// Returns those of the servers that the engine does not have, or has with another specification.
+    pub async fn different(&self, servers: &[ServerSpec]) -> Result<Vec<ServerId>, ConnectError> {
+        let servers = servers.iter().map(|spec| (spec.id.clone(), spec_hash(spec))).collect();
+        let (sender, reply) = oneshot::channel();
+        let message = |request| ClientMessage::Compare { request, servers };
+        self.link.send(message, Waiting::Comparison(sender)).map_err(|_| ConnectError::Closed)?;
+        reply.await.map_err(|_| ConnectError::Closed)
+    }
+}
+
+/// A connection on which the engine has sent its state.
+struct Opened {
+    hello: Hello,
+    state: ConsoleState,
+    workspace: WorkspaceState,
+    reader: Updates<ReadHalf<Box<dyn Stream>>>,
+    writer: WriteHalf<Box<dyn Stream>>,
+}
+
+impl Opened {
+    async fn new(stream: Box<dyn Stream>, Wanted { frames, role }: Wanted) -> Result<Opened, ConnectError> {
+        let (read, mut writer) = tokio::io::split(stream);
+        let mut reader = Updates { stream: BufReader::new(read), snapshot: None };
+        let introduction = ClientMessage::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), frames, role };
+        writer.write_all(introduction.encode()?.bytes()).await?;
+        writer.flush().await?;
+        let (hello, state, workspace) = tokio::time::timeout(CONNECT, reader.start()).await.map_err(|_| ConnectError::Silent)??;
+        Ok(Opened { hello, state, workspace, reader, writer })
     }
 }
 
 impl Control for RemoteControl {
     fn client(&self) -> ClientId {
-        self.hello.client
+        self.hello.lock().client
     }
 
     fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
@@ -132,6 +192,7 @@ impl Control for RemoteControl {
         if let Err(refusal) = self.link.send(message, Waiting::Call(sender)) {
             return std::future::ready(Err(match refusal {
                 NotSent::Ended => SubmitError::Ended,
+                NotSent::Lost => SubmitError::NotConnected,
                 NotSent::TooMany => SubmitError::TooMany { limit: MAX_WAITING },
                 NotSent::TooLarge { size, limit } => SubmitError::TooLarge { size, limit },
                 NotSent::Unencodable(_) => SubmitError::Ended,
@@ -147,6 +208,7 @@ impl Control for RemoteControl {
         if let Err(refusal) = self.link.send(message, Waiting::Command(sender)) {
             return std::future::ready(Err(match refusal {
                 NotSent::Ended => CommandError::Ended,
+                NotSent::Lost => CommandError::EngineLost,
                 NotSent::TooMany => CommandError::TooMany { limit: MAX_WAITING },
                 NotSent::TooLarge { size, limit } => CommandError::TooLarge { size, limit },
                 NotSent::Unencodable(why) => CommandError::Refused { why: why.to_string() },
@@ -177,7 +239,7 @@ impl Workspace for RemoteWorkspace {
         let message = |number| ClientMessage::Workspace { request: number, content: Box::new(request) };
         if let Err(refusal) = self.link.send(message, Waiting::Workspace(sender)) {
             return std::future::ready(Err(match refusal {
-                NotSent::Ended => WorkspaceError::Ended,
+                NotSent::Ended | NotSent::Lost => WorkspaceError::Ended,
                 NotSent::TooMany => WorkspaceError::Busy,
                 NotSent::Unencodable(why) => WorkspaceError::invalid(why.to_string()),
                 NotSent::TooLarge { size, limit } => {
@@ -190,8 +252,16 @@ impl Workspace for RemoteWorkspace {
     }
 }
 
-/// The requests of the connection; `None` when it has ended.
-struct Link(Mutex<Option<Requests>>);
+/// The requests of the connection.
+struct Link(Mutex<LinkState>);
+
+enum LinkState {
+    Open(Requests),
+    /// The connection was lost and is opened again.
+    Lost,
+    /// The connection has ended.
+    Ended,
+}
 
 struct Requests {
     outgoing: mpsc::Sender<Bytes>,
@@ -201,6 +271,7 @@ struct Requests {
 
 /// A request that waits for its reply.
 enum Waiting {
+    Comparison(oneshot::Sender<Vec<ServerId>>),
     Call(oneshot::Sender<Result<CallId, SubmitError>>),
     Command(oneshot::Sender<Result<Reply, CommandError>>),
     Workspace(oneshot::Sender<Result<WorkspaceReply, WorkspaceError>>),
@@ -209,6 +280,7 @@ enum Waiting {
 /// Why a request was not sent.
 enum NotSent {
     Ended,
+    Lost,
     TooMany,
     TooLarge {
         size: usize,
@@ -219,10 +291,26 @@ enum NotSent {
 }
 
 impl Link {
+    /// Opens the queue of a new connection. Requests of the previous one end without a reply.
+    fn open(&self) -> mpsc::Receiver<Bytes> {
+        let (outgoing, queued) = mpsc::channel(MAX_WAITING);
+        *self.0.lock() = LinkState::Open(Requests { outgoing, next: 0, waiting: HashMap::new() });
+        queued
+    }
+
+    /// Closes the queue: requests end without a reply.
+    fn close(&self, state: LinkState) {
+        *self.0.lock() = state;
+    }
+
     /// Queues a request. The lock keeps the order of the requests.
     fn send(&self, message: impl FnOnce(u64) -> ClientMessage, waiting: Waiting) -> Result<(), NotSent> {
-        let mut requests = self.0.lock();
-        let requests = requests.as_mut().ok_or(NotSent::Ended)?;
+        let mut state = self.0.lock();
+        let requests = match &mut *state {
+            LinkState::Open(requests) => requests,
+            LinkState::Lost => return Err(NotSent::Lost),
+            LinkState::Ended => return Err(NotSent::Ended),
+        };
         if requests.waiting.len() >= MAX_WAITING {
             return Err(NotSent::TooMany);
         }
@@ -239,7 +327,10 @@ impl Link {
     }
 
     fn take(&self, request: u64) -> Option<Waiting> {
-        self.0.lock().as_mut()?.waiting.remove(&request)
+        match &mut *self.0.lock() {
+            LinkState::Open(requests) => requests.waiting.remove(&request),
+            LinkState::Lost | LinkState::Ended => None,
+        }
     }
 }
 
@@ -324,6 +415,16 @@ impl Mirror {
         }
     }
 
+    /// Tells the readers that the connection was lost. Later events are those of another connection, with their own numbers.
+    fn lost(&self, text: &str) {
+        let notice = Arc::new(Notice::new(NoticeLevel::Error, text));
+        let (seq, at) = {
+            let copies = self.0.lock();
+            (copies.state.seq + 1, now(&copies.state))
+        };
+        self.apply(Arc::new(Event { seq, at, kind: EventKind::Notice { notice } }));
+    }
+
     fn end(&self) {
         self.0.lock().live = None;
     }
@@ -364,13 +465,64 @@ impl<R: AsyncRead + Unpin> Updates<R> {
     }
 }
 
+/// Returns the time on the clock of an engine that does not run.
+#[expect(clippy::disallowed_methods, reason = "converts the epoch of an engine in another process")]
+fn now(state: &ConsoleState) -> Stamp {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = unix.saturating_sub(Duration::from_millis(state.epoch.unix_ms));
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// What a connection brings up to date.
 struct Connection {
+    hello: Arc<Mutex<Hello>>,
     link: Arc<Link>,
     mirror: Arc<Mirror>,
 }
 
 impl Connection {
+    /// Exchanges messages with the engine, and connects again when the connection is lost, if `dial` can.
+    async fn run(
+        self,
+        mut reader: Updates<ReadHalf<Box<dyn Stream>>>,
+        mut writer: WriteHalf<Box<dyn Stream>>,
+        mut queued: mpsc::Receiver<Bytes>,
+        wanted: Wanted,
+        dial: Option<Arc<dyn Dial>>,
+    ) {
+        loop {
+            // Both directions are polled together: neither waits for the other.
+            tokio::select! {
+                _ = self.receive(reader) => {}
+                _ = send(writer, queued) => {}
+            }
+            let Some(dial) = &dial else { return };
+            self.link.close(LinkState::Lost);
+            self.mirror.lost("the connection to the engine was lost; what is shown is its last state. Connecting again");
+            let opened = self.reconnect(&**dial, wanted).await;
+            *self.hello.lock() = opened.hello;
+            queued = self.link.open();
+            // Readers take the new state, whatever they have read of the old one.
+            self.mirror.replace(opened.state, 1);
+            self.mirror.set_workspace(opened.workspace);
+            (reader, writer) = (opened.reader, opened.writer);
+        }
+    }
+
+    async fn reconnect(&self, dial: &dyn Dial, wanted: Wanted) -> Opened {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            let Ok(stream) = dial.dial().await else { continue };
+            match Opened::new(stream, wanted).await {
+                Ok(opened) => return opened,
+                Err(why @ ConnectError::Version { .. }) => self.mirror.lost(&why.to_string()),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Applies the messages of the engine until the connection ends.
     async fn receive(&self, mut updates: Updates<impl AsyncRead + Unpin>) -> Result<(), PacketError> {
         let mut lost = 0;
@@ -396,6 +548,11 @@ impl Connection {
                         let _ = reply.send(result);
                     }
                 }
+                EngineMessage::Compared { request, different } => {
+                    if let Some(Waiting::Comparison(reply)) = self.link.take(request) {
+                        let _ = reply.send(different);
+                    }
+                }
                 EngineMessage::CommandReply { request, result } => {
                     if let Some(Waiting::Command(reply)) = self.link.take(request) {
                         let _ = reply.send(result);
@@ -416,7 +573,7 @@ impl Connection {
 /// Ends everything that waits for the engine.
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.link.0.lock().take();
+        self.link.close(LinkState::Ended);
         self.mirror.end();
     }
 }

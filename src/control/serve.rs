@@ -20,10 +20,12 @@ use super::{
 use crate::{
     domain::{
         event::{Event, EventKind},
-        id::InstanceId,
+        id::{InstanceId, ServerId},
         secret::SecretRegistry,
+        spec_hash::spec_hash,
+        stored_catalog::Hash,
     },
-    state::SnapshotPart,
+    state::{ConsoleState, SnapshotPart},
 };
 
 /// How long a client may take to send its first message.
@@ -73,18 +75,17 @@ pub struct Served {
     pub secrets: SecretRegistry,
 }
 
-/// Serves the connection until the client closes the stream.
+/// Serves the connection until the client closes the stream. `grant` returns what is served to a client that wants a role.
 ///
 /// A client that reads slowly loses frames, then events, and gets a new snapshot; the engine and other clients never wait for it.
-pub async fn serve(served: Served, stream: impl AsyncRead + AsyncWrite) -> Result<(), ServeError> {
-    let Served { control, role, instance, secrets } = served;
+pub async fn serve(grant: impl FnOnce(Role) -> Served, stream: impl AsyncRead + AsyncWrite) -> Result<(), ServeError> {
     let (read, write) = tokio::io::split(stream);
     let mut requests = BufReader::new(read);
-    let mut output = Output { stream: BufWriter::new(write), secrets };
+    let mut output = Output { stream: BufWriter::new(write), secrets: SecretRegistry::default() };
     let hello = tokio::time::timeout(HELLO, packet::read(&mut requests, MAX_REQUEST)).await.map_err(|_| ServeError::Silent)??;
-    let frames = match hello.as_ref().map(packet::decode).transpose()? {
+    let (frames, wanted) = match hello.as_ref().map(packet::decode).transpose()? {
         None => return Ok(()),
-        Some(ClientMessage::Hello { protocol: PROTOCOL, frames, .. }) => frames,
+        Some(ClientMessage::Hello { protocol: PROTOCOL, frames, role, .. }) => (frames, role),
         Some(ClientMessage::Hello { protocol, .. }) => {
             output.write(EngineMessage::Refused { protocol: PROTOCOL, version: version() }).await?;
             output.stream.flush().await?;
@@ -92,6 +93,8 @@ pub async fn serve(served: Served, stream: impl AsyncRead + AsyncWrite) -> Resul
         }
         Some(_) => return Err(ServeError::OutOfOrder),
     };
+    let Served { control, role, instance, secrets } = grant(wanted);
+    output.secrets = secrets;
     let hello = Hello { protocol: PROTOCOL, version: version(), instance, client: control.client(), role };
     output.write(EngineMessage::Hello(hello)).await?;
     let (replies, written) = mpsc::channel(MAX_OPEN);
@@ -120,6 +123,10 @@ async fn take_requests(
     while let Some(packet) = packet::read(stream, MAX_REQUEST).await? {
         let reply: BoxFuture<'static, EngineMessage> = match packet::decode(&packet)? {
             ClientMessage::Hello { .. } => return Err(ServeError::OutOfOrder),
+            ClientMessage::Compare { request, servers } => {
+                let different = different(&control.observe(Interest::Events).0, servers);
+                Box::pin(std::future::ready(EngineMessage::Compared { request, different }))
+            }
             ClientMessage::Submit { request, spec } => {
                 let result = control.submit(*spec);
                 Box::pin(async move { EngineMessage::Submitted { request, result: result.await } })
@@ -143,6 +150,12 @@ async fn take_requests(
         while waiting.try_join_next().is_some() {}
     }
     Ok(())
+}
+
+/// Returns the servers that are not in the read model with this hash.
+fn different(state: &ConsoleState, servers: Vec<(ServerId, Hash)>) -> Vec<ServerId> {
+    let equal = |(id, hash): &(ServerId, Hash)| state.server(id).is_some_and(|view| spec_hash(&view.spec) == *hash);
+    servers.into_iter().filter(|server| !equal(server)).map(|(id, _)| id).collect()
 }
 
 /// The writing half of the stream.

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Control, RemoteControl, ServeError, Served, serve};
+use super::{Control, RemoteControl, Role, ServeError, Served, Wanted, serve};
 
 /// Bytes that the stream holds in each direction.
 pub const STREAM: usize = 64 << 10;
+
+/// An operator who wants everything.
+pub const OPERATOR: Wanted = Wanted { frames: true, role: Role::Operator };
 
 /// How a test reaches the control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +31,8 @@ impl Way {
             Way::Local => Reached { control: served.control, serving: None },
             Way::Remote => {
                 let (ours, theirs) = tokio::io::duplex(STREAM);
-                let serving = AbortOnDropHandle::new(tokio::spawn(serve(served, theirs)));
-                let control = RemoteControl::connect(ours, true).await.expect("the engine serves");
+                let serving = AbortOnDropHandle::new(tokio::spawn(serve(|_| served, theirs)));
+                let control = RemoteControl::connect(ours, OPERATOR).await.expect("the engine serves");
                 Reached { control, serving: Some(serving) }
             }
         }

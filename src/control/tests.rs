@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    test_support::{Reached, STREAM, Way},
+    test_support::{OPERATOR, Reached, STREAM, Way},
     wire::{ClientMessage, EngineMessage, packet},
     *,
 };
@@ -219,14 +219,15 @@ async fn a_reply_that_never_comes_is_reported_when_the_connection_is_lost() {
     // The requests of the client reach a stream that nothing reads.
     let (mut requests, relayed) = tokio::io::duplex(STREAM);
     let (mut from_engine, mut to_engine) = tokio::io::split(theirs);
-    let serving = tokio::spawn(serve(engine.open(Role::Operator).served(), relayed));
+    let served = engine.open(Role::Operator).served();
+    let serving = tokio::spawn(serve(|_| served, relayed));
     let relay = tokio::spawn(async move {
         let introduction = packet::read(&mut from_engine, packet::MAX).await.unwrap().unwrap();
         requests.write_all(&(introduction.len() as u32).to_le_bytes()).await.unwrap();
         requests.write_all(&introduction).await.unwrap();
         tokio::io::copy(&mut requests, &mut to_engine).await
     });
-    let control = RemoteControl::connect(ours, true).await.unwrap();
+    let control = RemoteControl::connect(ours, OPERATOR).await.unwrap();
     let (submitted, commanded) = (control.submit(call()), control.command(Command::Restart { server: "x".into() }));
     let requested = control.workspace().request(WorkspaceRequest::Recall);
     relay.abort();
@@ -278,8 +279,9 @@ async fn a_dropped_connection_cancels_the_calls_of_a_client_and_not_those_of_an_
 async fn an_engine_never_waits_for_a_client_that_does_not_read() {
     let engine = engine();
     let (mut ours, theirs) = tokio::io::duplex(1024);
-    let serving = tokio::spawn(serve(engine.open(Role::Operator).served(), theirs));
-    let introduction = ClientMessage::Hello { protocol: wire::PROTOCOL, version: "test".into(), frames: true };
+    let served = engine.open(Role::Operator).served();
+    let serving = tokio::spawn(serve(|_| served, theirs));
+    let introduction = ClientMessage::Hello { protocol: wire::PROTOCOL, version: "test".into(), frames: true, role: Role::Operator };
     ours.write_all(introduction.encode().unwrap().bytes()).await.unwrap();
     // The first message is complete; the others do not fit into the stream.
     let mut ours = tokio::io::BufReader::new(ours);
@@ -328,15 +330,15 @@ async fn an_engine_never_waits_for_a_client_that_does_not_read() {
 #[tokio::test]
 async fn another_version_is_refused_with_both_versions() {
     let (mut ours, theirs) = tokio::io::duplex(STREAM);
-    let serving = tokio::spawn(serve(engine().open(Role::Operator).served(), theirs));
-    let introduction = ClientMessage::Hello { protocol: 999, version: "9.9.9".into(), frames: true };
+    let serving = tokio::spawn(serve(|_| engine().open(Role::Operator).served(), theirs));
+    let introduction = ClientMessage::Hello { protocol: 999, version: "9.9.9".into(), frames: true, role: Role::Operator };
     ours.write_all(introduction.encode().unwrap().bytes()).await.unwrap();
     let refusal = packet::read(&mut ours, packet::MAX).await.unwrap().unwrap();
     assert!(matches!(packet::decode(&refusal).unwrap(), EngineMessage::Refused { protocol: wire::PROTOCOL, .. }));
     assert!(matches!(serving.await.unwrap(), Err(ServeError::Version { theirs: 999 })));
 
     let (ours, mut theirs) = tokio::io::duplex(STREAM);
-    let connecting = tokio::spawn(async move { RemoteControl::connect(ours, true).await.map(drop) });
+    let connecting = tokio::spawn(async move { RemoteControl::connect(ours, OPERATOR).await.map(drop) });
     let refusal = EngineMessage::Refused { protocol: 999, version: "9.9.9".into() };
     theirs.write_all(refusal.encode(&Default::default()).unwrap().bytes()).await.unwrap();
     let why = connecting.await.unwrap().unwrap_err().to_string();
@@ -346,18 +348,18 @@ async fn another_version_is_refused_with_both_versions() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_client_or_engine_is_an_error_after_a_time() {
     let (ours, theirs) = tokio::io::duplex(STREAM);
-    let silent = serve(engine().open(Role::Operator).served(), theirs).await;
+    let silent = serve(|_| engine().open(Role::Operator).served(), theirs).await;
     assert!(matches!(silent, Err(ServeError::Silent)));
-    assert!(matches!(RemoteControl::connect(ours, true).await, Err(ConnectError::Packet(_) | ConnectError::Closed)));
+    assert!(matches!(RemoteControl::connect(ours, OPERATOR).await, Err(ConnectError::Packet(_) | ConnectError::Closed)));
     let (ours, _theirs) = tokio::io::duplex(STREAM);
-    assert!(matches!(RemoteControl::connect(ours, true).await, Err(ConnectError::Silent)));
+    assert!(matches!(RemoteControl::connect(ours, OPERATOR).await, Err(ConnectError::Silent)));
 }
 
 #[tokio::test]
 async fn malformed_messages_end_the_connection() {
     for bytes in [&b"\x05\0\0\0hello"[..], b"\xff\xff\xff\xff", b"\x0c\0\0\0\x04\0\0\0\0\0\0\0null"] {
         let (mut ours, theirs) = tokio::io::duplex(STREAM);
-        let serving = tokio::spawn(serve(engine().open(Role::Operator).served(), theirs));
+        let serving = tokio::spawn(serve(|_| engine().open(Role::Operator).served(), theirs));
         ours.write_all(bytes).await.unwrap();
         assert!(matches!(serving.await.unwrap(), Err(ServeError::Packet(_))), "{bytes:?}");
         let mut rest = vec![];

@@ -24,9 +24,10 @@ use crate::{
         call::CallSpec,
         event::{Event, EventKind},
         frame::Frame,
-        id::{CallId, ClientId, InstanceId},
+        id::{CallId, ClientId, InstanceId, ServerId},
         masked,
         secret::Redactor,
+        stored_catalog::Hash,
     },
     state::SnapshotPart,
 };
@@ -41,14 +42,25 @@ pub const MAX_REQUEST: usize = 64 << 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientMessage {
-    /// The first message.
+    /// The first message. Any two versions of it can be decoded by each other, so that the version is compared.
     Hello {
         /// The version of the client's messages.
         protocol: u32,
         /// The version of the client.
         version: String,
         /// Whether the client wants frames.
+        #[serde(default)]
         frames: bool,
+        /// The role that the client wants. The engine may grant a lesser one.
+        #[serde(default)]
+        role: Role,
+    },
+    /// Compares specifications of servers with those of the engine. Reply: [`EngineMessage::Compared`].
+    Compare {
+        /// The number of the request.
+        request: u64,
+        /// The servers, with the hashes of what they are in the client's configuration ([`spec_hash`](crate::domain::spec_hash::spec_hash)).
+        servers: Vec<(ServerId, Hash)>,
     },
     /// Starts a call. Reply: [`EngineMessage::Submitted`].
     Submit {
@@ -101,6 +113,13 @@ pub enum EngineMessage {
     Lagged {
         /// How many events were lost.
         missed: u64,
+    },
+    /// The reply to [`ClientMessage::Compare`].
+    Compared {
+        /// The number of the request.
+        request: u64,
+        /// The servers that the engine does not have, or has with another specification.
+        different: Vec<ServerId>,
     },
     /// The reply to a submitted call.
     Submitted {
@@ -215,6 +234,7 @@ impl EngineMessage {
             EngineMessage::Hello(_)
             | EngineMessage::Refused { .. }
             | EngineMessage::Lagged { .. }
+            | EngineMessage::Compared { .. }
             | EngineMessage::Submitted { .. }
             | EngineMessage::CommandReply { .. }
             | EngineMessage::WorkspaceReply { .. }

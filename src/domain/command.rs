@@ -210,6 +210,12 @@ pub enum CommandError {
     /// The client may not give the command, or the call or question is another client's.
     #[error("this client may not give the command: only an operator may, or the client whose call it is")]
     NotPermitted,
+    /// The connection to the engine was lost and is opened again.
+    #[error("the engine is not connected; the command was not sent")]
+    EngineLost,
+    /// The client may only observe.
+    #[error("this connection is read-only: the command was not carried out")]
+    ReadOnly,
     /// Too many commands of the client wait for their replies.
     #[error("{limit} commands wait for their replies; try again later")]
     TooMany {
@@ -239,6 +245,12 @@ pub enum SubmitError {
     /// The engine is ending.
     #[error("the engine has ended and takes no calls")]
     Ended,
+    /// The connection to the engine was lost and is opened again.
+    #[error("the engine is not connected; the call was not sent")]
+    NotConnected,
+    /// The client may only observe.
+    #[error("this connection is read-only: the call was not started")]
+    ReadOnly,
     /// Too many calls are in flight.
     #[error("{limit} calls are in flight; try again when some have ended")]
     TooMany {
@@ -263,7 +275,8 @@ impl SubmitError {
     pub fn failure(&self) -> Failure {
         let failure = Failure::new(
             match self {
-                SubmitError::Ended | SubmitError::Disconnected => FailureKind::Transport,
+                SubmitError::Ended | SubmitError::NotConnected | SubmitError::Disconnected => FailureKind::Transport,
+                SubmitError::ReadOnly => FailureKind::Refused,
                 SubmitError::TooMany { .. } => FailureKind::Overloaded,
                 SubmitError::TooLarge { .. } => FailureKind::TooLarge,
             },

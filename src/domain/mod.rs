@@ -48,6 +48,7 @@ pub mod run;
 pub mod schema;
 pub mod secret;
 pub mod server;
+pub mod spec_hash;
 pub mod spelling;
 pub mod stats;
 pub mod stored_catalog;

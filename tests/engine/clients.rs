@@ -9,7 +9,7 @@ use std::{
 };
 
 use switchboard::{
-    control::{Command, CommandError, Control, RemoteControl, Role, serve},
+    control::{Command, CommandError, Control, RemoteControl, Role, Wanted, serve},
     domain::{
         ask::{Answer, Question},
         body::Body,
@@ -67,8 +67,9 @@ fn rig(behaviour: Behaviour) -> Rig {
 /// Opens a connection over a stream in memory.
 async fn connect(rig: &Rig, role: Role) -> Arc<RemoteControl> {
     let (ours, theirs) = tokio::io::duplex(16 << 10);
-    tokio::spawn(serve(rig.engine.open(role).served(), theirs));
-    RemoteControl::connect(ours, true).await.expect("the engine serves")
+    let served = rig.engine.open(role).served();
+    tokio::spawn(serve(|_| served, theirs));
+    RemoteControl::connect(ours, Wanted { frames: true, role }).await.expect("the engine serves")
 }
 
 /// What clients know of each other: the last call and the last question of any of them.
@@ -203,8 +204,9 @@ async fn a_flood_of_frames_costs_frames_only_and_they_are_counted() {
     rig.ready("web").await;
     for frames in [true, false] {
         let (ours, theirs) = tokio::io::duplex(16 << 10);
-        tokio::spawn(serve(rig.engine.open(Role::Operator).served(), theirs));
-        let control = RemoteControl::connect(ours, frames).await.unwrap();
+        let served = rig.engine.open(Role::Operator).served();
+        tokio::spawn(serve(|_| served, theirs));
+        let control = RemoteControl::connect(ours, Wanted { frames, role: Role::Operator }).await.unwrap();
         let (_, mut tail) = control.watch();
         let spec = CallSpec::tool(ToolId::new(ServerId::from("web"), "echo"), Body::from("{}"), Origin::Cli);
         let id = control.submit(spec).await.unwrap();

@@ -57,18 +57,18 @@ macro_rules! every_variant {
     };
 }
 
-every_variant!(every_client_message, ClientMessage: Hello Submit Command Workspace);
+every_variant!(every_client_message, ClientMessage: Hello Compare Submit Command Workspace);
 every_variant!(every_engine_message, EngineMessage:
-    Hello Refused Snapshot Events Frames Lagged Submitted CommandReply WorkspaceReply WorkspaceState);
+    Hello Refused Snapshot Events Frames Lagged Compared Submitted CommandReply WorkspaceReply WorkspaceState);
 every_variant!(every_part, SnapshotPart: Base Calls Frames End);
 every_variant!(every_operation, Operation: Tool Resource Prompt Complete Raw);
 every_variant!(every_command, Command:
     Cancel Start Restart Disable Refresh Answer Subscribe Breaker Inject Purge LogLevel StartRun ResumeRun UndoRun CancelRun CancelStep);
 every_variant!(every_reply, Reply: Done Purged);
 every_variant!(every_command_error, CommandError:
-    UnknownServer Busy NotConnected Refused QuestionClosed RunActive RunNotActive Cache CallNotInFlight NotPermitted TooMany TooLarge
-    Disconnected Ended);
-every_variant!(every_submit_error, SubmitError: Ended TooMany TooLarge Disconnected);
+    UnknownServer Busy NotConnected Refused QuestionClosed RunActive RunNotActive Cache CallNotInFlight NotPermitted EngineLost ReadOnly
+    TooMany TooLarge Disconnected Ended);
+every_variant!(every_submit_error, SubmitError: Ended NotConnected ReadOnly TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
     Approve Reject GiveInput FindServers Start EditServer SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
     Calls Runs Run Test TestFromRun);
@@ -210,7 +210,10 @@ fn requests() -> Vec<WorkspaceRequest> {
 
 /// Messages of a client.
 pub fn client_messages() -> Vec<ClientMessage> {
-    let mut all = vec![ClientMessage::Hello { protocol: PROTOCOL, version: "1.2.3".into(), frames: true }];
+    let mut all = vec![
+        ClientMessage::Hello { protocol: PROTOCOL, version: "1.2.3".into(), frames: true, role: Role::Observer },
+        ClientMessage::Compare { request: 3, servers: vec![(server(), [7; 32])] },
+    ];
     all.extend(specs().into_iter().map(|spec| ClientMessage::Submit { request: 1, spec: Box::new(spec) }));
     all.extend(commands().into_iter().map(|command| ClientMessage::Command { request: u64::MAX, command: Box::new(command) }));
     all.extend(requests().into_iter().map(|content| ClientMessage::Workspace { request: 2, content: Box::new(content) }));
@@ -292,6 +295,8 @@ fn command_results() -> Vec<Result<Reply, CommandError>> {
         CommandError::Cache { why: "no".into() },
         CommandError::CallNotInFlight { call: CallId(7) },
         CommandError::NotPermitted,
+        CommandError::EngineLost,
+        CommandError::ReadOnly,
         CommandError::TooMany { limit: 9 },
         CommandError::TooLarge { size: 10, limit: 9 },
         CommandError::Disconnected,
@@ -302,8 +307,14 @@ fn command_results() -> Vec<Result<Reply, CommandError>> {
 }
 
 fn submit_results() -> Vec<Result<CallId, SubmitError>> {
-    let errors =
-        [SubmitError::Ended, SubmitError::TooMany { limit: 9 }, SubmitError::TooLarge { size: 10, limit: 9 }, SubmitError::Disconnected];
+    let errors = [
+        SubmitError::Ended,
+        SubmitError::NotConnected,
+        SubmitError::ReadOnly,
+        SubmitError::TooMany { limit: 9 },
+        SubmitError::TooLarge { size: 10, limit: 9 },
+        SubmitError::Disconnected,
+    ];
     every_submit_error(&errors);
     [Ok(CallId(u64::MAX))].into_iter().chain(errors.into_iter().map(Err)).collect()
 }
@@ -493,6 +504,7 @@ pub fn engine_messages() -> Vec<EngineMessage> {
         EngineMessage::Events(events()),
         EngineMessage::Frames { frames: vec![SequencedFrame { seq: 9, frame: frame() }], dropped: 3 },
         EngineMessage::Lagged { missed: 3 },
+        EngineMessage::Compared { request: 3, different: vec![server()] },
         EngineMessage::WorkspaceState(Box::<WorkspaceState>::default()),
     ];
     all.extend(parts.into_iter().map(EngineMessage::Snapshot));
