@@ -27,6 +27,8 @@ mod hostile;
 mod import;
 #[path = "cli/install.rs"]
 mod install;
+#[path = "cli/instances.rs"]
+mod instances;
 #[path = "cli/log.rs"]
 mod log;
 #[path = "cli/runs.rs"]
@@ -176,6 +178,12 @@ impl Ran {
     #[track_caller]
     fn says(self, text: &str) -> Ran {
         assert!(self.err.contains(text), "{}: no {text:?} in\n{}", self.line, self.err);
+        self
+    }
+
+    #[track_caller]
+    fn prints(self, text: &str) -> Ran {
+        assert!(self.out.contains(text), "{}: no {text:?} in\n{}", self.line, self.out);
         self
     }
 }

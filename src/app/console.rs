@@ -1,19 +1,20 @@
 //! Console: draws the first frame immediately, while servers start concurrently.
 
-use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc};
+use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     engine::{Followers, engine, prepare_demo, shutdown},
     headless::ending,
+    instances::{connect, instances},
     preparation::recorded,
     refuse, serve,
 };
 use crate::{
     cache,
-    cli::{self, Options, exit, overrides, print::Io},
-    control::{Control, LocalControl},
+    cli::{self, Options, args::AttachArgs, exit, overrides, print::Io},
+    control::{Control, LocalControl, Role, Wanted},
     demo,
     domain::{
         call::{Failure, FailureKind},
@@ -23,7 +24,7 @@ use crate::{
     mcp::{Connections, reaper::Reaper},
     process::{self, Watch},
     telemetry::Log,
-    tui::{self, ConsoleOptions, Left, terminal::TerminalGuard},
+    tui::{self, ConsoleOptions, Left, Preferences, terminal::TerminalGuard},
     workspace::{DemoSlot, ProjectErrors, Selection, WorkspaceService},
 };
 
@@ -56,10 +57,8 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     // The console has no output of its own, so its failures are for people.
     let plain = Options::default();
     let fail = |failure: Failure| cli::fail(failure, &plain, Io::real());
-    let io = Io::real();
-    if !io.stdin_tty || !io.stdout_tty {
-        let failure = Failure::new(FailureKind::InvalidArguments, "the console needs a terminal");
-        return fail(failure.hint("use the commands for scripts: `switchboard --help`"));
+    if let Err(code) = check_terminal() {
+        return code;
     }
     // Errors of a project do not prevent the start: it is read again when it changes.
     let workspace = match WorkspaceService::open(selection, options.secrets.clone(), ProjectErrors::Ignore) {
@@ -112,11 +111,7 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
         engine.notice(Notice::new(NoticeLevel::Info, format!("clients connect to {}", listening.place())));
         listening.serve(&engine, &loaded.settings.separator, &loaded.settings.gateway)
     });
-    watch.console();
-    let took = watch.clone();
-    let heard = Arc::new(move || took.heard());
-    let (rest, guard) = (process::trim as fn(), Some(guard as Arc<dyn TerminalGuard>));
-    let console = ConsoleOptions { preferences, exports: workspace.exports(), rest, heard, guard, tour: with.tour };
+    let console = ConsoleOptions { tour: with.tour, ..console_options(preferences, &workspace, guard, &watch) };
     let shown = tui::run(engine.clone(), console).await;
     let servers: Vec<ServerSpec> = engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
     watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), ending(&servers));
@@ -130,6 +125,63 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
         Ok(left) => code_of(left),
         Err(error) => fail(Failure::new(FailureKind::Transport, format!("the console ended: {error}"))),
     }
+}
+
+/// `attach`: opens the console on a running engine; returns the exit code.
+pub async fn attach(selection: Selection, args: AttachArgs, options: Options, watch: Arc<Watch>) -> u8 {
+    let plain = Options::default();
+    let fail = |failure: Failure| cli::fail(failure, &plain, Io::real());
+    if let Err(code) = check_terminal() {
+        return code;
+    }
+    // For the preferences of this user; the servers are those of the engine.
+    let workspace = match WorkspaceService::open(selection, options.secrets.clone(), ProjectErrors::Ignore) {
+        Ok(workspace) => workspace,
+        Err(errors) => return refuse(&errors, &plain),
+    };
+    let preferences = match tui::preferences(&workspace.settings()) {
+        Ok(preferences) => preferences,
+        Err(errors) => return refuse(&errors, &plain),
+    };
+    let found = instances(&workspace.selection().load).map_err(fail);
+    let instances = match found {
+        Ok(instances) => instances,
+        Err(code) => return code,
+    };
+    let name = match instances.find(args.name.as_deref()) {
+        Ok(running) => running.name,
+        Err(error) => return cli::instances::fail(&error, &plain, Io::real()),
+    };
+    let role = if args.read_only { Role::Observer } else { Role::Operator };
+    let control = match connect(&instances, &name, Wanted { frames: true, role }).await {
+        Ok(control) => control,
+        Err(failure) => return fail(failure),
+    };
+    let guard = Arc::new(Guard(Connections::new(process::own_program()).reaper()));
+    let shown = tui::run(control, console_options(preferences, &workspace, guard, &watch)).await;
+    watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), Duration::ZERO);
+    match shown {
+        Ok(left) => code_of(left),
+        Err(error) => fail(Failure::new(FailureKind::Transport, format!("the console ended: {error}"))),
+    }
+}
+
+/// Fails with an exit code if the console has no terminal.
+fn check_terminal() -> Result<(), u8> {
+    let io = Io::real();
+    if io.stdin_tty && io.stdout_tty {
+        return Ok(());
+    }
+    let failure = Failure::new(FailureKind::InvalidArguments, "the console needs a terminal");
+    Err(cli::fail(failure.hint("use the commands for scripts: `switchboard --help`"), &Options::default(), io))
+}
+
+/// Returns the options of a console, and makes the watchdog expect one.
+fn console_options(preferences: Preferences, workspace: &WorkspaceService, guard: Arc<Guard>, watch: &Arc<Watch>) -> ConsoleOptions {
+    watch.console();
+    let took = watch.clone();
+    let heard = Arc::new(move || took.heard());
+    ConsoleOptions { preferences, exports: workspace.exports(), rest: process::trim, heard, guard: Some(guard), tour: false }
 }
 
 fn code_of(left: Left) -> u8 {

@@ -44,7 +44,7 @@ pub fn engine(
 
 /// Returns the wall-clock time in milliseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "the wall clock of the engine")]
-fn wall_clock() -> u64 {
+pub fn wall_clock() -> u64 {
     u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()
 }
 

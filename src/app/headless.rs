@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     engine::{Followers, engine, shutdown},
     preparation::{Prepared, warn},
+    via::{self, Via},
     workspace,
 };
 use crate::{
@@ -32,7 +33,18 @@ use crate::{
 };
 
 /// Runs a headless command; returns the exit code.
-pub async fn run(selection: Selection, command: Headless, options: Options, log: Log, watch: Arc<Watch>) -> u8 {
+pub async fn run(selection: Selection, command: Headless, mut options: Options, log: Log, watch: Arc<Watch>) -> u8 {
+    if options.via.is_some() {
+        let workspace = match workspace(selection.clone(), &options) {
+            Ok(workspace) => workspace,
+            Err(code) => return code,
+        };
+        match via::choose(&workspace, &options).await {
+            Ok(Some(via)) => return through(via, &workspace, command, options, &watch).await,
+            Ok(None) => options.via = Some(None),
+            Err(failure) => return cli::fail(failure, &options, Io::real()),
+        }
+    }
     let Prepared { workspace, demo, io } = match Prepared::new(selection, &options, command.lists_servers()) {
         Ok(prepared) => prepared,
         Err(code) => return code,
@@ -42,6 +54,29 @@ pub async fn run(selection: Selection, command: Headless, options: Options, log:
     let code = code.map(|code| if lists && code == exit::OK && loaded.lost_entries().next().is_some() { exit::PARTIAL } else { code });
     workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
     code.unwrap_or_else(|why| cli::fail(Failure::new(FailureKind::NotReady, why), &options, Io::real()))
+}
+
+/// Runs a headless command on a running engine; returns the exit code.
+async fn through(via: Via, workspace: &WorkspaceService, command: Headless, options: Options, watch: &Watch) -> u8 {
+    let mut io = Io::real();
+    let mut options = Options { via: Some(Some(via.name)), journaled: true, ..options };
+    if matches!(command, Headless::Run(_) | Headless::CheckLive(_)) {
+        workspace.read_library();
+        let state = workspace.state().borrow().clone();
+        cli::workflow::library_warnings(&state).iter().for_each(|warning| warn(&mut io, warning));
+        options.library = (*state.library).clone();
+    }
+    if let Headless::Run(args) = &command
+        && let Some(part) = args.recorded()
+    {
+        match cli::run::recorded(&*via.control.workspace(), part, args).await {
+            Ok(found) => options.recorded = Some(found),
+            Err(failure) => return cli::fail(failure, &options, io),
+        }
+    }
+    let code = cli::run(via.control, &command, &options, io, watch.command(options.timeout)).await;
+    watch.ending(code, Duration::ZERO);
+    code
 }
 
 /// Retention of headless commands: a loop may make many calls, and they are printed as they happen.

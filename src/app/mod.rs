@@ -6,8 +6,10 @@ mod console;
 mod engine;
 mod headless;
 mod install;
+mod instances;
 mod preparation;
 mod serve;
+mod via;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -105,6 +107,16 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
         Some(Cmd::Serve(args)) => {
             let args = args.clone();
             within_runtime(move |watch| serve::run(selection, args, within, log, watch))
+        }
+        Some(Cmd::Up(args)) => {
+            let args = args.clone();
+            within_runtime(move |watch| instances::up(selection, args, within, log, watch))
+        }
+        Some(Cmd::Down(args)) => blocking(instances::down(selection.load, args.clone(), within), &options),
+        Some(Cmd::Ps) => blocking(instances::ps(selection.load, within), &options),
+        Some(Cmd::Attach(args)) => {
+            let args = args.clone();
+            within_runtime(move |watch| console::attach(selection, args, within, watch))
         }
         None => {
             let with = console::With { serve: cli.serve, ..console::With::default() };

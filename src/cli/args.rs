@@ -2,6 +2,7 @@
 //! `values` parses values. The composition root chooses the face by it.
 
 mod commands;
+mod instances;
 mod unknown_flag;
 mod values;
 mod workflow;
@@ -19,6 +20,7 @@ pub use self::{
         ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, InstallArgs,
         ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
     },
+    instances::{AttachArgs, DownArgs, UpAccess, UpArgs},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
 use super::{exit, servers::ListKind};
@@ -132,6 +134,10 @@ pub struct Global {
     /// Inject faults: latency=200ms, and rates of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3; repeatable.
     #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault)]
     pub inject: Vec<ForTarget<Fault>>,
+    /// Use a running engine (see `up`) in place of one of this process: its name, or auto for the one that has the same servers
+    /// [env: SWITCHBOARD_VIA].
+    #[arg(long, value_name = "NAME|auto", global = true, env = "SWITCHBOARD_VIA", hide_env = true)]
+    pub via: Option<String>,
     /// Respond to elicitation requests with decline, defaults, @FILE or JSON [default: decline].
     #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_elicit)]
     pub elicit: Option<ReplySource>,
@@ -255,6 +261,20 @@ pub enum Cmd {
     ///
     /// A listener of another address than loopback needs a token. Ctrl-C lets calls in progress finish; a second one ends them.
     Serve(ServeArgs),
+    /// Run the servers for consoles and commands that connect later.
+    ///
+    /// Starts the engine without a console. `attach` opens a console on it, and commands use it with --via: breakers, caches,
+    /// limits and sessions live as long as the engine. `ps` lists running engines, `down` ends one.
+    Up(UpArgs),
+    /// End an engine that `up` or `serve` started.
+    Down(DownArgs),
+    /// List the running engines.
+    Ps,
+    /// Open the console on a running engine.
+    ///
+    /// Shows the same as the console of the engine's own process. Quitting leaves the engine running. If the engine ends, the
+    /// console shows its last state and connects again when an engine with this name runs.
+    Attach(AttachArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
     /// Show what the project would start and run, and approve exactly that.

@@ -25,6 +25,7 @@ pub mod history;
 pub mod import;
 mod input;
 pub mod install;
+pub mod instances;
 pub mod json;
 pub mod junit;
 pub mod lists;
@@ -107,6 +108,9 @@ pub struct Options {
     pub elicit: Option<ReplySource>,
     /// Response to sampling requests.
     pub sample: Option<ReplySource>,
+    /// The running engine to use, and then its name. The inner value is `None` if the command has an engine of its own after
+    /// all.
+    pub via: Option<Option<String>>,
     /// The workflows.
     pub library: WorkflowLibrary,
     /// The recorded run that the command continues, undoes or reuses, and its specification.
@@ -138,6 +142,7 @@ impl From<&Global> for Options {
             inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
+            via: global.via.clone().filter(|via| !via.is_empty()).map(Some),
             library: WorkflowLibrary::default(),
             recorded: None,
             journaled: false,
@@ -151,7 +156,7 @@ impl From<&Global> for Options {
 ///
 /// Dropping the future leaves a running call to the engine. A thread that reads stdin may be abandoned.
 pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Options, io: Io, signals: Signals) -> u8 {
-    let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
+    let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets).via(options.via.clone());
     let answers = match ElicitationReplies::load(options.elicit.as_ref(), options.sample.as_ref()) {
         Ok(answers) => answers,
         Err(why) => {

@@ -67,6 +67,13 @@ impl Output {
             self.commands.iter().flat_map(|(_, json, lines)| lines.iter().chain([json])).map(String::as_str).collect();
         printed.sort_unstable();
         printed.dedup();
+        for name in &printed {
+            // Every printed document says which engine the command used, if it could be another than its own.
+            if let Some(properties) = definitions.get_mut(*name).and_then(|schema| schema["properties"].as_object_mut()) {
+                let text = "With `--via`: the running engine that the command used; `null` for its own";
+                properties.insert("via".into(), json!({"type": ["string", "null"], "description": text}));
+            }
+        }
         let any: Vec<Value> = printed.iter().map(|name| json!({"$ref": format!("#/$defs/{name}")})).collect();
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -95,6 +102,10 @@ impl Output {
             let lines: Vec<String> = lines.iter().map(|name| link(name)).collect();
             page.push_str(&format!("| `{command}` | {} | {} |\n", link(json), lines.join(", ")));
         }
+        page.push_str(
+            "\nWith `--via` each of these has the member `via` in addition: the name of the running engine that the command used, or `null` \
+             for its own.\n",
+        );
         for document in &self.documents {
             page.push_str(&format!("\n### {}\n\n{}\n\n| member | type | |\n|---|---|---|\n", document.name, document.text));
             for member in &document.members {

@@ -74,17 +74,31 @@ pub struct Printer {
     raw: bool,
     status: usize,
     secrets: SecretRegistry,
+    via: Option<Option<String>>,
+}
+
+/// A document with the engine that the command used.
+#[derive(Serialize)]
+struct Via<'d, T> {
+    #[serde(flatten)]
+    document: &'d T,
+    via: &'d Option<String>,
 }
 
 impl Printer {
     /// Returns a printer to `io` in `format`; with `raw`, results are printed unchanged.
     pub fn new(io: Io, format: Format, raw: bool) -> Printer {
-        Printer { io, format, raw, status: 0, secrets: SecretRegistry::default() }
+        Printer { io, format, raw, status: 0, secrets: SecretRegistry::default(), via: None }
     }
 
     /// Masks these secrets in the output.
     pub fn masking(self, secrets: &SecretRegistry) -> Printer {
         Printer { secrets: secrets.clone(), ..self }
+    }
+
+    /// Adds the member `via` to documents: the name of the engine that the command uses, or null for its own.
+    pub fn via(self, via: Option<Option<String>>) -> Printer {
+        Printer { via, ..self }
     }
 
     /// Masks known secrets in a text.
@@ -192,9 +206,9 @@ impl Printer {
     /// control and invisible characters. With `raw` nothing is escaped.
     pub fn document<T: Serialize>(&mut self, document: &T) -> io::Result<()> {
         self.clear_status();
-        let mut text = match self.format {
-            Format::Jsonl => compact(&serde_json::to_string(document)?),
-            _ => serde_json::to_string_pretty(document)?,
+        let mut text = match &self.via {
+            Some(via) => self.json(&Via { document, via })?,
+            None => self.json(document)?,
         };
         if let Cow::Owned(masked) = self.masked_json(&text) {
             text = masked;
@@ -205,6 +219,13 @@ impl Printer {
         text.push('\n');
         self.io.stdout.write_all(text.as_bytes())?;
         self.io.stdout.flush()
+    }
+
+    fn json(&self, document: &impl Serialize) -> serde_json::Result<String> {
+        Ok(match self.format {
+            Format::Jsonl => compact(&serde_json::to_string(document)?),
+            _ => serde_json::to_string_pretty(document)?,
+        })
     }
 
     /// Prints rows in columns; the last column is not padded. Cut to the width of the terminal, if stdout is one.

@@ -468,8 +468,8 @@ impl<'a> Session<'a> {
 
     fn answer_open_questions(&mut self) -> Result<(), Stop> {
         for ask in self.read_model.asks.clone() {
-            // Human-input steps are answered by flags, not here.
-            if !self.answered.insert(ask.id) || ask.run.is_some() {
+            // Human-input steps are answered by flags, not here; questions to other clients of the engine by them.
+            if !self.answered.insert(ask.id) || ask.run.is_some() || ask.client != self.control.client() {
                 continue;
             }
             let spec = self.read_model.server(&ask.server).map(|s| s.spec.clone());

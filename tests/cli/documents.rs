@@ -40,7 +40,7 @@ fn the_json_of_every_command_is_documented() {
     let call = home.own(&["calls", "--json"]).ends(0).json()["calls"][0]["call"].as_str().unwrap().to_owned();
     std::fs::create_dir(home.path().join(".cursor")).unwrap();
     std::fs::write(home.path().join(".cursor/mcp.json"), r#"{"mcpServers": {"x": {"command": "true"}}}"#).unwrap();
-    let lines: [(&str, &[&str]); 25] = [
+    let lines: [(&str, &[&str]); 27] = [
         ("tools", &["tools"]),
         ("resources", &["resources"]),
         ("templates", &["templates"]),
@@ -66,15 +66,20 @@ fn the_json_of_every_command_is_documented() {
         ("calls list", &["calls", "list"]),
         ("calls show", &["calls", "show", &call]),
         ("import", &["import"]),
+        ("ps", &["ps"]),
+        ("install", &["install", "cursor", "--yes"]),
     ];
+    home.run(&["up", "work", "-d"]).ends(0);
     lines.iter().for_each(|(name, line)| ran(line, name));
+    home.run(&["down", "work"]).ends(0);
     let workflows: [(&str, &[&str]); 3] =
         [("workflow check", &["workflow", "check"]), ("workflow list", &["workflow", "list"]), ("workflow test", &["workflow", "test"])];
     workflows.iter().for_each(|(name, line)| ran(line, name));
     ran(&["approve"], "approve");
     // Every command of the page is here.
     let page = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/json.md")).unwrap();
-    let listed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | [").map(|(name, _)| name)).collect();
+    let commands = page.lines().take_while(|line| !line.starts_with("### "));
+    let listed: Vec<&str> = commands.filter_map(|line| line.strip_prefix("| `")?.split_once("` | [").map(|(name, _)| name)).collect();
     let tried: Vec<&str> = lines.iter().chain(&workflows).map(|(name, _)| *name).chain(["approve"]).collect();
     let missing: Vec<&&str> = listed.iter().filter(|name| !tried.contains(name)).collect();
     assert!(missing.is_empty() && listed.len() >= tried.len(), "{missing:?}");

@@ -1,0 +1,51 @@
+//! Arguments of commands about running engines.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::parse_duration;
+
+/// `up`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UpArgs {
+    /// The name of the engine.
+    #[arg(default_value = "default")]
+    pub name: String,
+    /// Run in the background: return when the engine accepts connections.
+    #[arg(short, long)]
+    pub detach: bool,
+    /// End after this time without connections, calls and runs: 30m, 2h.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub idle: Option<Duration>,
+    /// What clients of the control socket may do.
+    #[arg(long, value_name = "ACCESS", default_value = "full")]
+    pub control: UpAccess,
+}
+
+/// What clients of the control socket of `up` may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UpAccess {
+    /// Everything.
+    #[default]
+    Full,
+    /// Observe.
+    ReadOnly,
+}
+
+/// `down`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DownArgs {
+    /// The name of the engine; it can be left out if only one runs.
+    pub name: Option<String>,
+}
+
+/// `attach`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AttachArgs {
+    /// The name of the engine; it can be left out if only one runs.
+    pub name: Option<String>,
+    /// Only observe: no key changes anything.
+    #[arg(long)]
+    pub read_only: bool,
+}
