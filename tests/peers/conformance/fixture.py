@@ -363,14 +363,14 @@ def change(server, kind):
     return text("Mutation triggered")
 
 
-@tool("Adds or removes a tool", modern=True)
-def test_trigger_tool_change(request):
-    return change(request.peer.server, "tools")
-
-
 @tool("Adds or removes a prompt", modern=True)
 def test_trigger_prompt_change(request):
     return change(request.peer.server, "prompts")
+
+
+@tool("Adds or removes a tool", modern=True)
+def test_trigger_tool_change(request):
+    return change(request.peer.server, "tools")
 
 
 def prompt(description, *arguments, modern=False):
