@@ -69,9 +69,9 @@ fn the_json_of_every_command_is_documented() {
         ("ps", &["ps"]),
         ("install", &["install", "cursor", "--yes"]),
     ];
-    home.run(&["up", "work", "-d"]).ends(0);
+    home.own(&["up", "work", "-d"]).ends(0);
     lines.iter().for_each(|(name, line)| ran(line, name));
-    home.run(&["down", "work"]).ends(0);
+    home.own(&["down", "work"]).ends(0);
     let workflows: [(&str, &[&str]); 3] =
         [("workflow check", &["workflow", "check"]), ("workflow list", &["workflow", "list"]), ("workflow test", &["workflow", "test"])];
     workflows.iter().for_each(|(name, line)| ran(line, name));
