@@ -155,7 +155,7 @@ pub enum Exit {
     Code(i32),
     /// It was terminated by this signal.
     Signal(i32),
-    /// There is no process, or its exit was not observed.
+    /// No process was started, or its exit was not observed.
     Unknown,
 }
 
