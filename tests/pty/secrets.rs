@@ -51,7 +51,7 @@ fn a_console_session_leaks_no_secret() {
         bad_server()
     );
     let mut session = console(&[]).env("CANARY", variable).env("SWITCHBOARD_LOG", "trace").file(FILE, &config).start();
-    session.until("the tool", |screen| screen.contains("leaky") && screen.contains(" ready"));
+    session.until("the tools", |screen| screen.contains("leaky") && screen.contains(" ready") && screen.contains("tool_error"));
     session.note_processes();
     look(&session, &canaries, "the first screen");
     for tool in ["leaky_result", "leaky_error", "leaky_log"] {
