@@ -135,7 +135,7 @@ async fn read(mut input: impl AsyncRead + Unpin, connection: &Arc<Connection>, o
             let message = format!("the message is over the limit of {}", size(MESSAGE_BYTES as u64));
             let error = Err(failure::error(INVALID_REQUEST, message));
             let response = wire::response(id.as_deref().unwrap_or("null"), &error);
-            if outbox.send(Outgoing::response(response)).await.is_err() {
+            if outbox.send(Outgoing::response(response, None)).await.is_err() {
                 return;
             }
         }

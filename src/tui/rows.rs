@@ -465,13 +465,48 @@ fn message_text(frame: &Frame) -> String {
         return format!("error {}", error.get());
     }
     let Some(params) = message.params.or(message.result).map(|params| params.get()) else { return String::new() };
+    if matches!(frame.method.as_deref(), Some("initialize" | "server/discover"))
+        && let Some(words) = handshake_words(params)
+    {
+        return words;
+    }
     if frame.method.as_deref() == Some("notifications/progress")
         && let Ok(Step { progress, total, message }) = serde_json::from_str(params)
     {
         let of_total = total.map(|total| format!(" of {total}")).unwrap_or_default();
         return format!("{progress}{of_total}{}", message.map(|m| format!(" · {m}")).unwrap_or_default());
     }
-    params.to_owned()
+    without_meta(params).unwrap_or_else(|| params.to_owned())
+}
+
+/// Describes the parameters or the result of a handshake by who sent it: `everything-server 2.0.0 · 2025-11-25`. `None` if the
+/// sender is not named.
+fn handshake_words(message: &str) -> Option<String> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let field = |place: &str| message.pointer(place);
+    let sender = field("/serverInfo")
+        .or_else(|| field("/_meta/io.modelcontextprotocol~1serverInfo"))
+        .or_else(|| field("/clientInfo"))
+        .or_else(|| field("/_meta/io.modelcontextprotocol~1clientInfo"))?;
+    let mut words = sender["name"].as_str()?.to_owned();
+    if let Some(version) = sender["version"].as_str() {
+        words = format!("{words} {version}");
+    }
+    let supported =
+        || Some(field("/supportedVersions")?.as_array()?.iter().filter_map(|version| version.as_str()).collect::<Vec<_>>().join(", "));
+    let version = field("/protocolVersion").and_then(|version| Some(version.as_str()?.to_owned())).or_else(supported);
+    Some(match version.filter(|version| !version.is_empty()) {
+        Some(version) => format!("{words} · {version}"),
+        None => words,
+    })
+}
+
+/// Returns the parameters of a message without `_meta`, which nearly all messages of the modern era repeat; empty if they
+/// have nothing else. `None` if they have none.
+fn without_meta(params: &str) -> Option<String> {
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(params).ok()?;
+    fields.shift_remove("_meta")?;
+    Some(if fields.is_empty() { String::new() } else { serde_json::Value::from(fields).to_string() })
 }
 
 /// Returns the length class of a long call.

@@ -131,8 +131,10 @@ fn a_session_by_keyboard_alone() {
         s.next_frame();
     }
     s.see("tools/call");
-    // Again from the traffic, with another name.
+    // Again from the traffic, with another name. Lists that servers still send are no calls.
     s.press("2", "━ Traffic ━");
+    s.keys("/kind:call\r");
+    s.until("the calls alone", |screen| screen.contains("create_entities") && !screen.contains("tools/list"));
     s.press("e", &format!("━ {ENTITIES} ━"));
     s.keys("\x1b[B\x1b[B\x15Bob");
     s.until("the name changed", |screen| holds(screen, "name *", "Bob"));

@@ -147,6 +147,14 @@ impl IncomingRequests {
     }
 }
 
+/// A request that is one of too many.
+struct Refused {
+    id: Arc<str>,
+    method: Arc<str>,
+    call: Option<CallId>,
+    frame: u64,
+}
+
 impl Connection {
     /// Answers a request of the other end, or refuses it.
     pub(super) fn incoming_request(
@@ -166,14 +174,16 @@ impl Connection {
         if id.len() > bounds::ID {
             return note(AnomalyKind::Oversize, format!("a request with an id of more than {}: not answered", size(bounds::ID as u64)));
         }
+        let name: Arc<str> = bounds::cut(method, bounds::METHOD).into();
         let Ok(permit) = self.incoming.permits.clone().try_acquire_owned() else {
-            return self.refuse(id, format!("more than {} requests under way", self.limits.incoming), arrival, frame, outbox);
+            let why = format!("more than {} requests under way", self.limits.incoming);
+            return self.refuse(Refused { id, method: name, call: arrival.call, frame }, &why, outbox);
         };
         if self.incoming.open.lock().contains_key(&id) {
             // Answered by the first request with this id: a second response would be ambiguous.
             note(AnomalyKind::Duplicate, format!("a second request with id {}", bounds::cut(&id, 100)));
             let error = RpcError { code: -32600, message: "the id belongs to another open request".into(), data: None };
-            return self.reply(wire::response(&id, &Err(error)), outbox);
+            return self.reply(wire::response(&id, &Err(error)), Some(name), outbox);
         }
         let call = self.attribution(arrival);
         let decision = match method.len() > bounds::METHOD {
@@ -198,7 +208,7 @@ impl Connection {
                 let kib = u32::try_from(weight.div_ceil(1024)).unwrap_or(u32::MAX);
                 let Ok(_held) = self.incoming.kib.clone().try_acquire_many_owned(kib) else {
                     let why = format!("more than {} of open {}", size(self.limits.incoming_bytes as u64), self.remote.requests());
-                    return self.refuse(id, why, arrival, frame, outbox);
+                    return self.refuse(Refused { id, method: name, call: arrival.call, frame }, &why, outbox);
                 };
                 Plan::Run { answer, call_ended, _held }
             }
@@ -210,7 +220,7 @@ impl Connection {
             let _permit = permit;
             let Some(answer) = connection.run(&id, plan, withdrawn).await else { return };
             connection.incoming.open.lock().remove(&*id);
-            connection.send_response(&outbox, wire::response(&id, &answer)).await;
+            connection.send_response(&outbox, wire::response(&id, &answer), Some(name)).await;
         });
     }
 
@@ -243,42 +253,42 @@ impl Connection {
     }
 
     /// Refuses one request of too many, or drops it if there are too many refusals as well.
-    fn refuse(self: &Arc<Self>, id: Arc<str>, why: String, arrival: &Arrival, frame: u64, outbox: &Arc<dyn Outbox>) {
+    fn refuse(self: &Arc<Self>, request: Refused, why: &str, outbox: &Arc<dyn Outbox>) {
         let permit = self.incoming.refusals.clone().try_acquire_owned();
         let done = if permit.is_ok() { "refused" } else { "dropped without an answer" };
-        self.anomaly(AnomalyKind::Flood, format!("{why}; this one was {done}"), arrival.call, Some(frame));
+        self.anomaly(AnomalyKind::Flood, format!("{why}; this one was {done}"), request.call, Some(request.frame));
         let Ok(permit) = permit else { return };
         let (connection, outbox) = (self.clone(), outbox.clone());
         let error = RpcError { code: -32603, message: "too many concurrent requests".into(), data: None };
-        let body = wire::response(&id, &Err(error));
+        let body = wire::response(&request.id, &Err(error));
         tokio::spawn(async move {
             let _permit = permit;
-            connection.send_response(&outbox, body).await;
+            connection.send_response(&outbox, body, Some(request.method)).await;
         });
     }
 
     /// Sends the response to a request that is not handled, unless too many such responses wait already.
-    fn reply(self: &Arc<Self>, body: Body, outbox: &Arc<dyn Outbox>) {
+    fn reply(self: &Arc<Self>, body: Body, method: Option<Arc<str>>, outbox: &Arc<dyn Outbox>) {
         let Ok(permit) = self.incoming.refusals.clone().try_acquire_owned() else { return };
         let (connection, outbox) = (self.clone(), outbox.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            connection.send_response(&outbox, body).await;
+            connection.send_response(&outbox, body, method).await;
         });
     }
 
     /// Answers input that is not a message, if this end does.
     pub(super) fn answer_malformed(self: &Arc<Self>, bad: &Bad, outbox: &Arc<dyn Outbox>) {
         if let Some(error) = self.handler.malformed(bad) {
-            self.reply(wire::response(bad.id.as_deref().unwrap_or("null"), &Err(error)), outbox);
+            self.reply(wire::response(bad.id.as_deref().unwrap_or("null"), &Err(error)), None, outbox);
         }
     }
 
     /// Sends a response in its turn. A response that the other end does not accept in time is dropped and counted.
-    async fn send_response(&self, outbox: &Arc<dyn Outbox>, body: Body) {
+    async fn send_response(&self, outbox: &Arc<dyn Outbox>, body: Body, method: Option<Arc<str>>) {
         let Ok(_turn) = self.incoming.sending.acquire().await else { return };
         let patience = self.limits.patience;
-        if timeout(patience, outbox.send(Outgoing::response(body))).await.is_err() {
+        if timeout(patience, outbox.send(Outgoing::response(body, method))).await.is_err() {
             let detail = format!("an answer to a request of the {} was not taken within {}", self.remote, short(patience));
             self.anomaly(AnomalyKind::Unread, detail, None, None);
         }

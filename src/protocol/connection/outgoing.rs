@@ -40,7 +40,7 @@ pub struct Outgoing {
     pub body: Body,
     /// Its kind.
     pub kind: FrameKind,
-    /// The method; `None` for a response.
+    /// The method of the message, or of the request that it responds to.
     pub method: Option<Arc<str>>,
     /// The id of a request. A transport with a queue calls [`Connection::begin`] before it writes the request.
     pub id: Option<u64>,
@@ -51,9 +51,9 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Wraps a response.
-    pub fn response(body: Body) -> Outgoing {
-        Outgoing { body, kind: FrameKind::Response, method: None, id: None, call: None, observer: None }
+    /// Wraps a response to a request of a method; `None` if the request could not be read.
+    pub fn response(body: Body, method: Option<Arc<str>>) -> Outgoing {
+        Outgoing { body, kind: FrameKind::Response, method, id: None, call: None, observer: None }
     }
 
     /// Makes a notification.

@@ -123,22 +123,29 @@ fn the_handshake_and_the_lists_are_rows_of_the_traffic() {
     use crate::domain::frame::Direction;
     let mut harness = Harness::busy(160, 40);
     let mut script = test_support::Script::after(harness.model.read_model().seq);
-    let session = |script: &mut test_support::Script, ms, direction, body: &str| {
+    let session = |script: &mut test_support::Script, ms, direction, method: &str, body: &str| {
         script.frame(ms, "database", 0, direction, body);
         let last = script.events.pop().unwrap();
         let EventKind::Frame { frame } = &last.kind else { panic!("not a frame") };
-        let frame = crate::domain::frame::Frame { call: None, method: Some("tools/list".into()), ..(**frame).clone() };
+        let frame = crate::domain::frame::Frame { call: None, method: Some(method.into()), ..(**frame).clone() };
         script.push(ms, EventKind::Frame { frame: Arc::new(frame) });
     };
-    session(&mut script, 8000, Direction::Out, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"c1"}}"#);
-    session(&mut script, 8001, Direction::In, r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#);
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"progressToken":7},"cursor":"c1"}}"#;
+    session(&mut script, 8000, Direction::Out, "tools/list", list);
+    session(&mut script, 8001, Direction::In, "tools/list", r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#);
+    let legacy = r#"{"jsonrpc":"2.0","id":2,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"shop","version":"2.1"}}}"#;
+    session(&mut script, 8002, Direction::In, "initialize", legacy);
+    let modern = r#"{"jsonrpc":"2.0","id":3,"result":{"supportedVersions":["2026-07-28"],"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"desk"}}}}"#;
+    session(&mut script, 8003, Direction::In, "server/discover", modern);
     harness.send(Msg::Events(script.events));
     harness.keys("2 /").text("kind:lifecycle").keys("enter");
     while harness.model.working() {
         harness.model.work();
     }
     let frame = harness.frame();
-    assert!(frame.contains("tools/list") && frame.contains("→ {\"cursor\":\"c1\"}") && frame.contains("← 0 tools"), "{frame}");
+    for words in ["tools/list", "→ {\"cursor\":\"c1\"}", "← 0 tools", "← shop 2.1 · 2025-11-25", "← desk · 2026-07-28"] {
+        assert!(frame.contains(words), "{words}\n{frame}");
+    }
     harness.keys("enter");
     assert!(harness.frame().contains("Session"), "{}", harness.frame());
     assert!(harness.model.dialogs.top_as::<Describe>().is_none());
