@@ -105,6 +105,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         era_loaded: false,
         catalog: Arc::default(),
         list_ttl: None,
+        connected_before: false,
         connect_failed: None,
         storage,
         credentials: None,
@@ -160,6 +161,8 @@ struct Supervisor {
     catalog: Arc<ServerCatalog>,
     /// TTL of the lists, if they have one.
     list_ttl: Option<Duration>,
+    /// Whether a connection has succeeded since the start.
+    connected_before: bool,
     /// Why the last attempt to connect failed, until one succeeds.
     connect_failed: Option<Arc<ConnectFailure>>,
     /// The tasks that read and write the store.
@@ -351,8 +354,10 @@ impl Supervisor {
         if why.login.is_some() {
             return self.needs_login(why).await;
         }
-        // A program that cannot be started will not start in a second either.
-        let verdict = if why.retryable { self.restart.failed(self.bus.now(), self.random.f64()) } else { Verdict::GiveUp };
+        // A program that cannot be started will not start in a second either, nor is a wrong path right then. Behind a proxy, a server
+        // that is restarted may have no path for a while.
+        let retryable = why.retryable && (self.connected_before || !why.refused_for_good());
+        let verdict = if retryable { self.restart.failed(self.bus.now(), self.random.f64()) } else { Verdict::GiveUp };
         let Verdict::Again { attempt, pause } = verdict else {
             self.down(Phase::Failed { why: why.clone() }, Some(why));
             return self.idle().await;
@@ -403,6 +408,7 @@ impl Supervisor {
         };
         self.guard.reachable();
         self.connect_failed = None;
+        self.connected_before = true;
         self.session = Some(session.clone());
         self.note_era(&*session);
         self.registry.set_info(&self.spec.id, session.info());

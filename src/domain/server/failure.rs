@@ -109,6 +109,12 @@ impl ConnectFailure {
         }
     }
 
+    /// Returns whether the HTTP status says that the same request will be refused again (RFC 9110, section 15): any 4xx but 408,
+    /// 425 and 429, and 501 and 505.
+    pub fn refused_for_good(&self) -> bool {
+        matches!(self.status, Some(400..=407 | 409..=424 | 426..=428 | 430..=499 | 501 | 505))
+    }
+
     /// Cuts every text to its limit ([`bounds`]).
     pub fn bounded(mut self) -> Self {
         bounds::shorten(&mut self.summary, bounds::ERROR_TEXT);

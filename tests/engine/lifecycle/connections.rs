@@ -203,6 +203,31 @@ async fn lists_that_cannot_be_read_again_leave_those_of_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wrong_address_is_not_tried_again_but_one_that_was_right_is() {
+    for (status, again) in [(404, false), (405, false), (501, false), (503, true), (429, true)] {
+        let refusal = move || ConnectFailure { status: Some(status), ..ConnectFailure::new(Step::Initialize, "refused") };
+        let fake = Fake::new(move |_| Plan::Fail(refusal()));
+        let rig = Rig::over(fake.clone(), vec![spec("web")]);
+        until(&rig, |w| matches!(&*w.servers[0].phase, Phase::Failed { .. })).await;
+        assert_eq!(fake.attempts() > 1, again, "{status}: {} attempts", fake.attempts());
+        rig.engine.shutdown().await;
+        // A proxy may not find a server that is restarted.
+        let first = Arc::new(Behaviour::prompt());
+        let lost = first.clone();
+        let fake = Fake::new(move |attempt| match attempt {
+            0 => Plan::Serve(Duration::ZERO, first.clone()),
+            1..4 => Plan::Fail(refusal()),
+            _ => Behaviour::prompt().plan(),
+        });
+        let rig = Rig::over(fake.clone(), vec![spec("web")]);
+        until(&rig, |w| w.servers[0].phase.usable()).await;
+        lost.lost.cancel();
+        until(&rig, |w| w.servers[0].phase.usable() && fake.attempts() == 5).await;
+        rig.engine.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_era_that_was_learned_is_forgotten_when_it_no_longer_holds() {
     let (first, second) = (Arc::new(Behaviour::prompt()), Arc::new(Behaviour::prompt()));
     let (one, two) = (first.clone(), second.clone());
