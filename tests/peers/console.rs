@@ -12,7 +12,7 @@ fn start() -> (tempfile::TempDir, Session) {
     let limits = format!("timeouts = {{ connect = \"{0}s\", probe = \"{0}s\", list = \"{0}s\" }}", PATIENCE.as_secs());
     let server =
         |name: &str, command: &str, argument: &str| format!("[servers.{name}]\ncommand = {command:?}\nargs = [{argument:?}]\n{limits}\n");
-    let board = server("board", &packages::installed("py/bin/python"), &packages::beside("board.py"));
+    let board = server("board", &packages::installed("py/bin/python"), &packages::test_file("board.py"));
     let everything = server("everything", "node", &packages::script("server-everything"));
     let config = folder.path().join("config.toml");
     std::fs::write(&config, board + &everything).unwrap();

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, channel},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde_json::{Value, json, value::RawValue};
@@ -115,7 +115,6 @@ fn results_and_errors_are_those_of_the_server_byte_by_byte() {
     let deadline = Instant::now() + PATIENCE;
     while !direct.tools().contains(&"trigger-elicitation-request".to_owned()) {
         assert!(Instant::now() < deadline, "the server lists its tools for a client that can be asked: {:?}", direct.tools());
-        std::thread::sleep(Duration::from_millis(10));
     }
     let call = |name: &str, arguments: Value| ("tools/call", json!({"name": name, "arguments": arguments}));
     for (method, params) in [
@@ -201,7 +200,7 @@ impl Drop for Listening {
 #[test]
 fn the_python_sdk_uses_several_servers_over_stdio_and_http() {
     let home = TempDir::new().unwrap();
-    let client = packages::beside("gateway_client.py");
+    let client = packages::test_file("gateway_client.py");
     let python = packages::installed("py/bin/python");
     let listening = Listening::start(&["--demo"]);
     for place in [vec![listening.url.as_str()], vec![GATEWAY, "serve", "--demo"]] {

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     conformance::{self, Required},
     gateway::{GATEWAY, Listening, first_line},
-    packages::beside,
+    packages::test_file,
 };
 
 /// The scored server scenarios of 2025-11-25 (`conformance list --requirements 2025-11-25`).
@@ -100,7 +100,7 @@ struct Fixture {
 impl Fixture {
     fn start(args: &[&str]) -> Fixture {
         let mut command = Command::new("python3");
-        command.arg(beside("conformance/fixture.py")).args(args).arg("http");
+        command.arg(test_file("conformance/fixture.py")).args(args).arg("http");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let url = first_line(child.stdout.take().unwrap());
         Fixture { child, url }
@@ -164,7 +164,7 @@ fn the_fixture_passes_every_scored_scenario() {
 
 #[test]
 fn the_gateway_passes_the_same_checks_over_a_server_on_stdio() {
-    same_as_direct(&Listening::start(&["--", "python3", &beside("conformance/fixture.py"), "stdio"]), Some(NOT_OVER_STDIO));
+    same_as_direct(&Listening::start(&["--", "python3", &test_file("conformance/fixture.py"), "stdio"]), Some(NOT_OVER_STDIO));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn the_gateway_passes_the_same_checks_over_a_server_on_http() {
 #[test]
 fn the_gateway_passes_the_same_checks_over_a_server_of_one_era() {
     for era in ["legacy", "modern"] {
-        let gateway = Listening::start(&["--", "python3", &beside("conformance/fixture.py"), "--era", era, "stdio"]);
+        let gateway = Listening::start(&["--", "python3", &test_file("conformance/fixture.py"), "--era", era, "stdio"]);
         let (at, revision) = if era == "legacy" { (0, REVISIONS[0]) } else { (1, REVISIONS[1]) };
         let except = Some(NOT_OVER_STDIO);
         assert_eq!(passed(&gateway.url, revision, except), direct(at, except), "{era}");
@@ -186,7 +186,7 @@ fn the_gateway_passes_the_same_checks_over_a_server_of_one_era() {
 #[test]
 fn the_gateway_passes_the_same_checks_over_a_server_in_two_halves() {
     let fixture = Fixture::start(&["--part", "b"]);
-    let script = beside("conformance/fixture.py");
+    let script = test_file("conformance/fixture.py");
     let config = json!({"servers": {
         "a": {"command": "python3", "args": [script, "--part", "a", "stdio"], "namespace": ""},
         "b": {"url": fixture.url, "namespace": ""},
@@ -199,7 +199,7 @@ fn the_gateway_passes_the_same_checks_over_a_server_in_two_halves() {
 fn use_everything(era: &str, server: &[&str], cell: &str) {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new("python3");
-    command.arg(beside("matrix_client.py")).arg(era).args(server).stdin(Stdio::null());
+    command.arg(test_file("matrix_client.py")).arg(era).args(server).stdin(Stdio::null());
     command.env("HOME", home.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME").env("NO_PROXY", "*");
     let done = command.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
@@ -208,7 +208,7 @@ fn use_everything(era: &str, server: &[&str], cell: &str) {
 
 #[test]
 fn trap_15_every_pair_of_eras_and_transports_has_questions_progress_and_cancellation() {
-    let script = beside("conformance/fixture.py");
+    let script = test_file("conformance/fixture.py");
     let folder = tempfile::tempdir().unwrap();
     let mut cells = 0;
     for server_era in ["legacy", "modern"] {

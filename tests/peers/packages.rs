@@ -71,13 +71,13 @@ pub fn git(repository: &str) -> ServerSpec {
 }
 
 /// A file in the folder of this one.
-pub fn beside(name: &str) -> String {
+pub fn test_file(name: &str) -> String {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name).display().to_string()
 }
 
 /// The score board in the folder of this file, on the Python SDK: MCP 2026-07-28.
 pub fn board() -> ServerSpec {
-    patient(stdio("board", &installed("py/bin/python"), &[&beside("board.py")]))
+    patient(stdio("board", &installed("py/bin/python"), &[&test_file("board.py")]))
 }
 
 /// A fresh repository with one commit.

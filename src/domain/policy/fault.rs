@@ -110,7 +110,7 @@ impl AttemptFaults {
     pub fn words(&self) -> Option<String> {
         let kind = match self.kind {
             InjectedFault::None => None,
-            InjectedFault::Fail => Some("failed, not sent"),
+            InjectedFault::Fail => Some("an error of the server, without sending"),
             InjectedFault::Drop => Some("response dropped"),
             InjectedFault::Cut => Some("connection cut"),
             InjectedFault::Corrupt => Some("response corrupted"),
