@@ -49,7 +49,16 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("strsim", &["domain/spelling.rs"]),
     (
         "chrono",
-        &["app/", "workspace/", "mcp/http/tls.rs", "store/", "telemetry/", "domain/policy/budget.rs", "domain/workflow/expression/date.rs"],
+        &[
+            "app/",
+            "gateway/tasks.rs",
+            "workspace/",
+            "mcp/http/tls.rs",
+            "store/",
+            "telemetry/",
+            "domain/policy/budget.rs",
+            "domain/workflow/expression/date.rs",
+        ],
     ),
     ("tracing_subscriber", &["telemetry/"]),
 ];

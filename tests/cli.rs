@@ -21,6 +21,8 @@ mod docs;
 mod doctor;
 #[path = "cli/documents.rs"]
 mod documents;
+#[path = "cli/exposed.rs"]
+mod exposed;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/import.rs"]

@@ -50,6 +50,16 @@ pub async fn run(selection: Selection, command: Headless, mut options: Options, 
         Err(code) => return code,
     };
     let (loaded, lists) = (workspace.loaded(), command.lists_servers());
+    // Servers of the command line are not those of a running engine.
+    let names_servers = workspace.selection().demo || workspace.selection().load.servers_given;
+    if let Some(via) = loaded.settings.via.clone().filter(|_| options.via.is_none() && !names_servers) {
+        options.via = Some(Some(via));
+        match via::choose(&workspace, &options).await {
+            Ok(Some(via)) => return through(via, &workspace, command, options, &watch).await,
+            Ok(None) => options.via = Some(None),
+            Err(failure) => return cli::fail(failure, &options, io),
+        }
+    }
     let code = serve(&workspace, demo, command, &options, &log, (io, &watch)).await;
     let code = code.map(|code| if lists && code == exit::OK && loaded.lost_entries().next().is_some() { exit::PARTIAL } else { code });
     workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));

@@ -101,7 +101,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             within_runtime(move |_| headless::cache(selection, action, within))
         }
         Some(Cmd::Demo(args)) => {
-            let with = console::With { traffic: args.traffic, tour: args.tour, serve: cli.serve };
+            let with = console::With { traffic: args.traffic, tour: args.tour, ..with(cli) };
             within_runtime(move |watch| console::run(selection, within, log, with, watch))
         }
         Some(Cmd::Serve(args)) => {
@@ -119,7 +119,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             within_runtime(move |watch| console::attach(selection, args, within, watch))
         }
         None => {
-            let with = console::With { serve: cli.serve, ..console::With::default() };
+            let with = with(cli);
             within_runtime(move |watch| console::run(selection, within, log, with, watch))
         }
         Some(command) => match (command.headless(), command) {
@@ -144,6 +144,12 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             (None, _) => exit::USAGE,
         },
     }
+}
+
+/// Returns what the command line runs with the console.
+fn with(cli: &Cli) -> console::With {
+    let (control, name) = (cli.control.unwrap_or_default(), cli.name.clone());
+    console::With { serve: cli.serve, control, name, ..console::With::default() }
 }
 
 /// Starts the log of this process.

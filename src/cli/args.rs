@@ -20,7 +20,7 @@ pub use self::{
         ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, InstallArgs,
         ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
     },
-    instances::{AttachArgs, DownArgs, UpAccess, UpArgs},
+    instances::{AttachArgs, DownArgs, ServeAccess, UpAccess, UpArgs},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
 use super::{exit, servers::ListKind};
@@ -45,6 +45,12 @@ pub struct Cli {
     /// Offer the servers of the console to other programs at this address too, as `switchboard serve --http` does.
     #[arg(long, value_name = "ADDRESS")]
     pub serve: Option<SocketAddr>,
+    /// What `attach` and --via may do with the engine of --serve [default: full].
+    #[arg(long, value_name = "ACCESS", requires = "serve")]
+    pub control: Option<ServeAccess>,
+    /// The name of the engine of --serve for `attach` and --via [default: serve-PID].
+    #[arg(long, value_name = "NAME", requires = "serve")]
+    pub name: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,

@@ -120,11 +120,11 @@ fn the_example_has_every_key() {
 zzzzzzzz = 1
 [defaults.rate_limit]
 zzzzzzzz = 1
-[defaults.hedge]\nzzzzzzzz = 1\n[defaults.cache]\nzzzzzzzz = 1\n[cache]\nzzzzzzzz = 1\n[redis]\nzzzzzzzz = 1\n[store]\nzzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.profiles.p]\nzzzzzzzz = 1\n\
+[defaults.hedge]\nzzzzzzzz = 1\n[defaults.cache]\nzzzzzzzz = 1\n[cache]\nzzzzzzzz = 1\n[redis]\nzzzzzzzz = 1\n[store]\nzzzzzzzz = 1\n[client]\nzzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.profiles.p]\nzzzzzzzz = 1\n\
                  [[tool]]\nmatch = \"x\"\nzzzzzzzz = 1\nbreaker = { zzzzzzzz = 1 }\nfallback = [{ stale = true, zzzzzzzz = 1 }]\n\
                  [groups.g]\nmembers = [{ server = \"x\", zzzzzzzz = 1 }]\nzzzzzzzz = 1\n[[route]]\nmatch = \"x\"\nto = \"x\"\nzzzzzzzz = 1\n";
     let errors = errors_of(probe);
-    assert_eq!(errors.len(), 27, "{errors:?}");
+    assert_eq!(errors.len(), 28, "{errors:?}");
     for error in errors {
         let hint = error.hint.unwrap();
         let keys = hint.strip_prefix("known keys: ").unwrap();

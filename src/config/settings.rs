@@ -37,6 +37,8 @@ pub struct Settings {
     pub store: Option<PathBuf>,
     /// Whether the journal of runs is flushed to the disk before each request, so that it survives a power cut.
     pub journal_flush: bool,
+    /// The running engine that headless commands use: its name, or `auto`.
+    pub via: Option<String>,
     /// Settings of the gateway.
     pub gateway: GatewaySettings,
 }
@@ -55,6 +57,7 @@ impl Default for Settings {
             history_calls: HISTORY_CALLS,
             store: None,
             journal_flush: false,
+            via: None,
             gateway: GatewaySettings::default(),
         }
     }
@@ -108,16 +111,17 @@ pub(super) struct PartialSettings {
     history_calls: Option<usize>,
     store: Option<PathBuf>,
     journal_flush: Option<bool>,
+    via: Option<String>,
     gateway: PartialGateway,
     /// Positions of the tables and keys that a project cannot set.
     personal: Vec<ConfigError>,
 }
 
 /// Keys that a project cannot set, because they would also apply to the user's own servers.
-const PERSONAL: [&str; 8] = ["separator", "retention", "history", "store", "journal", "console", "keys", "gateway"];
+const PERSONAL: [&str; 9] = ["separator", "retention", "history", "store", "journal", "console", "keys", "client", "gateway"];
 
 impl PartialSettings {
-    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]` and `[gateway]`.
+    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]`, `[client]` and `[gateway]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -146,6 +150,10 @@ impl PartialSettings {
         if let Some(mut journal) = root.inner("journal") {
             out.journal_flush = journal.boolean("flush");
             journal.finish();
+        }
+        if let Some(mut client) = root.inner("client") {
+            out.via = client.text("via").map(str::to_owned).filter(|via| !via.is_empty());
+            client.finish();
         }
         for node in root.array("workflows").unwrap_or_default() {
             match node.text() {
@@ -218,6 +226,7 @@ impl PartialSettings {
             history_calls: self.history_calls.or(below.history_calls),
             store: self.store.or(below.store),
             journal_flush: self.journal_flush.or(below.journal_flush),
+            via: self.via.or(below.via),
             gateway: self.gateway.merged_over(below.gateway),
             separator: self.separator.or(below.separator),
             retention,
@@ -246,6 +255,7 @@ impl PartialSettings {
         settings.history_calls = self.history_calls.unwrap_or(settings.history_calls);
         settings.store = self.store;
         settings.journal_flush = self.journal_flush.unwrap_or(settings.journal_flush);
+        settings.via = self.via;
         settings.gateway = self.gateway.finish();
         settings.console.confirm = self.confirm.unwrap_or_default();
         settings

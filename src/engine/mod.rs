@@ -244,6 +244,11 @@ impl Engine {
         self.bus.now()
     }
 
+    /// Returns the time in milliseconds since the Unix epoch.
+    pub fn unix_ms(&self) -> u64 {
+        self.bus.unix_ms()
+    }
+
     /// Publishes a notice to the user.
     pub fn notice(&self, notice: Notice) {
         self.bus.publish(EventKind::Notice { notice: Arc::new(notice) });

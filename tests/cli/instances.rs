@@ -54,6 +54,39 @@ fn commands_share_the_state_of_a_running_engine() {
 }
 
 #[test]
+fn the_engine_of_a_gateway_is_an_instance() {
+    let home = Home::new();
+    let start = |line: &[&str]| {
+        let mut client = serve::Client::of(home.command(&[&["serve", "--demo", "--server", "database"], line].concat()));
+        client.initialize(json!({}));
+        client
+    };
+    let closed = start(&["--control", "off"]);
+    assert_eq!(home.instances(), Vec::<Value>::new());
+    closed.end();
+    let client = start(&["--name", "agent"]);
+    let listed = home.instances();
+    assert_eq!((&listed[0]["name"], &listed[0]["faces"]), (&json!("agent"), &json!(["stdio"])), "{listed:?}");
+    home.run(&["call", "--via", "agent", "database_query_users"]).ends(0);
+    // The name in the user's configuration has the same effect, but not on servers of the command line.
+    let config = home.path().join("via.toml");
+    std::fs::write(&config, "[client]\nvia = \"agent\"\n").unwrap();
+    let config = config.to_str().unwrap();
+    let called = home.run(&["call", "--config", config, "database_query_users", "--json"]).ends(0).json();
+    assert_eq!(called["via"], "agent", "{called}");
+    let own = home.run(&["call", "--demo", "--server", "database", "database_query_users", "--json"]).ends(0).json();
+    assert_eq!(own.get("via"), None, "{own}");
+    home.run(&["call", "--via", "agent", "--breaker", "database=trip", "database_query_users"]).ends(3);
+    client.end();
+    assert_eq!(home.instances(), Vec::<Value>::new());
+    let observed = start(&["--control", "read-only"]);
+    let name = home.instances()[0]["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("serve-"), "{name}");
+    home.run(&["call", "--via", &name, "database_query_users"]).says("read-only");
+    observed.end();
+}
+
+#[test]
 fn auto_uses_an_engine_with_the_same_servers_only() {
     let home = Home::new();
     home.configured();

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::OnLine;
+use super::{OnLine, ServeAccess};
 
 /// `tools`.
 #[derive(Clone, Debug, Default, Args)]
@@ -165,6 +165,12 @@ pub struct ServeArgs {
     /// Accept requests of pages of this origin in addition to those of this machine; repeatable.
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
+    /// What `attach` and --via may do with the engine of the gateway.
+    #[arg(long, value_name = "ACCESS", default_value = "full")]
+    pub control: ServeAccess,
+    /// The name of the engine for `attach` and --via [default: serve-PID].
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,

@@ -33,6 +33,18 @@ pub enum UpAccess {
     ReadOnly,
 }
 
+/// What consoles and commands may do with the engine of a gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ServeAccess {
+    /// They cannot connect.
+    Off,
+    /// Observe.
+    ReadOnly,
+    /// Everything.
+    #[default]
+    Full,
+}
+
 /// `down`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DownArgs {
