@@ -31,7 +31,8 @@
 //! | [`rehearsal`] | workflow tests: runs without servers | `domain`, `engine`, `control` |
 //! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `executable`, `protocol` |
 //! | [`gateway`] | one MCP server in front of all servers, for other programs: merged lists, router, stdio and HTTP faces; the only place that names `hyper` | `domain`, `engine`, `protocol` |
-//! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` and `gateway` name it | `domain` |
+//! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp`, `gateway` and `tap` name it | `domain` |
+//! | [`tap`] | passes one connection on unchanged and observes a copy of it | `domain`, `engine::ports`, `protocol` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats and the entry of the gateway in them, variables, approvals, live reload | `domain`, `files` |
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
@@ -74,6 +75,7 @@ pub mod protocol;
 pub mod rehearsal;
 pub mod state;
 pub mod store;
+pub mod tap;
 pub mod telemetry;
 pub mod tui;
 pub mod workflow_lookup;

@@ -21,7 +21,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &["demo/", "store/"]),
     ("axum", &["demo/"]),
     ("reqwest", &["mcp/"]),
-    ("rustls", &["mcp/", "cache/redis/"]),
+    ("rustls", &["mcp/", "cache/redis/", "tap/http.rs"]),
     ("redis", &["cache/redis/"]),
     ("moka", &["cache/memory.rs"]),
     ("http_body", &["mcp/", "gateway/http/"]),
@@ -78,7 +78,7 @@ const DRAWS: &[&str] = &[
 ];
 
 /// Modules confined to certain places: the module, and prefixes of the paths that may name it.
-const CONFINED_MODULES: &[(&str, &[&str])] = &[("protocol", &["protocol/", "mcp/", "gateway/"]), ("control::wire", &["control/"])];
+const CONFINED_MODULES: &[(&str, &[&str])] = &[("protocol", &["protocol/", "mcp/", "gateway/", "tap/"]), ("control::wire", &["control/"])];
 
 /// Names that pure code must not use: a runtime, the outside world, a clock.
 const IMPURE: &[&str] = &[
@@ -132,6 +132,7 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         // Whatever crosses is plain data and raw JSON.
         "gateway" => &["domain", "engine::Engine", "engine::passage", "engine::ports::CallExecutor", "engine::tail", "gateway", "protocol"],
         "store" => &["domain", "engine::ports", "store"],
+        "tap" => &["domain", "engine::ports", "protocol", "tap"],
         "cache" => &["domain", "engine::ports", "cache"],
         "telemetry" => &["domain", "control", "telemetry", "files"],
         "config" => &["domain", "config", "files"],

@@ -45,6 +45,8 @@ mod signals;
 mod store;
 #[path = "cli/surroundings.rs"]
 mod surroundings;
+#[path = "cli/tap.rs"]
+mod tap;
 #[path = "cli/tls.rs"]
 mod tls;
 #[path = "cli/unusable.rs"]

@@ -9,6 +9,7 @@ mod install;
 mod instances;
 mod preparation;
 mod serve;
+mod tap;
 mod via;
 
 use std::{process::ExitCode, sync::Arc};
@@ -113,6 +114,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             within_runtime(move |watch| instances::up(selection, args, within, log, watch))
         }
         Some(Cmd::Down(args)) => blocking(instances::down(selection.load, args.clone(), within), &options),
+        Some(Cmd::Tap(args)) => tap::run(&selection, args, &options),
         Some(Cmd::Ps) => blocking(instances::ps(selection.load, within), &options),
         Some(Cmd::Attach(args)) => {
             let args = args.clone();

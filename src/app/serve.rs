@@ -33,7 +33,7 @@ use crate::{
     config::GatewaySettings,
     control::{
         Control, LocalControl,
-        instances::{InstanceError, Registration},
+        instances::{InstanceError, InstanceInfo, Instances, Registration},
         socket,
     },
     demo::Demo,
@@ -230,16 +230,25 @@ impl ControlSocket {
         name: Option<&str>,
         faces: Vec<String>,
     ) -> Result<Option<ControlSocket>, InstanceError> {
+        // Without a state folder there is nowhere to register.
+        let Ok(instances) = instances(&workspace.selection().load) else { return Ok(None) };
+        let own = format!("serve-{}", std::process::id());
+        ControlSocket::register(&instances, access, name.unwrap_or(&own), |read_only| info(faces, read_only)).await
+    }
+
+    /// Registers an engine that describes itself so, depending on whether others only observe it. `None` if nobody may connect.
+    pub async fn register(
+        instances: &Instances,
+        access: ServeAccess,
+        name: &str,
+        info: impl FnOnce(bool) -> InstanceInfo,
+    ) -> Result<Option<ControlSocket>, InstanceError> {
         let access = match access {
             ServeAccess::Off => return Ok(None),
             ServeAccess::ReadOnly => socket::Access::ReadOnly,
             ServeAccess::Full => socket::Access::Full,
         };
-        // Without a state folder there is nowhere to register.
-        let Ok(instances) = instances(&workspace.selection().load) else { return Ok(None) };
-        let own = format!("serve-{}", std::process::id());
-        let info = info(faces, access == socket::Access::ReadOnly);
-        let registration = instances.register(name.unwrap_or(&own), &info).await?;
+        let registration = instances.register(name, &info(access == socket::Access::ReadOnly)).await?;
         let listener = registration.listen()?;
         Ok(Some(ControlSocket { registration, listener, access }))
     }

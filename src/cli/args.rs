@@ -17,10 +17,11 @@ use self::values::{
 };
 pub use self::{
     commands::{
-        ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, InstallArgs,
-        ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
+        ApproveArgs, BreakerAction, BreakerArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs,
+        FaultArgs, ImportArgs, InstallArgs, ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs,
+        ServersArgs, ToolsArgs, WatchArgs,
     },
-    instances::{AttachArgs, DownArgs, ServeAccess, UpAccess, UpArgs},
+    instances::{AttachArgs, DownArgs, ServeAccess, TapArgs, UpAccess, UpArgs},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
 use super::{exit, servers::ListKind};
@@ -281,8 +282,19 @@ pub enum Cmd {
     /// Shows the same as the console of the engine's own process. Quitting leaves the engine running. If the engine ends, the
     /// console shows its last state and connects again when an engine with this name runs.
     Attach(AttachArgs),
+    /// Observe one connection between a client and a server.
+    ///
+    /// In the configuration of the client, write `switchboard tap --` in front of the command of a server, or use the address that
+    /// `tap --url` prints. Every byte passes unchanged, except the value of `Host` over HTTP. `attach` opens the console on the tap.
+    ///
+    /// The exit code, or the signal, is that of the command.
+    Tap(TapArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
+    /// Show the circuit breakers of a running engine, or operate one.
+    Breaker(BreakerArgs),
+    /// Show the faults that a running engine injects, or change them.
+    Fault(FaultArgs),
     /// Show what the project would start and run, and approve exactly that.
     ///
     /// Asks on a terminal. Elsewhere, --hash approves the project with that hash, which the refusal of another command
@@ -321,6 +333,10 @@ pub enum Headless {
     Request(RequestArgs),
     /// `route`
     Route(RouteArgs),
+    /// `breaker`
+    Breaker(BreakerArgs),
+    /// `fault`
+    Fault(FaultArgs),
     /// `servers`
     Servers,
     /// `doctor`
@@ -413,6 +429,8 @@ impl Cmd {
             Cmd::Watch(a) => Headless::Watch(a.clone()),
             Cmd::Request(a) => Headless::Request(a.clone()),
             Cmd::Route(a) => Headless::Route(a.clone()),
+            Cmd::Breaker(a) => Headless::Breaker(a.clone()),
+            Cmd::Fault(a) => Headless::Fault(a.clone()),
             Cmd::Servers(_) => Headless::Servers,
             Cmd::Doctor(_) => Headless::Doctor,
             Cmd::Run(a) => Headless::Run(a.clone()),

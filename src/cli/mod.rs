@@ -33,6 +33,7 @@ pub mod logged;
 mod lookup;
 pub mod manual;
 pub mod names;
+mod operate;
 #[cfg(test)]
 pub mod output_schema;
 pub mod overrides;
@@ -180,6 +181,8 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         Headless::Watch(args) => watch::watch(&mut session, args).await,
         Headless::Request(args) => request::request(&mut session, args).await,
         Headless::Route(args) => route::run(&mut session, args).await,
+        Headless::Breaker(args) => operate::breaker(&mut session, args).await,
+        Headless::Fault(args) => operate::fault(&mut session, args).await,
         Headless::Servers => servers::run(&mut session).await,
         Headless::Doctor => doctor::run(&mut session, options.log.as_deref()).await,
         Headless::Run(args) => run::run(&mut session, args).await,

@@ -301,6 +301,8 @@ fn check_output(command: &Headless, options: &Options, bytes: &[u8]) {
         Headless::Watch(_) => "watch",
         Headless::Request(_) => "request",
         Headless::Route(_) => "route",
+        Headless::Breaker(_) => "breaker",
+        Headless::Fault(_) => "fault",
         Headless::Servers => "servers",
         Headless::Doctor => "doctor",
         Headless::Run(args) if args.dry_run => "run --dry-run",

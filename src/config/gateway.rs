@@ -189,6 +189,7 @@ fn profiles(table: &mut Fields<'_, '_>) -> Vec<(Profile, Option<PathBuf>)> {
             },
             destructive: fields.choice("destructive", &[("allow", true), ("deny", false)]).unwrap_or(true),
             instructions: fields.text("instructions").map(str::to_owned),
+            all_logs: fields.choice("logs", &[("own", false), ("all", true)]).unwrap_or(false),
             edits: edits(&mut fields),
         };
         let token = fields.text("token_file").map(|text| fields.report.path(text));

@@ -40,7 +40,7 @@ fn the_json_of_every_command_is_documented() {
     let call = home.own(&["calls", "--json"]).ends(0).json()["calls"][0]["call"].as_str().unwrap().to_owned();
     std::fs::create_dir(home.path().join(".cursor")).unwrap();
     std::fs::write(home.path().join(".cursor/mcp.json"), r#"{"mcpServers": {"x": {"command": "true"}}}"#).unwrap();
-    let lines: [(&str, &[&str]); 27] = [
+    let lines: [(&str, &[&str]); 29] = [
         ("tools", &["tools"]),
         ("resources", &["resources"]),
         ("templates", &["templates"]),
@@ -54,6 +54,8 @@ fn the_json_of_every_command_is_documented() {
         ("route", &["route", "database_query_users"]),
         ("cache purge", &["cache", "purge", "*"]),
         ("cache stats", &["cache", "stats"]),
+        ("breaker", &["breaker"]),
+        ("fault", &["fault", "--via", "work", "database", "latency=1ms"]),
         ("servers", &["servers"]),
         ("doctor", &["doctor"]),
         ("run", &["run", "one"]),

@@ -54,6 +54,29 @@ fn commands_share_the_state_of_a_running_engine() {
 }
 
 #[test]
+fn breakers_and_faults_of_a_running_engine_are_operated_from_the_command_line() {
+    let home = Home::new();
+    let _up = home.up("work", &["--demo", "--server", "database"]);
+    let state = |line: &[&str]| {
+        home.run(&[&["breaker", "--via", "work", "--json", "database"], line].concat()).ends(0).json()["breakers"][0].clone()
+    };
+    assert_eq!(state(&[])["state"], "closed");
+    assert_eq!(state(&["open"])["state"], "open");
+    home.run(&["call", "--via", "work", "database_query_users"]).ends(3).says("breaker");
+    let held = state(&["hold-open"]);
+    assert_eq!((&held["state"], &held["held"]), (&json!("open"), &json!(true)));
+    assert_eq!(state(&["close"])["state"], "closed");
+    home.run(&["call", "--via", "work", "database_query_users"]).ends(0);
+    let faults =
+        |line: &[&str]| home.run(&[&["fault", "--via", "work", "--json", "database"], line].concat()).ends(0).json()["faults"].clone();
+    assert_eq!(faults(&["fail=1"]), json!([{"type": "fault", "server": "database", "tool": null, "fault": "100 % fail"}]));
+    home.run(&["call", "--via", "work", "database_query_users"]).ends(3);
+    assert_eq!(faults(&["--off"]), json!([]));
+    home.run(&["breaker", "--via", "work", "databse", "open"]).ends(2).says("database");
+    home.run(&["breaker", "--demo", "--server", "database", "database", "open"]).ends(2).says("--via");
+}
+
+#[test]
 fn the_engine_of_a_gateway_is_an_instance() {
     let home = Home::new();
     let start = |line: &[&str]| {

@@ -7,6 +7,7 @@ mod hostile;
 mod panics;
 mod repository;
 mod secrets;
+mod serve;
 mod session;
 mod stream;
 mod welcome;

@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{OnLine, ServeAccess};
+use crate::domain::policy::{breaker::BreakerOverride, fault::Fault};
 
 /// `tools`.
 #[derive(Clone, Debug, Default, Args)]
@@ -139,6 +140,55 @@ pub struct RouteArgs {
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
+}
+
+/// `breaker`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BreakerArgs {
+    /// The server, or one of its tools: SERVER or SERVER/TOOL. All without it.
+    pub target: Option<String>,
+    /// What to do; without it, the state is printed.
+    #[arg(requires = "target")]
+    pub action: Option<BreakerAction>,
+}
+
+/// What `breaker` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BreakerAction {
+    /// Open it now; it recovers as after failures.
+    #[value(alias = "trip")]
+    Open,
+    /// Hold it open until a reset.
+    HoldOpen,
+    /// Hold it closed until a reset.
+    HoldClosed,
+    /// Close it, end a hold and clear its counts.
+    #[value(alias = "close")]
+    Reset,
+}
+
+impl From<BreakerAction> for BreakerOverride {
+    fn from(action: BreakerAction) -> BreakerOverride {
+        match action {
+            BreakerAction::Open => BreakerOverride::Trip,
+            BreakerAction::HoldOpen => BreakerOverride::HoldOpen,
+            BreakerAction::HoldClosed => BreakerOverride::HoldClosed,
+            BreakerAction::Reset => BreakerOverride::Reset,
+        }
+    }
+}
+
+/// `fault`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FaultArgs {
+    /// The server, or one of its tools: SERVER or SERVER/TOOL. All without it.
+    pub target: Option<String>,
+    /// The faults to inject: latency=200ms, and rates of fail, drop, cut and corrupt, as in latency=1s,fail=0.3.
+    #[arg(requires = "target", value_parser = Fault::parse)]
+    pub fault: Option<Fault>,
+    /// Stop the injection.
+    #[arg(long, requires = "target", conflicts_with = "fault")]
+    pub off: bool,
 }
 
 /// `serve`.
