@@ -15,10 +15,10 @@
 //!             |
 //!           engine   registry of servers; one supervisor a server; dispatch = the life of one call; bus = event log
 //!                   |
-//!     mcp   store   telemetry   config   demo   (adapters)
-//!      |     |        |         |      |
-//!   protocol |        |         |      |     (JSON-RPC, without transports)
-//!        \   |        |         |      /
+//!     mcp   auth   store   telemetry   config   demo   (adapters)
+//!      |     |       |        |         |      |
+//!   protocol |       |        |         |      |     (JSON-RPC, without transports)
+//!        \   |       |        |         |      /
 //!                  domain   (pure: no tokio, no I/O, no clock)
 //! ```
 //!
@@ -32,13 +32,14 @@
 //! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `executable`, `protocol` |
 //! | [`gateway`] | one MCP server in front of all servers, for other programs: merged lists, router, stdio and HTTP faces; the only place that names `hyper` | `domain`, `engine`, `protocol` |
 //! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` and `gateway` name it | `domain` |
+//! | [`auth`] | OAuth: tokens, logins, store of credentials; with `demo` the only place that names `rmcp` | `domain`, `engine::ports`, `files`, `mcp::trusted` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats and the entry of the gateway in them, variables, approvals, live reload | `domain`, `files` |
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
 //! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; the only place that names `tracing_subscriber` | `domain`, `engine::control`, `files` |
-//! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
+//! | [`demo`] | the built-in servers, which are separate processes, on `rmcp` | `domain` |
 //! | [`workflow_lookup`] | finds the workflow that a command names | `domain`, `files` |
 //! | [`workspace`] | the configuration in force and its reload, approvals, imports, workflow library, argument and call history | `domain`, `config`, `control`, `engine::ports`, `demo`, `files`, `rehearsal`, `state`, `store`, `workflow_lookup` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `control`, `executable`, `files`, `workflow_lookup` |
@@ -56,6 +57,7 @@
 //!   (`process/allocator.rs`).
 
 pub mod app;
+pub mod auth;
 pub mod cache;
 pub mod cli;
 pub mod config;

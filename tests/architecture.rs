@@ -17,10 +17,10 @@ use std::{
 
 /// Crates confined to certain places: the crate, and prefixes of the paths that may name it.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("rmcp", &["demo/"]),
+    ("rmcp", &["auth/flow.rs", "auth/http.rs", "demo/"]),
     ("rusqlite", &["demo/", "store/"]),
     ("axum", &["demo/"]),
-    ("reqwest", &["mcp/"]),
+    ("reqwest", &["auth/http.rs", "mcp/"]),
     ("rustls", &["mcp/", "cache/redis/"]),
     ("redis", &["cache/redis/"]),
     ("moka", &["cache/memory.rs"]),
@@ -45,7 +45,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("toml_edit", &["config/"]),
     ("jsonc_parser", &["config/"]),
     ("saphyr_parser", &["config/"]),
-    ("notify", &["config/"]),
+    ("notify", &["auth/watch.rs", "config/"]),
     ("strsim", &["domain/spelling.rs"]),
     (
         "chrono",
@@ -119,6 +119,7 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         "domain" => &["domain"],
         "engine" => &["domain", "engine"],
         "mcp" => &["domain", "engine::ports", "executable", "mcp", "protocol"],
+        "auth" => &["domain", "engine::ports", "files", "mcp::trusted", "auth"],
         "protocol" => &["domain", "protocol"],
         // Whatever crosses is plain data and raw JSON.
         "gateway" => &["domain", "engine::Engine", "engine::passage", "engine::ports::CallExecutor", "engine::tail", "gateway", "protocol"],

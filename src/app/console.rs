@@ -5,9 +5,11 @@ use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Duration};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    console_logins::ConsoleLogins,
     engine::{Followers, engine, prepare_demo, shutdown},
     headless::ending,
     instances::{connect, instances},
+    login::credentials,
     preparation::recorded,
     refuse, serve,
 };
@@ -19,6 +21,7 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         event::{Notice, NoticeLevel},
+        secret::SecretRegistry,
         server::ServerSpec,
     },
     mcp::{Connections, reaper::Reaper},
@@ -85,9 +88,14 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
         Ok(store) => (Some(store), None),
         Err(why) => (None, Some(format!("calls and runs are not stored: {why}"))),
     };
-    let connections = Arc::new(Connections::new(process::own_program()));
+    let connections = Connections::new(process::own_program());
     let guard = Arc::new(Guard(connections.reaper()));
-    let engine = engine(connections, &workspace, loaded.settings.retention, store.as_ref());
+    let known = SecretRegistry::default();
+    let auth = credentials(&workspace, &known);
+    let engine = engine(connections, auth.clone().map(|auth| (auth, known)), &workspace, loaded.settings.retention, store.as_ref());
+    if let Some(auth) = auth {
+        workspace.set_logins(Arc::new(ConsoleLogins::new(auth, &engine)));
+    }
     let followers = Followers::start(&engine, &log, recorded(&store, &loaded, workspace.selection().demo));
     let warning = |text: String| engine.notice(Notice::new(NoticeLevel::Warn, text));
     trouble.into_iter().chain(workspace.set_aside()).for_each(warning);

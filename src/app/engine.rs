@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use super::login::credentials;
 use crate::{
+    auth::Auth,
     cli::{self, Options, print::Io},
     control::LocalControl,
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
         retention::Retention,
+        secret::SecretRegistry,
     },
     engine::Adapters,
     mcp::Connections,
@@ -20,15 +23,28 @@ use crate::{
     workspace::{Recorder, WorkspaceService, engine_options, secrets},
 };
 
-/// Returns an engine without servers, with the configured settings. Must be called within a runtime.
+/// Returns an engine without servers, with the configured settings and the stored credentials, or `auth` with its secrets in their
+/// place. Must be called within a runtime.
 pub fn engine(
-    connections: Arc<Connections>,
+    connections: Connections,
+    auth: Option<(Auth, SecretRegistry)>,
     workspace: &WorkspaceService,
     retention: Retention,
     store: Option<&Store>,
 ) -> Arc<LocalControl> {
     let (loaded, demo) = (workspace.loaded(), workspace.selection().demo);
-    let mut adapters = Adapters::new(connections);
+    let (auth, known) = match auth {
+        Some((auth, known)) => (Some(auth), known),
+        None => {
+            let known = SecretRegistry::default();
+            (credentials(workspace, &known), known)
+        }
+    };
+    let connections = match auth {
+        Some(auth) => connections.with_credentials(Arc::new(auth)),
+        None => connections,
+    };
+    let mut adapters = Adapters { secrets: known, ..Adapters::new(Arc::new(connections)) };
     if let Some(store) = store {
         adapters.journal = Arc::new(store.clone());
         // The demo's servers have another folder in each run, so that no catalog would be found again.

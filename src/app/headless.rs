@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     engine::{Followers, engine, shutdown},
+    login,
     preparation::{Prepared, warn},
     via::{self, Via},
     workspace,
@@ -24,6 +25,7 @@ use crate::{
         capabilities::Answerable,
         policy::{cache::CacheSettings, pattern::Pattern},
         retention::Retention,
+        secret::SecretRegistry,
         server::ServerSpec,
     },
     mcp::Connections,
@@ -129,8 +131,16 @@ async fn serve(
         retention = retention.at_most(&HEADLESS_RETENTION);
     }
     let answerable = Answerable { forms: workspace.selection().elicit, pages: false, sampling: workspace.selection().sample };
-    let connections = Arc::new(Connections::new(process::own_program()).answering(answerable));
-    let engine = engine(connections, workspace, retention, store.as_ref());
+    let connections = Connections::new(process::own_program()).answering(answerable);
+    let secrets = SecretRegistry::default();
+    let auth = match login::credentials(workspace, &secrets) {
+        Some(auth) if options.login => {
+            let servers = workspace.selection().servers(&loaded, demo.as_ref());
+            Some(login::with_logins(auth, &servers, &mut io).await)
+        }
+        auth => auth,
+    };
+    let engine = engine(connections, auth.map(|auth| (auth, secrets)), workspace, retention, store.as_ref());
     options.secrets = engine.secrets().clone();
     let written = store.clone();
     let followers = Followers::start(&engine, log, store.filter(|_| !of_demo));

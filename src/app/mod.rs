@@ -3,10 +3,12 @@
 //! The only module that may use all others. Called by `main.rs` only.
 
 mod console;
+mod console_logins;
 mod engine;
 mod headless;
 mod install;
 mod instances;
+mod login;
 mod preparation;
 mod serve;
 mod via;
@@ -88,6 +90,12 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             blocking(cli::import::run(&*workspace, args, &options, Io::real()), &options)
         }
         Some(Cmd::Install(args)) => install::run(&selection.load, args, &options),
+        Some(Cmd::Login(args)) => blocking(login::login(selection, args.clone(), within), &options),
+        Some(Cmd::Logout(args)) => blocking(login::logout(selection, args.clone(), within), &options),
+        Some(Cmd::Auth) => match workspace(selection, &options) {
+            Ok(workspace) => login::list(&workspace, &options),
+            Err(code) => code,
+        },
         Some(Cmd::Approve(args)) => {
             // Servers on the command line do not matter here.
             let load = LoadOptions { servers_given: false, ..selection.load };

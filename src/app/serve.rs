@@ -217,8 +217,8 @@ async fn serve(
         demo.launch().map_err(|error| Failure::new(FailureKind::NotReady, format!("the demo could not be started: {error}")))?;
     }
     // Nobody answers questions in the gateway's own name; each client answers those of its calls.
-    let connections = Arc::new(Connections::new(process::own_program()).answering(Answerable::NONE));
-    let control = engine(connections, workspace, loaded.settings.retention, store.as_ref());
+    let connections = Connections::new(process::own_program()).answering(Answerable::NONE);
+    let control = engine(connections, None, workspace, loaded.settings.retention, store.as_ref());
     let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo));
     if let Err(why) = workspace.start(&control, demo.as_ref(), cache::open) {
         warn(&mut io, &why);

@@ -18,7 +18,8 @@ use self::values::{
 pub use self::{
     commands::{
         ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, InstallArgs,
-        ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
+        ListArgs, LoginArgs, LogoutArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs,
+        ToolsArgs, WatchArgs,
     },
     instances::{AttachArgs, DownArgs, UpAccess, UpArgs},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
@@ -134,6 +135,9 @@ pub struct Global {
     /// Inject faults: latency=200ms, and rates of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3; repeatable.
     #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault)]
     pub inject: Vec<ForTarget<Fault>>,
+    /// Log in to servers that want it: opens the browser and waits, up to five minutes for each [default: exit code 3].
+    #[arg(long, global = true)]
+    pub login: bool,
     /// Use a running engine (see `up`) in place of one of this process: its name, or auto for the one that has the same servers
     /// [env: SWITCHBOARD_VIA].
     #[arg(long, value_name = "NAME|auto", global = true, env = "SWITCHBOARD_VIA", hide_env = true)]
@@ -230,6 +234,16 @@ pub enum Cmd {
     Servers(ServersArgs),
     /// Check every server and suggest fixes.
     Doctor(ServersArgs),
+    /// Log in to a server that uses OAuth.
+    ///
+    /// Opens the browser and waits for its redirect to this machine. Without a browser, open the address elsewhere and paste the
+    /// one that it leads to. For scripts: --start prints the address, --finish takes the one that it led to, also in another
+    /// process. The tokens are stored in the state folder and refreshed from then on.
+    Login(LoginArgs),
+    /// Delete the stored login of a server.
+    Logout(LogoutArgs),
+    /// List the stored logins.
+    Auth,
     /// Run a workflow: progress on stderr, its outputs on stdout as JSON.
     ///
     /// Workflows are in the `workflows` folder next to the configuration; --demo has four. Each step is written to a
@@ -374,6 +388,8 @@ impl Cli {
             Some(Cmd::Request(a)) => Some(&a.server),
             Some(Cmd::Route(a)) => Some(&a.server),
             Some(Cmd::Servers(a) | Cmd::Doctor(a)) => Some(&a.server),
+            Some(Cmd::Login(a)) => Some(&a.server),
+            Some(Cmd::Logout(a)) => Some(&a.server),
             Some(Cmd::Serve(a)) => Some(&a.server),
             _ => None,
         };

@@ -1,7 +1,7 @@
 //! Exit codes: the table shared by the help, the manual page and the code.
 
 use crate::domain::{
-    call::{FailureKind, Outcome},
+    call::{Failure, FailureKind, Outcome},
     run::RunOutcome,
 };
 
@@ -41,7 +41,7 @@ pub const TABLE: &[(u8, &str)] = &[
     (OK, "success, or the reader closed the output"),
     (TOOL_ERROR, "the tool returned an error (isError), or a step or test of the workflow failed"),
     (USAGE, "invalid usage: command line, configuration, unknown tool or invalid arguments"),
-    (NOT_READY, "the server could not be started, reached or used, or its breaker is open; for lists: no server is usable"),
+    (NOT_READY, "the server could not be started, reached or used, wants a login, or its breaker is open; for lists: no server is usable"),
     (FAILED, "the call failed (connection, protocol, JSON-RPC error, server exited), or the output could not be written"),
     (TIMEOUT, "a time limit expired"),
     (
@@ -81,6 +81,11 @@ pub fn of_failure(kind: FailureKind) -> u8 {
     }
 }
 
+/// Returns the code for a failure: a server that wants a login cannot be used before it.
+pub fn of(failure: &Failure) -> u8 {
+    if failure.login.is_some() { NOT_READY } else { of_failure(failure.kind) }
+}
+
 /// Returns the code for the outcome of a run.
 pub fn of_run(outcome: RunOutcome) -> u8 {
     match outcome {
@@ -103,7 +108,7 @@ pub fn of_outcome(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ok { .. } | Outcome::Interim { .. } => OK,
         Outcome::ToolError { .. } => TOOL_ERROR,
-        Outcome::Failed { failure } => of_failure(failure.kind),
+        Outcome::Failed { failure } => of(failure),
         Outcome::Cancelled { .. } => INTERRUPTED,
     }
 }

@@ -30,6 +30,7 @@ pub mod json;
 pub mod junit;
 pub mod lists;
 pub mod logged;
+pub mod login;
 mod lookup;
 pub mod manual;
 pub mod names;
@@ -108,6 +109,8 @@ pub struct Options {
     pub elicit: Option<ReplySource>,
     /// Response to sampling requests.
     pub sample: Option<ReplySource>,
+    /// Whether the command logs in to servers that want it.
+    pub login: bool,
     /// The running engine to use, and then its name. The inner value is `None` if the command has an engine of its own after
     /// all.
     pub via: Option<Option<String>>,
@@ -142,6 +145,7 @@ impl From<&Global> for Options {
             inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
+            login: global.login,
             via: global.via.clone().filter(|via| !via.is_empty()).map(Some),
             library: WorkflowLibrary::default(),
             recorded: None,
@@ -213,7 +217,7 @@ fn conclude(printer: &mut Printer, outcome: Result<u8, Stop>) -> u8 {
         Ok(code) => Ok(code),
         Err(Stop::Quit(code)) => Ok(code),
         Err(Stop::Output(error)) => Err(error),
-        Err(Stop::Problem(problem)) => print_problem(printer, &problem).map(|()| exit::of_failure(problem.failure.kind)),
+        Err(Stop::Problem(problem)) => print_problem(printer, &problem).map(|()| exit::of(&problem.failure)),
     };
     match printed.and_then(|code| printer.flush().map(|()| code)) {
         Ok(code) => code,

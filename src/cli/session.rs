@@ -330,7 +330,12 @@ impl<'a> Session<'a> {
             Phase::Failed { why } if why.step == Step::Configure => {
                 Failure::new(FailureKind::NotReady, format!("{name} cannot be used: its configuration has an error"))
             }
-            Phase::NeedsLogin { .. } => Failure::new(FailureKind::Unauthorized, format!("{name} needs login")),
+            Phase::NeedsLogin { why } => {
+                let login = why.login.clone();
+                let failure = Failure::new(FailureKind::Unauthorized, format!("{name} needs login"));
+                let hint = login.as_ref().map(|login| format!("run: {}", login.command));
+                Failure { login, hint, ..failure }
+            }
             _ => Failure::new(FailureKind::NotReady, format!("{name} could not be started or reached")),
         };
         let mut problem = Problem::new(failure).about(Some(server), name);

@@ -150,7 +150,7 @@ fn address(table: &mut Fields<'_, '_>) -> Option<SocketAddr> {
 }
 
 /// Reads an array of texts.
-fn texts(table: &mut Fields<'_, '_>, key: &'static str, example: &str) -> Option<Vec<String>> {
+pub(super) fn texts(table: &mut Fields<'_, '_>, key: &'static str, example: &str) -> Option<Vec<String>> {
     let nodes = table.array(key)?;
     let mut found = vec![];
     for node in nodes {

@@ -9,6 +9,7 @@
 //! - `fields` reads the tables of that tree and reports unknown keys, `renamed` names the successor of an old key;
 //! - `text` expands `${VAR}`, `dialect` translates the placeholders of other clients into it;
 //! - `settings` and `server` (our own format) and `kinds` (formats of other clients) interpret the tree;
+//! - `auth` reads the OAuth settings of a server;
 //! - `env_file` reads the `envFile` of a server, `inputs` has the values that the user gave for inputs of files;
 //! - `policy` reads the policy settings of a server or a tool, `rules` what is not part of a server: rules for tools,
 //!   groups, routes, the cache;
@@ -19,6 +20,7 @@
 
 mod adhoc;
 mod argument_history;
+mod auth;
 #[cfg(test)]
 mod client_tests;
 mod console_layout;

@@ -376,6 +376,18 @@ pub enum WorkspaceRequest {
         /// The change.
         edit: ServerEdit,
     },
+    /// Start a login at a server. Reply: `Login`.
+    Login {
+        /// The server.
+        server: ServerId,
+    },
+    /// Pass on the address to which the browser was sent at the end of a login. Reply: `Done`.
+    FinishLogin {
+        /// The server.
+        server: ServerId,
+        /// The address, which contains the code.
+        address: InputValue,
+    },
     /// Write the file of a new workflow. Reply: `Written`.
     SaveWorkflow {
         /// Its name, which is unique.
@@ -494,6 +506,8 @@ pub enum WorkspaceReply {
     Recall(Recall),
     /// The layout of the console.
     Layout(ConsoleLayout),
+    /// A login was started.
+    Login(LoginStarted),
     /// The configurations of other clients.
     Import(Box<ImportPlan>),
     /// Recorded calls, oldest first.
@@ -511,6 +525,17 @@ pub enum WorkspaceReply {
     Tested(Vec<CaseEnd>),
     /// A test case created from a run.
     TestMade(TestMade),
+}
+
+/// A login that waits for the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginStarted {
+    /// The server.
+    pub server: ServerId,
+    /// The address to open in a browser, whole.
+    pub address: String,
+    /// Whether a browser was opened at it.
+    pub opened: bool,
 }
 
 /// Why a request was not carried out.
@@ -579,6 +604,8 @@ impl WorkspaceRequest {
             | WorkspaceRequest::Remember(_)
             | WorkspaceRequest::SaveLayout(_) => true,
             WorkspaceRequest::FindServers
+            | WorkspaceRequest::Login { .. }
+            | WorkspaceRequest::FinishLogin { .. }
             | WorkspaceRequest::Recall
             | WorkspaceRequest::Layout
             | WorkspaceRequest::Import { .. }
@@ -608,6 +635,9 @@ impl WorkspaceRequest {
             }
             (WorkspaceRequest::Remember(_), Err(why)) => {
                 vec![Notice::new(NoticeLevel::Warn, format!("arguments could not be stored: {why}"))]
+            }
+            (WorkspaceRequest::Login { server } | WorkspaceRequest::FinishLogin { server, .. }, Err(why)) => {
+                vec![Notice::new(NoticeLevel::Warn, format!("login at {server}: {why}"))]
             }
             (_, Err(why)) => vec![Notice::new(NoticeLevel::Warn, why.to_string())],
         }

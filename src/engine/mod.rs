@@ -82,12 +82,14 @@ pub struct Adapters {
     pub journal: Arc<dyn Journal>,
     /// Stores the last known catalogs.
     pub catalogs: Arc<dyn CatalogStore>,
+    /// The secrets that adapters learn. They are masked in events.
+    pub secrets: SecretRegistry,
 }
 
 impl Adapters {
     /// Returns adapters that connect, and store nothing.
     pub fn new(connector: Arc<dyn Connector>) -> Adapters {
-        Adapters { connector, journal: Arc::new(NoJournal), catalogs: Arc::new(NoCatalogs) }
+        Adapters { connector, journal: Arc::new(NoJournal), catalogs: Arc::new(NoCatalogs), secrets: SecretRegistry::default() }
     }
 }
 
@@ -118,8 +120,8 @@ pub struct Engine {
 impl Engine {
     /// Creates an engine without servers, which passes every event to `sink`. Must be called within a tokio runtime.
     pub fn new(options: EngineOptions, adapters: Adapters, sink: Arc<dyn EventSink>) -> Arc<Engine> {
-        let Adapters { connector, journal, catalogs } = adapters;
-        let bus = Arc::new(Bus::new(options.epoch, sink));
+        let Adapters { connector, journal, catalogs, secrets } = adapters;
+        let bus = Arc::new(Bus::new(options.epoch, sink).masking(secrets));
         let running = Arc::new(RunningCalls::default());
         let inbox = Arc::new(Inbox::new(bus.clone(), running.clone()));
         let registry = Arc::new(Registry::new(bus.clone(), &options.separator));

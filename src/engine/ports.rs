@@ -4,7 +4,7 @@
 //! [`CatalogStore`]; the engine implements
 //! [`ClientHandler`] and [`RequestObserver`].
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -101,6 +101,8 @@ pub struct Refusal {
     pub challenges: Vec<String>,
     /// The URL of the request.
     pub url: String,
+    /// The address that refused it, if the connection was direct.
+    pub peer: Option<IpAddr>,
 }
 
 /// What follows the refusal of a request.

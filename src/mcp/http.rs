@@ -18,6 +18,8 @@ mod sessions;
 mod streams;
 mod tls;
 
+pub(super) use self::tls::TrustSources;
+
 use std::{
     sync::{
         Arc, OnceLock, Weak,

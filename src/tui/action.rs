@@ -124,6 +124,7 @@ actions! {
     Restart "restart" "restart" Servers true "Restart the server";
     Disable "disable" "disable" Servers true "Disconnect the server, or start it again";
     Refresh "refresh" "reload lists" Servers true "Reload tools, resources and prompts";
+    Login "login" "log in" Servers true "Log in to the server in the browser";
     EditServer "edit-server" "edit" Servers true "Edit the server's table in its file with $EDITOR";
     ServerMenu "server-menu" "change" Servers true "Disable, duplicate or remove the server in its file";
     LogDebug "log-debug" "debug logs" Servers true "Request log messages of level debug and above";

@@ -53,7 +53,9 @@ pub use terminal::give_back as give_terminal_back;
 use copying::Invocation;
 use theme::Theme;
 
-use crate::domain::{catalog::ConfirmPolicy, config_input::ConfigInput, journal::RunHeader, workflow::library::WorkflowLibrary};
+use crate::domain::{
+    catalog::ConfirmPolicy, config_input::ConfigInput, journal::RunHeader, workflow::library::WorkflowLibrary, workspace::LoginStarted,
+};
 pub use crate::{control::WorkspaceRequest, domain::workspace::ApprovalPrompt};
 
 /// How the console starts.
@@ -100,6 +102,8 @@ pub enum ConsoleUpdate {
     Approval(Option<ApprovalPrompt>),
     /// The inputs that servers of the configuration use now.
     Inputs(Vec<ConfigInput>),
+    /// A login waits for the user.
+    Login(LoginStarted),
 }
 
 /// What the console starts with.

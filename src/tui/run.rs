@@ -375,6 +375,7 @@ async fn next_state(changes: &mut Option<watch::Receiver<WorkspaceState>>) -> Op
 fn replied(request: &WorkspaceRequest, reply: Result<WorkspaceReply, WorkspaceError>) -> Option<Msg> {
     match reply {
         Ok(WorkspaceReply::Welcome(offer)) => Some(Msg::Update(ConsoleUpdate::Welcome(offer))),
+        Ok(WorkspaceReply::Login(login)) => Some(Msg::Update(ConsoleUpdate::Login(login))),
         reply => {
             let notices = request.notices(&reply);
             (!notices.is_empty()).then_some(Msg::Notices(notices))

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     config::{self, FoundImport, Loaded, PendingApproval, ThemeName},
+    control::Logins,
     domain::{
+        call::{Failure, FailureKind},
         journal::{CallRecord, RunRecord},
         masked,
         run::RunId,
@@ -31,6 +33,11 @@ use crate::{
     store::{Store, StoreError, StoreOptions},
 };
 
+/// Returns the error of a login.
+fn failed(why: String) -> WorkspaceError {
+    WorkspaceError::Failed(Box::new(Failure::new(FailureKind::NotReady, why)))
+}
+
 /// Largest theme file, in bytes.
 const LARGEST_THEME: u64 = 1 << 20;
 
@@ -38,6 +45,8 @@ const LARGEST_THEME: u64 = 1 << 20;
 pub struct Home {
     pub selection: Selection,
     pub secrets: SecretRegistry,
+    /// The logins of servers, for consoles.
+    pub logins: OnceLock<Arc<dyn Logins>>,
     loaded: Mutex<Arc<Loaded>>,
     store: Mutex<Option<Store>>,
     /// The configurations of other clients that were offered last.
@@ -55,6 +64,7 @@ impl Home {
             store: Mutex::default(),
             found: Mutex::default(),
             active: Mutex::default(),
+            logins: OnceLock::new(),
         }
     }
 
@@ -151,6 +161,18 @@ impl Home {
             }
             WorkspaceRequest::WriteImport { files, project, variables } => {
                 import::write(&self.selection.load, &files, project, variables).map(WorkspaceReply::Written)
+            }
+            WorkspaceRequest::Login { server } => {
+                let active = self.active.lock().0.iter().find(|spec| spec.id == server).cloned();
+                let configured = || self.selection.servers(&self.loaded(), None).into_iter().find(|spec| spec.id == server);
+                let spec = active.or_else(configured);
+                let (Some(spec), Some(logins)) = (spec, self.logins.get()) else { return Err(WorkspaceError::Unavailable) };
+                logins.start(&spec).await.map(WorkspaceReply::Login).map_err(|why| failed(why))
+            }
+            WorkspaceRequest::FinishLogin { server, address } => {
+                let Some(logins) = self.logins.get() else { return Err(WorkspaceError::Unavailable) };
+                let finished = logins.finish(&server, &address.0).await;
+                finished.map(|()| WorkspaceReply::Done).map_err(|why| failed(why))
             }
             WorkspaceRequest::Calls { last, ids } => self.calls(last, ids).await.map(WorkspaceReply::Calls),
             WorkspaceRequest::Runs { last, workflow } => self.runs(last, workflow).await.map(WorkspaceReply::Runs),

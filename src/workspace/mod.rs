@@ -118,6 +118,11 @@ impl WorkspaceService {
         self.home.set_aside()
     }
 
+    /// Lets consoles log in to servers.
+    pub fn set_logins(&self, logins: Arc<dyn crate::control::Logins>) {
+        let _ = self.home.logins.set(logins);
+    }
+
     /// Reads the workflow files into the state, for commands that run without an engine.
     pub fn read_library(&self) {
         let library = Arc::new(self.home.library());

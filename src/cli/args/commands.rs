@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Subcommand};
 
 use super::OnLine;
+use crate::domain::secret::Secret;
 
 /// `tools`.
 #[derive(Clone, Debug, Default, Args)]
@@ -291,4 +292,47 @@ pub struct DemoServerArgs {
 pub struct ReaperArgs {
     /// The marker of the processes that it ends.
     pub mark: String,
+}
+
+/// `login`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LoginArgs {
+    /// The server; can be left out if there is only one with a url.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Ask for this scope too; repeatable.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// Log in for this client of the gateway, by the name of its profile, if the server has per_principal = true.
+    #[arg(long, value_name = "NAME")]
+    pub principal: Option<String>,
+    /// Do not open a browser.
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Print the address to open, and end; --finish continues within ten minutes.
+    #[arg(long, conflicts_with = "finish")]
+    pub start: bool,
+    /// Finish the login that --start began: the address to which the browser was sent, or its query.
+    #[arg(long, value_name = "ADDRESS", value_parser = super::parse_secret)]
+    pub finish: Option<Secret>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `logout`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LogoutArgs {
+    /// The server; can be left out if there is only one with a url.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Delete the login of this client of the gateway.
+    #[arg(long, value_name = "NAME")]
+    pub principal: Option<String>,
+    /// Let the authorization server revoke the tokens first.
+    #[arg(long)]
+    pub revoke: bool,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
 }

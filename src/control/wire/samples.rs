@@ -37,7 +37,9 @@ use crate::{
         server::{ConnectFailure, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         test_entries::{began, run_record, spec},
         time::{Epoch, Stamp},
-        workspace::{CaseEnd, Chosen, FoundConfig, ImportPlan, RunListed, RunState, SecretDisplay, ServerEdit, TestMade, WelcomeState},
+        workspace::{
+            CaseEnd, Chosen, FoundConfig, ImportPlan, LoginStarted, RunListed, RunState, SecretDisplay, ServerEdit, TestMade, WelcomeState,
+        },
     },
     state::{ConsoleState, SnapshotPart},
 };
@@ -70,9 +72,9 @@ every_variant!(every_command_error, CommandError:
     TooMany TooLarge Disconnected Ended);
 every_variant!(every_submit_error, SubmitError: Ended NotConnected ReadOnly TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
-    Approve Reject GiveInput FindServers Start EditServer SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
+    Approve Reject GiveInput FindServers Start EditServer Login FinishLogin SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
     Calls Runs Run Test TestFromRun);
-every_variant!(every_workspace_reply, WorkspaceReply: Done Welcome Written Recall Layout Import Calls Runs Run Tested TestMade);
+every_variant!(every_workspace_reply, WorkspaceReply: Done Welcome Written Recall Layout Login Import Calls Runs Run Tested TestMade);
 every_variant!(every_workspace_error, WorkspaceError:
     Unavailable NotPermitted Disconnected Ended Busy Configuration ProjectChanged UnknownChoice NotWritten Failed);
 every_variant!(every_event, EventKind:
@@ -190,6 +192,8 @@ fn requests() -> Vec<WorkspaceRequest> {
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Enable },
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Duplicate("b".into()) },
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Remove },
+        WorkspaceRequest::Login { server: server() },
+        WorkspaceRequest::FinishLogin { server: server(), address: InputValue("http://127.0.0.1:1/callback?code=c&state=s".into()) },
         WorkspaceRequest::SaveWorkflow { name: "w".into(), text: "x".into() },
         WorkspaceRequest::ReadWorkflows,
         WorkspaceRequest::Remember(arguments),
@@ -250,6 +254,7 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         WorkspaceReply::Written("/a/b".into()),
         WorkspaceReply::Recall(Recall::default()),
         WorkspaceReply::Layout(console_layout()),
+        WorkspaceReply::Login(LoginStarted { server: server(), address: "https://as.example/authorize".into(), opened: true }),
         WorkspaceReply::Import(Box::<ImportPlan>::default()),
         WorkspaceReply::Calls(vec![record]),
         WorkspaceReply::Runs(vec![RunListed {

@@ -57,6 +57,7 @@ impl Model {
             Action::Redraw => return vec![Cmd::Redraw],
             Action::Suspend => return vec![Cmd::Suspend],
             Action::Restart | Action::Disable | Action::Refresh | Action::LogDebug | Action::LogInfo => return self.server_act(action),
+            Action::Login => return self.log_in(),
             Action::EditServer => return self.edit_server(),
             Action::ServerMenu => self.server_menu(),
             Action::Favourite => return self.favourite(),

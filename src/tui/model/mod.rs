@@ -62,7 +62,7 @@ use super::{
     dialog::Dialogs,
     layout::{Divider, Layout, Room},
     msg::{Cmd, Msg},
-    overlay::{approval::Approval, toast::Toast, welcome::WelcomeState},
+    overlay::{approval::Approval, login::LoginDialog, toast::Toast, welcome::WelcomeState},
     pane::{DrawContext, detail::Detail, row_detail::RowDetail},
     tree::Node,
     view::{Views, console::ConsoleView},
@@ -241,6 +241,7 @@ impl Model {
             }
             ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
             ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
+            ConsoleUpdate::Login(login) => self.dialogs.push(LoginDialog::new(login)),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.session.title) = (invocation, title),
         }
     }

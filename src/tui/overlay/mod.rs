@@ -9,6 +9,7 @@ pub mod describe;
 pub mod dry_run;
 pub mod help;
 pub mod inbox;
+pub mod login;
 pub mod long_text;
 pub mod menu;
 pub mod notices;
