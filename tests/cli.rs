@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 #[path = "cli/advice.rs"]
 mod advice;
+#[path = "cli/authorization.rs"]
+mod authorization;
 #[path = "cli/docs.rs"]
 mod docs;
 #[path = "cli/doctor.rs"]
@@ -31,6 +33,8 @@ mod install;
 mod instances;
 #[path = "cli/log.rs"]
 mod log;
+#[path = "cli/logins.rs"]
+mod logins;
 #[path = "cli/runs.rs"]
 mod runs;
 #[path = "cli/secrets.rs"]
