@@ -134,7 +134,7 @@ async fn answer(mut stream: TcpStream, state: &str) -> io::Result<Option<Callbac
     let path = target.split('?').next().unwrap_or_default();
     let (status, text, callback) = match Callback::read(target) {
         _ if method != "GET" || path != PATH => ("404 Not Found", "There is nothing here.", None),
-        // Another page may send requests to this port: whoever does not know the state is not listened to.
+        // Any page can send requests to this port, but only the authorization server knows the state.
         Ok(callback) if callback.state == state => match &callback.result {
             Ok(_) => ("200 OK", "You are logged in. You can close this page and return to Switchboard.", Some(callback)),
             Err(_) => ("200 OK", "The login was refused. You can close this page and return to Switchboard.", Some(callback)),

@@ -49,3 +49,35 @@ impl Auth {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        auth::store::{CredentialStore, tests::credential},
+        domain::{
+            client::Principal,
+            secret::SecretRegistry,
+            server::{ServerSpec, Transport},
+        },
+        engine::ports::{CredentialVerdict, Credentials, Refusal},
+    };
+
+    #[tokio::test]
+    async fn a_login_in_another_process_wakes_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = Auth::new(folder.path(), Arc::new(|| 5000), SecretRegistry::default());
+        let url = "https://a.example/mcp";
+        let spec = ServerSpec::new("web", Transport::Http { url: url.into(), headers: vec![], socket: None });
+        let (local, mut changes) = (Principal::local(), auth.changes());
+        assert!(auth.bearer(&spec, &local).await.is_none());
+        let refusal = Refusal { status: 401, challenges: vec![], url: url.into(), peer: None };
+        let CredentialVerdict::NeedsLogin(wanted) = auth.refused(&spec, &local, refusal, None).await else { panic!("no login is wanted") };
+        assert_eq!(wanted.command, format!("switchboard login -- {url}"));
+        CredentialStore::new(folder.path()).save(&credential(url, 1)).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), changes.changed()).await.unwrap().unwrap();
+        assert_eq!(auth.bearer(&spec, &local).await.unwrap().generation, 1);
+    }
+}

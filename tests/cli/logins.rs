@@ -413,3 +413,22 @@ fn no_secret_of_a_login_is_anywhere_but_in_the_store() {
         assert!(!said.contains(secret.as_str()), "{secret} was printed");
     }
 }
+
+#[test]
+fn settings_that_cannot_work_are_refused_with_their_place() {
+    for (auth, message) in [
+        ("auth = { client_secret = \"s\" }", "is set without `client_id`"),
+        ("auth = { grant = \"client_credentials\", client_id = \"a\" }", "needs `client_id` and `client_secret`"),
+        ("auth = { scopes = [\"a b\"] }", "has an invalid scope"),
+        ("auth = { client_metadata_url = \"http://a.example/x\" }", "should be an https:// address"),
+    ] {
+        let setup = Setup::new(auth);
+        let ran = setup.run(&["servers"]);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(said.contains(message) && said.contains("config.toml:4"), "{auth}: {said}");
+    }
+    let setup = Setup::new("auth = \"off\"");
+    let refused = setup.call("web/read", &[]).json();
+    assert!(refused["failure"]["login"].is_null() && refused["connect"]["login"].is_null(), "{refused}");
+    setup.run(&["login"]).ends(3).says("auth = \"off\"");
+}

@@ -210,6 +210,7 @@ mod everyday;
 mod frames;
 mod inputs;
 mod keys;
+mod logins;
 mod looks;
 mod prompts;
 mod questions;
