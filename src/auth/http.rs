@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{login::AuthSettings, secret::Secret, secret::SecretRegistry, tls::TlsSettings},
-    mcp,
+    mcp::trusted,
 };
 
 /// Limit of one request.
@@ -112,7 +112,7 @@ pub(super) async fn probe(url: &Url, headers: &[(String, Secret)], tls: &TlsSett
 }
 
 fn builder(server: &Url, tls: &TlsSettings) -> Result<reqwest::ClientBuilder, AuthFailure> {
-    let tls = mcp::trusted(tls).map_err(AuthFailure::Local)?;
+    let tls = trusted(tls).map_err(AuthFailure::Local)?;
     let builder = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(TIMEOUT)
