@@ -167,12 +167,12 @@ impl Home {
                 let configured = || self.selection.servers(&self.loaded(), None).into_iter().find(|spec| spec.id == server);
                 let spec = active.or_else(configured);
                 let (Some(spec), Some(logins)) = (spec, self.logins.get()) else { return Err(WorkspaceError::Unavailable) };
-                logins.start(&spec).await.map(WorkspaceReply::Login).map_err(|why| failed(why))
+                logins.start(&spec).await.map(WorkspaceReply::Login).map_err(failed)
             }
             WorkspaceRequest::FinishLogin { server, address } => {
                 let Some(logins) = self.logins.get() else { return Err(WorkspaceError::Unavailable) };
                 let finished = logins.finish(&server, &address.0).await;
-                finished.map(|()| WorkspaceReply::Done).map_err(|why| failed(why))
+                finished.map(|()| WorkspaceReply::Done).map_err(failed)
             }
             WorkspaceRequest::Calls { last, ids } => self.calls(last, ids).await.map(WorkspaceReply::Calls),
             WorkspaceRequest::Runs { last, workflow } => self.runs(last, workflow).await.map(WorkspaceReply::Runs),
