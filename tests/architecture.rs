@@ -46,6 +46,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("jsonc_parser", &["config/"]),
     ("saphyr_parser", &["config/"]),
     ("notify", &["config/"]),
+    ("miniz_oxide", &["config/bundle.rs"]),
+    ("anstyle", &["cli/style.rs"]),
     ("strsim", &["domain/spelling.rs"]),
     (
         "chrono",

@@ -31,12 +31,16 @@ mod install;
 mod instances;
 #[path = "cli/log.rs"]
 mod log;
+#[path = "cli/presentation.rs"]
+mod presentation;
 #[path = "cli/runs.rs"]
 mod runs;
 #[path = "cli/secrets.rs"]
 mod secrets;
 #[path = "cli/serve.rs"]
 mod serve;
+#[path = "cli/setup.rs"]
+mod setup;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/store.rs"]

@@ -9,6 +9,7 @@ mod install;
 mod instances;
 mod preparation;
 mod serve;
+mod setup;
 mod via;
 
 use std::{process::ExitCode, sync::Arc};
@@ -21,12 +22,13 @@ use crate::{
         history::History,
         print::Io,
     },
-    config::{self, ConfigError, LoadOptions, Loaded},
+    config::{self, ConfigError, LoadOptions, Loaded, Variables},
     demo,
     domain::{
         call::{Failure, FailureKind},
         server::ServerSpec,
         text::visible_lines,
+        workspace::ServerEdit,
     },
     mcp,
     process::{self, Watch},
@@ -41,9 +43,10 @@ const LOG_FILTER: &str = "SWITCHBOARD_LOG";
 /// Runs the program.
 pub fn run(cli: Cli) -> ExitCode {
     process::note_file_size_signal();
+    cli::style::Presentation::from(&cli.global).set();
     // Helpers, and commands that print a text, write no log.
     let log = match &cli.command {
-        Some(Cmd::Reaper(_) | Cmd::DemoServer(_) | Cmd::Completions(_) | Cmd::Man) => Log::default(),
+        Some(Cmd::Reaper(_) | Cmd::DemoServer(_) | Cmd::Completions(_) | Cmd::Man(_)) => Log::default(),
         _ => start_log(&cli),
     };
     let code = dispatch(&cli, &log);
@@ -68,7 +71,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             return error.exit_code();
         }
         Some(Cmd::Completions(args)) => return cli::manual::completions(args.shell, Io::real()),
-        Some(Cmd::Man) => return cli::manual::man(Io::real()),
+        Some(Cmd::Man(args)) => return cli::manual::man(args, &options, Io::real()),
         _ => {}
     }
     let demo = cli.global.demo || matches!(cli.command, Some(Cmd::Demo(_)));
@@ -88,6 +91,12 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             blocking(cli::import::run(&*workspace, args, &options, Io::real()), &options)
         }
         Some(Cmd::Install(args)) => install::run(&selection.load, args, &options),
+        Some(Cmd::Add(args)) => setup::add(&selection.load, args, cli, &options),
+        Some(Cmd::Remove(args)) => setup::edit(&selection.load, args, &ServerEdit::Remove, &options),
+        Some(Cmd::Enable(args)) => setup::edit(&selection.load, args, &ServerEdit::Enable, &options),
+        Some(Cmd::Disable(args)) => setup::edit(&selection.load, args, &ServerEdit::Disable, &options),
+        Some(Cmd::List) => setup::list(&selection.load, &options),
+        Some(Cmd::Config(args)) => setup::config(&selection.load, &args.command, &options),
         Some(Cmd::Approve(args)) => {
             // Servers on the command line do not matter here.
             let load = LoadOptions { servers_given: false, ..selection.load };
@@ -127,6 +136,8 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
                 if let Headless::Run(run) = &mut command {
                     run.input = cli.global.inputs.iter().map(InputValue::assignment).collect();
                 }
+                let reports = matches!(&command, Headless::Doctor(args) if args.report.is_some());
+                let within = if reports { Options { report: setup::report_context(&selection.load), ..within } } else { within };
                 within_runtime(move |watch| headless::run(selection, command, within, log, watch))
             }
             (None, Cmd::Workflow(args)) => {
@@ -207,6 +218,8 @@ fn selection(cli: &Cli, demo: bool) -> Result<Selection, String> {
     };
     match cli.target()? {
         Some(target) => load.extra.push(given(&target, cli, &load.env).map_err(|error| error.to_string())?),
+        // They belong to the server that is added.
+        None if matches!(cli.command, Some(Cmd::Add(_))) => {}
         None if !(global.header.is_empty() && global.env.is_empty()) => {
             let error = ConfigError::new("--header and --env apply to a server on the command line");
             let hint = "add a URL, or a command after --; for configured servers set `headers` or `env` in the file";
@@ -226,8 +239,8 @@ fn given(target: &Target, cli: &Cli, env: &config::Env) -> Result<ServerSpec, Co
         Target::Command(argv) => (config::server_from_command(argv), &[][..]),
         Target::Url(url, headers) => (config::server_from_url(url)?, headers.as_slice()),
     };
-    config::add_headers(&mut spec, &cli.global.header)?;
-    config::add_headers(&mut spec, after)?;
-    config::add_variables(&mut spec, &cli.global.env, env)?;
+    config::add_headers(&mut spec, &cli.global.header, Variables::Expanded)?;
+    config::add_headers(&mut spec, after, Variables::Expanded)?;
+    config::add_variables(&mut spec, &cli.global.env, env, Variables::Expanded)?;
     Ok(spec)
 }

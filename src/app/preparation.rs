@@ -48,6 +48,9 @@ impl Prepared {
 
 /// Prints a warning on stderr.
 pub fn warn(io: &mut Io, text: &str) {
+    if io.style.quiet {
+        return;
+    }
     // A closed stderr does not stop the command.
     let _ = writeln!(io.stderr, "warning: {}", visible_lines(text));
 }

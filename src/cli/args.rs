@@ -3,6 +3,7 @@
 
 mod commands;
 mod instances;
+mod setup;
 mod unknown_flag;
 mod values;
 mod workflow;
@@ -17,13 +18,15 @@ use self::values::{
 };
 pub use self::{
     commands::{
-        ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, InstallArgs,
-        ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
+        ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, DoctorArgs, ImportArgs,
+        InstallArgs, ListArgs, ManArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs,
+        ToolsArgs, WatchArgs,
     },
     instances::{AttachArgs, DownArgs, UpAccess, UpArgs},
+    setup::{AddArgs, AddSource, CheckArgs, ConfigArgs, ConfigCmd, EditArgs, FindingFormat},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
-use super::{exit, servers::ListKind};
+use super::{exit, reference::examples_help, servers::ListKind, style::ColorChoice, version};
 use crate::domain::policy::{breaker::BreakerOverride, fault::Fault};
 use crate::domain::secret::{MASK, Secret};
 
@@ -31,7 +34,7 @@ use crate::domain::secret::{MASK, Secret};
 ///
 /// Without a command, opens the console on the configured servers, or on the server given after `--` or as a URL.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "switchboard", version, max_term_width = 100, after_long_help = after_help(), subcommand_negates_reqs = true)]
+#[command(name = "switchboard", version, long_version = version::long(), max_term_width = 100, after_long_help = after_help(), subcommand_negates_reqs = true)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -71,6 +74,7 @@ fn after_help() -> String {
 
 /// Flags of every command, before or after it.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Read this configuration file instead of the default ones; repeatable.
     #[arg(long, value_name = "FILE", global = true)]
@@ -82,24 +86,27 @@ pub struct Global {
     #[arg(long = "server", value_name = "NAME", global = true)]
     pub servers: Vec<String>,
     /// Do not read the project's configuration file.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub no_project_config: bool,
     /// Approve the project for this command if it has this hash (see `approve`).
-    #[arg(long, value_name = "HASH", global = true)]
+    #[arg(long, value_name = "HASH", global = true, hide_short_help = true)]
     pub trust: Option<String>,
     /// Send this header to the server given as a URL; repeatable. The value is never printed.
-    #[arg(long, value_name = "NAME: VALUE", global = true, value_parser = parse_secret)]
+    #[arg(long, value_name = "NAME: VALUE", global = true, value_parser = parse_secret, hide_short_help = true)]
     pub header: Vec<Secret>,
     /// Set this variable for the server command given after --; without =VALUE pass on the variable of this environment;
     /// repeatable. The value is never printed.
-    #[arg(long, value_name = "NAME[=VALUE]", global = true, value_parser = parse_secret)]
+    #[arg(long, value_name = "NAME[=VALUE]", global = true, value_parser = parse_secret, hide_short_help = true)]
     pub env: Vec<Secret>,
     /// Give the value of an input that a configuration file asks for, or with `run` of the workflow; repeatable.
-    #[arg(long = "input", value_name = "ID=VALUE", global = true, value_parser = parse_input)]
+    #[arg(long = "input", value_name = "ID=VALUE", global = true, value_parser = parse_input, hide_short_help = true)]
     pub inputs: Vec<InputValue>,
     /// Start servers without the sandbox that their client would put them into.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub allow_unsandboxed: bool,
+    /// Print results in this format [default: table].
+    #[arg(short = 'o', long, value_name = "FORMAT", global = true, value_enum, conflicts_with_all = ["json", "jsonl"])]
+    pub output_format: Option<OutputFormat>,
     /// Print one JSON document.
     #[arg(long, global = true, conflicts_with = "jsonl")]
     pub json: bool,
@@ -107,14 +114,23 @@ pub struct Global {
     #[arg(long, global = true)]
     pub jsonl: bool,
     /// Print server text unchanged, including control characters and binary content.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub raw: bool,
     /// Print progress and log messages of servers on stderr; with --jsonl also the frames.
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// Print no warnings, notes and progress on stderr, only failures.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Use colours.
+    #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t)]
+    pub color: ColorChoice,
+    /// Print long output without a pager.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub no_pager: bool,
     /// Write the log to this file; SWITCHBOARD_LOG sets its level: off, error, warn, info, debug or trace, or a filter such
     /// as info,switchboard::call=debug [default: log/switchboard.log in the state folder, info].
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
     pub log_file: Option<PathBuf>,
     /// Limit the duration of the whole command: 500ms, 5s, 2m; a plain number is seconds.
     #[arg(long, value_name = "TIME", global = true, value_parser = parse_duration)]
@@ -123,26 +139,26 @@ pub struct Global {
     #[arg(long, global = true)]
     pub yes: bool,
     /// Send arguments and answers that violate their schema, with a warning.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub no_check: bool,
     /// Fail with exit code 4 if a result violates its output schema, and refuse arguments that cannot be fully validated.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub strict: bool,
     /// Override a circuit breaker first: trip, hold-open, hold-closed or reset; repeatable.
-    #[arg(long, value_name = "SERVER[/TOOL]=OVERRIDE", global = true, value_parser = parse_override)]
+    #[arg(long, value_name = "SERVER[/TOOL]=OVERRIDE", global = true, value_parser = parse_override, hide_short_help = true)]
     pub breaker: Vec<ForTarget<BreakerOverride>>,
     /// Inject faults: latency=200ms, and rates of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3; repeatable.
-    #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault)]
+    #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault, hide_short_help = true)]
     pub inject: Vec<ForTarget<Fault>>,
     /// Use a running engine (see `up`) in place of one of this process: its name, or auto for the one that has the same servers
     /// [env: SWITCHBOARD_VIA].
-    #[arg(long, value_name = "NAME|auto", global = true, env = "SWITCHBOARD_VIA", hide_env = true)]
+    #[arg(long, value_name = "NAME|auto", global = true, env = "SWITCHBOARD_VIA", hide_env = true, hide_short_help = true)]
     pub via: Option<String>,
     /// Respond to elicitation requests with decline, defaults, @FILE or JSON [default: decline].
-    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_elicit)]
+    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_elicit, hide_short_help = true)]
     pub elicit: Option<ReplySource>,
     /// Respond to sampling requests with decline, @FILE or JSON [default: decline].
-    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_sample)]
+    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_sample, hide_short_help = true)]
     pub sample: Option<ReplySource>,
 }
 
@@ -189,12 +205,16 @@ pub struct OnLine {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Cmd {
     /// List the tools of all servers.
+    #[command(after_long_help = examples_help("tools"))]
     Tools(ToolsArgs),
     /// List the resources of all servers.
+    #[command(after_long_help = examples_help("resources"))]
     Resources(ListArgs),
     /// List the resource templates of all servers.
+    #[command(after_long_help = examples_help("templates"))]
     Templates(ListArgs),
     /// List the prompts of all servers with their arguments.
+    #[command(after_long_help = examples_help("prompts"))]
     Prompts(ListArgs),
     /// Call a tool and print its result.
     ///
@@ -203,10 +223,13 @@ pub enum Cmd {
     /// terminal. For this, annotations are used even if the server is not trusted.
     ///
     /// Arguments are validated against the tool's schema before the call is sent; --no-check sends them as they are.
+    #[command(after_long_help = examples_help("call"))]
     Call(CallArgs),
     /// Read a resource and print it.
+    #[command(after_long_help = examples_help("read"))]
     Read(ReadArgs),
     /// Get a prompt and print its messages.
+    #[command(after_long_help = examples_help("prompt"))]
     Prompt(PromptArgs),
     /// Complete an argument of a prompt or a resource template.
     ///
@@ -221,34 +244,66 @@ pub enum Cmd {
     /// For methods that Switchboard has no command for, and to test servers. The request is sent over the connection to the
     /// server, in its session and with its `_meta`. Nothing is known of what it changes, so it needs --yes, or your confirmation
     /// if stdin and stderr are a terminal.
+    #[command(after_long_help = examples_help("request"))]
     Request(RequestArgs),
     /// Explain the route of a call without making it.
+    #[command(after_long_help = examples_help("route"))]
     Route(RouteArgs),
     /// Purge cached responses, or show the state of the response cache.
+    #[command(after_long_help = examples_help("cache"))]
     Cache(CacheArgs),
     /// List the servers and their state.
+    #[command(after_long_help = examples_help("servers"))]
     Servers(ServersArgs),
     /// Check every server and suggest fixes.
-    Doctor(ServersArgs),
+    #[command(after_long_help = examples_help("doctor"))]
+    Doctor(DoctorArgs),
     /// Run a workflow: progress on stderr, its outputs on stdout as JSON.
     ///
     /// Workflows are in the `workflows` folder next to the configuration; --demo has four. Each step is written to a
     /// journal before it runs, so an interrupted run can be resumed with --resume. Ctrl-C cancels the run and starts its
     /// compensation, if the workflow defines one; a second Ctrl-C stops the compensation. Destructive tools need --yes, or
     /// your confirmation at a terminal, as with `call`.
+    #[command(after_long_help = examples_help("run"))]
     Run(Box<RunArgs>),
     /// List and show recorded runs, resume and undo them.
+    #[command(after_long_help = examples_help("runs"))]
     Runs(RunsArgs),
     /// List and show the calls of the history.
+    #[command(after_long_help = examples_help("calls"))]
     Calls(CallsArgs),
     /// Check, list, draw, create and test workflows.
+    #[command(after_long_help = examples_help("workflow"))]
     Workflow(WorkflowArgs),
     /// Import the servers that editors and agents have configured.
     ///
     /// Prints a configuration for Switchboard, with secret values masked. Files of the project (.mcp.json, .vscode/mcp.json and
     /// the like) are shown with everything that they would start, but imported only with --project, because the project's
     /// authors chose them. The exit code is 0 if everything that can be imported was; entries that cannot be are listed.
+    #[command(after_long_help = examples_help("import"))]
     Import(ImportArgs),
+    /// Add a server to the configuration file.
+    ///
+    /// Write a program after --, or name a URL, a file (a server.json, the manifest.json of a bundle, the file of another client) or
+    /// a server of the registry. --env and --header set variables and headers: with `--env NAME`, or `${NAME}` in a value, the file
+    /// refers to the variable of your environment. Comments and layout of the file stay. Nothing is started; a running console
+    /// picks up the change.
+    #[command(after_long_help = examples_help("add"))]
+    Add(AddArgs),
+    /// Remove servers from the configuration file.
+    Remove(EditArgs),
+    /// Enable servers that are disabled in the configuration file.
+    Enable(EditArgs),
+    /// Disable servers in the configuration file, so that they are not started.
+    Disable(EditArgs),
+    /// List the configured servers without starting them.
+    ///
+    /// `servers` starts them and shows their state.
+    #[command(after_long_help = examples_help("list"))]
+    List,
+    /// Show, edit and check the configuration.
+    #[command(after_long_help = examples_help("config"))]
+    Config(ConfigArgs),
     /// Write the gateway into the configuration of an editor or agent.
     ///
     /// Shows the entry and asks before it writes. Comments and layout of the file stay; --undo restores it byte by byte, or removes the
@@ -260,6 +315,7 @@ pub enum Cmd {
     /// configuration of an editor or agent in place of its servers. Calls go through the same policies as those of the console.
     ///
     /// A listener of another address than loopback needs a token. Ctrl-C lets calls in progress finish; a second one ends them.
+    #[command(after_long_help = examples_help("serve"))]
     Serve(ServeArgs),
     /// Run the servers for consoles and commands that connect later.
     ///
@@ -283,9 +339,13 @@ pub enum Cmd {
     /// prints, and --yes approves what is shown. Nothing is started.
     Approve(ApproveArgs),
     /// Print a completion script.
+    #[command(after_long_help = examples_help("completions"))]
     Completions(CompletionsArgs),
-    /// Print the manual page.
-    Man,
+    /// Print a manual page.
+    ///
+    /// Without a command, that of the program.
+    #[command(after_long_help = examples_help("man"))]
+    Man(ManArgs),
     /// Run a demo server.
     #[command(hide = true)]
     DemoServer(DemoServerArgs),
@@ -318,7 +378,7 @@ pub enum Headless {
     /// `servers`
     Servers,
     /// `doctor`
-    Doctor,
+    Doctor(DoctorArgs),
     /// `run`
     Run(Box<RunArgs>),
     /// `workflow check --live`
@@ -328,7 +388,7 @@ pub enum Headless {
 impl Headless {
     /// Returns whether it lists every server with its state.
     pub fn lists_servers(&self) -> bool {
-        matches!(self, Headless::Tools(_) | Headless::List(..) | Headless::Servers | Headless::Doctor)
+        matches!(self, Headless::Tools(_) | Headless::List(..) | Headless::Servers | Headless::Doctor(_))
     }
 
     /// Returns whether it makes calls that the history stores.
@@ -336,6 +396,19 @@ impl Headless {
         use Headless::{Call, Complete, Prompt, Read, Request, Run};
         matches!(self, Call(_) | Read(_) | Prompt(_) | Complete(_) | Request(_) | Run(_))
     }
+}
+
+/// The format of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// Text for people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON document per line, as events occur.
+    Jsonl,
+    /// One YAML document.
+    Yaml,
 }
 
 /// Source of the response to a server's question.
@@ -373,7 +446,8 @@ impl Cli {
             Some(Cmd::Watch(a)) => Some(&a.server),
             Some(Cmd::Request(a)) => Some(&a.server),
             Some(Cmd::Route(a)) => Some(&a.server),
-            Some(Cmd::Servers(a) | Cmd::Doctor(a)) => Some(&a.server),
+            Some(Cmd::Servers(a)) => Some(&a.server),
+            Some(Cmd::Doctor(a)) => Some(&a.server),
             Some(Cmd::Serve(a)) => Some(&a.server),
             _ => None,
         };
@@ -408,7 +482,7 @@ impl Cmd {
             Cmd::Request(a) => Headless::Request(a.clone()),
             Cmd::Route(a) => Headless::Route(a.clone()),
             Cmd::Servers(_) => Headless::Servers,
-            Cmd::Doctor(_) => Headless::Doctor,
+            Cmd::Doctor(a) => Headless::Doctor(a.clone()),
             Cmd::Run(a) => Headless::Run(a.clone()),
             Cmd::Runs(a) => Headless::Run(Box::new(a.command.as_ref()?.run_args()?)),
             Cmd::Workflow(WorkflowArgs { command: WorkflowCmd::Check(a) }) if a.live => Headless::CheckLive(a.clone()),

@@ -233,7 +233,7 @@ pub(super) async fn run(session: &mut Session<'_>, operation: Operation, subject
     let failed_at = settled.by.as_ref().unwrap_or(operation.server());
     let owner = matches!(settled.outcome, Outcome::Failed { .. }).then(|| session.owner(failed_at)).flatten();
     let settled = explain_timeout(settled, session.options.timeout);
-    session.printer.clear_status();
+    session.printer.end_progress();
     let schema_errors = check_output(session, subject, checks.output, &settled).await?;
     let failed = session.options.strict && !schema_errors.is_empty();
     let code = if failed { exit::FAILED } else { exit::of_outcome(&settled.outcome) };

@@ -11,13 +11,14 @@ use super::{
     replies_of_workspace::{failed, unexpected},
     run::{QuestionDocument, StepErrorDocument},
     session::{Stop, raw, raw_or_text},
+    style::Tone,
 };
 use crate::{
     control::{Workspace, WorkspaceReply, WorkspaceRequest},
     domain::{
         call::{Failure, FailureKind, Operation},
         call_summary::CallSummary,
-        journal::{CallRecord, OpenQuestion, Place, RunEntry, RunRecord, StepRecord},
+        journal::{CallOutcome, CallRecord, OpenQuestion, Place, RunEntry, RunRecord, StepRecord},
         plural::counted,
         run::RunOutcome,
         time::{self, date},
@@ -108,7 +109,13 @@ async fn list_runs(printer: &mut Printer, workspace: &dyn Workspace, last: usize
         Format::Human => {
             let head = ["RUN", "WORKFLOW", "STATE", "STARTED (UTC)", "TOOK"].map(String::from).to_vec();
             let rows: Vec<Vec<String>> = std::iter::once(head).chain(runs.iter().map(row)).collect();
-            printer.table("", &rows)?;
+            let tone = |listed: &RunListed| match listed.header.outcome.as_deref().and_then(RunOutcome::from_key) {
+                Some(RunOutcome::Ok) => Some(Tone::Good),
+                Some(RunOutcome::Partial | RunOutcome::Compensated | RunOutcome::Cancelled | RunOutcome::Waiting) => Some(Tone::Warn),
+                Some(_) => Some(Tone::Bad),
+                None => None,
+            };
+            printer.headed_table(&rows, |row, column| runs.get(row).filter(|_| column == 2).and_then(tone))?;
         }
         Format::Json => printer.document(&json!({"type": "runs", "runs": runs.iter().map(document).collect::<Vec<_>>()}))?,
         Format::Jsonl => {
@@ -352,7 +359,13 @@ async fn list_calls(printer: &mut Printer, workspace: &dyn Workspace, last: usiz
                 vec![call.to_string(), name.clone(), outcome.words().into(), origin.word().into(), moment(*unix_ms), took]
             };
             let rows: Vec<Vec<String>> = std::iter::once(head).chain(records.iter().map(row)).collect();
-            printer.table("", &rows)?;
+            let tone = |record: &CallRecord| match record.summary.outcome {
+                CallOutcome::Ok | CallOutcome::Interim(_) => Tone::Good,
+                CallOutcome::Cancelled => Tone::Warn,
+                CallOutcome::ToolError | CallOutcome::Failed(_) => Tone::Bad,
+                CallOutcome::Unknown(_) => Tone::Dim,
+            };
+            printer.headed_table(&rows, |row, column| records.get(row).filter(|_| column == 2).map(tone))?;
         }
         Format::Json => printer.document(&json!({"type": "calls", "calls": documents}))?,
         Format::Jsonl => {

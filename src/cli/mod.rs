@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod document;
 mod dry_run;
 pub mod exit;
+pub mod findings;
 pub mod hints;
 pub mod history;
 pub mod import;
@@ -36,13 +37,16 @@ pub mod names;
 #[cfg(test)]
 pub mod output_schema;
 pub mod overrides;
+mod pager;
 #[cfg(test)]
 mod policy_tests;
 pub mod print;
 mod questions;
 mod readiness;
+pub mod reference;
 pub mod replies;
 mod replies_of_workspace;
+pub mod report;
 pub mod request;
 #[cfg(test)]
 mod request_tests;
@@ -51,24 +55,29 @@ pub mod run;
 mod run_files;
 pub mod servers;
 pub mod session;
+pub mod setup;
 #[cfg(test)]
 mod setup_tests;
+pub mod style;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]
 mod tests;
 pub mod tools;
+pub mod version;
 pub mod watch;
 pub mod workflow;
+mod yaml;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use self::{
-    args::{ForTarget, Global, Headless, ReplySource},
+    args::{ForTarget, Global, Headless, OutputFormat, ReplySource},
     document::Document,
     print::{Format, Io, Printer},
     replies::ElicitationReplies,
     session::{Problem, Session, Signals, Stop},
+    style::Presentation,
 };
 use crate::{
     control::Control,
@@ -121,14 +130,24 @@ pub struct Options {
     pub secrets: SecretRegistry,
     /// The log file, if the program writes one.
     pub log: Option<PathBuf>,
+    /// What a report says of the configuration.
+    pub report: report::ReportContext,
+}
+
+impl From<&Global> for Presentation {
+    fn from(global: &Global) -> Presentation {
+        let pager = if global.no_pager { None } else { style::pager(|name| std::env::var(name).ok()) };
+        let yaml = global.output_format == Some(OutputFormat::Yaml);
+        Presentation { color: global.color, yaml, quiet: global.quiet, pager }
+    }
 }
 
 impl From<&Global> for Options {
     fn from(global: &Global) -> Options {
         Options {
-            format: match (global.json, global.jsonl) {
-                (true, _) => Format::Json,
-                (_, true) => Format::Jsonl,
+            format: match (global.json, global.jsonl, global.output_format) {
+                (true, ..) | (_, _, Some(OutputFormat::Json | OutputFormat::Yaml)) => Format::Json,
+                (_, true, _) | (_, _, Some(OutputFormat::Jsonl)) => Format::Jsonl,
                 _ => Format::Human,
             },
             raw: global.raw,
@@ -148,6 +167,7 @@ impl From<&Global> for Options {
             journaled: false,
             secrets: SecretRegistry::default(),
             log: None,
+            report: report::ReportContext::default(),
         }
     }
 }
@@ -156,6 +176,7 @@ impl From<&Global> for Options {
 ///
 /// Dropping the future leaves a running call to the engine. A thread that reads stdin may be abandoned.
 pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Options, io: Io, signals: Signals) -> u8 {
+    let io = if matches!(command, Headless::Tools(args) if args.schema) { io.paged() } else { io };
     let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets).via(options.via.clone());
     let answers = match ElicitationReplies::load(options.elicit.as_ref(), options.sample.as_ref()) {
         Ok(answers) => answers,
@@ -181,7 +202,7 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         Headless::Request(args) => request::request(&mut session, args).await,
         Headless::Route(args) => route::run(&mut session, args).await,
         Headless::Servers => servers::run(&mut session).await,
-        Headless::Doctor => doctor::run(&mut session, options.log.as_deref()).await,
+        Headless::Doctor(args) => doctor::run(&mut session, args, options.log.as_deref()).await,
         Headless::Run(args) => run::run(&mut session, args).await,
         Headless::CheckLive(args) => workflow::check_live(&mut session, args).await,
     };

@@ -231,7 +231,16 @@ impl<'a> Session<'a> {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        tokio::pin!(late);
+        loop {
+            let due = self.printer.progress_due();
+            let progress = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            return tokio::select! {
             biased;
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             next = self.tail.next() => match next {
@@ -254,7 +263,12 @@ impl<'a> Session<'a> {
                     Wake::Replied
                 }
             }),
-            () = late => Ok(Wake::Late),
+            () = &mut late => Ok(Wake::Late),
+            () = progress => {
+                self.printer.draw_progress();
+                continue;
+            }
+            };
         }
     }
 

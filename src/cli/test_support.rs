@@ -16,7 +16,7 @@ use super::{
     Options,
     args::Headless,
     output_schema::Output,
-    print::{Format, Io},
+    print::{Format, Io, IoStyle},
     session::Signals,
 };
 use crate::{
@@ -269,6 +269,7 @@ pub fn buffers(stdin: Option<&str>) -> (Io, Buffer, Buffer) {
         stdout_tty: false,
         stderr_tty: false,
         width: 80,
+        style: IoStyle::default(),
     };
     (io, out, err)
 }
@@ -302,7 +303,7 @@ fn check_output(command: &Headless, options: &Options, bytes: &[u8]) {
         Headless::Request(_) => "request",
         Headless::Route(_) => "route",
         Headless::Servers => "servers",
-        Headless::Doctor => "doctor",
+        Headless::Doctor(_) => "doctor",
         Headless::Run(args) if args.dry_run => "run --dry-run",
         Headless::Run(_) => "run",
         Headless::CheckLive(_) => "workflow check",

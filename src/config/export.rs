@@ -78,11 +78,11 @@ pub(super) fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {
 
 /// Returns the servers of a file that can be read, each as [`launch_text`].
 pub(super) fn known_launches(text: &str) -> Vec<String> {
-    existing_servers(text).iter().map(launch_text).collect()
+    servers_of(text).iter().map(launch_text).collect()
 }
 
 /// Returns the servers of a file that can be read. Variables may be unset.
-fn existing_servers(text: &str) -> Vec<ServerSpec> {
+pub(super) fn servers_of(text: &str) -> Vec<ServerSpec> {
     let source = Source::new("", text);
     let env = Env::default();
     let Ok(tree) = source.parse() else { return vec![] };
@@ -104,7 +104,7 @@ pub(super) fn launch_text(spec: &ServerSpec) -> String {
 }
 
 /// Returns the table of one server: every key that differs from the default.
-fn server_table(spec: &ServerSpec) -> Table {
+pub(super) fn server_table(spec: &ServerSpec) -> Table {
     let mut table = Table::new();
     let set = |table: &mut Table, key: &str, text: &str| table[key] = value(text);
     for (key, text) in [("namespace", &spec.namespace), ("owner", &spec.owner), ("description", &spec.description), ("group", &spec.group)]

@@ -610,3 +610,16 @@ fn a_projects_tools_never_have_the_names_of_the_users() {
         assert_eq!(loaded.problems.iter().any(|problem| problem.message.contains("your own")), !free, "{namespace}: {:?}", loaded.problems);
     }
 }
+
+#[test]
+fn the_shared_folder_is_used_if_that_of_the_platform_is_missing() {
+    let home = tempfile::tempdir().unwrap();
+    let platform = home.path().join("Library/Application Support/switchboard");
+    let folder = || super::load::home_config(Some(platform.clone()), Some(home.path()));
+    assert_eq!(folder(), Some(platform.clone()));
+    let shared = home.path().join(".config/switchboard");
+    std::fs::create_dir_all(&shared).unwrap();
+    assert_eq!(folder(), Some(shared));
+    std::fs::create_dir_all(&platform).unwrap();
+    assert_eq!(folder(), Some(platform.clone()));
+}

@@ -15,10 +15,13 @@
 //! - [`load()`] merges the layers, `project` reads a project's workflows and scripts once, `trust` withholds what a project
 //!   asks for until it is approved;
 //! - [`import`](find_imports) finds the files of other clients, `export` writes servers into ours, `secret_variables` without
-//!   their secrets, `install` writes the gateway into those of other clients.
+//!   their secrets, `install` writes the gateway into those of other clients; `edit` and `change` change servers of ours;
+//! - `bundle` unpacks bundles of servers, `schema` is the JSON Schema of our file.
 
 mod adhoc;
 mod argument_history;
+mod bundle;
+mod change;
 #[cfg(test)]
 mod client_tests;
 mod console_layout;
@@ -46,6 +49,7 @@ mod private;
 mod project;
 mod renamed;
 mod rules;
+mod schema;
 mod secret_variables;
 mod server;
 mod settings;
@@ -59,8 +63,10 @@ mod yaml;
 #[cfg(test)]
 pub(crate) use kinds::page as clients_page;
 
-pub use adhoc::{add_headers, add_variables, server_from_command, server_from_url};
+pub use adhoc::{Variables, add_headers, add_variables, server_from_command, server_from_url};
 pub use argument_history::{load_recall, save_recall};
+pub use bundle::{is_bundle, unpack_bundle};
+pub use change::{ChangePlan, inputs_of, masked_text, plan_add, plan_edit};
 pub use console_layout::{load_layout, save_layout};
 pub use edit::{edit_server, editable};
 pub use error::ConfigError;
@@ -68,11 +74,12 @@ pub use error::ConfigError;
 use export::add_to_toml;
 pub use export::{to_toml, user_text, write_config};
 pub use gateway::GatewaySettings;
-pub use import::{FoundImport, SearchedPlace, find_imports, read_imports, searched_places};
+pub use import::{FoundImport, SearchedPlace, find_imports, read_described, read_imports, searched_places};
 pub use inputs::InputAnswers;
 pub use install::{InstallEffect, InstallPlaces, InstallPlan, install_targets, plan_install, plan_undo};
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;
+pub use schema::schema;
 pub use secret_variables::{ImportTexts, SecretVariable, import_texts};
 pub use settings::{ConsoleSettings, Settings, ThemeName};
 pub use text::Env;

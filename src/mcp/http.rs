@@ -14,6 +14,7 @@ mod older;
 mod outbox;
 mod post;
 mod proxy;
+pub mod registry;
 mod sessions;
 mod streams;
 mod tls;

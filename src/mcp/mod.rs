@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::http::registry;
 use self::{
     handshake::{Declared, Known},
     http::HttpLink,

@@ -40,7 +40,7 @@ fn the_json_of_every_command_is_documented() {
     let call = home.own(&["calls", "--json"]).ends(0).json()["calls"][0]["call"].as_str().unwrap().to_owned();
     std::fs::create_dir(home.path().join(".cursor")).unwrap();
     std::fs::write(home.path().join(".cursor/mcp.json"), r#"{"mcpServers": {"x": {"command": "true"}}}"#).unwrap();
-    let lines: [(&str, &[&str]); 27] = [
+    let lines: [(&str, &[&str]); 35] = [
         ("tools", &["tools"]),
         ("resources", &["resources"]),
         ("templates", &["templates"]),
@@ -68,6 +68,14 @@ fn the_json_of_every_command_is_documented() {
         ("import", &["import"]),
         ("ps", &["ps"]),
         ("install", &["install", "cursor", "--yes"]),
+        ("add", &["add", "extra", "https://x.example/mcp", "--dry-run"]),
+        ("disable", &["disable", "database", "--dry-run"]),
+        ("enable", &["enable", "database", "--dry-run"]),
+        ("remove", &["remove", "database", "--dry-run"]),
+        ("list", &["list"]),
+        ("config path", &["config", "path"]),
+        ("config show", &["config", "show"]),
+        ("config check", &["config", "check"]),
     ];
     home.own(&["up", "work", "-d"]).ends(0);
     lines.iter().for_each(|(name, line)| ran(line, name));

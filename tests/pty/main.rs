@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it cannot continue")]
 
+mod commands;
 mod exits;
 mod hostile;
 mod panics;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::OnLine;
+use super::{CheckArgs, OnLine};
 
 /// `tools`.
 #[derive(Clone, Debug, Default, Args)]
@@ -192,9 +192,23 @@ pub enum CacheAction {
     Stats,
 }
 
-/// `servers` and `doctor`.
+/// `servers`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServersArgs {
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DoctorArgs {
+    /// How findings are printed.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// Write a report for a bug report to this file: versions, configuration, log and failures, with secrets masked; - is stdout.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -274,6 +288,16 @@ pub struct DemoArgs {
 pub struct CompletionsArgs {
     /// The shell.
     pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ManArgs {
+    /// The command, such as `call` or `workflow check`.
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }
 
 /// `demo-server`.
