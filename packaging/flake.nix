@@ -1,4 +1,4 @@
-# Nix flake: `nix run path:packaging`. NOT TESTED in this repository: there is no Nix here.
+# Nix flake: `nix run path:packaging`. NOT TESTED in this repository, whose tests have no Nix.
 {
   description = "A terminal console for many MCP servers";
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";

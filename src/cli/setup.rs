@@ -224,7 +224,7 @@ pub fn show(files: &[ConfigFile], options: &Options, io: Io) -> u8 {
             }
         }
         if files.iter().all(|file| !file.exists) {
-            printer.note("there is no configuration file yet: create one with `switchboard config edit` or `switchboard add`");
+            printer.note("no configuration file exists: create one with `switchboard config edit` or `switchboard add`");
         }
         Ok(exit::OK)
     })

@@ -271,7 +271,7 @@ mod tests {
         }
         let end = good.len() - 22;
         let mut damaged = good.clone();
-        damaged[40] ^= 0xFF;
+        damaged[45] ^= 0xFF;
         assert!(refused(&damaged).contains("damaged"));
         assert!(entries(&good[..end]).is_err());
         assert!(content(&good, &entries(&good).unwrap()[0], 100).is_err(), "bounded");

@@ -220,7 +220,7 @@ mod tests {
         let text = add_server(FILE, &spec, false).unwrap();
         assert!(text.starts_with(FILE), "{text}");
         // The shell has expanded the words, so a dollar sign is one.
-        assert_eq!(&text[FILE.len()..], "\n[servers.\"server-${x}\"]\ncommand = \"npx\"\nargs = [\"-y\", \"server-$${x}\"]\n");
+        assert_eq!(&text[FILE.len()..], "\n[servers.--x]\ncommand = \"npx\"\nargs = [\"-y\", \"server-$${x}\"]\n");
         assert_eq!(add_server("", &server_from_command(&words("tool")), false).unwrap(), "[servers.tool]\ncommand = \"tool\"\n");
         let inline = add_server("servers = { a = { command = \"x\" } }\n", &server_from_command(&words("tool")), false).unwrap();
         assert!(inline.contains("tool = { command = \"tool\" }"), "{inline}");

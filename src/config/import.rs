@@ -242,8 +242,8 @@ fn read_named(path: &Path, known: &[Place], home: Option<&Path>, cwd: &Path, env
     read_source(&source, known, home, cwd, env)
 }
 
-/// Reads the server that a document describes, which came from somewhere else than a file: a `server.json` of a registry. `name`
-/// stands for the file in errors.
+/// Reads the server that a document describes, which came from somewhere else than a file: a `server.json` of a registry. `name` is
+/// the name of the file in errors.
 pub fn read_described(name: &str, text: &str, home: Option<&Path>, cwd: &Path, env: &Env) -> Result<Vec<FoundImport>, Vec<ConfigError>> {
     read_source(&Source::new(name, text), &[], home, cwd, env)
 }

@@ -15,7 +15,7 @@ pub struct AddArgs {
     /// The name of the server [default: by its source], and what to add: a URL, a server.json, manifest.json or configuration
     /// file of a client, or a name in the registry such as io.github.user/server. A command is given after --.
     #[arg(value_name = "[NAME] SOURCE", num_args = 1..=2, required = true)]
-    pub words: Vec<String>,
+    pub what: Vec<String>,
     /// Describe the server.
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
@@ -55,7 +55,7 @@ pub enum AddSource {
 impl AddArgs {
     /// Returns the name, if it was given, and the source. `is_file` says whether a file exists.
     pub fn source(&self, is_file: impl Fn(&Path) -> bool) -> Result<(Option<String>, AddSource), String> {
-        match (self.words.as_slice(), self.server.words.as_slice()) {
+        match (self.what.as_slice(), self.server.words.as_slice()) {
             ([name], [_, ..]) => Ok((Some(name.clone()), AddSource::Command(self.server.words.clone()))),
             ([_, _, ..], [_, ..]) => Err("a server has either a source or a command after --".into()),
             ([what], []) => Ok((None, source_of(what, is_file)?)),
@@ -165,7 +165,7 @@ mod tests {
 
     fn source(words: &[&str], after: &[&str]) -> Result<(Option<String>, AddSource), String> {
         let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let args = AddArgs { words: strings(words), server: OnLine { words: strings(after) }, ..AddArgs::default() };
+        let args = AddArgs { what: strings(words), server: OnLine { words: strings(after) }, ..AddArgs::default() };
         args.source(|path| path == Path::new("servers"))
     }
 

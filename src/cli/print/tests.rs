@@ -35,8 +35,9 @@ async fn progress_is_shown_only_after_a_while() {
     tokio::time::sleep_until(due).await;
     printer.draw_progress();
     assert!(err.text().contains("two") && !err.text().contains("one"));
-    printer.status("three");
-    assert!(err.text().contains("three"), "later progress has no delay");
+    printer.status("three\u{1b}");
+    assert!(err.text().contains("\rthree\\x1b"), "later progress has no delay");
+    assert_eq!(err.text().lines().count(), 1, "{:?}", err.text());
     printer.end_progress();
     assert!(printer.progress_due().is_none());
 }
