@@ -80,6 +80,8 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
         Err(problem) => return cli::fail(Failure::new(FailureKind::InvalidArguments, problem), &options, Io::real()),
     };
     let (log, within) = (log.clone(), options.clone());
+    // Commands about the configuration are about its files, whatever servers the command line selects.
+    let files = LoadOptions { servers_given: false, extra: vec![], ..selection.load.clone() };
     match &cli.command {
         Some(command) if cli.serve.is_some() && !matches!(command, Cmd::Demo(_)) => {
             let why = "--serve belongs to the console: use `switchboard serve --http ADDRESS` without one";
@@ -91,12 +93,12 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             blocking(cli::import::run(&*workspace, args, &options, Io::real()), &options)
         }
         Some(Cmd::Install(args)) => install::run(&selection.load, args, &options),
-        Some(Cmd::Add(args)) => setup::add(&selection.load, args, cli, &options),
-        Some(Cmd::Remove(args)) => setup::edit(&selection.load, args, &ServerEdit::Remove, &options),
-        Some(Cmd::Enable(args)) => setup::edit(&selection.load, args, &ServerEdit::Enable, &options),
-        Some(Cmd::Disable(args)) => setup::edit(&selection.load, args, &ServerEdit::Disable, &options),
-        Some(Cmd::List) => setup::list(&selection.load, &options),
-        Some(Cmd::Config(args)) => setup::config(&selection.load, &args.command, &options),
+        Some(Cmd::Add(args)) => setup::add(&files, args, cli, &options),
+        Some(Cmd::Remove(args)) => setup::edit(&files, args, &ServerEdit::Remove, &options),
+        Some(Cmd::Enable(args)) => setup::edit(&files, args, &ServerEdit::Enable, &options),
+        Some(Cmd::Disable(args)) => setup::edit(&files, args, &ServerEdit::Disable, &options),
+        Some(Cmd::List) => setup::list(&files, &options),
+        Some(Cmd::Config(args)) => setup::config(&files, &args.command, &options),
         Some(Cmd::Approve(args)) => {
             // Servers on the command line do not matter here.
             let load = LoadOptions { servers_given: false, ..selection.load };
@@ -137,7 +139,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
                     run.input = cli.global.inputs.iter().map(InputValue::assignment).collect();
                 }
                 let reports = matches!(&command, Headless::Doctor(args) if args.report.is_some());
-                let within = if reports { Options { report: setup::report_context(&selection.load), ..within } } else { within };
+                let within = if reports { Options { report: setup::report_context(&files), ..within } } else { within };
                 within_runtime(move |watch| headless::run(selection, command, within, log, watch))
             }
             (None, Cmd::Workflow(args)) => {

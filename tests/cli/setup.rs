@@ -175,7 +175,7 @@ fn a_bundle_is_unpacked_and_its_server_is_added() {
     std::fs::write(home.path().join("server/index.js"), "// server").unwrap();
     std::fs::write(home.path().join("manifest.json"), manifest).unwrap();
     let zipped = std::process::Command::new("python3")
-        .args(["-m", "zipfile", "-c", "clock.mcpb", "manifest.json", "server/index.js"])
+        .args(["-m", "zipfile", "-c", "clock.mcpb", "manifest.json", "server/"])
         .current_dir(home.path())
         .status()
         .unwrap();
