@@ -37,7 +37,7 @@
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
-//! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; the only place that names `tracing_subscriber` | `domain`, `engine::control`, `files` |
+//! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; metrics and traces of calls; the only place that names `tracing_subscriber` | `domain`, `control`, `engine::ports`, `state`, `files` |
 //! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
 //! | [`workflow_lookup`] | finds the workflow that a command names | `domain`, `files` |
 //! | [`workspace`] | the configuration in force and its reload, approvals, imports, workflow library, argument and call history | `domain`, `config`, `control`, `engine::ports`, `demo`, `files`, `rehearsal`, `state`, `store`, `workflow_lookup` |

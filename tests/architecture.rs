@@ -20,8 +20,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rmcp", &["demo/"]),
     ("rusqlite", &["demo/", "store/"]),
     ("axum", &["demo/"]),
-    ("reqwest", &["mcp/"]),
-    ("rustls", &["mcp/", "cache/redis/"]),
+    ("reqwest", &["mcp/", "telemetry/otlp/"]),
+    ("rustls", &["mcp/", "cache/redis/", "telemetry/otlp/"]),
     ("redis", &["cache/redis/"]),
     ("moka", &["cache/memory.rs"]),
     ("http_body", &["mcp/", "gateway/http/"]),
@@ -124,7 +124,7 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         "gateway" => &["domain", "engine::Engine", "engine::passage", "engine::ports::CallExecutor", "engine::tail", "gateway", "protocol"],
         "store" => &["domain", "engine::ports", "store"],
         "cache" => &["domain", "engine::ports", "cache"],
-        "telemetry" => &["domain", "control", "telemetry", "files"],
+        "telemetry" => &["domain", "control", "engine::ports", "state", "telemetry", "files"],
         "config" => &["domain", "config", "files"],
         "executable.rs" | "files.rs" => &["domain"],
         "demo" => &["domain", "demo"],
@@ -163,7 +163,7 @@ const TERMINAL: &str = "tui/terminal.rs";
 /// Reads the terminal's input: escape sequences.
 const TERMINAL_INPUT: &str = "tui/input/";
 /// Holds the terminal's stdout, or is a separate program whose stdout is a transport.
-const STDOUT: &[&str] = &["cli/print.rs", TERMINAL, "demo/process.rs", "app/serve.rs"];
+const STDOUT: &[&str] = &["cli/print.rs", TERMINAL, "demo/process.rs", "app/mock.rs", "app/serve.rs"];
 const UNSAFE: &[&str] = &["mcp/spawn.rs", "process/allocator.rs"];
 
 /// The transport: classifies texts of servers and of the HTTP client, which have no other form.

@@ -87,8 +87,8 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     };
     let connections = Arc::new(Connections::new(process::own_program()));
     let guard = Arc::new(Guard(connections.reaper()));
-    let engine = engine(connections, &workspace, loaded.settings.retention, store.as_ref());
-    let followers = Followers::start(&engine, &log, recorded(&store, &loaded, workspace.selection().demo));
+    let (engine, measures) = engine(connections, &workspace, loaded.settings.retention, store.as_ref());
+    let followers = Followers::start(&engine, &log, recorded(&store, &loaded, workspace.selection().demo), measures);
     let warning = |text: String| engine.notice(Notice::new(NoticeLevel::Warn, text));
     trouble.into_iter().chain(workspace.set_aside()).for_each(warning);
     if let Some(Err(error)) = demo.as_mut().map(demo::Demo::launch) {
@@ -109,7 +109,7 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     let traffic = with.traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let gateway = listening.map(|listening| {
         engine.notice(Notice::new(NoticeLevel::Info, format!("clients connect to {}", listening.place())));
-        listening.serve(&engine, &loaded.settings.separator, &loaded.settings.gateway)
+        listening.serve(&engine, &loaded.settings.separator, &loaded.settings.gateway, followers.metrics.clone())
     });
     let console = ConsoleOptions { tour: with.tour, ..console_options(preferences, &workspace, guard, &watch) };
     let shown = tui::run(engine.clone(), console).await;

@@ -93,7 +93,7 @@ async fn serve(
     let (loaded, of_demo) = (workspace.loaded(), workspace.selection().demo);
     let runs = matches!(command, Headless::Run(_) | Headless::CheckLive(_));
     // Do not open a store that is not needed.
-    let records = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !of_demo && command.calls());
+    let records = matches!(command, Headless::Run(_)) || (loaded.settings.history.calls > 0 && !of_demo && command.calls());
     // The last known catalogs and the state of breakers are in the store.
     let wanted = records || (!of_demo && !workspace.selection().servers(&loaded, None).is_empty());
     let store = wanted.then(|| workspace.store()).transpose().unwrap_or_else(|why| {
@@ -130,10 +130,10 @@ async fn serve(
     }
     let answerable = Answerable { forms: workspace.selection().elicit, pages: false, sampling: workspace.selection().sample };
     let connections = Arc::new(Connections::new(process::own_program()).answering(answerable));
-    let engine = engine(connections, workspace, retention, store.as_ref());
+    let (engine, measures) = engine(connections, workspace, retention, store.as_ref());
     options.secrets = engine.secrets().clone();
     let written = store.clone();
-    let followers = Followers::start(&engine, log, store.filter(|_| !of_demo));
+    let followers = Followers::start(&engine, log, store.filter(|_| !of_demo), measures);
     engine.start_on_demand();
     if let Err(why) = workspace.start(&engine, demo.as_ref(), cache::open) {
         warn(&mut io, &why);
@@ -162,12 +162,15 @@ pub async fn workflow(selection: Selection, command: WorkflowCmd, options: Optio
     code
 }
 
-/// `runs list`, `runs show` and `calls`: need no servers.
+/// `runs list`, `runs show`, `calls`, `history`, `drift` and `pins`: need no servers.
 pub async fn history(selection: Selection, command: History, options: Options) -> u8 {
     let workspace = match workspace(selection, &options) {
         Ok(workspace) => workspace,
         Err(code) => return code,
     };
+    if matches!(command, History::Drift(_)) {
+        workspace.read_library();
+    }
     let code = cli::history::run(&*workspace, &command, &options, Io::real()).await;
     workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
     code

@@ -142,8 +142,8 @@ async fn serve(
         demo.launch().map_err(|error| Failure::new(FailureKind::NotReady, format!("the demo could not be started: {error}")))?;
     }
     let connections = Arc::new(Connections::new(process::own_program()));
-    let control = engine(connections, workspace, loaded.settings.retention, store.as_ref());
-    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo));
+    let (control, measures) = engine(connections, workspace, loaded.settings.retention, store.as_ref());
+    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo), measures);
     let demo = crate::workspace::DemoSlot::new(demo.into());
     let following = workspace.follow(&control, demo.clone(), cache::open);
     match overrides::commands(&control.watch().0, options) {

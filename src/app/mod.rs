@@ -7,6 +7,7 @@ mod engine;
 mod headless;
 mod install;
 mod instances;
+mod mock;
 mod preparation;
 mod serve;
 mod via;
@@ -108,6 +109,10 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             let args = args.clone();
             within_runtime(move |watch| serve::run(selection, args, within, log, watch))
         }
+        Some(Cmd::Mock(args)) => {
+            let args = args.clone();
+            within_runtime(move |_| mock::run(args, within))
+        }
         Some(Cmd::Up(args)) => {
             let args = args.clone();
             within_runtime(move |watch| instances::up(selection, args, within, log, watch))
@@ -139,6 +144,18 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             }
             (None, Cmd::Calls(args)) => {
                 let command = History::Calls(args.command.clone().unwrap_or(CallsCmd::List { last: cli::history::LAST }));
+                within_runtime(move |_| headless::history(selection, command, within))
+            }
+            (None, Cmd::History(args)) => {
+                let command = History::Search(args.command.clone());
+                within_runtime(move |_| headless::history(selection, command, within))
+            }
+            (None, Cmd::Drift(args)) => {
+                let command = History::Drift(args.clone());
+                within_runtime(move |_| headless::history(selection, command, within))
+            }
+            (None, Cmd::Pins(args)) => {
+                let command = History::Pins(args.command.clone());
                 within_runtime(move |_| headless::history(selection, command, within))
             }
             (None, _) => exit::USAGE,

@@ -54,5 +54,5 @@ pub fn warn(io: &mut Io, text: &str) {
 
 /// Returns the store if the calls of a face are recorded in it.
 pub fn recorded(store: &Option<Store>, loaded: &Loaded, demo: bool) -> Option<Store> {
-    store.clone().filter(|_| !demo && loaded.settings.history_calls > 0)
+    store.clone().filter(|_| !demo && loaded.settings.history.calls > 0)
 }

@@ -34,7 +34,7 @@ use crate::{
     files::{self, Allowed},
     gateway::{
         EngineUpstream, Gateway, Settings,
-        http::{Access, Listener, Service, SessionLimits},
+        http::{Access, Listener, MetricsText, Service, SessionLimits},
         stdio,
     },
     mcp::Connections,
@@ -162,11 +162,11 @@ impl Listening {
     }
 
     /// Serves clients with the servers of an engine.
-    pub fn serve(self, engine: &LocalControl, separator: &str, gateway: &GatewaySettings) -> ConsoleGateway {
+    pub fn serve(self, engine: &LocalControl, separator: &str, gateway: &GatewaySettings, metrics: MetricsText) -> ConsoleGateway {
         let gateway = Gateway::new(Arc::new(EngineUpstream(engine.engine())), settings(separator, gateway));
         let (stop, stopped) = value::channel(false);
         let face = Face::Http(self.0.into_iter().map(|(listener, access, _)| (listener, access)).collect());
-        ConsoleGateway { stop, served: tokio::spawn(serve_face(gateway, face, stopped)) }
+        ConsoleGateway { stop, served: tokio::spawn(serve_face(gateway, face, metrics, stopped)) }
     }
 }
 
@@ -218,8 +218,8 @@ async fn serve(
     }
     // Nobody answers questions in the gateway's own name; each client answers those of its calls.
     let connections = Arc::new(Connections::new(process::own_program()).answering(Answerable::NONE));
-    let control = engine(connections, workspace, loaded.settings.retention, store.as_ref());
-    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo));
+    let (control, measures) = engine(connections, workspace, loaded.settings.retention, store.as_ref());
+    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo), measures);
     if let Err(why) = workspace.start(&control, demo.as_ref(), cache::open) {
         warn(&mut io, &why);
     }
@@ -242,7 +242,7 @@ async fn serve(
         }
     };
     let (stop, stopped) = value::channel(false);
-    let mut served = tokio::spawn(serve_face(gateway, face, stopped));
+    let mut served = tokio::spawn(serve_face(gateway, face, followers.metrics.clone(), stopped));
     let code = tokio::select! {
         served = &mut served => served.unwrap_or(exit::FAILED),
         signal = signals.next() => match signal {
@@ -265,7 +265,7 @@ async fn serve(
 }
 
 /// Serves clients until they are gone or `stopped` is true; returns the exit code.
-async fn serve_face(gateway: Arc<Gateway>, face: Face, mut stopped: Receiver<bool>) -> u8 {
+async fn serve_face(gateway: Arc<Gateway>, face: Face, metrics: MetricsText, mut stopped: Receiver<bool>) -> u8 {
     match face {
         Face::Stdio(name) => {
             // Checked before the servers were started.
@@ -279,7 +279,8 @@ async fn serve_face(gateway: Arc<Gateway>, face: Face, mut stopped: Receiver<boo
             let mut faces = tokio::task::JoinSet::new();
             for (listener, access) in listeners {
                 // Checked before the listener was opened.
-                let Ok(service) = Service::new(gateway.clone(), access, SessionLimits::default()) else { return exit::FAILED };
+                let service = Service::with_metrics(gateway.clone(), access, SessionLimits::default(), Some(metrics.clone()));
+                let Ok(service) = service else { return exit::FAILED };
                 let mut stopped = stopped.clone();
                 faces.spawn(service.serve(listener, async move {
                     // The sender is dropped with the command.

@@ -2,6 +2,7 @@
 //! `values` parses values. The composition root chooses the face by it.
 
 mod commands;
+mod history;
 mod instances;
 mod unknown_flag;
 mod values;
@@ -20,6 +21,7 @@ pub use self::{
         ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, InstallArgs,
         ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
     },
+    history::{CheckArgs, DriftArgs, ExportFormat, FailOn, HistoryArgs, HistoryCmd, MockArgs, PinsArgs, PinsCmd, RowsBy, Selection},
     instances::{AttachArgs, DownArgs, UpAccess, UpArgs},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
@@ -241,6 +243,17 @@ pub enum Cmd {
     Runs(RunsArgs),
     /// List and show the calls of the history.
     Calls(CallsArgs),
+    /// Search, export and count the calls of earlier sessions.
+    ///
+    /// Filters are those of the console's traffic view: server:db outcome:failed tool:create* >500ms !origin:demo text.
+    History(HistoryArgs),
+    /// Show what servers changed in their tools, prompts and instructions since you accepted them.
+    ///
+    /// The versions are those that Switchboard saw when it connected. Changes that break callers are marked: arguments removed or
+    /// required, types narrowed, annotations weakened. Workflows that use a changed tool are named.
+    Drift(DriftArgs),
+    /// List the definitions of servers that are accepted, and accept changed ones.
+    Pins(PinsArgs),
     /// Check, list, draw, create and test workflows.
     Workflow(WorkflowArgs),
     /// Import the servers that editors and agents have configured.
@@ -261,6 +274,17 @@ pub enum Cmd {
     ///
     /// A listener of another address than loopback needs a token. Ctrl-C lets calls in progress finish; a second one ends them.
     Serve(ServeArgs),
+    /// Make the calls of a session file again and compare the results.
+    ///
+    /// Reports each tool whose result differs from the recorded one, and exits with code 1 then. --ignore leaves out members that
+    /// always differ, such as times. Destructive tools need --yes, as with `call`.
+    Check(CheckArgs),
+    /// Answer as recorded servers did.
+    ///
+    /// Serves one client over stdin and stdout from a session file of `history export`: name the command in the configuration of
+    /// a client, or after `--`. A request gets the answer that was recorded for the same arguments; repeated requests get the
+    /// recorded answers in their order.
+    Mock(MockArgs),
     /// Run the servers for consoles and commands that connect later.
     ///
     /// Starts the engine without a console. `attach` opens a console on it, and commands use it with --via: breakers, caches,
@@ -303,6 +327,8 @@ pub enum Headless {
     List(ListKind, ListArgs),
     /// `call`
     Call(CallArgs),
+    /// `check`
+    Check(CheckArgs),
     /// `read`
     Read(ReadArgs),
     /// `prompt`
@@ -333,8 +359,8 @@ impl Headless {
 
     /// Returns whether it makes calls that the history stores.
     pub fn calls(&self) -> bool {
-        use Headless::{Call, Complete, Prompt, Read, Request, Run};
-        matches!(self, Call(_) | Read(_) | Prompt(_) | Complete(_) | Request(_) | Run(_))
+        use Headless::{Call, Check, Complete, Prompt, Read, Request, Run};
+        matches!(self, Call(_) | Check(_) | Read(_) | Prompt(_) | Complete(_) | Request(_) | Run(_))
     }
 }
 
@@ -397,6 +423,7 @@ impl Cmd {
     pub fn headless(&self) -> Option<Headless> {
         Some(match self {
             Cmd::Tools(a) => Headless::Tools(a.clone()),
+            Cmd::Check(a) => Headless::Check(a.clone()),
             Cmd::Resources(a) => Headless::List(ListKind::Resources, a.clone()),
             Cmd::Templates(a) => Headless::List(ListKind::Templates, a.clone()),
             Cmd::Prompts(a) => Headless::List(ListKind::Prompts, a.clone()),

@@ -199,7 +199,7 @@ fn invalid(name: &str) -> Failure {
 ///
 /// Annotations are used here even if the server is not trusted: without them every tool of most servers would need --yes.
 /// Missing annotations have the defaults of the specification.
-async fn confirm(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &Tool, arguments: &Body) -> Result<(), Stop> {
+pub(super) async fn confirm(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &Tool, arguments: &Body) -> Result<(), Stop> {
     if session.options.yes || !listed.hints.may_destroy(true) {
         return Ok(());
     }

@@ -29,6 +29,8 @@ pub const COMPENSATION_FAILED: u8 = 9;
 pub const IN_DOUBT: u8 = 10;
 /// Steps of a run wait for an answer.
 pub const WAITING: u8 = 11;
+/// Definitions of servers changed.
+pub const DRIFT: u8 = 12;
 /// Its terminal went away (128 + SIGHUP).
 pub const HUNG_UP: u8 = 129;
 /// Ended by Ctrl-C (128 + SIGINT).
@@ -56,6 +58,7 @@ pub const TABLE: &[(u8, &str)] = &[
     (COMPENSATION_FAILED, "the workflow failed, and its compensation failed"),
     (IN_DOUBT, "the run was interrupted with in-doubt steps: resolve each with --repeat or --skip"),
     (WAITING, "the run waits for an answer: give it with `runs resume`"),
+    (DRIFT, "servers changed their definitions (drift --fail-on)"),
     (HUNG_UP, "the console's terminal was closed"),
     (INTERRUPTED, "cancelled by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),

@@ -1,12 +1,14 @@
 //! `runs` and `calls`: what the journal of runs and the history of calls hold.
 
+mod search;
+
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
     Options,
-    args::{CallsCmd, RunsCmd},
-    exit,
+    args::{CallsCmd, DriftArgs, HistoryCmd, PinsCmd, RunsCmd},
+    drift, exit,
     print::{Format, Io, Printer, ms},
     replies_of_workspace::{failed, unexpected},
     run::{QuestionDocument, StepErrorDocument},
@@ -35,6 +37,12 @@ pub enum History {
     Runs(RunsCmd),
     /// `calls`.
     Calls(CallsCmd),
+    /// `history`.
+    Search(HistoryCmd),
+    /// `drift`.
+    Drift(DriftArgs),
+    /// `pins`.
+    Pins(PinsCmd),
 }
 
 impl History {
@@ -53,7 +61,12 @@ pub async fn run(workspace: &dyn Workspace, command: &History, options: &Options
         // The composition root runs the others as `run`.
         History::Runs(_) => Ok(exit::USAGE),
         History::Calls(CallsCmd::List { last }) => list_calls(&mut printer, workspace, *last).await,
-        History::Calls(CallsCmd::Show { call }) => show_call(&mut printer, workspace, call).await,
+        History::Calls(CallsCmd::Show { call }) | History::Search(HistoryCmd::Show { call }) => {
+            show_call(&mut printer, workspace, call).await
+        }
+        History::Search(command) => search::run(&mut printer, workspace, command).await,
+        History::Drift(args) => drift::show(&mut printer, workspace, args, &options.servers).await,
+        History::Pins(command) => drift::pins(&mut printer, workspace, command).await,
     };
     super::conclude(&mut printer, outcome)
 }
@@ -296,21 +309,17 @@ struct CallDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
 }
 
 impl<'a> CallDocument<'a> {
-    fn of(record: &'a CallRecord, whole: bool) -> CallDocument<'a> {
-        let arguments = match &record.spec.operation {
-            Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => Some(arguments),
-            Operation::Complete { params, .. } | Operation::Raw { params, .. } => Some(params),
-            Operation::Resource { .. } => None,
-        };
-        let summary = &record.summary;
+    fn summary(summary: &'a CallSummary) -> CallDocument<'a> {
         CallDocument {
-            kind: if whole { "call_record" } else { "call_summary" },
+            kind: "call_summary",
             call: summary.call.to_string(),
             unix_ms: summary.unix_ms,
             name: &summary.name,
@@ -324,11 +333,34 @@ impl<'a> CallDocument<'a> {
             answered_by: summary.answered_by.as_ref().map(|server| server.as_str()),
             cache_age_ms: summary.cached.map(ms),
             error: summary.error.as_deref(),
-            arguments: arguments.filter(|_| whole).and_then(raw_or_text),
-            result: record.result.as_ref().filter(|_| whole).and_then(raw_or_text),
+            trace_id: summary.trace.map(|trace| trace.to_string()),
+            arguments: None,
+            result: None,
+        }
+    }
+
+    fn record(record: &'a CallRecord) -> CallDocument<'a> {
+        let arguments = match &record.spec.operation {
+            Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => Some(arguments),
+            Operation::Complete { params, .. } | Operation::Raw { params, .. } => Some(params),
+            Operation::Resource { .. } => None,
+        };
+        CallDocument {
+            kind: "call_record",
+            arguments: arguments.and_then(raw_or_text),
+            result: record.result.as_ref().and_then(raw_or_text),
+            ..CallDocument::summary(&record.summary)
         }
     }
 }
+
+/// The columns of a table of calls.
+fn call_row(summary: &CallSummary) -> Vec<String> {
+    let CallSummary { call, name, outcome, origin, unix_ms, .. } = summary;
+    vec![call.to_string(), name.clone(), outcome.words().into(), origin.word().into(), moment(*unix_ms), time::short(summary.took())]
+}
+
+const CALL_HEAD: [&str; 6] = ["CALL", "NAME", "OUTCOME", "BY", "STARTED (UTC)", "TOOK"];
 
 async fn calls(workspace: &dyn Workspace, last: usize, ids: Vec<u64>) -> Result<Vec<CallRecord>, Stop> {
     match workspace.request(WorkspaceRequest::Calls { last, ids }).await.map_err(failed)? {
@@ -341,18 +373,13 @@ async fn list_calls(printer: &mut Printer, workspace: &dyn Workspace, last: usiz
     let mut records = calls(workspace, last, vec![]).await?;
     // Newest first, as for runs.
     records.reverse();
-    let documents: Vec<CallDocument<'_>> = records.iter().map(|record| CallDocument::of(record, false)).collect();
+    let documents: Vec<CallDocument<'_>> = records.iter().map(|record| CallDocument::summary(&record.summary)).collect();
     match printer.format() {
         Format::Human if records.is_empty() => printer.note("the history has no calls"),
         Format::Human => {
-            let head = ["CALL", "NAME", "OUTCOME", "BY", "STARTED (UTC)", "TOOK"].map(String::from).to_vec();
-            let row = |record: &CallRecord| {
-                let CallSummary { call, name, outcome, origin, unix_ms, .. } = &record.summary;
-                let took = time::short(record.summary.took());
-                vec![call.to_string(), name.clone(), outcome.words().into(), origin.word().into(), moment(*unix_ms), took]
-            };
-            let rows: Vec<Vec<String>> = std::iter::once(head).chain(records.iter().map(row)).collect();
-            printer.table("", &rows)?;
+            let head = CALL_HEAD.map(String::from).to_vec();
+            let rows = records.iter().map(|record| call_row(&record.summary));
+            printer.table("", &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
         }
         Format::Json => printer.document(&json!({"type": "calls", "calls": documents}))?,
         Format::Jsonl => {
@@ -370,7 +397,7 @@ async fn show_call(printer: &mut Printer, workspace: &dyn Workspace, id: &str) -
     let number = u64::from_str_radix(id, 16).map_err(|_| invalid(format!("{id:?} is not the id of a call")))?;
     let records = calls(workspace, 1, vec![number]).await?;
     let Some(record) = records.first() else { return Err(invalid(format!("the history has no call {id}"))) };
-    let document = CallDocument::of(record, true);
+    let document = CallDocument::record(record);
     if printer.format() != Format::Human {
         printer.document(&document)?;
         return Ok(exit::OK);
@@ -387,6 +414,7 @@ async fn show_call(printer: &mut Printer, workspace: &dyn Workspace, id: &str) -
     if document.attempts > 1 {
         lines.push(("attempts", document.attempts.to_string()));
     }
+    lines.extend(document.trace_id.iter().map(|trace| ("trace", trace.clone())));
     lines.extend(document.answered_by.map(|server| ("answered by", server.to_owned())));
     lines.extend(record.summary.cached.map(|age| ("cached", format!("{} ago", time::short(age)))));
     lines.extend(document.arguments.iter().map(|arguments| ("arguments", arguments.get().to_owned())));

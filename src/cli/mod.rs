@@ -10,16 +10,19 @@ pub mod arguments;
 mod bounds_tests;
 pub mod cache;
 pub mod call;
+pub mod check;
 #[cfg(test)]
 mod check_tests;
-pub mod complete;
+mod complete;
 pub mod content;
 #[cfg(test)]
 mod control_tests;
 pub mod doctor;
 pub mod document;
+mod drift;
 mod dry_run;
 pub mod exit;
+mod export;
 pub mod hints;
 pub mod history;
 pub mod import;
@@ -174,6 +177,7 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         Headless::Tools(args) => tools::run(&mut session, args).await,
         Headless::List(kind, args) => lists::run(&mut session, *kind, args).await,
         Headless::Call(args) => call::call(&mut session, args).await,
+        Headless::Check(args) => check::check(&mut session, args).await,
         Headless::Read(args) => call::read(&mut session, args).await,
         Headless::Prompt(args) => call::prompt(&mut session, args).await,
         Headless::Complete(args) => complete::complete(&mut session, args).await,

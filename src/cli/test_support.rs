@@ -295,6 +295,7 @@ fn check_output(command: &Headless, options: &Options, bytes: &[u8]) {
         Headless::Tools(_) => "tools",
         Headless::List(kind, _) => kind.plural(),
         Headless::Call(_) => "call",
+        Headless::Check(_) => "check",
         Headless::Read(_) => "read",
         Headless::Prompt(_) => "prompt",
         Headless::Complete(_) => "complete",

@@ -74,7 +74,7 @@ pub use install::{InstallEffect, InstallPlaces, InstallPlan, install_targets, pl
 pub use load::{LoadOptions, Loaded, load};
 pub use project::ProjectWorkflows;
 pub use secret_variables::{ImportTexts, SecretVariable, import_texts};
-pub use settings::{ConsoleSettings, Settings, ThemeName};
+pub use settings::{ConsoleSettings, HistorySettings, Settings, ThemeName};
 pub use text::Env;
 pub use trust::{PendingApproval, approve, approve_written, launch_hash, launch_lines};
 pub use watch::{Reload, watch, watch_folders};

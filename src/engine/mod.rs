@@ -42,11 +42,11 @@ use self::{
     dispatch::{CacheFront, Cancel, Dispatch},
     inbox::Inbox,
     passage::PreparedPassage,
-    ports::{CallExecutor, CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache},
+    ports::{CallExecutor, CatalogStore, Connector, History, Journal, NoCatalogs, NoHistory, NoJournal, ResponseCache},
     registry::Registry,
     runner::Runs,
     running::{InFlight, RunningCall, RunningCalls},
-    shared::Shared,
+    shared::{Recording, Shared},
     supervisor::{Readiness, ServerHandle, Startup, SupervisorCommand},
     tail::{Filter, Tail},
 };
@@ -61,6 +61,7 @@ use crate::domain::{
     secret::SecretRegistry,
     server::ServerSpec,
     time::{Epoch, Stamp},
+    trace::{self, Propagation},
 };
 
 /// Settings of an engine.
@@ -82,12 +83,22 @@ pub struct Adapters {
     pub journal: Arc<dyn Journal>,
     /// Stores the last known catalogs.
     pub catalogs: Arc<dyn CatalogStore>,
+    /// Records calls.
+    pub history: Arc<dyn History>,
+    /// How the trace context gets to servers.
+    pub propagation: Propagation,
 }
 
 impl Adapters {
     /// Returns adapters that connect, and store nothing.
     pub fn new(connector: Arc<dyn Connector>) -> Adapters {
-        Adapters { connector, journal: Arc::new(NoJournal), catalogs: Arc::new(NoCatalogs) }
+        Adapters {
+            connector,
+            journal: Arc::new(NoJournal),
+            catalogs: Arc::new(NoCatalogs),
+            history: Arc::new(NoHistory),
+            propagation: Propagation::default(),
+        }
     }
 }
 
@@ -118,7 +129,8 @@ pub struct Engine {
 impl Engine {
     /// Creates an engine without servers, which passes every event to `sink`. Must be called within a tokio runtime.
     pub fn new(options: EngineOptions, adapters: Adapters, sink: Arc<dyn EventSink>) -> Arc<Engine> {
-        let Adapters { connector, journal, catalogs } = adapters;
+        let Adapters { connector, journal, catalogs, history, propagation } = adapters;
+        let instance = InstanceId(options.seed.map_or_else(|| fastrand::u32(..), |seed| fastrand::Rng::with_seed(seed).u32(..)));
         let bus = Arc::new(Bus::new(options.epoch, sink));
         let running = Arc::new(RunningCalls::default());
         let inbox = Arc::new(Inbox::new(bus.clone(), running.clone()));
@@ -127,9 +139,16 @@ impl Engine {
         let cache: Arc<CacheFront> = Arc::default();
         Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
             runs: Runs::new(journal, (bus.clone(), inbox.clone(), registry.clone(), cache.clone()), weak.clone(), tasks.clone()),
-            shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), cache, options.seed),
+            shared: Shared::new(
+                bus.clone(),
+                registry.clone(),
+                inbox.clone(),
+                cache,
+                Recording { instance, history, propagation },
+                options.seed,
+            ),
             registry,
-            instance: InstanceId(options.seed.map_or_else(|| fastrand::u32(..), |seed| fastrand::Rng::with_seed(seed).u32(..))),
+            instance,
             ending: AtomicBool::new(false),
             applying: Mutex::default(),
             own: weak.clone(),
@@ -321,7 +340,9 @@ impl Engine {
         let queued = self.bus.now();
         let unix_ms = self.bus.epoch().unix_ms(queued);
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
-        let spec = Arc::new(spec);
+        let given = passage.as_ref().and_then(|passage| trace::parent_in(passage.meta())).or_else(|| trace::parent_in(&spec.meta));
+        let trace = given.or(spec.trace).or(self.shared.recording.propagation.parent);
+        let spec = Arc::new(CallSpec { trace, ..spec });
         let cancel = Arc::new(Cancel::default());
         running.insert(id, RunningCall { client: spec.client, cancel: cancel.clone(), passage: passage.clone(), asked: false });
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });

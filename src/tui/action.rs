@@ -170,6 +170,9 @@ actions! {
     FormResult "form-result" "result" Results false "Go from the form to its result, or back";
     ToggleSource "toggle-source" "source" Results true "Show Markdown as written, or rendered";
     Search "search" "search" Results true "Search in the result";
+    History "history" "history" Results true "Search the calls of earlier sessions";
+    Statistics "statistics" "statistics" Results true "Show calls, errors and durations of the last day";
+    Drift "drift" "drift" Results true "Show what servers changed in their tools, prompts and instructions";
     NextMatch "next-match" "next match" Results false "Go to the next match";
     PreviousMatch "previous-match" "previous match" Results false "Go to the previous match";
     FoldLevel "fold-level" "fold a level" Results false "Fold one more level everywhere in the value";

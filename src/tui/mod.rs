@@ -53,7 +53,14 @@ pub use terminal::give_back as give_terminal_back;
 use copying::Invocation;
 use theme::Theme;
 
-use crate::domain::{catalog::ConfirmPolicy, config_input::ConfigInput, journal::RunHeader, workflow::library::WorkflowLibrary};
+use crate::domain::{
+    catalog::ConfirmPolicy,
+    config_input::ConfigInput,
+    drift::Change,
+    history::{HistoryPage, HistoryStats},
+    journal::{CallRecord, RunHeader},
+    workflow::library::WorkflowLibrary,
+};
 pub use crate::{control::WorkspaceRequest, domain::workspace::ApprovalPrompt};
 
 /// How the console starts.
@@ -100,6 +107,14 @@ pub enum ConsoleUpdate {
     Approval(Option<ApprovalPrompt>),
     /// The inputs that servers of the configuration use now.
     Inputs(Vec<ConfigInput>),
+    /// A page of the history, and its filter.
+    History(String, HistoryPage),
+    /// A call of the history.
+    PastCall(Box<CallRecord>),
+    /// Statistics of the history.
+    Statistics(Box<HistoryStats>),
+    /// What servers changed.
+    Drift(Vec<Change>),
 }
 
 /// What the console starts with.

@@ -7,6 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::history;
 use super::{
     approval, edit, import,
     library::{DemoWorkflows, read_library, write_workflow},
@@ -14,8 +15,9 @@ use super::{
     welcome, workflow_tests,
 };
 use crate::{
-    config::{self, FoundImport, Loaded, PendingApproval, ThemeName},
+    config::{self, FoundImport, HistorySettings, Loaded, PendingApproval, ThemeName},
     domain::{
+        history::HistoryQuery,
         journal::{CallRecord, RunRecord},
         masked,
         run::RunId,
@@ -28,7 +30,7 @@ use crate::{
         },
     },
     files::{self, Allowed},
-    store::{Store, StoreError, StoreOptions},
+    store::{HistoryLimits, Store, StoreError, StoreOptions},
 };
 
 /// Largest theme file, in bytes.
@@ -122,8 +124,10 @@ impl Home {
             Some(path) => path.clone(),
             None => config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?,
         };
-        let calls = (!self.selection.demo).then_some(loaded.settings.history_calls);
-        let opened = Store::open_with(&path, StoreOptions { calls, flush: loaded.settings.journal_flush });
+        let HistorySettings { calls, days, megabytes } = loaded.settings.history;
+        let limits = HistoryLimits { calls, age_ms: u64::from(days) * 24 * 3_600_000, bytes: u64::from(megabytes) * 1_000_000 };
+        let history = (!self.selection.demo && calls > 0).then_some(limits);
+        let opened = Store::open_with(&path, StoreOptions { history, flush: loaded.settings.journal_flush });
         opened.map_err(|error| error.to_string())
     }
 
@@ -153,6 +157,20 @@ impl Home {
                 import::write(&self.selection.load, &files, project, variables).map(WorkspaceReply::Written)
             }
             WorkspaceRequest::Calls { last, ids } => self.calls(last, ids).await.map(WorkspaceReply::Calls),
+            WorkspaceRequest::History { filter, within, before, limit } => {
+                let since_ms = within.map(|within| history::now_ms().saturating_sub(history::ms(within)));
+                let query = HistoryQuery { filter, since_ms, until_ms: None, before, limit };
+                history::page(&self, query).await.map(WorkspaceReply::History)
+            }
+            WorkspaceRequest::HistoryStats { last, by, compare } => {
+                history::stats(&self, last, by, compare).await.map(|stats| WorkspaceReply::HistoryStats(Box::new(stats)))
+            }
+            WorkspaceRequest::PruneHistory { older_than } => history::prune(&self, older_than).await.map(WorkspaceReply::Deleted),
+            WorkspaceRequest::Drift { server, baseline } => history::drift(&self, server, baseline).await.map(WorkspaceReply::Drift),
+            WorkspaceRequest::Definitions { server } => history::current(&self, server).await.map(WorkspaceReply::Definitions),
+            WorkspaceRequest::AcceptDefinitions { server, name } => {
+                history::accept(&self, &server, name.as_deref()).await.map(WorkspaceReply::Accepted)
+            }
             WorkspaceRequest::Runs { last, workflow } => self.runs(last, workflow).await.map(WorkspaceReply::Runs),
             WorkspaceRequest::Run(part) => self.run_with_state(&part).await,
             WorkspaceRequest::Test { files } => workflow_tests::test(&self, &files).await.map(WorkspaceReply::Tested),
@@ -319,7 +337,7 @@ mod tests {
         let spec = CallSpec::tool(ToolId::new("db".into(), "query"), "{}", Origin::Console);
         let record = test_entries::call_record(CallId(7), 1, spec, "db_query");
         let users = of(false);
-        assert!(users.note_call(record.clone()));
+        assert!(users.note_call(record.clone(), SecretRegistry::default()));
         users.flush().await.unwrap();
         let demo = of(true);
         // Any write before it used to have this effect.

@@ -6,6 +6,7 @@
 
 mod approval;
 mod edit;
+mod history;
 mod home;
 mod import;
 mod library;

@@ -80,6 +80,9 @@ impl Model {
                 shown.toggle_source(read_model);
             }
             Action::Search => self.ask_search(),
+            Action::History => self.ask_history(),
+            Action::Statistics => return Model::ask_statistics(),
+            Action::Drift => return Model::ask_drift(),
             Action::NextMatch | Action::PreviousMatch => {
                 self.shown_mut().match_step(Direction::backward_if(action == Action::PreviousMatch));
             }

@@ -29,6 +29,7 @@ mod enabled;
 mod events;
 mod favourites;
 mod fields;
+mod history;
 mod keys;
 mod mouse;
 mod paste;
@@ -240,6 +241,10 @@ impl Model {
                 };
             }
             ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
+            ConsoleUpdate::History(filter, page) => self.show_history(&filter, &page),
+            ConsoleUpdate::PastCall(record) => self.show_past_call(&record),
+            ConsoleUpdate::Statistics(stats) => self.show_statistics(&stats),
+            ConsoleUpdate::Drift(changes) => self.show_drift(&changes),
             ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.session.title) = (invocation, title),
         }

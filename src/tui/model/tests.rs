@@ -208,6 +208,7 @@ mod describe;
 mod dialogs;
 mod everyday;
 mod frames;
+mod history;
 mod inputs;
 mod keys;
 mod looks;

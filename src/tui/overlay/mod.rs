@@ -13,6 +13,7 @@ pub mod long_text;
 pub mod menu;
 pub mod notices;
 pub mod palette;
+pub mod report;
 pub mod text_prompt;
 pub mod toast;
 pub mod value_picker;
