@@ -31,6 +31,8 @@ mod install;
 mod instances;
 #[path = "cli/log.rs"]
 mod log;
+#[path = "cli/observability.rs"]
+mod observability;
 #[path = "cli/runs.rs"]
 mod runs;
 #[path = "cli/secrets.rs"]

@@ -38,9 +38,11 @@ fn the_json_of_every_command_is_documented() {
     home.workflow("one.test.toml", "[[case]]\nname = \"c\"\nanswers.find = { result = {} }\n");
     let run = home.own(&["run", "one", "--json"]).ends(0).json()["run"].as_str().unwrap().to_owned();
     let call = home.own(&["calls", "--json"]).ends(0).json()["calls"][0]["call"].as_str().unwrap().to_owned();
+    let session = home.path().join("session.jsonl").display().to_string();
+    home.own(&["history", "export", "-o", &session]).ends(0);
     std::fs::create_dir(home.path().join(".cursor")).unwrap();
     std::fs::write(home.path().join(".cursor/mcp.json"), r#"{"mcpServers": {"x": {"command": "true"}}}"#).unwrap();
-    let lines: [(&str, &[&str]); 27] = [
+    let lines: [(&str, &[&str]); 36] = [
         ("tools", &["tools"]),
         ("resources", &["resources"]),
         ("templates", &["templates"]),
@@ -65,6 +67,15 @@ fn the_json_of_every_command_is_documented() {
         ("runs from", &["runs", "from", &run, "find"]),
         ("calls list", &["calls", "list"]),
         ("calls show", &["calls", "show", &call]),
+        ("history list", &["history", "list"]),
+        ("history search", &["history", "search", "limit"]),
+        ("history show", &["history", "show", &call]),
+        ("history stats", &["history", "stats", "--compare"]),
+        ("history prune", &["history", "prune", "--older-than", "365d"]),
+        ("check", &["check", &session]),
+        ("drift", &["drift", "--all"]),
+        ("pins list", &["pins", "list"]),
+        ("pins accept", &["pins", "accept", "database"]),
         ("import", &["import"]),
         ("ps", &["ps"]),
         ("install", &["install", "cursor", "--yes"]),
