@@ -192,7 +192,7 @@ async fn measure() {
     let control = LocalControl::new(options, Retention::default(), connections);
     let url = format!("http://{server}/mcp");
     control.apply(vec![ServerSpec::new("echo", Transport::Http { url, headers: vec![], socket: None })]);
-    let gateway = Gateway::new(Arc::new(EngineUpstream(control.engine())), Settings::default());
+    let gateway = Gateway::new(Arc::new(EngineUpstream::new(control.engine())), Settings::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let access = Access { address: Some(address), ..Access::default() };

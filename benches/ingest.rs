@@ -271,6 +271,7 @@ async fn console(log: &Log, mut keys: mpsc::Receiver<(Instant, KeyEvent)>) -> Se
         recall: Default::default(),
         layout: Default::default(),
         tour: false,
+        opening: None,
         workflows: Default::default(),
         invocation: Default::default(),
         inputs: vec![],

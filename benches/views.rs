@@ -106,6 +106,7 @@ fn model_of(calls: u64, tools: u64, gap: u64) -> Model {
         recall: Default::default(),
         layout: Default::default(),
         tour: false,
+        opening: None,
         workflows: Default::default(),
         invocation: Default::default(),
         inputs: vec![],

@@ -6,9 +6,9 @@
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Component, Path, PathBuf},
 };
 
@@ -119,6 +119,22 @@ pub fn lexical(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+/// Creates a folder with mode 0700 regardless of the umask. An existing one must belong to this user and not be a link.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_dir() {
+        return Err(refused("is a symbolic link, not a folder"));
+    }
+    if meta.uid() != geteuid().as_raw() {
+        return Err(refused("belongs to another user"));
+    }
+    if meta.permissions().mode() & 0o777 != 0o700 {
+        fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 /// Creates a file with mode 0600. Fails if it exists, even as a link.

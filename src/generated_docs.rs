@@ -174,6 +174,20 @@ fn the_page_and_the_schema_of_the_json_output_are_the_table() {
     compare_or_update("docs/json.schema.json", &format!("{:#}\n", output.schema()));
 }
 
+#[test]
+fn the_page_of_variables_is_the_table() {
+    let rows = |items: &[(&str, &str)]| {
+        let code = |names: &str| names.split(", ").map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        items.iter().map(|(names, text)| format!("| {} | {} |\n", code(names), cell(text))).collect::<String>()
+    };
+    let page = format!(
+        "## Variables\n\n| Variable | Meaning |\n|---|---|\n{}\n## Files\n\n| File | Meaning |\n|---|---|\n{}",
+        rows(crate::cli::reference::ENVIRONMENT),
+        rows(crate::cli::reference::FILES)
+    );
+    compare_part("docs/variables.md", &page);
+}
+
 /// One paragraph of comment in `config.example.toml` with the keys below it.
 #[derive(Default)]
 struct Entry {

@@ -15,10 +15,10 @@
 //!             |
 //!           engine   registry of servers; one supervisor a server; dispatch = the life of one call; bus = event log
 //!                   |
-//!     mcp   store   telemetry   config   demo   (adapters)
-//!      |     |        |         |      |
-//!   protocol |        |         |      |     (JSON-RPC, without transports)
-//!        \   |        |         |      /
+//!     mcp   auth   store   telemetry   config   demo   (adapters)
+//!      |     |       |        |         |      |
+//!   protocol |       |        |         |      |     (JSON-RPC, without transports)
+//!        \   |       |        |         |      /
 //!                  domain   (pure: no tokio, no I/O, no clock)
 //! ```
 //!
@@ -31,14 +31,16 @@
 //! | [`rehearsal`] | workflow tests: runs without servers | `domain`, `engine`, `control` |
 //! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `executable`, `protocol` |
 //! | [`gateway`] | one MCP server in front of all servers, for other programs: merged lists, router, stdio and HTTP faces; the only place that names `hyper` | `domain`, `engine`, `protocol` |
-//! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp` and `gateway` name it | `domain` |
+//! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp`, `gateway` and `tap` name it | `domain` |
+//! | [`auth`] | OAuth: tokens, logins, store of credentials; with `demo` the only place that names `rmcp` | `domain`, `engine::ports`, `files`, `mcp::trusted` |
+//! | [`tap`] | passes one connection on unchanged and observes a copy of it | `domain`, `engine::ports`, `protocol` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
 //! | [`config`] | files, other clients' formats and the entry of the gateway in them, variables, approvals, live reload | `domain`, `files` |
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
-//! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; the only place that names `tracing_subscriber` | `domain`, `engine::control`, `files` |
-//! | [`demo`] | the built-in servers, which are separate processes; the only place that names `rmcp` | `domain` |
+//! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; metrics and traces of calls; the only place that names `tracing_subscriber` | `domain`, `control`, `engine::ports`, `state`, `files` |
+//! | [`demo`] | the built-in servers, which are separate processes, on `rmcp` | `domain` |
 //! | [`workflow_lookup`] | finds the workflow that a command names | `domain`, `files` |
 //! | [`workspace`] | the configuration in force and its reload, approvals, imports, workflow library, argument and call history | `domain`, `config`, `control`, `engine::ports`, `demo`, `files`, `rehearsal`, `state`, `store`, `workflow_lookup` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `control`, `executable`, `files`, `workflow_lookup` |
@@ -56,6 +58,7 @@
 //!   (`process/allocator.rs`).
 
 pub mod app;
+pub mod auth;
 pub mod cache;
 pub mod cli;
 pub mod config;
@@ -74,6 +77,7 @@ pub mod protocol;
 pub mod rehearsal;
 pub mod state;
 pub mod store;
+pub mod tap;
 pub mod telemetry;
 pub mod tui;
 pub mod workflow_lookup;

@@ -17,11 +17,11 @@ use std::{
 
 /// Crates confined to certain places: the crate, and prefixes of the paths that may name it.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("rmcp", &["demo/"]),
+    ("rmcp", &["auth/flow.rs", "auth/http.rs", "demo/"]),
     ("rusqlite", &["demo/", "store/"]),
     ("axum", &["demo/"]),
-    ("reqwest", &["mcp/"]),
-    ("rustls", &["mcp/", "cache/redis/"]),
+    ("reqwest", &["auth/http.rs", "mcp/", "telemetry/otlp/"]),
+    ("rustls", &["mcp/", "cache/redis/", "tap/http.rs", "telemetry/otlp/"]),
     ("redis", &["cache/redis/"]),
     ("moka", &["cache/memory.rs"]),
     ("http_body", &["mcp/", "gateway/http/"]),
@@ -45,11 +45,22 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("toml_edit", &["config/"]),
     ("jsonc_parser", &["config/"]),
     ("saphyr_parser", &["config/"]),
-    ("notify", &["config/"]),
+    ("notify", &["auth/watch.rs", "config/"]),
+    ("miniz_oxide", &["config/bundle.rs"]),
+    ("anstyle", &["cli/style.rs"]),
     ("strsim", &["domain/spelling.rs"]),
     (
         "chrono",
-        &["app/", "workspace/", "mcp/http/tls.rs", "store/", "telemetry/", "domain/policy/budget.rs", "domain/workflow/expression/date.rs"],
+        &[
+            "app/",
+            "gateway/tasks.rs",
+            "workspace/",
+            "mcp/http/tls.rs",
+            "store/",
+            "telemetry/",
+            "domain/policy/budget.rs",
+            "domain/workflow/expression/date.rs",
+        ],
     ),
     ("tracing_subscriber", &["telemetry/"]),
 ];
@@ -69,7 +80,7 @@ const DRAWS: &[&str] = &[
 ];
 
 /// Modules confined to certain places: the module, and prefixes of the paths that may name it.
-const CONFINED_MODULES: &[(&str, &[&str])] = &[("protocol", &["protocol/", "mcp/", "gateway/"]), ("control::wire", &["control/"])];
+const CONFINED_MODULES: &[(&str, &[&str])] = &[("protocol", &["protocol/", "mcp/", "gateway/", "tap/"]), ("control::wire", &["control/"])];
 
 /// Names that pure code must not use: a runtime, the outside world, a clock.
 const IMPURE: &[&str] = &[
@@ -119,12 +130,14 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         "domain" => &["domain"],
         "engine" => &["domain", "engine"],
         "mcp" => &["domain", "engine::ports", "executable", "mcp", "protocol"],
+        "auth" => &["domain", "engine::ports", "files", "mcp::trusted", "auth"],
         "protocol" => &["domain", "protocol"],
         // Whatever crosses is plain data and raw JSON.
         "gateway" => &["domain", "engine::Engine", "engine::passage", "engine::ports::CallExecutor", "engine::tail", "gateway", "protocol"],
         "store" => &["domain", "engine::ports", "store"],
+        "tap" => &["domain", "engine::ports", "protocol", "tap"],
         "cache" => &["domain", "engine::ports", "cache"],
-        "telemetry" => &["domain", "control", "telemetry", "files"],
+        "telemetry" => &["domain", "control", "engine::ports", "state", "telemetry", "files"],
         "config" => &["domain", "config", "files"],
         "executable.rs" | "files.rs" => &["domain"],
         "demo" => &["domain", "demo"],
@@ -163,7 +176,7 @@ const TERMINAL: &str = "tui/terminal.rs";
 /// Reads the terminal's input: escape sequences.
 const TERMINAL_INPUT: &str = "tui/input/";
 /// Holds the terminal's stdout, or is a separate program whose stdout is a transport.
-const STDOUT: &[&str] = &["cli/print.rs", TERMINAL, "demo/process.rs", "app/serve.rs"];
+const STDOUT: &[&str] = &["cli/print.rs", TERMINAL, "demo/process.rs", "app/mock.rs", "app/serve.rs", "tap/stdio.rs"];
 const UNSAFE: &[&str] = &["mcp/spawn.rs", "process/allocator.rs"];
 
 /// The transport: classifies texts of servers and of the HTTP client, which have no other form.

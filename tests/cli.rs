@@ -15,12 +15,16 @@ use tempfile::TempDir;
 
 #[path = "cli/advice.rs"]
 mod advice;
+#[path = "cli/authorization.rs"]
+mod authorization;
 #[path = "cli/docs.rs"]
 mod docs;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/documents.rs"]
 mod documents;
+#[path = "cli/exposed.rs"]
+mod exposed;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/import.rs"]
@@ -31,18 +35,28 @@ mod install;
 mod instances;
 #[path = "cli/log.rs"]
 mod log;
+#[path = "cli/logins.rs"]
+mod logins;
+#[path = "cli/observability.rs"]
+mod observability;
+#[path = "cli/presentation.rs"]
+mod presentation;
 #[path = "cli/runs.rs"]
 mod runs;
 #[path = "cli/secrets.rs"]
 mod secrets;
 #[path = "cli/serve.rs"]
 mod serve;
+#[path = "cli/setup.rs"]
+mod setup;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/store.rs"]
 mod store;
 #[path = "cli/surroundings.rs"]
 mod surroundings;
+#[path = "cli/tap.rs"]
+mod tap;
 #[path = "cli/tls.rs"]
 mod tls;
 #[path = "cli/unusable.rs"]

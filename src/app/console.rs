@@ -5,20 +5,29 @@ use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Duration};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    console_logins::ConsoleLogins,
     engine::{Followers, engine, prepare_demo, shutdown},
     headless::ending,
     instances::{connect, instances},
+    login::credentials,
     preparation::recorded,
-    refuse, serve,
+    refuse,
+    serve::{self, ControlSocket},
 };
 use crate::{
     cache,
-    cli::{self, Options, args::AttachArgs, exit, overrides, print::Io},
+    cli::{
+        self, Options,
+        args::{AttachArgs, ServeAccess},
+        exit, overrides,
+        print::Io,
+    },
     control::{Control, LocalControl, Role, Wanted},
     demo,
     domain::{
         call::{Failure, FailureKind},
         event::{Notice, NoticeLevel},
+        secret::SecretRegistry,
         server::ServerSpec,
     },
     mcp::{Connections, reaper::Reaper},
@@ -42,7 +51,7 @@ impl TerminalGuard for Guard {
 }
 
 /// What runs with the console in the same process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct With {
     /// Calls of the demo in the background.
     pub traffic: bool,
@@ -50,6 +59,10 @@ pub struct With {
     pub tour: bool,
     /// The gateway at this address.
     pub serve: Option<SocketAddr>,
+    /// What others may do with the engine of the gateway.
+    pub control: ServeAccess,
+    /// The name of the engine of the gateway.
+    pub name: Option<String>,
 }
 
 /// Runs the console; returns the exit code.
@@ -81,16 +94,32 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
         },
         None => None,
     };
+    let faces = listening.iter().map(|listening| listening.place().to_owned()).collect();
+    let socket = match listening.is_some() {
+        true => ControlSocket::open(&workspace, with.control, with.name.as_deref(), faces).await,
+        false => Ok(None),
+    };
+    let (socket, no_socket) = match socket {
+        Ok(socket) => (socket, None),
+        Err(error) if with.name.is_none() => (None, Some(format!("attach and --via cannot use this engine: {error}"))),
+        Err(error) => return cli::instances::fail(&error, &plain, Io::real()),
+    };
     let (store, trouble) = match workspace.store() {
         Ok(store) => (Some(store), None),
         Err(why) => (None, Some(format!("calls and runs are not stored: {why}"))),
     };
-    let connections = Arc::new(Connections::new(process::own_program()));
+    let connections = Connections::new(process::own_program());
     let guard = Arc::new(Guard(connections.reaper()));
-    let engine = engine(connections, &workspace, loaded.settings.retention, store.as_ref());
-    let followers = Followers::start(&engine, &log, recorded(&store, &loaded, workspace.selection().demo));
+    let known = SecretRegistry::default();
+    let auth = credentials(&workspace, &known);
+    let logins = auth.clone().map(|auth| (auth, known));
+    let (engine, measures) = engine(connections, logins, &workspace, loaded.settings.retention, store.as_ref());
+    if let Some(auth) = auth {
+        workspace.set_logins(Arc::new(ConsoleLogins::new(auth, &engine)));
+    }
+    let followers = Followers::start(&engine, &log, recorded(&store, &loaded, workspace.selection().demo), measures);
     let warning = |text: String| engine.notice(Notice::new(NoticeLevel::Warn, text));
-    trouble.into_iter().chain(workspace.set_aside()).for_each(warning);
+    trouble.into_iter().chain(no_socket).chain(workspace.set_aside()).for_each(warning);
     if let Some(Err(error)) = demo.as_mut().map(demo::Demo::launch) {
         engine.notice(Notice::new(NoticeLevel::Error, format!("the HTTP server of the demo could not be started: {error}")));
     }
@@ -109,15 +138,20 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     let traffic = with.traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let gateway = listening.map(|listening| {
         engine.notice(Notice::new(NoticeLevel::Info, format!("clients connect to {}", listening.place())));
-        listening.serve(&engine, &loaded.settings.separator, &loaded.settings.gateway)
+        listening.serve(&engine, &workspace, followers.metrics.clone())
     });
-    let console = ConsoleOptions { tour: with.tour, ..console_options(preferences, &workspace, guard, &watch) };
+    let socket = socket.map(|socket| socket.accept(&engine));
+    let opening = (with.traffic && !with.tour).then(demo::opening);
+    let console = ConsoleOptions { tour: with.tour, opening, ..console_options(preferences, &workspace, guard, &watch) };
     let shown = tui::run(engine.clone(), console).await;
     let servers: Vec<ServerSpec> = engine.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
     watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), ending(&servers));
     drop((traffic, following));
     if let Some(gateway) = gateway {
         gateway.end().await;
+    }
+    if let Some(socket) = socket {
+        socket.close().await;
     }
     let demo = demo.lock().take();
     shutdown(&engine, None, followers, demo).await;
@@ -181,7 +215,7 @@ fn console_options(preferences: Preferences, workspace: &WorkspaceService, guard
     watch.console();
     let took = watch.clone();
     let heard = Arc::new(move || took.heard());
-    ConsoleOptions { preferences, exports: workspace.exports(), rest: process::trim, heard, guard: Some(guard), tour: false }
+    ConsoleOptions { preferences, exports: workspace.exports(), rest: process::trim, heard, guard: Some(guard), tour: false, opening: None }
 }
 
 fn code_of(left: Left) -> u8 {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     engine::{Followers, engine, shutdown},
+    login,
     preparation::{Prepared, warn},
     via::{self, Via},
     workspace,
@@ -24,6 +25,7 @@ use crate::{
         capabilities::Answerable,
         policy::{cache::CacheSettings, pattern::Pattern},
         retention::Retention,
+        secret::SecretRegistry,
         server::ServerSpec,
     },
     mcp::Connections,
@@ -50,6 +52,16 @@ pub async fn run(selection: Selection, command: Headless, mut options: Options, 
         Err(code) => return code,
     };
     let (loaded, lists) = (workspace.loaded(), command.lists_servers());
+    // Servers of the command line are not those of a running engine.
+    let names_servers = workspace.selection().demo || workspace.selection().load.servers_given;
+    if let Some(via) = loaded.settings.via.clone().filter(|_| options.via.is_none() && !names_servers) {
+        options.via = Some(Some(via));
+        match via::choose(&workspace, &options).await {
+            Ok(Some(via)) => return through(via, &workspace, command, options, &watch).await,
+            Ok(None) => options.via = Some(None),
+            Err(failure) => return cli::fail(failure, &options, io),
+        }
+    }
     let code = serve(&workspace, demo, command, &options, &log, (io, &watch)).await;
     let code = code.map(|code| if lists && code == exit::OK && loaded.lost_entries().next().is_some() { exit::PARTIAL } else { code });
     workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
@@ -93,7 +105,7 @@ async fn serve(
     let (loaded, of_demo) = (workspace.loaded(), workspace.selection().demo);
     let runs = matches!(command, Headless::Run(_) | Headless::CheckLive(_));
     // Do not open a store that is not needed.
-    let records = matches!(command, Headless::Run(_)) || (loaded.settings.history_calls > 0 && !of_demo && command.calls());
+    let records = matches!(command, Headless::Run(_)) || (loaded.settings.history.calls > 0 && !of_demo && command.calls());
     // The last known catalogs and the state of breakers are in the store.
     let wanted = records || (!of_demo && !workspace.selection().servers(&loaded, None).is_empty());
     let store = wanted.then(|| workspace.store()).transpose().unwrap_or_else(|why| {
@@ -129,11 +141,19 @@ async fn serve(
         retention = retention.at_most(&HEADLESS_RETENTION);
     }
     let answerable = Answerable { forms: workspace.selection().elicit, pages: false, sampling: workspace.selection().sample };
-    let connections = Arc::new(Connections::new(process::own_program()).answering(answerable));
-    let engine = engine(connections, workspace, retention, store.as_ref());
+    let connections = Connections::new(process::own_program()).answering(answerable);
+    let secrets = SecretRegistry::default();
+    let auth = match login::credentials(workspace, &secrets) {
+        Some(auth) if options.login => {
+            let servers = workspace.selection().servers(&loaded, demo.as_ref());
+            Some(login::with_logins(auth, &servers, &mut io).await)
+        }
+        auth => auth,
+    };
+    let (engine, measures) = engine(connections, auth.map(|auth| (auth, secrets)), workspace, retention, store.as_ref());
     options.secrets = engine.secrets().clone();
     let written = store.clone();
-    let followers = Followers::start(&engine, log, store.filter(|_| !of_demo));
+    let followers = Followers::start(&engine, log, store.filter(|_| !of_demo), measures);
     engine.start_on_demand();
     if let Err(why) = workspace.start(&engine, demo.as_ref(), cache::open) {
         warn(&mut io, &why);
@@ -162,12 +182,15 @@ pub async fn workflow(selection: Selection, command: WorkflowCmd, options: Optio
     code
 }
 
-/// `runs list`, `runs show` and `calls`: need no servers.
+/// `runs list`, `runs show`, `calls`, `history`, `drift` and `pins`: need no servers.
 pub async fn history(selection: Selection, command: History, options: Options) -> u8 {
     let workspace = match workspace(selection, &options) {
         Ok(workspace) => workspace,
         Err(code) => return code,
     };
+    if matches!(command, History::Drift(_)) {
+        workspace.read_library();
+    }
     let code = cli::history::run(&*workspace, &command, &options, Io::real()).await;
     workspace.set_aside().iter().for_each(|moved| warn(&mut Io::real(), moved));
     code

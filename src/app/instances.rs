@@ -5,8 +5,10 @@ use std::{future::pending, io::Read, path::PathBuf, process::Stdio, sync::Arc, t
 use tokio::sync::watch as value;
 
 use super::{
+    console_logins::ConsoleLogins,
     engine::{Followers, engine, shutdown, wall_clock},
     headless::ending,
+    login::credentials,
     preparation::{Prepared, recorded, warn},
 };
 use crate::{
@@ -29,6 +31,7 @@ use crate::{
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
+        secret::SecretRegistry,
         server::ServerSpec,
     },
     mcp::Connections,
@@ -141,9 +144,15 @@ async fn serve(
     if let Some(demo) = &mut demo {
         demo.launch().map_err(|error| Failure::new(FailureKind::NotReady, format!("the demo could not be started: {error}")))?;
     }
-    let connections = Arc::new(Connections::new(process::own_program()));
-    let control = engine(connections, workspace, loaded.settings.retention, store.as_ref());
-    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo));
+    let connections = Connections::new(process::own_program());
+    let known = SecretRegistry::default();
+    let auth = credentials(workspace, &known);
+    let logins = auth.clone().map(|auth| (auth, known));
+    let (control, measures) = engine(connections, logins, workspace, loaded.settings.retention, store.as_ref());
+    if let Some(auth) = auth {
+        workspace.set_logins(Arc::new(ConsoleLogins::new(auth, &control)));
+    }
+    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo), measures);
     let demo = crate::workspace::DemoSlot::new(demo.into());
     let following = workspace.follow(&control, demo.clone(), cache::open);
     match overrides::commands(&control.watch().0, options) {

@@ -3,12 +3,17 @@
 //! The only module that may use all others. Called by `main.rs` only.
 
 mod console;
+mod console_logins;
 mod engine;
 mod headless;
 mod install;
 mod instances;
+mod login;
+mod mock;
 mod preparation;
 mod serve;
+mod setup;
+mod tap;
 mod via;
 
 use std::{process::ExitCode, sync::Arc};
@@ -21,12 +26,13 @@ use crate::{
         history::History,
         print::Io,
     },
-    config::{self, ConfigError, LoadOptions, Loaded},
+    config::{self, ConfigError, LoadOptions, Loaded, Variables},
     demo,
     domain::{
         call::{Failure, FailureKind},
         server::ServerSpec,
         text::visible_lines,
+        workspace::ServerEdit,
     },
     mcp,
     process::{self, Watch},
@@ -41,9 +47,10 @@ const LOG_FILTER: &str = "SWITCHBOARD_LOG";
 /// Runs the program.
 pub fn run(cli: Cli) -> ExitCode {
     process::note_file_size_signal();
+    cli::style::Presentation::from(&cli.global).set();
     // Helpers, and commands that print a text, write no log.
     let log = match &cli.command {
-        Some(Cmd::Reaper(_) | Cmd::DemoServer(_) | Cmd::Completions(_) | Cmd::Man) => Log::default(),
+        Some(Cmd::Reaper(_) | Cmd::DemoServer(_) | Cmd::Completions(_) | Cmd::Man(_)) => Log::default(),
         _ => start_log(&cli),
     };
     let code = dispatch(&cli, &log);
@@ -68,7 +75,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             return error.exit_code();
         }
         Some(Cmd::Completions(args)) => return cli::manual::completions(args.shell, Io::real()),
-        Some(Cmd::Man) => return cli::manual::man(Io::real()),
+        Some(Cmd::Man(args)) => return cli::manual::man(args, &options, Io::real()),
         _ => {}
     }
     let demo = cli.global.demo || matches!(cli.command, Some(Cmd::Demo(_)));
@@ -77,6 +84,8 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
         Err(problem) => return cli::fail(Failure::new(FailureKind::InvalidArguments, problem), &options, Io::real()),
     };
     let (log, within) = (log.clone(), options.clone());
+    // Commands about the configuration are about its files, whatever servers the command line selects.
+    let files = LoadOptions { servers_given: false, extra: vec![], ..selection.load.clone() };
     match &cli.command {
         Some(command) if cli.serve.is_some() && !matches!(command, Cmd::Demo(_)) => {
             let why = "--serve belongs to the console: use `switchboard serve --http ADDRESS` without one";
@@ -88,6 +97,18 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             blocking(cli::import::run(&*workspace, args, &options, Io::real()), &options)
         }
         Some(Cmd::Install(args)) => install::run(&selection.load, args, &options),
+        Some(Cmd::Login(args)) => blocking(login::login(selection, args.clone(), within), &options),
+        Some(Cmd::Logout(args)) => blocking(login::logout(selection, args.clone(), within), &options),
+        Some(Cmd::Auth) => match workspace(selection, &options) {
+            Ok(workspace) => login::list(&workspace, &options),
+            Err(code) => code,
+        },
+        Some(Cmd::Add(args)) => setup::add(&files, args, cli, &options),
+        Some(Cmd::Remove(args)) => setup::edit(&files, args, &ServerEdit::Remove, &options),
+        Some(Cmd::Enable(args)) => setup::edit(&files, args, &ServerEdit::Enable, &options),
+        Some(Cmd::Disable(args)) => setup::edit(&files, args, &ServerEdit::Disable, &options),
+        Some(Cmd::List) => setup::list(&files, &options),
+        Some(Cmd::Config(args)) => setup::config(&files, &args.command, &options),
         Some(Cmd::Approve(args)) => {
             // Servers on the command line do not matter here.
             let load = LoadOptions { servers_given: false, ..selection.load };
@@ -101,25 +122,30 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             within_runtime(move |_| headless::cache(selection, action, within))
         }
         Some(Cmd::Demo(args)) => {
-            let with = console::With { traffic: args.traffic, tour: args.tour, serve: cli.serve };
+            let with = console::With { traffic: args.traffic, tour: args.tour, ..with(cli) };
             within_runtime(move |watch| console::run(selection, within, log, with, watch))
         }
         Some(Cmd::Serve(args)) => {
             let args = args.clone();
             within_runtime(move |watch| serve::run(selection, args, within, log, watch))
         }
+        Some(Cmd::Mock(args)) => {
+            let args = args.clone();
+            within_runtime(move |_| mock::run(args, within))
+        }
         Some(Cmd::Up(args)) => {
             let args = args.clone();
             within_runtime(move |watch| instances::up(selection, args, within, log, watch))
         }
         Some(Cmd::Down(args)) => blocking(instances::down(selection.load, args.clone(), within), &options),
+        Some(Cmd::Tap(args)) => tap::run(&selection, args, &options),
         Some(Cmd::Ps) => blocking(instances::ps(selection.load, within), &options),
         Some(Cmd::Attach(args)) => {
             let args = args.clone();
             within_runtime(move |watch| console::attach(selection, args, within, watch))
         }
         None => {
-            let with = console::With { serve: cli.serve, ..console::With::default() };
+            let with = with(cli);
             within_runtime(move |watch| console::run(selection, within, log, with, watch))
         }
         Some(command) => match (command.headless(), command) {
@@ -127,6 +153,8 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
                 if let Headless::Run(run) = &mut command {
                     run.input = cli.global.inputs.iter().map(InputValue::assignment).collect();
                 }
+                let reports = matches!(&command, Headless::Doctor(args) if args.report.is_some());
+                let within = if reports { Options { report: setup::report_context(&files), ..within } } else { within };
                 within_runtime(move |watch| headless::run(selection, command, within, log, watch))
             }
             (None, Cmd::Workflow(args)) => {
@@ -141,9 +169,27 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
                 let command = History::Calls(args.command.clone().unwrap_or(CallsCmd::List { last: cli::history::LAST }));
                 within_runtime(move |_| headless::history(selection, command, within))
             }
+            (None, Cmd::History(args)) => {
+                let command = History::Search(args.command.clone());
+                within_runtime(move |_| headless::history(selection, command, within))
+            }
+            (None, Cmd::Drift(args)) => {
+                let command = History::Drift(args.clone());
+                within_runtime(move |_| headless::history(selection, command, within))
+            }
+            (None, Cmd::Pins(args)) => {
+                let command = History::Pins(args.command.clone());
+                within_runtime(move |_| headless::history(selection, command, within))
+            }
             (None, _) => exit::USAGE,
         },
     }
+}
+
+/// Returns what the command line runs with the console.
+fn with(cli: &Cli) -> console::With {
+    let (control, name) = (cli.control.unwrap_or_default(), cli.name.clone());
+    console::With { serve: cli.serve, control, name, ..console::With::default() }
 }
 
 /// Starts the log of this process.
@@ -207,6 +253,8 @@ fn selection(cli: &Cli, demo: bool) -> Result<Selection, String> {
     };
     match cli.target()? {
         Some(target) => load.extra.push(given(&target, cli, &load.env).map_err(|error| error.to_string())?),
+        // They belong to the server that is added.
+        None if matches!(cli.command, Some(Cmd::Add(_))) => {}
         None if !(global.header.is_empty() && global.env.is_empty()) => {
             let error = ConfigError::new("--header and --env apply to a server on the command line");
             let hint = "add a URL, or a command after --; for configured servers set `headers` or `env` in the file";
@@ -226,8 +274,8 @@ fn given(target: &Target, cli: &Cli, env: &config::Env) -> Result<ServerSpec, Co
         Target::Command(argv) => (config::server_from_command(argv), &[][..]),
         Target::Url(url, headers) => (config::server_from_url(url)?, headers.as_slice()),
     };
-    config::add_headers(&mut spec, &cli.global.header)?;
-    config::add_headers(&mut spec, after)?;
-    config::add_variables(&mut spec, &cli.global.env, env)?;
+    config::add_headers(&mut spec, &cli.global.header, Variables::Expanded)?;
+    config::add_headers(&mut spec, after, Variables::Expanded)?;
+    config::add_variables(&mut spec, &cli.global.env, env, Variables::Expanded)?;
     Ok(spec)
 }

@@ -48,11 +48,14 @@ impl Prepared {
 
 /// Prints a warning on stderr.
 pub fn warn(io: &mut Io, text: &str) {
+    if io.style.quiet {
+        return;
+    }
     // A closed stderr does not stop the command.
     let _ = writeln!(io.stderr, "warning: {}", visible_lines(text));
 }
 
 /// Returns the store if the calls of a face are recorded in it.
 pub fn recorded(store: &Option<Store>, loaded: &Loaded, demo: bool) -> Option<Store> {
-    store.clone().filter(|_| !demo && loaded.settings.history_calls > 0)
+    store.clone().filter(|_| !demo && loaded.settings.history.calls > 0)
 }

@@ -1,14 +1,16 @@
 //! The gateway: offers the servers to other programs, over standard streams, HTTP or a Unix socket.
 
 use std::{
+    fs::DirBuilder,
     future::pending,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     sync::watch::{self as value, Receiver},
     task::JoinHandle,
 };
@@ -16,13 +18,24 @@ use tokio::{
 use super::{
     engine::{Followers, engine, shutdown},
     headless::ending,
+    instances::{info, instances},
     preparation::{Prepared, recorded, warn},
 };
 use crate::{
     cache,
-    cli::{self, Options, args::ServeArgs, exit, overrides, print::Io, session::Signal},
+    cli::{
+        self, Options,
+        args::{ServeAccess, ServeArgs},
+        exit, overrides,
+        print::Io,
+        session::Signal,
+    },
     config::GatewaySettings,
-    control::{Control, LocalControl},
+    control::{
+        Control, LocalControl,
+        instances::{InstanceError, InstanceInfo, Instances, Registration},
+        socket,
+    },
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
@@ -33,8 +46,8 @@ use crate::{
     },
     files::{self, Allowed},
     gateway::{
-        EngineUpstream, Gateway, Settings,
-        http::{Access, Listener, Service, SessionLimits},
+        EngineUpstream, Gateway, SealKey, Settings,
+        http::{Access, Listener, MetricsText, Service, SessionLimits},
         stdio,
     },
     mcp::Connections,
@@ -43,6 +56,8 @@ use crate::{
     workspace::{Selection, WorkspaceService},
 };
 
+/// The file with the key that seals what clients return, in the state folder.
+const SEAL_KEY: &str = "gateway.key";
 /// Largest token file, in bytes.
 const TOKEN: u64 = 4 << 10;
 
@@ -51,7 +66,17 @@ enum Face {
     /// The standard streams of this process: one client, of a profile.
     Stdio(String),
     /// Listeners.
-    Http(Vec<(Listener, Access)>),
+    Http(Vec<Opened>),
+}
+
+impl Face {
+    /// Returns where clients connect.
+    fn places(&self) -> Vec<String> {
+        match self {
+            Face::Stdio(_) => vec!["stdio".into()],
+            Face::Http(opened) => opened.iter().map(|(.., place)| place.clone()).collect(),
+        }
+    }
 }
 
 /// Runs `serve`; returns the exit code.
@@ -73,7 +98,16 @@ pub async fn run(selection: Selection, args: ServeArgs, options: Options, log: L
         Ok(face) => face,
         Err(why) => return fail(FailureKind::InvalidArguments, why),
     };
-    match serve(&workspace, demo, face, &options, &log, (io, &watch)).await {
+    let socket = match ControlSocket::open(&workspace, args.control, args.name.as_deref(), face.places()).await {
+        Ok(socket) => socket,
+        // The gateway does not need it.
+        Err(error) if args.name.is_none() => {
+            warn(&mut io, &format!("attach and --via cannot use this engine: {error}"));
+            None
+        }
+        Err(error) => return cli::instances::fail(&error, &options, io),
+    };
+    match serve(&workspace, demo, (face, socket), &options, &log, (io, &watch)).await {
         Ok(code) => code,
         Err(failure) => cli::fail(failure, &options, Io::real()),
     }
@@ -100,7 +134,7 @@ async fn face(args: &ServeArgs, settings: &GatewaySettings, io: &mut Io) -> Resu
     for (_, _, place) in &opened {
         note(io, &format!("listening on {place}"));
     }
-    Ok(Face::Http(opened.into_iter().map(|(listener, access, _)| (listener, access)).collect()))
+    Ok(Face::Http(opened))
 }
 
 /// A listener, who may use it, and where it is.
@@ -162,11 +196,11 @@ impl Listening {
     }
 
     /// Serves clients with the servers of an engine.
-    pub fn serve(self, engine: &LocalControl, separator: &str, gateway: &GatewaySettings) -> ConsoleGateway {
-        let gateway = Gateway::new(Arc::new(EngineUpstream(engine.engine())), settings(separator, gateway));
+    pub fn serve(self, engine: &LocalControl, workspace: &WorkspaceService, metrics: MetricsText) -> ConsoleGateway {
+        let gateway = gateway(engine, workspace);
         let (stop, stopped) = value::channel(false);
-        let face = Face::Http(self.0.into_iter().map(|(listener, access, _)| (listener, access)).collect());
-        ConsoleGateway { stop, served: tokio::spawn(serve_face(gateway, face, stopped)) }
+        let face = Face::Http(self.0);
+        ConsoleGateway { stop, served: tokio::spawn(serve_face(gateway, face, metrics, stopped)) }
     }
 }
 
@@ -175,6 +209,64 @@ impl ConsoleGateway {
     pub async fn end(self) {
         let _ = self.stop.send(true);
         let _ = self.served.await;
+    }
+}
+
+/// The control socket of a gateway's engine, which is not open yet.
+pub struct ControlSocket {
+    registration: Registration,
+    listener: UnixListener,
+    access: socket::Access,
+}
+
+/// An open control socket.
+pub struct OpenSocket(JoinHandle<()>);
+
+impl ControlSocket {
+    /// Registers the engine under a name. `None` if nobody may connect.
+    pub async fn open(
+        workspace: &WorkspaceService,
+        access: ServeAccess,
+        name: Option<&str>,
+        faces: Vec<String>,
+    ) -> Result<Option<ControlSocket>, InstanceError> {
+        // Without a state folder there is nowhere to register.
+        let Ok(instances) = instances(&workspace.selection().load) else { return Ok(None) };
+        let own = format!("serve-{}", std::process::id());
+        ControlSocket::register(&instances, access, name.unwrap_or(&own), |read_only| info(faces, read_only)).await
+    }
+
+    /// Registers an engine that describes itself so, depending on whether others only observe it. `None` if nobody may connect.
+    pub async fn register(
+        instances: &Instances,
+        access: ServeAccess,
+        name: &str,
+        info: impl FnOnce(bool) -> InstanceInfo,
+    ) -> Result<Option<ControlSocket>, InstanceError> {
+        let access = match access {
+            ServeAccess::Off => return Ok(None),
+            ServeAccess::ReadOnly => socket::Access::ReadOnly,
+            ServeAccess::Full => socket::Access::Full,
+        };
+        let registration = instances.register(name, &info(access == socket::Access::ReadOnly)).await?;
+        let listener = registration.listen()?;
+        Ok(Some(ControlSocket { registration, listener, access }))
+    }
+
+    /// Accepts consoles and commands. The gateway continues if the files of the engine are removed.
+    pub fn accept(self, engine: &Arc<LocalControl>) -> OpenSocket {
+        let (engine, open) = (engine.clone(), value::Sender::new(0));
+        OpenSocket(tokio::spawn(async move {
+            socket::accept(&self.registration, self.listener, &engine, self.access, &open).await;
+        }))
+    }
+}
+
+impl OpenSocket {
+    /// Closes the connections and removes the files.
+    pub async fn close(self) {
+        self.0.abort();
+        let _ = self.0.await;
     }
 }
 
@@ -189,6 +281,26 @@ fn token(file: &Path) -> Result<Secret, String> {
     }
 }
 
+/// Returns the key of this user that seals what clients return, from the state folder. It is created once. Without it, such states
+/// end with the process.
+fn seal_key(state: &Path) -> Option<SealKey> {
+    let path = state.join(SEAL_KEY);
+    let read = || {
+        let bytes = files::read(&path, Allowed { bytes: 32, within: None }).ok()?;
+        Some(SealKey(bytes.try_into().ok()?))
+    };
+    if let Some(key) = read() {
+        return Some(key);
+    }
+    let key = SealKey::random()?;
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(state).and_then(|()| files::create(&path, &key.0));
+    match created {
+        Ok(()) => Some(key),
+        // Another process was faster, or the folder cannot be written.
+        Err(_) => read(),
+    }
+}
+
 /// Prints a line on stderr.
 fn note(io: &mut Io, text: &str) {
     // A closed stderr does not stop the gateway.
@@ -198,7 +310,7 @@ fn note(io: &mut Io, text: &str) {
 async fn serve(
     workspace: &Arc<WorkspaceService>,
     mut demo: Option<Demo>,
-    face: Face,
+    (face, socket): (Face, Option<ControlSocket>),
     options: &Options,
     log: &Log,
     (mut io, watch): (Io, &Watch),
@@ -217,9 +329,9 @@ async fn serve(
         demo.launch().map_err(|error| Failure::new(FailureKind::NotReady, format!("the demo could not be started: {error}")))?;
     }
     // Nobody answers questions in the gateway's own name; each client answers those of its calls.
-    let connections = Arc::new(Connections::new(process::own_program()).answering(Answerable::NONE));
-    let control = engine(connections, workspace, loaded.settings.retention, store.as_ref());
-    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo));
+    let connections = Connections::new(process::own_program()).answering(Answerable::NONE);
+    let (control, measures) = engine(connections, None, workspace, loaded.settings.retention, store.as_ref());
+    let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo), measures);
     if let Err(why) = workspace.start(&control, demo.as_ref(), cache::open) {
         warn(&mut io, &why);
     }
@@ -233,7 +345,9 @@ async fn serve(
     commands.into_iter().for_each(|command| drop(control.command(command)));
     let specs: Vec<ServerSpec> = control.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
     let patience = ending(&specs);
-    let gateway = Gateway::new(Arc::new(EngineUpstream(control.engine())), settings(&loaded.settings.separator, &loaded.settings.gateway));
+    let _following = workspace.follow_library();
+    let gateway = gateway(&control, workspace);
+    let socket = socket.map(|socket| socket.accept(&control));
     let mut signals = watch.command(options.timeout);
     let limit = async {
         match options.timeout {
@@ -242,7 +356,7 @@ async fn serve(
         }
     };
     let (stop, stopped) = value::channel(false);
-    let mut served = tokio::spawn(serve_face(gateway, face, stopped));
+    let mut served = tokio::spawn(serve_face(gateway, face, followers.metrics.clone(), stopped));
     let code = tokio::select! {
         served = &mut served => served.unwrap_or(exit::FAILED),
         signal = signals.next() => match signal {
@@ -260,12 +374,15 @@ async fn serve(
             _ = signals.next() => served.abort(),
         }
     }
+    if let Some(socket) = socket {
+        socket.close().await;
+    }
     shutdown(&control, Some(code), followers, demo).await;
     Ok(code)
 }
 
 /// Serves clients until they are gone or `stopped` is true; returns the exit code.
-async fn serve_face(gateway: Arc<Gateway>, face: Face, mut stopped: Receiver<bool>) -> u8 {
+async fn serve_face(gateway: Arc<Gateway>, face: Face, metrics: MetricsText, mut stopped: Receiver<bool>) -> u8 {
     match face {
         Face::Stdio(name) => {
             // Checked before the servers were started.
@@ -277,9 +394,10 @@ async fn serve_face(gateway: Arc<Gateway>, face: Face, mut stopped: Receiver<boo
         }
         Face::Http(listeners) => {
             let mut faces = tokio::task::JoinSet::new();
-            for (listener, access) in listeners {
+            for (listener, access, _) in listeners {
                 // Checked before the listener was opened.
-                let Ok(service) = Service::new(gateway.clone(), access, SessionLimits::default()) else { return exit::FAILED };
+                let service = Service::with_metrics(gateway.clone(), access, SessionLimits::default(), Some(metrics.clone()));
+                let Ok(service) = service else { return exit::FAILED };
                 let mut stopped = stopped.clone();
                 faces.spawn(service.serve(listener, async move {
                     // The sender is dropped with the command.
@@ -292,10 +410,19 @@ async fn serve_face(gateway: Arc<Gateway>, face: Face, mut stopped: Receiver<boo
     }
 }
 
+/// Creates the gateway of an engine, with the settings and workflows of the workspace.
+fn gateway(control: &LocalControl, workspace: &WorkspaceService) -> Arc<Gateway> {
+    let upstream = EngineUpstream::with_workflows(control.engine(), workspace.workflows());
+    Gateway::new(Arc::new(upstream), settings(workspace))
+}
+
 /// Returns the settings of the gateway.
-fn settings(separator: &str, gateway: &GatewaySettings) -> Settings {
+fn settings(workspace: &WorkspaceService) -> Settings {
+    let loaded = workspace.loaded();
+    let gateway = &loaded.settings.gateway;
     Settings {
-        separator: separator.to_owned(),
+        separator: loaded.settings.separator.clone(),
+        seal_key: workspace.selection().load.state_dir.as_deref().and_then(seal_key),
         transparent: gateway.transparent,
         list_wait: gateway.list_wait,
         list_grace: gateway.list_grace,

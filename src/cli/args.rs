@@ -2,7 +2,9 @@
 //! `values` parses values. The composition root chooses the face by it.
 
 mod commands;
+mod history;
 mod instances;
+mod setup;
 mod unknown_flag;
 mod values;
 mod workflow;
@@ -17,13 +19,16 @@ use self::values::{
 };
 pub use self::{
     commands::{
-        ApproveArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs, ImportArgs, InstallArgs,
-        ListArgs, PromptArgs, ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
+        ApproveArgs, BreakerAction, BreakerArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs,
+        DoctorArgs, FaultArgs, ImportArgs, InstallArgs, ListArgs, LoginArgs, LogoutArgs, ManArgs, PromptArgs, ReadArgs, ReaperArgs,
+        RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
     },
-    instances::{AttachArgs, DownArgs, UpAccess, UpArgs},
+    history::{DriftArgs, ExportFormat, FailOn, HistoryArgs, HistoryCmd, MockArgs, PinsArgs, PinsCmd, ResultCheckArgs, RowsBy, Selection},
+    instances::{AttachArgs, DownArgs, ServeAccess, TapArgs, UpAccess, UpArgs},
+    setup::{AddArgs, AddSource, CheckArgs, ConfigArgs, ConfigCmd, EditArgs, FindingFormat},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
-use super::{exit, servers::ListKind};
+use super::{exit, reference::examples_help, servers::ListKind, style::ColorChoice, version};
 use crate::domain::policy::{breaker::BreakerOverride, fault::Fault};
 use crate::domain::secret::{MASK, Secret};
 
@@ -31,7 +36,7 @@ use crate::domain::secret::{MASK, Secret};
 ///
 /// Without a command, opens the console on the configured servers, or on the server given after `--` or as a URL.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "switchboard", version, max_term_width = 100, after_long_help = after_help(), subcommand_negates_reqs = true)]
+#[command(name = "switchboard", version, long_version = version::long(), max_term_width = 100, after_long_help = after_help(), subcommand_negates_reqs = true)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -45,6 +50,12 @@ pub struct Cli {
     /// Offer the servers of the console to other programs at this address too, as `switchboard serve --http` does.
     #[arg(long, value_name = "ADDRESS")]
     pub serve: Option<SocketAddr>,
+    /// What `attach` and --via may do with the engine of --serve [default: full].
+    #[arg(long, value_name = "ACCESS", requires = "serve")]
+    pub control: Option<ServeAccess>,
+    /// The name of the engine of --serve for `attach` and --via [default: serve-PID].
+    #[arg(long, value_name = "NAME", requires = "serve")]
+    pub name: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -71,6 +82,7 @@ fn after_help() -> String {
 
 /// Flags of every command, before or after it.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Read this configuration file instead of the default ones; repeatable.
     #[arg(long, value_name = "FILE", global = true)]
@@ -82,24 +94,27 @@ pub struct Global {
     #[arg(long = "server", value_name = "NAME", global = true)]
     pub servers: Vec<String>,
     /// Do not read the project's configuration file.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub no_project_config: bool,
     /// Approve the project for this command if it has this hash (see `approve`).
-    #[arg(long, value_name = "HASH", global = true)]
+    #[arg(long, value_name = "HASH", global = true, hide_short_help = true)]
     pub trust: Option<String>,
     /// Send this header to the server given as a URL; repeatable. The value is never printed.
-    #[arg(long, value_name = "NAME: VALUE", global = true, value_parser = parse_secret)]
+    #[arg(long, value_name = "NAME: VALUE", global = true, value_parser = parse_secret, hide_short_help = true)]
     pub header: Vec<Secret>,
     /// Set this variable for the server command given after --; without =VALUE pass on the variable of this environment;
     /// repeatable. The value is never printed.
-    #[arg(long, value_name = "NAME[=VALUE]", global = true, value_parser = parse_secret)]
+    #[arg(long, value_name = "NAME[=VALUE]", global = true, value_parser = parse_secret, hide_short_help = true)]
     pub env: Vec<Secret>,
     /// Give the value of an input that a configuration file asks for, or with `run` of the workflow; repeatable.
-    #[arg(long = "input", value_name = "ID=VALUE", global = true, value_parser = parse_input)]
+    #[arg(long = "input", value_name = "ID=VALUE", global = true, value_parser = parse_input, hide_short_help = true)]
     pub inputs: Vec<InputValue>,
     /// Start servers without the sandbox that their client would put them into.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub allow_unsandboxed: bool,
+    /// Print results in this format [default: table].
+    #[arg(short = 'o', long, value_name = "FORMAT", global = true, value_enum, conflicts_with_all = ["json", "jsonl"])]
+    pub output_format: Option<OutputFormat>,
     /// Print one JSON document.
     #[arg(long, global = true, conflicts_with = "jsonl")]
     pub json: bool,
@@ -107,14 +122,23 @@ pub struct Global {
     #[arg(long, global = true)]
     pub jsonl: bool,
     /// Print server text unchanged, including control characters and binary content.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub raw: bool,
     /// Print progress and log messages of servers on stderr; with --jsonl also the frames.
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// Print no warnings, notes and progress on stderr, only failures.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Use colours.
+    #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t)]
+    pub color: ColorChoice,
+    /// Print long output without a pager.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub no_pager: bool,
     /// Write the log to this file; SWITCHBOARD_LOG sets its level: off, error, warn, info, debug or trace, or a filter such
     /// as info,switchboard::call=debug [default: log/switchboard.log in the state folder, info].
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, hide_short_help = true)]
     pub log_file: Option<PathBuf>,
     /// Limit the duration of the whole command: 500ms, 5s, 2m; a plain number is seconds.
     #[arg(long, value_name = "TIME", global = true, value_parser = parse_duration)]
@@ -123,26 +147,29 @@ pub struct Global {
     #[arg(long, global = true)]
     pub yes: bool,
     /// Send arguments and answers that violate their schema, with a warning.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub no_check: bool,
     /// Fail with exit code 4 if a result violates its output schema, and refuse arguments that cannot be fully validated.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub strict: bool,
     /// Override a circuit breaker first: trip, hold-open, hold-closed or reset; repeatable.
-    #[arg(long, value_name = "SERVER[/TOOL]=OVERRIDE", global = true, value_parser = parse_override)]
+    #[arg(long, value_name = "SERVER[/TOOL]=OVERRIDE", global = true, value_parser = parse_override, hide_short_help = true)]
     pub breaker: Vec<ForTarget<BreakerOverride>>,
     /// Inject faults: latency=200ms, and rates of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3; repeatable.
-    #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault)]
+    #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault, hide_short_help = true)]
     pub inject: Vec<ForTarget<Fault>>,
+    /// Log in to servers that want it: opens the browser and waits, up to five minutes for each [default: exit code 3].
+    #[arg(long, global = true)]
+    pub login: bool,
     /// Use a running engine (see `up`) in place of one of this process: its name, or auto for the one that has the same servers
     /// [env: SWITCHBOARD_VIA].
-    #[arg(long, value_name = "NAME|auto", global = true, env = "SWITCHBOARD_VIA", hide_env = true)]
+    #[arg(long, value_name = "NAME|auto", global = true, env = "SWITCHBOARD_VIA", hide_env = true, hide_short_help = true)]
     pub via: Option<String>,
     /// Respond to elicitation requests with decline, defaults, @FILE or JSON [default: decline].
-    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_elicit)]
+    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_elicit, hide_short_help = true)]
     pub elicit: Option<ReplySource>,
     /// Respond to sampling requests with decline, @FILE or JSON [default: decline].
-    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_sample)]
+    #[arg(long, value_name = "ANSWER", global = true, value_parser = parse_sample, hide_short_help = true)]
     pub sample: Option<ReplySource>,
 }
 
@@ -189,12 +216,16 @@ pub struct OnLine {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Cmd {
     /// List the tools of all servers.
+    #[command(after_long_help = examples_help("tools"))]
     Tools(ToolsArgs),
     /// List the resources of all servers.
+    #[command(after_long_help = examples_help("resources"))]
     Resources(ListArgs),
     /// List the resource templates of all servers.
+    #[command(after_long_help = examples_help("templates"))]
     Templates(ListArgs),
     /// List the prompts of all servers with their arguments.
+    #[command(after_long_help = examples_help("prompts"))]
     Prompts(ListArgs),
     /// Call a tool and print its result.
     ///
@@ -203,10 +234,13 @@ pub enum Cmd {
     /// terminal. For this, annotations are used even if the server is not trusted.
     ///
     /// Arguments are validated against the tool's schema before the call is sent; --no-check sends them as they are.
+    #[command(after_long_help = examples_help("call"))]
     Call(CallArgs),
     /// Read a resource and print it.
+    #[command(after_long_help = examples_help("read"))]
     Read(ReadArgs),
     /// Get a prompt and print its messages.
+    #[command(after_long_help = examples_help("prompt"))]
     Prompt(PromptArgs),
     /// Complete an argument of a prompt or a resource template.
     ///
@@ -221,34 +255,87 @@ pub enum Cmd {
     /// For methods that Switchboard has no command for, and to test servers. The request is sent over the connection to the
     /// server, in its session and with its `_meta`. Nothing is known of what it changes, so it needs --yes, or your confirmation
     /// if stdin and stderr are a terminal.
+    #[command(after_long_help = examples_help("request"))]
     Request(RequestArgs),
     /// Explain the route of a call without making it.
+    #[command(after_long_help = examples_help("route"))]
     Route(RouteArgs),
     /// Purge cached responses, or show the state of the response cache.
+    #[command(after_long_help = examples_help("cache"))]
     Cache(CacheArgs),
     /// List the servers and their state.
+    #[command(after_long_help = examples_help("servers"))]
     Servers(ServersArgs),
     /// Check every server and suggest fixes.
-    Doctor(ServersArgs),
+    #[command(after_long_help = examples_help("doctor"))]
+    Doctor(DoctorArgs),
+    /// Log in to a server that uses OAuth.
+    ///
+    /// Opens the browser and waits for its redirect to this machine. Without a browser, open the address elsewhere and paste the
+    /// one that it leads to. For scripts: --start prints the address, --finish takes the one that it led to, also in another
+    /// process. The tokens are stored in the state folder and refreshed from then on.
+    Login(LoginArgs),
+    /// Delete the stored login of a server.
+    Logout(LogoutArgs),
+    /// List the stored logins.
+    Auth,
     /// Run a workflow: progress on stderr, its outputs on stdout as JSON.
     ///
     /// Workflows are in the `workflows` folder next to the configuration; --demo has four. Each step is written to a
     /// journal before it runs, so an interrupted run can be resumed with --resume. Ctrl-C cancels the run and starts its
     /// compensation, if the workflow defines one; a second Ctrl-C stops the compensation. Destructive tools need --yes, or
     /// your confirmation at a terminal, as with `call`.
+    #[command(after_long_help = examples_help("run"))]
     Run(Box<RunArgs>),
     /// List and show recorded runs, resume and undo them.
+    #[command(after_long_help = examples_help("runs"))]
     Runs(RunsArgs),
     /// List and show the calls of the history.
+    #[command(after_long_help = examples_help("calls"))]
     Calls(CallsArgs),
+    /// Search, export and count the calls of earlier sessions.
+    ///
+    /// Filters are those of the console's traffic view: server:db outcome:failed tool:create* >500ms !origin:demo text.
+    History(HistoryArgs),
+    /// Show what servers changed in their tools, prompts and instructions since you accepted them.
+    ///
+    /// The versions are those that Switchboard saw when it connected. Changes that break callers are marked: arguments removed or
+    /// required, types narrowed, annotations weakened. Workflows that use a changed tool are named.
+    Drift(DriftArgs),
+    /// List the definitions of servers that are accepted, and accept changed ones.
+    Pins(PinsArgs),
     /// Check, list, draw, create and test workflows.
+    #[command(after_long_help = examples_help("workflow"))]
     Workflow(WorkflowArgs),
     /// Import the servers that editors and agents have configured.
     ///
     /// Prints a configuration for Switchboard, with secret values masked. Files of the project (.mcp.json, .vscode/mcp.json and
     /// the like) are shown with everything that they would start, but imported only with --project, because the project's
     /// authors chose them. The exit code is 0 if everything that can be imported was; entries that cannot be are listed.
+    #[command(after_long_help = examples_help("import"))]
     Import(ImportArgs),
+    /// Add a server to the configuration file.
+    ///
+    /// Write a program after --, or name a URL, a file (a server.json, the manifest.json of a bundle, the file of another client) or
+    /// a server of the registry. --env and --header set variables and headers: with `--env NAME`, or `${NAME}` in a value, the file
+    /// refers to the variable of your environment. Comments and layout of the file stay. Nothing is started; a running console
+    /// picks up the change.
+    #[command(after_long_help = examples_help("add"))]
+    Add(AddArgs),
+    /// Remove servers from the configuration file.
+    Remove(EditArgs),
+    /// Enable servers that are disabled in the configuration file.
+    Enable(EditArgs),
+    /// Disable servers in the configuration file, so that they are not started.
+    Disable(EditArgs),
+    /// List the configured servers without starting them.
+    ///
+    /// `servers` starts them and shows their state.
+    #[command(after_long_help = examples_help("list"))]
+    List,
+    /// Show, edit and check the configuration.
+    #[command(after_long_help = examples_help("config"))]
+    Config(ConfigArgs),
     /// Write the gateway into the configuration of an editor or agent.
     ///
     /// Shows the entry and asks before it writes. Comments and layout of the file stay; --undo restores it byte by byte, or removes the
@@ -260,7 +347,19 @@ pub enum Cmd {
     /// configuration of an editor or agent in place of its servers. Calls go through the same policies as those of the console.
     ///
     /// A listener of another address than loopback needs a token. Ctrl-C lets calls in progress finish; a second one ends them.
+    #[command(after_long_help = examples_help("serve"))]
     Serve(ServeArgs),
+    /// Make the calls of a session file again and compare the results.
+    ///
+    /// Reports each tool whose result differs from the recorded one, and exits with code 1 then. --ignore leaves out members that
+    /// always differ, such as times. Destructive tools need --yes, as with `call`.
+    Check(ResultCheckArgs),
+    /// Answer as recorded servers did.
+    ///
+    /// Serves one client over stdin and stdout from a session file of `history export`: name the command in the configuration of
+    /// a client, or after `--`. A request gets the answer that was recorded for the same arguments; repeated requests get the
+    /// recorded answers in their order.
+    Mock(MockArgs),
     /// Run the servers for consoles and commands that connect later.
     ///
     /// Starts the engine without a console. `attach` opens a console on it, and commands use it with --via: breakers, caches,
@@ -275,17 +374,32 @@ pub enum Cmd {
     /// Shows the same as the console of the engine's own process. Quitting leaves the engine running. If the engine ends, the
     /// console shows its last state and connects again when an engine with this name runs.
     Attach(AttachArgs),
+    /// Observe one connection between a client and a server.
+    ///
+    /// In the configuration of the client, write `switchboard tap --` in front of the command of a server, or use the address that
+    /// `tap --url` prints. Every byte passes unchanged, except the value of `Host` over HTTP. `attach` opens the console on the tap.
+    ///
+    /// The exit code, or the signal, is that of the command.
+    Tap(TapArgs),
     /// Open the console on the built-in demo servers.
     Demo(DemoArgs),
+    /// Show the circuit breakers of a running engine, or operate one.
+    Breaker(BreakerArgs),
+    /// Show the faults that a running engine injects, or change them.
+    Fault(FaultArgs),
     /// Show what the project would start and run, and approve exactly that.
     ///
     /// Asks on a terminal. Elsewhere, --hash approves the project with that hash, which the refusal of another command
     /// prints, and --yes approves what is shown. Nothing is started.
     Approve(ApproveArgs),
     /// Print a completion script.
+    #[command(after_long_help = examples_help("completions"))]
     Completions(CompletionsArgs),
-    /// Print the manual page.
-    Man,
+    /// Print a manual page.
+    ///
+    /// Without a command, that of the program.
+    #[command(after_long_help = examples_help("man"))]
+    Man(ManArgs),
     /// Run a demo server.
     #[command(hide = true)]
     DemoServer(DemoServerArgs),
@@ -303,6 +417,8 @@ pub enum Headless {
     List(ListKind, ListArgs),
     /// `call`
     Call(CallArgs),
+    /// `check`
+    Check(ResultCheckArgs),
     /// `read`
     Read(ReadArgs),
     /// `prompt`
@@ -315,10 +431,14 @@ pub enum Headless {
     Request(RequestArgs),
     /// `route`
     Route(RouteArgs),
+    /// `breaker`
+    Breaker(BreakerArgs),
+    /// `fault`
+    Fault(FaultArgs),
     /// `servers`
     Servers,
     /// `doctor`
-    Doctor,
+    Doctor(DoctorArgs),
     /// `run`
     Run(Box<RunArgs>),
     /// `workflow check --live`
@@ -328,14 +448,27 @@ pub enum Headless {
 impl Headless {
     /// Returns whether it lists every server with its state.
     pub fn lists_servers(&self) -> bool {
-        matches!(self, Headless::Tools(_) | Headless::List(..) | Headless::Servers | Headless::Doctor)
+        matches!(self, Headless::Tools(_) | Headless::List(..) | Headless::Servers | Headless::Doctor(_))
     }
 
     /// Returns whether it makes calls that the history stores.
     pub fn calls(&self) -> bool {
-        use Headless::{Call, Complete, Prompt, Read, Request, Run};
-        matches!(self, Call(_) | Read(_) | Prompt(_) | Complete(_) | Request(_) | Run(_))
+        use Headless::{Call, Check, Complete, Prompt, Read, Request, Run};
+        matches!(self, Call(_) | Check(_) | Read(_) | Prompt(_) | Complete(_) | Request(_) | Run(_))
     }
+}
+
+/// The format of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// Text for people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON document per line, as events occur.
+    Jsonl,
+    /// One YAML document.
+    Yaml,
 }
 
 /// Source of the response to a server's question.
@@ -373,7 +506,10 @@ impl Cli {
             Some(Cmd::Watch(a)) => Some(&a.server),
             Some(Cmd::Request(a)) => Some(&a.server),
             Some(Cmd::Route(a)) => Some(&a.server),
-            Some(Cmd::Servers(a) | Cmd::Doctor(a)) => Some(&a.server),
+            Some(Cmd::Servers(a)) => Some(&a.server),
+            Some(Cmd::Doctor(a)) => Some(&a.server),
+            Some(Cmd::Login(a)) => Some(&a.server),
+            Some(Cmd::Logout(a)) => Some(&a.server),
             Some(Cmd::Serve(a)) => Some(&a.server),
             _ => None,
         };
@@ -397,6 +533,7 @@ impl Cmd {
     pub fn headless(&self) -> Option<Headless> {
         Some(match self {
             Cmd::Tools(a) => Headless::Tools(a.clone()),
+            Cmd::Check(a) => Headless::Check(a.clone()),
             Cmd::Resources(a) => Headless::List(ListKind::Resources, a.clone()),
             Cmd::Templates(a) => Headless::List(ListKind::Templates, a.clone()),
             Cmd::Prompts(a) => Headless::List(ListKind::Prompts, a.clone()),
@@ -407,8 +544,10 @@ impl Cmd {
             Cmd::Watch(a) => Headless::Watch(a.clone()),
             Cmd::Request(a) => Headless::Request(a.clone()),
             Cmd::Route(a) => Headless::Route(a.clone()),
+            Cmd::Breaker(a) => Headless::Breaker(a.clone()),
+            Cmd::Fault(a) => Headless::Fault(a.clone()),
             Cmd::Servers(_) => Headless::Servers,
-            Cmd::Doctor(_) => Headless::Doctor,
+            Cmd::Doctor(a) => Headless::Doctor(a.clone()),
             Cmd::Run(a) => Headless::Run(a.clone()),
             Cmd::Runs(a) => Headless::Run(Box::new(a.command.as_ref()?.run_args()?)),
             Cmd::Workflow(WorkflowArgs { command: WorkflowCmd::Check(a) }) if a.live => Headless::CheckLive(a.clone()),

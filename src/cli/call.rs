@@ -199,7 +199,7 @@ fn invalid(name: &str) -> Failure {
 ///
 /// Annotations are used here even if the server is not trusted: without them every tool of most servers would need --yes.
 /// Missing annotations have the defaults of the specification.
-async fn confirm(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &Tool, arguments: &Body) -> Result<(), Stop> {
+pub(super) async fn confirm(session: &mut Session<'_>, name: &str, tool: &ToolId, listed: &Tool, arguments: &Body) -> Result<(), Stop> {
     if session.options.yes || !listed.hints.may_destroy(true) {
         return Ok(());
     }
@@ -233,7 +233,7 @@ pub(super) async fn run(session: &mut Session<'_>, operation: Operation, subject
     let failed_at = settled.by.as_ref().unwrap_or(operation.server());
     let owner = matches!(settled.outcome, Outcome::Failed { .. }).then(|| session.owner(failed_at)).flatten();
     let settled = explain_timeout(settled, session.options.timeout);
-    session.printer.clear_status();
+    session.printer.end_progress();
     let schema_errors = check_output(session, subject, checks.output, &settled).await?;
     let failed = session.options.strict && !schema_errors.is_empty();
     let code = if failed { exit::FAILED } else { exit::of_outcome(&settled.outcome) };

@@ -6,8 +6,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
+    args::DoctorArgs,
+    findings::{self, Finding, Severity},
     hints,
     print::{Format, ms},
+    report,
     servers::{self, UnavailableServer},
     session::{Session, Stop, raw},
 };
@@ -29,11 +32,25 @@ const SCHEMAS: usize = 8 << 20;
 const SCHEMA_ADVICE: &str = "report it to the maintainer; calls are sent without this check";
 
 /// Checks the servers. `log` is the log file of the program, which a bug report needs.
-pub async fn run(session: &mut Session<'_>, log: Option<&Path>) -> Result<u8, Stop> {
-    servers::wait_for_all(session).await?;
+pub async fn run(session: &mut Session<'_>, args: &DoctorArgs, log: Option<&Path>) -> Result<u8, Stop> {
+    match servers::wait_for_all(session).await {
+        // A report is useful without servers too.
+        Err(Stop::Problem(_)) if args.report.is_some() => {}
+        waited => waited?,
+    }
     let read_model = session.read_model.clone();
     let checks: Vec<Check<'_>> = read_model.servers.iter().map(|server| Check::new(&read_model, server)).collect();
+    if let Some(file) = &args.report {
+        let servers = serde_json::to_string_pretty(&checks).map_err(std::io::Error::from)?;
+        let context = session.options.report.clone();
+        report::write(&mut session.printer, file, &context, &servers, log)?;
+        return Ok(servers::code(&read_model.servers));
+    }
+    let found = findings(&read_model.servers, &checks);
+    let rows: Vec<[String; 3]> = read_model.servers.iter().zip(&checks).map(|(server, check)| summary_row(server, check)).collect();
+    findings::append_summary(&mut session.printer, args.check.step_summary.as_deref(), "Servers", &rows, &found)?;
     match session.printer.format() {
+        Format::Human if findings::print(&mut session.printer, args.check.format, &found)? => {}
         Format::Human => {
             for (server, check) in read_model.servers.iter().zip(&checks) {
                 print(session, server, check)?;
@@ -60,6 +77,41 @@ pub async fn run(session: &mut Session<'_>, log: Option<&Path>) -> Result<u8, St
         Format::Jsonl => session.printer.documents(&checks)?,
     }
     Ok(servers::code(&read_model.servers))
+}
+
+/// Returns the findings: an error for each unavailable server, and the warnings. Their place is that of the server's table.
+fn findings(servers: &[ServerView], checks: &[Check<'_>]) -> Vec<Finding> {
+    let of = |(server, check): (&ServerView, &Check<'_>)| {
+        let finding = |severity: Severity, message: String, hint: Option<String>| Finding {
+            severity,
+            rule: "server",
+            file: server.spec.origin.file.clone(),
+            line: server.spec.origin.line,
+            column: None,
+            message: format!("server `{}`: {message}", server.id()),
+            hint,
+        };
+        let failed = !server.phase.usable() && *server.phase != Phase::Disabled;
+        let failure = check.failure.as_ref().filter(|_| failed);
+        let error = failed.then(|| {
+            let message = failure.map_or_else(|| check.state.to_owned(), |failure| failure.summary.clone());
+            finding(Severity::Error, message, failure.and_then(|failure| failure.hints.first().cloned()))
+        });
+        let warnings = check.degraded.iter().chain(&check.warnings).map(|warning| finding(Severity::Warning, warning.clone(), None));
+        error.into_iter().chain(warnings).collect::<Vec<_>>()
+    };
+    servers.iter().zip(checks).flat_map(of).collect()
+}
+
+/// Returns the row of a server in the summary.
+fn summary_row(server: &ServerView, check: &Check<'_>) -> [String; 3] {
+    let mark = match (&*server.phase, server.phase.usable()) {
+        (Phase::Disabled, _) => "–",
+        (_, true) => "✓",
+        (_, false) => "✗",
+    };
+    let state = if server.phase.usable() { format!("{}, {}", check.state, offers(check)) } else { check.state.to_owned() };
+    [mark.to_owned(), server.id().to_string(), state]
 }
 
 #[derive(Serialize)]
@@ -206,7 +258,7 @@ fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
 
 fn print(session: &mut Session<'_>, server: &ServerView, check: &Check<'_>) -> Result<(), Stop> {
     let printer = &mut session.printer;
-    printer.line(&format!("{}  {}", server.id(), server.phase.word()))?;
+    printer.heading(server.id().as_str(), server.phase.word(), servers::tone(server))?;
     let mut lines: Vec<(&'static str, String)> = Vec::new();
     match &*server.phase {
         phase if phase.usable() || *phase == Phase::Disabled => {

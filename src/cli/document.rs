@@ -12,6 +12,7 @@ use crate::domain::{
     call::{Failure, FailureKind, Outcome},
     event::Settled,
     id::{CallId, ServerId},
+    login::LoginWanted,
     policy::call_event::CallTrace,
     server::ConnectFailure,
     tls::TlsProblem,
@@ -101,6 +102,8 @@ struct FailureJson<'a> {
     causes: &'a [String],
     may_have_run: bool,
     hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<&'a LoginWanted>,
 }
 
 #[derive(Serialize)]
@@ -139,7 +142,7 @@ impl<'a> Document<'a> {
         document.failure = Some(failure_json(&problem.failure));
         document.connect = problem.connect.as_deref();
         document.owner = problem.owner.clone();
-        document.exit_code = exit::of_failure(problem.failure.kind);
+        document.exit_code = exit::of(&problem.failure);
         document
     }
 
@@ -192,5 +195,6 @@ fn failure_json(failure: &Failure) -> FailureJson<'_> {
         causes: &failure.causes,
         may_have_run: failure.may_have_run,
         hint: failure.hint.as_deref(),
+        login: failure.login.as_ref(),
     }
 }

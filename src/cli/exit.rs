@@ -1,7 +1,7 @@
 //! Exit codes: the table shared by the help, the manual page and the code.
 
 use crate::domain::{
-    call::{FailureKind, Outcome},
+    call::{Failure, FailureKind, Outcome},
     run::RunOutcome,
 };
 
@@ -29,6 +29,8 @@ pub const COMPENSATION_FAILED: u8 = 9;
 pub const IN_DOUBT: u8 = 10;
 /// Steps of a run wait for an answer.
 pub const WAITING: u8 = 11;
+/// Definitions of servers changed.
+pub const DRIFT: u8 = 12;
 /// Its terminal went away (128 + SIGHUP).
 pub const HUNG_UP: u8 = 129;
 /// Ended by Ctrl-C (128 + SIGINT).
@@ -41,7 +43,7 @@ pub const TABLE: &[(u8, &str)] = &[
     (OK, "success, or the reader closed the output"),
     (TOOL_ERROR, "the tool returned an error (isError), or a step or test of the workflow failed"),
     (USAGE, "invalid usage: command line, configuration, unknown tool or invalid arguments"),
-    (NOT_READY, "the server could not be started, reached or used, or its breaker is open; for lists: no server is usable"),
+    (NOT_READY, "the server could not be started, reached or used, wants a login, or its breaker is open; for lists: no server is usable"),
     (FAILED, "the call failed (connection, protocol, JSON-RPC error, server exited), or the output could not be written"),
     (TIMEOUT, "a time limit expired"),
     (
@@ -56,6 +58,7 @@ pub const TABLE: &[(u8, &str)] = &[
     (COMPENSATION_FAILED, "the workflow failed, and its compensation failed"),
     (IN_DOUBT, "the run was interrupted with in-doubt steps: resolve each with --repeat or --skip"),
     (WAITING, "the run waits for an answer: give it with `runs resume`"),
+    (DRIFT, "servers changed their definitions (drift --fail-on)"),
     (HUNG_UP, "the console's terminal was closed"),
     (INTERRUPTED, "cancelled by Ctrl-C"),
     (TERMINATED, "ended by SIGTERM"),
@@ -81,6 +84,11 @@ pub fn of_failure(kind: FailureKind) -> u8 {
     }
 }
 
+/// Returns the code for a failure: a server that wants a login cannot be used before it.
+pub fn of(failure: &Failure) -> u8 {
+    if failure.login.is_some() { NOT_READY } else { of_failure(failure.kind) }
+}
+
 /// Returns the code for the outcome of a run.
 pub fn of_run(outcome: RunOutcome) -> u8 {
     match outcome {
@@ -103,7 +111,7 @@ pub fn of_outcome(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ok { .. } | Outcome::Interim { .. } => OK,
         Outcome::ToolError { .. } => TOOL_ERROR,
-        Outcome::Failed { failure } => of_failure(failure.kind),
+        Outcome::Failed { failure } => of(failure),
         Outcome::Cancelled { .. } => INTERRUPTED,
     }
 }

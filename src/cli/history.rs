@@ -1,23 +1,26 @@
 //! `runs` and `calls`: what the journal of runs and the history of calls hold.
 
+mod search;
+
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
     Options,
-    args::{CallsCmd, RunsCmd},
-    exit,
+    args::{CallsCmd, DriftArgs, HistoryCmd, PinsCmd, RunsCmd},
+    drift, exit,
     print::{Format, Io, Printer, ms},
     replies_of_workspace::{failed, unexpected},
     run::{QuestionDocument, StepErrorDocument},
     session::{Stop, raw, raw_or_text},
+    style::Tone,
 };
 use crate::{
     control::{Workspace, WorkspaceReply, WorkspaceRequest},
     domain::{
         call::{Failure, FailureKind, Operation},
         call_summary::CallSummary,
-        journal::{CallRecord, OpenQuestion, Place, RunEntry, RunRecord, StepRecord},
+        journal::{CallOutcome, CallRecord, OpenQuestion, Place, RunEntry, RunRecord, StepRecord},
         plural::counted,
         run::RunOutcome,
         time::{self, date},
@@ -35,6 +38,12 @@ pub enum History {
     Runs(RunsCmd),
     /// `calls`.
     Calls(CallsCmd),
+    /// `history`.
+    Search(HistoryCmd),
+    /// `drift`.
+    Drift(DriftArgs),
+    /// `pins`.
+    Pins(PinsCmd),
 }
 
 impl History {
@@ -53,7 +62,12 @@ pub async fn run(workspace: &dyn Workspace, command: &History, options: &Options
         // The composition root runs the others as `run`.
         History::Runs(_) => Ok(exit::USAGE),
         History::Calls(CallsCmd::List { last }) => list_calls(&mut printer, workspace, *last).await,
-        History::Calls(CallsCmd::Show { call }) => show_call(&mut printer, workspace, call).await,
+        History::Calls(CallsCmd::Show { call }) | History::Search(HistoryCmd::Show { call }) => {
+            show_call(&mut printer, workspace, call).await
+        }
+        History::Search(command) => search::run(&mut printer, workspace, command).await,
+        History::Drift(args) => drift::show(&mut printer, workspace, args, &options.servers).await,
+        History::Pins(command) => drift::pins(&mut printer, workspace, command).await,
     };
     super::conclude(&mut printer, outcome)
 }
@@ -108,7 +122,13 @@ async fn list_runs(printer: &mut Printer, workspace: &dyn Workspace, last: usize
         Format::Human => {
             let head = ["RUN", "WORKFLOW", "STATE", "STARTED (UTC)", "TOOK"].map(String::from).to_vec();
             let rows: Vec<Vec<String>> = std::iter::once(head).chain(runs.iter().map(row)).collect();
-            printer.table("", &rows)?;
+            let tone = |listed: &RunListed| match listed.header.outcome.as_deref().and_then(RunOutcome::from_key) {
+                Some(RunOutcome::Ok) => Some(Tone::Good),
+                Some(RunOutcome::Partial | RunOutcome::Compensated | RunOutcome::Cancelled | RunOutcome::Waiting) => Some(Tone::Warn),
+                Some(_) => Some(Tone::Bad),
+                None => None,
+            };
+            printer.headed_table(&rows, |row, column| runs.get(row).filter(|_| column == 2).and_then(tone))?;
         }
         Format::Json => printer.document(&json!({"type": "runs", "runs": runs.iter().map(document).collect::<Vec<_>>()}))?,
         Format::Jsonl => {
@@ -296,21 +316,17 @@ struct CallDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
 }
 
 impl<'a> CallDocument<'a> {
-    fn of(record: &'a CallRecord, whole: bool) -> CallDocument<'a> {
-        let arguments = match &record.spec.operation {
-            Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => Some(arguments),
-            Operation::Complete { params, .. } | Operation::Raw { params, .. } => Some(params),
-            Operation::Resource { .. } => None,
-        };
-        let summary = &record.summary;
+    fn summary(summary: &'a CallSummary) -> CallDocument<'a> {
         CallDocument {
-            kind: if whole { "call_record" } else { "call_summary" },
+            kind: "call_summary",
             call: summary.call.to_string(),
             unix_ms: summary.unix_ms,
             name: &summary.name,
@@ -324,11 +340,34 @@ impl<'a> CallDocument<'a> {
             answered_by: summary.answered_by.as_ref().map(|server| server.as_str()),
             cache_age_ms: summary.cached.map(ms),
             error: summary.error.as_deref(),
-            arguments: arguments.filter(|_| whole).and_then(raw_or_text),
-            result: record.result.as_ref().filter(|_| whole).and_then(raw_or_text),
+            trace_id: summary.trace.map(|trace| trace.to_string()),
+            arguments: None,
+            result: None,
+        }
+    }
+
+    fn record(record: &'a CallRecord) -> CallDocument<'a> {
+        let arguments = match &record.spec.operation {
+            Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => Some(arguments),
+            Operation::Complete { params, .. } | Operation::Raw { params, .. } => Some(params),
+            Operation::Resource { .. } => None,
+        };
+        CallDocument {
+            kind: "call_record",
+            arguments: arguments.and_then(raw_or_text),
+            result: record.result.as_ref().and_then(raw_or_text),
+            ..CallDocument::summary(&record.summary)
         }
     }
 }
+
+/// The columns of a table of calls.
+fn call_row(summary: &CallSummary) -> Vec<String> {
+    let CallSummary { call, name, outcome, origin, unix_ms, .. } = summary;
+    vec![call.to_string(), name.clone(), outcome.words().into(), origin.word().into(), moment(*unix_ms), time::short(summary.took())]
+}
+
+const CALL_HEAD: [&str; 6] = ["CALL", "NAME", "OUTCOME", "BY", "STARTED (UTC)", "TOOK"];
 
 async fn calls(workspace: &dyn Workspace, last: usize, ids: Vec<u64>) -> Result<Vec<CallRecord>, Stop> {
     match workspace.request(WorkspaceRequest::Calls { last, ids }).await.map_err(failed)? {
@@ -341,18 +380,19 @@ async fn list_calls(printer: &mut Printer, workspace: &dyn Workspace, last: usiz
     let mut records = calls(workspace, last, vec![]).await?;
     // Newest first, as for runs.
     records.reverse();
-    let documents: Vec<CallDocument<'_>> = records.iter().map(|record| CallDocument::of(record, false)).collect();
+    let documents: Vec<CallDocument<'_>> = records.iter().map(|record| CallDocument::summary(&record.summary)).collect();
     match printer.format() {
         Format::Human if records.is_empty() => printer.note("the history has no calls"),
         Format::Human => {
-            let head = ["CALL", "NAME", "OUTCOME", "BY", "STARTED (UTC)", "TOOK"].map(String::from).to_vec();
-            let row = |record: &CallRecord| {
-                let CallSummary { call, name, outcome, origin, unix_ms, .. } = &record.summary;
-                let took = time::short(record.summary.took());
-                vec![call.to_string(), name.clone(), outcome.words().into(), origin.word().into(), moment(*unix_ms), took]
+            let head = CALL_HEAD.map(String::from).to_vec();
+            let rows: Vec<Vec<String>> = std::iter::once(head).chain(records.iter().map(|record| call_row(&record.summary))).collect();
+            let tone = |record: &CallRecord| match record.summary.outcome {
+                CallOutcome::Ok | CallOutcome::Interim(_) => Tone::Good,
+                CallOutcome::Cancelled => Tone::Warn,
+                CallOutcome::ToolError | CallOutcome::Failed(_) => Tone::Bad,
+                CallOutcome::Unknown(_) => Tone::Dim,
             };
-            let rows: Vec<Vec<String>> = std::iter::once(head).chain(records.iter().map(row)).collect();
-            printer.table("", &rows)?;
+            printer.headed_table(&rows, |row, column| records.get(row).filter(|_| column == 2).map(tone))?;
         }
         Format::Json => printer.document(&json!({"type": "calls", "calls": documents}))?,
         Format::Jsonl => {
@@ -370,7 +410,7 @@ async fn show_call(printer: &mut Printer, workspace: &dyn Workspace, id: &str) -
     let number = u64::from_str_radix(id, 16).map_err(|_| invalid(format!("{id:?} is not the id of a call")))?;
     let records = calls(workspace, 1, vec![number]).await?;
     let Some(record) = records.first() else { return Err(invalid(format!("the history has no call {id}"))) };
-    let document = CallDocument::of(record, true);
+    let document = CallDocument::record(record);
     if printer.format() != Format::Human {
         printer.document(&document)?;
         return Ok(exit::OK);
@@ -387,6 +427,7 @@ async fn show_call(printer: &mut Printer, workspace: &dyn Workspace, id: &str) -
     if document.attempts > 1 {
         lines.push(("attempts", document.attempts.to_string()));
     }
+    lines.extend(document.trace_id.iter().map(|trace| ("trace", trace.clone())));
     lines.extend(document.answered_by.map(|server| ("answered by", server.to_owned())));
     lines.extend(record.summary.cached.map(|age| ("cached", format!("{} ago", time::short(age)))));
     lines.extend(document.arguments.iter().map(|arguments| ("arguments", arguments.get().to_owned())));

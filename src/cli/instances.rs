@@ -100,7 +100,7 @@ pub fn ps(instances: &[Listed], now_ms: u64, options: &Options, io: Io) -> u8 {
             Format::Human => {
                 let head = ["NAME", "PID", "VERSION", "UPTIME", "SERVERS", "CALLS", "CLIENTS"].map(String::from).to_vec();
                 let rows: Vec<Vec<String>> = std::iter::once(head).chain(instances.iter().map(|listed| row(listed, now_ms))).collect();
-                printer.table("", &rows)?;
+                printer.headed_table(&rows, |_, _| None)?;
             }
             Format::Json => {
                 let instances = instances.iter().map(InstanceDocument::of).collect();

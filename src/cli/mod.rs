@@ -10,16 +10,20 @@ pub mod arguments;
 mod bounds_tests;
 pub mod cache;
 pub mod call;
+pub mod check;
 #[cfg(test)]
 mod check_tests;
-pub mod complete;
+mod complete;
 pub mod content;
 #[cfg(test)]
 mod control_tests;
 pub mod doctor;
 pub mod document;
+mod drift;
 mod dry_run;
 pub mod exit;
+mod export;
+pub mod findings;
 pub mod hints;
 pub mod history;
 pub mod import;
@@ -30,19 +34,24 @@ pub mod json;
 pub mod junit;
 pub mod lists;
 pub mod logged;
+pub mod login;
 mod lookup;
 pub mod manual;
 pub mod names;
+mod operate;
 #[cfg(test)]
 pub mod output_schema;
 pub mod overrides;
+mod pager;
 #[cfg(test)]
 mod policy_tests;
 pub mod print;
 mod questions;
 mod readiness;
+pub mod reference;
 pub mod replies;
 mod replies_of_workspace;
+pub mod report;
 pub mod request;
 #[cfg(test)]
 mod request_tests;
@@ -51,24 +60,29 @@ pub mod run;
 mod run_files;
 pub mod servers;
 pub mod session;
+pub mod setup;
 #[cfg(test)]
 mod setup_tests;
+pub mod style;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]
 mod tests;
 pub mod tools;
+pub mod version;
 pub mod watch;
 pub mod workflow;
+mod yaml;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use self::{
-    args::{ForTarget, Global, Headless, ReplySource},
+    args::{ForTarget, Global, Headless, OutputFormat, ReplySource},
     document::Document,
     print::{Format, Io, Printer},
     replies::ElicitationReplies,
     session::{Problem, Session, Signals, Stop},
+    style::Presentation,
 };
 use crate::{
     control::Control,
@@ -108,6 +122,8 @@ pub struct Options {
     pub elicit: Option<ReplySource>,
     /// Response to sampling requests.
     pub sample: Option<ReplySource>,
+    /// Whether the command logs in to servers that want it.
+    pub login: bool,
     /// The running engine to use, and then its name. The inner value is `None` if the command has an engine of its own after
     /// all.
     pub via: Option<Option<String>>,
@@ -121,14 +137,24 @@ pub struct Options {
     pub secrets: SecretRegistry,
     /// The log file, if the program writes one.
     pub log: Option<PathBuf>,
+    /// What a report says of the configuration.
+    pub report: report::ReportContext,
+}
+
+impl From<&Global> for Presentation {
+    fn from(global: &Global) -> Presentation {
+        let pager = if global.no_pager { None } else { style::pager(|name| std::env::var(name).ok()) };
+        let yaml = global.output_format == Some(OutputFormat::Yaml);
+        Presentation { color: global.color, yaml, quiet: global.quiet, pager }
+    }
 }
 
 impl From<&Global> for Options {
     fn from(global: &Global) -> Options {
         Options {
-            format: match (global.json, global.jsonl) {
-                (true, _) => Format::Json,
-                (_, true) => Format::Jsonl,
+            format: match (global.json, global.jsonl, global.output_format) {
+                (true, ..) | (_, _, Some(OutputFormat::Json | OutputFormat::Yaml)) => Format::Json,
+                (_, true, _) | (_, _, Some(OutputFormat::Jsonl)) => Format::Jsonl,
                 _ => Format::Human,
             },
             raw: global.raw,
@@ -142,12 +168,14 @@ impl From<&Global> for Options {
             inject: global.inject.clone(),
             elicit: global.elicit.clone(),
             sample: global.sample.clone(),
+            login: global.login,
             via: global.via.clone().filter(|via| !via.is_empty()).map(Some),
             library: WorkflowLibrary::default(),
             recorded: None,
             journaled: false,
             secrets: SecretRegistry::default(),
             log: None,
+            report: report::ReportContext::default(),
         }
     }
 }
@@ -156,6 +184,7 @@ impl From<&Global> for Options {
 ///
 /// Dropping the future leaves a running call to the engine. A thread that reads stdin may be abandoned.
 pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Options, io: Io, signals: Signals) -> u8 {
+    let io = if matches!(command, Headless::Tools(args) if args.schema) { io.paged() } else { io };
     let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets).via(options.via.clone());
     let answers = match ElicitationReplies::load(options.elicit.as_ref(), options.sample.as_ref()) {
         Ok(answers) => answers,
@@ -174,14 +203,17 @@ pub async fn run(control: Arc<dyn Control>, command: &Headless, options: &Option
         Headless::Tools(args) => tools::run(&mut session, args).await,
         Headless::List(kind, args) => lists::run(&mut session, *kind, args).await,
         Headless::Call(args) => call::call(&mut session, args).await,
+        Headless::Check(args) => check::check(&mut session, args).await,
         Headless::Read(args) => call::read(&mut session, args).await,
         Headless::Prompt(args) => call::prompt(&mut session, args).await,
         Headless::Complete(args) => complete::complete(&mut session, args).await,
         Headless::Watch(args) => watch::watch(&mut session, args).await,
         Headless::Request(args) => request::request(&mut session, args).await,
         Headless::Route(args) => route::run(&mut session, args).await,
+        Headless::Breaker(args) => operate::breaker(&mut session, args).await,
+        Headless::Fault(args) => operate::fault(&mut session, args).await,
         Headless::Servers => servers::run(&mut session).await,
-        Headless::Doctor => doctor::run(&mut session, options.log.as_deref()).await,
+        Headless::Doctor(args) => doctor::run(&mut session, args, options.log.as_deref()).await,
         Headless::Run(args) => run::run(&mut session, args).await,
         Headless::CheckLive(args) => workflow::check_live(&mut session, args).await,
     };
@@ -213,7 +245,7 @@ fn conclude(printer: &mut Printer, outcome: Result<u8, Stop>) -> u8 {
         Ok(code) => Ok(code),
         Err(Stop::Quit(code)) => Ok(code),
         Err(Stop::Output(error)) => Err(error),
-        Err(Stop::Problem(problem)) => print_problem(printer, &problem).map(|()| exit::of_failure(problem.failure.kind)),
+        Err(Stop::Problem(problem)) => print_problem(printer, &problem).map(|()| exit::of(&problem.failure)),
     };
     match printed.and_then(|code| printer.flush().map(|()| code)) {
         Ok(code) => code,

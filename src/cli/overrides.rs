@@ -22,7 +22,7 @@ pub fn commands(read_model: &ConsoleState, options: &Options) -> Result<Vec<Comm
 }
 
 /// Resolves `server` or `server/tool`. Names are looked up, not split: the name of a server may contain a slash.
-fn resolve(read_model: &ConsoleState, text: &str) -> Result<(ServerId, Option<String>), Failure> {
+pub(super) fn resolve(read_model: &ConsoleState, text: &str) -> Result<(ServerId, Option<String>), Failure> {
     let ids = || read_model.servers.iter().map(|server| server.id());
     if let Some(server) = ids().find(|id| id.as_str() == text) {
         return Ok((server.clone(), None));

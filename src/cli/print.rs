@@ -11,9 +11,15 @@ use std::{
 };
 
 use serde::Serialize;
+use tokio::time::Instant;
 use unicode_width::UnicodeWidthStr;
 
-use super::json;
+use super::{
+    json,
+    pager::Pager,
+    style::{Presentation, Tone},
+    yaml,
+};
 use crate::domain::{
     call::Label,
     json::{compact, indent},
@@ -49,11 +55,40 @@ pub struct Io {
     pub stderr_tty: bool,
     /// Width of the terminal in cells.
     pub width: usize,
+    /// How it is written.
+    pub style: IoStyle,
 }
+
+/// How output is written; plain by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IoStyle {
+    /// Whether stdout has colours.
+    pub colored_out: bool,
+    /// Whether stderr has colours.
+    pub colored_err: bool,
+    /// Whether documents are YAML instead of JSON.
+    pub yaml: bool,
+    /// Whether warnings, notes and progress are left out.
+    pub quiet: bool,
+    /// The pager.
+    pub pager: Option<String>,
+}
+
+/// Time after which progress is shown: a command that is quick shows none.
+const PROGRESS_DELAY: Duration = Duration::from_millis(300);
 
 impl Io {
     /// Returns the streams of this process.
     pub fn real() -> Io {
+        let presentation = Presentation::of_process();
+        let colored = |terminal: bool| presentation.colored(terminal, |name| std::env::var(name).ok());
+        let style = IoStyle {
+            colored_out: colored(io::stdout().is_terminal()),
+            colored_err: colored(io::stderr().is_terminal()),
+            yaml: presentation.yaml,
+            quiet: presentation.quiet,
+            pager: presentation.pager.clone(),
+        };
         let width = crossterm::terminal::size().map_or(80, |(width, _)| if width == 0 { 80 } else { usize::from(width).max(20) });
         Io {
             stdin: Some(Box::new(io::stdin())),
@@ -63,7 +98,17 @@ impl Io {
             stdout_tty: io::stdout().is_terminal(),
             stderr_tty: io::stderr().is_terminal(),
             width,
+            style,
         }
+    }
+
+    /// Sends stdout through the pager, if it is a terminal and there is one. A pager that does not start is left out.
+    pub fn paged(mut self) -> Io {
+        let command = self.style.pager.take().filter(|_| self.stdout_tty);
+        if let Some(pager) = command.and_then(|command| Pager::start(&command).ok()) {
+            self.stdout = Box::new(BufWriter::new(pager));
+        }
+        self
     }
 }
 
@@ -72,7 +117,12 @@ pub struct Printer {
     io: Io,
     format: Format,
     raw: bool,
+    /// Width of the progress line.
     status: usize,
+    /// Progress that is not shown yet, and when it will be.
+    pending: Option<(String, Instant)>,
+    /// Whether progress was shown, so that more of it is shown without delay.
+    progressed: bool,
     secrets: SecretRegistry,
     via: Option<Option<String>>,
 }
@@ -88,7 +138,7 @@ struct Via<'d, T> {
 impl Printer {
     /// Returns a printer to `io` in `format`; with `raw`, results are printed unchanged.
     pub fn new(io: Io, format: Format, raw: bool) -> Printer {
-        Printer { io, format, raw, status: 0, secrets: SecretRegistry::default(), via: None }
+        Printer { io, format, raw, status: 0, pending: None, progressed: false, secrets: SecretRegistry::default(), via: None }
     }
 
     /// Masks these secrets in the output.
@@ -105,6 +155,11 @@ impl Printer {
     fn masked<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let redactor = self.secrets.redactor();
         if redactor.is_empty() { text.into() } else { redactor.redact(text).into() }
+    }
+
+    /// Masks known secrets in a text that is written to a file.
+    pub fn masked_text(&self, text: &str) -> String {
+        self.masked(text).into_owned()
     }
 
     /// Masks known secrets in JSON text.
@@ -148,6 +203,24 @@ impl Printer {
         self.clear_status();
         let text = self.masked(text);
         writeln!(self.io.stdout, "{}", visible(&text))
+    }
+
+    /// Prints a name and its state.
+    pub fn heading(&mut self, name: &str, state: &str, tone: Option<Tone>) -> io::Result<()> {
+        let (name, state) = (visible(&self.masked(name)).into_owned(), visible(&self.masked(state)).into_owned());
+        self.clear_status();
+        match tone.filter(|_| self.io.style.colored_out) {
+            Some(tone) => writeln!(self.io.stdout, "{}  {}", Tone::Head.paint(&name), tone.paint(&state)),
+            None => writeln!(self.io.stdout, "{name}  {state}"),
+        }
+    }
+
+    /// Prints a mark and a line.
+    pub fn marked(&mut self, mark: &str, tone: Tone, text: &str) -> io::Result<()> {
+        let text = visible(&self.masked(text)).into_owned();
+        self.clear_status();
+        let mark = if self.io.style.colored_out { tone.paint(mark) } else { mark.to_owned() };
+        writeln!(self.io.stdout, "{mark}  {text}")
     }
 
     /// Prints a text of several lines from a server.
@@ -213,6 +286,10 @@ impl Printer {
         if let Cow::Owned(masked) = self.masked_json(&text) {
             text = masked;
         }
+        if self.io.style.yaml && self.format == Format::Json {
+            text = yaml::to_yaml(&serde_json::from_str(&text)?);
+            text.truncate(text.trim_end_matches('\n').len());
+        }
         if !self.raw {
             text = if self.io.stdout_tty { json::escape_hidden(&text) } else { json::escape_controls(&text) };
         }
@@ -230,20 +307,34 @@ impl Printer {
 
     /// Prints rows in columns; the last column is not padded. Cut to the width of the terminal, if stdout is one.
     pub fn table(&mut self, indent: &str, rows: &[Vec<String>]) -> io::Result<()> {
-        for line in self.columns(indent, rows) {
-            self.line(&line)?;
+        self.toned_table(indent, rows, |_, _| None)
+    }
+
+    /// Prints a table whose first row has the heads. `tone` returns the tone of a cell by its row, from 0 below the heads, and its
+    /// column.
+    pub fn headed_table(&mut self, rows: &[Vec<String>], tone: impl Fn(usize, usize) -> Option<Tone>) -> io::Result<()> {
+        self.toned_table("", rows, |row, column| row.checked_sub(1).map_or(Some(Tone::Head), |row| tone(row, column)))
+    }
+
+    fn toned_table(&mut self, indent: &str, rows: &[Vec<String>], tone: impl Fn(usize, usize) -> Option<Tone>) -> io::Result<()> {
+        self.clear_status();
+        for line in self.columns(indent, rows, self.io.style.colored_out, tone) {
+            writeln!(self.io.stdout, "{line}")?;
         }
         Ok(())
     }
 
     /// Prints rows in columns on stderr.
     pub fn note_table(&mut self, indent: &str, rows: &[Vec<String>]) {
-        for line in self.columns(indent, rows) {
-            self.note(&line);
+        if self.io.style.quiet {
+            return;
+        }
+        for line in self.columns(indent, rows, false, |_, _| None) {
+            let _ = writeln!(self.err(), "{line}");
         }
     }
 
-    fn columns(&self, indent: &str, rows: &[Vec<String>]) -> Vec<String> {
+    fn columns(&self, indent: &str, rows: &[Vec<String>], colored: bool, tone: impl Fn(usize, usize) -> Option<Tone>) -> Vec<String> {
         let rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(|cell| visible(&self.masked(cell)).into_owned()).collect()).collect();
         let mut widths: Vec<usize> = Vec::new();
@@ -255,19 +346,29 @@ impl Printer {
                 }
             }
         }
-        let line = |row: &Vec<String>| {
+        let line = |(at, row): (usize, &Vec<String>)| {
             let mut line = indent.to_owned();
-            for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+            let mut used = indent.width();
+            let last = row.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate().take(last + 1) {
+                let room = self.width().map_or(usize::MAX, |width| width.saturating_sub(used));
+                let shown = if cell.width() > room { cut(cell, room) } else { cell.clone() };
+                let full = cell.width() >= room && column < last || cell.width() > room;
+                match tone(at, column).filter(|_| colored && !shown.is_empty()) {
+                    Some(tone) => line.push_str(&tone.paint(&shown)),
+                    None => line.push_str(&shown),
+                }
+                if full || column == last {
+                    break;
+                }
+                let gap = width - cell.width() + 2;
+                line.extend(std::iter::repeat_n(' ', gap.min(room - cell.width())));
+                used += cell.width() + gap;
             }
-            let line = line.trim_end();
-            match self.width() {
-                Some(width) if line.width() > width => cut(line, width),
-                _ => line.to_owned(),
-            }
+            line.truncate(line.trim_end().len());
+            line
         };
-        rows.iter().map(line).collect()
+        rows.iter().enumerate().map(line).collect()
     }
 
     /// Flushes stdout and returns stderr. An error of the flush occurs again at the next write to stdout.
@@ -279,12 +380,18 @@ impl Printer {
 
     /// Prints a line on stderr.
     pub fn note(&mut self, text: &str) {
+        if self.io.style.quiet {
+            return;
+        }
         let text = self.masked(text);
         let _ = writeln!(self.err(), "{}", visible(&text));
     }
 
     /// Prints a text of several lines on stderr.
     pub fn note_text(&mut self, text: &str) {
+        if self.io.style.quiet {
+            return;
+        }
         let text = self.masked(text);
         let _ = writeln!(self.err(), "{}", visible_lines(&text).trim_end_matches('\n'));
     }
@@ -301,7 +408,17 @@ impl Printer {
     /// Prints the report of a failure on stderr.
     pub fn failure_report(&mut self, lines: &[(Label, String)]) {
         let lines: Vec<_> = lines.iter().map(|(label, text)| (label.word(), text.clone())).collect();
-        self.report("", &lines);
+        let mut lines = report_lines(&self.masked_lines(&lines));
+        let colored = self.io.style.colored_err;
+        if let Some(first) = lines.first_mut().filter(|_| colored) {
+            // The first label says what happened.
+            let label = first.find(' ').unwrap_or(first.len());
+            *first = format!("{}{}", Tone::Bad.paint(&first[..label]), &first[label..]);
+        }
+        let stderr = self.err();
+        for line in lines {
+            let _ = writeln!(stderr, "{line}");
+        }
     }
 
     /// Prints a report on stdout, indented by two.
@@ -325,11 +442,37 @@ impl Printer {
         let _ = stderr.flush();
     }
 
-    /// Replaces the status line on stderr, if that is a terminal.
+    /// Replaces the progress line on stderr, if that is a terminal. Progress is first shown after [`PROGRESS_DELAY`], when the
+    /// caller draws it (see [`Printer::progress_due`]).
     pub fn status(&mut self, text: &str) {
-        if !self.io.stderr_tty {
+        if !self.io.stderr_tty || self.io.style.quiet {
             return;
         }
+        if !self.progressed {
+            let now = Instant::now();
+            let due = self.pending.take().map_or(now + PROGRESS_DELAY, |(_, due)| due);
+            self.pending = Some((text.to_owned(), due));
+            if now < due {
+                return;
+            }
+        }
+        self.draw_status(text);
+    }
+
+    /// Returns when the progress that waits is to be drawn with [`Printer::draw_progress`].
+    pub fn progress_due(&self) -> Option<Instant> {
+        self.pending.as_ref().map(|(_, due)| *due)
+    }
+
+    /// Draws the progress that waits.
+    pub fn draw_progress(&mut self) {
+        if let Some((text, _)) = self.pending.take() {
+            self.draw_status(&text);
+        }
+    }
+
+    fn draw_status(&mut self, text: &str) {
+        (self.pending, self.progressed) = (None, true);
         let text = cut(&visible(&self.masked(text)), self.io.width.saturating_sub(1));
         let width = text.width();
         let blank = self.status.saturating_sub(width);
@@ -338,13 +481,19 @@ impl Printer {
         self.status = width;
     }
 
-    /// Clears the status line.
+    /// Clears the progress line.
     pub fn clear_status(&mut self) {
         if self.status > 0 {
             let _ = write!(self.io.stderr, "\r{:1$}\r", "", self.status);
             let _ = self.io.stderr.flush();
             self.status = 0;
         }
+    }
+
+    /// Forgets progress that waits: what it was about has ended.
+    pub fn end_progress(&mut self) {
+        self.pending = None;
+        self.clear_status();
     }
 
     /// Flushes the output.
@@ -390,19 +539,4 @@ pub fn ms(duration: Duration) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reports_line_up_and_server_text_is_harmless() {
-        let lines = report_lines(&[("failed", "protocol: bad\u{1b}[2J".into()), ("data", "a\nb".into())]);
-        assert_eq!(lines, ["failed  protocol: bad\\x1b[2J", "data    a", "        b"]);
-    }
-
-    #[test]
-    fn lines_are_cut_to_cells() {
-        assert_eq!(cut("abcdef", 4), "abc…");
-        assert_eq!(cut("日本語", 4), "日…");
-        assert_eq!(cut("abc", 3), "abc");
-    }
-}
+mod tests;

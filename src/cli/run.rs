@@ -293,7 +293,7 @@ async fn follow(session: &mut Session<'_>, args: &RunArgs, run: RunId, name: &st
             Wake::Late | Wake::Replied => {}
         }
     };
-    session.printer.clear_status();
+    session.printer.end_progress();
     let unwritten = write_files(session, args, name, &report).err();
     let code = if unwritten.is_some() { exit::FAILED } else { exit::of_run(report.outcome) };
     print_report(session, (run, name), &report, code)?;

@@ -8,6 +8,7 @@ use super::{
     exit, hints,
     print::{Format, ms},
     session::{Session, Stop, unknown_server},
+    style::Tone,
 };
 use crate::{
     domain::{
@@ -53,7 +54,7 @@ pub async fn run(session: &mut Session<'_>) -> Result<u8, Stop> {
             heads.retain(|head| owned || *head != "OWNER");
             let mut table: Vec<Vec<String>> = vec![heads.into_iter().map(String::from).collect()];
             table.extend(servers.iter().map(|server| cells(server, owned)));
-            session.printer.table("", &table)?;
+            session.printer.headed_table(&table, |row, column| servers.get(row).filter(|_| column == 1).and_then(tone))?;
         }
         Format::Json => session.printer.document(&serde_json::json!({ "servers": rows }))?,
         Format::Jsonl => session.printer.documents(&rows)?,
@@ -213,6 +214,16 @@ pub fn print_truncated<'a>(session: &mut Session<'_>, cuts: impl IntoIterator<It
             counted(entries, "entry")
         ));
     }
+}
+
+/// Returns the tone of a server's state.
+pub fn tone(server: &ServerView) -> Option<Tone> {
+    Some(match &*server.phase {
+        Phase::Disabled | Phase::Idle => Tone::Dim,
+        Phase::Degraded { .. } => Tone::Warn,
+        phase if phase.usable() => Tone::Good,
+        _ => Tone::Bad,
+    })
 }
 
 /// Returns the row of a server; with its owner if `owned`.

@@ -231,7 +231,16 @@ impl<'a> Session<'a> {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        tokio::pin!(late);
+        loop {
+            let due = self.printer.progress_due();
+            let progress = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            return tokio::select! {
             biased;
             signal = self.signals.next() => Ok(Wake::Signal(signal)),
             next = self.tail.next() => match next {
@@ -254,7 +263,12 @@ impl<'a> Session<'a> {
                     Wake::Replied
                 }
             }),
-            () = late => Ok(Wake::Late),
+            () = &mut late => Ok(Wake::Late),
+            () = progress => {
+                self.printer.draw_progress();
+                continue;
+            }
+            };
         }
     }
 
@@ -330,7 +344,12 @@ impl<'a> Session<'a> {
             Phase::Failed { why } if why.step == Step::Configure => {
                 Failure::new(FailureKind::NotReady, format!("{name} cannot be used: its configuration has an error"))
             }
-            Phase::NeedsLogin { .. } => Failure::new(FailureKind::Unauthorized, format!("{name} needs login")),
+            Phase::NeedsLogin { why } => {
+                let login = why.login.clone();
+                let failure = Failure::new(FailureKind::Unauthorized, format!("{name} needs login"));
+                let hint = login.as_ref().map(|login| format!("run: {}", login.command));
+                Failure { login, hint, ..failure }
+            }
             _ => Failure::new(FailureKind::NotReady, format!("{name} could not be started or reached")),
         };
         let mut problem = Problem::new(failure).about(Some(server), name);

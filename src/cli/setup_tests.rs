@@ -266,7 +266,7 @@ fn completions_and_manual_are_printed() {
     assert_eq!(super::manual::completions(clap_complete::Shell::Bash, io), exit::OK);
     assert!(out.text().contains("_switchboard"));
     let (io, out, _) = buffers(None);
-    assert_eq!(super::manual::man(io), exit::OK);
+    assert_eq!(super::manual::man(&super::args::ManArgs::default(), &Options::default(), io), exit::OK);
     assert!(out.text().contains("EXIT STATUS"));
     let (_, options) = parsed(&["tools", "--jsonl"]);
     assert_eq!(options.format, Format::Jsonl);

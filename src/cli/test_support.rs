@@ -16,7 +16,7 @@ use super::{
     Options,
     args::Headless,
     output_schema::Output,
-    print::{Format, Io},
+    print::{Format, Io, IoStyle},
     session::Signals,
 };
 use crate::{
@@ -269,6 +269,7 @@ pub fn buffers(stdin: Option<&str>) -> (Io, Buffer, Buffer) {
         stdout_tty: false,
         stderr_tty: false,
         width: 80,
+        style: IoStyle::default(),
     };
     (io, out, err)
 }
@@ -301,11 +302,14 @@ fn check_output(command: &Headless, options: &Options, bytes: &[u8]) {
         Headless::Watch(_) => "watch",
         Headless::Request(_) => "request",
         Headless::Route(_) => "route",
+        Headless::Breaker(_) => "breaker",
+        Headless::Fault(_) => "fault",
         Headless::Servers => "servers",
-        Headless::Doctor => "doctor",
+        Headless::Doctor(_) => "doctor",
         Headless::Run(args) if args.dry_run => "run --dry-run",
         Headless::Run(_) => "run",
         Headless::CheckLive(_) => "workflow check",
+        Headless::Check(_) => "check",
     };
     let schema = Output::read().unwrap().of_command(name, lines).unwrap();
     let checker = Checker::new(&Body::json(&schema));

@@ -7,12 +7,15 @@ use serde_json::json;
 
 use super::{
     Options,
-    args::{GraphFormat, WorkflowCheckArgs, WorkflowCmd},
-    exit, junit,
+    args::{CheckArgs, GraphFormat, WorkflowCheckArgs, WorkflowCmd},
+    exit,
+    findings::{self, Finding, Severity},
+    junit,
     print::{Format, Io, Printer},
     readiness::Targets,
     replies_of_workspace::{failed, unexpected},
     session::{Session, Stop},
+    style::Tone,
 };
 use crate::{
     control::{Workspace, WorkspaceReply, WorkspaceRequest},
@@ -73,10 +76,10 @@ async fn carry_out(printer: &mut Printer, workspace: &dyn Workspace, command: &W
             printer.document(&keys::schema())?;
             Ok(exit::OK)
         }
-        WorkflowCmd::Test { files, junit } => {
+        WorkflowCmd::Test { files, check, junit } => {
             let reply = workspace.request(WorkspaceRequest::Test { files: files.clone() }).await.map_err(failed)?;
             match reply {
-                WorkspaceReply::Tested(cases) => tested(printer, &cases, junit.as_deref()),
+                WorkspaceReply::Tested(cases) => tested(printer, &cases, check, junit.as_deref()),
                 _ => Err(unexpected().into()),
             }
         }
@@ -140,19 +143,27 @@ fn no_past_calls() -> Stop {
 }
 
 /// Prints the results of test files.
-fn tested(printer: &mut Printer, cases: &[CaseEnd], junit_file: Option<&Path>) -> Result<u8, Stop> {
+fn tested(printer: &mut Printer, cases: &[CaseEnd], args: &CheckArgs, junit_file: Option<&Path>) -> Result<u8, Stop> {
     if let Some(path) = junit_file {
         let text = junit::of_cases(cases);
         files::report(path, text.as_bytes())
             .map_err(|error| Failure::new(FailureKind::InvalidArguments, format!("{} cannot be written: {error}", path.display())))?;
     }
     let failed = cases.iter().filter(|case| !case.failures.is_empty()).count();
+    let found: Vec<Finding> = cases.iter().flat_map(case_findings).collect();
+    let row = |case: &CaseEnd| {
+        let (mark, state) = if case.failures.is_empty() { ("✓", "passed") } else { ("✗", "failed") };
+        [mark.to_owned(), format!("{}: {}", case.workflow, case.name), state.to_owned()]
+    };
+    let rows: Vec<[String; 3]> = cases.iter().map(row).collect();
+    findings::append_summary(printer, args.step_summary.as_deref(), "Workflow tests", &rows, &found)?;
     if printer.format() != Format::Human {
         printer.document(&json!({"type": "workflow_test", "cases": cases, "failed": failed}))?;
-    } else {
+    } else if !findings::print(printer, args.format, &found)? {
         for case in cases {
-            let mark = if case.failures.is_empty() { "ok    " } else { "FAILED" };
-            printer.line(&format!("{mark}  {}: {}", case.workflow, case.name))?;
+            let passed = case.failures.is_empty();
+            let (mark, tone) = if passed { ("ok    ", Tone::Good) } else { ("FAILED", Tone::Bad) };
+            printer.marked(mark, tone, &format!("{}: {}", case.workflow, case.name))?;
             for wrong in &case.failures {
                 printer.text(&wrong.lines().map(|line| format!("        {line}\n")).collect::<String>())?;
             }
@@ -160,6 +171,20 @@ fn tested(printer: &mut Printer, cases: &[CaseEnd], junit_file: Option<&Path>) -
         printer.line(&format!("{}, {failed} failed", counted(cases.len(), "case")))?;
     }
     Ok(if failed == 0 { exit::OK } else { exit::TOOL_ERROR })
+}
+
+/// Returns the failed expectations of a case.
+fn case_findings(case: &CaseEnd) -> Vec<Finding> {
+    let finding = |failure: &String| Finding {
+        severity: Severity::Error,
+        rule: "test",
+        file: Some(case.file.as_str().into()),
+        line: None,
+        column: None,
+        message: format!("{}: {}: {}", case.workflow, case.name, failure.lines().collect::<Vec<_>>().join(" · ")),
+        hint: None,
+    };
+    case.failures.iter().map(finding).collect()
 }
 
 fn named(library: &WorkflowLibrary, args: &WorkflowCheckArgs) -> Vec<String> {
@@ -172,7 +197,7 @@ fn check(printer: &mut Printer, library: &WorkflowLibrary, args: &WorkflowCheckA
         let problems = workflow_lookup::plan(library, &name)?.err().unwrap_or_default();
         checked.push(Checked { name, problems, unchecked: vec![] });
     }
-    print_checked(printer, &checked)
+    print_checked(printer, &checked, &args.check)
 }
 
 /// `workflow check --live`: also checks the calls against the servers' current tools.
@@ -203,7 +228,7 @@ pub async fn check_live(session: &mut Session<'_>, args: &WorkflowCheckArgs) -> 
     for warning in surprises {
         session.printer.note_text(&format!("{}\n ", warning.render_warning()));
     }
-    print_checked(&mut session.printer, &checked)
+    print_checked(&mut session.printer, &checked, &args.check)
 }
 
 /// A workflow after a check.
@@ -211,6 +236,34 @@ struct Checked {
     name: String,
     problems: Vec<Problem>,
     unchecked: Vec<Unchecked>,
+}
+
+impl Checked {
+    /// Returns the problems as errors, and what was not checked as warnings.
+    fn findings(&self) -> Vec<Finding> {
+        let problem = |problem: &Problem| Finding {
+            severity: Severity::Error,
+            rule: "workflow",
+            file: Some(problem.file.as_str().into()),
+            line: Some(problem.place.line),
+            column: Some(problem.place.column),
+            message: match problem.key.as_str() {
+                "" => problem.message.clone(),
+                key => format!("`{key}` {}", problem.message),
+            },
+            hint: problem.hint.clone(),
+        };
+        let unchecked = |one: &Unchecked| Finding {
+            severity: Severity::Warning,
+            rule: "workflow",
+            file: None,
+            line: None,
+            column: None,
+            message: format!("{}: {}", self.name, one.line()),
+            hint: None,
+        };
+        self.problems.iter().map(problem).chain(self.unchecked.iter().map(unchecked)).collect()
+    }
 }
 
 /// Something that a workflow uses and that could not be checked, because its server is unavailable.
@@ -277,10 +330,23 @@ fn unchecked(session: &Session<'_>, plan: &Plan) -> Vec<Unchecked> {
     found
 }
 
-fn print_checked(printer: &mut Printer, checked: &[Checked]) -> Result<u8, Stop> {
+fn print_checked(printer: &mut Printer, checked: &[Checked], args: &CheckArgs) -> Result<u8, Stop> {
+    let found: Vec<Finding> = checked.iter().flat_map(Checked::findings).collect();
+    let row = |one: &Checked| {
+        let (mark, state) = match (one.problems.is_empty(), one.unchecked.is_empty()) {
+            (true, true) => ("✓", "ok"),
+            (true, false) => ("–", "incompletely checked"),
+            (false, _) => ("✗", "broken"),
+        };
+        [mark, &one.name, state].map(str::to_owned)
+    };
+    let rows: Vec<[String; 3]> = checked.iter().map(row).collect();
+    findings::append_summary(printer, args.step_summary.as_deref(), "Workflows", &rows, &found)?;
     let wrong = checked.iter().any(|one| !one.problems.is_empty());
     let incomplete = checked.iter().any(|one| !one.unchecked.is_empty());
-    if printer.format() == Format::Human {
+    if printer.format() == Format::Human && findings::print(printer, args.format, &found)? {
+        // Printed.
+    } else if printer.format() == Format::Human {
         for Checked { name, problems, unchecked } in checked {
             match (problems.is_empty(), unchecked.is_empty()) {
                 (true, true) => printer.line(&format!("{name}: ok"))?,
@@ -308,7 +374,7 @@ fn print_checked(printer: &mut Printer, checked: &[Checked]) -> Result<u8, Stop>
 
 /// Prints the problems of one workflow.
 fn print_problems(printer: &mut Printer, name: &str, problems: Vec<Problem>) -> Result<u8, Stop> {
-    print_checked(printer, &[Checked { name: name.to_owned(), problems, unchecked: vec![] }])
+    print_checked(printer, &[Checked { name: name.to_owned(), problems, unchecked: vec![] }], &CheckArgs::default())
 }
 
 fn list(printer: &mut Printer, library: &WorkflowLibrary) -> Result<u8, Stop> {

@@ -37,8 +37,17 @@ pub fn server_from_url(url: &str) -> Result<ServerSpec, ConfigError> {
     Ok(ServerSpec::new(clean(&name).as_str(), launch))
 }
 
+/// Who replaces the variables in a value of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variables {
+    /// The shell. One that is left is a mistake.
+    Expanded,
+    /// The configuration file, when it is read.
+    Written,
+}
+
 /// Adds headers, each written as `NAME: VALUE`. Every value counts as secret, and no error holds a part of it.
-pub fn add_headers(spec: &mut ServerSpec, given: &[Secret]) -> Result<(), ConfigError> {
+pub fn add_headers(spec: &mut ServerSpec, given: &[Secret], variables: Variables) -> Result<(), ConfigError> {
     let wrong = |message: &str, hint: &str| Err(ConfigError::new(format!("--header {message}")).hint(hint));
     let form = "write it as --header 'NAME: VALUE'";
     for header in given {
@@ -54,6 +63,10 @@ pub fn add_headers(spec: &mut ServerSpec, given: &[Secret]) -> Result<(), Config
             return wrong("has a control character in its value", "remove line breaks from the value");
         }
         if value.contains("${") {
+            if variables == Variables::Written {
+                headers.push((name.to_owned(), Secret::new("", value)));
+                continue;
+            }
             return wrong("has a variable that the shell did not expand", "use double quotes: --header \"NAME: $VARIABLE\"");
         }
         headers.push((name.to_owned(), Secret::literal(value)));
@@ -64,14 +77,16 @@ pub fn add_headers(spec: &mut ServerSpec, given: &[Secret]) -> Result<(), Config
 
 /// Adds variables, each written as `NAME=VALUE`, or as `NAME` for the variable of `env`. Every value counts as secret, and no
 /// error holds a part of it.
-pub fn add_variables(spec: &mut ServerSpec, given: &[Secret], env: &Env) -> Result<(), ConfigError> {
+pub fn add_variables(spec: &mut ServerSpec, given: &[Secret], env: &Env, written: Variables) -> Result<(), ConfigError> {
     let wrong = |message: String, hint: &str| Err(ConfigError::new(format!("--env {message}")).hint(hint));
     for variable in given {
         let Transport::Stdio { env: variables, .. } = &mut spec.launch else {
             return wrong("applies to a server given as a command".into(), "use --header 'NAME: VALUE' for a URL");
         };
         let (name, value) = match variable.expose().split_once('=') {
+            Some((name, value)) if written == Variables::Written && value.contains("${") => (name, Secret::new("", value)),
             Some((name, value)) => (name, Secret::literal(value)),
+            None if written == Variables::Written => (variable.expose(), Secret::new("", format!("${{{}}}", variable.expose()))),
             None => {
                 let name = variable.expose();
                 let Some(value) = env.get(name) else {
@@ -288,27 +303,30 @@ mod tests {
     fn headers_and_variables_are_added_as_secrets() {
         let given = |texts: &[&str]| texts.iter().map(|text| Secret::literal(*text)).collect::<Vec<_>>();
         let mut web = server_from_url("https://x.example/mcp").unwrap();
-        add_headers(&mut web, &given(&["Authorization: Bearer s3cret-1:2", "X-Empty:"])).unwrap();
+        add_headers(&mut web, &given(&["Authorization: Bearer s3cret-1:2", "X-Empty:"]), Variables::Expanded).unwrap();
         let Transport::Http { headers, .. } = &web.launch else { panic!("http") };
         let sent: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
         assert_eq!(sent, [("Authorization", "Bearer s3cret-1:2"), ("X-Empty", "")]);
         assert!(web.secrets().iter().any(|secret| secret.expose().contains("s3cret-1:2")));
         let env = Env::from_iter([("OURS", "s3cret-ours")]);
         let mut program = server_from_command(&argv("run"));
-        add_variables(&mut program, &given(&["A=s3cret-a=b", "OURS", "EMPTY="]), &env).unwrap();
+        add_variables(&mut program, &given(&["A=s3cret-a=b", "OURS", "EMPTY="]), &env, Variables::Expanded).unwrap();
         let Transport::Stdio { env: variables, .. } = &program.launch else { panic!("stdio") };
         let passed: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
         assert_eq!(passed, [("A", "s3cret-a=b"), ("OURS", "s3cret-ours"), ("EMPTY", "")]);
         assert_eq!(variables[1].1.written(), "${OURS}");
         assert!(!format!("{web:?}{program:?}").contains("s3cret"));
         for bad in ["s3cret", "s3 cret: x", "A: s3cret\nB: c", "A: Bearer ${s3cret}", ": s3cret"] {
-            let error = add_headers(&mut web, &given(&[bad])).unwrap_err().to_string();
+            let error = add_headers(&mut web, &given(&[bad]), Variables::Expanded).unwrap_err().to_string();
             assert!(error.contains("--header") && !error.contains("s3cret"), "{error}");
         }
         for bad in ["s3cret", "=s3cret", "A=s3cret\0"] {
-            let error = add_variables(&mut program, &given(&[bad]), &env).unwrap_err().to_string();
+            let error = add_variables(&mut program, &given(&[bad]), &env, Variables::Expanded).unwrap_err().to_string();
             assert!(error.contains("--env") && !error.contains("s3cret"), "{error}");
         }
-        assert!(add_headers(&mut program, &given(&["A: b"])).is_err() && add_variables(&mut web, &given(&["A=b"]), &env).is_err());
+        assert!(
+            add_headers(&mut program, &given(&["A: b"]), Variables::Expanded).is_err()
+                && add_variables(&mut web, &given(&["A=b"]), &env, Variables::Expanded).is_err()
+        );
     }
 }

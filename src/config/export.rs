@@ -17,6 +17,7 @@ use super::{
 };
 use crate::domain::{
     ask::AskPolicy,
+    login::{AuthMode, AuthSettings, CallbackHost, Grant},
     policy::pattern::Pattern,
     secret::Secret,
     server::{EraChoice, Limits, ServerSpec, SessionLimits, Timeouts, Transport},
@@ -78,11 +79,11 @@ pub(super) fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {
 
 /// Returns the servers of a file that can be read, each as [`launch_text`].
 pub(super) fn known_launches(text: &str) -> Vec<String> {
-    existing_servers(text).iter().map(launch_text).collect()
+    servers_of(text).iter().map(launch_text).collect()
 }
 
 /// Returns the servers of a file that can be read. Variables may be unset.
-fn existing_servers(text: &str) -> Vec<ServerSpec> {
+pub(super) fn servers_of(text: &str) -> Vec<ServerSpec> {
     let source = Source::new("", text);
     let env = Env::default();
     let Ok(tree) = source.parse() else { return vec![] };
@@ -104,7 +105,7 @@ pub(super) fn launch_text(spec: &ServerSpec) -> String {
 }
 
 /// Returns the table of one server: every key that differs from the default.
-fn server_table(spec: &ServerSpec) -> Table {
+pub(super) fn server_table(spec: &ServerSpec) -> Table {
     let mut table = Table::new();
     let set = |table: &mut Table, key: &str, text: &str| table[key] = value(text);
     for (key, text) in [("namespace", &spec.namespace), ("owner", &spec.owner), ("description", &spec.description), ("group", &spec.group)]
@@ -171,6 +172,7 @@ fn launch_fields(spec: &ServerSpec, table: &mut Table) {
             if spec.tls.insecure {
                 table["insecure"] = value(true);
             }
+            auth_fields(&spec.auth, table);
         }
     }
 }
@@ -183,6 +185,41 @@ fn field(spec: &ServerSpec, name: &str, value: &str) -> String {
         Some((_, text)) => text.clone(),
         None => text::escape(value),
     }
+}
+
+/// Writes `auth`, if it differs from the default.
+fn auth_fields(auth: &AuthSettings, table: &mut Table) {
+    if *auth == AuthSettings::default() {
+        return;
+    }
+    if auth.mode == AuthMode::Off {
+        table["auth"] = value("off");
+        return;
+    }
+    let mut inner = InlineTable::new();
+    let mut put = |key: &str, text: Option<String>| {
+        if let Some(text) = text {
+            inner.insert(key, text.into());
+        }
+    };
+    put("client_id", auth.client_id.as_deref().map(text::escape));
+    put("client_secret", auth.client_secret.as_ref().map(text::written));
+    put("client_metadata_url", auth.client_metadata_url.clone());
+    put("resource", auth.resource.clone());
+    put("grant", (auth.grant == Grant::ClientCredentials).then(|| "client_credentials".into()));
+    put("callback_host", (auth.callback_host == CallbackHost::Name).then(|| CallbackHost::Name.as_str().into()));
+    if auth.per_principal {
+        inner.insert("per_principal", true.into());
+    }
+    if let Some(port) = auth.callback_port {
+        inner.insert("callback_port", i64::from(port).into());
+    }
+    for (key, texts) in [("scopes", &auth.scopes), ("allow_hosts", &auth.allow_hosts)] {
+        if !texts.is_empty() {
+            inner.insert(key, texts.iter().map(String::as_str).collect::<Array>().into());
+        }
+    }
+    table["auth"] = value(inner);
 }
 
 fn pairs(table: &mut Table, key: &str, pairs: &[(String, Secret)]) {

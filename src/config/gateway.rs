@@ -150,7 +150,7 @@ fn address(table: &mut Fields<'_, '_>) -> Option<SocketAddr> {
 }
 
 /// Reads an array of texts.
-fn texts(table: &mut Fields<'_, '_>, key: &'static str, example: &str) -> Option<Vec<String>> {
+pub(super) fn texts(table: &mut Fields<'_, '_>, key: &'static str, example: &str) -> Option<Vec<String>> {
     let nodes = table.array(key)?;
     let mut found = vec![];
     for node in nodes {
@@ -189,6 +189,7 @@ fn profiles(table: &mut Fields<'_, '_>) -> Vec<(Profile, Option<PathBuf>)> {
             },
             destructive: fields.choice("destructive", &[("allow", true), ("deny", false)]).unwrap_or(true),
             instructions: fields.text("instructions").map(str::to_owned),
+            all_logs: fields.choice("logs", &[("own", false), ("all", true)]).unwrap_or(false),
             edits: edits(&mut fields),
         };
         let token = fields.text("token_file").map(|text| fields.report.path(text));

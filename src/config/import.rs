@@ -239,10 +239,21 @@ pub fn read_imports(files: &[PathBuf], home: Option<&Path>, cwd: &Path, env: &En
 
 fn read_named(path: &Path, known: &[Place], home: Option<&Path>, cwd: &Path, env: &Env) -> Result<Vec<FoundImport>, Vec<ConfigError>> {
     let source = Source::read(path, Whose::Named).map_err(|(_, error)| vec![error])?;
+    read_source(&source, known, home, cwd, env)
+}
+
+/// Reads the server that a document describes, which came from somewhere else than a file: a `server.json` of a registry. `name` is
+/// the name of the file in errors.
+pub fn read_described(name: &str, text: &str, home: Option<&Path>, cwd: &Path, env: &Env) -> Result<Vec<FoundImport>, Vec<ConfigError>> {
+    read_source(&Source::new(name, text), &[], home, cwd, env)
+}
+
+fn read_source(source: &Source, known: &[Place], home: Option<&Path>, cwd: &Path, env: &Env) -> Result<Vec<FoundImport>, Vec<ConfigError>> {
+    let path = source.path.as_path();
     let tree = source.parse()?;
     let own = tree.get("servers").filter(|_| source.language() == Language::Toml).and_then(Node::fields);
     if let Some(own) = own {
-        let report = Report::new(&source, env, home, path.parent().unwrap_or(path));
+        let report = Report::new(source, env, home, path.parent().unwrap_or(path));
         let drafts = own.iter().filter_map(|field| server::native(&report, field, None));
         let servers = drafts.filter(|draft| !draft.invalid).map(|draft| draft.finish(&Rules::default())).collect();
         let problems = report.errors.take().into_iter().chain(report.problems.take()).collect();
@@ -262,6 +273,6 @@ fn read_named(path: &Path, known: &[Place], home: Option<&Path>, cwd: &Path, env
         _ => kind.client,
     };
     let base = placed.project.clone().unwrap_or_else(|| kinds::workspace(path).to_owned());
-    let report = Report::new(&source, env, home, &base);
+    let report = Report::new(source, env, home, &base);
     Ok(imports_of(report, all.sections.into_iter(), &placed, &around, client))
 }

@@ -79,10 +79,15 @@ impl LoadOptions {
         let cwd = std::env::current_dir().unwrap_or_default();
         let dirs = directories::ProjectDirs::from("", "", "switchboard");
         let folder = |name: &str, platform: Option<PathBuf>| env.non_empty(name).map(|dir| cwd.join(dir)).or(platform);
-        let user_dir = folder("SWITCHBOARD_CONFIG_DIR", dirs.as_ref().map(|d| d.config_dir().to_owned()));
+        let home = directories::BaseDirs::new().map(|d| d.home_dir().to_owned());
+        let platform = dirs.as_ref().map(|d| d.config_dir().to_owned());
+        let platform = match cfg!(target_os = "macos") {
+            true => home_config(platform, home.as_deref()),
+            false => platform,
+        };
+        let user_dir = folder("SWITCHBOARD_CONFIG_DIR", platform);
         let state = dirs.as_ref().map(|d| d.state_dir().unwrap_or_else(|| d.data_local_dir()).to_owned());
         let state_dir = folder("SWITCHBOARD_STATE_DIR", state);
-        let home = directories::BaseDirs::new().map(|d| d.home_dir().to_owned());
         let answers = state_dir.as_deref().map(InputAnswers::stored).unwrap_or_default();
         LoadOptions { cwd, home, user_dir, state_dir, env, answers, ..LoadOptions::default() }
     }
@@ -91,6 +96,14 @@ impl LoadOptions {
     pub fn user_file(&self) -> Option<PathBuf> {
         Some(self.user_dir.as_ref()?.join(USER_FILE))
     }
+}
+
+/// Returns the configuration folder on macOS: that of the platform, or `~/.config/switchboard` if only that exists, because users
+/// share their settings between systems.
+pub(super) fn home_config(platform: Option<PathBuf>, home: Option<&Path>) -> Option<PathBuf> {
+    let shared = home.map(|home| home.join(".config/switchboard"));
+    let exists = |folder: &Option<PathBuf>| folder.as_deref().is_some_and(Path::is_dir);
+    if !exists(&platform) && exists(&shared) { shared } else { platform }
 }
 
 /// A configuration.

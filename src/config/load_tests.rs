@@ -99,13 +99,13 @@ fn the_servers_of_the_example_are_valid() {
     let place = Place::new();
     place.write("conf/config.toml", &example_switched_on());
     let mut options = place.options();
-    options.env = Env::from_iter([("HOME", "/home/me"), ("SEARCH_TOKEN", "abc")]);
+    options.env = Env::from_iter([("HOME", "/home/me"), ("SEARCH_TOKEN", "abc"), ("TRACKER_SECRET", "def")]);
     let loaded = load(&options).unwrap();
-    assert_eq!(ids(&loaded.servers), ["files", "search", "local"]);
+    assert_eq!(ids(&loaded.servers), ["files", "search", "tracker", "local"]);
     assert_eq!(loaded.problems, []);
     assert!(matches!(loaded.servers[0].elicitation, AskPolicy::Fixed(_)));
     assert_eq!(loaded.servers[0].roots[0].uri, format!("file://{}", place.path("work").display()));
-    assert_eq!(loaded.servers[2].timeouts.connect, Duration::from_secs(2));
+    assert_eq!(loaded.servers[3].timeouts.connect, Duration::from_secs(2));
     assert_eq!((loaded.servers[0].policy.retry.attempts, loaded.servers[0].policy.concurrency.in_flight), (2, 4));
     let rules = &loaded.rules;
     assert_eq!((rules.tools[0].fallback.len(), rules.routing.groups[0].members.len(), rules.routing.routes.len()), (4, 2, 1));
@@ -115,16 +115,17 @@ fn the_servers_of_the_example_are_valid() {
 fn the_example_has_every_key() {
     let probe = "zzzzzzzz = 1\n[history]\nzzzzzzzz = 1\n[retention]\nzzzzzzzz = 1\n[console]\nzzzzzzzz = 1\n[defaults]\nzzzzzzzz = 1\n[defaults.timeouts]\nzzzzzzzz = 1\n\
                  [defaults.limits]\nzzzzzzzz = 1\n[defaults.sessions]\nzzzzzzzz = 1\n[servers.x]\ncommand = \"x\"\nzzzzzzzz = 1\n\
+                 [servers.y]\nurl = \"https://y.example\"\n[servers.y.auth]\nzzzzzzzz = 1\n\
                  [defaults.retry]\nzzzzzzzz = 1\n[defaults.breaker]\nzzzzzzzz = 1\n[defaults.breaker.record]\nzzzzzzzz = 1\n\
                  [defaults.concurrency]
 zzzzzzzz = 1
 [defaults.rate_limit]
 zzzzzzzz = 1
-[defaults.hedge]\nzzzzzzzz = 1\n[defaults.cache]\nzzzzzzzz = 1\n[cache]\nzzzzzzzz = 1\n[redis]\nzzzzzzzz = 1\n[store]\nzzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.profiles.p]\nzzzzzzzz = 1\n\
+[defaults.hedge]\nzzzzzzzz = 1\n[defaults.cache]\nzzzzzzzz = 1\n[cache]\nzzzzzzzz = 1\n[redis]\nzzzzzzzz = 1\n[store]\nzzzzzzzz = 1\n[client]\nzzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.profiles.p]\nzzzzzzzz = 1\n\
                  [[tool]]\nmatch = \"x\"\nzzzzzzzz = 1\nbreaker = { zzzzzzzz = 1 }\nfallback = [{ stale = true, zzzzzzzz = 1 }]\n\
                  [groups.g]\nmembers = [{ server = \"x\", zzzzzzzz = 1 }]\nzzzzzzzz = 1\n[[route]]\nmatch = \"x\"\nto = \"x\"\nzzzzzzzz = 1\n";
     let errors = errors_of(probe);
-    assert_eq!(errors.len(), 27, "{errors:?}");
+    assert_eq!(errors.len(), 29, "{errors:?}");
     for error in errors {
         let hint = error.hint.unwrap();
         let keys = hint.strip_prefix("known keys: ").unwrap();
@@ -609,4 +610,17 @@ fn a_projects_tools_never_have_the_names_of_the_users() {
         assert_eq!((ids(&pending.servers).contains(&"p"), loaded.rules.routing.groups.len() == 1), (free, free), "{namespace}");
         assert_eq!(loaded.problems.iter().any(|problem| problem.message.contains("your own")), !free, "{namespace}: {:?}", loaded.problems);
     }
+}
+
+#[test]
+fn the_shared_folder_is_used_if_that_of_the_platform_is_missing() {
+    let home = tempfile::tempdir().unwrap();
+    let platform = home.path().join("Library/Application Support/switchboard");
+    let folder = || super::load::home_config(Some(platform.clone()), Some(home.path()));
+    assert_eq!(folder(), Some(platform.clone()));
+    let shared = home.path().join(".config/switchboard");
+    std::fs::create_dir_all(&shared).unwrap();
+    assert_eq!(folder(), Some(shared));
+    std::fs::create_dir_all(&platform).unwrap();
+    assert_eq!(folder(), Some(platform.clone()));
 }

@@ -10,6 +10,7 @@ use std::{
 use rustix::{fs::OFlags, process::geteuid};
 
 use crate::files;
+pub(super) use crate::files::private_folder as folder;
 
 /// What to do when the file to be written is a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,22 +19,6 @@ pub(super) enum Links {
     Refuse,
     /// Write its target: users link their configuration to other folders.
     Follow,
-}
-
-/// Creates a folder with mode 0700 regardless of the umask. An existing one must belong to this user and not be a link.
-pub(super) fn folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let meta = fs::symlink_metadata(path)?;
-    if !meta.is_dir() {
-        return Err(refused("is a symbolic link, not a folder"));
-    }
-    if meta.uid() != geteuid().as_raw() {
-        return Err(refused("belongs to another user"));
-    }
-    if meta.permissions().mode() & 0o777 != 0o700 {
-        fs::set_permissions(path, Permissions::from_mode(0o700))?;
-    }
-    Ok(())
 }
 
 /// Creates the missing parent folders of a file with mode 0700 regardless of the umask. Existing ones are not changed: a

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{
+    auth::auth,
     fields::{Fields, Report},
     settings::Rules,
 };
@@ -146,6 +147,7 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
             ("socket", true),
             ("ca", true),
             ("insecure", true),
+            ("auth", true),
         ] {
             if let Some(given) = fields.field(key).filter(|_| http_key != is_http && reached.is_some()) {
                 let (other, message) =
@@ -167,11 +169,12 @@ pub(super) fn native(report: &Report<'_>, field: &Field, root: Option<&Path>) ->
         let rules = Rules::read(&mut fields);
         let mut reached = reached;
         let tls = tls(&mut fields, reached.as_mut());
+        let auth = auth(&mut fields);
         fields.finish();
         let Reached { launch, written } = reached?;
         let origin = SpecOrigin { written, ..SpecOrigin::default() };
         let spec = ServerSpec::new(field.key.as_str(), launch);
-        Some((ServerSpec { namespace, owner, description, group, era, disabled, trusted, tls, tools, origin, ..spec }, rules))
+        Some((ServerSpec { namespace, owner, description, group, era, disabled, trusted, tls, auth, tools, origin, ..spec }, rules))
     })
 }
 

@@ -31,18 +31,34 @@ pub struct Settings {
     pub keys: Vec<KeySetting>,
     /// Workflow files and folders, in addition to the default `workflows` folders.
     pub workflows: Vec<PathBuf>,
-    /// Most calls in the history; 0 disables it.
-    pub history_calls: usize,
+    /// Settings of the history of calls.
+    pub history: HistorySettings,
     /// The file of the store; `None` for the one in the state folder.
     pub store: Option<PathBuf>,
     /// Whether the journal of runs is flushed to the disk before each request, so that it survives a power cut.
     pub journal_flush: bool,
+    /// The running engine that headless commands use: its name, or `auto`.
+    pub via: Option<String>,
     /// Settings of the gateway.
     pub gateway: GatewaySettings,
 }
 
-/// Default size of the history.
-const HISTORY_CALLS: usize = 10_000;
+/// Which calls are stored across sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistorySettings {
+    /// Most calls; 0 disables the history.
+    pub calls: usize,
+    /// For how many days; 0 for any time.
+    pub days: u32,
+    /// Size of the database in megabytes from which the oldest calls are deleted; 0 for any size.
+    pub megabytes: u32,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self { calls: 100_000, days: 90, megabytes: 1_000 }
+    }
+}
 
 impl Default for Settings {
     fn default() -> Self {
@@ -52,9 +68,10 @@ impl Default for Settings {
             console: ConsoleSettings::default(),
             keys: vec![],
             workflows: vec![],
-            history_calls: HISTORY_CALLS,
+            history: HistorySettings::default(),
             store: None,
             journal_flush: false,
+            via: None,
             gateway: GatewaySettings::default(),
         }
     }
@@ -105,19 +122,20 @@ pub(super) struct PartialSettings {
     keys: Vec<KeySetting>,
     confirm: Option<ConfirmPolicy>,
     workflows: Vec<PathBuf>,
-    history_calls: Option<usize>,
+    history: [Option<u32>; 3],
     store: Option<PathBuf>,
     journal_flush: Option<bool>,
+    via: Option<String>,
     gateway: PartialGateway,
     /// Positions of the tables and keys that a project cannot set.
     personal: Vec<ConfigError>,
 }
 
 /// Keys that a project cannot set, because they would also apply to the user's own servers.
-const PERSONAL: [&str; 8] = ["separator", "retention", "history", "store", "journal", "console", "keys", "gateway"];
+const PERSONAL: [&str; 9] = ["separator", "retention", "history", "store", "journal", "console", "keys", "client", "gateway"];
 
 impl PartialSettings {
-    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]` and `[gateway]`.
+    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]`, `[client]` and `[gateway]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -136,7 +154,8 @@ impl PartialSettings {
             retention.finish();
         }
         if let Some(mut history) = root.inner("history") {
-            out.history_calls = history.integer("calls", 0, 10_000_000).map(|calls| usize::try_from(calls).unwrap_or(usize::MAX));
+            let limits = [("calls", 10_000_000), ("days", 36_500), ("megabytes", 1_000_000)];
+            out.history = limits.map(|(key, most)| history.integer(key, 0, most));
             history.finish();
         }
         if let Some(mut store) = root.inner("store") {
@@ -146,6 +165,10 @@ impl PartialSettings {
         if let Some(mut journal) = root.inner("journal") {
             out.journal_flush = journal.boolean("flush");
             journal.finish();
+        }
+        if let Some(mut client) = root.inner("client") {
+            out.via = client.text("via").map(str::to_owned).filter(|via| !via.is_empty());
+            client.finish();
         }
         for node in root.array("workflows").unwrap_or_default() {
             match node.text() {
@@ -205,6 +228,10 @@ impl PartialSettings {
         for (value, own) in retention.iter_mut().zip(self.retention) {
             *value = own.or(*value);
         }
+        let mut history = below.history;
+        for (value, own) in history.iter_mut().zip(self.history) {
+            *value = own.or(*value);
+        }
         let mut keys = below.keys;
         keys.extend(self.keys);
         let mut workflows = self.workflows;
@@ -215,9 +242,10 @@ impl PartialSettings {
             keys,
             workflows,
             personal,
-            history_calls: self.history_calls.or(below.history_calls),
+            history,
             store: self.store.or(below.store),
             journal_flush: self.journal_flush.or(below.journal_flush),
+            via: self.via.or(below.via),
             gateway: self.gateway.merged_over(below.gateway),
             separator: self.separator.or(below.separator),
             retention,
@@ -243,9 +271,13 @@ impl PartialSettings {
         settings.console.mouse = self.mouse.unwrap_or(settings.console.mouse);
         settings.keys = self.keys;
         settings.workflows = self.workflows;
-        settings.history_calls = self.history_calls.unwrap_or(settings.history_calls);
+        let (history, [calls, days, megabytes]) = (&mut settings.history, self.history);
+        history.calls = calls.and_then(|calls| usize::try_from(calls).ok()).unwrap_or(history.calls);
+        history.days = days.unwrap_or(history.days);
+        history.megabytes = megabytes.unwrap_or(history.megabytes);
         settings.store = self.store;
         settings.journal_flush = self.journal_flush.unwrap_or(settings.journal_flush);
+        settings.via = self.via;
         settings.gateway = self.gateway.finish();
         settings.console.confirm = self.confirm.unwrap_or_default();
         settings

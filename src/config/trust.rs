@@ -23,6 +23,7 @@ use super::{
 };
 use crate::domain::{
     ask::AskPolicy,
+    login::AuthSettings,
     policy::pattern::Pattern,
     secret::{MASK, Secret, rule},
     server::{Root, ServerSpec, Transport, looks_secret, quote},
@@ -125,6 +126,9 @@ fn launch_form(spec: &ServerSpec) -> Value {
         let ca = spec.tls.ca.as_ref().map(|ca| as_written(spec, "ca", &ca.to_string_lossy()).to_owned());
         form["tls"] = json!({"ca": ca, "insecure": spec.tls.insecure});
     }
+    if spec.auth != AuthSettings::default() {
+        form["auth"] = canonical_auth(&spec.auth);
+    }
     if !spec.tools.is_empty() {
         // A project must not widen its filter without an approval.
         form["tools"] = json!(spec.tools);
@@ -134,6 +138,26 @@ fn launch_form(spec: &ServerSpec) -> Value {
         form["env_file"] = json!([file.file, file.digest]);
     }
     form
+}
+
+/// Returns the settings of logins, with the secret as written.
+fn canonical_auth(auth: &AuthSettings) -> Value {
+    let mut form = json!(auth);
+    form["client_secret"] = auth.client_secret.as_ref().map(canonical).into();
+    form
+}
+
+/// Returns what a login would do that a reader of the project should know.
+fn auth_lines(auth: &AuthSettings) -> Vec<String> {
+    let mut lines = vec![];
+    if let Some(id) = &auth.client_id {
+        let secret = auth.client_secret.as_ref().map(|secret| format!(" and the secret {}", secret.shown())).unwrap_or_default();
+        lines.push(format!("    logging in as the client {}{secret}", quote(id)));
+    }
+    if !auth.allow_hosts.is_empty() {
+        lines.push(format!("    logging in at private addresses of {}", auth.allow_hosts.join(", ")));
+    }
+    lines
 }
 
 /// Returns the SHA-256 in hexadecimal of everything that `specs` would start or contact.
@@ -222,6 +246,7 @@ fn lines_of(spec: &ServerSpec) -> Vec<String> {
             if spec.tls.insecure {
                 lines.push("    without checking its certificate (insecure)".into());
             }
+            lines.extend(auth_lines(&spec.auth));
         }
     }
     for (index, root) in spec.roots.iter().enumerate() {

@@ -26,7 +26,7 @@ pub use self::{
     remote::{ConnectError, Dial, RemoteControl, Stream, Wanted},
     serve::{ServeError, Served, serve},
     wire::PROTOCOL,
-    workspace::{NoWorkspace, PendingWorkspaceReply, Workspace, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
+    workspace::{Logins, NoWorkspace, PendingWorkspaceReply, Workspace, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
 };
 pub use crate::{
     domain::command::{Command, CommandError, Reply, SubmitError},

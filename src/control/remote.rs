@@ -31,7 +31,7 @@ use crate::{
         call::CallSpec,
         event::{Event, EventKind, Notice, NoticeLevel},
         id::{CallId, ClientId, InstanceId, ServerId},
-        server::ServerSpec,
+        server::{ConnectFailure, Phase, ServerSpec, Step},
         spec_hash::spec_hash,
         time::Stamp,
     },
@@ -407,6 +407,15 @@ impl Mirror {
         }
     }
 
+    /// Replaces the state with that of a new connection. Readers take a new snapshot.
+    fn reconnected(&self, state: ConsoleState) {
+        let mut copies = self.0.lock();
+        copies.state = Arc::new(state);
+        if let Some(live) = &copies.live {
+            live.events.replace();
+        }
+    }
+
     fn set_workspace(&self, state: WorkspaceState) {
         let mut copies = self.0.lock();
         copies.last_workspace = state.clone();
@@ -423,6 +432,22 @@ impl Mirror {
             (copies.state.seq + 1, now(&copies.state))
         };
         self.apply(Arc::new(Event { seq, at, kind: EventKind::Notice { notice } }));
+        self.forget_servers();
+    }
+
+    /// Shows that the state of servers is unknown: they may have ended with their engine.
+    fn forget_servers(&self) {
+        let (mut seq, at, servers) = {
+            let copies = self.0.lock();
+            let known = copies.state.servers.iter().filter(|server| !matches!(*server.phase, Phase::Disabled | Phase::Idle));
+            (copies.state.seq, now(&copies.state), known.map(|server| server.id().clone()).collect::<Vec<_>>())
+        };
+        let why = Arc::new(ConnectFailure::new(Step::Run, "the engine is not connected, so that the state of its server is unknown"));
+        for server in servers {
+            seq += 1;
+            let phase = Arc::new(Phase::Failed { why: why.clone() });
+            self.apply(Arc::new(Event { seq, at, kind: EventKind::ServerPhase { server, phase } }));
+        }
     }
 
     fn end(&self) {
@@ -503,7 +528,7 @@ impl Connection {
             *self.hello.lock() = opened.hello;
             queued = self.link.open();
             // Readers take the new state, whatever they have read of the old one.
-            self.mirror.replace(opened.state, 1);
+            self.mirror.reconnected(opened.state);
             self.mirror.set_workspace(opened.workspace);
             (reader, writer) = (opened.reader, opened.writer);
         }

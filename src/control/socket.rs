@@ -179,6 +179,7 @@ mod tests {
             event::{Notice, NoticeLevel},
             id::ToolId,
             retention::Retention,
+            server::{Phase, ServerSpec, Transport},
             time::Epoch,
         },
         engine::EngineOptions,
@@ -270,11 +271,33 @@ mod tests {
         assert_eq!(control.command(Command::Restart { server: "x".into() }).await, Err(CommandError::EngineLost));
 
         let second = up(&instances, Access::Full).await;
-        assert!(matches!(timeout(PATIENCE, tail.next()).await.unwrap(), Err(Lagged { .. })));
+        assert_eq!(timeout(PATIENCE, tail.next()).await.unwrap().err(), Some(Lagged { missed: 0 }), "nothing was missed");
         let (after, _) = control.watch();
         assert_eq!(after.seq, 0);
         assert_ne!(control.instance(), instance);
         assert_eq!(control.instance(), second.engine.instance());
         assert!(control.submit(call()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_servers_of_a_lost_engine_are_not_shown_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let instances = Instances::new(dir.path().join("run"), vec![]);
+        let first = up(&instances, Access::Full).await;
+        first.engine.apply(vec![ServerSpec::new("s", Transport::unknown())]);
+        let control = attach(&instances, Role::Operator).await;
+        let (_, mut tail) = control.watch();
+        drop(first);
+        let unknown = async {
+            while let Ok(Some(event)) = tail.next().await {
+                if let EventKind::ServerPhase { phase, .. } = &event.kind
+                    && matches!(&**phase, Phase::Failed { why } if why.summary.contains("engine is not connected"))
+                {
+                    return true;
+                }
+            }
+            false
+        };
+        assert!(timeout(PATIENCE, unknown).await.unwrap());
     }
 }

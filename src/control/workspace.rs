@@ -1,9 +1,11 @@
 //! The workspace as faces see it.
 
+use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 pub use crate::domain::workspace::{WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState};
+use crate::domain::{id::ServerId, server::ServerSpec, workspace::LoginStarted};
 
 /// The reply to a request, when it is known.
 pub type PendingWorkspaceReply = BoxFuture<'static, Result<WorkspaceReply, WorkspaceError>>;
@@ -16,6 +18,16 @@ pub trait Workspace: Send + Sync {
     /// Makes a request. Requests that change the session take effect in the order of the calls, whether or not the reply is
     /// awaited.
     fn request(&self, request: WorkspaceRequest) -> PendingWorkspaceReply;
+}
+
+/// The logins of servers, for a workspace.
+#[async_trait]
+pub trait Logins: Send + Sync {
+    /// Starts a login at a server; its end is awaited in the background. Fails with the reason.
+    async fn start(&self, spec: &ServerSpec) -> Result<LoginStarted, String>;
+
+    /// Passes on the address to which the browser was sent at the end of a login. Fails with the reason.
+    async fn finish(&self, server: &ServerId, address: &str) -> Result<(), String>;
 }
 
 /// The workspace of an engine that has none, as in tests. It refuses all requests.

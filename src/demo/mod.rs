@@ -29,7 +29,7 @@ use std::path::PathBuf;
 pub use database::records;
 pub use launch::Demo;
 pub use process::run_server;
-pub use traffic::{Traffic, plan};
+pub use traffic::{Traffic, opening, plan};
 
 /// The names of the demo servers, in the order in which they are shown.
 pub const NAMES: [&str; 5] = ["database", "email", "analytics", "preferences", "flaky"];

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::store::user_id;
 use crate::domain::{
-    call::{CallSpec, Origin},
+    call::{CallSpec, Operation, Origin},
     id::{ServerId, ToolId},
 };
 
@@ -28,6 +28,12 @@ const LAST_NAMES: [&str; 8] = ["Allen", "Perlman", "Knuth", "Wilson", "Thompson"
 /// The background traffic for `seed`; equal seeds give equal calls.
 pub fn plan(seed: u64) -> Traffic {
     Traffic { rng: fastrand::Rng::with_seed(seed), made: 0 }
+}
+
+/// The call that the console opens with, if the demo makes traffic.
+pub fn opening() -> Operation {
+    let tool = ToolId::new(ServerId::from("database"), "query_users");
+    Operation::Tool { tool, arguments: json!({"role": "admin", "limit": 3}).to_string().into() }
 }
 
 /// An endless row of pauses and calls over all demo servers.

@@ -12,6 +12,7 @@ use super::{
     journal::CallOutcome,
     run::RunStep,
     secret::Redactor,
+    trace::{CallTraceContext, TraceId},
 };
 
 /// Longest error text in a summary, in bytes.
@@ -57,6 +58,9 @@ pub struct CallSummary {
     pub sent_bytes: u64,
     /// Size of the last response, in bytes.
     pub received_bytes: u64,
+    /// The trace that the call belongs to. Absent in calls of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
 }
 
 impl CallSummary {
@@ -88,6 +92,7 @@ impl CallSummary {
             took_us: u64::try_from(settled.timings.total().as_micros()).unwrap_or(u64::MAX),
             sent_bytes: settled.sent_bytes,
             received_bytes: settled.received_bytes,
+            trace: Some(CallTraceContext::new(instance, call, spec).trace),
         }
     }
 

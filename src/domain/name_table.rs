@@ -49,6 +49,11 @@ struct Claim {
 }
 
 impl NameTable {
+    /// Creates a table without names.
+    pub fn without_names(separator: &str) -> NameTable {
+        NameTable { separator: separator.into(), ..NameTable::default() }
+    }
+
     /// Builds the table for all `(server, namespace, tools)`.
     pub fn build<'a>(servers: impl IntoIterator<Item = (&'a ServerId, &'a str, &'a [Arc<Tool>])>, separator: &str) -> NameTable {
         let names = |tools: &[Arc<Tool>]| tools.iter().map(|tool| tool.name.clone()).collect();
@@ -73,7 +78,7 @@ impl NameTable {
             }
         }
         let taken: HashSet<String> = claims.keys().cloned().collect();
-        let mut table = NameTable { separator: separator.into(), ..NameTable::default() };
+        let mut table = NameTable::without_names(separator);
         for (name, tools) in claims {
             if let [claim] = tools.as_slice()
                 && !imitating.contains(&name)

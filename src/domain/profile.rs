@@ -25,6 +25,8 @@ pub struct Profile {
     pub destructive: bool,
     /// The instructions before those of the servers.
     pub instructions: Option<String>,
+    /// Whether clients get log messages that belong to no call, although there are several clients.
+    pub all_logs: bool,
     /// What is changed of single tools.
     pub edits: Vec<Arc<ToolEdit>>,
 }
@@ -104,7 +106,15 @@ impl ToolEdit {
 impl Default for Profile {
     fn default() -> Profile {
         let all = ToolFilter::default();
-        Profile { name: DEFAULT.into(), servers: all.clone(), tools: all, destructive: true, instructions: None, edits: vec![] }
+        Profile {
+            name: DEFAULT.into(),
+            servers: all.clone(),
+            tools: all,
+            destructive: true,
+            instructions: None,
+            all_logs: false,
+            edits: vec![],
+        }
     }
 }
 

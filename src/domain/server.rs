@@ -23,6 +23,7 @@ use super::{
     body::Body,
     config_fault::ConfigFault,
     id::ServerId,
+    login::AuthSettings,
     lossy_path,
     policy::{Policy, tool_filter::ToolFilter},
     secret::{MASK, Redactor, Secret, rule},
@@ -74,6 +75,9 @@ pub struct ServerSpec {
     /// How its certificate is checked.
     #[serde(default)]
     pub tls: TlsSettings,
+    /// How it is logged in to.
+    #[serde(default)]
+    pub auth: AuthSettings,
     /// The origin of the configuration.
     pub origin: SpecOrigin,
     /// The errors in its configuration. A server with any is listed and never started.
@@ -104,6 +108,7 @@ impl ServerSpec {
             roots_policy: AskPolicy::Fixed(Body::default()),
             roots: Vec::new(),
             tls: TlsSettings::default(),
+            auth: AuthSettings::default(),
             origin: SpecOrigin::default(),
             config_faults: Vec::new(),
         }
@@ -130,6 +135,15 @@ impl ServerSpec {
         }
     }
 
+    /// Returns the command that logs in to this server; `scopes` are those that a login without them does not ask for.
+    pub fn login_command(&self, scopes: &[String]) -> String {
+        let scopes: String = scopes.iter().map(|scope| format!(" --scope {}", quote(scope))).collect();
+        match (&self.origin.file, &self.launch) {
+            (None, Transport::Http { url, .. }) => format!("switchboard login{scopes} -- {}", quote(url)),
+            _ => format!("switchboard login {}{scopes}", quote(self.id.as_str())),
+        }
+    }
+
     /// Returns every configured value that must not be displayed or stored, by the rule of [`super::secret::rule`].
     pub fn secrets(&self) -> Vec<Secret> {
         let of_pairs = |pairs: &[(String, Secret)]| pairs.iter().flat_map(|(name, value)| rule::of_value(name, value.expose())).collect();
@@ -151,6 +165,7 @@ impl ServerSpec {
                 found
             }
         };
+        secrets.extend(self.auth.client_secret.clone());
         secrets.extend(self.origin.variables.iter().map(|variable| Secret::literal(variable.expose())));
         secrets
     }

@@ -22,6 +22,9 @@ pub fn spec_hash(spec: &ServerSpec) -> Hash {
         let value = |secret: &Secret| secret.expose().as_bytes().to_vec();
         headers.iter().for_each(|(_, secret)| part(&value(secret)));
     }
+    if let Some(secret) = &spec.auth.client_secret {
+        part(secret.expose().as_bytes());
+    }
     // The settings; secrets are masked in them.
     part(&serde_json::to_vec(spec).unwrap_or_default());
     hash.finalize().into()

@@ -4,7 +4,7 @@
 //! The workspace is what surrounds the engine on this machine: the configuration, the approval of projects, other clients'
 //! configurations, the workflow library, and what earlier sessions left.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -16,8 +16,10 @@ use super::{
     config_error::ConfigError,
     config_input::{ConfigInput, InputRetention, InputValue},
     console_layout::ConsoleLayout,
+    drift::{Baseline, Change, DefinitionVersion},
     event::{Notice, NoticeLevel},
-    id::ServerId,
+    history::{HistoryPage, HistoryStats, StatsBy},
+    id::{CallId, ServerId},
     journal::{CallRecord, RunHeader, RunRecord},
     lossy_path,
     secret::Secret,
@@ -376,6 +378,18 @@ pub enum WorkspaceRequest {
         /// The change.
         edit: ServerEdit,
     },
+    /// Start a login at a server. Reply: `Login`.
+    Login {
+        /// The server.
+        server: ServerId,
+    },
+    /// Pass on the address to which the browser was sent at the end of a login. Reply: `Done`.
+    FinishLogin {
+        /// The server.
+        server: ServerId,
+        /// The address, which contains the code.
+        address: InputValue,
+    },
     /// Write the file of a new workflow. Reply: `Written`.
     SaveWorkflow {
         /// Its name, which is unique.
@@ -419,6 +433,50 @@ pub enum WorkspaceRequest {
         last: usize,
         /// Only these calls, by their numbers; all when empty.
         ids: Vec<u64>,
+    },
+    /// Return a page of the history, without secrets. Reply: `History`.
+    History {
+        /// A filter ([`super::filter`]); empty for all calls.
+        filter: String,
+        /// Only calls that began this recently.
+        within: Option<Duration>,
+        /// Only calls before this one.
+        before: Option<CallId>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// Return the statistics of the last `last`. Reply: `HistoryStats`.
+    HistoryStats {
+        /// The length of the period.
+        last: Duration,
+        /// What has a row.
+        by: StatsBy,
+        /// Whether the period before it is returned too.
+        compare: bool,
+    },
+    /// Delete the calls of the history that began longer ago than this. Reply: `Deleted`.
+    PruneHistory {
+        /// The age.
+        older_than: Duration,
+    },
+    /// Return what servers changed in their definitions. Reply: `Drift`.
+    Drift {
+        /// Only this server.
+        server: Option<String>,
+        /// What versions are compared with.
+        baseline: Baseline,
+    },
+    /// Return the current definitions of servers. Reply: `Definitions`.
+    Definitions {
+        /// Only this server.
+        server: Option<String>,
+    },
+    /// Accept the current definitions of a server. Reply: `Accepted`.
+    AcceptDefinitions {
+        /// The server.
+        server: String,
+        /// Only definitions with this name.
+        name: Option<String>,
     },
     /// Return the last runs, newest first. Reply: `Runs`.
     Runs {
@@ -494,10 +552,24 @@ pub enum WorkspaceReply {
     Recall(Recall),
     /// The layout of the console.
     Layout(ConsoleLayout),
+    /// A login was started.
+    Login(LoginStarted),
     /// The configurations of other clients.
     Import(Box<ImportPlan>),
     /// Recorded calls, oldest first.
     Calls(Vec<CallRecord>),
+    /// A page of the history.
+    History(HistoryPage),
+    /// Statistics of the history.
+    HistoryStats(Box<HistoryStats>),
+    /// How many calls were deleted.
+    Deleted(u64),
+    /// Changes of definitions, oldest first.
+    Drift(Vec<Change>),
+    /// Current versions of definitions.
+    Definitions(Vec<DefinitionVersion>),
+    /// How many definitions were accepted.
+    Accepted(u64),
     /// Runs, newest first.
     Runs(Vec<RunListed>),
     /// A recorded run.
@@ -511,6 +583,17 @@ pub enum WorkspaceReply {
     Tested(Vec<CaseEnd>),
     /// A test case created from a run.
     TestMade(TestMade),
+}
+
+/// A login that waits for the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginStarted {
+    /// The server.
+    pub server: ServerId,
+    /// The address to open in a browser, whole.
+    pub address: String,
+    /// Whether a browser was opened at it.
+    pub opened: bool,
 }
 
 /// Why a request was not carried out.
@@ -579,11 +662,19 @@ impl WorkspaceRequest {
             | WorkspaceRequest::Remember(_)
             | WorkspaceRequest::SaveLayout(_) => true,
             WorkspaceRequest::FindServers
+            | WorkspaceRequest::Login { .. }
+            | WorkspaceRequest::FinishLogin { .. }
             | WorkspaceRequest::Recall
             | WorkspaceRequest::Layout
             | WorkspaceRequest::Import { .. }
             | WorkspaceRequest::WriteImport { .. }
             | WorkspaceRequest::Calls { .. }
+            | WorkspaceRequest::History { .. }
+            | WorkspaceRequest::HistoryStats { .. }
+            | WorkspaceRequest::PruneHistory { .. }
+            | WorkspaceRequest::Drift { .. }
+            | WorkspaceRequest::Definitions { .. }
+            | WorkspaceRequest::AcceptDefinitions { .. }
             | WorkspaceRequest::Runs { .. }
             | WorkspaceRequest::Run(_)
             | WorkspaceRequest::Test { .. }
@@ -608,6 +699,9 @@ impl WorkspaceRequest {
             }
             (WorkspaceRequest::Remember(_), Err(why)) => {
                 vec![Notice::new(NoticeLevel::Warn, format!("arguments could not be stored: {why}"))]
+            }
+            (WorkspaceRequest::Login { server } | WorkspaceRequest::FinishLogin { server, .. }, Err(why)) => {
+                vec![Notice::new(NoticeLevel::Warn, format!("login at {server}: {why}"))]
             }
             (_, Err(why)) => vec![Notice::new(NoticeLevel::Warn, why.to_string())],
         }

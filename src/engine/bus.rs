@@ -59,6 +59,12 @@ struct Numbers {
 }
 
 impl Bus {
+    /// Masks these secrets in events, and those that are added to them.
+    #[must_use]
+    pub fn masking(self, secrets: SecretRegistry) -> Bus {
+        Bus { secrets, ..self }
+    }
+
     /// Creates an empty bus. `epoch` is the wall-clock time at its start.
     pub fn new(epoch: Epoch, sink: Arc<dyn EventSink>) -> Bus {
         Bus {

@@ -27,9 +27,12 @@ pub mod tail;
 mod target_states;
 mod task;
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
@@ -42,11 +45,11 @@ use self::{
     dispatch::{CacheFront, Cancel, Dispatch},
     inbox::Inbox,
     passage::PreparedPassage,
-    ports::{CallExecutor, CatalogStore, Connector, Journal, NoCatalogs, NoJournal, ResponseCache},
+    ports::{CallExecutor, CatalogStore, Connector, History, Journal, NoCatalogs, NoHistory, NoJournal, ResponseCache},
     registry::Registry,
     runner::Runs,
     running::{InFlight, RunningCall, RunningCalls},
-    shared::Shared,
+    shared::{Recording, Shared},
     supervisor::{Readiness, ServerHandle, Startup, SupervisorCommand},
     tail::{Filter, Tail},
 };
@@ -61,6 +64,7 @@ use crate::domain::{
     secret::SecretRegistry,
     server::ServerSpec,
     time::{Epoch, Stamp},
+    trace::{self, Propagation},
 };
 
 /// Settings of an engine.
@@ -82,12 +86,25 @@ pub struct Adapters {
     pub journal: Arc<dyn Journal>,
     /// Stores the last known catalogs.
     pub catalogs: Arc<dyn CatalogStore>,
+    /// The secrets that adapters learn. They are masked in events.
+    pub secrets: SecretRegistry,
+    /// Records calls.
+    pub history: Arc<dyn History>,
+    /// How the trace context gets to servers.
+    pub propagation: Propagation,
 }
 
 impl Adapters {
     /// Returns adapters that connect, and store nothing.
     pub fn new(connector: Arc<dyn Connector>) -> Adapters {
-        Adapters { connector, journal: Arc::new(NoJournal), catalogs: Arc::new(NoCatalogs) }
+        Adapters {
+            connector,
+            journal: Arc::new(NoJournal),
+            catalogs: Arc::new(NoCatalogs),
+            secrets: SecretRegistry::default(),
+            history: Arc::new(NoHistory),
+            propagation: Propagation::default(),
+        }
     }
 }
 
@@ -118,8 +135,9 @@ pub struct Engine {
 impl Engine {
     /// Creates an engine without servers, which passes every event to `sink`. Must be called within a tokio runtime.
     pub fn new(options: EngineOptions, adapters: Adapters, sink: Arc<dyn EventSink>) -> Arc<Engine> {
-        let Adapters { connector, journal, catalogs } = adapters;
-        let bus = Arc::new(Bus::new(options.epoch, sink));
+        let Adapters { connector, journal, catalogs, secrets, history, propagation } = adapters;
+        let instance = InstanceId(options.seed.map_or_else(|| fastrand::u32(..), |seed| fastrand::Rng::with_seed(seed).u32(..)));
+        let bus = Arc::new(Bus::new(options.epoch, sink).masking(secrets));
         let running = Arc::new(RunningCalls::default());
         let inbox = Arc::new(Inbox::new(bus.clone(), running.clone()));
         let registry = Arc::new(Registry::new(bus.clone(), &options.separator));
@@ -127,9 +145,16 @@ impl Engine {
         let cache: Arc<CacheFront> = Arc::default();
         Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
             runs: Runs::new(journal, (bus.clone(), inbox.clone(), registry.clone(), cache.clone()), weak.clone(), tasks.clone()),
-            shared: Shared::new(bus.clone(), registry.clone(), inbox.clone(), cache, options.seed),
+            shared: Shared::new(
+                bus.clone(),
+                registry.clone(),
+                inbox.clone(),
+                cache,
+                Recording { instance, history, propagation },
+                options.seed,
+            ),
             registry,
-            instance: InstanceId(options.seed.map_or_else(|| fastrand::u32(..), |seed| fastrand::Rng::with_seed(seed).u32(..))),
+            instance,
             ending: AtomicBool::new(false),
             applying: Mutex::default(),
             own: weak.clone(),
@@ -165,7 +190,8 @@ impl Engine {
         self.secrets().learn(specs.iter().flat_map(ServerSpec::secrets));
         let _applying = self.applying.lock();
         let known = self.registry.read();
-        for old in known.handles().filter(|old| !specs.iter().any(|spec| spec.id == old.spec.id)) {
+        let wanted: HashSet<_> = specs.iter().map(|spec| &spec.id).collect();
+        for old in known.handles().filter(|old| !wanted.contains(&old.spec.id)) {
             self.registry.remove(&old.spec.id);
             self.tasks.spawn(stop(old.clone()));
         }
@@ -242,6 +268,11 @@ impl Engine {
     /// Returns the time on the engine's clock.
     pub fn now(&self) -> Stamp {
         self.bus.now()
+    }
+
+    /// Returns the time in milliseconds since the Unix epoch.
+    pub fn unix_ms(&self) -> u64 {
+        self.bus.unix_ms()
     }
 
     /// Publishes a notice to the user.
@@ -321,7 +352,9 @@ impl Engine {
         let queued = self.bus.now();
         let unix_ms = self.bus.epoch().unix_ms(queued);
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
-        let spec = Arc::new(spec);
+        let given = passage.as_ref().and_then(|passage| trace::parent_in(passage.meta())).or_else(|| trace::parent_in(&spec.meta));
+        let trace = given.or(spec.trace).or(self.shared.recording.propagation.parent);
+        let spec = Arc::new(CallSpec { trace, ..spec });
         let cancel = Arc::new(Cancel::default());
         running.insert(id, RunningCall { client: spec.client, cancel: cancel.clone(), passage: passage.clone(), asked: false });
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });

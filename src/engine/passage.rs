@@ -9,7 +9,12 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::oneshot;
 
-use super::{Engine, commands::not_started, ports::CallExecutor};
+use super::{
+    Engine,
+    commands::not_started,
+    ports::CallExecutor,
+    runner::{Resumption, RunEnd},
+};
 use crate::domain::{
     body::Body,
     call::{CallSpec, RpcError},
@@ -20,7 +25,7 @@ use crate::domain::{
     id::{CallId, ClientId},
     raw_object::RawObject,
     request_meta,
-    run::{RunId, RunSpec},
+    run::{RunId, RunSpec, StepAnswer},
 };
 
 /// The members of `params` that continue a call (MCP 2026-07-28, basic/patterns/mrtr).
@@ -240,11 +245,22 @@ impl CallExecutor for PassingExecutor {
 impl Engine {
     /// Starts a run of a client: servers ask the desk of `passage` in the course of its steps. The engine drives all rounds, and
     /// the members for `params` and `_meta` are left out, since they belong to no step.
-    pub fn pass_run(&self, run: RunId, spec: Arc<RunSpec>, passage: Passage) -> Result<(), CommandError> {
-        let Some(engine) = self.own.upgrade() else { return Err(CommandError::Ended) };
+    pub fn pass_run(&self, run: RunId, spec: Arc<RunSpec>, passage: Passage) -> Result<RunEnd, CommandError> {
+        let executor = self.executor_of(passage)?;
+        self.runs.start_through(executor, run, spec).map_err(|why| not_started(run, why))
+    }
+
+    /// Resumes a waiting run of a client with the answers to its questions, as [`Engine::pass_run`] starts one.
+    pub fn pass_resumption(&self, run: RunId, answers: Vec<(String, StepAnswer)>, passage: Passage) -> Result<RunEnd, CommandError> {
+        let executor = self.executor_of(passage)?;
+        let how = Resumption { answers, ask: false, wait: true, timeout: None };
+        self.runs.resume_through(executor, run, how).map_err(|why| not_started(run, why))
+    }
+
+    fn executor_of(&self, passage: Passage) -> Result<Arc<dyn CallExecutor>, CommandError> {
+        let engine = self.own.upgrade().ok_or(CommandError::Ended)?;
         let passage = Passage { meta: Body::default(), extra: Body::default(), rounds: Rounds::Drive, ..passage };
-        let executor = PassingExecutor { engine, passage: Arc::new(PreparedPassage::new(passage)) };
-        self.runs.start_through(Arc::new(executor), run, spec).map_err(|why| not_started(run, why))
+        Ok(Arc::new(PassingExecutor { engine, passage: Arc::new(PreparedPassage::new(passage)) }))
     }
 }
 

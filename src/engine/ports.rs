@@ -4,7 +4,7 @@
 //! [`CatalogStore`]; the engine implements
 //! [`ClientHandler`] and [`RequestObserver`].
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -19,7 +19,7 @@ use crate::domain::{
     client::{Behalf, Face, Principal},
     event::{LogLevel, Settled},
     frame::Anomaly,
-    id::{Attribution, CallId},
+    id::{Attribution, CallId, InstanceId, ServerId},
     journal::{RunEntry, RunRecord, Seq},
     login::LoginWanted,
     policy::{
@@ -29,7 +29,7 @@ use crate::domain::{
         target_state::{self, TargetState},
     },
     run::RunId,
-    secret::Secret,
+    secret::{Secret, SecretRegistry},
     server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step},
     stored_catalog::{CatalogKey, Hash, StoredCatalog},
     time::Stamp,
@@ -101,6 +101,8 @@ pub struct Refusal {
     pub challenges: Vec<String>,
     /// The URL of the request.
     pub url: String,
+    /// The address that refused it, if the connection was direct.
+    pub peer: Option<IpAddr>,
 }
 
 /// What follows the refusal of a request.
@@ -363,6 +365,40 @@ impl Journal for NoJournal {
     }
 }
 
+/// The history of calls.
+pub trait History: Send + Sync {
+    /// Takes a settled call. Called where the call settles, so it neither blocks nor waits: a call that cannot be taken is
+    /// counted and lost.
+    fn record(&self, call: SettledCall);
+}
+
+/// A call that has settled.
+#[derive(Clone, Debug)]
+pub struct SettledCall {
+    /// The run of the engine.
+    pub instance: InstanceId,
+    /// The call.
+    pub call: CallId,
+    /// When it was requested, in milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+    /// The exposed name of the tool, or what was read or requested.
+    pub name: String,
+    /// The request.
+    pub spec: Arc<CallSpec>,
+    /// The end.
+    pub settled: Arc<Settled>,
+    /// The secrets to mask in whatever is stored.
+    pub secrets: SecretRegistry,
+}
+
+/// A history that stores nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHistory;
+
+impl History for NoHistory {
+    fn record(&self, _: SettledCall) {}
+}
+
 /// The store of what outlives the process about servers: their last known catalogs, eras and the state of breakers. Never fails its caller: an error is a missing catalog, and is logged.
 #[async_trait]
 pub trait CatalogStore: Send + Sync {
@@ -371,6 +407,9 @@ pub trait CatalogStore: Send + Sync {
 
     /// Replaces the catalog stored under this key. If the new one cannot be stored, the key has none afterwards.
     async fn save(&self, key: &CatalogKey, catalog: StoredCatalog);
+
+    /// Stores what a server defines, as one more version of each definition that changed ([`crate::domain::drift`]).
+    async fn save_definitions(&self, _server: &ServerId, _key: &CatalogKey, _catalog: &StoredCatalog) {}
 
     /// Returns the era that a server with this launch fingerprint spoke, if that was stored recently enough at `now_ms`
     /// (milliseconds since the Unix epoch).

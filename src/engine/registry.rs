@@ -3,10 +3,7 @@
 //!
 //! A change replaces the whole state and publishes the event that tells of it, in the same order. Reading never waits.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -37,8 +34,8 @@ struct KnownServer {
 /// The state of the registry at one time.
 #[derive(Clone, Default)]
 pub struct Known {
-    servers: Vec<Arc<KnownServer>>,
-    handles: HashMap<ServerId, ServerHandle>,
+    servers: imbl::Vector<Arc<KnownServer>>,
+    handles: imbl::HashMap<ServerId, ServerHandle>,
     names: Arc<NameTable>,
     rules: Arc<Rules>,
 }
@@ -75,7 +72,8 @@ impl Known {
 
     /// Changes a server, if there is one.
     fn server_mut(&mut self, id: &ServerId) -> Option<&mut KnownServer> {
-        self.servers.iter_mut().find(|server| server.spec.id == *id).map(Arc::make_mut)
+        let at = self.servers.iter().position(|server| server.spec.id == *id)?;
+        self.servers.get_mut(at).map(Arc::make_mut)
     }
 }
 
@@ -123,7 +121,7 @@ impl Registry {
         Registry {
             bus,
             separator: separator.to_owned(),
-            known: ArcSwap::default(),
+            known: ArcSwap::from_pointee(Known { names: Arc::new(NameTable::without_names(separator)), ..Known::default() }),
             writer: Mutex::default(),
             changes: watch::Sender::default(),
         }
@@ -142,17 +140,19 @@ impl Registry {
     /// Adds a server, or replaces its configuration.
     pub fn add(&self, spec: &Arc<ServerSpec>) {
         self.change(EventKind::ServerAdded { spec: spec.clone() }, |known| {
-            match known.server_mut(&spec.id) {
-                Some(server) => server.spec = spec.clone(),
-                None => known.servers.push(Arc::new(KnownServer {
-                    spec: spec.clone(),
-                    phase: Arc::new(Phase::initial(spec)),
-                    info: None,
-                    catalog: Arc::default(),
-                    subscriptions: BTreeSet::new(),
-                })),
+            if let Some(server) = known.server_mut(&spec.id) {
+                server.spec = spec.clone();
+                return Names::Changed;
             }
-            Names::Changed
+            known.servers.push_back(Arc::new(KnownServer {
+                spec: spec.clone(),
+                phase: Arc::new(Phase::initial(spec)),
+                info: None,
+                catalog: Arc::default(),
+                subscriptions: BTreeSet::new(),
+            }));
+            // A server without lists adds no name. With names, its namespace may be one that they imitate.
+            if known.names.is_empty() { Names::Same } else { Names::Changed }
         });
     }
 

@@ -10,8 +10,21 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, registry::Registry};
-use crate::domain::id::ServerId;
+use super::{bus::Bus, checkers::Checkers, dispatch::CacheFront, inbox::Inbox, ports::History, registry::Registry};
+use crate::domain::{
+    id::{InstanceId, ServerId},
+    trace::Propagation,
+};
+
+/// Where and how calls are recorded.
+pub struct Recording {
+    /// The run of the engine.
+    pub instance: InstanceId,
+    /// The history of calls.
+    pub history: Arc<dyn History>,
+    /// How the trace context gets to servers.
+    pub propagation: Propagation,
+}
 
 /// State that all calls share.
 pub struct Shared {
@@ -25,6 +38,8 @@ pub struct Shared {
     pub checkers: Checkers,
     /// The response cache, with the single flights in progress.
     pub cache: Arc<CacheFront>,
+    /// Where calls are recorded.
+    pub recording: Recording,
     random: Mutex<fastrand::Rng>,
     choices: Mutex<HashMap<ServerId, u64>>,
     in_progress: AtomicU32,
@@ -41,13 +56,21 @@ impl Drop for InProgress<'_> {
 
 impl Shared {
     /// Creates state without servers and rules. The same `seed` makes the same choices.
-    pub fn new(bus: Arc<Bus>, registry: Arc<Registry>, inbox: Arc<Inbox>, cache: Arc<CacheFront>, seed: Option<u64>) -> Arc<Shared> {
+    pub fn new(
+        bus: Arc<Bus>,
+        registry: Arc<Registry>,
+        inbox: Arc<Inbox>,
+        cache: Arc<CacheFront>,
+        recording: Recording,
+        seed: Option<u64>,
+    ) -> Arc<Shared> {
         Arc::new(Shared {
             bus,
             registry,
             inbox,
             checkers: Checkers::default(),
             cache,
+            recording,
             random: Mutex::new(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
             choices: Mutex::default(),
             in_progress: AtomicU32::new(0),

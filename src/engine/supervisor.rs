@@ -227,7 +227,11 @@ impl Supervisor {
         let catalog = StoredCatalog::new(raw, &session.info(), self.bus.unix_ms(), &self.bus.secrets().redactor());
         if let Some(catalog) = catalog {
             let (catalogs, key) = (self.catalogs.clone(), catalog_key(&*self.connector, &self.spec));
-            self.storage.spawn(async move { catalogs.save(&key, catalog).await });
+            let server = self.spec.id.clone();
+            self.storage.spawn(async move {
+                catalogs.save_definitions(&server, &key, &catalog).await;
+                catalogs.save(&key, catalog).await;
+            });
         }
     }
 

@@ -85,7 +85,7 @@ pub struct Tail {
 /// The tail lost its oldest events because its reader was too slow. The reader must watch again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lagged {
-    /// How many events were lost.
+    /// How many events were lost. 0: the events are those of another source from now on, such as a new connection.
     pub missed: u64,
 }
 
@@ -101,6 +101,8 @@ struct Queue {
     events: Lane,
     frames: Lane,
     missed: u64,
+    /// The source of the events was replaced.
+    replaced: bool,
     dropped_frames: u64,
 }
 
@@ -166,6 +168,10 @@ impl Reader {
 
     fn pop(&self) -> Result<Option<Arc<Event>>, Lagged> {
         let mut queue = self.queue();
+        if std::mem::take(&mut queue.replaced) {
+            queue.missed = 0;
+            return Err(Lagged { missed: 0 });
+        }
         match std::mem::take(&mut queue.missed) {
             0 => Ok(queue.pop()),
             missed => Err(Lagged { missed }),
@@ -223,6 +229,18 @@ impl TailSender {
             queue.events = Lane::default();
             if reader.filter.interest != Interest::Frames {
                 queue.missed += lost + missed;
+            }
+            reader.woken.notify_one();
+        }
+    }
+
+    /// Drops all queued events, and makes every reader of events take a new snapshot: the source of the events was replaced.
+    pub fn replace(&self) {
+        for reader in self.readers() {
+            let mut queue = reader.queue();
+            queue.events = Lane::default();
+            if reader.filter.interest != Interest::Frames {
+                (queue.missed, queue.replaced) = (0, true);
             }
             reader.woken.notify_one();
         }

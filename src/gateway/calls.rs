@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     Gateway,
-    desk::ConnectionDesk,
+    desk::{ConnectionDesk, RequestDesk},
     edits::Confirmed,
     era::Kind,
     failure::{self, INTERNAL, RESOURCE_NOT_FOUND, invalid},
     park::{Next, Running},
     request::Request,
+    sealed::LIFETIME,
     table::Table,
+    tasks::{TASK_AFTER, takes_tasks},
+    workflows::ExposedWorkflow,
 };
 use crate::{
     domain::{
@@ -27,7 +30,7 @@ use crate::{
 };
 
 /// Questions of a server that wait for the client; further ones wait at the server's connection.
-const QUESTIONS: usize = 16;
+pub const QUESTIONS: usize = 16;
 /// The member of a result that asks the client for input, which it returns with its next request.
 pub const STATE: &str = "requestState";
 /// The member of `params` with metadata, which the engine writes.
@@ -59,6 +62,9 @@ impl Gateway {
             self.rates.take(&request.client.profile, edit)?;
         }
         let operation = Operation::Tool { tool, arguments };
+        if let Some(workflow) = &entry.workflow {
+            return self.call_workflow(table, request, workflow, operation, extra).await;
+        }
         let (server, result) = self.call(table, request, operation, extra).await?;
         Ok(table.uris.exposed_ui(&server, &table.uris.exposed_in(&server, &result, "content")))
     }
@@ -158,7 +164,7 @@ impl Gateway {
         // A client may write `null` for a state that it did not get.
         let Some(state) = state.filter(|state| table.transparent.is_none() && state.get() != "null") else { return Ok(extra) };
         let sealed = serde_json::from_str::<String>(state.get()).ok();
-        let opened = sealed.and_then(|sealed| self.seal.open(&request.client.principal, operation, &sealed));
+        let opened = sealed.and_then(|sealed| self.seal.open(&request.client.principal, operation, &sealed, self.upstream.unix_ms()));
         // Never started without its state: it may have run.
         let opened = opened.ok_or_else(|| invalid("requestState is not valid for this request; start the call again"))?;
         Ok(splice::set(&extra, STATE, opened.as_bytes()))
@@ -168,7 +174,7 @@ impl Gateway {
     fn sealed(&self, table: &Table, request: &Request, operation: &Operation, result: &Body) -> Result<Body, RpcError> {
         let [state] = result.fields([STATE]).unwrap_or_default();
         let Some(state) = state.filter(|_| table.transparent.is_none()) else { return Ok(result.clone()) };
-        let sealed = self.seal.close(&request.client.principal, operation, state.get());
+        let sealed = self.seal.close(&request.client.principal, operation, state.get(), self.upstream.unix_ms(), LIFETIME);
         let sealed = sealed.ok_or_else(|| failure::error(INTERNAL, "no random numbers"))?;
         Ok(splice::set(result, STATE, Body::json(&sealed).bytes()))
     }
@@ -177,11 +183,22 @@ impl Gateway {
     fn start(&self, request: &Request, operation: Operation, extra: Body) -> Running {
         let (asked, questions) = mpsc::channel(QUESTIONS);
         let desk = self.desk(request, asked);
+        let passage = self.passage(request, extra, &desk);
+        // The server is the authority on its arguments: its errors pass, and it may accept more than its schema says.
+        let spec = CallSpec { check: ArgumentCheck::Skipped, ..CallSpec::new(operation.clone(), Origin::Client(request.client.id)) };
+        let (call, settled) = self.upstream.pass(spec, passage);
+        let upstream = self.upstream.clone();
+        let cancel = move || upstream.cancel(call, "the client cancelled the request");
+        Running::new(Box::new(cancel), settled, operation, desk, questions)
+    }
+
+    /// Returns what the call of a request brings for the engine.
+    pub(super) fn passage(&self, request: &Request, extra: Body, desk: &Arc<RequestDesk>) -> Passage {
         let connection_desk: Option<Arc<dyn Desk>> = match request.era {
             Era::Legacy => Some(Arc::new(ConnectionDesk(request.client.clone()))),
             Era::Modern => None,
         };
-        let passage = Passage {
+        Passage {
             client: request.client.id,
             principal: request.client.principal.clone(),
             face: request.face.clone(),
@@ -191,17 +208,48 @@ impl Gateway {
             rounds: if request.era == Era::Modern { Rounds::Relay } else { Rounds::Drive },
             desk: desk.clone(),
             connection_desk,
+        }
+    }
+
+    /// Runs an exposed workflow for a request. A client that takes tasks gets one for a run that lasts.
+    async fn call_workflow(
+        &self,
+        table: &Table,
+        request: &Request,
+        workflow: &ExposedWorkflow,
+        operation: Operation,
+        extra: Body,
+    ) -> Result<Body, RpcError> {
+        let mut running = match self.unpark(&request.client.principal, &operation, &extra)? {
+            Some(running) => {
+                running.desk.move_to(request.outbox.clone(), request.token.clone());
+                running
+            }
+            None => match self.run_workflow(request, workflow, operation, &extra)? {
+                Ok(running) => running,
+                Err(result) => return Ok(result),
+            },
         };
-        // The server is the authority on its arguments: its errors pass, and it may accept more than its schema says.
-        let spec = CallSpec { check: ArgumentCheck::Skipped, ..CallSpec::new(operation.clone(), Origin::Client(request.client.id)) };
-        Running::new(self.upstream.clone(), self.upstream.pass(spec, passage), operation, desk, questions)
+        let _in_progress = (request.era == Era::Legacy).then(|| request.client.begin_call(&request.id, &request.outbox));
+        let next = tokio::select! {
+            biased;
+            next = running.next() => next,
+            () = sleep(TASK_AFTER), if takes_tasks(request) => return self.begin_task(running, request.client.principal.clone()),
+        };
+        self.conclude(table, request, running, next).map(|(_, result)| result)
     }
 
     /// Waits for the end of a call, or parks it when its server asks a client that takes no requests.
     async fn wait(&self, table: &Table, request: &Request, mut running: Running) -> Result<(ServerId, Body), RpcError> {
-        let server = running.server.clone();
         let _in_progress = (request.era == Era::Legacy).then(|| request.client.begin_call(&request.id, &request.outbox));
-        let settled = match running.next().await {
+        let next = running.next().await;
+        self.conclude(table, request, running, next)
+    }
+
+    /// Returns the result of a call that has settled, or parks it because its server asks.
+    fn conclude(&self, table: &Table, request: &Request, running: Running, next: Next) -> Result<(ServerId, Body), RpcError> {
+        let server = running.server.clone();
+        let settled = match next {
             Next::Settled(settled) => settled,
             Next::Asks(questions) => return Ok((server, self.park(running, request.client.principal.clone(), questions)?)),
         };

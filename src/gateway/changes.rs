@@ -139,7 +139,9 @@ impl Gateway {
         let named = named.into_iter().filter_map(|uri| serde_json::from_str::<String>(uri.get()).ok());
         let owners: Vec<(String, Owner)> = named.filter_map(|uri| table.uris.owner(&uri).map(|owner| (uri, owner))).collect();
         let uris = owners.iter().map(|(uri, _)| uri.clone()).collect();
-        let listen = Listen { id: request.id.clone(), lists, uris, outbox: request.outbox.clone() };
+        let known = Kind::ALL.into_iter().map(|kind| (kind, table.list(kind).digest)).collect();
+        let known = Arc::new(Mutex::new(known));
+        let listen = Listen { id: request.id.clone(), lists, uris, outbox: request.outbox.clone(), known };
         let acknowledged = acknowledgement(&listen, !owners.is_empty());
         if !request.client.open_listen(listen.clone()) {
             return Err(failure::error(failure::INTERNAL, "too many open subscriptions"));
@@ -160,19 +162,20 @@ impl Gateway {
         self.profiles.values().map(|profile| (profile.name.clone(), self.offer.table(profile))).collect()
     }
 
-    /// Notifies clients of lists that are not any more as they were `before`.
-    fn report_lists(&self, before: &HashMap<Arc<str>, Arc<Table>>, now: &HashMap<Arc<str>, Arc<Table>>) {
+    /// Notifies clients of lists that are not any more as they know them.
+    fn report_lists(&self, now: &HashMap<Arc<str>, Arc<Table>>) {
         for client in self.clients() {
-            let (Some(before), Some(now)) = (before.get(&client.profile.name), now.get(&client.profile.name)) else { continue };
-            let changed: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| before.list(*kind).digest != now.list(*kind).digest).collect();
+            let Some(now) = now.get(&client.profile.name) else { continue };
             // A client that never read the list, or that read it after the change, has nothing to read again.
             let outdated = Kind::ALL.into_iter().filter(|kind| client.note_change(*kind, now.list(*kind).digest));
             for method in outdated.map(Kind::changed).collect::<HashSet<_>>() {
                 client.notify(method, &Body::default());
             }
             for listen in client.listens() {
-                let wanted = changed.iter().filter(|kind| listen.lists.contains(listen_flag(**kind)));
-                for method in wanted.map(|kind| kind.changed()).collect::<HashSet<_>>() {
+                // The client reads what changed before the subscription.
+                let changed = Kind::ALL.into_iter().filter(|kind| listen.note_change(*kind, now.list(*kind).digest));
+                let wanted: Vec<Kind> = changed.filter(|kind| listen.lists.contains(listen_flag(*kind))).collect();
+                for method in wanted.into_iter().map(Kind::changed).collect::<HashSet<_>>() {
                     send(&listen.outbox, method, &of_listen(&listen, RawObject::default()));
                 }
             }
@@ -187,11 +190,13 @@ impl Gateway {
             ServerNotice::Log { server, level, logger, text } => {
                 let logger = logger.map_or_else(|| server.to_string(), |logger| format!("{server}/{logger}"));
                 let params = Body::json(&json!({"level": level.word(), "logger": logger, "data": text}));
-                // Messages outside of calls belong to no client; with several clients, none gets them.
-                if let [only] = &self.clients()[..]
-                    && wanted(only.face().log_level.as_ref(), &params)
-                {
-                    only.notify(MESSAGE, &params);
+                // Messages outside of calls belong to no client: with several, those get them whose profile says so.
+                let clients = self.clients();
+                let alone = clients.len() == 1;
+                for client in clients.iter().filter(|client| alone || client.profile.all_logs) {
+                    if client.profile.servers.allows(server.as_str()) && wanted(client.face().log_level.as_ref(), &params) {
+                        client.notify(MESSAGE, &params);
+                    }
                 }
             }
         }
@@ -262,7 +267,7 @@ fn send(outbox: &Arc<dyn Outbox>, method: &str, params: &Body) {
 /// Notifies clients of changed lists, until the gateway is dropped.
 pub async fn follow_lists(offer: Arc<Offer>, gateway: Weak<Gateway>) {
     let mut changes = offer.changes();
-    let Some((quiet, mut before)) = gateway.upgrade().map(|gateway| (gateway.settings.quiet, gateway.tables())) else { return };
+    let Some(quiet) = gateway.upgrade().map(|gateway| gateway.settings.quiet) else { return };
     while offer.changed(&mut changes).await.is_ok() {
         let latest = Instant::now() + LONGEST_QUIET;
         loop {
@@ -274,9 +279,7 @@ pub async fn follow_lists(offer: Arc<Offer>, gateway: Weak<Gateway>) {
             }
         }
         let Some(gateway) = gateway.upgrade() else { return };
-        let now = gateway.tables();
-        gateway.report_lists(&before, &now);
-        before = now;
+        gateway.report_lists(&gateway.tables());
     }
 }
 

@@ -72,6 +72,15 @@ pub struct Listen {
     pub uris: HashSet<String>,
     /// Where its notifications go.
     pub outbox: Arc<dyn Outbox>,
+    /// The digests of the lists that the client knows: those at the beginning, then those of the last notification.
+    pub known: Arc<Mutex<HashMap<Kind, u64>>>,
+}
+
+impl Listen {
+    /// Records the digest of a list. Returns whether it is another one than the client knows.
+    pub fn note_change(&self, kind: Kind, digest: u64) -> bool {
+        self.known.lock().insert(kind, digest).is_some_and(|known| known != digest)
+    }
 }
 
 impl Client {

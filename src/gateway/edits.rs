@@ -12,6 +12,7 @@ use super::{
     failure::{self, INTERNAL, invalid},
     park,
     request::Request,
+    sealed::LIFETIME,
 };
 use crate::{
     domain::{
@@ -31,7 +32,7 @@ const CONFIRMING: &str = "\"switchboard:confirming\"";
 /// The key of the question in `inputRequests`, and the property of its form.
 const CONFIRM: &str = "confirm";
 /// The request for a confirmation.
-const ELICIT: &str = "elicitation/create";
+pub const ELICIT: &str = "elicitation/create";
 
 /// Whether a call was confirmed.
 pub enum Confirmed {
@@ -74,7 +75,7 @@ impl Gateway {
         }
         let [state, responses] = extra.fields([STATE, "inputResponses"]).unwrap_or_default();
         let Some(state) = state.filter(|state| state.get() != "null") else {
-            let state = self.seal.close(&request.client.principal, operation, CONFIRMING);
+            let state = self.seal.close(&request.client.principal, operation, CONFIRMING, self.upstream.unix_ms(), LIFETIME);
             let state = state.ok_or_else(|| failure::error(INTERNAL, "no random numbers"))?;
             let result = json!({
                 "resultType": "input_required",
@@ -88,7 +89,7 @@ impl Gateway {
         if text.starts_with(park::STATE) {
             return Ok(Confirmed::Yes(extra));
         }
-        let opened = self.seal.open(&request.client.principal, operation, &text);
+        let opened = self.seal.open(&request.client.principal, operation, &text, self.upstream.unix_ms());
         let opened = opened.ok_or_else(|| invalid("requestState is not valid for this request; start the call again"))?;
         if opened != CONFIRMING {
             return Ok(Confirmed::Yes(extra));

@@ -89,6 +89,12 @@ pub enum Method {
     Unsubscribe,
     /// `subscriptions/listen`.
     Listen,
+    /// `tasks/get` of the tasks extension (SEP-2663).
+    GetTask,
+    /// `tasks/update`.
+    UpdateTask,
+    /// `tasks/cancel`.
+    CancelTask,
 }
 
 impl Method {
@@ -103,6 +109,9 @@ impl Method {
             "resources/unsubscribe" if legacy => Method::Unsubscribe,
             "server/discover" if !legacy => Method::Discover,
             "subscriptions/listen" if !legacy => Method::Listen,
+            "tasks/get" if !legacy => Method::GetTask,
+            "tasks/update" if !legacy => Method::UpdateTask,
+            "tasks/cancel" if !legacy => Method::CancelTask,
             "tools/list" => Method::List(Kind::Tools),
             "resources/list" => Method::List(Kind::Resources),
             "resources/templates/list" => Method::List(Kind::Templates),
@@ -125,6 +134,7 @@ impl Method {
             Method::Prompt => "prompts",
             Method::Complete => "completions",
             Method::SetLevel => "logging",
+            Method::GetTask | Method::UpdateTask | Method::CancelTask => "extensions",
         })
     }
 

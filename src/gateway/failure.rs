@@ -14,7 +14,7 @@ use crate::domain::{
     id::ServerId,
     name_table::may_name,
     plural::counted,
-    server::Phase,
+    server::{Phase, quote},
     spelling::similar,
     time::{Stamp, short},
 };
@@ -72,13 +72,16 @@ pub fn of_call(failure: &Failure, server: &ServerId, directory: &DirectorySnapsh
     if failure.may_have_run {
         message.push_str("; the request was sent, so it may have run");
     }
-    let data = json!({"switchboard": {
+    let mut data = json!({"switchboard": {
         "class": failure.kind.key(),
         "server": server.as_str(),
         "state": phase.map(Phase::word),
         "retry_after_ms": retry.map(|retry| u64::try_from(retry.as_millis()).unwrap_or(u64::MAX)),
         "may_have_run": failure.may_have_run,
     }});
+    if let Some(login) = &failure.login {
+        data["switchboard"]["login"] = json!({"scopes": login.scopes});
+    }
     RpcError { code, message, data: Some(Body::json(&data)) }
 }
 
@@ -100,6 +103,7 @@ fn sentence(failure: &Failure, server: &ServerId, phase: Option<&Phase>, now: St
             None => format!("the process of server {server} ended during the call"),
         },
         FailureKind::TooLarge => format!("the response of server {server} is over its size limit"),
+        FailureKind::Unauthorized if failure.login.is_some() => needs_login(server),
         FailureKind::Unauthorized => match failure.status {
             Some(status) => format!("server {server} refused the credentials of Switchboard (HTTP {status})"),
             None => format!("server {server} refused the credentials of Switchboard"),
@@ -108,6 +112,11 @@ fn sentence(failure: &Failure, server: &ServerId, phase: Option<&Phase>, now: St
         FailureKind::BreakerOpen => format!("the circuit breaker of server {server} is open after repeated failures"),
         FailureKind::Overloaded => format!("server {server} has too many calls in progress"),
     }
+}
+
+/// Returns how a user of the gateway's machine logs in.
+fn needs_login(server: &ServerId) -> String {
+    format!("server {server} needs a login: run `switchboard login {}` on the machine of the gateway", quote(server.as_str()))
 }
 
 /// Returns the state of a server that is not connected, as the rest of a sentence.

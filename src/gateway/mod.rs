@@ -23,12 +23,14 @@ mod router;
 mod sealed;
 pub mod stdio;
 mod table;
+mod tasks;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]
 mod tests;
 pub mod upstream;
 mod uris;
+mod workflows;
 
 use std::{
     collections::HashMap,
@@ -42,8 +44,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use self::{changes::Subscribers, edits::Rates, offer::Offer, park::Parking, sealed::Seal, upstream::Upstream};
-pub use self::{client::Client, engine::EngineUpstream, front::Front};
+use self::{changes::Subscribers, edits::Rates, offer::Offer, park::Parking, sealed::Seal, tasks::Tasks, upstream::Upstream};
+pub use self::{client::Client, engine::EngineUpstream, front::Front, sealed::SealKey};
 use crate::domain::{
     client::Principal,
     id::ClientId,
@@ -71,6 +73,8 @@ pub struct Settings {
     pub instructions: Option<String>,
     /// The profiles. Without a default one, clients of the default profile see everything.
     pub profiles: Vec<Profile>,
+    /// The key of the states that clients return, so that they are valid after a restart; without one it is random.
+    pub seal_key: Option<SealKey>,
 }
 
 impl Default for Settings {
@@ -85,6 +89,7 @@ impl Default for Settings {
             quiet: Duration::from_millis(100),
             instructions: None,
             profiles: vec![],
+            seal_key: None,
         }
     }
 }
@@ -99,7 +104,8 @@ pub struct Gateway {
     next_client: AtomicU32,
     subscribers: Subscribers,
     parking: Parking,
-    seal: Seal,
+    tasks: Tasks,
+    seal: Arc<Seal>,
     rates: Rates,
     /// Itself, for tasks that must not hold it.
     me: Weak<Gateway>,
@@ -113,7 +119,8 @@ impl Gateway {
         let gateway = Arc::new_cyclic(|me: &Weak<Gateway>| Gateway {
             me: me.clone(),
             parking: Parking::default(),
-            seal: Seal::new(),
+            tasks: Tasks::default(),
+            seal: Arc::new(Seal::new(settings.seal_key.clone())),
             rates: Rates::default(),
             offer: Arc::new(Offer::new(upstream.clone(), settings.clone())),
             profiles: profiles(&settings),

@@ -31,6 +31,7 @@ use crate::domain::{
     id::ServerId,
     profile::Profile,
     server::Phase,
+    workflow::library::WorkflowEntry,
 };
 
 /// Maximum number of lists that are remembered for clients that read them page by page.
@@ -40,7 +41,7 @@ const PAGED: usize = 16;
 pub struct Offer {
     upstream: Arc<dyn Upstream>,
     settings: Settings,
-    changes: watch::Receiver<u64>,
+    changes: Changes,
     built: Mutex<Built>,
     /// The lists that clients read page by page, so that a change does not skip or repeat entries.
     paged: Mutex<VecDeque<(Kind, List)>>,
@@ -50,10 +51,11 @@ pub struct Offer {
     waited: AtomicBool,
 }
 
-#[derive(Default)]
 struct Built {
     /// The change that the tables were built after; `None` to build them again.
     change: Option<u64>,
+    /// The workflows that they were built from.
+    workflows: Arc<[WorkflowEntry]>,
     /// The tables by profile, as they are needed.
     tables: HashMap<Arc<str>, Arc<Table>>,
     directory: DirectorySnapshot,
@@ -78,10 +80,17 @@ struct Cursor {
 impl Offer {
     /// Offers the servers behind `upstream`. The wait for starting servers begins now.
     pub fn new(upstream: Arc<dyn Upstream>, settings: Settings) -> Offer {
-        let built = Built::default();
+        let built = Built {
+            change: None,
+            workflows: Arc::from([]),
+            tables: HashMap::new(),
+            directory: DirectorySnapshot::default(),
+            hidden: HashSet::new(),
+            unreachable: HashMap::new(),
+        };
         let wait_until = Instant::now() + settings.list_wait;
         Offer {
-            changes: upstream.directory_changes(),
+            changes: Changes { directory: upstream.directory_changes(), workflows: upstream.workflows() },
             built: Mutex::new(built),
             paged: Mutex::default(),
             wait_until,
@@ -94,12 +103,13 @@ impl Offer {
     /// Returns the current table of a profile.
     pub fn table(&self, profile: &Profile) -> Arc<Table> {
         // Read before the directory, so that a change in between builds the table again.
-        let change = *self.changes.borrow();
+        let (change, workflows) = (*self.changes.directory.borrow(), self.changes.workflows.borrow().clone());
         let mut built = self.built.lock();
-        if built.change != Some(change) {
+        if built.change != Some(change) || !Arc::ptr_eq(&built.workflows, &workflows) {
             built.directory = self.upstream.directory();
             built.note_unreachable();
             built.hidden = built.hidden(&self.settings);
+            built.workflows = workflows;
             built.tables.clear();
             built.change = Some(change);
         }
@@ -107,7 +117,7 @@ impl Offer {
             return table.clone();
         }
         let naming = Naming { separator: self.settings.separator.clone(), transparent: self.settings.transparent };
-        let table = Arc::new(Table::build(built.directory.clone(), &naming, &built.hidden, profile));
+        let table = Arc::new(Table::build(built.directory.clone(), &naming, &built.hidden, profile, &built.workflows));
         built.tables.insert(profile.name.clone(), table.clone());
         table
     }
@@ -117,7 +127,7 @@ impl Offer {
         if self.waited.load(Ordering::Relaxed) {
             return;
         }
-        let mut changes = self.changes.clone();
+        let mut changes = self.changes.directory.clone();
         let all_settled = async {
             while self.upstream.directory().servers.iter().any(is_starting) {
                 if changes.changed().await.is_err() {
@@ -192,7 +202,7 @@ impl Offer {
     }
 
     /// Resolves when the table may have changed: after a change of a server, or when entries of an unreachable server expire.
-    pub async fn changed(&self, changes: &mut watch::Receiver<u64>) -> Result<(), watch::error::RecvError> {
+    pub async fn changed(&self, changes: &mut Changes) -> Result<(), watch::error::RecvError> {
         let expiry = self.built.lock().next_expiry(&self.settings);
         let Some(expiry) = expiry else { return changes.changed().await };
         match timeout_at(expiry, changes.changed()).await {
@@ -205,8 +215,31 @@ impl Offer {
     }
 
     /// Returns a receiver for [`Offer::changed`].
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> Changes {
         self.changes.clone()
+    }
+}
+
+/// The changes of what the table is built from.
+#[derive(Clone)]
+pub struct Changes {
+    directory: watch::Receiver<u64>,
+    workflows: watch::Receiver<Arc<[WorkflowEntry]>>,
+}
+
+impl Changes {
+    /// Resolves after a change. Fails when the engine has ended.
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        // Workflows whose source has ended do not change any more.
+        let workflows = async {
+            if self.workflows.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            changed = self.directory.changed() => changed,
+            () = workflows => Ok(()),
+        }
     }
 }
 

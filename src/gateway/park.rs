@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -20,14 +20,13 @@ use super::{
     desk::RequestDesk,
     failure::{self, INTERNAL, invalid},
     random,
-    upstream::Upstream,
 };
 use crate::domain::{
     body::{self, Body},
     call::{Operation, RpcError},
     client::Principal,
     event::Settled,
-    id::{CallId, ServerId},
+    id::ServerId,
     raw_object::RawObject,
 };
 
@@ -61,8 +60,9 @@ pub struct Running {
     pub desk: Arc<RequestDesk>,
     /// What the server asks meanwhile.
     pub questions: mpsc::Receiver<Question>,
-    upstream: Arc<dyn Upstream>,
-    call: CallId,
+    /// Whether the client polls the end of the call as a task.
+    pub as_task: Arc<AtomicBool>,
+    cancel: Option<Box<dyn FnOnce() + Send + Sync>>,
     settled: Option<BoxFuture<'static, Option<Arc<Settled>>>>,
 }
 
@@ -77,13 +77,21 @@ pub enum Next {
 impl Running {
     /// Wraps a call that was started.
     pub fn new(
-        upstream: Arc<dyn Upstream>,
-        (call, settled): (CallId, BoxFuture<'static, Option<Arc<Settled>>>),
+        cancel: Box<dyn FnOnce() + Send + Sync>,
+        settled: BoxFuture<'static, Option<Arc<Settled>>>,
         operation: Operation,
         desk: Arc<RequestDesk>,
         questions: mpsc::Receiver<Question>,
     ) -> Running {
-        Running { server: operation.server().clone(), operation, desk, questions, upstream, call, settled: Some(settled) }
+        let (server, as_task) = (operation.server().clone(), Arc::default());
+        Running { server, operation, desk, questions, as_task, cancel: Some(cancel), settled: Some(settled) }
+    }
+
+    /// Sets the flag that tells the work behind the call that it is a task now.
+    pub fn with_task_switch(self, as_task: Arc<AtomicBool>) -> Running {
+        let mut running = self;
+        running.as_task = as_task;
+        running
     }
 
     /// Waits until the call settles or its server asks. Dropping the future changes nothing.
@@ -107,8 +115,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.settled.is_some() {
-            self.upstream.cancel(self.call, "the client cancelled the request");
+        if let Some(cancel) = self.cancel.take().filter(|_| self.settled.is_some()) {
+            cancel();
         }
     }
 }

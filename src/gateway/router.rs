@@ -66,6 +66,11 @@ impl Gateway {
                 None => Err(no_method(&request.method)),
             };
         };
+        // A transparent server has its own extensions, and its own tasks.
+        let of_server = matches!(method, Method::GetTask | Method::UpdateTask | Method::CancelTask);
+        if let Some(server) = table.transparent.as_ref().filter(|_| of_server) {
+            return self.forward(&table, server, request).await;
+        }
         match method {
             Method::List(kind) => match self.owner_of_lists(&table, kind, request) {
                 Some(server) => self.forward(&table, server, request).await,
@@ -78,6 +83,9 @@ impl Gateway {
             Method::SetLevel => self.set_level(&table, request),
             Method::Subscribe => self.subscribe(&table, request, true),
             Method::Unsubscribe => self.subscribe(&table, request, false),
+            Method::GetTask => self.get_task(request),
+            Method::UpdateTask => self.update_task(request),
+            Method::CancelTask => self.cancel_task(request),
             Method::Initialize | Method::Discover | Method::Ping | Method::Listen => Err(no_method(&request.method)),
         }
     }

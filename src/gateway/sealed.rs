@@ -4,40 +4,57 @@
 //! A client returns `requestState` with its next request (MCP 2026-07-28, basic/patterns/mrtr). Without the seal it could return that of
 //! another client, or send the state of one server to another.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use tokio::time::Instant;
 
 use super::random;
 use crate::domain::{call::Operation, client::Principal, policy::cache::canonical};
 
 /// The beginning of a sealed state, with the version of its format.
 const PREFIX: &str = "sb1.";
-/// How long a sealed state is accepted. The server that made the state may forget it sooner.
-const LIFETIME: Duration = Duration::from_secs(3600);
+/// How long the sealed state of a server is accepted. The server may forget it sooner.
+pub const LIFETIME: Duration = Duration::from_secs(3600);
 /// The size of the expiry in front of the state, in bytes.
 const EXPIRY: usize = 8;
 
-/// Seals and opens states with a key that lives as long as the gateway.
+/// The key that seals states.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealKey(pub [u8; 32]);
+
+impl SealKey {
+    /// Returns a random key; `None` without random numbers.
+    pub fn random() -> Option<SealKey> {
+        random::bytes().ok().map(SealKey)
+    }
+}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealKey")
+    }
+}
+
+/// Seals and opens states.
 pub struct Seal {
     /// Absent if the system has no random numbers.
     key: Option<LessSafeKey>,
-    started: Instant,
 }
 
 impl Seal {
-    /// Creates a seal with a random key.
-    pub fn new() -> Seal {
-        let key = random::bytes::<32>().ok().and_then(|key| UnboundKey::new(&AES_256_GCM, &key).ok());
-        Seal { key: key.map(LessSafeKey::new), started: Instant::now() }
+    /// Creates a seal with this key, or with a random one that lives as long as the seal.
+    pub fn new(key: Option<SealKey>) -> Seal {
+        let key = key.or_else(SealKey::random);
+        let key = key.and_then(|key| UnboundKey::new(&AES_256_GCM, &key.0).ok());
+        Seal { key: key.map(LessSafeKey::new) }
     }
 
-    /// Seals a state for a principal and an operation. Fails without random numbers.
-    pub fn close(&self, principal: &Principal, operation: &Operation, state: &str) -> Option<String> {
+    /// Seals a state for a principal and an operation, at `now_ms` since the Unix epoch and for this time. Fails without random
+    /// numbers.
+    pub fn close(&self, principal: &Principal, operation: &Operation, state: &str, now_ms: u64, lifetime: Duration) -> Option<String> {
         let nonce = random::bytes::<NONCE_LEN>().ok()?;
-        let expiry = u64::try_from((self.started.elapsed() + LIFETIME).as_millis()).ok()?;
+        let expiry = now_ms.checked_add(u64::try_from(lifetime.as_millis()).ok()?)?;
         let mut sealed = expiry.to_le_bytes().to_vec();
         sealed.extend_from_slice(state.as_bytes());
         let bound = Aad::from(bound(principal, operation));
@@ -46,14 +63,14 @@ impl Seal {
     }
 
     /// Returns the state, if it was sealed here for this principal and operation, and has not expired.
-    pub fn open(&self, principal: &Principal, operation: &Operation, sealed: &str) -> Option<String> {
+    pub fn open(&self, principal: &Principal, operation: &Operation, sealed: &str, now_ms: u64) -> Option<String> {
         let mut bytes = URL_SAFE_NO_PAD.decode(sealed.strip_prefix(PREFIX)?).ok()?;
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.key.as_ref()?.open_in_place(nonce, Aad::from(bound(principal, operation)), sealed).ok()?;
         let (expiry, state) = opened.split_at_checked(EXPIRY)?;
-        let expiry = Duration::from_millis(u64::from_le_bytes(expiry.try_into().ok()?));
-        (self.started.elapsed() < expiry).then(|| String::from_utf8(state.to_vec()).ok())?
+        let expiry = u64::from_le_bytes(expiry.try_into().ok()?);
+        (now_ms < expiry).then(|| String::from_utf8(state.to_vec()).ok())?
     }
 }
 
@@ -80,29 +97,31 @@ mod tests {
         Operation::Tool { tool: ToolId::new(server.into(), tool), arguments: Body::from(arguments.to_owned()) }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_state_opens_only_for_what_it_was_sealed_for_and_for_an_hour() {
-        let (seal, ann, state) = (Seal::new(), Principal::new("ann"), r#""a\u2028b""#);
+    #[test]
+    fn a_state_opens_only_for_what_it_was_sealed_for_and_for_an_hour() {
+        let (seal, ann, state) = (Seal::new(None), Principal::new("ann"), r#""a\u2028b""#);
         let operation = call("s", "t", r#"{"a":1,"b":[1.0]}"#);
-        let sealed = seal.close(&ann, &operation, state).expect("random numbers");
+        let sealed = seal.close(&ann, &operation, state, 1_000, LIFETIME).expect("random numbers");
         assert!(!sealed.contains("2028"));
-        assert_eq!(seal.open(&ann, &call("s", "t", r#"{ "b":[1.0], "a":1}"#), &sealed).as_deref(), Some(state));
+        assert_eq!(seal.open(&ann, &call("s", "t", r#"{ "b":[1.0], "a":1}"#), &sealed, 2_000).as_deref(), Some(state));
         for (principal, operation) in [
             (Principal::local(), operation.clone()),
             (ann.clone(), call("s", "t", r#"{"a":2,"b":[1.0]}"#)),
             (ann.clone(), call("s", "u", r#"{"a":1,"b":[1.0]}"#)),
             (ann.clone(), call("r", "t", r#"{"a":1,"b":[1.0]}"#)),
         ] {
-            assert_eq!(seal.open(&principal, &operation, &sealed), None, "{principal} {operation:?}");
+            assert_eq!(seal.open(&principal, &operation, &sealed, 2_000), None, "{principal} {operation:?}");
         }
         for at in 0..sealed.len() {
             let mut changed = sealed.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).expect("ASCII");
-            assert_eq!(seal.open(&ann, &operation, &changed), None, "changed at {at}");
+            assert_eq!(seal.open(&ann, &operation, &changed, 2_000), None, "changed at {at}");
         }
-        assert_eq!(Seal::new().open(&ann, &operation, &sealed), None, "a state of another gateway");
-        tokio::time::advance(LIFETIME).await;
-        assert_eq!(seal.open(&ann, &operation, &sealed), None, "expired");
+        assert_eq!(Seal::new(None).open(&ann, &operation, &sealed, 2_000), None, "a state of another gateway");
+        assert_eq!(seal.open(&ann, &operation, &sealed, 3_601_000), None, "expired");
+        let (one, other) = (Seal::new(Some(SealKey([7; 32]))), Seal::new(Some(SealKey([7; 32]))));
+        let sealed = one.close(&ann, &operation, state, 1_000, LIFETIME).expect("random numbers");
+        assert_eq!(other.open(&ann, &operation, &sealed, 2_000).as_deref(), Some(state), "the same key, as after a restart");
     }
 }

@@ -7,18 +7,24 @@ use std::{
     sync::Arc,
 };
 
-use super::{era::Kind, uris::Uris};
+use super::{
+    era::Kind,
+    uris::Uris,
+    workflows::{self, ExposedWorkflow},
+};
 use crate::{
     domain::{
         body::Body,
         bounds,
-        catalog::Tool,
+        capabilities::TASKS,
+        catalog::{Hints, Tool},
         directory::{Directory, DirectorySnapshot, ServerSnapshot},
         id::{ServerId, ToolId},
         name_table::NameTable,
         profile::{Profile, ToolEdit},
         raw_object::RawObject,
         server::Phase,
+        workflow::{library::WorkflowEntry, tool},
     },
     protocol::splice,
 };
@@ -51,6 +57,8 @@ pub struct Entry {
     pub own: Arc<str>,
     /// What the profile changes of a tool.
     pub edit: Option<Arc<ToolEdit>>,
+    /// The workflow that the tool runs.
+    pub workflow: Option<Arc<ExposedWorkflow>>,
 }
 
 /// A merged list.
@@ -81,6 +89,13 @@ pub struct Naming {
     pub transparent: bool,
 }
 
+impl Naming {
+    /// Returns whether entries have their own names, and the separator of exposed ones.
+    fn own_names(&self, transparent: bool) -> (bool, &str) {
+        (transparent, &self.separator)
+    }
+}
+
 /// Everything that the gateway offers.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -102,10 +117,25 @@ pub struct Table {
 
 impl Table {
     /// Builds the table of a profile. Servers in `hidden` were unreachable for so long that their entries are not listed.
-    pub fn build(directory: DirectorySnapshot, naming: &Naming, hidden: &HashSet<ServerId>, profile: &Profile) -> Table {
+    pub fn build(
+        directory: DirectorySnapshot,
+        naming: &Naming,
+        hidden: &HashSet<ServerId>,
+        profile: &Profile,
+        workflows: &[WorkflowEntry],
+    ) -> Table {
+        let workflows: Vec<ExposedWorkflow> = match profile.servers.allows(workflows::SERVER) {
+            true => workflows::exposed(workflows).collect(),
+            false => vec![],
+        };
         let offered: Vec<&ServerSnapshot> = directory.servers.iter().filter(|server| is_offered(server, profile)).collect();
         let transparent = match &offered[..] {
-            [only] if naming.transparent && profile.offers_all_tools() && directory.rules.routing.groups.is_empty() => {
+            [only]
+                if naming.transparent
+                    && workflows.is_empty()
+                    && profile.offers_all_tools()
+                    && directory.rules.routing.groups.is_empty() =>
+            {
                 Some(only.spec.id.clone())
             }
             _ => None,
@@ -113,7 +143,7 @@ impl Table {
         let listed: Vec<&ServerSnapshot> = offered.iter().copied().filter(|server| !hidden.contains(&server.spec.id)).collect();
         let uris = Uris::build(&listed);
         let lists = [
-            tools(&directory, &listed, profile, &uris, transparent.is_some()),
+            tools(&directory, &listed, profile, &uris, naming.own_names(transparent.is_some()), workflows),
             uris.entries(&listed, Kind::Resources),
             uris.entries(&listed, Kind::Templates),
             prompts(&listed, naming, transparent.is_some()),
@@ -165,8 +195,33 @@ fn is_unknown(server: &ServerSnapshot) -> bool {
 }
 
 /// Returns the tools of all servers that are not hidden behind a group, then those of groups.
-fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], profile: &Profile, uris: &Uris, own_names: bool) -> Vec<Entry> {
+fn tools(
+    directory: &DirectorySnapshot,
+    listed: &[&ServerSnapshot],
+    profile: &Profile,
+    uris: &Uris,
+    (own_names, separator): (bool, &str),
+    workflows: Vec<ExposedWorkflow>,
+) -> Vec<Entry> {
     let mut entries = vec![];
+    let mut offer = |id: ToolId, exposed: Option<Arc<str>>, raw: &Body, hints: &Hints, workflow: Option<ExposedWorkflow>| {
+        if let Some(key) = exposed.filter(|exposed| profile.offers(exposed, hints)) {
+            let edit = profile.edit(&key).cloned();
+            // A name that another tool has is not taken from it.
+            let free = |name: &&Arc<str>| directory.names.tool(name).is_none() && !entries.iter().any(|entry: &Entry| entry.key == **name);
+            let key = edit.as_ref().and_then(|edit| edit.rename.as_ref()).filter(free).cloned().unwrap_or(key);
+            let body = match &edit {
+                Some(edit) => edit.tool(raw, &key),
+                None => Some(renamed(raw, Kind::Tools, &key, &id.name)),
+            };
+            let Some(body) = body else {
+                tracing::warn!(target: "switchboard::gateway", tool = &*key, "the profile conceals arguments that the schema does not list: not offered");
+                return;
+            };
+            let body = uris.exposed_ui(&id.server, &body);
+            entries.push(Entry { body, key, server: id.server, own: id.name, edit, workflow: workflow.map(Arc::new) });
+        }
+    };
     let mut push = |id: ToolId, tool: &Tool| {
         if directory.is_filtered(&id) {
             return;
@@ -176,22 +231,7 @@ fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], profile: &Pr
             // Members that are hidden behind their group have no exposed names.
             false => directory.names.exposed(&id).cloned(),
         };
-        if let Some(key) = exposed.filter(|exposed| profile.offers(exposed, &tool.hints)) {
-            let edit = profile.edit(&key).cloned();
-            // A name that another tool has is not taken from it.
-            let free = |name: &&Arc<str>| directory.names.tool(name).is_none() && !entries.iter().any(|entry: &Entry| entry.key == **name);
-            let key = edit.as_ref().and_then(|edit| edit.rename.as_ref()).filter(free).cloned().unwrap_or(key);
-            let body = match &edit {
-                Some(edit) => edit.tool(&tool.raw, &key),
-                None => Some(renamed(&tool.raw, Kind::Tools, &key, &id.name)),
-            };
-            let Some(body) = body else {
-                tracing::warn!(target: "switchboard::gateway", tool = &*key, "the profile conceals arguments that the schema does not list: not offered");
-                return;
-            };
-            let body = uris.exposed_ui(&id.server, &body);
-            entries.push(Entry { body, key, server: id.server, own: id.name, edit });
-        }
+        offer(id, exposed, &tool.raw, &tool.hints, None);
     };
     for server in listed {
         for tool in &server.catalog.tools {
@@ -202,6 +242,19 @@ fn tools(directory: &DirectorySnapshot, listed: &[&ServerSnapshot], profile: &Pr
         for (tool, ..) in directory.group_tools(&group.id) {
             push(ToolId::new(group.id.clone(), tool.name.clone()), &tool);
         }
+    }
+    let server = ServerId::from(workflows::SERVER);
+    let own_name = |workflow: &ExposedWorkflow| Arc::from(workflow.name.replace('/', separator));
+    let names = NameTable::of_names([(&server, workflows::NAMESPACE, workflows.iter().map(own_name).collect())], separator);
+    for workflow in workflows {
+        let id = ToolId::new(server.clone(), own_name(&workflow));
+        let (raw, hints) = tool::definition(&workflow.plan, &id.name, directory);
+        // A tool of a server has the name first.
+        let exposed = names.exposed(&id).cloned().map(|name| match directory.names.tool(&name) {
+            Some(_) => Arc::from(format!("{name}{separator}{}", workflows::NAMESPACE)),
+            None => name,
+        });
+        offer(id, exposed, &raw, &hints, Some(workflow));
     }
     entries
 }
@@ -217,7 +270,7 @@ fn prompts(listed: &[&ServerSnapshot], naming: &Naming, own_names: bool) -> Vec<
             let exposed = if own_names { Some(id.name.clone()) } else { table.exposed(&id).cloned() };
             if let Some(key) = exposed {
                 let body = renamed(&prompt.raw, Kind::Prompts, &key, &id.name);
-                entries.push(Entry { key, body, server: id.server, own: id.name, edit: None });
+                entries.push(Entry { key, body, server: id.server, own: id.name, edit: None, workflow: None });
             }
         }
     }
@@ -247,6 +300,10 @@ fn capabilities(offered: &[&ServerSnapshot], lists: &[List; 4], transparent: Opt
             let subscribable = capability == "resources" && (unknown || offered.iter().any(subscribes));
             all.set(capability, Body::from(if subscribable { SUBSCRIBABLE } else { value }));
         }
+    }
+    if lists[Kind::Tools as usize].entries.iter().any(|entry| entry.workflow.is_some()) {
+        // Runs that last become tasks.
+        all.set("extensions", Body::from(format!("{{\"{TASKS}\":{{}}}}")));
     }
     all.to_body()
 }

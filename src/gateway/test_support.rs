@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Gateway, Settings, stdio,
-    upstream::{ServerNotice, Upstream},
+    upstream::{RunInProgress, ServerNotice, Upstream},
 };
 use crate::{
     domain::{
@@ -24,8 +24,10 @@ use crate::{
         directory::{Directory, DirectorySnapshot, ServerSnapshot},
         event::{LogLevel, Settled},
         id::{CallId, ServerId},
+        run::{RunId, RunSpec, StepAnswer},
         server::{Phase, ServerSpec, SessionInfo, Transport},
         time::Stamp,
+        workflow::library::WorkflowEntry,
     },
     engine::passage::Passage,
 };
@@ -80,6 +82,10 @@ pub struct FakeUpstream {
     log: watch::Sender<Vec<String>>,
     calls: Mutex<u64>,
     notices: (mpsc::Sender<ServerNotice>, Mutex<Option<mpsc::Receiver<ServerNotice>>>),
+    /// The run that the next call of a workflow starts.
+    pub run: Mutex<Option<RunInProgress>>,
+    /// The workflows.
+    pub workflows: watch::Sender<Arc<[WorkflowEntry]>>,
 }
 
 impl FakeUpstream {
@@ -96,6 +102,8 @@ impl FakeUpstream {
             log: watch::Sender::default(),
             calls: Mutex::new(0),
             notices: (sender, Mutex::new(Some(receiver))),
+            run: Mutex::default(),
+            workflows: watch::Sender::new(Arc::from([])),
         })
     }
 
@@ -183,6 +191,27 @@ impl Upstream for FakeUpstream {
 
     fn set_log_level(&self, server: &ServerId, level: &LogLevel) {
         self.note(format!("level {server} {level}"));
+    }
+
+    fn unix_ms(&self) -> u64 {
+        0
+    }
+
+    fn workflows(&self) -> watch::Receiver<Arc<[WorkflowEntry]>> {
+        self.workflows.subscribe()
+    }
+
+    fn start_run(&self, run: RunId, _: RunSpec, _: Passage) -> Result<RunInProgress, String> {
+        assert_eq!(run.unix_ms(), self.unix_ms());
+        self.run.lock().take().ok_or_else(|| "this upstream has no run".into())
+    }
+
+    fn resume_run(&self, _: RunId, _: Vec<(String, StepAnswer)>, _: Passage) -> Result<RunInProgress, String> {
+        Err("this upstream resumes no runs".into())
+    }
+
+    fn cancel_run(&self, _: RunId, _: &str) {
+        self.note("cancel run".into());
     }
 
     fn notices(&self) -> mpsc::Receiver<ServerNotice> {

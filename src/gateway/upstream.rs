@@ -11,7 +11,9 @@ use crate::{
         directory::DirectorySnapshot,
         event::{LogLevel, Settled},
         id::{CallId, ServerId},
+        run::{RunId, RunReport, RunSpec, StepAnswer, StepView},
         time::Stamp,
+        workflow::library::WorkflowEntry,
     },
     engine::passage::Passage,
 };
@@ -40,8 +42,32 @@ pub trait Upstream: Send + Sync {
     /// Sets the minimum level of the log messages that a server sends. Does not wait.
     fn set_log_level(&self, server: &ServerId, level: &LogLevel);
 
+    /// Returns the time in milliseconds since the Unix epoch.
+    fn unix_ms(&self) -> u64;
+
+    /// Returns the workflows as they are now; the receiver is notified of changes.
+    fn workflows(&self) -> watch::Receiver<Arc<[WorkflowEntry]>>;
+
+    /// Starts a run of a client. Fails with the reason.
+    fn start_run(&self, run: RunId, spec: RunSpec, passage: Passage) -> Result<RunInProgress, String>;
+
+    /// Resumes a suspended run of a client with the answers to its questions. A run that has ended reports its end again. Fails
+    /// with the reason.
+    fn resume_run(&self, run: RunId, answers: Vec<(String, StepAnswer)>, passage: Passage) -> Result<RunInProgress, String>;
+
+    /// Cancels a run, if it is active.
+    fn cancel_run(&self, run: RunId, reason: &str);
+
     /// Returns what servers send outside of calls, from now on.
     fn notices(&self) -> mpsc::Receiver<ServerNotice>;
+}
+
+/// A run that was started or resumed.
+pub struct RunInProgress {
+    /// The states of its steps as they change, by their ids. Some may be missing.
+    pub steps: mpsc::Receiver<(Arc<str>, Arc<StepView>)>,
+    /// Its end with the report; `None` if the engine has ended.
+    pub end: BoxFuture<'static, Option<Arc<RunReport>>>,
 }
 
 /// Something that a server sent outside of calls.

@@ -103,7 +103,7 @@ impl Uris {
         let entry = |server: &ServerSnapshot, resource: Arc<Resource>| {
             let key = self.expose(&server.spec.id, &resource.uri);
             let body = renamed(&resource.raw, kind, &key, &resource.uri);
-            Entry { key, body, server: server.spec.id.clone(), own: resource.uri.as_str().into(), edit: None }
+            Entry { key, body, server: server.spec.id.clone(), own: resource.uri.as_str().into(), edit: None, workflow: None }
         };
         servers.iter().flat_map(|server| list(server).into_iter().map(move |resource| entry(server, resource))).collect()
     }

@@ -14,9 +14,12 @@ mod older;
 mod outbox;
 mod post;
 mod proxy;
+pub mod registry;
 mod sessions;
 mod streams;
 mod tls;
+
+pub(super) use self::tls::TrustSources;
 
 use std::{
     sync::{
@@ -55,6 +58,7 @@ use crate::{
         frame::{FrameKind, HttpNote},
         policy::call_event::Resend,
         server::{ConnectFailure, Era, Exit, ServerSpec, Step, Transport},
+        trace,
     },
     engine::ports::{Bearer, ClientHandler, Credentials, Reply, Request, RequestObserver},
     protocol::{
@@ -271,6 +275,8 @@ impl HttpLink {
         let repeatable = request.repeatable;
         let principal = call.map(|_| request.principal.clone());
         let (method_name, observer) = (Some(method.clone()), Some(observer));
+        // Proxies and gateways on the way see headers only.
+        routing.extend(trace::headers(&request.meta).into_iter().map(|(name, value)| (name.to_owned(), value)));
         let post = Post { body, kind, method: method_name, rpc_id, call, routing, observer, under, repeatable, principal };
         self.serial.fetch_add(1, Ordering::Relaxed);
         let waiting = ticket.wait();

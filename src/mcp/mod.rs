@@ -27,9 +27,10 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::http::registry;
 use self::{
     handshake::{Declared, Known},
-    http::HttpLink,
+    http::{HttpLink, TrustSources},
     link::Link,
     reaper::Reaper,
     session::McpSession,
@@ -42,6 +43,7 @@ use crate::{
         client::Behalf,
         secret::Redactor,
         server::{ConnectFailure, Era, EraChoice, ServerSpec, Step, Transport},
+        tls::TlsSettings,
     },
     engine::ports::{ClientHandler, Connector, Credentials, Session},
     executable,
@@ -195,6 +197,13 @@ impl Connector for Connections {
         let reaper = self.reaper.clone();
         let _ = tokio::task::spawn_blocking(move || reaper.finish()).await;
     }
+}
+
+/// Returns the TLS configuration that trusts what `settings` and the system trust, for requests that belong to a server.
+pub fn trusted(settings: &TlsSettings) -> Result<rustls::ClientConfig, String> {
+    let mut config = TrustSources::of_environment().config(settings).map_err(|failure| failure.summary)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// Adds what is known of the server's side of it, and what to try.

@@ -102,7 +102,7 @@ impl ConsoleState {
             seq: 0,
             epoch,
             servers: vec![],
-            names: Arc::default(),
+            names: Arc::new(NameTable::without_names(separator)),
             calls: Vector::new(),
             frames: Vector::new(),
             frame_bytes: 0,
@@ -163,11 +163,20 @@ impl ConsoleState {
         let at = event.at;
         match &event.kind {
             EventKind::ServerAdded { spec } => {
-                match self.server_mut(&spec.id) {
-                    Some(server) => server.spec = spec.clone(),
-                    None => self.servers.push(ServerView::new(spec.clone(), at)),
+                let known = match self.server_mut(&spec.id) {
+                    Some(server) => {
+                        server.spec = spec.clone();
+                        true
+                    }
+                    None => {
+                        self.servers.push(ServerView::new(spec.clone(), at));
+                        false
+                    }
+                };
+                // A server without lists adds no name. With names, its namespace may be one that they imitate.
+                if known || !self.names.is_empty() {
+                    self.rename();
                 }
-                self.rename();
             }
             EventKind::ServerRemoved { server } => {
                 self.servers.retain(|s| s.id() != server);

@@ -7,9 +7,11 @@ use sha2::{Digest, Sha256};
 
 use tokio::sync::oneshot;
 
-use super::{ConnectionError, Store, target_states, writer::Job};
+use super::{ConnectionError, Store, definitions::Listing, target_states, writer::Job};
 use crate::{
     domain::{
+        drift,
+        id::ServerId,
         policy::target_state::TargetState,
         server::Era,
         stored_catalog::{BYTES, CatalogKey, Hash, StoredCatalog},
@@ -62,6 +64,14 @@ impl CatalogStore for Catalogs {
             // Fails only when the store is closed.
             let _ = written.await;
         }
+    }
+
+    async fn save_definitions(&self, server: &ServerId, key: &CatalogKey, catalog: &StoredCatalog) {
+        let definitions = drift::definitions(catalog);
+        let listing = Listing { server: server.clone(), launch: key.launch, at_ms: catalog.read_ms, definitions };
+        let jobs = self.0.jobs.clone();
+        // Blocks while the channel is full. Fails only when the store is closed.
+        let _ = tokio::task::spawn_blocking(move || jobs.send(Job::Definitions(Box::new(listing)))).await;
     }
 
     async fn era(&self, launch: &Hash, now_ms: u64) -> Option<Era> {

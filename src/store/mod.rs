@@ -6,9 +6,15 @@
 //! received over a bounded channel, and runs slow maintenance. Writer and readers have their own connections, so that no reader
 //! waits for a write. The composition root opens the store; it depends only on [`crate::domain`] and the ports.
 
+mod bodies;
 mod calls;
 mod catalogs;
 mod codec;
+mod definitions;
+mod filter_sql;
+mod history;
+#[cfg(test)]
+mod history_tests;
 mod journal;
 mod kill_point;
 mod plans;
@@ -27,7 +33,7 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
 
@@ -35,18 +41,25 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{oneshot, watch};
 
-use self::writer::Job;
-pub use self::{catalogs::Catalogs, recover::SetAside};
+use self::writer::{Counts, Job, Writer};
+pub use self::{catalogs::Catalogs, history::HistoryLimits, recover::SetAside};
 use crate::{
     domain::{
+        call::Origin,
+        call_summary::CallSummary,
+        drift::DefinitionVersion,
+        filter::Filter,
+        history::{HistoryPage, HistoryQuery, HistoryStats, Period, StatsBy},
         journal::{CallRecord, RunEntry, RunHeader, RunRecord, Seq},
         run::RunId,
+        secret::SecretRegistry,
     },
-    engine::ports::{Journal, JournalError, RunLease},
+    engine::ports::{History, Journal, JournalError, RunLease, SettledCall},
 };
 
-/// Calls queued for the writer; further ones are dropped.
-const WAITING: usize = 1024;
+/// Calls queued for the writer, and bytes of their bodies; further ones are lost.
+const WAITING: usize = 4096;
+const WAITING_BYTES: usize = 64 << 20;
 
 /// Pause before a database that another program creates is opened again.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
@@ -65,14 +78,15 @@ pub struct Store {
     set_aside: Arc<Mutex<Vec<SetAside>>>,
     /// Why the last calls were not stored in the history, while they are not.
     trouble: watch::Receiver<Option<String>>,
+    counts: Arc<Counts>,
 }
 
 /// Settings of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
-    /// Calls that the history keeps, 0 for none. `None` for somebody whose calls are not for the history: none is added
-    /// to it, and none goes out of it.
-    pub calls: Option<usize>,
+    /// Calls that the history retains. `None` for somebody whose calls are not for the history: none is added to it, and none
+    /// is deleted from it.
+    pub history: Option<HistoryLimits>,
     /// Whether what is written is flushed to the disk before it counts as written. Without it everything survives the
     /// death of the process, and a power cut or a crash of the system may take the last seconds.
     pub flush: bool,
@@ -139,7 +153,8 @@ impl Store {
     ///
     /// Blocks while another program that brings the same file up to date is at it, for some seconds at most.
     pub fn open(path: &Path, calls: usize) -> Result<Store, StoreError> {
-        Self::open_with(path, StoreOptions { calls: Some(calls), flush: false })
+        let history = (calls > 0).then_some(HistoryLimits { calls, age_ms: 0, bytes: 0 });
+        Self::open_with(path, StoreOptions { history, flush: false })
     }
 
     /// The same, with more to choose.
@@ -150,15 +165,19 @@ impl Store {
         let (opened, set_aside) = recovered(path, options.flush)?;
         let journal = Arc::new(journal::Journal::new(opened.journal, options.flush).map_err(|source| fault(path, source))?);
         let (jobs, waiting) = mpsc::sync_channel(WAITING);
-        let keep = options.calls.unwrap_or(0);
-        let (history, reopened) = (opened.history, path.to_owned());
-        let reopen = move || connect(&reopened, options.flush).ok();
-        let (failed, trouble) = watch::channel(None);
-        let writing = move || writer::run(history, &waiting, keep, reopen, &failed);
-        std::thread::Builder::new().name("store".into()).spawn(writing).map_err(StoreError::Thread)?;
-        let set_aside = Arc::new(Mutex::new(set_aside.into_iter().collect()));
+        let set_aside: Arc<Mutex<Vec<SetAside>>> = Arc::new(Mutex::new(set_aside.into_iter().collect()));
         let identity = Arc::new(Mutex::new(recover::identity(path)));
-        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside, trouble })
+        let damaged = Replacement { path: path.to_owned(), flush: options.flush, identity: identity.clone(), set_aside: set_aside.clone() };
+        let reopen = move |damage: Option<&str>| match damage {
+            Some(why) => damaged.replace(why).ok().map(|opened| opened.history),
+            None => connect(&damaged.path, damaged.flush).ok(),
+        };
+        let (failed, trouble) = watch::channel(None);
+        let counts = Arc::new(Counts::default());
+        let (connection, limits) = (opened.history, options.history);
+        let writer = Writer { connection, limits, reopen, trouble: failed, counts: counts.clone(), now_ms: wall_clock };
+        std::thread::Builder::new().name("store".into()).spawn(move || writer.run(&waiting)).map_err(StoreError::Thread)?;
+        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside, trouble, counts })
     }
 
     /// The databases that were moved out of the way since this was last asked.
@@ -178,28 +197,31 @@ impl Store {
 
     /// Starts a run in a new database after the old one turned out to be damaged.
     fn begin_in_new_file(&self, run: RunId, entries: &[RunEntry]) -> Result<bool, ConnectionError> {
-        let failed = |error: StoreError| ConnectionError::Damaged(error.to_string());
-        // The probe did not find the damage: the write that failed is the reason.
-        let mut identity = self.identity.lock();
-        let still = || (recover::identity(&self.path) == *identity).then(|| "it is damaged".to_owned());
-        let moved = recover::set_aside(&self.path, still).map_err(|error| ConnectionError::Damaged(error.to_string()))?;
-        let (opened, again) = recovered(&self.path, self.flush).map_err(failed)?;
-        *identity = recover::identity(&self.path);
-        drop(identity);
+        let replacement =
+            Replacement { path: self.path.clone(), flush: self.flush, identity: self.identity.clone(), set_aside: self.set_aside.clone() };
+        let opened = replacement.replace("it is damaged").map_err(|error| ConnectionError::Damaged(error.to_string()))?;
         self.journal.reopen(opened.journal)?;
         // A full channel is emptied before the thread can reopen: its connection is then of the old file a little longer.
         let _ = self.jobs.try_send(Job::Reopen);
-        self.set_aside.lock().extend(moved.into_iter().chain(again));
         self.journal.append(run, Seq::default(), entries)
     }
 
-    /// Queues a call for the writer. Returns false if the queue is full and the call was dropped.
-    pub fn note_call(&self, call: CallRecord) -> bool {
-        let queued = self.jobs.try_send(Job::Call(Box::new(call))).is_ok();
+    /// Queues a call for the writer, which masks the secrets in it. Returns false if the queue is full and the call was lost.
+    pub fn note_call(&self, call: CallRecord, secrets: SecretRegistry) -> bool {
+        let bytes = writer::weight(&call);
+        let fits = self.counts.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= WAITING_BYTES;
+        let queued = fits && self.jobs.try_send(Job::Call(Box::new(call), secrets)).is_ok();
         if !queued {
+            self.counts.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(target: "switchboard::store", "the history is behind, so a call was not stored");
         }
         queued
+    }
+
+    /// Returns how many calls were lost for the history since the store was opened.
+    pub fn lost_calls(&self) -> u64 {
+        self.counts.lost.load(Ordering::Relaxed)
     }
 
     /// Returns the last known catalogs of servers in this store.
@@ -222,6 +244,45 @@ impl Store {
     /// Returns the last calls, oldest first; if `ids` are given, the calls with these ids, in their order.
     pub async fn calls(&self, last: usize, ids: Vec<u64>) -> Result<Vec<CallRecord>, StoreError> {
         self.read(move |connection| if ids.is_empty() { calls::last(connection, last) } else { calls::of(connection, &ids) }).await
+    }
+
+    /// Returns a page of the history.
+    pub async fn history(&self, filter: Filter, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        self.read(move |connection| history::page(connection, &filter, &query)).await
+    }
+
+    /// Returns the statistics of a period; with `compare` also the rows of the period before.
+    pub async fn stats(&self, period: Period, by: StatsBy, compare: bool) -> Result<HistoryStats, StoreError> {
+        self.read(move |connection| history::stats(connection, period, by, compare)).await
+    }
+
+    /// Returns the versions of what servers define, in the order in which they were seen; if `server` is given, only its.
+    pub async fn definitions(&self, server: Option<String>) -> Result<Vec<DefinitionVersion>, StoreError> {
+        self.read(move |connection| definitions::versions(connection, server.as_deref())).await
+    }
+
+    /// Accepts the current definitions of a server; if `name` is given, only those with this name. Returns how many changed.
+    pub async fn accept_definitions(&self, server: &str, name: Option<&str>) -> Result<usize, StoreError> {
+        let (server, name) = (server.to_owned(), name.map(str::to_owned));
+        self.change(move |connection| definitions::accept(connection, &server, name.as_deref())).await
+    }
+
+    /// Deletes the calls of the history that began before a time, in milliseconds since the Unix epoch. Returns their number.
+    pub async fn prune(&self, before_ms: u64) -> Result<usize, StoreError> {
+        self.change(move |connection| history::prune(connection, before_ms)).await
+    }
+
+    /// Writes on a blocking thread, over its own connection.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<T, ConnectionError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (path, flush) = (self.path.clone(), self.flush);
+        let changing = move || {
+            let connection = connect(&path, flush).map_err(|source| fault(&path, source))?;
+            change(&connection).map_err(|error| error.at(&path))
+        };
+        tokio::task::spawn_blocking(changing).await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Returns the last runs, newest first; if `workflow` is given, only its runs.
@@ -258,16 +319,55 @@ impl Store {
                 connection.busy_timeout(schema::PATIENCE)?;
                 Ok(connection)
             });
-            match opened.map_err(ConnectionError::from).and_then(|connection| read(&connection)) {
-                Ok(found) => Ok(found),
-                Err(ConnectionError::Sqlite(source)) => Err(StoreError::Sqlite { path, source }),
-                Err(ConnectionError::Damaged(why)) => Err(StoreError::Damaged { path, why }),
-                Err(ConnectionError::Newer(what)) => Err(StoreError::Unknown { path, what }),
-                Err(error @ ConnectionError::Fenced) => Err(StoreError::Damaged { path, why: error.to_string() }),
-            }
+            opened.map_err(ConnectionError::from).and_then(|connection| read(&connection)).map_err(|error| error.at(&path))
         });
         reading.await.unwrap_or(Err(StoreError::Closed))
     }
+}
+
+/// Largest result that is passed to the writer, in bytes.
+const LONGEST_RESULT: usize = bodies::LONGEST_BODY;
+
+/// Called where a call settles: takes a few microseconds, most of them for copies of names.
+impl History for Store {
+    fn record(&self, call: SettledCall) {
+        let SettledCall { instance, call, unix_ms, name, spec, settled, secrets } = call;
+        if spec.origin == Origin::Demo {
+            return;
+        }
+        let summary = CallSummary::new((instance, call), (unix_ms, name), &spec, &settled);
+        let result = settled.outcome.result().filter(|result| result.len() <= LONGEST_RESULT).cloned();
+        self.note_call(CallRecord { summary, spec, result }, secrets);
+    }
+}
+
+/// Replaces a damaged database by an empty one.
+struct Replacement {
+    path: PathBuf,
+    flush: bool,
+    identity: Arc<Mutex<Option<recover::Identity>>>,
+    set_aside: Arc<Mutex<Vec<SetAside>>>,
+}
+
+impl Replacement {
+    /// Moves the file out of the way, unless that happened since it was opened, and opens the new one. `why` is the damage that
+    /// a write found: the probe of a start did not.
+    fn replace(&self, why: &str) -> Result<Opened, StoreError> {
+        let refused = |source| StoreError::Recovery { path: self.path.clone(), source };
+        let mut identity = self.identity.lock();
+        let still = || (recover::identity(&self.path) == *identity).then(|| why.to_owned());
+        let moved = recover::set_aside(&self.path, still).map_err(refused)?;
+        let (opened, again) = recovered(&self.path, self.flush)?;
+        *identity = recover::identity(&self.path);
+        self.set_aside.lock().extend(moved.into_iter().chain(again));
+        Ok(opened)
+    }
+}
+
+/// Returns the wall-clock time in milliseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "the age of calls in the history")]
+fn wall_clock() -> u64 {
+    u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or_default()
 }
 
 /// The connections of a store.
@@ -362,6 +462,19 @@ enum ConnectionError {
     Newer(String),
     /// Another process has appended entries to the run.
     Fenced,
+}
+
+impl ConnectionError {
+    /// Returns the error of a store with this file.
+    fn at(self, path: &Path) -> StoreError {
+        let path = path.to_owned();
+        match self {
+            ConnectionError::Sqlite(source) => StoreError::Sqlite { path, source },
+            ConnectionError::Damaged(why) => StoreError::Damaged { path, why },
+            ConnectionError::Newer(what) => StoreError::Unknown { path, what },
+            ConnectionError::Fenced => StoreError::Damaged { path, why: ConnectionError::Fenced.to_string() },
+        }
+    }
 }
 
 impl std::fmt::Display for ConnectionError {

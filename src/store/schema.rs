@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/0004_eras.sql"),
     include_str!("../../assets/migrations/0005_target_states.sql"),
     include_str!("../../assets/migrations/0006_plans_and_formats.sql"),
+    include_str!("../../assets/migrations/0007_history.sql"),
 ];
 
 /// Size to which the write-ahead log is cut after a checkpoint, in bytes.

@@ -130,7 +130,7 @@ async fn old_runs_and_calls_are_thrown_away() {
     let entries = store.read(|connection| Ok(connection.query_row("SELECT count(*) FROM run_entries", [], |row| row.get::<_, i64>(0))?));
     assert_eq!(entries.await.unwrap(), 1_000, "entries go with their runs");
     for n in 0..450 {
-        while !store.note_call(call(n)) {
+        while !store.note_call(call(n), SecretRegistry::default()) {
             store.flush().await.unwrap();
         }
     }
@@ -146,11 +146,11 @@ async fn old_runs_and_calls_are_thrown_away() {
 async fn whoever_keeps_no_calls_leaves_the_history_alone() {
     let (dir, store) = store(10);
     for n in 0..3 {
-        assert!(store.note_call(call(n)));
+        assert!(store.note_call(call(n), SecretRegistry::default()));
     }
     store.flush().await.unwrap();
-    let beside = Store::open_with(&dir.path().join("store.db"), StoreOptions { calls: None, flush: true }).unwrap();
-    beside.note_call(call(7));
+    let beside = Store::open_with(&dir.path().join("store.db"), StoreOptions { history: None, flush: true }).unwrap();
+    beside.note_call(call(7), SecretRegistry::default());
     let run = RunId::new(1, 1);
     append(&beside, run, [began("w")]).await.unwrap();
     beside.flush().await.unwrap();
@@ -160,18 +160,17 @@ async fn whoever_keeps_no_calls_leaves_the_history_alone() {
 
 #[tokio::test]
 async fn calls_that_cannot_be_stored_are_reported_until_they_can() {
+    const REFUSE: &str = "CREATE TRIGGER refuse BEFORE INSERT ON calls BEGIN SELECT RAISE(ABORT, 'not now'); END";
     let (dir, store) = store(10);
     let (other, mut trouble) = (Connection::open(dir.path().join("store.db")).unwrap(), store.trouble());
-    for (n, change, failed) in
-        [(0, "", false), (1, "ALTER TABLE calls RENAME TO away", true), (2, "", true), (3, "ALTER TABLE away RENAME TO calls", false)]
-    {
+    for (n, change, failed) in [(0, "", false), (1, REFUSE, true), (2, "", true), (3, "DROP TRIGGER refuse", false)] {
         other.execute_batch(change).unwrap();
         let before = trouble.borrow_and_update().is_some();
-        assert!(store.note_call(call(n)));
+        assert!(store.note_call(call(n), SecretRegistry::default()));
         store.flush().await.unwrap();
         assert_eq!((trouble.borrow().is_some(), trouble.has_changed().unwrap()), (failed, before != failed), "{n}");
     }
-    assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(3)]);
+    assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(1), call(2), call(3)]);
 }
 
 #[tokio::test]
@@ -311,7 +310,7 @@ async fn damage_that_shows_at_the_first_entry_of_a_run_does_not_prevent_it() {
     Connection::open(&path).unwrap().execute_batch("DROP TABLE run_entries").unwrap();
     assert!(store.append(two, Seq(1), Arc::new([ended()])).await.is_err());
     assert!(store.take_set_aside().is_empty());
-    assert!(store.note_call(call(1)));
+    assert!(store.note_call(call(1), SecretRegistry::default()));
 }
 
 #[tokio::test]
@@ -379,7 +378,7 @@ async fn a_run_or_body_of_a_newer_version_is_refused_by_its_number() {
         change.execute(back, []).unwrap();
         assert_eq!(store.load(run).await.unwrap().unwrap().entries.len(), 2);
     }
-    assert!(store.note_call(call(1)));
+    assert!(store.note_call(call(1), SecretRegistry::default()));
     store.flush().await.unwrap();
     change.execute("UPDATE calls SET codec = 1", []).unwrap();
     assert!(store.calls(10, vec![]).await.unwrap_err().to_string().contains("codec 1"));

@@ -1,4 +1,4 @@
-//! Telemetry: the program's own log, which bug reports need.
+//! Telemetry: the program's own log, which bug reports need; metrics ([`metrics`]) and traces ([`otlp`]) of calls.
 //!
 //! Owns the log file, its filter and the subscriber of `tracing`. The composition root starts one log per process; other
 //! modules write lines with the macros of `tracing`, and [`events::follow`] writes those of engine events. Lines are handed
@@ -9,6 +9,8 @@ pub mod events;
 mod file;
 mod filter;
 mod line;
+pub mod metrics;
+pub mod otlp;
 mod panics;
 mod sink;
 mod start;

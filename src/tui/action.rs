@@ -124,6 +124,7 @@ actions! {
     Restart "restart" "restart" Servers true "Restart the server";
     Disable "disable" "disable" Servers true "Disconnect the server, or start it again";
     Refresh "refresh" "reload lists" Servers true "Reload tools, resources and prompts";
+    Login "login" "log in" Servers true "Log in to the server in the browser";
     EditServer "edit-server" "edit" Servers true "Edit the server's table in its file with $EDITOR";
     ServerMenu "server-menu" "change" Servers true "Disable, duplicate or remove the server in its file";
     LogDebug "log-debug" "debug logs" Servers true "Request log messages of level debug and above";
@@ -170,6 +171,9 @@ actions! {
     FormResult "form-result" "result" Results false "Go from the form to its result, or back";
     ToggleSource "toggle-source" "source" Results true "Show Markdown as written, or rendered";
     Search "search" "search" Results true "Search in the result";
+    History "history" "history" Results true "Search the calls of earlier sessions";
+    Statistics "statistics" "statistics" Results true "Show calls, errors and durations of the last day";
+    Drift "drift" "drift" Results true "Show what servers changed in their lists and instructions";
     NextMatch "next-match" "next match" Results false "Go to the next match";
     PreviousMatch "previous-match" "previous match" Results false "Go to the previous match";
     FoldLevel "fold-level" "fold a level" Results false "Fold one more level everywhere in the value";

@@ -53,7 +53,16 @@ pub use terminal::give_back as give_terminal_back;
 use copying::Invocation;
 use theme::Theme;
 
-use crate::domain::{catalog::ConfirmPolicy, config_input::ConfigInput, journal::RunHeader, workflow::library::WorkflowLibrary};
+use crate::domain::{
+    call::Operation,
+    catalog::ConfirmPolicy,
+    config_input::ConfigInput,
+    drift::Change,
+    history::{HistoryPage, HistoryStats},
+    journal::{CallRecord, RunHeader},
+    workflow::library::WorkflowLibrary,
+    workspace::LoginStarted,
+};
 pub use crate::{control::WorkspaceRequest, domain::workspace::ApprovalPrompt};
 
 /// How the console starts.
@@ -68,6 +77,8 @@ pub struct ConsoleOptions {
     pub heard: Arc<dyn Fn() + Send + Sync>,
     /// Whether the tour of the demo is shown.
     pub tour: bool,
+    /// A call of a tool to open with: its tool is selected, its result shown.
+    pub opening: Option<Operation>,
     /// Restores the terminal if this process dies without doing so.
     pub guard: Option<Arc<dyn terminal::TerminalGuard>>,
 }
@@ -100,6 +111,16 @@ pub enum ConsoleUpdate {
     Approval(Option<ApprovalPrompt>),
     /// The inputs that servers of the configuration use now.
     Inputs(Vec<ConfigInput>),
+    /// A login waits for the user.
+    Login(LoginStarted),
+    /// A page of the history, and its filter.
+    History(String, HistoryPage),
+    /// A call of the history.
+    PastCall(Box<CallRecord>),
+    /// Statistics of the history.
+    Statistics(Box<HistoryStats>),
+    /// What servers changed.
+    Drift(Vec<Change>),
 }
 
 /// What the console starts with.

@@ -34,6 +34,7 @@ fn setup(title: &str, theme: Theme) -> Setup {
         recall: Default::default(),
         layout: Default::default(),
         tour: false,
+        opening: None,
         workflows: Default::default(),
         invocation: Default::default(),
         inputs: vec![],

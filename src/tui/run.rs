@@ -152,6 +152,7 @@ impl Console {
             startup: start.startup,
             confirm: options.preferences.confirm,
             tour: options.tour,
+            opening: options.opening,
             recall: start.recall,
             layout: start.layout.clone(),
             workflows: WorkflowLibrary::clone(&start.known.library),
@@ -375,6 +376,14 @@ async fn next_state(changes: &mut Option<watch::Receiver<WorkspaceState>>) -> Op
 fn replied(request: &WorkspaceRequest, reply: Result<WorkspaceReply, WorkspaceError>) -> Option<Msg> {
     match reply {
         Ok(WorkspaceReply::Welcome(offer)) => Some(Msg::Update(ConsoleUpdate::Welcome(offer))),
+        Ok(WorkspaceReply::Login(login)) => Some(Msg::Update(ConsoleUpdate::Login(login))),
+        Ok(WorkspaceReply::History(page)) => {
+            let WorkspaceRequest::History { filter, .. } = request else { return None };
+            Some(Msg::Update(ConsoleUpdate::History(filter.clone(), page)))
+        }
+        Ok(WorkspaceReply::Calls(calls)) => Some(Msg::Update(ConsoleUpdate::PastCall(Box::new(calls.into_iter().next()?)))),
+        Ok(WorkspaceReply::HistoryStats(stats)) => Some(Msg::Update(ConsoleUpdate::Statistics(stats))),
+        Ok(WorkspaceReply::Drift(changes)) => Some(Msg::Update(ConsoleUpdate::Drift(changes))),
         reply => {
             let notices = request.notices(&reply);
             (!notices.is_empty()).then_some(Msg::Notices(notices))

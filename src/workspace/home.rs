@@ -2,11 +2,12 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
 
+use super::history;
 use super::{
     approval, edit, import,
     library::{DemoWorkflows, read_library, write_workflow},
@@ -14,8 +15,11 @@ use super::{
     welcome, workflow_tests,
 };
 use crate::{
-    config::{self, FoundImport, Loaded, PendingApproval, ThemeName},
+    config::{self, FoundImport, HistorySettings, Loaded, PendingApproval, ThemeName},
+    control::Logins,
     domain::{
+        call::{Failure, FailureKind},
+        history::HistoryQuery,
         journal::{CallRecord, RunRecord},
         masked,
         run::RunId,
@@ -28,8 +32,13 @@ use crate::{
         },
     },
     files::{self, Allowed},
-    store::{Store, StoreError, StoreOptions},
+    store::{HistoryLimits, Store, StoreError, StoreOptions},
 };
+
+/// Returns the error of a login.
+fn failed(why: String) -> WorkspaceError {
+    WorkspaceError::Failed(Box::new(Failure::new(FailureKind::NotReady, why)))
+}
 
 /// Largest theme file, in bytes.
 const LARGEST_THEME: u64 = 1 << 20;
@@ -38,6 +47,8 @@ const LARGEST_THEME: u64 = 1 << 20;
 pub struct Home {
     pub selection: Selection,
     pub secrets: SecretRegistry,
+    /// The logins of servers, for consoles.
+    pub logins: OnceLock<Arc<dyn Logins>>,
     loaded: Mutex<Arc<Loaded>>,
     store: Mutex<Option<Store>>,
     /// The configurations of other clients that were offered last.
@@ -55,6 +66,7 @@ impl Home {
             store: Mutex::default(),
             found: Mutex::default(),
             active: Mutex::default(),
+            logins: OnceLock::new(),
         }
     }
 
@@ -122,8 +134,10 @@ impl Home {
             Some(path) => path.clone(),
             None => config::store_file(state_dir).map_err(|error| format!("{}: {error}", state_dir.display()))?,
         };
-        let calls = (!self.selection.demo).then_some(loaded.settings.history_calls);
-        let opened = Store::open_with(&path, StoreOptions { calls, flush: loaded.settings.journal_flush });
+        let HistorySettings { calls, days, megabytes } = loaded.settings.history;
+        let limits = HistoryLimits { calls, age_ms: u64::from(days) * 24 * 3_600_000, bytes: u64::from(megabytes) * 1_000_000 };
+        let history = (!self.selection.demo && calls > 0).then_some(limits);
+        let opened = Store::open_with(&path, StoreOptions { history, flush: loaded.settings.journal_flush });
         opened.map_err(|error| error.to_string())
     }
 
@@ -152,7 +166,33 @@ impl Home {
             WorkspaceRequest::WriteImport { files, project, variables } => {
                 import::write(&self.selection.load, &files, project, variables).map(WorkspaceReply::Written)
             }
+            WorkspaceRequest::Login { server } => {
+                let active = self.active.lock().0.iter().find(|spec| spec.id == server).cloned();
+                let configured = || self.selection.servers(&self.loaded(), None).into_iter().find(|spec| spec.id == server);
+                let spec = active.or_else(configured);
+                let (Some(spec), Some(logins)) = (spec, self.logins.get()) else { return Err(WorkspaceError::Unavailable) };
+                logins.start(&spec).await.map(WorkspaceReply::Login).map_err(failed)
+            }
+            WorkspaceRequest::FinishLogin { server, address } => {
+                let Some(logins) = self.logins.get() else { return Err(WorkspaceError::Unavailable) };
+                let finished = logins.finish(&server, &address.0).await;
+                finished.map(|()| WorkspaceReply::Done).map_err(failed)
+            }
             WorkspaceRequest::Calls { last, ids } => self.calls(last, ids).await.map(WorkspaceReply::Calls),
+            WorkspaceRequest::History { filter, within, before, limit } => {
+                let since_ms = within.map(|within| history::now_ms().saturating_sub(history::ms(within)));
+                let query = HistoryQuery { filter, since_ms, until_ms: None, before, limit };
+                history::page(&self, query).await.map(WorkspaceReply::History)
+            }
+            WorkspaceRequest::HistoryStats { last, by, compare } => {
+                history::stats(&self, last, by, compare).await.map(|stats| WorkspaceReply::HistoryStats(Box::new(stats)))
+            }
+            WorkspaceRequest::PruneHistory { older_than } => history::prune(&self, older_than).await.map(WorkspaceReply::Deleted),
+            WorkspaceRequest::Drift { server, baseline } => history::drift(&self, server, baseline).await.map(WorkspaceReply::Drift),
+            WorkspaceRequest::Definitions { server } => history::current(&self, server).await.map(WorkspaceReply::Definitions),
+            WorkspaceRequest::AcceptDefinitions { server, name } => {
+                history::accept(&self, &server, name.as_deref()).await.map(WorkspaceReply::Accepted)
+            }
             WorkspaceRequest::Runs { last, workflow } => self.runs(last, workflow).await.map(WorkspaceReply::Runs),
             WorkspaceRequest::Run(part) => self.run_with_state(&part).await,
             WorkspaceRequest::Test { files } => workflow_tests::test(&self, &files).await.map(WorkspaceReply::Tested),
@@ -319,7 +359,7 @@ mod tests {
         let spec = CallSpec::tool(ToolId::new("db".into(), "query"), "{}", Origin::Console);
         let record = test_entries::call_record(CallId(7), 1, spec, "db_query");
         let users = of(false);
-        assert!(users.note_call(record.clone()));
+        assert!(users.note_call(record.clone(), SecretRegistry::default()));
         users.flush().await.unwrap();
         let demo = of(true);
         // Any write before it used to have this effect.

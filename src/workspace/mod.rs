@@ -6,6 +6,7 @@
 
 mod approval;
 mod edit;
+mod history;
 mod home;
 mod import;
 mod library;
@@ -25,7 +26,7 @@ use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use self::{home::Home, live::Live};
+use self::{home::Home, library_watcher::LibraryWatcher, live::Live};
 pub use self::{
     live::{DemoSlot, OpenCache},
     recorder::Recorder,
@@ -37,6 +38,7 @@ use crate::{
     demo::Demo,
     domain::{
         secret::SecretRegistry,
+        workflow::library::WorkflowEntry,
         workspace::{ConsoleSettings, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
     },
     store::Store,
@@ -118,10 +120,60 @@ impl WorkspaceService {
         self.home.set_aside()
     }
 
+    /// Lets consoles log in to servers.
+    pub fn set_logins(&self, logins: Arc<dyn crate::control::Logins>) {
+        let _ = self.home.logins.set(logins);
+    }
+
     /// Reads the workflow files into the state, for commands that run without an engine.
     pub fn read_library(&self) {
         let library = Arc::new(self.home.library());
         self.state.send_modify(|state| state.library = library);
+    }
+
+    /// Follows the workflow files until the returned handle is dropped, for faces that do not follow the configuration. Must be
+    /// called within a runtime.
+    pub fn follow_library(&self) -> AbortOnDropHandle<()> {
+        let (home, state) = (self.home.clone(), self.state.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            if home.selection.demo {
+                let library = Arc::new(home.library().planned());
+                state.send_modify(|state| state.library = library);
+                return;
+            }
+            let mut watcher = LibraryWatcher::new(home.selection.load.clone(), DemoSlot::default(), Default::default());
+            loop {
+                if let Some(library) = watcher.reload(&home.loaded()).await {
+                    state.send_modify(|state| state.library = Arc::new(library));
+                }
+                watcher.changed().await;
+            }
+        }))
+    }
+
+    /// Returns the workflows of the library, and notifies of changes. Must be called within a runtime.
+    pub fn workflows(&self) -> watch::Receiver<Arc<[WorkflowEntry]>> {
+        let mut state = self.state.subscribe();
+        let library = state.borrow_and_update().library.clone();
+        let (sender, receiver) = watch::channel(Arc::from(library.entries()));
+        tokio::spawn(async move {
+            let mut last = library;
+            loop {
+                let changed = tokio::select! {
+                    () = sender.closed() => return,
+                    changed = state.changed() => changed,
+                };
+                if changed.is_err() {
+                    return;
+                }
+                let library = state.borrow_and_update().library.clone();
+                if !Arc::ptr_eq(&library, &last) {
+                    let _ = sender.send(Arc::from(library.entries()));
+                    last = library;
+                }
+            }
+        });
+        receiver
     }
 
     /// Puts the configuration in force in an engine, for commands that do not follow its changes. Returns the error if

@@ -54,6 +54,62 @@ fn commands_share_the_state_of_a_running_engine() {
 }
 
 #[test]
+fn breakers_and_faults_of_a_running_engine_are_operated_from_the_command_line() {
+    let home = Home::new();
+    let _up = home.up("work", &["--demo", "--server", "database"]);
+    let state = |line: &[&str]| {
+        home.run(&[&["breaker", "--via", "work", "--json", "database"], line].concat()).ends(0).json()["breakers"][0].clone()
+    };
+    assert_eq!(state(&[])["state"], "closed");
+    assert_eq!(state(&["open"])["state"], "open");
+    home.run(&["call", "--via", "work", "database_query_users"]).ends(3).says("breaker");
+    let held = state(&["hold-open"]);
+    assert_eq!((&held["state"], &held["held"]), (&json!("open"), &json!(true)));
+    assert_eq!(state(&["close"])["state"], "closed");
+    home.run(&["call", "--via", "work", "database_query_users"]).ends(0);
+    let faults =
+        |line: &[&str]| home.run(&[&["fault", "--via", "work", "--json", "database"], line].concat()).ends(0).json()["faults"].clone();
+    assert_eq!(faults(&["fail=1"]), json!([{"type": "fault", "server": "database", "tool": null, "fault": "100 % fail"}]));
+    home.run(&["call", "--via", "work", "database_query_users"]).ends(4);
+    assert_eq!(faults(&["--off"]), json!([]));
+    home.run(&["breaker", "--via", "work", "databse", "open"]).ends(2).says("database");
+    home.run(&["breaker", "--demo", "--server", "database", "database", "open"]).ends(2).says("--via");
+}
+
+#[test]
+fn the_engine_of_a_gateway_is_an_instance() {
+    let home = Home::new();
+    let start = |line: &[&str]| {
+        let mut client = serve::Client::of(home.command(&[&["serve", "--demo", "--server", "database"], line].concat()));
+        client.initialize(json!({}));
+        client
+    };
+    let closed = start(&["--control", "off"]);
+    assert_eq!(home.instances(), Vec::<Value>::new());
+    closed.end();
+    let client = start(&["--name", "agent"]);
+    let listed = home.instances();
+    assert_eq!((&listed[0]["name"], &listed[0]["faces"]), (&json!("agent"), &json!(["stdio"])), "{listed:?}");
+    home.run(&["call", "--via", "agent", "database_query_users"]).ends(0);
+    // The name in the user's configuration has the same effect, but not on servers of the command line.
+    let config = home.path().join("via.toml");
+    std::fs::write(&config, "[client]\nvia = \"agent\"\n").unwrap();
+    let config = config.to_str().unwrap();
+    let called = home.run(&["call", "--config", config, "database_query_users", "--json"]).ends(0).json();
+    assert_eq!(called["via"], "agent", "{called}");
+    let own = home.run(&["call", "--demo", "--server", "database", "database_query_users", "--json"]).ends(0).json();
+    assert_eq!(own.get("via"), None, "{own}");
+    home.run(&["call", "--via", "agent", "--breaker", "database=trip", "database_query_users"]).ends(3);
+    client.end();
+    assert_eq!(home.instances(), Vec::<Value>::new());
+    let observed = start(&["--control", "read-only"]);
+    let name = home.instances()[0]["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("serve-"), "{name}");
+    home.run(&["call", "--via", &name, "database_query_users"]).says("read-only");
+    observed.end();
+}
+
+#[test]
 fn auto_uses_an_engine_with_the_same_servers_only() {
     let home = Home::new();
     home.configured();

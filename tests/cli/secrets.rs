@@ -276,6 +276,16 @@ fn no_canary_is_printed_or_stored() {
     assert!(code == 0 && past.contains("leaky_result"), "{past} {err}");
     let (code, _, err) = run(&["workflow", "from-history", "--name", "again", "--last", "50", "--write"]);
     assert_eq!(code, 0, "{err}");
+    for format in ["jsonl", "har", "markdown", "html"] {
+        let file = format!("calls.{format}");
+        run(&["history", "export", "--format", format, "--output", &file]);
+        run(&["history", "export", "--format", format]);
+    }
+    for line in
+        [&["history", "list", "--json"][..], &["history", "search", "cnry"], &["history", "stats", "--json"], &["drift", "--all", "--json"]]
+    {
+        run(line);
+    }
     run(&["workflow", "check", "again"]);
     run(&["workflow", "test"]);
     let mcp = home.path().join(".cursor/mcp.json");

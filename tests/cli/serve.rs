@@ -17,19 +17,25 @@ use super::Home;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client that started the gateway.
-struct Client {
+pub(super) struct Client {
     child: Child,
     lines: Receiver<String>,
     next_id: u64,
+    /// Whether it approves what a run asks.
+    pub(super) approves: bool,
 }
 
 impl Client {
     fn start(home: &Home, line: &[&str]) -> Client {
-        let mut child = home.command(line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Client::of(home.command(line))
+    }
+
+    pub(super) fn of(mut command: std::process::Command) -> Client {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let (sender, lines) = channel();
         std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Client { child, lines, next_id: 1 }
+        Client { child, lines, next_id: 1, approves: false }
     }
 
     fn send(&mut self, message: &Value) {
@@ -43,7 +49,7 @@ impl Client {
     }
 
     /// Sends a request. Returns the messages before its response, and the response.
-    fn ask(&mut self, method: &str, params: Value) -> (Vec<Value>, Value) {
+    pub(super) fn ask(&mut self, method: &str, params: Value) -> (Vec<Value>, Value) {
         let id = self.next_id;
         self.next_id += 1;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
@@ -55,13 +61,19 @@ impl Client {
                 return (before, message);
             }
             if message["method"] == "elicitation/create" {
-                self.send(&json!({"jsonrpc": "2.0", "id": message["id"], "result": {"action": "accept", "content": {"send": true, "priority": "normal"}}}));
+                self.send(&json!({"jsonrpc": "2.0", "id": message["id"], "result": {"action": "accept", "content": {"send": true, "priority": "normal", "approve": self.approves}}}));
             }
             before.push(message);
         }
     }
 
-    fn initialize(&mut self, capabilities: Value) -> Value {
+    /// Waits for a notification.
+    pub(super) fn notified(&self, method: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.message(deadline)["method"] != method {}
+    }
+
+    pub(super) fn initialize(&mut self, capabilities: Value) -> Value {
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "c", "version": "1"}});
         let (_, response) = self.ask("initialize", params);
         self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
@@ -69,7 +81,7 @@ impl Client {
     }
 
     /// Ends the input. Returns the exit code and stderr.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(super) fn end(mut self) -> (Option<i32>, String) {
         drop(self.child.stdin.take());
         self.ended()
     }
@@ -81,7 +93,7 @@ impl Client {
     }
 }
 
-fn names(response: &Value) -> Vec<String> {
+pub(super) fn names(response: &Value) -> Vec<String> {
     let tools = response["result"]["tools"].as_array().unwrap();
     tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
 }
@@ -147,8 +159,8 @@ impl Listening {
     }
 }
 
-const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(super) const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub(super) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// Sends an e-mail that the server has confirmed. Returns the progress that came meanwhile, and the result.
 fn send_confirmed(client: &mut Client, tool: &str, modern: bool) -> (Vec<Value>, Value) {

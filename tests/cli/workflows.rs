@@ -57,7 +57,7 @@ impl Home {
     /// Reads the journal of a run until `read` returns something.
     fn in_journal<T>(&self, run: &str, read: impl Fn(Option<RunRecord>) -> Option<T>) -> T {
         // Without a history: the records of calls are not touched.
-        let options = StoreOptions { calls: None, flush: false };
+        let options = StoreOptions { history: None, flush: false };
         let store = Store::open_with(&self.path().join(".state/switchboard.db"), options).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let end = Instant::now() + PATIENCE;

@@ -83,7 +83,11 @@ impl Credentials for Tokens {
         let newest = self.tokens.lock().unwrap().get(who.as_str()).map(|(_, generation)| *generation);
         match newest > sent {
             true => CredentialVerdict::Again,
-            false => CredentialVerdict::NeedsLogin(LoginWanted { scopes: vec!["read".into()], why: "no token is valid".into() }),
+            false => CredentialVerdict::NeedsLogin(LoginWanted {
+                scopes: vec!["read".into()],
+                why: "no token is valid".into(),
+                command: "switchboard login web".into(),
+            }),
         }
     }
 

@@ -536,7 +536,7 @@ async fn servers_ask_the_client_of_a_run() {
     let run = RunId::new(1, 0);
     let desk = named(3, 10);
     let passage = Passage { desk: desk.clone(), ..passage(3, Rounds::Relay, &Arc::default()) };
-    rig.engine.pass_run(run, Arc::new(spec), passage).unwrap();
+    let end = rig.engine.pass_run(run, Arc::new(spec), passage).unwrap();
     let mut texts = vec![];
     let report = loop {
         // A run that fails before its call settles has no further events.
@@ -547,5 +547,6 @@ async fn servers_ask_the_client_of_a_run() {
         }
     };
     assert_eq!((texts, report.outcome), (vec![answer(3)], RunOutcome::Ok), "{report:?}");
+    assert_eq!(end.await, Some(report));
     rig.engine.shutdown().await;
 }

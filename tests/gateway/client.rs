@@ -29,7 +29,7 @@ pub fn gateway(rig: &Rig) -> Arc<Gateway> {
 
 /// A gateway with these settings.
 pub fn with(rig: &Rig, settings: Settings) -> Arc<Gateway> {
-    Gateway::new(Arc::new(EngineUpstream(rig.engine.engine())), settings)
+    Gateway::new(Arc::new(EngineUpstream::new(rig.engine.engine())), settings)
 }
 
 /// The part of a response that the server made, byte by byte.

@@ -1,5 +1,5 @@
-//! The conformance suite of MCP (`@modelcontextprotocol/conformance`): the scored client scenarios without authorization, and a runner
-//! for those of servers.
+//! The conformance suite of MCP (`@modelcontextprotocol/conformance`): the scored client scenarios, and a runner for those of
+//! servers.
 //!
 //! `tests/peers/install` installs the suite and the Node.js that it needs. `conformance/adapter.py` maps its scenarios to
 //! commands.
@@ -16,9 +16,14 @@ use crate::packages;
 
 /// Runs one scenario of a revision for clients. Returns its checks that did not succeed.
 fn run(scenario: &str, revision: &str) -> Vec<String> {
+    run_client(&[], scenario, revision)
+}
+
+/// The same with further flags of the suite.
+fn run_client(flags: &[&str], scenario: &str, revision: &str) -> Vec<String> {
     let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/conformance/adapter.py");
     let command = format!("python3 {} {}", adapter.display(), env!("CARGO_BIN_EXE_switchboard"));
-    run_suite(&["client", "--command", &command], scenario, revision)
+    run_suite(&[&["client", "--command", &command], flags].concat(), scenario, revision)
 }
 
 /// Runs one scenario of a revision against the server at `url`. Returns its checks that did not succeed.
@@ -116,6 +121,57 @@ fn every_scored_scenario_of_2026_07_28_without_authorization_passes() {
     ] {
         assert_eq!(run(scenario, "2026-07-28"), Vec::<String>::new(), "{scenario}");
     }
+}
+
+/// The scenarios of logins that both revisions score.
+const LOGINS: [&str; 14] = [
+    "auth/metadata-default",
+    "auth/metadata-var1",
+    "auth/metadata-var2",
+    "auth/metadata-var3",
+    "auth/basic-cimd",
+    "auth/scope-from-www-authenticate",
+    "auth/scope-from-scopes-supported",
+    "auth/scope-omitted-when-undefined",
+    "auth/scope-step-up",
+    "auth/scope-retry-limit",
+    "auth/token-endpoint-auth-basic",
+    "auth/token-endpoint-auth-post",
+    "auth/token-endpoint-auth-none",
+    "auth/pre-registration",
+];
+
+#[test]
+fn every_scored_scenario_of_2025_11_25_with_authorization_passes() {
+    for scenario in LOGINS {
+        assert_eq!(run(scenario, "2025-11-25"), Vec::<String>::new(), "{scenario}");
+    }
+}
+
+#[test]
+fn every_scored_scenario_of_2026_07_28_with_authorization_passes() {
+    let later = [
+        "auth/resource-mismatch",
+        "auth/offline-access-scope",
+        "auth/offline-access-not-supported",
+        "auth/authorization-server-migration",
+        "auth/iss-supported",
+        "auth/iss-not-advertised",
+        "auth/iss-supported-missing",
+        "auth/iss-wrong-issuer",
+        "auth/iss-unexpected",
+        "auth/iss-normalized",
+        "auth/metadata-issuer-mismatch",
+    ];
+    for scenario in LOGINS.into_iter().chain(later) {
+        assert_eq!(run(scenario, "2026-07-28"), Vec::<String>::new(), "{scenario}");
+    }
+}
+
+#[test]
+fn the_scenario_of_client_credentials_with_a_secret_passes() {
+    // An extension, which belongs to no revision.
+    assert_eq!(run_client(&["--force"], "auth/client-credentials-basic", "2026-07-28"), Vec::<String>::new());
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_session_by_keyboard_alone() {
         s.next_frame();
     }
     s.see("tools/call");
-    // Again from the traffic, with another name. Lists that servers still send are no calls.
+    // Again from the traffic, with another name. Servers may still send lists.
     s.press("2", "━ Traffic ━");
     s.keys("/kind:call\r");
     s.until("the calls alone", |screen| screen.contains("create_entities") && !screen.contains("tools/list"));

@@ -27,5 +27,6 @@ mod subscriptions;
 #[path = "../engine/support.rs"]
 #[allow(dead_code, reason = "shared with tests/engine, which uses the rest of it")]
 mod support;
+mod telemetry;
 mod together;
 mod workflow;

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it cannot continue")]
 
+mod commands;
 mod exits;
 mod hostile;
 mod panics;
 mod repository;
 mod secrets;
+mod serve;
 mod session;
 mod stream;
 mod welcome;

@@ -74,6 +74,7 @@ fn console_that_panics() {
             guard: None,
             exports: std::env::temp_dir(),
             tour: false,
+            opening: None,
         };
         tui::run(Arc::new(Faulty { engine, in_a_task }), console).await
     });

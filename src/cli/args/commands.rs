@@ -2,9 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::OnLine;
+use super::{CheckArgs, OnLine, ServeAccess};
+use crate::domain::{
+    policy::{breaker::BreakerOverride, fault::Fault},
+    secret::Secret,
+};
 
 /// `tools`.
 #[derive(Clone, Debug, Default, Args)]
@@ -141,6 +145,55 @@ pub struct RouteArgs {
     pub server: OnLine,
 }
 
+/// `breaker`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BreakerArgs {
+    /// The server, or one of its tools: SERVER or SERVER/TOOL. All without it.
+    pub target: Option<String>,
+    /// What to do; without it, the state is printed.
+    #[arg(requires = "target")]
+    pub action: Option<BreakerAction>,
+}
+
+/// What `breaker` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BreakerAction {
+    /// Open it now; it recovers as after failures.
+    #[value(alias = "trip")]
+    Open,
+    /// Hold it open until a reset.
+    HoldOpen,
+    /// Hold it closed until a reset.
+    HoldClosed,
+    /// Close it, end a hold and clear its counts.
+    #[value(alias = "close")]
+    Reset,
+}
+
+impl From<BreakerAction> for BreakerOverride {
+    fn from(action: BreakerAction) -> BreakerOverride {
+        match action {
+            BreakerAction::Open => BreakerOverride::Trip,
+            BreakerAction::HoldOpen => BreakerOverride::HoldOpen,
+            BreakerAction::HoldClosed => BreakerOverride::HoldClosed,
+            BreakerAction::Reset => BreakerOverride::Reset,
+        }
+    }
+}
+
+/// `fault`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FaultArgs {
+    /// The server, or one of its tools: SERVER or SERVER/TOOL. All without it.
+    pub target: Option<String>,
+    /// The faults to inject: latency=200ms, and rates of fail, drop, cut and corrupt, as in latency=1s,fail=0.3.
+    #[arg(requires = "target", value_parser = Fault::parse)]
+    pub fault: Option<Fault>,
+    /// Stop the injection.
+    #[arg(long, requires = "target", conflicts_with = "fault")]
+    pub off: bool,
+}
+
 /// `serve`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServeArgs {
@@ -165,6 +218,12 @@ pub struct ServeArgs {
     /// Accept requests of pages of this origin in addition to those of this machine; repeatable.
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
+    /// What `attach` and --via may do with the engine of the gateway.
+    #[arg(long, value_name = "ACCESS", default_value = "full")]
+    pub control: ServeAccess,
+    /// The name of the engine for `attach` and --via [default: serve-PID].
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -192,9 +251,23 @@ pub enum CacheAction {
     Stats,
 }
 
-/// `servers` and `doctor`.
+/// `servers`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServersArgs {
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DoctorArgs {
+    /// How findings are printed.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// Write a report for a bug report to this file: versions, configuration, log and failures, with secrets masked; - is stdout.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -276,6 +349,16 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
+/// `man`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ManArgs {
+    /// The command, such as `call` or `workflow check`.
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
+}
+
 /// `demo-server`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DemoServerArgs {
@@ -291,4 +374,47 @@ pub struct DemoServerArgs {
 pub struct ReaperArgs {
     /// The marker of the processes that it ends.
     pub mark: String,
+}
+
+/// `login`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LoginArgs {
+    /// The server; can be left out if there is only one with a url.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Ask for this scope too; repeatable.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// Log in for this client of the gateway, by the name of its profile, if the server has per_principal = true.
+    #[arg(long, value_name = "NAME")]
+    pub principal: Option<String>,
+    /// Do not open a browser.
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Print the address to open, and end; --finish continues within ten minutes.
+    #[arg(long, conflicts_with = "finish")]
+    pub start: bool,
+    /// Finish the login that --start began: the address to which the browser was sent, or its query.
+    #[arg(long, value_name = "ADDRESS", value_parser = super::parse_secret)]
+    pub finish: Option<Secret>,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
+}
+
+/// `logout`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LogoutArgs {
+    /// The server; can be left out if there is only one with a url.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Delete the login of this client of the gateway.
+    #[arg(long, value_name = "NAME")]
+    pub principal: Option<String>,
+    /// Let the authorization server revoke the tokens first.
+    #[arg(long)]
+    pub revoke: bool,
+    /// The server given after `--`.
+    #[command(flatten)]
+    pub server: OnLine,
 }

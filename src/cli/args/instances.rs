@@ -1,10 +1,10 @@
 //! Arguments of commands about running engines.
 
-use std::time::Duration;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::values::parse_duration;
+use super::{OnLine, values::parse_duration};
 
 /// `up`.
 #[derive(Clone, Debug, Default, Args)]
@@ -33,11 +33,46 @@ pub enum UpAccess {
     ReadOnly,
 }
 
+/// What consoles and commands may do with the engine of a gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ServeAccess {
+    /// They cannot connect.
+    Off,
+    /// Observe.
+    ReadOnly,
+    /// Everything.
+    #[default]
+    Full,
+}
+
 /// `down`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DownArgs {
     /// The name of the engine; it can be left out if only one runs.
     pub name: Option<String>,
+}
+
+/// `tap`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TapArgs {
+    /// Tap the HTTP server at this URL in place of a command.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Listen on this loopback address for the client of --url [default: 127.0.0.1 and a free port].
+    #[arg(long, value_name = "ADDRESS", requires = "url")]
+    pub listen: Option<SocketAddr>,
+    /// Write the messages into this new file, one JSON document a line, at most 256 MiB.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// The name of the tap for `attach` [default: tap-PID].
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Whether `attach` may show the tap.
+    #[arg(long, value_name = "ACCESS", default_value = "read-only")]
+    pub control: ServeAccess,
+    /// The command of the server.
+    #[command(flatten)]
+    pub server: OnLine,
 }
 
 /// `attach`.

@@ -70,6 +70,17 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses an age: as [`parse_duration`], and days.
+pub(super) fn parse_age(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('d') {
+        Some(days) => {
+            let days: u32 = days.parse().map_err(|_| "expected a number with s, m, h or d, as in 7d".to_owned())?;
+            Ok(Duration::from_secs(u64::from(days) * 24 * 3600))
+        }
+        None => parse_duration(text),
+    }
+}
+
 /// Parses `ID=VALUE`.
 pub(super) fn parse_input(text: &str) -> Result<InputValue, String> {
     let (id, value) = text.split_once('=').filter(|(id, _)| !id.is_empty()).ok_or("expected ID=VALUE")?;

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::values::{parse_answer, parse_setting};
+use super::{
+    CheckArgs,
+    values::{parse_answer, parse_setting},
+};
 use crate::domain::run::Setting;
 
 /// `run`.
@@ -226,6 +229,9 @@ pub enum WorkflowCmd {
     Test {
         /// The test files.
         files: Vec<PathBuf>,
+        /// How findings are printed.
+        #[command(flatten)]
+        check: CheckArgs,
         /// Write the cases as a JUnit report to this file.
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,
@@ -266,6 +272,9 @@ pub struct WorkflowCheckArgs {
     /// Start the servers and check the calls against their tools.
     #[arg(long)]
     pub live: bool,
+    /// How findings are printed.
+    #[command(flatten)]
+    pub check: CheckArgs,
 }
 
 /// Output format of a graph.

@@ -69,7 +69,7 @@ impl Session<'_> {
                 }));
             }
         }
-        self.printer.clear_status();
+        self.printer.end_progress();
         Ok(())
     }
 

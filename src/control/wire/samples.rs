@@ -16,8 +16,10 @@ use crate::{
         config_error::ConfigError,
         config_input::{InputRetention, InputValue},
         console_layout::ConsoleLayout,
+        drift::{Baseline, Change, DefinitionKind, DefinitionVersion, Difference, DifferenceKind},
         event::{Event, EventKind, LogLevel, LogMessage, LogSource, Notice, NoticeLevel, Settled},
         frame::{Anomaly, AnomalyKind, Direction, Frame, FrameKind, HttpNote},
+        history::{HistoryPage, HistoryStats, Period, StatsBy, StatsRow},
         id::{AskId, CallId, ClientId, InstanceId, ServerId, ToolId},
         journal::{CallOutcome, CallRecord, RunHeader},
         policy::{
@@ -37,7 +39,9 @@ use crate::{
         server::{ConnectFailure, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         test_entries::{began, run_record, spec},
         time::{Epoch, Stamp},
-        workspace::{CaseEnd, Chosen, FoundConfig, ImportPlan, RunListed, RunState, SecretDisplay, ServerEdit, TestMade, WelcomeState},
+        workspace::{
+            CaseEnd, Chosen, FoundConfig, ImportPlan, LoginStarted, RunListed, RunState, SecretDisplay, ServerEdit, TestMade, WelcomeState,
+        },
     },
     state::{ConsoleState, SnapshotPart},
 };
@@ -70,9 +74,10 @@ every_variant!(every_command_error, CommandError:
     TooMany TooLarge Disconnected Ended);
 every_variant!(every_submit_error, SubmitError: Ended NotConnected ReadOnly TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
-    Approve Reject GiveInput FindServers Start EditServer SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
-    Calls Runs Run Test TestFromRun);
-every_variant!(every_workspace_reply, WorkspaceReply: Done Welcome Written Recall Layout Import Calls Runs Run Tested TestMade);
+    Approve Reject GiveInput FindServers Start EditServer Login FinishLogin SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
+    Calls History HistoryStats PruneHistory Drift Definitions AcceptDefinitions Runs Run Test TestFromRun);
+every_variant!(every_workspace_reply, WorkspaceReply:
+    Done Welcome Written Recall Layout Login Import Calls History HistoryStats Deleted Drift Definitions Accepted Runs Run Tested TestMade);
 every_variant!(every_workspace_error, WorkspaceError:
     Unavailable NotPermitted Disconnected Ended Busy Configuration ProjectChanged UnknownChoice NotWritten Failed);
 every_variant!(every_event, EventKind:
@@ -190,6 +195,8 @@ fn requests() -> Vec<WorkspaceRequest> {
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Enable },
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Duplicate("b".into()) },
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Remove },
+        WorkspaceRequest::Login { server: server() },
+        WorkspaceRequest::FinishLogin { server: server(), address: InputValue("http://127.0.0.1:1/callback?code=c&state=s".into()) },
         WorkspaceRequest::SaveWorkflow { name: "w".into(), text: "x".into() },
         WorkspaceRequest::ReadWorkflows,
         WorkspaceRequest::Remember(arguments),
@@ -199,6 +206,12 @@ fn requests() -> Vec<WorkspaceRequest> {
         WorkspaceRequest::Import { files: file(), project: true, into_file: false, secrets: SecretDisplay::Masked },
         WorkspaceRequest::WriteImport { files: file(), project: false, variables: true },
         WorkspaceRequest::Calls { last: 5, ids: vec![1, u64::MAX] },
+        WorkspaceRequest::History { filter: "a".into(), within: Some(Duration::from_secs(5)), before: Some(CallId(9)), limit: 3 },
+        WorkspaceRequest::HistoryStats { last: Duration::from_secs(3600), by: StatsBy::Hour, compare: true },
+        WorkspaceRequest::PruneHistory { older_than: Duration::from_secs(7) },
+        WorkspaceRequest::Drift { server: Some("a".into()), baseline: Baseline::Previous },
+        WorkspaceRequest::Definitions { server: None },
+        WorkspaceRequest::AcceptDefinitions { server: "a".into(), name: Some("b".into()) },
         WorkspaceRequest::Runs { last: 3, workflow: Some("w".into()) },
         WorkspaceRequest::Run("01".into()),
         WorkspaceRequest::Test { files: file() },
@@ -240,7 +253,17 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         took_us: 3,
         sent_bytes: 5,
         received_bytes: 6,
+        trace: "4bf92f3577b34da6a3ce929d0e0e4736".parse().ok(),
     };
+    let page = HistoryPage { calls: vec![summary.clone()], next: Some(CallId(1)) };
+    let row = StatsRow { server: Some("a".into()), tool: Some("t".into()), hour_ms: Some(3), calls: 4, ..StatsRow::default() };
+    let period = Period { since_ms: 1, until_ms: 2 };
+    let stats = HistoryStats { period, total: StatsRow::default(), rows: vec![row.clone()], before: vec![row] };
+    let (kind, name) = (DefinitionKind::Tool, "t".to_owned());
+    let difference = Difference { kind: DifferenceKind::Narrowed, path: "p".into(), before: Some("1".into()), after: None };
+    let change = Change { server: server(), kind, name: name.clone(), at_ms: 7, accepted: false, differences: vec![difference] };
+    let version =
+        DefinitionVersion { server: server(), kind, name, definition: raw(), first_ms: 1, last_ms: 2, listed_ms: 3, accepted: true };
     let record = CallRecord { summary, spec: Arc::new(requested), result: Some(raw()) };
     let welcome = WelcomeState { found: vec![FoundConfig::default()], target: "t".into(), more: true, demo: false };
     let case = CaseEnd { file: "f".into(), workflow: "w".into(), name: "n".into(), failures: vec!["x".into()], duration_ms: 1.5 };
@@ -250,8 +273,15 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         WorkspaceReply::Written("/a/b".into()),
         WorkspaceReply::Recall(Recall::default()),
         WorkspaceReply::Layout(console_layout()),
+        WorkspaceReply::Login(LoginStarted { server: server(), address: "https://as.example/authorize".into(), opened: true }),
         WorkspaceReply::Import(Box::<ImportPlan>::default()),
         WorkspaceReply::Calls(vec![record]),
+        WorkspaceReply::History(page),
+        WorkspaceReply::HistoryStats(Box::new(stats)),
+        WorkspaceReply::Deleted(5),
+        WorkspaceReply::Drift(vec![change]),
+        WorkspaceReply::Definitions(vec![version]),
+        WorkspaceReply::Accepted(6),
         WorkspaceReply::Runs(vec![RunListed {
             header: RunHeader { run: RunId::new(5, 6), workflow: "w".into(), started_ms: 1, took_ms: Some(2), outcome: Some("ok".into()) },
             state: RunState::Ended,

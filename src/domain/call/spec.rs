@@ -9,6 +9,7 @@ use crate::domain::{
     body::Body,
     id::{CallId, ClientId, ServerId, ToolId},
     run::RunStep,
+    trace::TraceParent,
 };
 
 /// The operation that a call requests from a server.
@@ -155,6 +156,9 @@ pub struct CallSpec {
     /// The client that requested the call. The engine sets it; a client cannot choose it.
     #[serde(default, skip_serializing_if = "ClientId::is_local")]
     pub client: ClientId,
+    /// The position in a trace that the caller gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
 }
 
 impl CallSpec {
@@ -169,6 +173,7 @@ impl CallSpec {
             meta: Body::default(),
             follows: None,
             client: ClientId::LOCAL,
+            trace: None,
         }
     }
 

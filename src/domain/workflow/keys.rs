@@ -100,7 +100,7 @@ fn table(keys: &[Key], required: &[&str]) -> Value {
 }
 
 /// The keys at the top of a file.
-pub(super) const TOP_KEYS: [Key; 15] = [
+pub(super) const TOP_KEYS: [Key; 16] = [
     key(
         "name",
         "Name used to run the workflow: lowercase letters, digits, `-` and `_`. Default: the file name without its ending.",
@@ -108,6 +108,7 @@ pub(super) const TOP_KEYS: [Key; 15] = [
     ),
     key("title", "A title for users.", text),
     key("description", "Description for users and for agents.", text),
+    key("expose", "Whether the gateway offers the workflow as a tool. Default: false.", || json!({"type": "boolean", "default": false})),
     key("version", "The author's version of the file.", || json!({"type": ["string", "number"]})),
     key(
         "env",

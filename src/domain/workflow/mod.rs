@@ -27,6 +27,7 @@ pub mod plan;
 pub mod problem;
 pub mod schedule;
 mod source;
+pub mod tool;
 
 #[cfg(test)]
 mod docs_tests;

@@ -42,6 +42,8 @@ pub struct Parts {
     pub description: Option<String>,
     /// The author's version.
     pub version: Option<String>,
+    /// Whether the gateway offers the workflow as a tool.
+    pub expose: bool,
     /// The file as named to the parser.
     pub file: String,
     /// The text of the file. The journal stores it, so that the identical plan can be parsed again.

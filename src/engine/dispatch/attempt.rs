@@ -18,12 +18,14 @@ use crate::{
         id::Attribution,
         raw_object::RawObject,
         server::{Era, ServerSpec, SessionInfo},
+        trace,
     },
     engine::{
         checkers::Unchecked,
         passage::PreparedPassage,
         ports::{ProgressRequest, Request, Session},
         result_kind::{Oddity, ResultKind},
+        shared::Recording,
         supervisor::{Readiness, ServerHandle, not_connected},
         task,
     },
@@ -70,7 +72,7 @@ impl Dispatch {
         let mut unasked = 0;
         for round in 1..=ROUNDS {
             context.begin_round(round);
-            let request = self.request(operation, &extra, repeatable);
+            let request = self.traced(self.request(operation, &extra, repeatable), context.number);
             let reply = match session.request(request, context.clone()).await {
                 Ok(reply) => reply,
                 // A client opens pages itself.
@@ -178,6 +180,15 @@ impl Dispatch {
             progress: if passage.wants_progress() { ProgressRequest::Asked } else { ProgressRequest::Omitted },
             ..request
         }
+    }
+
+    /// Adds the trace context to `_meta`. `tracestate` and `baggage` of the caller stay.
+    fn traced(&self, request: Request, attempt: u32) -> Request {
+        let Recording { instance, propagation, .. } = &self.shared.recording;
+        let Some(context) = propagation.context(*instance, self.id, &self.spec, attempt) else { return request };
+        let meta = RawObject::parse(&request.meta).unwrap_or_default();
+        let meta = meta.with(trace::CARRIERS[0], Body::json(&context.to_string())).to_body();
+        Request { meta, ..request }
     }
 
     /// Accepts a final result, with `isError` and its deviations from the protocol, which are reported. A result that says nothing about the outcome is a

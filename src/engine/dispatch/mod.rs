@@ -32,9 +32,10 @@ use self::{
     context::{CallContext, CallTimestamps, activity_at},
     route::{RoutedCall, Routes},
 };
-use super::{passage::PreparedPassage, shared::Shared};
+use super::{passage::PreparedPassage, ports::SettledCall, shared::Shared};
 use crate::domain::{
     call::{CallSpec, Failure, FailureKind, Operation, Outcome, Timings},
+    directory::Directory,
     event::{EventKind, Settled},
     id::CallId,
     policy::{
@@ -129,6 +130,15 @@ impl Dispatch {
         timestamps.settled = true;
         bus.publish_at(timings.settled, EventKind::CallSettled { call: self.id, settled: settled.clone() });
         drop(timestamps);
+        self.shared.recording.history.record(SettledCall {
+            instance: self.shared.recording.instance,
+            call: self.id,
+            unix_ms: bus.epoch().unix_ms(self.queued),
+            name: self.shared.registry.read().call_name(&self.spec.operation),
+            spec: self.spec.clone(),
+            settled: settled.clone(),
+            secrets: bus.secrets().clone(),
+        });
         self.shared.inbox.withdraw(self.id);
         settled
     }

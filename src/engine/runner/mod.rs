@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -44,7 +45,7 @@ use crate::domain::{
     event::EventKind,
     journal::{RunEntry, Seq},
     masked,
-    run::{Change, RunId, RunQuestion, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
+    run::{Change, RunId, RunQuestion, RunReport, RunSpec, StepAnswer, StepError, StepErrorKind, StepView},
     workflow::{
         expression::RunFacts,
         name::{names_step, specificity},
@@ -64,6 +65,9 @@ pub struct Runs {
     /// The concurrency groups of active runs; each is locked by the run whose turn it is.
     groups: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
+
+/// The end of a run in this process, with its report. `None` if the engine ended before.
+pub type RunEnd = BoxFuture<'static, Option<Arc<RunReport>>>;
 
 /// Why a run was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,11 +106,20 @@ impl Runs {
         Ok(())
     }
 
-    /// Starts a run whose calls another executor makes.
-    pub fn start_through(self: &Arc<Self>, executor: Arc<dyn CallExecutor>, run: RunId, spec: Arc<RunSpec>) -> Result<(), NotStarted> {
+    /// Starts a run whose calls another executor makes. The returned future resolves when the run has ended.
+    pub fn start_through(self: &Arc<Self>, executor: Arc<dyn CallExecutor>, run: RunId, spec: Arc<RunSpec>) -> Result<RunEnd, NotStarted> {
         let (_, signals) = self.activate(run)?;
+        let end = signals.end();
         self.tasks.spawn(start::start(self.clone(), executor, run, spec, signals));
-        Ok(())
+        Ok(end)
+    }
+
+    /// Resumes an interrupted run whose calls another executor makes. The returned future resolves when the run has ended.
+    pub fn resume_through(self: &Arc<Self>, executor: Arc<dyn CallExecutor>, run: RunId, how: Resumption) -> Result<RunEnd, NotStarted> {
+        let (_, signals) = self.activate(run)?;
+        let end = signals.end();
+        self.tasks.spawn(start::resume(self.clone(), executor, run, how, signals));
+        Ok(end)
     }
 
     /// Resumes an interrupted run.
@@ -145,8 +158,13 @@ impl Runs {
         group
     }
 
-    fn deactivate(&self, run: RunId) {
-        self.active.lock().remove(&run);
+    /// Publishes the report of a run and removes the run from the active ones. After that, the run can be resumed.
+    fn settle(&self, run: RunId, report: Arc<RunReport>) {
+        self.bus.publish(EventKind::RunSettled { run, report: report.clone() });
+        let signals = self.active.lock().remove(&run);
+        if let Some(signals) = signals {
+            signals.report.send_replace(Some(report));
+        }
     }
 
     /// Cancels a run. Returns false if it is not active.
@@ -213,9 +231,17 @@ struct RunSignals {
     suspended: AtomicBool,
     /// Whether another process has taken over the run.
     lost: AtomicBool,
+    /// The report, when the run has ended.
+    report: watch::Sender<Option<Arc<RunReport>>>,
 }
 
 impl RunSignals {
+    /// Returns the future of the report.
+    fn end(&self) -> RunEnd {
+        let mut report = self.report.subscribe();
+        async move { report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone()) }.boxed()
+    }
+
     /// The first call cancels the run's steps, the second also its compensation.
     fn cancel(&self, reason: &str) {
         if self.forward.is_raised() {

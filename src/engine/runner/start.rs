@@ -175,8 +175,7 @@ pub async fn resume(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId
             detail.push(format!("undo the rest with: switchboard runs undo {run}"));
         }
         let report = RunReport { detail, ..(*report).clone() };
-        runs.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
-        return runs.deactivate(run);
+        return runs.settle(run, Arc::new(report));
     }
     let now_ms = runs.bus.unix_ms();
     let replaced = timeout.map(|limit| after_ms(now_ms, limit));
@@ -251,10 +250,9 @@ pub async fn undo(runs: Arc<Runs>, executor: Arc<dyn CallExecutor>, run: RunId, 
         // The run stays as it ended.
         let outcome = record.report().map_or(RunOutcome::Failed, |report| report.outcome);
         let report = RunReport { outcome, why: Some("the run has nothing to undo".into()), ..report };
-        runs.bus.publish(EventKind::RunSettled { run, report: Arc::new(report) });
-        return runs.deactivate(run);
+        return runs.settle(run, Arc::new(report));
     }
-    conclude(&runs, &shared, Arc::new(report)).await;
+    conclude(&runs, shared, Arc::new(report)).await;
 }
 
 /// Completes the report of an undone run with the requests that were `sent` and whose end is not known.
@@ -328,11 +326,11 @@ async fn execute(runs: &Arc<Runs>, run: RunId, spec: &RunSpec, prepared: Result<
         Ok(end) => report(end, &shared, (started, runs.bus.now())),
         Err(refusal) => refused(&refusal, started),
     };
-    conclude(runs, &shared, Arc::new(report)).await;
+    conclude(runs, shared, Arc::new(report)).await;
 }
 
 /// Journals the end of a run and publishes its report. An interrupted run has no end.
-async fn conclude(runs: &Arc<Runs>, shared: &Run, report: Arc<RunReport>) {
+async fn conclude(runs: &Arc<Runs>, shared: Run, report: Arc<RunReport>) {
     let run = shared.id;
     let written = if shared.signals.is_lost() {
         // The journal belongs to the process that has the run now.
@@ -349,8 +347,9 @@ async fn conclude(runs: &Arc<Runs>, shared: &Run, report: Arc<RunReport>) {
             format!("the end of run {} could not be recorded: {}", run.short(), error.message),
         );
     }
-    runs.bus.publish(EventKind::RunSettled { run, report });
-    runs.deactivate(run);
+    // The lease is released before anybody learns of the end and resumes the run.
+    drop(shared);
+    runs.settle(run, report);
 }
 
 fn report(end: FlowEnd, shared: &Run, (started, ended): (Stamp, Stamp)) -> RunReport {
@@ -420,8 +419,7 @@ fn refuse(runs: &Runs, run: RunId, workflow: &str, refusal: Refusal) {
         let origin = crate::domain::call::Origin::Workflow;
         runs.bus.publish(EventKind::RunStarted { run, plan: Arc::new(plan), input: Body::from("{}"), origin });
     }
-    runs.bus.publish(EventKind::RunSettled { run, report: Arc::new(refused(&refusal, now)) });
-    runs.deactivate(run);
+    runs.settle(run, Arc::new(refused(&refusal, now)));
 }
 
 fn announce(run: &Run, plan: &Plan) {

@@ -16,6 +16,8 @@ use crate::domain::{profile::DEFAULT, secret::Secret};
 const ENDPOINT: &str = "/mcp";
 /// The path of the health check.
 const HEALTH: &str = "/healthz";
+/// The path of the metrics.
+const METRICS: &str = "/metrics";
 /// Names of the loopback interface in `Host` and `Origin`.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
@@ -42,6 +44,8 @@ pub struct Exposed(SocketAddr);
 /// What a request that passed the checks is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// The metrics.
+    Metrics,
     /// `POST`: a message.
     Message,
     /// `GET`: the event stream of a session.
@@ -125,6 +129,8 @@ impl Access {
         match (path, method) {
             (HEALTH, &Method::GET) => Ok(Target::Health),
             (HEALTH, _) => Err(Refusal::Method),
+            (METRICS, &Method::GET) => Ok(Target::Metrics),
+            (METRICS, _) => Err(Refusal::Method),
             (path, _) if profile(path).is_none() => Err(Refusal::Path),
             (_, &Method::GET) => Ok(Target::Stream),
             (_, &Method::DELETE) => Ok(Target::End),

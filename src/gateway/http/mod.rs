@@ -29,7 +29,7 @@ use http_body::Body as _;
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
-    header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     server::conn::http1,
     service::service_fn,
 };
@@ -129,11 +129,16 @@ pub struct Caller {
 /// Principal, profile and digest of the capabilities of a modern client.
 type VirtualKey = (Principal, Arc<str>, u64);
 
+/// Returns the metrics in the Prometheus text format.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// The HTTP face.
 pub struct Service {
     gateway: Arc<Gateway>,
     access: Access,
     sessions: Sessions,
+    /// Returns the metrics in the Prometheus text format.
+    metrics: Option<MetricsText>,
     /// Modern clients by principal, profile and capabilities, with their last use.
     virtual_clients: Mutex<HashMap<VirtualKey, (Arc<Client>, Instant)>>,
     /// Cancelled when the listener ends.
@@ -143,9 +148,19 @@ pub struct Service {
 impl Service {
     /// Creates the face of a gateway. Fails if everybody on the network could use it.
     pub fn new(gateway: Arc<Gateway>, access: Access, limits: SessionLimits) -> Result<Arc<Service>, Exposed> {
+        Service::with_metrics(gateway, access, limits, None)
+    }
+
+    /// The same, which also serves these metrics at `/metrics`.
+    pub fn with_metrics(
+        gateway: Arc<Gateway>,
+        access: Access,
+        limits: SessionLimits,
+        metrics: Option<MetricsText>,
+    ) -> Result<Arc<Service>, Exposed> {
         access.check_exposure()?;
         let sessions = Sessions::new(gateway.clone(), limits);
-        Ok(Arc::new(Service { gateway, access, sessions, virtual_clients: Mutex::default(), stopping: CancellationToken::new() }))
+        Ok(Arc::new(Service { gateway, access, sessions, metrics, virtual_clients: Mutex::default(), stopping: CancellationToken::new() }))
     }
 
     /// Accepts connections until `stop` resolves, then lets requests in progress finish within [`GRACE`].
@@ -227,6 +242,7 @@ impl Service {
         }
         let profile = match (target, access::profile(head.uri.path()).and_then(|name| self.gateway.profile(name))) {
             (Target::Health, _) => return empty(StatusCode::OK),
+            (Target::Metrics, _) => return self.metrics.as_ref().map_or_else(|| refuse(Refusal::Path), |metrics| text(metrics())),
             (_, Some(profile)) => profile,
             (_, None) => return refuse(Refusal::Path),
         };
@@ -237,7 +253,8 @@ impl Service {
         };
         let caller = Caller { principal, profile };
         match target {
-            Target::Health => empty(StatusCode::OK),
+            // Answered above.
+            Target::Health | Target::Metrics => empty(StatusCode::OK),
             Target::End => match self.session(&head.headers, &caller) {
                 Ok(_) => {
                     let id = head.headers.get(post::SESSION).and_then(|id| id.to_str().ok()).unwrap_or_default();
@@ -341,6 +358,13 @@ async fn read(mut body: Incoming) -> Result<Bytes, Unread> {
     }
     // Most bodies come in one piece.
     Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// Returns metrics (Prometheus text format, version 0.0.4).
+fn text(metrics: String) -> Response<Answer> {
+    let mut response = Response::new(Answer::Whole(Some(metrics.into())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response
 }
 
 fn refuse(refusal: Refusal) -> Response<Answer> {

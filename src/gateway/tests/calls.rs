@@ -253,10 +253,12 @@ async fn traps_9_and_13_clients_with_equal_ids_and_tokens_never_get_what_belongs
         .boxed()
     });
     let gateway = super::super::Gateway::new(upstream, super::super::Settings::default());
-    let clients = [1u32, 2].map(|number| {
+    let mut clients = vec![];
+    for number in [1u32, 2] {
         let mut client = PipeClient::connect(&gateway);
-        tokio::spawn(async move {
-            client.initialize(json!({"elicitation": {}})).await;
+        // Before the next one connects: clients are numbered in the order in which they are served.
+        client.initialize(json!({"elicitation": {}})).await;
+        clients.push(tokio::spawn(async move {
             for _ in 0..ROUNDS {
                 for id in 0..TOGETHER {
                     let params = json!({"name": "a_t", "arguments": {"x": id}, "_meta": {"progressToken": id}});
@@ -282,8 +284,8 @@ async fn traps_9_and_13_clients_with_equal_ids_and_tokens_never_get_what_belongs
                     }
                 }
             }
-        })
-    });
+        }));
+    }
     for client in clients {
         client.await.expect("no crossing");
     }

@@ -6,3 +6,4 @@ mod lists;
 mod modern;
 mod profiles;
 mod traps;
+mod workflows;

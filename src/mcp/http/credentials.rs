@@ -68,7 +68,9 @@ impl HttpLink {
         let Some(access) = self.access.as_ref().filter(|_| is_refusal(response)) else { return false };
         let challenges = response.headers().get_all(header::WWW_AUTHENTICATE).iter();
         let challenges = challenges.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-        let refusal = Refusal { status: response.status().as_u16(), challenges, url: url.to_string() };
+        // The address of a proxy says nothing about the server.
+        let peer = if self.proxy.is_none() { response.remote_addr().map(|address| address.ip()) } else { None };
+        let refusal = Refusal { status: response.status().as_u16(), challenges, url: url.to_string(), peer };
         let who = who.unwrap_or(&access.principal);
         let rejection = match access.port.refused(&self.spec, who, refusal, sent.map(|bearer| bearer.generation)).await {
             CredentialVerdict::Again => return true,
@@ -85,6 +87,7 @@ impl HttpLink {
         match rejection {
             Some(Rejection::NeedsLogin(wanted)) => {
                 failure.kind = FailureKind::Unauthorized;
+                failure.hint = Some(format!("run: {}; or set the header Authorization in its configuration", wanted.command));
                 failure.login = Some(wanted);
                 let own = self.access.as_ref().is_some_and(|access| who.is_none_or(|who| *who == access.principal));
                 let refused = failure.status == Some(StatusCode::UNAUTHORIZED.as_u16());

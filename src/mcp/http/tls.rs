@@ -40,7 +40,7 @@ const NAMES: usize = 5;
 
 /// Where certificates to trust come from, in addition to the settings of the server.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TrustSources {
+pub(in crate::mcp) struct TrustSources {
     file: Option<PathBuf>,
     folders: Vec<PathBuf>,
     extra: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub(super) struct TrustSources {
 
 impl TrustSources {
     /// Reads the variables of this process.
-    pub(super) fn of_environment() -> TrustSources {
+    pub(in crate::mcp) fn of_environment() -> TrustSources {
         let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let folders = std::env::var_os(SSL_CERT_DIR).unwrap_or_default();
         TrustSources {
@@ -59,7 +59,7 @@ impl TrustSources {
     }
 
     /// Returns the TLS configuration of a server. Fails if the certificates to trust cannot be read.
-    pub(super) fn config(&self, settings: &TlsSettings) -> Result<ClientConfig, ConnectFailure> {
+    pub(in crate::mcp) fn config(&self, settings: &TlsSettings) -> Result<ClientConfig, ConnectFailure> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let trusted = match settings.insecure {
             true => None,

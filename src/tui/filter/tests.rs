@@ -1,6 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::{
+    call::FailureKind,
+    filter::{CallState, RowKind},
+};
 use crate::tui::test_support;
 
 fn read(text: &str) -> Filter {

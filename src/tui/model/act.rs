@@ -57,6 +57,7 @@ impl Model {
             Action::Redraw => return vec![Cmd::Redraw],
             Action::Suspend => return vec![Cmd::Suspend],
             Action::Restart | Action::Disable | Action::Refresh | Action::LogDebug | Action::LogInfo => return self.server_act(action),
+            Action::Login => return self.log_in(),
             Action::EditServer => return self.edit_server(),
             Action::ServerMenu => self.server_menu(),
             Action::Favourite => return self.favourite(),
@@ -80,6 +81,9 @@ impl Model {
                 shown.toggle_source(read_model);
             }
             Action::Search => self.ask_search(),
+            Action::History => self.ask_history(),
+            Action::Statistics => return Model::ask_statistics(),
+            Action::Drift => return Model::ask_drift(),
             Action::NextMatch | Action::PreviousMatch => {
                 self.shown_mut().match_step(Direction::backward_if(action == Action::PreviousMatch));
             }

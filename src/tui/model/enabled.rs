@@ -71,6 +71,7 @@ impl Model {
             Action::SendAgain | Action::EditAgain => self.console.focus != Focus::Call && self.meant_call().is_some(),
             Action::Burst | Action::Watch => self.burst_spec().is_some(),
             Action::Compare => self.compared().is_some(),
+            Action::Login => self.wants_login().is_some(),
             Action::EditServer | Action::ServerMenu => self.server_file().is_some(),
             Action::Subscribe => self.meant_resource().is_some(),
             Action::Search | Action::JsonPath | Action::Save => self.shown().result().is_some(),

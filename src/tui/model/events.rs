@@ -51,7 +51,7 @@ impl Model {
         self.burst_events(&changes.calls)
     }
 
-    /// Continues from a new snapshot after the console missed `missed` events.
+    /// Continues from a new snapshot after the console missed `missed` events; 0 after it connected to an engine again.
     pub fn resync(&mut self, read_model: impl Into<Arc<ConsoleState>>, missed: u64) {
         self.session.mirror.read_model = read_model.into();
         self.views.resync(self.session.read_model());
@@ -65,7 +65,13 @@ impl Model {
         self.close_answered();
         self.burst_resync();
         self.watch_resync();
-        self.toast(NoticeLevel::Warn, format!("The console missed {}; the state is up to date again.", counted(missed, "event")));
+        match missed {
+            0 => self.toast(NoticeLevel::Info, "Connected to the engine again"),
+            _ => {
+                let text = format!("The console missed {}; the state is up to date again.", counted(missed, "event"));
+                self.toast(NoticeLevel::Warn, text);
+            }
+        }
         self.reconcile();
     }
 

@@ -6,7 +6,7 @@
 //! Actions: `act` passes an action on to `dialogs`, `views`, `policy`, `welcome`, `servers` or `workflows`;
 //! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `watch` at an
 //! interval, `compare` compares two calls, `results`
-//! searches, filters and saves results, `copy` copies, `describe` opens descriptions, `tour` performs the tour of the demo, `commands` performs the command line,
+//! searches, filters and saves results, `copy` copies, `describe` opens descriptions, `tour` performs the tour of the demo, `opening` makes its first call, `commands` performs the command line,
 //! `favourites` marks what comes first, `fields` and `complete` help with typing, `toasts` shows messages in the corner.
 //!
 //! `session` holds what views and dialogs share. The views themselves are in [`super::view`], the dialogs in
@@ -29,8 +29,10 @@ mod enabled;
 mod events;
 mod favourites;
 mod fields;
+mod history;
 mod keys;
 mod mouse;
+mod opening;
 mod paste;
 mod policy;
 mod reconcile;
@@ -50,7 +52,7 @@ mod workflows;
 use crokey::KeyCombination;
 
 use crate::{
-    domain::{catalog::ConfirmPolicy, config_input::ConfigInput, event::NoticeLevel, form::Path, time::Stamp},
+    domain::{call::Operation, catalog::ConfirmPolicy, config_input::ConfigInput, event::NoticeLevel, form::Path, time::Stamp},
     state::ConsoleState,
 };
 
@@ -62,7 +64,7 @@ use super::{
     dialog::Dialogs,
     layout::{Divider, Layout, Room},
     msg::{Cmd, Msg},
-    overlay::{approval::Approval, toast::Toast, welcome::WelcomeState},
+    overlay::{approval::Approval, login::LoginDialog, toast::Toast, welcome::WelcomeState},
     pane::{DrawContext, detail::Detail, row_detail::RowDetail},
     tree::Node,
     view::{Views, console::ConsoleView},
@@ -130,6 +132,8 @@ pub struct Model {
     lines: Vec<String>,
     /// The tour of the demo.
     tour: Option<tour::Tour>,
+    /// The call that the console opens with, until it is sent.
+    opening: Option<Operation>,
 }
 
 impl Model {
@@ -137,12 +141,19 @@ impl Model {
     pub fn update(&mut self, msg: Msg) -> Vec<Cmd> {
         let mut commands = match msg {
             Msg::Input(input) if self.ends_tour(&input) => vec![],
-            Msg::Input(input) => self.input(input),
+            Msg::Input(input) => {
+                self.note_opening(&input);
+                self.input(input)
+            }
             Msg::Resize(width, height) => {
                 self.size = (width, height);
                 vec![]
             }
-            Msg::Events(events) => self.events(&events),
+            Msg::Events(events) => {
+                let mut commands = self.events(&events);
+                commands.extend(self.open_with());
+                commands
+            }
             Msg::EngineGone => {
                 self.engine_gone = true;
                 self.toast(NoticeLevel::Error, "The engine has stopped: no call can be sent. q quits.");
@@ -240,7 +251,12 @@ impl Model {
                 };
             }
             ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
+            ConsoleUpdate::History(filter, page) => self.show_history(&filter, &page),
+            ConsoleUpdate::PastCall(record) => self.show_past_call(&record),
+            ConsoleUpdate::Statistics(stats) => self.show_statistics(&stats),
+            ConsoleUpdate::Drift(changes) => self.show_drift(&changes),
             ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
+            ConsoleUpdate::Login(login) => self.dialogs.push(LoginDialog::new(login)),
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.session.title) = (invocation, title),
         }
     }

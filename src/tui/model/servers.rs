@@ -6,6 +6,7 @@ use crate::{
         event::{LogLevel, NoticeLevel},
         id::ServerId,
         server::Phase,
+        workspace::WorkspaceRequest,
     },
     tui::{action::Action, msg::Cmd, view::ViewId},
 };
@@ -29,6 +30,22 @@ impl Model {
             _ => Command::Refresh { server },
         };
         vec![Cmd::Command(command)]
+    }
+
+    /// Returns the selected server, if it waits for a login.
+    pub(super) fn wants_login(&self) -> Option<ServerId> {
+        let server = self.meant_server()?;
+        let phase = &self.session.read_model().server(&server)?.phase;
+        matches!(**phase, Phase::NeedsLogin { .. }).then_some(server)
+    }
+
+    /// Starts a login at the selected server. The dialog opens when the address is known.
+    pub(super) fn log_in(&mut self) -> Vec<Cmd> {
+        let Some(server) = self.wants_login() else {
+            self.toast(NoticeLevel::Info, "Select a server that needs a login.");
+            return vec![];
+        };
+        Self::request(WorkspaceRequest::Login { server })
     }
 
     pub(super) fn meant_server(&self) -> Option<ServerId> {

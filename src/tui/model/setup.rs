@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        argument_history::Recall, catalog::ConfirmPolicy, config_input::ConfigInput, console_layout::ConsoleLayout, time::Stamp,
-        workflow::library::WorkflowLibrary,
+        argument_history::Recall, call::Operation, catalog::ConfirmPolicy, config_input::ConfigInput, console_layout::ConsoleLayout,
+        time::Stamp, workflow::library::WorkflowLibrary,
     },
     state::ConsoleState,
     tui::{
@@ -45,6 +45,8 @@ pub struct Setup {
     pub workflows: WorkflowLibrary,
     /// Whether the tour of the demo is shown.
     pub tour: bool,
+    /// A call of a tool to open with.
+    pub opening: Option<Operation>,
     /// The layout of the last session.
     pub layout: ConsoleLayout,
     /// How this console was started.
@@ -99,6 +101,7 @@ impl Model {
             searches: vec![],
             lines: vec![],
             tour: None,
+            opening: setup.opening,
         };
         model.console.call.recall = setup.recall;
         model.prefer();

@@ -105,6 +105,7 @@ impl Harness {
             recall: Recall::default(),
             layout: Default::default(),
             tour: false,
+            opening: None,
             workflows: Default::default(),
             invocation: Invocation::default(),
             inputs: vec![],
@@ -208,8 +209,10 @@ mod describe;
 mod dialogs;
 mod everyday;
 mod frames;
+mod history;
 mod inputs;
 mod keys;
+mod logins;
 mod looks;
 mod prompts;
 mod questions;

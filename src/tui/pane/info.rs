@@ -158,6 +158,7 @@ fn next_step(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
         Phase::Reconnecting { .. } => {
             format!("reconnects automatically · {} restart now · {} disable", key(Action::Restart), key(Action::Disable))
         }
+        Phase::NeedsLogin { .. } => format!("{} log in · {} restart", key(Action::Login), key(Action::Restart)),
         Phase::Failed { why } if why.step == Step::Configure => "edit the file: it is read again when it is saved".to_owned(),
         _ => format!("{} restart", key(Action::Restart)),
     };
@@ -166,6 +167,7 @@ fn next_step(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
         Phase::Disabled => drop(out.does(Action::Disable)),
         // Names two keys.
         Phase::Reconnecting { .. } => {}
+        Phase::NeedsLogin { .. } => drop(out.does(Action::Login)),
         _ => drop(out.does(Action::Restart)),
     }
 }

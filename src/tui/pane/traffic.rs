@@ -173,7 +173,7 @@ impl Columns {
         cell(&mut pen, operation.server().as_str(), self.server, theme.accent);
         let subject = if self.server == 0 { ctx.read_model.call_name(operation) } else { operation.subject().to_owned() };
         cell(&mut pen, &subject, self.name, theme.text);
-        cell(&mut pen, call.spec.origin.word(), self.origin, theme.muted);
+        cell(&mut pen, &call.spec.origin.to_string(), self.origin, theme.muted);
         match &call.settled {
             Some(settled) => {
                 let (glyph, style) = outcome_glyph(&settled.outcome, theme);

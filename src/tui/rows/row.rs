@@ -2,100 +2,12 @@
 
 use std::sync::Arc;
 
+pub use crate::domain::filter::{CallState, RowKind};
 use crate::domain::{
-    call::{FailureKind, Origin, OriginKind, Outcome},
+    call::{Origin, OriginKind},
     id::CallId,
     time::Stamp,
 };
-
-/// The kind of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum RowKind {
-    /// A call.
-    Call,
-    /// A notification, in either direction.
-    Notification,
-    /// A request of the server to the client.
-    Request,
-    /// A log message.
-    Log,
-    /// A protocol anomaly.
-    Anomaly,
-    /// A request of the session itself, or its response: the handshake, the lists, a ping.
-    Lifecycle,
-}
-
-impl RowKind {
-    /// Every kind.
-    pub const ALL: [RowKind; 6] =
-        [RowKind::Call, RowKind::Notification, RowKind::Request, RowKind::Log, RowKind::Anomaly, RowKind::Lifecycle];
-
-    /// Returns its name in filters.
-    pub fn word(self) -> &'static str {
-        match self {
-            RowKind::Call => "call",
-            RowKind::Notification => "notification",
-            RowKind::Request => "request",
-            RowKind::Log => "log",
-            RowKind::Anomaly => "anomaly",
-            RowKind::Lifecycle => "lifecycle",
-        }
-    }
-}
-
-/// The state of a call, in one byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CallState {
-    /// Not sent yet.
-    Queued,
-    /// Sent, no response yet.
-    Running,
-    /// Succeeded.
-    Ok,
-    /// Tool error.
-    ToolError,
-    /// Cancelled.
-    Cancelled,
-    /// Answered with an interim result.
-    Interim,
-    /// Failed.
-    Failed(FailureKind),
-    /// The row is not a call.
-    None,
-}
-
-impl CallState {
-    /// Returns the state of a call with this outcome.
-    pub fn of(outcome: &Outcome) -> CallState {
-        match outcome {
-            Outcome::Ok { .. } => CallState::Ok,
-            Outcome::ToolError { .. } => CallState::ToolError,
-            Outcome::Failed { failure } => CallState::Failed(failure.kind),
-            Outcome::Cancelled { .. } => CallState::Cancelled,
-            Outcome::Interim { .. } => CallState::Interim,
-        }
-    }
-
-    /// Returns its display name.
-    pub fn words(self) -> &'static str {
-        match self {
-            CallState::Queued => "queued",
-            CallState::Running => "running",
-            CallState::Ok => "ok",
-            CallState::ToolError => "tool error",
-            CallState::Cancelled => "cancelled",
-            CallState::Interim => "interim",
-            CallState::Failed(kind) => kind.words(),
-            CallState::None => "",
-        }
-    }
-
-    /// Returns whether the call is in progress.
-    pub fn pending(self) -> bool {
-        matches!(self, CallState::Queued | CallState::Running)
-    }
-}
 
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

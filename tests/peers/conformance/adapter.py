@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Maps the client scenarios of @modelcontextprotocol/conformance to headless commands. Usage: adapter.py PROGRAM URL
 
+In the scenarios of logins this program is also the browser: `adapter.py ADDRESS` opens the address and follows its redirects.
+
 The suite appends the URL of its server, and passes the name of the scenario and its data in the environment. The first exit code
 that is not 0 is this program's: the suite fails a scenario whose client fails.
 """
@@ -8,11 +10,32 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import urllib.request
+
+if len(sys.argv) == 2:
+    urllib.request.urlopen(sys.argv[1], timeout=20).read()
+    sys.exit(0)
 
 PROGRAM, URL = sys.argv[1], sys.argv[-1]
 SCENARIO = os.environ["MCP_CONFORMANCE_SCENARIO"]
 CONTEXT = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
 FLAGS = ["--no-project-config", "--json", "--yes", "--timeout", "24s", "--elicit", "defaults"]
+SERVER = ["--", URL]
+ENV = dict(os.environ)
+
+if SCENARIO.startswith("auth/"):
+    # The document is on no server: the suite only compares its address.
+    auth = {"client_metadata_url": "https://conformance-test.local/client-metadata.json"}
+    auth |= {key: CONTEXT[key] for key in ("client_id", "client_secret") if key in CONTEXT}
+    if SCENARIO.startswith("auth/client-credentials"):
+        auth["grant"] = "client_credentials"
+    keys = ", ".join(f"{key} = {json.dumps(value)}" for key, value in auth.items())
+    with tempfile.NamedTemporaryFile("w", suffix=".toml", dir=os.environ["HOME"], delete=False) as file:
+        file.write(f"[servers.suite]\nurl = {json.dumps(URL)}\nauth = {{ {keys} }}\n")
+    FLAGS += ["--login", "--config", file.name]
+    SERVER = []
+    ENV["BROWSER"] = f"{sys.executable} {os.path.abspath(__file__)}"
 
 codes = []
 
@@ -20,7 +43,7 @@ codes = []
 def run(*words):
     """Runs one command and returns the document that it prints, if it prints one."""
     done = subprocess.run(
-        [PROGRAM, *FLAGS, *words, "--", URL], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [PROGRAM, *FLAGS, *words, *SERVER], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=ENV
     )
     codes.append(done.returncode)
     print(f"$ {' '.join(words)}: exit code {done.returncode}\n{done.stdout}")

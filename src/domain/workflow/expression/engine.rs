@@ -26,6 +26,9 @@ pub(super) const FIND_OPTIONAL: &str = "_find";
 /// available to authors.
 pub(super) const REQUIRE_MEMBER: &str = "_each";
 
+/// The filter that rejects a list as an operand of `*`. Inserted by `reference`, not available to authors.
+pub(super) const REJECT_LIST: &str = "_factor";
+
 /// The function that replaces a missing `else` of an `if`. Inserted by `reference`, not available to authors.
 pub(super) const MISSING_ELSE: &str = "_nothing";
 
@@ -89,6 +92,7 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     }
     engine.add_filter(REJECT_MISSING, reject_missing);
     engine.add_filter(REQUIRE_MEMBER, require_member);
+    engine.add_filter(REJECT_LIST, reject_list);
     engine.add_function(FIND_OPTIONAL, find_optional);
     engine.add_function(MISSING_ELSE, || Err::<Value, _>(invalid_operation("has no value: the condition is false and `else` is missing")));
     engine.add_filter("tojson", |value: Value| json(&value));
@@ -239,6 +243,14 @@ fn invalid_operation(message: impl Into<std::borrow::Cow<'static, str>>) -> Erro
 
 fn reject_missing(value: Value, path: String) -> Result<Value, Error> {
     if value.is_undefined() { Err(Error::new(ErrorKind::UndefinedError, path)) } else { Ok(value) }
+}
+
+/// The engine repeats a list up to 100,000,000 times, whatever fuel is left: one line would need gigabytes.
+fn reject_list(value: Value) -> Result<Value, Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => Err(invalid_operation("a list cannot be multiplied")),
+        _ => Ok(value),
+    }
 }
 
 /// Checks that every item of `list` has a member at `path` (names joined by dots). `text` is the list as written.

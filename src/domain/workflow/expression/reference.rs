@@ -7,7 +7,7 @@
 //! each item (`selectattr`) and would skip items without it.
 
 use minijinja::machinery::{
-    ast::{CallArg, Expr},
+    ast::{BinOpKind, CallArg, Expr},
     parse_expr,
 };
 
@@ -218,6 +218,10 @@ impl Walk<'_> {
                 self.outcome(lint::outcome_of_operation(&op.op, &op.left, &op.right), expr.span().start_offset);
                 self.expr(&op.left, Guard::Insert);
                 self.expr(&op.right, Guard::Insert);
+                if matches!(op.op, BinOpKind::Mul) {
+                    self.factor(&op.left);
+                    self.factor(&op.right);
+                }
             }
             Expr::Compare(compare) => {
                 self.expr(&compare.expr, Guard::Insert);
@@ -393,6 +397,29 @@ impl Walk<'_> {
         };
         if nested && guard == Guard::Insert {
             self.edits.push((end, end, format!("|{}({})", engine::REJECT_MISSING, Data::from(text).json())));
+        }
+    }
+
+    /// Makes an operand of `*` fail if it is a list. A filter belongs to the value before it, so it is added to every value that
+    /// the operand can be, or consist of.
+    fn factor(&mut self, expr: &Expr<'_>) {
+        match expr {
+            Expr::BinOp(op) => {
+                self.factor(&op.left);
+                self.factor(&op.right);
+            }
+            Expr::IfExpr(condition) => {
+                self.factor(&condition.true_expr);
+                if let Some(other) = &condition.false_expr {
+                    self.factor(other);
+                }
+            }
+            // Numbers and truth values.
+            Expr::UnaryOp(_) | Expr::Compare(_) | Expr::Test(_) => {}
+            _ => {
+                let end = expr.span().end_offset as usize;
+                self.edits.push((end, end, format!("|{}", engine::REJECT_LIST)));
+            }
         }
     }
 

@@ -48,6 +48,8 @@ fn an_expression_alone_keeps_its_type_and_inside_text_becomes_text() {
         ("{{ range(3) }}", "[0,1,2]"),
         ("{{ input.n + 1 }}", "4"),
         ("{{ input.n / 2 }}", "1.5"),
+        ("{{ (input.n + 1) * 2 * -input.n }}", "-24"),
+        ("{{ 'ab' * 2 }}", r#""abab""#),
         ("{{ 'yes' if input.n > 2 else 'no' }}", r#""yes""#),
         ("{{ env.HOME }}", r#""/home/x""#),
         ("{{ run.id }} {{ run.started }}", r#""run-1 2026-11-23T09:05:00.120Z""#),
@@ -204,6 +206,17 @@ fn runaway_expressions_are_stopped_and_the_outside_is_unreachable() {
     ] {
         let outcome = eval(text);
         assert!(outcome.is_err() || outcome.is_ok_and(|text| text.len() < 10_000_000), "{text}");
+    }
+    // The engine would make 27 million numbers of the first, in seconds and gigabytes.
+    for text in [
+        "{{ 9*range(051106)*59 }}",
+        "{{ (input.list + [1]) * 2 }}",
+        "{{ 2 * (input.list if input.n else 1) }}",
+        "{{ ('[1]' | fromjson) * 2 }}",
+        "{{ input.list[1:] * 2 | length }}",
+        "{{ input.nested.a.b * 2 }}",
+    ] {
+        assert!(eval(text).is_err_and(|error| error.contains("a list cannot be multiplied")), "{text}: {:?}", eval(text));
     }
     for text in
         ["{{ debug() }}", "{{ namespace() }}", "{{ 'x' | safe }}", "{{ 'x' | pprint }}", "{{ x is safe }}", "{{ self.x() }}", "{{ now() }}"]

@@ -188,6 +188,7 @@ fn name(table: &mut Table<'_, '_, '_>) -> String {
 fn read_top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: String) -> Option<Parts> {
     table.check_keys(&TOP_KEYS);
     let (title, description, version) = (table.text("title"), table.text("description"), version(table));
+    let expose = table.boolean("expose").unwrap_or(false);
     let timeout = table.time_limit("timeout");
     let max_parallel = table.computed_count("max_parallel").unwrap_or(Count::Fixed(MAX_PARALLEL));
     let concurrency = concurrency(table);
@@ -213,6 +214,7 @@ fn read_top(table: &mut Table<'_, '_, '_>, context: &mut Context<'_>, name: Stri
         title,
         description,
         version,
+        expose,
         file,
         text,
         input,

@@ -119,6 +119,33 @@ fn the_layout_is_restored_at_the_next_start() {
 }
 
 #[test]
+fn the_demo_opens_with_a_call_unless_the_user_is_faster() {
+    let opening = || Some(test_support::tool_call("database", "query_users", r#"{"role":"admin"}"#));
+    let shop = test_support::shop_state;
+    let start = || Harness::set_up(120, 40, shop(), Setup { opening: opening(), ..Harness::setup(Startup::Normal) });
+    let event = |harness: &Harness| {
+        let mut script = test_support::Script::after(harness.model.read_model().seq);
+        script.frame(9000, "email", 0, crate::domain::frame::Direction::In, "{}");
+        Msg::Events(script.events)
+    };
+    let mut harness = start();
+    let news = event(&harness);
+    harness.send(news);
+    let spec = harness.submitted_spec();
+    assert_eq!((Some(spec.operation), spec.origin), (opening(), crate::domain::call::Origin::Demo));
+    assert!(harness.frame().contains("─ database_query_users ─"), "{}", harness.frame());
+    let news = event(&harness);
+    harness.send(news);
+    assert!(harness.take().is_empty(), "only once");
+
+    let mut harness = start();
+    harness.keys("down");
+    let news = event(&harness);
+    harness.send(news);
+    assert!(harness.take().is_empty());
+}
+
+#[test]
 fn the_handshake_and_the_lists_are_rows_of_the_traffic() {
     use crate::domain::frame::Direction;
     let mut harness = Harness::busy(160, 40);

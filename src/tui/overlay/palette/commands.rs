@@ -60,12 +60,11 @@ const COMMANDS: [CommandSpec; 11] = [
 ];
 
 /// Other names of actions.
-const ALIASES: [(&str, Action); 9] = [
+const ALIASES: [(&str, Action); 8] = [
     ("q", Action::Quit),
     ("exit", Action::Quit),
     ("bye", Action::Quit),
     ("export", Action::Save),
-    ("history", Action::ViewTraffic),
     ("logs", Action::ViewHealth),
     ("servers", Action::ViewConsole),
     ("questions", Action::Inbox),

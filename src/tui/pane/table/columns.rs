@@ -152,9 +152,11 @@ impl Columns {
                 }
                 By::Origin => {
                     let (word, style) = origin_word(row, theme);
-                    match step {
-                        Some(step) => pen.put(&format!("run {}", &step.run.short()[..4]), theme.running),
-                        None => pen.put(word, style),
+                    match (step, call) {
+                        (Some(step), _) => pen.put(&format!("run {}", &step.run.short()[..4]), theme.running),
+                        // Names the client of the gateway.
+                        (None, Some(call)) => pen.put_middle(&call.spec.origin.to_string(), room, style),
+                        (None, None) => pen.put(word, style),
                     };
                 }
                 By::Outcome if row.kind() != RowKind::Call => return self.note(row, rows, ctx, &mut pen),

@@ -1,0 +1,117 @@
+//! The dialog of a login: the address to open, and a field for the one that the browser was sent to.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::{
+    domain::{config_input::InputValue, event::NoticeLevel, id::ServerId, workspace::LoginStarted},
+    tui::{
+        WorkspaceRequest,
+        action::Action,
+        dialog::{Dialog, DialogOutcome},
+        keymap::Context,
+        msg::Cmd,
+        pane::DrawContext,
+        widget::{
+            field::{FieldEvent, TextField},
+            paint::{Pen, dialog, wrap},
+        },
+    },
+};
+
+use super::key_row;
+
+/// The dialog.
+pub struct LoginDialog {
+    login: LoginStarted,
+    field: TextField,
+}
+
+impl LoginDialog {
+    /// Creates the dialog of a login that waits for the browser.
+    pub fn new(login: LoginStarted) -> LoginDialog {
+        LoginDialog { login, field: TextField::proposed("") }
+    }
+
+    /// Returns whether the server is connected, so that the login is over.
+    fn is_over(&self, ctx: DrawContext) -> bool {
+        connected(&self.login.server, ctx)
+    }
+}
+
+fn connected(server: &ServerId, ctx: DrawContext) -> bool {
+    ctx.read_model.server(server).is_some_and(|view| view.phase.usable())
+}
+
+impl Dialog for LoginDialog {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Entry]
+    }
+
+    fn typing(&self) -> bool {
+        true
+    }
+
+    fn shows_keys(&self) -> bool {
+        true
+    }
+
+    fn act(&mut self, action: Action, ctx: DrawContext) -> DialogOutcome {
+        match action {
+            Action::Choose if self.is_over(ctx) || self.field.text().trim().is_empty() => DialogOutcome::Close,
+            Action::Choose => {
+                let address = InputValue(self.field.text().trim().to_owned());
+                let request = WorkspaceRequest::FinishLogin { server: self.login.server.clone(), address };
+                DialogOutcome::run(|_| vec![Cmd::Request(request)])
+            }
+            Action::Back => DialogOutcome::Close,
+            _ => DialogOutcome::Open,
+        }
+    }
+
+    fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
+        if key.code == KeyCode::Char('y') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            let address = self.login.address.clone();
+            return DialogOutcome::run(move |model| {
+                model.toast(NoticeLevel::Info, "The address is copied.");
+                vec![Cmd::Copy(address)]
+            });
+        }
+        let _: FieldEvent = self.field.handle(key);
+        DialogOutcome::Open
+    }
+
+    fn paste(&mut self, text: &str, _ctx: DrawContext) -> DialogOutcome {
+        let _: FieldEvent = self.field.paste(text);
+        DialogOutcome::Open
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let wide = 100.min(area.width);
+        let room = wide.saturating_sub(4);
+        let intro = match (self.is_over(ctx), self.login.opened) {
+            (true, _) => "You are logged in.",
+            (false, true) => "The browser was opened at this address; Switchboard waits for its redirect.",
+            (false, false) => "Open this address in a browser; Switchboard waits for its redirect.",
+        };
+        let hint = "If the browser is on another machine, paste the address that it was sent to (Ctrl-Y copies the one above):";
+        let (address, hint) = (wrap(&self.login.address, room), wrap(hint, room));
+        let height = (address.len() + hint.len()) as u16 + 7;
+        let title = format!("Log in to {}", self.login.server);
+        let inner = dialog(buf, area, (wide, height), &[(&title, theme.focus)], &[], theme);
+        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let lines = std::iter::once((intro.to_owned(), theme.text))
+            .chain(address.into_iter().map(|line| (line, theme.accent)))
+            .chain(std::iter::once((String::new(), theme.text)))
+            .chain(hint.into_iter().map(|line| (line, theme.muted)));
+        let mut y = 0;
+        for (line, style) in lines.take(usize::from(inner.height.saturating_sub(3))) {
+            Pen::new(buf, inner, y).put(&line, style);
+            y += 1;
+        }
+        let place = Rect { y: inner.y + y.min(inner.height.saturating_sub(1)), height: 1, ..inner };
+        self.field.draw(place, buf, theme.text, theme, true);
+        key_row(ctx, Context::Entry, |_| true, inner, buf);
+    }
+}

@@ -1,0 +1,79 @@
+//! A report: lines of text that scroll, such as a past call or statistics.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::LastSize;
+use crate::domain::text::visible;
+use crate::tui::{
+    dialog::Dialog,
+    keymap::Context,
+    pane::{DrawContext, text_view::TextView},
+    theme::Theme,
+    widget::{
+        paint::dialog,
+        window::{Move, Window},
+    },
+};
+
+/// The tone of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Ordinary text.
+    Plain,
+    /// Less important.
+    Muted,
+    /// Something failed, or breaks.
+    Bad,
+}
+
+/// A line: a label, which may be empty, and a text.
+pub type Line = (String, String, Tone);
+
+/// A report.
+pub struct Report {
+    title: String,
+    lines: Vec<Line>,
+    window: Window,
+    last_size: LastSize,
+}
+
+impl Report {
+    /// Creates a report. Texts are sanitised when they are drawn.
+    pub fn new(title: impl Into<String>, lines: Vec<Line>) -> Report {
+        Report { title: title.into(), lines, window: Window::default(), last_size: LastSize::default() }
+    }
+
+    fn text_view<'t>(&self, theme: &'t Theme, width: u16) -> TextView<'t> {
+        let mut out = TextView::new(theme, width);
+        for (label, text, tone) in &self.lines {
+            let style = match tone {
+                Tone::Plain => theme.text,
+                Tone::Muted => theme.muted,
+                Tone::Bad => theme.fail,
+            };
+            for (index, line) in text.lines().enumerate() {
+                out.field(if index == 0 { label } else { "" }, &visible(line), style);
+            }
+        }
+        out
+    }
+}
+
+impl Dialog for Report {
+    fn contexts(&self) -> &'static [Context] {
+        &[Context::Notices]
+    }
+
+    fn go(&mut self, to: Move, ctx: DrawContext) {
+        let rows = self.text_view(ctx.theme, self.last_size.width()).len();
+        self.window.scroll(to, rows, self.last_size.rows());
+    }
+
+    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
+        let theme = ctx.theme;
+        let inner = dialog(buf, area, (110, area.height.saturating_sub(4)), &[(&self.title, theme.focus)], &[], theme);
+        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        self.last_size.note(room);
+        self.text_view(theme, room.width).draw(buf, room, self.window);
+    }
+}
