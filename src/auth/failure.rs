@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why there is no token.
+/// Why a token is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthFailure {
     /// A later attempt may succeed: the network, the authorization server, or a lock.

@@ -394,7 +394,7 @@ pub(super) async fn refresh(old: &Credential, http: Arc<Http>, now: u64) -> Resu
         let token = Token::read(&response, now, None).ok_or_else(no_token)?;
         return Ok(Ok(Credential { granted: granted(&response, &old.requested), token, rejected: None, ..old.clone() }));
     }
-    let Some(refresh) = &old.token.refresh else { return Ok(Err("it has expired, and there is no refresh token".into())) };
+    let Some(refresh) = &old.token.refresh else { return Ok(Err("it has expired and has no refresh token".into())) };
     configure(&mut manager, &http, &old.client)?;
     let token = json!({"access_token": old.token.access, "token_type": "bearer", "refresh_token": refresh});
     let token = serde_json::from_value(token).map_err(|error| AuthFailure::Local(error.to_string()))?;

@@ -21,7 +21,7 @@ const FAILURE: u64 = 3;
 #[derive(Default)]
 pub(super) struct Flight(Mutex<Option<(u64, AuthFailure)>>);
 
-/// Why there is no new token.
+/// Why a new token is missing.
 #[derive(Clone, Debug)]
 pub(super) enum NotRenewed {
     /// The authorization server refused: a login is needed.

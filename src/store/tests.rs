@@ -149,11 +149,11 @@ async fn whoever_keeps_no_calls_leaves_the_history_alone() {
         assert!(store.note_call(call(n), SecretRegistry::default()));
     }
     store.flush().await.unwrap();
-    let beside = Store::open_with(&dir.path().join("store.db"), StoreOptions { history: None, flush: true }).unwrap();
-    beside.note_call(call(7), SecretRegistry::default());
+    let other = Store::open_with(&dir.path().join("store.db"), StoreOptions { history: None, flush: true }).unwrap();
+    other.note_call(call(7), SecretRegistry::default());
     let run = RunId::new(1, 1);
-    append(&beside, run, [began("w")]).await.unwrap();
-    beside.flush().await.unwrap();
+    append(&other, run, [began("w")]).await.unwrap();
+    other.flush().await.unwrap();
     assert_eq!(store.calls(100, vec![]).await.unwrap(), [call(0), call(1), call(2)]);
     assert!(store.load(run).await.unwrap().is_some(), "runs are written nevertheless");
 }
