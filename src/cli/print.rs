@@ -442,7 +442,7 @@ impl Printer {
         let _ = stderr.flush();
     }
 
-    /// Replaces the progress line on stderr, if that is a terminal. Progress is first shown after [`PROGRESS_DELAY`], when the
+    /// Replaces the progress line on stderr, if that is a terminal. Progress is first shown after `PROGRESS_DELAY`, when the
     /// caller draws it (see [`Printer::progress_due`]).
     pub fn status(&mut self, text: &str) {
         if !self.io.stderr_tty || self.io.style.quiet {

@@ -194,7 +194,7 @@ const OUTCOMES: [(&str, OutcomeClass); 8] = [
     ("queued", OutcomeClass::Is(CallState::Queued)),
 ];
 
-/// Returns the words of `outcome:` with their classes: those of [`OUTCOMES`], then one for each kind of failure.
+/// Returns the words of `outcome:` with their classes: those of `OUTCOMES`, then one for each kind of failure.
 pub fn outcomes() -> impl Iterator<Item = (Cow<'static, str>, OutcomeClass)> {
     let failures = FailureKind::ALL.into_iter().map(|kind| (failure_word(kind).into(), OutcomeClass::Is(CallState::Failed(kind))));
     OUTCOMES.into_iter().map(|(word, which)| (Cow::from(word), which)).chain(failures)

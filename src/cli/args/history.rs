@@ -95,7 +95,7 @@ pub enum HistoryCmd {
 pub struct ResultCheckArgs {
     /// The session file, from `history export`.
     pub file: PathBuf,
-    /// Ignore the members at this path, such as structuredContent.users[*].seen; repeatable.
+    /// Ignore the members at this path, such as structuredContent.time; repeatable.
     #[arg(long, value_name = "PATH")]
     pub ignore: Vec<String>,
     /// Write a JUnit report to this file.
