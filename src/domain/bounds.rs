@@ -32,13 +32,15 @@ pub const LOG_TEXT: usize = 16 << 10;
 pub const LOG_BYTES: usize = 1 << 20;
 /// Maximum length of a description, title or instructions of a server.
 pub const DESCRIPTION: usize = 64 << 10;
+/// Maximum size of a definition of which the versions are stored in full; of a longer one, size and hash are.
+pub const DEFINITION: usize = 256 << 10;
 /// Maximum size of the headers of one HTTP response, names and values together.
 pub const HEADERS: usize = 16 << 10;
 /// Maximum body of a frame.
 pub const FRAME: usize = 64 << 10;
 /// Maximum body of a frame with the request or response of a call. The complete result is stored with the call.
 pub const CALL_FRAME: usize = 1 << 20;
-/// Maximum size of a server's question: form schema or sampling parameters.
+/// Maximum size of a server's question: the parameters of its request.
 pub const QUESTION: usize = 256 << 10;
 /// Total size of the open questions of one server, in bytes.
 pub const QUESTIONS: usize = 2 << 20;

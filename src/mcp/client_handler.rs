@@ -61,11 +61,12 @@ impl Handler for ClientEnd {
             Err(Undeclared::Method) => return Decision::MethodNotFound,
             Err(Undeclared::Member(member)) => return invalid(format!("{} with {member} is not declared", request.method)),
         }
-        if question.oversize() {
+        // The parameters are passed on whole, with members that the question does not have.
+        if question.oversize() || request.params.len() > bounds::QUESTION {
             return Decision::TooLarge(format!("the question is longer than {}", size(bounds::QUESTION as u64)));
         }
         let (handler, call) = (self.handler.clone(), request.call);
-        let (weight, call_ended) = (question.weight(), Answer::Cancel.to_result(&question));
+        let (weight, call_ended) = (question.weight().max(request.params.len()), Answer::Cancel.to_result(&question));
         let (method, params) = (request.method.to_owned(), request.params.detached());
         let answer = Box::pin(async move { handler.ask(&method, params, call).await });
         Decision::Run { answer, weight, call_ended }
@@ -259,6 +260,10 @@ mod tests {
                 r#"{{"jsonrpc":"2.0","id":"schema","method":"elicitation/create","params":{{"message":"m","requestedSchema":{{"title":"{long}"}}}}}}"#
             ),
             format!(r#"{{"jsonrpc":"2.0","id":"sampling","method":"sampling/createMessage","params":{{"systemPrompt":"{long}"}}}}"#),
+            format!(
+                r#"{{"jsonrpc":"2.0","id":"message","method":"elicitation/create","params":{{"requestedSchema":{{}},"message":"{long}"}}}}"#
+            ),
+            format!(r#"{{"jsonrpc":"2.0","id":"other","method":"roots/list","params":{{"vendor/x":"{long}"}}}}"#),
         ] {
             connection.incoming(Body::from(message), &Arrival::default(), &outbox);
         }
@@ -266,24 +271,28 @@ mod tests {
         let mut taken = deaf.taken.lock().clone();
         taken.sort_by_key(|answer| answer.len());
         let codes: Vec<bool> = taken.iter().map(|answer| answer.contains("-32602") || answer.contains("-32601")).collect();
-        assert_eq!(codes, [true; 3], "{taken:?}");
+        assert_eq!(codes, [true; 5], "{taken:?}");
         assert!(taken.iter().all(|answer| answer.len() < 500), "{taken:?}");
-        assert_eq!((count(&handler, AnomalyKind::Oversize), handler.asked.load(Ordering::SeqCst)), (4, 0));
+        assert_eq!((count(&handler, AnomalyKind::Oversize), handler.asked.load(Ordering::SeqCst)), (6, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_bytes_of_open_questions_are_bounded() {
-        let (handler, _, connection, outbox) = bench(true);
-        let schema = "x".repeat(200 << 10);
-        for n in 0..50 {
-            let ask = format!(
-                r#"{{"jsonrpc":"2.0","id":{n},"method":"elicitation/create","params":{{"message":"m","requestedSchema":{{"title":"{schema}"}}}}}}"#
-            );
-            connection.incoming(Body::from(ask), &Arrival::default(), &outbox);
+        let long = "x".repeat(200 << 10);
+        for params in [
+            format!(r#"{{"message":"m","requestedSchema":{{"title":"{long}"}}}}"#),
+            format!(r#"{{"message":"{long}","requestedSchema":{{}}}}"#),
+            format!(r#"{{"message":"m","requestedSchema":{{}},"vendor/x":"{long}"}}"#),
+        ] {
+            let (handler, _, connection, outbox) = bench(true);
+            for n in 0..50 {
+                let ask = format!(r#"{{"jsonrpc":"2.0","id":{n},"method":"elicitation/create","params":{params}}}"#);
+                connection.incoming(Body::from(ask), &Arrival::default(), &outbox);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let asked = handler.asked.load(Ordering::SeqCst);
+            assert_eq!((asked, count(&handler, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let asked = handler.asked.load(Ordering::SeqCst);
-        assert_eq!((asked, count(&handler, AnomalyKind::Flood)), (bounds::QUESTIONS / (201 << 10), 50 - asked));
     }
 
     #[tokio::test(start_paused = true)]
