@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{body::Body, id::ServerId, json::Json, stored_catalog::StoredCatalog};
+use super::{body::Body, bounds, id::ServerId, json::Json, stored_catalog::StoredCatalog};
 
 /// What a definition defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,9 +79,10 @@ pub fn definitions(catalog: &StoredCatalog) -> Vec<Definition> {
     ];
     for (kind, items, key) in lists {
         for item in items {
-            let Ok(json) = Json::parse(&item.text()) else { continue };
-            let Some(name) = json.get(key).and_then(Json::str) else { continue };
-            found.push(Definition { kind, name: name.to_owned(), text: canonical(&json).text() });
+            let Some([Some(name)]) = item.fields([key]) else { continue };
+            let Ok(name) = serde_json::from_str::<String>(name.get()) else { continue };
+            let Some(text) = canonical_text(item, key, &name) else { continue };
+            found.push(Definition { kind, name, text });
         }
     }
     let server = &catalog.server;
@@ -99,6 +100,17 @@ pub fn definitions(catalog: &StoredCatalog) -> Vec<Definition> {
     ]);
     found.push(Definition { kind: DefinitionKind::Server, name: String::new(), text: about.text() });
     found
+}
+
+/// Returns the canonical text of an item of a list. A tree takes many times the memory of its text, so of an item over the limit it is
+/// the name with the size and hash of the item as listed: a change is noticed, but not described.
+fn canonical_text(item: &Body, key: &str, name: &str) -> Option<String> {
+    if item.len() <= bounds::DEFINITION {
+        return Some(canonical(&Json::parse(&item.text()).ok()?).text());
+    }
+    let hash: String = Sha256::digest(item.bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let members = [(key, Json::String(name.to_owned())), ("sha256", Json::String(hash)), ("size", Json::Number(item.len().to_string()))];
+    Some(Json::Object(members.map(|(key, value)| (key.to_owned(), value)).into()).text())
 }
 
 /// Returns a value with the members of all objects in the order of their keys. Numbers stay as written.

@@ -67,11 +67,13 @@ impl CatalogStore for Catalogs {
     }
 
     async fn save_definitions(&self, server: &ServerId, key: &CatalogKey, catalog: &StoredCatalog) {
-        let definitions = drift::definitions(catalog);
-        let listing = Listing { server: server.clone(), launch: key.launch, at_ms: catalog.read_ms, definitions };
-        let jobs = self.0.jobs.clone();
-        // Blocks while the channel is full. Fails only when the store is closed.
-        let _ = tokio::task::spawn_blocking(move || jobs.send(Job::Definitions(Box::new(listing)))).await;
+        let (server, launch, catalog, jobs) = (server.clone(), key.launch, catalog.clone(), self.0.jobs.clone());
+        // Parses some megabytes, and blocks while the channel is full. Fails only when the store is closed.
+        let queued = tokio::task::spawn_blocking(move || {
+            let listing = Listing { server, launch, at_ms: catalog.read_ms, definitions: drift::definitions(&catalog) };
+            jobs.send(Job::Definitions(Box::new(listing)))
+        });
+        let _ = queued.await;
     }
 
     async fn era(&self, launch: &Hash, now_ms: u64) -> Option<Era> {

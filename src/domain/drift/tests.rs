@@ -134,3 +134,18 @@ fn changes_are_reported_against_the_accepted_or_the_previous_version() {
         ]
     );
 }
+
+#[test]
+fn a_long_definition_is_stored_as_its_size_and_hash() {
+    let text = |tool: Body| {
+        let mut definitions = definitions(&StoredCatalog { tools: vec![tool], ..StoredCatalog::default() });
+        definitions.retain(|found| found.kind == DefinitionKind::Tool);
+        let [Definition { name, text, .. }] = &definitions[..] else { panic!("{definitions:?}") };
+        assert_eq!(name, "t");
+        text.clone()
+    };
+    let long = |last: usize| tool(&format!(r#"{{"enum":[{}{last}]}}"#, "1,".repeat(bounds::DEFINITION / 2)), "");
+    let (first, second) = (text(long(1)), text(long(2)));
+    assert!(first.len() < 200 && first.contains(r#""name":"t""#) && first != second, "{first} {second}");
+    assert!(text(tool(r#"{"b":1,"a":2}"#, "")).contains(r#"{"a":2,"b":1}"#));
+}
