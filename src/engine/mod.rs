@@ -306,7 +306,11 @@ impl Engine {
     /// Stores what this process learned about the servers that it used, for later processes.
     async fn save_target_states(&self) {
         let known = self.registry.read();
-        let used = known.handles().filter(|server| !matches!(&*server.readiness.borrow(), Readiness::Idle));
+        let used = known.handles().filter(|server| match &*server.readiness.borrow() {
+            Readiness::Idle => false,
+            Readiness::Down(_) => !server.spec.disabled,
+            _ => true,
+        });
         let states: Vec<_> = used.map(|server| (server.spec.clone(), server.guard.snapshot())).collect();
         let now_ms = self.bus.unix_ms();
         for (spec, state) in states {

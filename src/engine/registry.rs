@@ -31,10 +31,18 @@ struct KnownServer {
     subscriptions: BTreeSet<String>,
 }
 
+impl KnownServer {
+    fn entry(&self) -> ServerEntry<'_> {
+        ServerEntry { spec: &self.spec, phase: &self.phase, catalog: &self.catalog }
+    }
+}
+
 /// The state of the registry at one time.
 #[derive(Clone, Default)]
 pub struct Known {
     servers: imbl::Vector<Arc<KnownServer>>,
+    /// Where each server is in `servers`.
+    positions: imbl::HashMap<ServerId, usize>,
     handles: imbl::HashMap<ServerId, ServerHandle>,
     names: Arc<NameTable>,
     rules: Arc<Rules>,
@@ -72,14 +80,21 @@ impl Known {
 
     /// Changes a server, if there is one.
     fn server_mut(&mut self, id: &ServerId) -> Option<&mut KnownServer> {
-        let at = self.servers.iter().position(|server| server.spec.id == *id)?;
-        self.servers.get_mut(at).map(Arc::make_mut)
+        self.servers.get_mut(*self.positions.get(id)?).map(Arc::make_mut)
+    }
+
+    fn server(&self, id: &ServerId) -> Option<&KnownServer> {
+        self.servers.get(*self.positions.get(id)?).map(|server| &**server)
     }
 }
 
 impl Directory for Known {
     fn entries(&self) -> impl Iterator<Item = ServerEntry<'_>> {
-        self.servers.iter().map(|server| ServerEntry { spec: &server.spec, phase: &server.phase, catalog: &server.catalog })
+        self.servers.iter().map(|server| server.entry())
+    }
+
+    fn entry(&self, id: &ServerId) -> Option<ServerEntry<'_>> {
+        self.server(id).map(KnownServer::entry)
     }
 
     fn names(&self) -> &NameTable {
@@ -144,6 +159,7 @@ impl Registry {
                 server.spec = spec.clone();
                 return Names::Changed;
             }
+            known.positions.insert(spec.id.clone(), known.servers.len());
             known.servers.push_back(Arc::new(KnownServer {
                 spec: spec.clone(),
                 phase: Arc::new(Phase::initial(spec)),
@@ -160,6 +176,7 @@ impl Registry {
     pub fn remove(&self, id: &ServerId) {
         self.change(EventKind::ServerRemoved { server: id.clone() }, |known| {
             known.servers.retain(|server| server.spec.id != *id);
+            known.positions = known.servers.iter().enumerate().map(|(at, server)| (server.spec.id.clone(), at)).collect();
             known.handles.remove(id);
             Names::Changed
         });
@@ -214,10 +231,9 @@ impl Registry {
 
     /// Sets the last known lists of a server, unless its lists were read already.
     pub fn set_stored_catalog(&self, id: &ServerId, catalog: Arc<ServerCatalog>) {
-        let unread = |server: &&Arc<KnownServer>| server.spec.id == *id && server.catalog.revision == 0;
         // A supervisor sets the lists that it reads under the same lock.
         let _writer = self.writer.lock();
-        if self.known.load().servers.iter().find(unread).is_some() {
+        if self.known.load().server(id).is_some_and(|server| server.catalog.revision == 0) {
             self.change_locked(EventKind::ServerListed { server: id.clone(), catalog: catalog.clone() }, |known| {
                 if let Some(server) = known.server_mut(id) {
                     server.catalog = catalog;
@@ -243,8 +259,7 @@ impl Registry {
     /// Returns the subscribed resources of a server.
     pub fn subscriptions(&self, id: &ServerId) -> Vec<String> {
         let known = self.known.load();
-        let server = known.servers.iter().find(|server| server.spec.id == *id);
-        server.map(|server| server.subscriptions.iter().cloned().collect()).unwrap_or_default()
+        known.server(id).map(|server| server.subscriptions.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Replaces the rules for tools, groups and routes.

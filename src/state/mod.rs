@@ -14,7 +14,7 @@ mod views;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use imbl::Vector;
+use imbl::{HashMap, Vector};
 use serde::{Deserialize, Serialize};
 
 use self::runs::Runs;
@@ -80,6 +80,9 @@ pub struct ConsoleState {
     pub routed: VecDeque<(Stamp, CallId, Arc<Decision>)>,
     separator: Arc<str>,
     retention: Retention,
+    /// Where each server is in `servers`.
+    #[serde(skip)]
+    positions: HashMap<ServerId, usize>,
     #[serde(skip)]
     result_bytes: usize,
     /// Calls whose results are stored, oldest first, with the sizes of the results. Also names calls that were dropped since.
@@ -118,6 +121,7 @@ impl ConsoleState {
             routed: VecDeque::new(),
             separator: separator.into(),
             retention,
+            positions: HashMap::new(),
             result_bytes: 0,
             results: Vector::new(),
             frame_weights: Vector::new(),
@@ -128,11 +132,16 @@ impl ConsoleState {
 
     /// Returns the server with this id.
     pub fn server(&self, id: &ServerId) -> Option<&ServerView> {
-        self.servers.iter().find(|s| s.id() == id)
+        self.servers.get(*self.positions.get(id)?)
     }
 
     fn server_mut(&mut self, id: &ServerId) -> Option<&mut ServerView> {
-        self.servers.iter_mut().find(|s| s.id() == id)
+        self.servers.get_mut(*self.positions.get(id)?)
+    }
+
+    /// Records where each server is.
+    fn index_servers(&mut self) {
+        self.positions = self.servers.iter().enumerate().map(|(at, server)| (server.id().clone(), at)).collect();
     }
 
     /// Returns the call with this id, if it is still retained.
@@ -169,6 +178,7 @@ impl ConsoleState {
                         true
                     }
                     None => {
+                        self.positions.insert(spec.id.clone(), self.servers.len());
                         self.servers.push(ServerView::new(spec.clone(), at));
                         false
                     }
@@ -180,6 +190,7 @@ impl ConsoleState {
             }
             EventKind::ServerRemoved { server } => {
                 self.servers.retain(|s| s.id() != server);
+                self.index_servers();
                 self.rename();
             }
             EventKind::ServerPhase { server, phase } => {
@@ -302,6 +313,10 @@ impl ConsoleState {
 impl Directory for ConsoleState {
     fn entries(&self) -> impl Iterator<Item = ServerEntry<'_>> {
         self.servers.iter().map(ServerView::entry)
+    }
+
+    fn entry(&self, id: &ServerId) -> Option<ServerEntry<'_>> {
+        self.server(id).map(ServerView::entry)
     }
 
     fn names(&self) -> &NameTable {

@@ -97,8 +97,9 @@ impl ConsoleState {
         state
     }
 
-    /// Computes what is not serialised: names, sizes, and the order in which results and failures are dropped.
+    /// Computes what is not serialised: positions, names, sizes, and the order in which results and failures are dropped.
     fn restore(&mut self) {
+        self.index_servers();
         self.rename();
         self.runs.restore();
         let mut before: Option<&Frame> = None;
