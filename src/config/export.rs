@@ -1,6 +1,6 @@
 //! Export: adds servers to our own file and leaves its existing content unchanged.
 
-use std::{io::ErrorKind, path::Path};
+use std::{collections::HashSet, fmt::Write as _, io::ErrorKind, path::Path};
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
@@ -50,10 +50,9 @@ pub fn add_to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<(S
         let mut first = true;
         for spec in &import.servers {
             let launch = launch_text(spec);
-            if known.contains(&launch) {
+            if !known.insert(launch) {
                 continue;
             }
-            known.push(launch);
             added += 1;
             let name = free_name(spec.id.as_str(), |name| table.contains_key(name));
             let mut entry = server_table(spec);
@@ -61,7 +60,8 @@ pub fn add_to_toml(imports: &[FoundImport], existing: Option<&str>) -> Result<(S
                 table.insert(&name, Item::Value(Value::InlineTable(entry.into_inline_table())));
                 continue;
             }
-            let gap = if table.is_empty() && text.is_empty() && first { "" } else { "\n" };
+            // Counts all entries, so it is not asked for each of them.
+            let gap = if first && text.is_empty() && table.is_empty() { "" } else { "\n" };
             let from = format!("{gap}# from {}: {}\n", import.client, crate::domain::text::visible(&import.path.to_string_lossy()));
             entry.decor_mut().set_prefix(if first { from.as_str() } else { "\n" });
             first = false;
@@ -78,7 +78,7 @@ pub(super) fn broken(text: &str, error: &toml_edit::TomlError) -> ConfigError {
 }
 
 /// Returns the servers of a file that can be read, each as [`launch_text`].
-pub(super) fn known_launches(text: &str) -> Vec<String> {
+pub(super) fn known_launches(text: &str) -> HashSet<String> {
     servers_of(text).iter().map(launch_text).collect()
 }
 
@@ -99,9 +99,47 @@ pub(super) fn servers_of(text: &str) -> Vec<ServerSpec> {
 
 /// Returns the transport of a server as written. Two servers with the same text are the same server.
 pub(super) fn launch_text(spec: &ServerSpec) -> String {
-    let mut table = Table::new();
-    launch_fields(spec, &mut table);
-    table.to_string()
+    let mut all = String::new();
+    // With its length, so that no value reads like several.
+    let mut put = |key: &str, value: &str| _ = writeln!(all, "{key} {} {value}", value.len());
+    match &spec.launch {
+        Transport::Stdio { command, args, env, inherit_env, cwd } => {
+            put("command", &field(spec, "command", command));
+            args.iter().for_each(|arg| put("arg", &text::written(arg)));
+            if let Some(cwd) = cwd {
+                put("cwd", &field(spec, "cwd", &cwd.to_string_lossy()));
+            }
+            if *inherit_env {
+                put("inherit_env", "");
+            }
+            for (name, value) in env {
+                put("env", name);
+                put("value", &text::written(value));
+            }
+        }
+        Transport::Http { url, headers, socket } => {
+            put("url", &field(spec, "url", url));
+            if let Some(socket) = socket {
+                put("socket", &field(spec, "socket", &socket.to_string_lossy()));
+            }
+            for (name, value) in headers {
+                put("header", name);
+                put("value", &text::written(value));
+            }
+            if let Some(ca) = &spec.tls.ca {
+                put("ca", &field(spec, "ca", &ca.to_string_lossy()));
+            }
+            if spec.tls.insecure {
+                put("insecure", "");
+            }
+            let mut table = Table::new();
+            auth_fields(&spec.auth, &mut table);
+            if let Some(auth) = table.get("auth") {
+                put("auth", &auth.to_string());
+            }
+        }
+    }
+    all
 }
 
 /// Returns the table of one server: every key that differs from the default.

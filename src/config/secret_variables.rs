@@ -1,5 +1,7 @@
 //! Secret variables: writes the secret values of imported servers as `${NAME}`, so that our file holds none of them.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{
     error::ConfigError,
     export::{add_to_toml, known_launches, launch_text},
@@ -47,7 +49,7 @@ pub fn import_texts(imports: &[FoundImport], existing: Option<&str>, masked: boo
     for (values, replaced) in with_values.iter_mut().zip(&mut with_variables) {
         let is_new = |at: usize| {
             let forms = [values.servers.get(at), replaced.servers.get(at)];
-            !forms.into_iter().flatten().any(|spec| known.contains(&launch_text(spec)))
+            known.is_empty() || !forms.into_iter().flatten().any(|spec| known.contains(&launch_text(spec)))
         };
         let new: Vec<bool> = (0..values.servers.len()).map(is_new).collect();
         for found in [values, replaced] {
@@ -55,13 +57,23 @@ pub fn import_texts(imports: &[FoundImport], existing: Option<&str>, masked: boo
             found.servers.retain(|_| new.next().is_some_and(|new| *new));
         }
     }
-    let used: Vec<String> = with_variables.iter().flat_map(|found| &found.servers).map(launch_text).collect();
-    variables.retain(|variable| used.iter().any(|text| text.contains(&format!("${{{}}}", variable.name))));
+    if !variables.is_empty() {
+        let texts: Vec<String> = with_variables.iter().flat_map(|found| &found.servers).map(launch_text).collect();
+        let used: HashSet<&str> = texts.iter().flat_map(|text| references(text)).collect();
+        variables.retain(|variable| used.contains(variable.name.as_str()));
+    }
     if masked {
         with_values = with_values.iter().map(FoundImport::masked).collect();
     }
+    let same = with_values == with_variables;
     let (with_values, added) = add_to_toml(&with_values, existing)?;
-    Ok(ImportTexts { with_values, with_variables: add_to_toml(&with_variables, existing)?.0, variables, added })
+    let with_variables = if same { with_values.clone() } else { add_to_toml(&with_variables, existing)?.0 };
+    Ok(ImportTexts { with_values, with_variables, variables, added })
+}
+
+/// Returns the names in `${NAME}` in a text.
+fn references(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
 /// Replaces every literal secret of these servers by a variable. Returns the variables in order; equal values of the same name share
@@ -77,6 +89,12 @@ fn secrets_as_variables(imports: &mut [FoundImport]) -> Vec<SecretVariable> {
 #[derive(Default)]
 struct Variables {
     all: Vec<SecretVariable>,
+    /// The value of each variable.
+    values: HashMap<String, Secret>,
+    /// How many variables were derived from a name.
+    derived: HashMap<String, u64>,
+    /// The variable of a value, by the name that it is derived from.
+    of_value: HashMap<(String, String), String>,
 }
 
 impl Variables {
@@ -140,19 +158,26 @@ impl Variables {
 
     /// Returns the name of the variable for a value: `name`, with a number if that has another value.
     fn variable(&mut self, name: String, secret: &str, server: &str, key: &str) -> String {
-        let numbered = (1u64..).map(|n| if n == 1 { name.clone() } else { format!("{name}_{n}") });
-        for candidate in numbered {
-            match self.all.iter().find(|known| known.name == candidate) {
-                Some(known) if known.value.expose() == secret => return candidate,
-                Some(_) => {}
-                None => {
-                    let value = Secret::literal(secret);
-                    self.all.push(SecretVariable { name: candidate.clone(), value, server: server.to_owned(), key: key.to_owned() });
-                    return candidate;
-                }
-            }
+        let of_value = (name.clone(), secret.to_owned());
+        if let Some(known) = self.of_value.get(&of_value) {
+            return known.clone();
         }
-        name
+        let derived = self.derived.entry(name.clone()).or_default();
+        let candidate = loop {
+            *derived += 1;
+            let candidate = if *derived == 1 { name.clone() } else { format!("{name}_{derived}") };
+            // Another name may have led to the same variable.
+            if self.values.get(&candidate).is_none_or(|value| value.expose() == secret) {
+                break candidate;
+            }
+        };
+        if !self.values.contains_key(&candidate) {
+            let value = Secret::literal(secret);
+            self.values.insert(candidate.clone(), value.clone());
+            self.all.push(SecretVariable { name: candidate.clone(), value, server: server.to_owned(), key: key.to_owned() });
+        }
+        self.of_value.insert(of_value, candidate.clone());
+        candidate
     }
 }
 
