@@ -146,8 +146,9 @@ zzzzzzzz = 1
 #[test]
 fn an_old_key_is_refused_with_the_new_name() {
     for (table, old, new) in RENAMED {
-        let names: Vec<String> = new.iter().map(|key| format!("`{key}`")).collect();
-        let hint = format!("did you mean {}?", names.join(" or "));
+        let names: Vec<String> = new.iter().map(|key| format!("`{key}`").replace("`redis.", "`")).collect();
+        let there = if table == "cache" { " in `[redis]`" } else { "" };
+        let hint = format!("did you mean {}{there}?", names.join(" or "));
         let mut texts = vec![(if table.is_empty() { format!("{old} = 1") } else { format!("[{table}]\n{old} = 1") }, table.to_owned())];
         if let Some(inner) = table.strip_prefix("defaults").map(|inner| inner.trim_start_matches('.')) {
             let dotted = if inner.is_empty() { old.to_owned() } else { format!("{inner}.{old}") };

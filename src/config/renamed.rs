@@ -32,6 +32,10 @@ pub(super) fn renamed_hint(path: &str, old: &str, known: &[&str]) -> Option<Stri
         let here = |name: &&str| if name.contains('.') { path == format!("{table}.{old}") } else { known.contains(name) };
         *key == old && new.iter().all(here)
     })?;
-    let names: Vec<String> = new.iter().map(|key| format!("`{key}`")).collect();
+    let name = |key: &&str| match key.split_once('.') {
+        Some((table, key)) => format!("`{key}` in `[{table}]`"),
+        None => format!("`{key}`"),
+    };
+    let names: Vec<String> = new.iter().map(name).collect();
     Some(format!("did you mean {}?", names.join(" or ")))
 }
