@@ -215,6 +215,8 @@ fn images_are_decoded_and_get_names_of_our_own() {
     );
     let mut harness = answered(120, 40, &result);
     harness.take();
+    let frame = harness.frame();
+    assert!(frame.contains("━ o open ━"), "{frame}");
     harness.keys("o");
     assert!(harness.frame().contains("image 1") && harness.frame().contains("4 B"), "{}", harness.frame());
     harness.keys("1");

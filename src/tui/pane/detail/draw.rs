@@ -46,6 +46,10 @@ impl Detail {
             // The tabs are in the lower border, because the title above may grow.
             if let Some(place) = lower(buf, area, &tabs, if ctx.focused { theme.focus } else { theme.border }) {
                 self.record_tabs(ctx, place);
+                if let Some(key) = self.media_key(ctx).filter(|key| area.x + 4 + width(key) < place.x) {
+                    let row = Rect { x: area.x + 2, width: width(&key) + 2, ..place };
+                    Pen::new(buf, row, 0).put(" ", theme.muted).put(&key, theme.muted).put(" ", theme.muted);
+                }
             }
         }
         let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
@@ -57,6 +61,12 @@ impl Detail {
             }
             Some(call) => self.draw_call(call, ctx, inner, buf),
         }
+    }
+
+    /// Returns the key that opens an image or audio clip of the result: its data is not shown.
+    fn media_key(&self, ctx: DrawContext) -> Option<String> {
+        let key = ctx.keys.key(&[Context::Result], Action::OpenMedia)?;
+        self.has_media().then(|| format!("{key} open"))
     }
 
     fn tabs(&self, ctx: DrawContext) -> Vec<(&'static str, Style)> {
