@@ -11,7 +11,7 @@ use crate::{
         id::CallId,
         journal::past_call,
         plural::counted,
-        run::{RunFrom, RunId, RunSpec},
+        run::{RunFrom, RunId, RunSpec, StepState},
         workflow::{
             catalog_lookup::CatalogView,
             check::check_against,
@@ -110,6 +110,12 @@ impl Model {
             self.toast(NoticeLevel::Info, "Select the step to start from; earlier steps reuse their results.");
             return vec![];
         };
+        let steps = run.plan.steps.iter().zip(&run.steps);
+        let compensated = steps.filter(|(summary, view)| view.state == StepState::Compensated && *summary.id != *step);
+        let again: Vec<&str> = compensated.map(|(summary, _)| &*summary.id).collect();
+        if !again.is_empty() {
+            self.toast(NoticeLevel::Info, format!("Compensated steps run again as well: {}.", again.join(", ")));
+        }
         self.run_again(Some(RunFrom { run: run.id, step }))
     }
 

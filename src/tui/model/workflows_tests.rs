@@ -96,7 +96,10 @@ fn runs_are_repeated_cancelled_and_started_from_a_step() {
     let (_, spec) = started(&mut harness);
     assert_eq!(&*spec.workflow, "onboard_new_user");
     assert!(spec.input.text().contains("ann@example.org"));
-    harness.keys("tab down down R y");
+    harness.keys("tab down down R");
+    let toast = harness.model.toasts.last().map(|toast| toast.text.clone()).unwrap_or_default();
+    assert_eq!(toast, "Compensated steps run again as well: create_user.");
+    harness.keys("y");
     let (_, spec) = started(&mut harness);
     assert_eq!(spec.from, Some(RunFrom { run: runs::run(2), step: "welcome".into() }));
     let mut harness = self::harness(120, 40, true);

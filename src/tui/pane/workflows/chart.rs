@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
 
 use crate::{
     domain::{
         plural::counted,
-        run::{PlanSummary, StepState, StepView},
+        run::{PlanSummary, RunOutcome, StepState, StepView},
         text::middle,
         time::short,
         workflow::{
@@ -31,7 +35,7 @@ use crate::{
     },
 };
 
-use super::{WorkflowsPane, state};
+use super::{WorkflowsPane, list::ago, state};
 
 /// Cells of the text in boxes, for graphs that are too wide with full texts.
 const SHORTER: [usize; 2] = [21, 15];
@@ -165,6 +169,23 @@ fn inside(area: Rect) -> Rect {
 }
 
 impl WorkflowsPane {
+    /// Returns what is known of the last run of a workflow, made in an earlier session.
+    fn last_before(&self, name: &str, ctx: DrawContext) -> (String, Style) {
+        let Some(past) = self.past(name, ctx.read_model) else { return ("never run".to_owned(), ctx.theme.muted) };
+        let age = ago(ctx.read_model.epoch.unix_ms(ctx.now).saturating_sub(past.started_ms));
+        match past.outcome.as_deref() {
+            Some(outcome) => {
+                let known = RunOutcome::from_key(outcome);
+                let words = known.map_or(outcome, |outcome| outcome.words());
+                (format!("last run: {words}, {age}"), ctx.theme.muted)
+            }
+            None => {
+                let key = ctx.keys.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default();
+                (format!("interrupted {age} · {key} resume"), ctx.theme.warn)
+            }
+        }
+    }
+
     /// Draws the graph or the problems.
     pub fn draw_chart(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
@@ -185,7 +206,7 @@ impl WorkflowsPane {
                 let took = run.report.as_ref().map_or_else(|| ctx.now.since(run.started), |report| report.took());
                 (format!("run {} · {glyph} {words} · {}", run.id.short(), short(took)), style)
             }
-            None => ("never run".to_owned(), theme.muted),
+            None => self.last_before(&name, ctx),
         };
         let described = flow.and_then(|flow| flow.title()).map(|title| format!(" · {title}")).unwrap_or_default();
         let inner = pane(buf, area, &[(&name, title), (&described, theme.muted)], &[(&right, style)], ctx.focused, theme);

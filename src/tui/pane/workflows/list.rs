@@ -12,7 +12,7 @@ use crate::{
         hits::Hit,
         keymap::Context,
         pane::DrawContext,
-        widget::paint::{Pen, lower, pane, scroll_bar, wrap},
+        widget::paint::{Pen, lower, pane, scroll_bar, width, wrap},
     },
 };
 
@@ -103,7 +103,10 @@ impl WorkflowsPane {
                     }
                     None => {
                         let key = ctx.keys.key(&[Context::Workflows], Action::ResumeRun).unwrap_or_default();
-                        (format!("interrupted · {key} resume"), theme.warn)
+                        let words = format!("interrupted · {key} resume");
+                        // The name first: the key is in the title of the graph as well.
+                        let fits = width(name) + width(&words) + 6 <= area.width;
+                        (if fits { words } else { "interrupted".to_owned() }, theme.warn)
                     }
                 }
             }
@@ -140,7 +143,7 @@ fn draw_run(run: &RunView, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
 }
 
 /// Formats an age in the largest unit that fits.
-fn ago(ms: u64) -> String {
+pub(super) fn ago(ms: u64) -> String {
     let minutes = ms / 60_000;
     match minutes {
         0 => "just now".into(),

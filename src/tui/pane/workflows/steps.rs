@@ -22,7 +22,7 @@ use crate::{
         hits::Hit,
         pane::{DrawContext, attempts::segment_style, outcome_glyph},
         widget::{
-            paint::{Pen, pane, scroll_bar},
+            paint::{Pen, pane, scroll_bar, width},
             window::{Move, Window},
         },
     },
@@ -78,6 +78,30 @@ impl Steps {
     }
 }
 
+/// Returns how many steps ended while a run is in progress, and how many did not succeed: as many of the counts as fit, those that
+/// matter most first.
+fn progress(run: &RunView, cells: u16) -> String {
+    let count = |of: fn(&StepState) -> bool| run.steps.iter().filter(|step| of(&step.state)).count();
+    let ended = count(|state| !matches!(state, StepState::Pending) && !state.active());
+    let mut parts: Vec<String> = [
+        ("failed", count(|state| matches!(state, StepState::Failed { .. } | StepState::CompensationFailed { .. }))),
+        ("cancelled", count(|state| matches!(state, StepState::Cancelled { .. }))),
+        ("skipped", count(|state| matches!(state, StepState::Skipped { .. }))),
+        ("compensated", count(|state| matches!(state, StepState::Compensated))),
+    ]
+    .into_iter()
+    .filter(|(_, steps)| *steps > 0)
+    .map(|(word, steps)| format!("{steps} {word}"))
+    .collect();
+    if run.report.is_none() || parts.is_empty() {
+        parts.insert(0, format!("{ended} of {} done", run.steps.len()));
+    }
+    while parts.len() > 1 && width(&parts.join(" · ")) > cells {
+        parts.pop();
+    }
+    parts.join(" · ")
+}
+
 impl WorkflowsPane {
     /// Draws the waterfall.
     pub fn draw_steps(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
@@ -90,8 +114,8 @@ impl WorkflowsPane {
             return;
         };
         let end = run.report.as_ref().map_or(ctx.now, |report| report.ended);
-        let done = run.steps.iter().filter(|step| !matches!(step.state, StepState::Pending) && !step.state.active()).count();
-        let right = format!("{done} of {} done", run.steps.len());
+        // Next to the title and its frame.
+        let right = progress(&run, area.width.saturating_sub(13));
         let inner = pane(buf, area, &[("Steps", title)], &[(&right, theme.muted)], ctx.focused, theme);
         let mut rows: Vec<WaterfallRow> = vec![];
         let mut selected = 0;
