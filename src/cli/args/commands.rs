@@ -355,6 +355,16 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
+/// `__complete`, which completion scripts run.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CompleteWordsArgs {
+    /// The place of the word to complete, from 0.
+    pub index: usize,
+    /// The words of the command line, from the name of the program.
+    #[arg(last = true)]
+    pub words: Vec<String>,
+}
+
 /// `man`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ManArgs {
