@@ -19,7 +19,7 @@ use crate::domain::{
     body::Body,
     call::{CallSpec, RpcError},
     capabilities::{ClientCapabilities, TASKS},
-    client::{Face, Principal},
+    client::{self, Face, Principal},
     command::CommandError,
     event::Settled,
     id::{CallId, ClientId},
@@ -99,6 +99,7 @@ pub struct PreparedPassage {
     face: Arc<Face>,
     extra: RawObject,
     meta: Body,
+    client_name: Option<Arc<str>>,
 }
 
 impl PreparedPassage {
@@ -117,12 +118,18 @@ impl PreparedPassage {
         let extra = RawObject::parse(&passage.extra).unwrap_or_default().without("_meta");
         let extra = if passage.relays_tasks { extra } else { extra.without(TASK) };
         let meta = request_meta::without_own(&passage.meta);
-        PreparedPassage { declared, capabilities, face, extra, meta, passage }
+        let client_name = client::info_text(&passage.face.client_info, "name");
+        PreparedPassage { declared, capabilities, face, extra, meta, client_name, passage }
     }
 
     /// Returns the client.
     pub fn client(&self) -> ClientId {
         self.passage.client
+    }
+
+    /// Returns the name of the client, as it described itself.
+    pub fn client_name(&self) -> Option<&Arc<str>> {
+        self.client_name.as_ref()
     }
 
     /// Returns on whose behalf the call is made.
