@@ -17,6 +17,8 @@ use tempfile::TempDir;
 mod advice;
 #[path = "cli/authorization.rs"]
 mod authorization;
+#[path = "cli/completion.rs"]
+mod completion;
 #[path = "cli/docs.rs"]
 mod docs;
 #[path = "cli/doctor.rs"]

@@ -2,8 +2,11 @@
 
 use crate::{
     cli::{self, Options, args::InstallArgs, install::Change, print::Io},
-    config::{InstallEffect, InstallPlaces, LoadOptions, plan_install, plan_undo},
-    domain::call::{Failure, FailureKind},
+    config::{InstallEffect, InstallPlaces, LoadOptions, MoveTo, plan_install, plan_undo},
+    domain::{
+        call::{Failure, FailureKind},
+        plural::counted,
+    },
     process,
 };
 
@@ -22,7 +25,12 @@ pub fn run(load: &LoadOptions, args: &InstallArgs, options: &Options) -> u8 {
             // Clients of the desktop have another PATH than a shell.
             let mut line = vec![program.display().to_string(), "serve".to_owned()];
             line.extend(args.profile.iter().flat_map(|profile| ["--profile".to_owned(), profile.clone()]));
-            plan_install(&args.client, places, &line)
+            let own = load.user_file();
+            if args.move_servers && own.is_none() {
+                return fail("the configuration folder is unknown: set HOME or XDG_CONFIG_HOME".into());
+            }
+            let move_to = own.as_deref().filter(|_| args.move_servers).map(|file| MoveTo { file, cwd: &load.cwd });
+            plan_install(&args.client, places, &line, move_to)
         }
     };
     let plan = match planned {
@@ -38,7 +46,19 @@ pub fn run(load: &LoadOptions, args: &InstallArgs, options: &Options) -> u8 {
         InstallEffect::Removed => format!("{client} loses `{key}` in {file}, which has changed since the installation"),
         InstallEffect::Restored => format!("{file} of {client} is restored as it was before the installation"),
     };
+    let effect = match (plan.moved.len(), args.undo) {
+        (0, _) => effect,
+        (count, true) => format!("{effect}, with {} moved before", counted(count, "server")),
+        (count, false) => format!("{effect}; {} moved into your configuration", counted(count, "server")),
+    };
     let changes = plan.effect != InstallEffect::Unchanged;
-    let change = Change { client, file: &plan.file, key, entry: &plan.entry, effect: &effect, changes };
+    let differences = plan.changes();
+    let moves = args.move_servers || plan.own.is_some();
+    let files: Vec<_> = differences.iter().filter(|_| moves).map(|change| (change.file, change.before, change.after)).collect();
+    let moved: Vec<&str> = plan.moved.iter().map(|entry| entry.name.as_str()).collect();
+    let staying: Vec<_> = plan.staying.iter().map(|entry| (entry.name.as_str(), entry.why.as_str())).collect();
+    let (files, moved, staying) = (files.as_slice(), moved.as_slice(), staying.as_slice());
+    let change = Change { client, file: &plan.file, key, entry: &plan.entry, effect: &effect, changes, files, moved, staying };
+    options.secrets.learn(plan.secrets.iter().cloned());
     cli::install::run(&change, args.print, options, Io::real(), || plan.apply().map_err(|error| error.to_string()))
 }

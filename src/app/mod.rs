@@ -2,6 +2,7 @@
 //!
 //! The only module that may use all others. Called by `main.rs` only.
 
+mod completion;
 mod console;
 mod console_logins;
 mod engine;
@@ -21,7 +22,7 @@ use std::{process::ExitCode, sync::Arc};
 use crate::{
     cli::{
         self, Options,
-        args::{CallsCmd, Cli, Cmd, Headless, InputValue, Target},
+        args::{CallsCmd, Cli, Cmd, CompleteWordsArgs, Headless, InputValue, Target},
         exit,
         history::History,
         print::Io,
@@ -50,13 +51,28 @@ pub fn run(cli: Cli) -> ExitCode {
     cli::style::Presentation::from(&cli.global).set();
     // Helpers, and commands that print a text, write no log.
     let log = match &cli.command {
-        Some(Cmd::Reaper(_) | Cmd::DemoServer(_) | Cmd::Completions(_) | Cmd::Man(_)) => Log::default(),
+        Some(Cmd::Reaper(_) | Cmd::DemoServer(_) | Cmd::Completions(_) | Cmd::CompleteWords(_) | Cmd::Man(_)) => Log::default(),
         _ => start_log(&cli),
     };
-    let code = dispatch(&cli, &log);
+    let code = match &cli.command {
+        Some(Cmd::CompleteWords(args)) => complete(&cli, args),
+        _ => dispatch(&cli, &log),
+    };
     tracing::info!(target: "switchboard::process", code, "ended");
     log.flush();
     ExitCode::from(code)
+}
+
+/// Prints the values that a word of another command line can be; returns the exit code.
+fn complete(cli: &Cli, args: &CompleteWordsArgs) -> u8 {
+    let Some(wanted) = cli::completion::wanted(args) else { return exit::FAILED };
+    let mut cli = cli.clone();
+    wanted.add_to(&mut cli.global);
+    let options = Options::from(&cli.global);
+    match selection(&cli, wanted.demo) {
+        Ok(selection) => blocking(completion::run(selection, wanted, options.clone()), &options),
+        Err(_) => exit::FAILED,
+    }
 }
 
 /// Runs the command; returns the exit code.

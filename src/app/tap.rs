@@ -27,9 +27,11 @@ use crate::{
     },
     engine::{
         Adapters,
+        observed::ObservedClient,
         tail::{Filter, Interest},
     },
     tap::{
+        calls::Calls,
         connector::TapConnector,
         follow::{Protocol, follow},
         http::{self, Target},
@@ -112,6 +114,7 @@ impl Observer {
             let (end, ended) = oneshot::channel();
             (AbortOnDropHandle::new(tokio::spawn(write(engine.clone(), record, ended))), end)
         });
+        let calls = Calls::new(spec.id.clone(), Arc::new(ObservedClient::new(engine.engine())));
         engine.apply(vec![spec]);
         let socket = match socket(selection, args, protocol).await {
             Ok(socket) => socket,
@@ -123,7 +126,7 @@ impl Observer {
             }
         };
         let queue = Queue::default();
-        let following = AbortOnDropHandle::new(tokio::spawn(follow(queue.clone(), handlers, protocol)));
+        let following = AbortOnDropHandle::new(tokio::spawn(follow(queue.clone(), handlers, protocol, calls)));
         Ok(Observer { queue, socket: socket.map(|socket| socket.accept(&engine)), engine, following, recording })
     }
 

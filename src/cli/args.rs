@@ -19,9 +19,9 @@ use self::values::{
 };
 pub use self::{
     commands::{
-        ApproveArgs, BreakerAction, BreakerArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompletionsArgs, DemoArgs, DemoServerArgs,
-        DoctorArgs, FaultArgs, ImportArgs, InstallArgs, ListArgs, LoginArgs, LogoutArgs, ManArgs, PromptArgs, ReadArgs, ReaperArgs,
-        RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
+        ApproveArgs, BreakerAction, BreakerArgs, CacheAction, CacheArgs, CallArgs, CompleteArgs, CompleteWordsArgs, CompletionsArgs,
+        DemoArgs, DemoServerArgs, DoctorArgs, FaultArgs, ImportArgs, InstallArgs, ListArgs, LoginArgs, LogoutArgs, ManArgs, PromptArgs,
+        ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
     },
     history::{DriftArgs, ExportFormat, FailOn, HistoryArgs, HistoryCmd, MockArgs, PinsArgs, PinsCmd, ResultCheckArgs, RowsBy, Selection},
     instances::{AttachArgs, DownArgs, ServeAccess, TapArgs, UpAccess, UpArgs},
@@ -395,6 +395,9 @@ pub enum Cmd {
     /// Print a completion script.
     #[command(after_long_help = examples_help("completions"))]
     Completions(CompletionsArgs),
+    /// Print the values that a word of a command line can be.
+    #[command(name = "__complete", hide = true)]
+    CompleteWords(CompleteWordsArgs),
     /// Print a manual page.
     ///
     /// Without a command, that of the program.

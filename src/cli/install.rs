@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use similar::TextDiff;
 
 use super::{
     Options, exit,
@@ -29,11 +30,17 @@ pub struct Change<'a> {
     pub effect: &'a str,
     /// Whether there is something to do.
     pub changes: bool,
+    /// The changes of all files, if servers are moved between them: file, text before, text afterwards.
+    pub files: &'a [(&'a Path, &'a str, &'a str)],
+    /// The names of the servers that are moved.
+    pub moved: &'a [&'a str],
+    /// The servers that stay in the client's file, each with the reason.
+    pub staying: &'a [(&'a str, &'a str)],
 }
 
 /// Shows a change, asks for a confirmation, and makes it with `apply`, whose error is a text. With `print`, only shows the entry.
 pub fn run(change: &Change<'_>, print: bool, options: &Options, io: Io, apply: impl FnOnce() -> Result<(), String>) -> u8 {
-    let mut printer = Printer::new(io, options.format, options.raw);
+    let mut printer = Printer::new(io, options.format, options.raw).masking(&options.secrets);
     let outcome = steps(&mut printer, change, print, options.yes, apply);
     super::conclude(&mut printer, outcome)
 }
@@ -55,8 +62,15 @@ fn steps(
     }
     if human {
         printer.line(change.effect)?;
-        for line in change.entry.lines() {
+        let shown = if change.files.is_empty() { change.entry } else { "" };
+        for line in shown.lines() {
             printer.line(&format!("  {line}"))?;
+        }
+        for (file, before, after) in change.files {
+            printer.file(&difference(file, before, after))?;
+        }
+        for (name, why) in change.staying {
+            printer.note_text(&format!("{name} stays in the client's file: {why}"));
         }
     }
     if change.changes {
@@ -76,6 +90,8 @@ fn steps(
             file: &'a Path,
             key: &'a str,
             changed: bool,
+            moved: &'a [&'a str],
+            staying: Vec<&'a str>,
         }
         printer.document(&Installed {
             kind: "installed",
@@ -83,9 +99,17 @@ fn steps(
             file: change.file,
             key: change.key,
             changed: change.changes,
+            moved: change.moved,
+            staying: change.staying.iter().map(|(name, _)| *name).collect(),
         })?;
     }
     Ok(exit::OK)
+}
+
+/// Returns the changed lines only: the others may hold secrets of other servers.
+fn difference(file: &Path, before: &str, after: &str) -> String {
+    let file = file.display().to_string();
+    TextDiff::from_lines(before, after).unified_diff().context_radius(0).header(&file, &file).to_string()
 }
 
 fn confirm(printer: &mut Printer, change: &Change<'_>) -> Result<(), Stop> {

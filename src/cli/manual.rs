@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
+use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{
@@ -21,13 +22,28 @@ use crate::{
 };
 
 /// Prints the completion script for `shell`.
-pub fn completions(shell: clap_complete::Shell, io: Io) -> u8 {
+pub fn completions(shell: Shell, io: Io) -> u8 {
     super::finish(Printer::new(io, Format::Human, true), |printer| {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "switchboard", &mut script);
-        printer.exact(&script)?;
+        printer.exact(with_values(shell, &String::from_utf8_lossy(&script)).as_bytes())?;
         Ok(exit::OK)
     })
+}
+
+/// Returns a completion script that also completes values: it asks the program for them, and completes the rest itself.
+fn with_values(shell: Shell, script: &str) -> String {
+    match shell {
+        Shell::Bash => format!("{script}\n{}", include_str!("../../assets/completion/values.bash")),
+        Shell::Fish => format!("{script}\n{}", include_str!("../../assets/completion/values.fish")),
+        // Its function is called by its name: when the file is loaded, and by the completion system.
+        Shell::Zsh => {
+            let values = format!("{}\nif [ \"$funcstack[1]\"", include_str!("../../assets/completion/values.zsh"));
+            let renamed = script.replacen("\n_switchboard() {", "\n_switchboard_static() {", 1);
+            renamed.replacen("\nif [ \"$funcstack[1]\"", &format!("\n{values}"), 1)
+        }
+        _ => script.to_owned(),
+    }
 }
 
 /// Prints the manual page of the program or of a command, or writes all pages into a folder.
@@ -206,6 +222,20 @@ mod tests {
             assert!(page.contains(section), "{section}");
         }
         assert!(!page.contains("reaper") && !page.contains("demo\\-server"));
+    }
+
+    #[test]
+    fn completion_scripts_ask_the_program_for_values() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "switchboard", &mut script);
+            let script = with_values(shell, &String::from_utf8_lossy(&script));
+            assert!(script.contains("__complete"), "{shell}");
+            if shell == Shell::Zsh {
+                let order = ["\n_switchboard_static() {", "\n_switchboard() {", "$funcstack[1]"].map(|part| script.find(part).expect(part));
+                assert!(order.is_sorted(), "{order:?}");
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod check;
 #[cfg(test)]
 mod check_tests;
 mod complete;
+pub mod completion;
 pub mod content;
 #[cfg(test)]
 mod control_tests;

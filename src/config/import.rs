@@ -248,6 +248,18 @@ pub fn read_described(name: &str, text: &str, home: Option<&Path>, cwd: &Path, e
     read_source(&Source::new(name, text), &[], home, cwd, env)
 }
 
+/// Reads a text as the content of a client's file, such as one with a single entry of it.
+pub(super) fn read_entry(
+    file: &Path,
+    text: &str,
+    home: Option<&Path>,
+    cwd: &Path,
+    env: &Env,
+) -> Result<Vec<FoundImport>, Vec<ConfigError>> {
+    let known = home.map(|home| user_places(home, env)).unwrap_or_default();
+    read_source(&Source::new(file, text), &known, home, cwd, env)
+}
+
 fn read_source(source: &Source, known: &[Place], home: Option<&Path>, cwd: &Path, env: &Env) -> Result<Vec<FoundImport>, Vec<ConfigError>> {
     let path = source.path.as_path();
     let tree = source.parse()?;

@@ -12,15 +12,20 @@ use jsonc_parser::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use toml_edit::{Array, DocumentMut, Item, Table, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use super::{
     error::ConfigError,
+    export::{user_text, write_config},
     kinds::{self, KindId},
+    moving::{self, MoveTo, Moved, MovedEntry, OwnChange, StayingEntry},
     private::{self, Links},
     text::Env,
 };
-use crate::files::{self, Allowed};
+use crate::{
+    domain::secret::Secret,
+    files::{self, Allowed},
+};
 
 /// The name of the entry.
 pub const ENTRY: &str = "switchboard";
@@ -127,6 +132,14 @@ pub struct InstallPlan {
     pub entry: String,
     /// The outcome for the file.
     pub effect: InstallEffect,
+    /// The entries that are moved into our own file, or back.
+    pub moved: Vec<MovedEntry>,
+    /// The entries that stay in the client's file.
+    pub staying: Vec<StayingEntry>,
+    /// The change of our own file.
+    pub own: Option<OwnChange>,
+    /// The secret values that the client's file holds.
+    pub secrets: Vec<Secret>,
     before: Option<String>,
     after: Option<String>,
     record: PathBuf,
@@ -139,20 +152,64 @@ struct Record {
     before: Option<String>,
     /// SHA-256 of the text that was written.
     written: String,
+    /// The entries that were moved into our own file.
+    #[serde(default)]
+    moved: Vec<MovedEntry>,
+    /// What was done to our own file.
+    #[serde(default)]
+    own: Option<OwnRecord>,
 }
 
-/// Plans the installation of a command line into a client.
-pub fn plan_install(name: &str, places: InstallPlaces<'_>, line: &[String]) -> Result<InstallPlan, ConfigError> {
+/// Our own file before servers were moved into it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct OwnRecord {
+    file: PathBuf,
+    before: Option<String>,
+    /// SHA-256 of the text that was written.
+    written: String,
+    /// The servers that were added.
+    added: Vec<String>,
+}
+
+/// The text of a file before and after a change; empty for a file that does not exist.
+#[derive(Clone, Copy, Debug)]
+pub struct FileChange<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Its text before.
+    pub before: &'a str,
+    /// Its text afterwards.
+    pub after: &'a str,
+}
+
+/// Plans the installation of a command line into a client, whose own servers are moved into our file on request.
+pub fn plan_install(
+    name: &str,
+    places: InstallPlaces<'_>,
+    line: &[String],
+    move_to: Option<MoveTo<'_>>,
+) -> Result<InstallPlan, ConfigError> {
     let target = find(name)?;
     let mut plan = prepare(target, places)?;
-    let text = plan.before.clone().unwrap_or_default();
+    let before = plan.before.clone().unwrap_or_default();
+    let mut text = before.clone();
+    let mut variables = vec![];
+    if let Some(to) = move_to {
+        let is_toml = target.shape == Shape::Toml;
+        let Moved { client_text, own, entries, staying, variables: of_secrets } =
+            moving::take(&plan.file, &text, target.path, is_toml, places, to)?;
+        text = client_text;
+        variables = of_secrets.iter().map(|variable| (variable.name.clone(), variable.value.expose().to_owned())).collect();
+        plan.secrets = of_secrets.into_iter().map(|variable| variable.value).collect();
+        (plan.moved, plan.staying, plan.own) = (entries, staying, Some(own));
+    }
     let (after, entry, was) = match target.shape {
-        Shape::Toml => toml_with(&plan.file, &text, target.path[0], line)?,
-        shape => json_with(&plan.file, &text, target.path, &json_entry(shape, line))?,
+        Shape::Toml => toml_with(&plan.file, &text, target.path[0], line, &variables)?,
+        shape => json_with(&plan.file, &text, target.path, (shape, line), &variables)?,
     };
     plan.entry = outdented(&entry);
     plan.effect = match was {
-        _ if after == text => InstallEffect::Unchanged,
+        _ if after == before && plan.own.as_ref().is_none_or(|own| own.before == own.after) => InstallEffect::Unchanged,
         true => InstallEffect::Replaced,
         false => InstallEffect::Added,
     };
@@ -165,25 +222,73 @@ pub fn plan_undo(name: &str, places: InstallPlaces<'_>) -> Result<InstallPlan, C
     let target = find(name)?;
     let mut plan = prepare(target, places)?;
     let record = private::read(&plan.record).ok().flatten().and_then(|text| serde_json::from_str::<Record>(&text).ok());
+    let record = record.filter(|record| record.file == plan.file);
     let text = plan.before.clone().unwrap_or_default();
+    plan.secrets = environment(target, &plan.file, &text);
+    plan.own = record.as_ref().and_then(|record| record.own.as_ref()).map(undo_own).transpose()?;
+    plan.moved = record.as_ref().map(|record| record.moved.clone()).unwrap_or_default();
     match record {
-        Some(record) if record.file == plan.file && record.written == digest(&text) => {
+        Some(record) if record.written == digest(&text) => {
             plan.effect = InstallEffect::Restored;
             plan.after = record.before;
         }
         _ => {
-            let (after, removed) = match target.shape {
+            let (mut after, removed) = match target.shape {
                 Shape::Toml => toml_without(&plan.file, &text, target.path[0])?,
                 _ => json_without(&plan.file, &text, target.path)?,
             };
-            plan.effect = if removed { InstallEffect::Removed } else { InstallEffect::Unchanged };
+            if !plan.moved.is_empty() {
+                after = moving::put_back(&plan.file, &after, target.path, target.shape == Shape::Toml, &plan.moved)?;
+            }
             plan.after = Some(after);
+            let changes = removed || !plan.changes().is_empty();
+            plan.effect = if changes { InstallEffect::Removed } else { InstallEffect::Unchanged };
         }
     }
     Ok(plan)
 }
 
+/// Returns the values in the environment of the entry: secrets of servers that were moved.
+fn environment(target: &Target, file: &Path, text: &str) -> Vec<Secret> {
+    let key = target.shape.environment();
+    match target.shape {
+        Shape::Toml => {
+            let document = document(file, text).ok();
+            let values = document.as_ref().and_then(|whole| whole.get(target.path[0])?.get(ENTRY)?.get(key)?.as_table_like());
+            values.into_iter().flat_map(TableLike::iter).filter_map(|(_, value)| Some(Secret::literal(value.as_str()?))).collect()
+        }
+        _ => {
+            let entry = parse(file, text).ok().and_then(|root| json_object(&root, target.path)?.get(ENTRY)?.value()?.to_serde_value());
+            let values = entry.as_ref().and_then(|entry| entry.get(key)?.as_object());
+            values.into_iter().flatten().filter_map(|(_, value)| Some(Secret::literal(value.as_str()?))).collect()
+        }
+    }
+}
+
+/// Plans how our own file loses what was added to it: it is restored, unless it has changed since.
+fn undo_own(record: &OwnRecord) -> Result<OwnChange, ConfigError> {
+    let before = user_text(&record.file)?;
+    let text = before.clone().unwrap_or_default();
+    let after = match record.written == digest(&text) {
+        true => record.before.clone(),
+        false => Some(moving::remove(&text, &record.added)?),
+    };
+    Ok(OwnChange { file: record.file.clone(), before, after, added: vec![] })
+}
+
 impl InstallPlan {
+    /// Returns the changes of both files.
+    pub fn changes(&self) -> Vec<FileChange<'_>> {
+        let own = self.own.iter().map(|own| (own.file.as_path(), &own.before, &own.after));
+        let both = own.chain([(self.file.as_path(), &self.before, &self.after)]);
+        let change = both.map(|(file, before, after)| FileChange {
+            file,
+            before: before.as_deref().unwrap_or_default(),
+            after: after.as_deref().unwrap_or_default(),
+        });
+        change.filter(|change| change.before != change.after).collect()
+    }
+
     /// Returns the whole text of the file after the change; `None` if it is removed.
     pub fn text(&self) -> Option<&str> {
         self.after.as_deref()
@@ -192,13 +297,25 @@ impl InstallPlan {
     /// Makes the change. An installation records the file as it was first; undoing removes the record last.
     pub fn apply(&self) -> Result<(), ConfigError> {
         let failed = |path: &Path, error: io::Error| ConfigError::new(format!("{} cannot be written: {error}", path.display()));
+        let changed = |file: &Path| {
+            let message = format!("{} has changed meanwhile, so nothing was written", file.display());
+            ConfigError::new(message).hint("run the command again")
+        };
         if read(&self.file)? != self.before {
-            let hint = "run the command again";
-            return Err(ConfigError::new(format!("{} has changed meanwhile, so nothing was written", self.file.display())).hint(hint));
+            return Err(changed(&self.file));
+        }
+        if let Some(own) = self.own.as_ref().filter(|own| own.before != own.after)
+            && user_text(&own.file)? != own.before
+        {
+            return Err(changed(&own.file));
         }
         let undo = matches!(self.effect, InstallEffect::Removed | InstallEffect::Restored);
         if !undo && self.effect != InstallEffect::Unchanged {
             self.record_before().map_err(|error| failed(&self.record, error))?;
+        }
+        // The servers are in one of both files at any moment.
+        if !undo {
+            self.write_own()?;
         }
         match &self.after {
             Some(text) => {
@@ -209,22 +326,45 @@ impl InstallPlan {
             None => fs::remove_file(&self.file).map_err(|error| failed(&self.file, error))?,
         }
         if undo {
+            self.write_own()?;
+        }
+        if undo {
             // A record that is left only belongs to a text that is there no more.
             let _ = fs::remove_file(&self.record);
         }
         Ok(())
     }
 
+    fn write_own(&self) -> Result<(), ConfigError> {
+        let Some(own) = self.own.as_ref().filter(|own| own.before != own.after) else { return Ok(()) };
+        match &own.after {
+            Some(text) => write_config(&own.file, text),
+            None => {
+                fs::remove_file(&own.file).map_err(|error| ConfigError::new(format!("{} cannot be removed: {error}", own.file.display())))
+            }
+        }
+    }
+
     fn record_before(&self) -> io::Result<()> {
         let earlier = private::read(&self.record)?.and_then(|text| serde_json::from_str::<Record>(&text).ok());
-        let own = self.before.as_deref().map(digest);
+        let found = self.before.as_deref().map(digest);
         // A second installation: undoing it restores what was before the first.
-        let before = match earlier {
-            Some(earlier) if Some(&earlier.written) == own.as_ref() => earlier.before,
-            _ => self.before.clone(),
+        let earlier = earlier.filter(|earlier| Some(&earlier.written) == found.as_ref());
+        let of_text = |text: &Option<String>| digest(text.as_deref().unwrap_or_default());
+        let mut moved = earlier.as_ref().map(|earlier| earlier.moved.clone()).unwrap_or_default();
+        moved.extend(self.moved.iter().cloned());
+        let before_own = earlier.as_ref().and_then(|earlier| earlier.own.clone());
+        let own = match (&self.own, before_own) {
+            (None, before) => before,
+            (Some(own), before) => {
+                let same = before.filter(|before| before.file == own.file && before.written == of_text(&own.before));
+                let (first, mut added) = same.map_or_else(|| (own.before.clone(), vec![]), |before| (before.before, before.added));
+                added.extend(own.added.iter().cloned());
+                Some(OwnRecord { file: own.file.clone(), before: first, written: of_text(&own.after), added })
+            }
         };
-        let written = digest(self.after.as_deref().unwrap_or_default());
-        let record = Record { file: self.file.clone(), before, written };
+        let before = earlier.map_or_else(|| self.before.clone(), |earlier| earlier.before);
+        let record = Record { file: self.file.clone(), before, written: of_text(&self.after), moved, own };
         private::folder(self.record.parent().unwrap_or(Path::new("/")))?;
         private::write(&self.record, &serde_json::to_string(&record)?, Links::Refuse)
     }
@@ -258,7 +398,20 @@ fn prepare(target: &Target, places: InstallPlaces<'_>) -> Result<InstallPlan, Co
     let record = places.state.join("installed").join(format!("{}-{}.json", target.name, &digest(&file.to_string_lossy())[..12]));
     let before = read(&file)?;
     let key = [target.path, &[ENTRY]].concat().join(".");
-    Ok(InstallPlan { client, file, key, entry: String::new(), effect: InstallEffect::Unchanged, after: before.clone(), before, record })
+    Ok(InstallPlan {
+        client,
+        file,
+        key,
+        entry: String::new(),
+        effect: InstallEffect::Unchanged,
+        moved: vec![],
+        staying: vec![],
+        own: None,
+        secrets: vec![],
+        after: before.clone(),
+        before,
+        record,
+    })
 }
 
 fn read(file: &Path) -> Result<Option<String>, ConfigError> {
@@ -277,29 +430,47 @@ fn broken(file: &Path, why: impl std::fmt::Display) -> ConfigError {
     ConfigError::new(format!("{} cannot be edited: {why}", file.display())).hint("correct the file, or use --print and add the entry to it")
 }
 
-fn json_entry(shape: Shape, line: &[String]) -> CstInputValue {
+/// Variables of the environment with their values.
+type Variables = [(String, String)];
+
+fn json_entry(shape: Shape, line: &[String], variables: &Variables) -> CstInputValue {
     let text = |text: &str| CstInputValue::String(text.to_owned());
     let list = |words: &[String]| CstInputValue::Array(words.iter().map(|word| text(word)).collect());
     let (command, args) = line.split_first().map_or(("", line), |(command, args)| (command.as_str(), args));
     let plain = [("command".to_owned(), text(command)), ("args".to_owned(), list(args))];
-    let members = match shape {
+    let environment = variables.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+    let environment = (!variables.is_empty()).then(|| (shape.environment().to_owned(), CstInputValue::Object(environment)));
+    let members: Vec<(String, CstInputValue)> = match shape {
         Shape::Local => {
             vec![("type".to_owned(), text("local")), ("command".to_owned(), list(line)), ("enabled".to_owned(), CstInputValue::Bool(true))]
         }
         Shape::Typed => [("type".to_owned(), text("stdio"))].into_iter().chain(plain).collect(),
         Shape::Plain | Shape::Toml => plain.into(),
     };
-    CstInputValue::Object(members)
+    CstInputValue::Object(members.into_iter().chain(environment).collect())
+}
+
+impl Shape {
+    /// Returns the key of the variables of the environment.
+    fn environment(self) -> &'static str {
+        if self == Shape::Local { "environment" } else { "env" }
+    }
 }
 
 /// Parses a file of a client, an empty one as an object.
-fn parse(file: &Path, text: &str) -> Result<CstRootNode, ConfigError> {
+pub(super) fn parse(file: &Path, text: &str) -> Result<CstRootNode, ConfigError> {
     let text = if text.trim().is_empty() { "{}\n" } else { text };
     CstRootNode::parse(text, &ParseOptions::default()).map_err(|error| broken(file, error))
 }
 
 /// Returns the text with the entry, the entry, and whether one was there before.
-fn json_with(file: &Path, text: &str, path: &[&str], entry: &CstInputValue) -> Result<(String, String, bool), ConfigError> {
+fn json_with(
+    file: &Path,
+    text: &str,
+    path: &[&str],
+    (shape, line): (Shape, &[String]),
+    variables: &Variables,
+) -> Result<(String, String, bool), ConfigError> {
     let root = parse(file, text)?;
     let mut servers = root.object_value_or_create().ok_or_else(|| broken(file, "it has no JSON object"))?;
     for key in path {
@@ -307,7 +478,12 @@ fn json_with(file: &Path, text: &str, path: &[&str], entry: &CstInputValue) -> R
     }
     let old = servers.get(ENTRY);
     let was = old.is_some();
-    let same = old.as_ref().and_then(|old| old.value()).is_some_and(|old| old.to_serde_value() == Some(plain(entry)));
+    let old_value = old.as_ref().and_then(|old| old.value()).and_then(|old| old.to_serde_value());
+    // An entry of an earlier installation keeps the variables of the servers that were moved then.
+    let known = old_value.as_ref().and_then(|old| old.get(shape.environment())).and_then(|known| known.as_object());
+    let known = known.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+    let entry = &json_entry(shape, line, &merged(known, variables));
+    let same = old_value == Some(plain(entry));
     let written = match old {
         Some(old) => {
             if !same {
@@ -320,14 +496,24 @@ fn json_with(file: &Path, text: &str, path: &[&str], entry: &CstInputValue) -> R
     Ok((root.to_string(), written.to_string(), was))
 }
 
+/// Returns variables, those of `more` last and with their values.
+fn merged(known: impl Iterator<Item = (String, String)>, more: &Variables) -> Vec<(String, String)> {
+    let is_new = |(name, _): &(String, String)| more.iter().all(|(other, _)| other != name);
+    known.filter(is_new).chain(more.iter().cloned()).collect()
+}
+
+/// Returns the object at these keys.
+pub(super) fn json_object(root: &CstRootNode, path: &[&str]) -> Option<CstObject> {
+    path.iter().try_fold(root.object_value()?, |servers, key| servers.object_value(key))
+}
+
 /// Returns the text without the entry, and whether it was there.
 fn json_without(file: &Path, text: &str, path: &[&str]) -> Result<(String, bool), ConfigError> {
     if text.trim().is_empty() {
         return Ok((text.to_owned(), false));
     }
     let root = parse(file, text)?;
-    let servers = path.iter().try_fold(root.object_value(), |servers: Option<CstObject>, key| Some(servers?.object_value(key)));
-    let Some(entry) = servers.flatten().and_then(|servers| servers.get(ENTRY)) else { return Ok((text.to_owned(), false)) };
+    let Some(entry) = json_object(&root, path).and_then(|servers| servers.get(ENTRY)) else { return Ok((text.to_owned(), false)) };
     entry.remove();
     Ok((root.to_string(), true))
 }
@@ -351,11 +537,11 @@ fn outdented(text: &str) -> String {
     text.lines().take(1).chain(rest).collect::<Vec<_>>().join("\n")
 }
 
-fn document(file: &Path, text: &str) -> Result<DocumentMut, ConfigError> {
+pub(super) fn document(file: &Path, text: &str) -> Result<DocumentMut, ConfigError> {
     text.parse().map_err(|error: toml_edit::TomlError| broken(file, error.message()))
 }
 
-fn toml_with(file: &Path, text: &str, key: &str, line: &[String]) -> Result<(String, String, bool), ConfigError> {
+fn toml_with(file: &Path, text: &str, key: &str, line: &[String], variables: &Variables) -> Result<(String, String, bool), ConfigError> {
     let mut document = document(file, text)?;
     let servers = document.entry(key).or_insert_with(|| {
         let mut table = Table::new();
@@ -367,6 +553,12 @@ fn toml_with(file: &Path, text: &str, key: &str, line: &[String]) -> Result<(Str
     let mut entry = Table::new();
     entry["command"] = value(command);
     entry["args"] = value(args.iter().collect::<Array>());
+    let known = servers.get(ENTRY).and_then(|old| old.get(Shape::Toml.environment())).and_then(Item::as_table_like);
+    let known = known.into_iter().flat_map(TableLike::iter).filter_map(|(name, value)| Some((name.to_owned(), value.as_str()?.to_owned())));
+    let variables = merged(known, variables);
+    if !variables.is_empty() {
+        entry[Shape::Toml.environment()] = value(variables.into_iter().collect::<InlineTable>());
+    }
     let shown = format!("[{key}.{ENTRY}]\n{entry}");
     let was = servers.contains_key(ENTRY);
     let same = servers.get(ENTRY).and_then(Item::as_table).is_some_and(|old| old.to_string().trim() == entry.to_string().trim());
@@ -383,118 +575,4 @@ fn toml_without(file: &Path, text: &str, key: &str) -> Result<(String, bool), Co
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Home(tempfile::TempDir, Env);
-
-    impl Home {
-        fn new() -> Home {
-            Home(tempfile::tempdir().unwrap(), Env::default())
-        }
-
-        fn places(&self) -> InstallPlaces<'_> {
-            InstallPlaces { home: self.0.path(), env: &self.1, project: None, state: self.0.path() }
-        }
-
-        fn write(&self, path: &str, text: &str) -> PathBuf {
-            let file = self.0.path().join(path);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(&file, text).unwrap();
-            file
-        }
-    }
-
-    fn line() -> Vec<String> {
-        ["/bin/switchboard", "serve"].map(str::to_owned).to_vec()
-    }
-
-    #[test]
-    fn every_client_gets_an_entry_and_undoing_restores_its_file_byte_by_byte() {
-        for name in install_targets() {
-            let home = Home::new();
-            let place = plan_install(name, home.places(), &line()).unwrap().file;
-            let toml = name == "codex";
-            let old = match toml {
-                true => "# mine\nmodel = \"x\"   # here\n\n[mcp_servers.other]\ncommand = \"y\"\n",
-                false => "{\n  // mine\n  \"x\": 1.0, /* here */\n\t\"mcpServers\" : { \"other\":{\"command\":\"y\"} }\n}\n",
-            };
-            for before in [Some(old), Some(if toml { "" } else { "{}" }), None] {
-                match before {
-                    Some(text) => drop(home.write(place.strip_prefix(home.0.path()).unwrap().to_str().unwrap(), text)),
-                    None => drop(fs::remove_file(&place)),
-                }
-                let plan = plan_install(name, home.places(), &line()).unwrap();
-                assert_eq!(plan.effect, InstallEffect::Added, "{name}");
-                plan.apply().unwrap();
-                let text = fs::read_to_string(&place).unwrap();
-                if before == Some(old) {
-                    assert!(text.contains("mine") && text.contains("here") && text.contains("other"), "{name}: {text}");
-                }
-                assert!(text.contains("/bin/switchboard") && text.contains("serve"), "{name}: {text}");
-                assert_eq!(plan_install(name, home.places(), &line()).unwrap().effect, InstallEffect::Unchanged, "{name}: {text}");
-                let undo = plan_undo(name, home.places()).unwrap();
-                assert_eq!(undo.effect, InstallEffect::Restored, "{name}");
-                undo.apply().unwrap();
-                assert_eq!(fs::read_to_string(&place).ok().as_deref(), before, "{name}");
-                assert_eq!(plan_undo(name, home.places()).unwrap().effect, InstallEffect::Unchanged, "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_a_client_reads_is_the_entry() {
-        let home = Home::new();
-        for (name, key, entry) in [
-            ("cursor", "mcpServers", serde_json::json!({"command": "/bin/switchboard", "args": ["serve"]})),
-            ("vscode", "servers", serde_json::json!({"type": "stdio", "command": "/bin/switchboard", "args": ["serve"]})),
-            ("opencode", "mcp", serde_json::json!({"type": "local", "command": ["/bin/switchboard", "serve"], "enabled": true})),
-        ] {
-            let plan = plan_install(name, home.places(), &line()).unwrap();
-            let written: serde_json::Value = serde_json::from_str(plan.text().unwrap()).unwrap();
-            assert_eq!(written[key][ENTRY], entry, "{name}");
-        }
-        let plan = plan_install("codex", home.places(), &line()).unwrap();
-        assert!(plan.text().unwrap().contains("[mcp_servers.switchboard]\ncommand = \"/bin/switchboard\"\nargs = [\"serve\"]"), "{plan:?}");
-    }
-
-    #[test]
-    fn an_edited_file_loses_only_the_entry_and_a_second_installation_remembers_the_first_file() {
-        let home = Home::new();
-        let old = "{\"mcpServers\": {}}";
-        let file = home.write(".cursor/mcp.json", old);
-        plan_install("cursor", home.places(), &line()).unwrap().apply().unwrap();
-        let other = [line(), vec!["--profile".into(), "x".into()]].concat();
-        let second = plan_install("cursor", home.places(), &other).unwrap();
-        assert_eq!(second.effect, InstallEffect::Replaced);
-        second.apply().unwrap();
-        plan_undo("cursor", home.places()).unwrap().apply().unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), old);
-        plan_install("cursor", home.places(), &line()).unwrap().apply().unwrap();
-        let edited = fs::read_to_string(&file).unwrap().replacen('{', "{ // edited\n", 1);
-        fs::write(&file, edited).unwrap();
-        let undo = plan_undo("cursor", home.places()).unwrap();
-        assert_eq!(undo.effect, InstallEffect::Removed);
-        undo.apply().unwrap();
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(text.contains("// edited") && !text.contains("switchboard"), "{text}");
-    }
-
-    #[test]
-    fn what_cannot_be_edited_stays_as_it_is() {
-        let home = Home::new();
-        for text in ["{\"mcpServers\": [", "{\"mcpServers\": 3}", "[]"] {
-            let file = home.write(".cursor/mcp.json", text);
-            let error = plan_install("cursor", home.places(), &line()).unwrap_err().to_string();
-            assert!(error.contains("mcp.json") && error.contains("--print"), "{error}");
-            assert_eq!(fs::read_to_string(&file).unwrap(), text);
-        }
-        let unknown = plan_install("emacs", home.places(), &line()).unwrap_err().to_string();
-        assert!(unknown.contains("cursor") && unknown.contains("emacs"), "{unknown}");
-        let file = home.write(".cursor/mcp.json", "{}");
-        let plan = plan_install("cursor", home.places(), &line()).unwrap();
-        fs::write(&file, "{ }").unwrap();
-        assert!(plan.apply().unwrap_err().to_string().contains("has changed"));
-        assert_eq!(fs::read_to_string(&file).unwrap(), "{ }");
-    }
-}
+mod tests;

@@ -43,6 +43,7 @@ mod kinds;
 mod load;
 #[cfg(test)]
 mod load_tests;
+mod moving;
 mod places;
 mod policy;
 #[cfg(test)]
@@ -78,8 +79,9 @@ pub use export::{to_toml, user_text, write_config};
 pub use gateway::GatewaySettings;
 pub use import::{FoundImport, SearchedPlace, find_imports, read_described, read_imports, searched_places};
 pub use inputs::InputAnswers;
-pub use install::{InstallEffect, InstallPlaces, InstallPlan, install_targets, plan_install, plan_undo};
+pub use install::{FileChange, InstallEffect, InstallPlaces, InstallPlan, install_targets, plan_install, plan_undo};
 pub use load::{LoadOptions, Loaded, load};
+pub use moving::{MoveTo, MovedEntry, StayingEntry};
 pub use project::ProjectWorkflows;
 pub use schema::schema;
 pub use secret_variables::{ImportTexts, SecretVariable, import_texts};

@@ -2,10 +2,7 @@
 
 use std::{
     ops::Deref,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use futures_util::FutureExt;
@@ -24,8 +21,6 @@ pub struct LocalControl {
     engine: Arc<Engine>,
     projection: Arc<Projection>,
     workspace: OnceLock<Arc<dyn Workspace>>,
-    /// The id of the last client.
-    clients: AtomicU32,
 }
 
 impl LocalControl {
@@ -38,7 +33,7 @@ impl LocalControl {
     pub fn with(options: EngineOptions, retention: Retention, adapters: Adapters) -> Arc<LocalControl> {
         let projection = Arc::new(Projection::new(ConsoleState::new(options.epoch, &options.separator, retention)));
         let engine = Engine::new(options, adapters, projection.clone());
-        Arc::new(LocalControl { engine, projection, workspace: OnceLock::new(), clients: AtomicU32::new(ClientId::LOCAL.0) })
+        Arc::new(LocalControl { engine, projection, workspace: OnceLock::new() })
     }
 }
 
@@ -67,7 +62,7 @@ impl Deref for LocalControl {
 impl LocalControl {
     /// Opens a connection of a new client.
     pub fn open(self: &Arc<Self>, role: Role) -> Arc<ClientControl> {
-        let id = ClientId(self.clients.fetch_add(1, Ordering::Relaxed) + 1);
+        let id = self.engine.next_client();
         Arc::new(ClientControl::new(self.clone(), Caller { id, role }))
     }
 

@@ -9,8 +9,9 @@ use super::{
     body::Body,
     call::{CallSpec, Origin, Outcome, Progress, Timings},
     catalog::ServerCatalog,
+    client::{ClientInfo, ClientSession},
     frame::{Anomaly, Frame},
-    id::{AskId, CallId, ServerId},
+    id::{AskId, CallId, ClientId, ServerId},
     policy::{Rules, breaker::BreakerView, cache::CacheView, call_event::CallEvent, fault::Fault},
     run::{PlanSummary, RunId, RunReport, StepView},
     server::{Phase, ServerSpec, SessionInfo},
@@ -216,6 +217,25 @@ pub enum EventKind {
         /// The fault; `None` stops the injection.
         fault: Option<Fault>,
     },
+    /// A client of the gateway connected, or describes itself in another way.
+    ClientConnected {
+        /// The client.
+        client: ClientId,
+        /// What it said about itself.
+        info: Arc<ClientInfo>,
+    },
+    /// A client of the gateway disconnected.
+    ClientDisconnected {
+        /// The client.
+        client: ClientId,
+    },
+    /// The own sessions of clients at a server changed.
+    ClientSessions {
+        /// The server.
+        server: ServerId,
+        /// All open sessions, in addition to the one that clients share.
+        sessions: Arc<[ClientSession]>,
+    },
     /// A message for the user that belongs to no server or call.
     Notice {
         /// The message.
@@ -246,6 +266,8 @@ impl EventKind {
                 EventKind::RunSettled { report, .. } => report.output.as_ref().map_or(0, Body::len),
                 EventKind::Notice { notice } => notice.text.len() + lines(&notice.detail),
                 EventKind::CallQueued { spec, .. } => spec.operation.weight(),
+                EventKind::ClientConnected { info, .. } => info.weight(),
+                EventKind::ClientSessions { sessions, .. } => size_of_val(&**sessions),
                 _ => 256,
             }
     }

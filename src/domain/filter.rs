@@ -125,6 +125,8 @@ pub enum Test {
     Outcome(Vec<OutcomeClass>),
     /// The origin of the call.
     Origin(Vec<OriginKind>),
+    /// The name of the client that requested the call matches any of these patterns, or its number is equal.
+    Client(Vec<String>),
     /// The kind of the row.
     Kind(Vec<RowKind>),
     /// The run of a workflow: its id, the workflow name or the step name matches any of these patterns.
@@ -168,11 +170,12 @@ impl fmt::Display for ParseError {
 }
 
 /// The help of the filter language: an example and its meaning.
-pub const LANGUAGE: [(&str, &str); 10] = [
+pub const LANGUAGE: [(&str, &str); 11] = [
     ("server:db|mail", "server name contains db or mail"),
     ("tool:create*", "tool name; * matches any characters"),
     ("outcome:failed", "outcome: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
     ("origin:console", "origin: console, cli, demo, workflow, client"),
+    ("client:claude*", "client of the gateway or of a tap, by its name or its number"),
     ("kind:log", "kind: call, notification, request, log, anomaly"),
     ("run:onboard*", "workflow run, by its id, workflow name or step name"),
     (">500ms  <2s", "longer or shorter than"),
@@ -182,7 +185,7 @@ pub const LANGUAGE: [(&str, &str); 10] = [
 ];
 
 /// The names of fields.
-pub const FIELDS: [&str; 6] = ["server", "tool", "outcome", "origin", "kind", "run"];
+pub const FIELDS: [&str; 7] = ["server", "tool", "outcome", "origin", "client", "kind", "run"];
 const OUTCOMES: [(&str, OutcomeClass); 8] = [
     ("failed", OutcomeClass::Failed),
     ("ok", OutcomeClass::Is(CallState::Ok)),
@@ -293,6 +296,7 @@ fn test(word: &str) -> Result<Test, String> {
         "server" => Ok(Test::Server(values)),
         "tool" => Ok(Test::Tool(values)),
         "run" => Ok(Test::Run(values)),
+        "client" => Ok(Test::Client(values)),
         "outcome" => {
             values_of(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
         }
@@ -354,6 +358,7 @@ impl fmt::Display for Term {
             Test::Server(values) => write!(f, "server:{}", values.join("|")),
             Test::Tool(values) => write!(f, "tool:{}", values.join("|")),
             Test::Run(values) => write!(f, "run:{}", values.join("|")),
+            Test::Client(values) => write!(f, "client:{}", values.join("|")),
             Test::Outcome(values) => {
                 write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or_else(Cow::default, |(word, _)| word)))
             }

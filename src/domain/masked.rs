@@ -11,6 +11,7 @@ use super::{
     body::Body,
     call::{CallSpec, Failure, Operation, Origin, Outcome},
     catalog::{Prompt, Resource, ServerCatalog, Tool},
+    client::ClientInfo,
     event::{EventKind, LogLevel, LogMessage, Notice, Settled},
     frame::{Frame, HttpNote},
     journal::{CallRecord, RunEntry, StepRecord, Substitute},
@@ -26,6 +27,12 @@ fn text(redactor: &Redactor, text: &mut String) {
 
 fn texts<'t>(redactor: &Redactor, all: impl IntoIterator<Item = &'t mut String>) {
     all.into_iter().for_each(|one| redactor.redact_in(one));
+}
+
+fn name(redactor: &Redactor, name: &mut Arc<str>) {
+    if redactor.finds(name.as_bytes()) {
+        *name = redactor.redact(name).into();
+    }
 }
 
 fn body(redactor: &Redactor, body: &mut Body) {
@@ -72,6 +79,9 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
         EventKind::RunStarted { input, .. } => body(redactor, input),
         EventKind::RunStep { view, .. } => shared(redactor, view, step_view),
         EventKind::RunSettled { report, .. } => shared(redactor, report, run_report),
+        EventKind::ClientConnected { info, .. } => shared(redactor, info, |redactor, info: &mut ClientInfo| {
+            info.name.iter_mut().chain(&mut info.version).for_each(|text| name(redactor, text));
+        }),
         EventKind::Cache { view } => shared(redactor, view, |redactor, view| texts(redactor, &mut view.trouble)),
         EventKind::Notice { notice } => shared(redactor, notice, |redactor, notice: &mut Notice| {
             texts(redactor, notice.detail.iter_mut().chain([&mut notice.text]));
@@ -87,7 +97,9 @@ pub fn event(redactor: &Redactor, kind: &mut EventKind) {
         | EventKind::ResourceUpdated { .. }
         | EventKind::Breaker { .. }
         | EventKind::Rules { .. }
-        | EventKind::FaultSet { .. } => {}
+        | EventKind::FaultSet { .. }
+        | EventKind::ClientDisconnected { .. }
+        | EventKind::ClientSessions { .. } => {}
     }
 }
 
@@ -192,6 +204,7 @@ pub fn record(redactor: &Redactor, record: &mut CallRecord) {
 
 fn call_arguments(redactor: &Redactor, spec: &mut CallSpec) {
     body(redactor, &mut spec.meta);
+    spec.client_name.iter_mut().for_each(|text| name(redactor, text));
     match &mut spec.operation {
         Operation::Tool { arguments, .. } | Operation::Prompt { arguments, .. } => body(redactor, arguments),
         Operation::Complete { params, .. } | Operation::Raw { params, .. } => body(redactor, params),

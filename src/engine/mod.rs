@@ -11,6 +11,7 @@ mod dispatch;
 mod guard;
 mod inbox;
 mod limiter;
+pub mod observed;
 mod owners;
 pub mod passage;
 mod permit_source;
@@ -31,7 +32,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -56,6 +57,7 @@ use self::{
 pub use self::{bus::WallClock, commands::PendingReply};
 use crate::domain::{
     call::CallSpec,
+    client::ClientInfo,
     command::SubmitError,
     directory::{Directory, DirectorySnapshot},
     event::{EventKind, EventSink, Notice, Settled},
@@ -118,6 +120,8 @@ pub struct Engine {
     catalogs: Arc<dyn CatalogStore>,
     running: Arc<RunningCalls>,
     calls: AtomicU64,
+    /// The id of the last client.
+    clients: AtomicU32,
     tasks: TaskTracker,
     /// The tasks that read and write the store.
     storage: TaskTracker,
@@ -164,6 +168,7 @@ impl Engine {
             catalogs,
             running,
             calls: AtomicU64::new(0),
+            clients: AtomicU32::new(ClientId::LOCAL.0),
             tasks,
             storage: TaskTracker::new(),
             on_demand: AtomicBool::new(false),
@@ -341,8 +346,11 @@ impl Engine {
         on_settled: Option<oneshot::Sender<Arc<Settled>>>,
     ) -> CallId {
         // Under the lock, so that ids are created and published in the same order.
-        let client = passage.as_ref().map_or(spec.client, |passage| passage.client());
-        self.queue_call(self.running.lock(), CallSpec { client, ..spec }, passage, on_settled)
+        let spec = match &passage {
+            Some(passage) => CallSpec { client: passage.client(), client_name: passage.client_name().cloned(), ..spec },
+            None => spec,
+        };
+        self.queue_call(self.running.lock(), spec, passage, on_settled)
     }
 
     /// Queues a call and starts its task.
@@ -388,6 +396,21 @@ impl Engine {
         }
         running.check(spec.client)?;
         Ok(self.queue_call(running, spec, None, None))
+    }
+
+    /// Returns the id of a new client.
+    pub fn next_client(&self) -> ClientId {
+        ClientId(self.clients.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Publishes that a client connected, or describes itself in another way.
+    pub fn client_connected(&self, client: ClientId, info: Arc<ClientInfo>) {
+        self.bus.publish(EventKind::ClientConnected { client, info });
+    }
+
+    /// Publishes that a client disconnected.
+    pub fn client_disconnected(&self, client: ClientId) {
+        self.bus.publish(EventKind::ClientDisconnected { client });
     }
 
     /// Returns the client of a call in flight.

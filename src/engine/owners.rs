@@ -17,7 +17,7 @@ pub struct Owners {
 impl Owners {
     /// Returns the client that the next event concerns; `None` if it concerns no client, such as the state of a server.
     ///
-    /// Runs and notices concern [`ClientId::LOCAL`], and so does an event of a call that has settled.
+    /// Runs, notices and the clients themselves concern [`ClientId::LOCAL`], and so does an event of a call that has settled.
     pub fn owner(&mut self, kind: &EventKind) -> Option<ClientId> {
         match kind {
             EventKind::CallQueued { call, spec } => {
@@ -40,9 +40,13 @@ impl Owners {
                 Some(ask.client)
             }
             EventKind::AskClosed { ask, .. } => Some(self.questions.remove(ask).unwrap_or_default()),
-            EventKind::RunStarted { .. } | EventKind::RunStep { .. } | EventKind::RunSettled { .. } | EventKind::Notice { .. } => {
-                Some(ClientId::LOCAL)
-            }
+            EventKind::RunStarted { .. }
+            | EventKind::RunStep { .. }
+            | EventKind::RunSettled { .. }
+            | EventKind::ClientConnected { .. }
+            | EventKind::ClientDisconnected { .. }
+            | EventKind::ClientSessions { .. }
+            | EventKind::Notice { .. } => Some(ClientId::LOCAL),
             EventKind::ServerAdded { .. }
             | EventKind::ServerRemoved { .. }
             | EventKind::ServerPhase { .. }

@@ -19,7 +19,7 @@ use crate::domain::{
     body::Body,
     call::{CallSpec, RpcError},
     capabilities::{ClientCapabilities, TASKS},
-    client::{Face, Principal},
+    client::{self, Face, Principal},
     command::CommandError,
     event::Settled,
     id::{CallId, ClientId},
@@ -53,6 +53,9 @@ pub struct Passage {
     pub wants_progress: bool,
     /// Who answers interim results.
     pub rounds: Rounds,
+    /// Whether the client may get tasks of servers: it polls them with the ids of the servers, so that nothing may be between them.
+    /// Otherwise the engine polls them, and the client cannot ask for one.
+    pub relays_tasks: bool,
     /// Answers and observes for the client as long as the call runs.
     pub desk: Arc<dyn Desk>,
     /// Answers for the client outside of calls: the connection of a legacy client takes any request. `None` for clients that can
@@ -96,6 +99,7 @@ pub struct PreparedPassage {
     face: Arc<Face>,
     extra: RawObject,
     meta: Body,
+    client_name: Option<Arc<str>>,
 }
 
 impl PreparedPassage {
@@ -112,13 +116,20 @@ impl PreparedPassage {
             _ => (declared.clone(), passage.face.clone()),
         };
         let extra = RawObject::parse(&passage.extra).unwrap_or_default().without("_meta");
+        let extra = if passage.relays_tasks { extra } else { extra.without(TASK) };
         let meta = request_meta::without_own(&passage.meta);
-        PreparedPassage { declared, capabilities, face, extra, meta, passage }
+        let client_name = client::info_text(&passage.face.client_info, "name");
+        PreparedPassage { declared, capabilities, face, extra, meta, client_name, passage }
     }
 
     /// Returns the client.
     pub fn client(&self) -> ClientId {
         self.passage.client
+    }
+
+    /// Returns the name of the client, as it described itself.
+    pub fn client_name(&self) -> Option<&Arc<str>> {
+        self.client_name.as_ref()
     }
 
     /// Returns on whose behalf the call is made.
@@ -186,9 +197,10 @@ impl PreparedPassage {
         self.passage.rounds == Rounds::Relay
     }
 
-    /// Returns whether tasks go to the client: it asked for one itself, or relays and declared the extension.
+    /// Returns whether tasks go to the client, which may get some: it asked for one itself, or relays and declared the extension.
     pub fn relays_tasks(&self) -> bool {
-        self.requests_task() || (self.relays() && self.capabilities.declares_member("extensions", TASKS))
+        let takes_tasks = || self.relays() && self.capabilities.declares_member("extensions", TASKS);
+        self.passage.relays_tasks && (self.requests_task() || takes_tasks())
     }
 
     /// Returns whether the client asked for a task.
@@ -288,6 +300,7 @@ mod tests {
             extra: Body::from(extra),
             wants_progress: false,
             rounds,
+            relays_tasks: true,
             desk: Arc::new(NoDesk),
             connection_desk: None,
         })
@@ -307,7 +320,10 @@ mod tests {
         let tasks = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
         assert!(prepared(Rounds::Relay, tasks, "", "").relays_tasks());
         // A legacy client asks for a task with each call.
-        assert!(prepared(Rounds::Drive, "{}", "", r#"{"task":{"ttl":1}}"#).relays_tasks());
+        let asking = prepared(Rounds::Drive, "{}", "", r#"{"task":{"ttl":1}}"#);
+        assert!(asking.relays_tasks() && asking.requests_task());
+        let between = PreparedPassage::new(Passage { relays_tasks: false, ..asking.passage });
+        assert!(!between.relays_tasks() && !between.requests_task() && between.extra().is_empty());
     }
 
     #[test]

@@ -13,10 +13,10 @@ use tokio::sync::watch;
 
 use crate::domain::{
     body::Body,
-    call::{CallSpec, Failure, RpcError},
+    call::{CallSpec, Failure, Operation, Outcome, RpcError},
     capabilities::ClientCapabilities,
     catalog::RawLists,
-    client::{Behalf, Face, Principal},
+    client::{Behalf, ClientInfo, Face, Principal},
     event::{LogLevel, Settled},
     frame::Anomaly,
     id::{Attribution, CallId, InstanceId, ServerId},
@@ -297,6 +297,16 @@ pub trait ClientHandler: ConnectionObserver {
     /// Resolves with the answer to a request of the server that the declared capabilities allow: its `result`, or an error.
     /// Method and `params` are those of the message. Dropping the future withdraws the request.
     async fn ask(&self, method: &str, params: Body, call: Attribution) -> Result<Body, RpcError>;
+}
+
+/// Publishes the calls of a client over a connection that this process only observes.
+pub trait ObservedCalls: Send + Sync {
+    /// The client described itself.
+    fn described(&self, info: ClientInfo);
+    /// The client sent a request. Returns its call, and when it began.
+    fn began(&self, operation: Operation) -> (CallId, Stamp);
+    /// The call ended, with the sizes of request and response in bytes.
+    fn ended(&self, call: (CallId, Stamp), outcome: Outcome, bytes: (u64, u64));
 }
 
 /// The journal of workflow runs, from which an interrupted run is resumed.

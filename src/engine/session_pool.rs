@@ -31,9 +31,11 @@ use crate::domain::{
     body::Body,
     call::{Failure, FailureKind},
     capabilities::ClientCapabilities,
-    client::Behalf,
+    client::{Behalf, ClientSession},
+    event::EventKind,
     id::{CallId, ClientId},
     server::{ConnectFailure, Era, ServerSpec, Transport},
+    time::Stamp,
 };
 
 /// The client that a session belongs to, and its calls over the session.
@@ -84,6 +86,8 @@ struct Slot {
     ready: watch::Receiver<Opening>,
     /// Calls that hold it.
     calls: usize,
+    /// When the session was opened; `None` before.
+    opened: Option<Stamp>,
     /// When the last call released it.
     idle_since: Instant,
     /// Ends it.
@@ -103,6 +107,8 @@ pub struct SessionPool {
     connector: Arc<dyn Connector>,
     parts: HandlerParts,
     state: Mutex<State>,
+    /// The sessions of the last event.
+    published: Mutex<Arc<[ClientSession]>>,
     /// Notified when a call releases a session, or a session ends.
     freed: Notify,
     tasks: TaskTracker,
@@ -156,7 +162,15 @@ impl Drop for SessionLease {
 impl SessionPool {
     /// Creates an empty pool.
     pub fn new(spec: Arc<ServerSpec>, connector: Arc<dyn Connector>, parts: HandlerParts) -> Arc<SessionPool> {
-        Arc::new(SessionPool { spec, connector, parts, state: Mutex::default(), freed: Notify::new(), tasks: TaskTracker::new() })
+        Arc::new(SessionPool {
+            spec,
+            connector,
+            parts,
+            state: Mutex::default(),
+            published: Mutex::new(Arc::from([])),
+            freed: Notify::new(),
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// Returns a session of the client of `passage` for a call, and opens it if needed. Dropping the future gives it back.
@@ -224,6 +238,7 @@ impl SessionPool {
                 return Err(if queues { Unavailable::Busy(failure) } else { Unavailable::Refused(failure) });
             };
             state.slots.remove(oldest).stop.cancel();
+            self.publish(&state);
         }
         state.next += 1;
         let (id, stop) = (state.next, CancellationToken::new());
@@ -236,7 +251,15 @@ impl SessionPool {
             calls: Mutex::new(vec![(call, passage.clone())]),
         });
         let (opening, ready) = watch::channel(None);
-        state.slots.push(Slot { id, owner: owner.clone(), ready: ready.clone(), calls: 1, idle_since: Instant::now(), stop: stop.clone() });
+        state.slots.push(Slot {
+            id,
+            owner: owner.clone(),
+            ready: ready.clone(),
+            calls: 1,
+            opened: None,
+            idle_since: Instant::now(),
+            stop: stop.clone(),
+        });
         drop(state);
         let slot = SlotGuard { pool: Arc::downgrade(self), id };
         let behalf = Behalf { face: passage.client_face().clone(), principal: passage.principal().clone() };
@@ -252,6 +275,7 @@ impl SessionPool {
             match connected {
                 Ok(session) => {
                     owner.opened.store(true, Ordering::Release);
+                    slot.note_opened();
                     opening.send_replace(Some(Ok(session.clone())));
                     slot.serve(&session, &stop).await;
                     drop(slot);
@@ -295,13 +319,27 @@ impl SessionPool {
             return Some(until);
         }
         state.slots.remove(at);
+        self.publish(&state);
         None
     }
 
     /// Ends all sessions; the next call of a client opens another.
     pub fn end_all(&self) {
-        for slot in self.state.lock().slots.drain(..) {
+        let mut state = self.state.lock();
+        for slot in state.slots.drain(..) {
             slot.stop.cancel();
+        }
+        self.publish(&state);
+    }
+
+    /// Publishes the open sessions, under the lock of the state, so that events are in the order of the changes.
+    fn publish(&self, state: &State) {
+        let open = state.slots.iter().filter_map(|slot| Some(ClientSession { client: slot.owner.client, since: slot.opened? }));
+        let sessions: Arc<[ClientSession]> = open.collect();
+        let mut published = self.published.lock();
+        if *published != sessions {
+            *published = sessions.clone();
+            self.parts.bus.publish(EventKind::ClientSessions { server: self.spec.id.clone(), sessions });
         }
     }
 
@@ -321,6 +359,16 @@ struct SlotGuard {
 }
 
 impl SlotGuard {
+    /// Records that the session of the slot is open.
+    fn note_opened(&self) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        let mut state = pool.state.lock();
+        if let Some(slot) = state.slots.iter_mut().find(|slot| slot.id == self.id) {
+            slot.opened = Some(pool.parts.bus.now());
+        }
+        pool.publish(&state);
+    }
+
     /// Resolves when the session must be closed: it was lost, has been idle for long enough, or the slot ended.
     async fn serve(&self, session: &Arc<dyn Session>, stop: &CancellationToken) {
         loop {
@@ -338,7 +386,10 @@ impl SlotGuard {
 impl Drop for SlotGuard {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.state.lock().slots.retain(|slot| slot.id != self.id);
+            let mut state = pool.state.lock();
+            state.slots.retain(|slot| slot.id != self.id);
+            pool.publish(&state);
+            drop(state);
             pool.freed.notify_waiters();
         }
     }

@@ -152,7 +152,7 @@ impl Gateway {
             }
             None => {
                 let extra = self.unsealed(table, request, &operation, extra)?;
-                self.start(request, operation, extra)
+                self.start(table, request, operation, extra)
             }
         };
         self.wait(table, request, running).await
@@ -180,10 +180,11 @@ impl Gateway {
     }
 
     /// Starts the call of a request.
-    fn start(&self, request: &Request, operation: Operation, extra: Body) -> Running {
+    fn start(&self, table: &Table, request: &Request, operation: Operation, extra: Body) -> Running {
         let (asked, questions) = mpsc::channel(QUESTIONS);
         let desk = self.desk(request, asked);
-        let passage = self.passage(request, extra, &desk);
+        // Ids of tasks are unique within one server only, and `tasks/get` names no server.
+        let passage = Passage { relays_tasks: table.transparent.is_some(), ..self.passage(request, extra, &desk) };
         // The server is the authority on its arguments: its errors pass, and it may accept more than its schema says.
         let spec = CallSpec { check: ArgumentCheck::Skipped, ..CallSpec::new(operation.clone(), Origin::Client(request.client.id)) };
         let (call, settled) = self.upstream.pass(spec, passage);
@@ -206,6 +207,7 @@ impl Gateway {
             extra,
             wants_progress: request.token.is_some(),
             rounds: if request.era == Era::Modern { Rounds::Relay } else { Rounds::Drive },
+            relays_tasks: false,
             desk: desk.clone(),
             connection_desk,
         }

@@ -11,10 +11,11 @@ use super::era::Kind;
 use crate::{
     domain::{
         body::Body,
-        client::{Face, Principal},
+        client::{self, ClientInfo, ClientTransport, Face, Principal},
         event::LogLevel,
         id::ClientId,
         profile::Profile,
+        server::Era,
     },
     protocol::connection::{Connection, Outbox, Outgoing},
 };
@@ -41,6 +42,10 @@ pub struct Client {
     /// Where messages that belong to its calls in progress go, by the ids of the requests.
     calls: Mutex<Vec<OpenCall>>,
     declared: Mutex<Declared>,
+    /// How it is connected; `None` for a client that lives for one request.
+    transport: Option<ClientTransport>,
+    /// How it described itself last.
+    described: Mutex<Option<(Era, Body)>>,
     /// Where messages outside of requests go.
     stream: Mutex<Option<Arc<dyn Outbox>>>,
     listens: Mutex<Vec<Listen>>,
@@ -85,13 +90,15 @@ impl Listen {
 
 impl Client {
     /// Creates a client that has declared nothing yet.
-    pub fn new(id: ClientId, principal: Principal, profile: Arc<Profile>) -> Client {
+    pub fn new(id: ClientId, principal: Principal, profile: Arc<Profile>, transport: Option<ClientTransport>) -> Client {
         Client {
             id,
             principal,
             profile,
             calls: Mutex::default(),
             declared: Mutex::default(),
+            transport,
+            described: Mutex::default(),
             stream: Mutex::default(),
             listens: Mutex::default(),
             subscriptions: Mutex::default(),
@@ -108,6 +115,31 @@ impl Client {
     /// Returns the connection over which requests are sent to the client.
     pub fn connection(&self) -> Option<Arc<Connection>> {
         self.connection.get()?.upgrade()
+    }
+
+    /// Records how the client describes itself. Returns the description if it is another one than before.
+    pub fn describe(&self, era: Era, protocol: &str, client_info: &Body) -> Option<Arc<ClientInfo>> {
+        let transport = self.transport?;
+        let mut described = self.described.lock();
+        if described.as_ref().is_some_and(|(known_era, known)| *known_era == era && known.bytes() == client_info.bytes()) {
+            return None;
+        }
+        // Detached: the message that the description came in is not held.
+        *described = Some((era, Body::new(client_info.bytes().to_vec())));
+        Some(Arc::new(ClientInfo {
+            name: client::info_text(client_info, "name"),
+            version: client::info_text(client_info, "version"),
+            era,
+            protocol: protocol.into(),
+            transport,
+            principal: self.principal.clone(),
+            profile: self.profile.name.clone(),
+        }))
+    }
+
+    /// Returns whether the client has described itself.
+    pub fn is_described(&self) -> bool {
+        self.described.lock().is_some()
     }
 
     /// Records what the client declared in `initialize`.

@@ -12,10 +12,11 @@ use super::{
 use crate::{
     domain::{
         call::CallSpec,
+        client::ClientInfo,
         command::Command,
         directory::DirectorySnapshot,
         event::{Event, EventKind, LogLevel, LogSource, Settled},
-        id::{CallId, ServerId},
+        id::{CallId, ClientId, ServerId},
         run::{RunId, RunReport, RunSpec, StepAnswer, StepView},
         time::Stamp,
         workflow::library::WorkflowEntry,
@@ -65,6 +66,18 @@ impl Upstream for EngineUpstream {
 
     fn directory_changes(&self) -> watch::Receiver<u64> {
         self.engine.directory_changes()
+    }
+
+    fn next_client(&self) -> ClientId {
+        self.engine.next_client()
+    }
+
+    fn client_connected(&self, client: ClientId, info: Arc<ClientInfo>) {
+        self.engine.client_connected(client, info);
+    }
+
+    fn client_disconnected(&self, client: ClientId) {
+        self.engine.client_disconnected(client);
     }
 
     fn pass(&self, spec: CallSpec, passage: Passage) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {

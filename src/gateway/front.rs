@@ -11,6 +11,7 @@ use std::{
 use super::{
     Gateway,
     client::Client,
+    era,
     failure::{self, INVALID_REQUEST},
     request::Request,
 };
@@ -20,6 +21,7 @@ use crate::{
         call::RpcError,
         frame::{Anomaly, AnomalyKind, FrameDraft},
         id::Attribution,
+        server::Era,
     },
     protocol::{
         connection::{Connection, Decision, Handler, Incoming, Limits, Remote},
@@ -90,6 +92,10 @@ impl Handler for Front {
             Ok(request) => request,
             Err(error) => return Decision::Answer(Err(error)),
         };
+        // A legacy client describes itself in `initialize`.
+        if request.era == Era::Modern {
+            self.gateway.describe_client(&self.client, request.era, era::MODERN, &request.face.client_info);
+        }
         let weight = request.params.len() + REQUEST_OVERHEAD;
         let gateway = self.gateway.clone();
         let call_ended = Err(failure::error(failure::INTERNAL, "the request was cancelled"));

@@ -34,10 +34,7 @@ mod workflows;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -47,9 +44,11 @@ use tokio_util::sync::CancellationToken;
 use self::{changes::Subscribers, edits::Rates, offer::Offer, park::Parking, sealed::Seal, tasks::Tasks, upstream::Upstream};
 pub use self::{client::Client, engine::EngineUpstream, front::Front, sealed::SealKey};
 use crate::domain::{
-    client::Principal,
+    body::Body,
+    client::{ClientTransport, Principal},
     id::ClientId,
     profile::{self, Profile},
+    server::Era,
 };
 
 /// Settings of the gateway.
@@ -101,7 +100,6 @@ pub struct Gateway {
     profiles: HashMap<Arc<str>, Arc<Profile>>,
     offer: Arc<Offer>,
     clients: Mutex<HashMap<ClientId, Arc<Client>>>,
-    next_client: AtomicU32,
     subscribers: Subscribers,
     parking: Parking,
     tasks: Tasks,
@@ -127,8 +125,6 @@ impl Gateway {
             upstream,
             settings,
             clients: Mutex::default(),
-            // 0 is the process itself.
-            next_client: AtomicU32::new(ClientId::LOCAL.0 + 1),
             subscribers: Subscribers::default(),
             stopping: CancellationToken::new(),
         });
@@ -144,20 +140,29 @@ impl Gateway {
         self.profiles.get(name).cloned()
     }
 
-    /// Adds a client.
-    pub fn add_client(&self, principal: Principal, profile: Arc<Profile>) -> Arc<Client> {
-        let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
-        let client = Arc::new(Client::new(id, principal, profile));
+    /// Adds a client. It is reported when it has described itself, unless `transport` is `None`: it lives for one request only.
+    pub fn add_client(&self, principal: Principal, profile: Arc<Profile>, transport: Option<ClientTransport>) -> Arc<Client> {
+        let id = self.upstream.next_client();
+        let client = Arc::new(Client::new(id, principal, profile, transport));
         self.clients.lock().insert(id, client.clone());
-        tracing::info!(target: "switchboard::gateway", client = %id, "client connected");
         client
+    }
+
+    /// Reports a client that described itself for the first time, or in another way than before.
+    fn describe_client(&self, client: &Client, era: Era, protocol: &str, client_info: &Body) {
+        if let Some(info) = client.describe(era, protocol, client_info) {
+            self.upstream.client_connected(client.id, info);
+        }
     }
 
     /// Removes a client and ends its subscriptions.
     pub fn remove_client(&self, id: ClientId) {
-        if self.clients.lock().remove(&id).is_some() {
+        let removed = self.clients.lock().remove(&id);
+        if let Some(client) = removed {
             self.subscribers.remove_client(id, &*self.upstream);
-            tracing::info!(target: "switchboard::gateway", client = %id, "client disconnected");
+            if client.is_described() {
+                self.upstream.client_disconnected(id);
+            }
         }
     }
 

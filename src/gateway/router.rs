@@ -95,7 +95,9 @@ impl Gateway {
         let [capabilities, client_info] = request.members(["capabilities", "clientInfo"]);
         // Known before the wait: notifications may come as soon as the client has the response.
         let version = era::negotiate(&requested);
-        request.client.declare(version, capabilities.unwrap_or_default(), client_info.unwrap_or_default());
+        let client_info = client_info.unwrap_or_default();
+        self.describe_client(&request.client, Era::Legacy, version, &client_info);
+        request.client.declare(version, capabilities.unwrap_or_default(), client_info);
         self.offer.ready().await;
         let table = self.offer.table(&request.client.profile);
         let mut result = RawObject::default()

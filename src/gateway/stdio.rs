@@ -21,7 +21,7 @@ use crate::{
     domain::{
         body::Body,
         call::{Failure, FailureKind},
-        client::Principal,
+        client::{ClientTransport, Principal},
         profile::Profile,
         time::{Stamp, size},
     },
@@ -91,7 +91,7 @@ pub async fn serve(
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) {
-    let client = gateway.add_client(Principal::local(), profile);
+    let client = gateway.add_client(Principal::local(), profile, Some(ClientTransport::Stdio));
     let connection = Front::connect(gateway, &client);
     let (jobs, queue) = mpsc::channel(QUEUE);
     let outbox: Arc<dyn Outbox> = Arc::new(Queue { jobs: jobs.clone(), kib: Arc::new(Semaphore::new(QUEUE_KIB as usize)) });

@@ -21,9 +21,10 @@ use crate::{
         body::Body,
         call::{CallSpec, Outcome, Timings},
         catalog::{RawLists, ServerCatalog},
+        client::ClientInfo,
         directory::{Directory, DirectorySnapshot, ServerSnapshot},
         event::{LogLevel, Settled},
-        id::{CallId, ServerId},
+        id::{CallId, ClientId, ServerId},
         run::{RunId, RunSpec, StepAnswer},
         server::{Phase, ServerSpec, SessionInfo, Transport},
         time::Stamp,
@@ -81,6 +82,9 @@ pub struct FakeUpstream {
     /// What the gateway did in addition to calls.
     log: watch::Sender<Vec<String>>,
     calls: Mutex<u64>,
+    clients: Mutex<u32>,
+    /// The clients that connected, and with `None` those that disconnected.
+    pub connections: watch::Sender<Vec<(ClientId, Option<Arc<ClientInfo>>)>>,
     notices: (mpsc::Sender<ServerNotice>, Mutex<Option<mpsc::Receiver<ServerNotice>>>),
     /// The run that the next call of a workflow starts.
     pub run: Mutex<Option<RunInProgress>>,
@@ -101,6 +105,8 @@ impl FakeUpstream {
             script: Box::new(script),
             log: watch::Sender::default(),
             calls: Mutex::new(0),
+            clients: Mutex::new(0),
+            connections: watch::Sender::default(),
             notices: (sender, Mutex::new(Some(receiver))),
             run: Mutex::default(),
             workflows: watch::Sender::new(Arc::from([])),
@@ -167,6 +173,20 @@ impl Upstream for FakeUpstream {
 
     fn directory_changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    fn next_client(&self) -> ClientId {
+        let mut clients = self.clients.lock();
+        *clients += 1;
+        ClientId(*clients)
+    }
+
+    fn client_connected(&self, client: ClientId, info: Arc<ClientInfo>) {
+        self.connections.send_modify(|all| all.push((client, Some(info))));
+    }
+
+    fn client_disconnected(&self, client: ClientId) {
+        self.connections.send_modify(|all| all.push((client, None)));
     }
 
     fn pass(&self, spec: CallSpec, passage: Passage) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {

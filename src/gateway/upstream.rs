@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     domain::{
         call::CallSpec,
+        client::ClientInfo,
         directory::DirectorySnapshot,
         event::{LogLevel, Settled},
-        id::{CallId, ServerId},
+        id::{CallId, ClientId, ServerId},
         run::{RunId, RunReport, RunSpec, StepAnswer, StepView},
         time::Stamp,
         workflow::library::WorkflowEntry,
@@ -28,6 +29,15 @@ pub trait Upstream: Send + Sync {
 
     /// Returns a receiver that is notified after every change of [`Upstream::directory`].
     fn directory_changes(&self) -> watch::Receiver<u64>;
+
+    /// Returns the id of a new client.
+    fn next_client(&self) -> ClientId;
+
+    /// Reports that a client connected, or describes itself in another way.
+    fn client_connected(&self, client: ClientId, info: Arc<ClientInfo>);
+
+    /// Reports that a client disconnected.
+    fn client_disconnected(&self, client: ClientId);
 
     /// Starts a call of a client. The future resolves when the call has settled, with `None` if the engine has ended. Dropping it
     /// does not cancel the call.

@@ -18,6 +18,7 @@ impl ConsoleState {
     pub(super) fn queued(&mut self, id: CallId, spec: &Arc<CallSpec>, at: Stamp) {
         self.running += 1;
         self.stats.in_flight += 1;
+        self.clients.queued(spec.client, at);
         if let Some(server) = self.server_mut(spec.operation.server()) {
             server.stats.in_flight += 1;
             if let Operation::Tool { tool, .. } = &spec.operation {
@@ -79,6 +80,7 @@ impl ConsoleState {
                 }
             }
         }
+        self.clients.settled(spec.client, settled);
         if let Some(size) = settled.outcome.result().map(Body::len).filter(|size| *size > 0) {
             self.result_bytes += size;
             self.results.push_back((id, size));

@@ -90,6 +90,10 @@ impl ConsoleState {
                 mask_as!(redactor, RunSettled { report: *report, run: id });
             }
         }
+        for client in self.clients.iter_mut() {
+            let id = client.id;
+            mask_as!(redactor, ClientConnected { info: client.info, client: id });
+        }
         for (_, notice) in &mut self.notices {
             mask_as!(redactor, Notice { notice: *notice });
         }

@@ -4,6 +4,7 @@
 //! and updated by later events. All collections are bounded.
 
 mod calls;
+mod clients;
 mod masked;
 pub mod projection;
 pub mod runs;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use self::runs::Runs;
 pub use self::{
+    clients::{ClientView, Clients},
     snapshot::SnapshotPart,
     views::{CallView, ServerView},
 };
@@ -60,6 +62,8 @@ pub struct ConsoleState {
     pub frame_bytes: usize,
     /// Open questions, oldest first.
     pub asks: Vec<Arc<Ask>>,
+    /// The clients of the gateway.
+    pub clients: Clients,
     /// The last workflow runs.
     pub runs: Runs,
     /// The last notices.
@@ -110,6 +114,7 @@ impl ConsoleState {
             frames: Vector::new(),
             frame_bytes: 0,
             asks: vec![],
+            clients: Clients::default(),
             runs: Runs::default(),
             notices: VecDeque::new(),
             running: 0,
@@ -299,6 +304,13 @@ impl ConsoleState {
                         Some(fault) => server.faults.insert(tool.clone(), fault.clone()),
                         None => server.faults.remove(tool),
                     };
+                }
+            }
+            EventKind::ClientConnected { client, info } => self.clients.connect(*client, info, at),
+            EventKind::ClientDisconnected { client } => self.clients.disconnect(*client, at),
+            EventKind::ClientSessions { server, sessions } => {
+                if let Some(server) = self.server_mut(server) {
+                    server.client_sessions = sessions.clone();
                 }
             }
             EventKind::Notice { notice } => push_bounded(&mut self.notices, (at, notice.clone()), 200),

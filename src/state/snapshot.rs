@@ -74,12 +74,13 @@ impl ConsoleState {
     }
 
     /// Returns the state as a client sees it that is not an operator: without the calls, frames and questions of others, and
-    /// without runs and notices.
+    /// without runs, clients and notices.
     pub fn of_client(&self, client: ClientId) -> ConsoleState {
         let mut state = self.clone();
         state.calls.retain(|call| call.spec.client == client);
         state.asks.retain(|ask| ask.client == client);
         state.runs = Default::default();
+        state.clients = Default::default();
         state.notices.clear();
         let calls = state.calls.clone();
         let own = |id: CallId| calls.binary_search_by_key(&id, |call| call.id).is_ok();
@@ -87,6 +88,7 @@ impl ConsoleState {
         state.frames.retain(|frame| visible(frame.call));
         state.routed.retain(|(_, call, _)| own(*call));
         for server in &mut state.servers {
+            server.client_sessions = Arc::from([]);
             server.logs.retain(|(_, log)| visible(log.call));
             server.anomalies.retain(|(_, anomaly)| visible(anomaly.call));
             server.log_bytes = server.logs.iter().map(|(_, log)| log.weight()).sum();

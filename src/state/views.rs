@@ -11,6 +11,7 @@ use super::snapshot;
 use crate::domain::{
     call::{CallSpec, Progress},
     catalog::ServerCatalog,
+    client::ClientSession,
     directory::ServerEntry,
     event::{AnomalyCounts, LogMessage, Settled},
     frame::Anomaly,
@@ -58,6 +59,8 @@ pub struct ServerView {
     pub anomaly_counts: AnomalyCounts,
     /// Last connection states with their start times.
     pub history: VecDeque<(Stamp, Arc<Phase>)>,
+    /// The own sessions of clients, in addition to the one that clients share.
+    pub client_sessions: Arc<[ClientSession]>,
     /// Subscribed resources: number of changes, and time of the last one.
     pub subscriptions: BTreeMap<String, (u64, Option<Stamp>)>,
     /// The circuit breaker of the server.
@@ -88,6 +91,7 @@ impl ServerView {
             anomaly_bytes: 0,
             anomaly_counts: AnomalyCounts::new(),
             history: VecDeque::new(),
+            client_sessions: Arc::from([]),
             subscriptions: BTreeMap::new(),
             breaker: Arc::default(),
             tool_breakers: BTreeMap::new(),

@@ -63,6 +63,15 @@ impl Conditions {
                 let words: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
                 self.one_of("origin", &words)
             }
+            // As the console compares them. Numbers are unique within one run of the engine only.
+            Test::Client(patterns) => {
+                let any = self.any(patterns, |c, p| {
+                    let name = c.name("coalesce(json_extract(spec, '$.client_name'), '')", p);
+                    let number = c.bind(p.to_owned());
+                    format!("{name} OR CAST(json_extract(spec, '$.client') AS TEXT) = {number}")
+                });
+                format!("json_extract(spec, '$.client') IS NOT NULL AND ({any})")
+            }
             // The history has calls only.
             Test::Kind(kinds) => i64::from(kinds.contains(&RowKind::Call)).to_string(),
             Test::Longer(us) => format!("took_us > {}", self.bind(integer(*us))),
@@ -147,6 +156,9 @@ mod tests {
         let texts: Vec<Value> =
             vec!["db".to_owned().into(), "m*".to_owned().into(), "ok".to_owned().into(), 500_000i64.into(), "x".to_owned().into()];
         assert_eq!(found.values, texts);
+        let client = "(json_extract(spec, '$.client') IS NOT NULL AND (instr(lower(coalesce(json_extract(spec, '$.client_name'), '')), ?) \
+                      OR CAST(json_extract(spec, '$.client') AS TEXT) = ?))";
+        assert_eq!(compiled("client:claude").all, [client]);
         assert_eq!(compiled("outcome:pending").all, ["(outcome IN ())"]);
         assert_eq!(compiled("kind:log").all, ["(0)"]);
     }

@@ -13,7 +13,7 @@ use crate::domain::{
     call::{CallSpec, Failure, FailureKind, Operation, Outcome, Timings},
     drift::{Baseline, DefinitionKind, changes},
     event::Settled,
-    id::{CallId, InstanceId, ServerId, ToolId},
+    id::{CallId, ClientId, InstanceId, ServerId, ToolId},
     secret::Secret,
     server::Transport,
     stored_catalog::{CatalogKey, StoredCatalog, StoredServer},
@@ -77,9 +77,20 @@ async fn a_filter_finds_the_same_calls_as_in_the_console() {
         settled(3, "mail", "send", "{}", Err(FailureKind::Timeout)),
         settled(4, "mail", "send", "{}", Err(FailureKind::Transport)),
     ];
-    calls.into_iter().for_each(|call| store.record(call));
+    let clients = [None, Some((7, None)), Some((8, Some("Claude-Code"))), Some((9, Some("agent x")))];
+    for (mut call, client) in calls.into_iter().zip(clients) {
+        if let Some((number, name)) = client {
+            let client_name = name.map(Into::into);
+            call.spec = CallSpec { client: ClientId(number), client_name, ..CallSpec::clone(&call.spec) }.into();
+        }
+        store.record(call);
+    }
     store.flush().await.unwrap();
     for (filter, expected) in [
+        ("client:claude*", vec![3]),
+        ("client:7|agent", vec![4, 2]),
+        ("client:*", vec![4, 3, 2]),
+        ("!client:*", vec![1]),
         ("", vec![4, 3, 2, 1]),
         ("server:db", vec![2, 1]),
         ("server:d|ma*", vec![4, 3, 2, 1]),

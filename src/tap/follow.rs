@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    calls::{Calls, Sent},
     connector::Handlers,
     message::{Messages, Part, Sender},
     queue::{Lane, Observed, Queue, Stream},
@@ -50,8 +51,8 @@ pub enum Protocol {
 }
 
 /// Reports what is queued until the queue ends.
-pub async fn follow(queue: Queue, mut handlers: Handlers, protocol: Protocol) {
-    let mut observer = Observer { protocol, lanes: HashMap::new(), order: VecDeque::new(), methods: VecDeque::new() };
+pub async fn follow(queue: Queue, mut handlers: Handlers, protocol: Protocol, calls: Calls) {
+    let mut observer = Observer { protocol, calls, lanes: HashMap::new(), order: VecDeque::new(), methods: VecDeque::new() };
     // Without an engine nobody is shown anything; the queue is bounded until then.
     let Ok(first) = handlers.wait_for(Option::is_some).await else { return };
     drop(first);
@@ -65,6 +66,7 @@ pub async fn follow(queue: Queue, mut handlers: Handlers, protocol: Protocol) {
 
 struct Observer {
     protocol: Protocol,
+    calls: Calls,
     lanes: HashMap<Lane, Reader>,
     order: VecDeque<Lane>,
     /// The methods of the last requests: connection, sender, id.
@@ -110,6 +112,9 @@ impl Observer {
                 if let Some(mut reader) = self.lanes.remove(&lane) {
                     reader.finish().into_iter().for_each(|found| self.report(lane, found, handler));
                 }
+                if lane.stream == Stream::ToClient {
+                    self.calls.lost(lane.connection);
+                }
             }
         }
     }
@@ -145,8 +150,12 @@ impl Observer {
             }
         };
         let parsed = std::str::from_utf8(body.bytes()).is_ok().then(|| wire::parse(&body));
+        let mut call = None;
         let (kind, method, rpc_id) = match parsed {
-            Some(Parsed::Message(Message::Request { id, method, .. })) => {
+            Some(Parsed::Message(Message::Request { id, method, params })) => {
+                if direction == Direction::Out {
+                    call = self.calls.request(&Sent { connection: lane.connection, id: &id, method: &method, params: &params, size });
+                }
                 if self.methods.len() >= METHODS {
                     self.methods.pop_front();
                 }
@@ -154,7 +163,10 @@ impl Observer {
                 (FrameKind::Request, Some(method), Some(id))
             }
             Some(Parsed::Message(Message::Notification { method, .. })) => (FrameKind::Notification, Some(method), None),
-            Some(Parsed::Message(Message::Response { id, .. })) => {
+            Some(Parsed::Message(Message::Response { id, answer })) => {
+                if direction == Direction::In {
+                    call = self.calls.response((lane.connection, self.protocol == Protocol::Http), &id, &answer, size);
+                }
                 // The newest request with the id: connections use ids again. Over HTTP the response may come on another one.
                 let is_its = |(connection, sent, known, _): &(u64, Direction, Arc<str>, Arc<str>)| {
                     *sent != direction && *known == id && (self.protocol == Protocol::Http || *connection == lane.connection)
@@ -165,7 +177,7 @@ impl Observer {
             _ if http.is_some() => (FrameKind::Http, None, None),
             _ => (FrameKind::Noise, None, None),
         };
-        handler.frame(FrameDraft { at: handler.now(), direction, kind, body, size, call: None, method, rpc_id, http });
+        handler.frame(FrameDraft { at: handler.now(), direction, kind, body, size, call, method, rpc_id, http });
     }
 }
 

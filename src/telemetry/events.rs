@@ -163,6 +163,14 @@ impl Lines {
                 NoticeLevel::Warn => warn!(target: "switchboard::notice", "{}", notice.text),
                 NoticeLevel::Error => tracing::error!(target: "switchboard::notice", "{}", notice.text),
             },
+            EventKind::ClientConnected { client, info } => info!(
+                target: "switchboard::gateway", %client, name = info.name.as_deref(), version = info.version.as_deref(),
+                protocol = &*info.protocol, transport = info.transport.word(), profile = &*info.profile, "client connected"
+            ),
+            EventKind::ClientDisconnected { client } => info!(target: "switchboard::gateway", %client, "client disconnected"),
+            EventKind::ClientSessions { server, sessions } => {
+                debug!(target: "switchboard::gateway", %server, sessions = sessions.len(), "own sessions of clients");
+            }
             EventKind::ServerLog { .. }
             | EventKind::CallSent { .. }
             | EventKind::CallProgress { .. }

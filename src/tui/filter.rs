@@ -24,13 +24,14 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
         "server" => rows.names().iter().map(|n| n.server.to_string()).collect(),
         "tool" => rows.names().iter().map(|n| n.tool.to_string()).collect(),
         "run" => rows.workflows().flat_map(|(run, name)| [name.to_string(), run.short()]).collect(),
+        "client" => rows.clients().map(|(_, client)| client.name.as_ref().map_or(client.id.to_string(), |name| name.to_string())).collect(),
         "outcome" => outcomes().map(|(word, _)| word.into_owned()).collect(),
         "origin" => OriginKind::ALL.iter().map(|o| o.word().to_owned()).collect(),
         "kind" => RowKind::ALL.iter().map(|k| k.word().to_owned()).collect(),
         _ => return vec![],
     };
     values.retain(|v| v.to_lowercase().contains(&last) && v.to_lowercase() != last && !v.contains(char::is_whitespace));
-    if matches!(field, "server" | "tool" | "run") {
+    if matches!(field, "server" | "tool" | "run" | "client") {
         values.sort();
         values.dedup();
     }
@@ -95,6 +96,10 @@ fn test_matches(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
             OutcomeClass::Pending => row.state.pending(),
         }),
         Test::Origin(origins) => row.origin().is_some_and(|origin| origins.contains(&origin)),
+        Test::Client(patterns) => rows.client(rows.client_key(id)).is_some_and(|client| {
+            let name = client.name.as_deref().unwrap_or_default().to_lowercase();
+            patterns.iter().any(|p| matches_or_contains(p, &name) || *p == client.id.to_string())
+        }),
         Test::Kind(kinds) => kinds.contains(&row.kind()),
         Test::Run(patterns) => rows.step_of(row).is_some_and(|step| {
             let name = rows.workflow(step.run).map(|name| name.to_lowercase()).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! A ring: the oldest rows are dropped. Row ids ascend without gaps, so that a view can refer to
 //! one while others come and go. Text is formatted for visible rows only. Used by the model and the panes.
 
+mod clients;
 mod row;
 
 use std::{
@@ -11,8 +12,10 @@ use std::{
     time::Duration,
 };
 
+pub use self::clients::{ClientKey, RowClient};
 pub use self::row::{CallState, Marks, Name, Row, RowKind};
 
+use self::clients::RowClients;
 use self::row::{ATTEMPTS, CACHED, ELSEWHERE, kind_of};
 use super::search_text::{self, Texts};
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
         bounds,
         call::CallSpec,
         event::{Event, EventKind, LogSource, Settled},
-        frame::{Direction, Frame, FrameKind},
+        frame::{Anomaly, Direction, Frame, FrameKind},
         id::{CallId, ServerId},
         plural::counted,
         run::{RunId, RunStep},
@@ -61,6 +64,14 @@ pub struct Note {
     pub frame: Option<u64>,
 }
 
+/// What the text of a row belongs to.
+struct NoteLink {
+    /// The frame that it arrived in, if known.
+    frame: Option<u64>,
+    /// The call in whose course it came, if known.
+    call: Option<CallId>,
+}
+
 /// The effect of a batch of events on the rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Touched {
@@ -71,6 +82,7 @@ pub struct Touched {
 /// The ring of rows.
 pub struct Rows {
     rows: VecDeque<Row>,
+    clients: RowClients,
     first: RowId,
     most: usize,
     names: Vec<Name>,
@@ -103,6 +115,7 @@ impl Rows {
     pub fn new(most: usize) -> Rows {
         Rows {
             rows: VecDeque::new(),
+            clients: RowClients::default(),
             first: 0,
             most: most.max(1),
             names: vec![],
@@ -150,9 +163,7 @@ impl Rows {
                 _ if known => {}
                 Thing::Frame(frame) => self.frame(frame),
                 Thing::Log(server, log) => self.log(server, log, at),
-                Thing::Anomaly(server, anomaly) => {
-                    self.note(RowKind::Anomaly, server, anomaly.kind.words(), &anomaly.detail, anomaly.frame, at)
-                }
+                Thing::Anomaly(server, anomaly) => self.anomaly(server, anomaly, at),
             }
         }
         // A call that is in progress here and unknown there ended between the snapshots.
@@ -177,9 +188,7 @@ impl Rows {
             EventKind::CallSettled { call, settled } => return self.settled(*call, settled),
             EventKind::Frame { frame } => self.frame(frame),
             EventKind::ServerLog { server, log } => self.log(server, log, at),
-            EventKind::ServerAnomaly { server, anomaly } => {
-                self.note(RowKind::Anomaly, server, anomaly.kind.words(), &anomaly.detail, anomaly.frame, at);
-            }
+            EventKind::ServerAnomaly { server, anomaly } => self.anomaly(server, anomaly, at),
             _ => {}
         }
         None
@@ -246,6 +255,21 @@ impl Rows {
         self.texts.of(id).unwrap_or_default()
     }
 
+    /// Returns the key of the client that a row belongs to.
+    pub fn client_key(&self, id: RowId) -> ClientKey {
+        id.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()).map_or(ClientKey::NONE, |at| self.clients.of(at))
+    }
+
+    /// Returns the client of a key; `None` for [`ClientKey::NONE`].
+    pub fn client(&self, key: ClientKey) -> Option<&RowClient> {
+        self.clients.get(key)
+    }
+
+    /// Returns every client whose calls were added so far, with its key.
+    pub fn clients(&self) -> impl Iterator<Item = (ClientKey, &RowClient)> {
+        self.clients.iter()
+    }
+
     /// Returns run and step of a call of a workflow.
     pub fn step_of(&self, row: &Row) -> Option<&RunStep> {
         self.runs.get(&row.call()?.0)
@@ -269,7 +293,8 @@ impl Rows {
     fn call(&mut self, id: CallId, spec: &CallSpec, at: Stamp) {
         let key = self.key(spec.operation.server().as_str(), spec.operation.subject());
         let kind = kind_of(RowKind::Call, Some(spec.origin));
-        let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: CallState::Queued });
+        let client = self.clients.key(spec);
+        let row = self.add(Row { link: id.0, at, took_us: 0, sent: 0, got: 0, key, kind, state: CallState::Queued }, client);
         self.texts.add(row, &search_text::arguments_text(&spec.operation));
         self.pending.insert(id, row);
         if let Some(step) = &spec.run {
@@ -327,7 +352,8 @@ impl Rows {
             (FrameKind::Response, Direction::In) => format!("← {}", list_words(frame).unwrap_or_else(|| message_text(frame))),
             _ => message_text(frame),
         };
-        self.note(kind, &frame.server, method, &text, Some(frame.seq), frame.at);
+        let link = NoteLink { frame: Some(frame.seq), call: frame.call };
+        self.note(kind, (&frame.server, method), &text, link, frame.at);
         let bytes = u32::try_from(frame.size).unwrap_or(u32::MAX);
         if let Some(row) = self.rows.back_mut() {
             match frame.direction {
@@ -340,11 +366,18 @@ impl Rows {
     fn log(&mut self, server: &ServerId, log: &crate::domain::event::LogMessage, at: Stamp) {
         // Notifications that are shown as log messages elsewhere have rows as notifications here.
         if log.source == LogSource::Message {
-            self.note(RowKind::Log, server, log.logger.as_deref().unwrap_or("log"), &format!("{}  {}", log.level, log.text), None, at);
+            let link = NoteLink { frame: None, call: log.call };
+            let name = log.logger.as_deref().unwrap_or("log");
+            self.note(RowKind::Log, (server, name), &format!("{}  {}", log.level, log.text), link, at);
         }
     }
 
-    fn note(&mut self, kind: RowKind, server: &ServerId, name: &str, text: &str, frame: Option<u64>, at: Stamp) {
+    fn anomaly(&mut self, server: &ServerId, anomaly: &Anomaly, at: Stamp) {
+        let link = NoteLink { frame: anomaly.frame, call: anomaly.call };
+        self.note(RowKind::Anomaly, (server, anomaly.kind.words()), &anomaly.detail, link, at);
+    }
+
+    fn note(&mut self, kind: RowKind, (server, name): (&ServerId, &str), text: &str, link: NoteLink, at: Stamp) {
         let mut end = text.len().min(NOTE_BYTES);
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -354,16 +387,20 @@ impl Rows {
             self.notes.pop_front();
             self.first_note += 1;
         }
-        let link = self.first_note + self.notes.len() as u64;
-        self.notes.push_back(Note { text: cut.into(), frame });
+        let number = self.first_note + self.notes.len() as u64;
+        self.notes.push_back(Note { text: cut.into(), frame: link.frame });
+        // What a server sends in the course of a call belongs to the client of the call.
+        let row = link.call.and_then(|call| self.pending.get(&call).copied());
+        let client = row.map_or(ClientKey::NONE, |row| self.client_key(row));
         // A server can invent any number of methods, and names are never removed.
         let key = self.key(server.as_str(), &name[..bounds::boundary(name, NAME_BYTES)]);
-        self.add(Row { link, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: CallState::None });
+        self.add(Row { link: number, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: CallState::None }, client);
     }
 
-    fn add(&mut self, mut row: Row) -> RowId {
+    fn add(&mut self, mut row: Row, client: ClientKey) -> RowId {
         if self.rows.len() == self.most {
             let gone = self.rows.pop_front();
+            self.clients.pop();
             if let Some(class) = gone.as_ref().and_then(class) {
                 self.long[class].remove(&self.first);
             }
@@ -375,6 +412,7 @@ impl Rows {
         // Times ascend, so that rows can be found by time.
         row.at = row.at.max(self.rows.back().map_or(row.at, |last| last.at));
         self.rows.push_back(row);
+        self.clients.push(client);
         self.version += 1;
         let id = self.first + self.rows.len() as u64 - 1;
         self.texts.push(id, "");
@@ -519,7 +557,7 @@ enum Thing<'w> {
     Call(&'w crate::state::CallView),
     Frame(&'w Arc<Frame>),
     Log(&'w ServerId, &'w crate::domain::event::LogMessage),
-    Anomaly(&'w ServerId, &'w crate::domain::frame::Anomaly),
+    Anomaly(&'w ServerId, &'w Anomaly),
 }
 
 #[cfg(test)]

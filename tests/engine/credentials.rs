@@ -237,6 +237,7 @@ async fn the_token_is_that_of_the_principal() {
             wants_progress: false,
             rounds: Rounds::Drive,
             desk: Arc::<Recorder>::default(),
+            relays_tasks: true,
             connection_desk: None,
         };
         let spec = CallSpec::tool(ToolId::new("web".into(), "echo"), "{}", Origin::Client(ClientId(1)));

@@ -81,6 +81,7 @@ fn passage(client: u32, rounds: Rounds, desk: &Arc<Recorder>) -> Passage {
         extra: Body::default(),
         wants_progress: false,
         rounds,
+        relays_tasks: true,
         desk: desk.clone(),
         connection_desk: None,
     }
@@ -119,6 +120,28 @@ async fn pass(rig: &Rig, passage: Passage) -> Arc<Settled> {
     let origin = Origin::Client(passage.client);
     let spec = CallSpec::tool(ToolId::new("web".into(), "echo"), r#"{"a":1.0}"#, origin);
     rig.engine.pass(spec, Arc::new(passage)).1.await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_goes_to_a_client_that_may_get_it_and_is_polled_for_any_other() {
+    const TASK: &str = r#"{"resultType":"task","taskId":"1","status":"working","ttlMs":60000,"pollIntervalMs":1}"#;
+    const END: &str = r#"{"resultType":"complete","taskId":"1","status":"completed","result":{"content":[{"type":"text","text":"done"}]}}"#;
+    let capabilities = Body::from(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#);
+    for relays_tasks in [true, false] {
+        let (behaviour, requests) = recording(|number| if number == 0 { TASK } else { END });
+        let rig = rig(behaviour.modern(), spec("web"));
+        let face = Arc::new(Face { capabilities: capabilities.clone(), ..Face::default() });
+        let extra = Body::from(r#"{"task":{"ttl":1},"vendor":1.0}"#);
+        let passage = Passage { relays_tasks, face, extra, ..passage(7, Rounds::Relay, &Arc::default()) };
+        let settled = pass(&rig, passage).await;
+        let sent = requests.lock().unwrap()[0].params.text().into_owned();
+        assert_eq!((sent.contains(r#""task":"#), sent.contains("1.0")), (relays_tasks, true), "{sent}");
+        match relays_tasks {
+            true => assert!(matches!(&settled.outcome, Outcome::Interim { kind: InterimKind::Task, .. }), "{settled:?}"),
+            false => assert_eq!(text_of(&settled), "done"),
+        }
+        rig.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -210,6 +210,49 @@ fn the_python_sdk_uses_several_servers_over_stdio_and_http() {
     }
 }
 
+/// Returns a configuration with four real servers.
+fn four_servers(home: &Path) -> String {
+    let node = |name: &str, package: &str, args: &[&str]| {
+        let script = packages::script(package);
+        let args = [&[script.as_str()], args].concat();
+        format!("[servers.{name}]\ncommand = \"node\"\nargs = {}\n", json!(args))
+    };
+    let memory = home.join("memory.jsonl");
+    [
+        node("everything", "server-everything", &["stdio"]),
+        node("files", "server-filesystem", &[home.to_str().unwrap()]),
+        node("memory", "server-memory", &[]) + &format!("env = {{ MEMORY_FILE_PATH = {} }}\n", json!(memory.to_str().unwrap())),
+        format!("[servers.time]\ncommand = {}\n", json!(packages::installed("py/bin/mcp-server-time"))),
+    ]
+    .concat()
+}
+
+/// Runs a client program over HTTP and over stdio, in front of four real servers.
+fn runs_in_front_of_four_servers(program: &str, args: &[&str]) {
+    let home = TempDir::new().unwrap();
+    let config = four_servers(home.path());
+    let file = home.path().join("config.toml");
+    std::fs::write(&file, &config).unwrap();
+    let listening = Listening::configured(&config, &[]);
+    for place in [vec![listening.url.as_str()], vec![GATEWAY, "--config", file.to_str().unwrap(), "serve"]] {
+        let done = command(program, home.path()).args(args).args(&place).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success() && out.trim() == "ok", "{place:?}: {out} {err}");
+    }
+}
+
+#[test]
+fn the_typescript_sdk_uses_four_servers_over_stdio_and_http() {
+    let client = packages::test_file("sdk_client.mjs");
+    runs_in_front_of_four_servers("node", &[&client, &packages::installed("node_modules")]);
+}
+
+#[test]
+fn the_client_of_fastmcp_uses_four_servers_over_stdio_and_http() {
+    let client = packages::test_file("fastmcp_client.py");
+    runs_in_front_of_four_servers(&packages::installed("py/bin/python"), &[&client]);
+}
+
 #[test]
 fn the_listener_conforms() {
     let server = packages::script("server-everything");

@@ -288,6 +288,12 @@ pub struct InstallArgs {
     /// Use the client's file in this project instead of the user's.
     #[arg(long)]
     pub project: bool,
+    /// Move the client's own servers into your configuration file.
+    ///
+    /// Values of secrets become variables there, and stay in the client's file as the environment of the gateway. --undo takes both
+    /// changes back.
+    #[arg(long = "move", conflicts_with_all = ["undo", "print", "project"])]
+    pub move_servers: bool,
     /// Offer what this profile has.
     #[arg(long, value_name = "NAME", conflicts_with = "undo")]
     pub profile: Option<String>,
@@ -347,6 +353,16 @@ pub struct DemoArgs {
 pub struct CompletionsArgs {
     /// The shell.
     pub shell: clap_complete::Shell,
+}
+
+/// `__complete`, which completion scripts run.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CompleteWordsArgs {
+    /// The place of the word to complete, from 0.
+    pub index: usize,
+    /// The words of the command line, from the name of the program.
+    #[arg(last = true)]
+    pub words: Vec<String>,
 }
 
 /// `man`.

@@ -13,6 +13,7 @@ use crate::{
         call::{CallSpec, Failure, FailureKind, InterimKind, Operation, Origin, Outcome, Progress, RpcError, Timings},
         call_summary::CallSummary,
         catalog::{RawLists, ServerCatalog},
+        client::{ClientInfo, ClientSession, ClientTransport, Principal},
         config_error::ConfigError,
         config_input::{InputRetention, InputValue},
         console_layout::ConsoleLayout,
@@ -36,7 +37,7 @@ use crate::{
             StepView, WorkflowText,
         },
         secret::Secret,
-        server::{ConnectFailure, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
+        server::{ConnectFailure, Era, Exit, Phase, ServerSpec, SessionInfo, Step, Transport},
         test_entries::{began, run_record, spec},
         time::{Epoch, Stamp},
         workspace::{
@@ -83,7 +84,7 @@ every_variant!(every_workspace_error, WorkspaceError:
 every_variant!(every_event, EventKind:
     ServerAdded ServerRemoved ServerPhase ServerInfo ServerListed ServerStderr ServerLog ServerAnomaly CallQueued CallSent CallStage
     CallProgress CallSettled Frame ResourceSubscribed ResourceUpdated AskOpened AskClosed RunStarted RunStep RunSettled Breaker Rules
-    Cache FaultSet Notice);
+    Cache FaultSet Notice ClientConnected ClientDisconnected ClientSessions);
 every_variant!(every_call_event, CallEvent:
     Routed Waiting Probing Attempt Ended Resent BackOff NotRepeated CacheHit CacheMiss Shared Fallback Injected Late);
 every_variant!(every_phase, Phase: Idle Disabled Starting Ready Degraded Reconnecting Failed NeedsLogin);
@@ -115,7 +116,15 @@ fn operations() -> Vec<Operation> {
 fn specs() -> Vec<CallSpec> {
     let step = RunStep { run: RunId::new(1, 2), step: "a/b".into(), item: Some(3), purpose: Purpose::Fallback, retries: true };
     let plain = operations().into_iter().map(|operation| CallSpec::new(operation, Origin::Console));
-    plain.map(|spec| CallSpec { client: ClientId(7), run: Some(step.clone()), meta: Body::from(r#"{"a":1}"#), ..spec }).collect()
+    plain
+        .map(|spec| CallSpec {
+            client: ClientId(7),
+            client_name: Some("c".into()),
+            run: Some(step.clone()),
+            meta: Body::from(r#"{"a":1}"#),
+            ..spec
+        })
+        .collect()
 }
 
 fn failure() -> Arc<Failure> {
@@ -442,6 +451,18 @@ fn frame() -> Arc<Frame> {
     })
 }
 
+fn client_info(era: Era, transport: ClientTransport) -> ClientInfo {
+    ClientInfo {
+        name: Some("c".into()),
+        version: Some("1".into()),
+        era,
+        protocol: "2025-11-25".into(),
+        transport,
+        principal: Principal::new("ci"),
+        profile: "default".into(),
+    }
+}
+
 /// Every kind of event. Applied in order they make a state with everything in it.
 pub fn events() -> Vec<Arc<Event>> {
     let env = vec![("TOKEN".into(), Secret::new("value-of-the-token", "${TOKEN}"))];
@@ -484,6 +505,12 @@ pub fn events() -> Vec<Arc<Event>> {
         EventKind::Cache { view: Default::default() },
         EventKind::FaultSet { server: server(), tool: None, fault: Some(Fault::default()) },
         EventKind::FaultSet { server: server(), tool: Some("buy".into()), fault: Some(Fault::default()) },
+        EventKind::ClientConnected { client: ClientId(7), info: Arc::new(client_info(Era::Legacy, ClientTransport::Http)) },
+        EventKind::ClientConnected { client: ClientId(8), info: Arc::new(client_info(Era::Modern, ClientTransport::Unix)) },
+        EventKind::ClientConnected { client: ClientId(9), info: Arc::new(client_info(Era::Legacy, ClientTransport::Stdio)) },
+        EventKind::ClientConnected { client: ClientId(10), info: Arc::new(client_info(Era::Legacy, ClientTransport::Tap)) },
+        EventKind::ClientDisconnected { client: ClientId(10) },
+        EventKind::ClientSessions { server: server(), sessions: Arc::from([ClientSession { client: ClientId(7), since: Stamp(5) }]) },
         EventKind::Notice { notice: Arc::new(Notice::new(NoticeLevel::Warn, "n")) },
         EventKind::RunStarted { run, plan: Arc::new(plan), input: Body::from("{}"), origin: Origin::Console },
         EventKind::RunStep { run, step: "a".into(), view: view.clone() },

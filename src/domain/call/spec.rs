@@ -1,6 +1,6 @@
 //! The request of a call: its operation, and how the engine treats it.
 
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +156,9 @@ pub struct CallSpec {
     /// The client that requested the call. The engine sets it; a client cannot choose it.
     #[serde(default, skip_serializing_if = "ClientId::is_local")]
     pub client: ClientId,
+    /// The name of the client, as it described itself. The engine sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_name: Option<Arc<str>>,
     /// The position in a trace that the caller gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
@@ -173,7 +176,16 @@ impl CallSpec {
             meta: Body::default(),
             follows: None,
             client: ClientId::LOCAL,
+            client_name: None,
             trace: None,
+        }
+    }
+
+    /// Returns the requester for users: a client by its name, else the origin.
+    pub fn requester(&self) -> Cow<'_, str> {
+        match (self.origin, &self.client_name) {
+            (Origin::Client(_), Some(name)) => Cow::Borrowed(name),
+            (origin, _) => origin.to_string().into(),
         }
     }
 

@@ -60,10 +60,11 @@ use super::{
 use crate::{
     domain::{
         body::{self, Body},
-        client::Principal,
+        client::{ClientTransport, Principal},
+        id::ClientId,
         profile::Profile,
     },
-    protocol::meta::CLIENT_CAPABILITIES,
+    protocol::meta::{CLIENT_CAPABILITIES, CLIENT_INFO},
 };
 
 /// Maximum size of the head of a request, in bytes.
@@ -80,7 +81,7 @@ pub const GRACE: Duration = Duration::from_secs(10);
 const RETRY: HeaderValue = HeaderValue::from_static("5");
 /// How often idle sessions are looked for.
 const EXPIRY: Duration = Duration::from_secs(60);
-/// Maximum number of modern clients that are remembered by their capabilities.
+/// Maximum number of modern clients that are remembered.
 const VIRTUAL: usize = 1000;
 
 /// Where a listener is.
@@ -124,9 +125,11 @@ pub struct Caller {
     pub principal: Principal,
     /// The profile of the path.
     pub profile: Arc<Profile>,
+    /// How the sender is connected.
+    pub transport: ClientTransport,
 }
 
-/// Principal, profile and digest of the capabilities of a modern client.
+/// Principal, profile and digest of capabilities and description of a modern client.
 type VirtualKey = (Principal, Arc<str>, u64);
 
 /// Returns the metrics in the Prometheus text format.
@@ -139,7 +142,7 @@ pub struct Service {
     sessions: Sessions,
     /// Returns the metrics in the Prometheus text format.
     metrics: Option<MetricsText>,
-    /// Modern clients by principal, profile and capabilities, with their last use.
+    /// Modern clients by principal, profile, capabilities and description, with their last use.
     virtual_clients: Mutex<HashMap<VirtualKey, (Arc<Client>, Instant)>>,
     /// Cancelled when the listener ends.
     stopping: CancellationToken,
@@ -251,7 +254,8 @@ impl Service {
             Some(_) => Principal::new(profile.name.clone()),
             None => Principal::local(),
         };
-        let caller = Caller { principal, profile };
+        let transport = if self.access.address.is_some() { ClientTransport::Http } else { ClientTransport::Unix };
+        let caller = Caller { principal, profile, transport };
         match target {
             // Answered above.
             Target::Health | Target::Metrics => empty(StatusCode::OK),
@@ -298,13 +302,13 @@ impl Service {
         events(stream.until(self.stopping.clone().cancelled_owned()))
     }
 
-    /// Returns the client that represents all modern requests of a principal with the same capabilities: they have no session, and
-    /// servers list the same for them.
+    /// Returns the client that represents all modern requests of a principal with the same capabilities and the same description:
+    /// they have no session, and servers list the same for them.
     fn virtual_client(&self, caller: &Caller, params: &Body) -> Arc<Client> {
         let [meta] = params.fields(["_meta"]).unwrap_or_default();
-        let [capabilities] = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [CLIENT_CAPABILITIES])).unwrap_or_default();
+        let described = meta.and_then(|meta| body::fields(meta.get().as_bytes(), [CLIENT_CAPABILITIES, CLIENT_INFO])).unwrap_or_default();
         let mut hasher = DefaultHasher::new();
-        capabilities.map(|capabilities| capabilities.get()).hash(&mut hasher);
+        described.map(|member| member.map(|member| member.get())).hash(&mut hasher);
         let key = (caller.principal.clone(), caller.profile.name.clone(), hasher.finish());
         let mut clients = self.virtual_clients.lock();
         if let Some((client, used)) = clients.get_mut(&key) {
@@ -317,9 +321,19 @@ impl Service {
         {
             self.gateway.remove_client(client.id);
         }
-        let client = self.gateway.add_client(caller.principal.clone(), caller.profile.clone());
+        let client = self.gateway.add_client(caller.principal.clone(), caller.profile.clone(), Some(caller.transport));
         clients.insert(key, (client.clone(), Instant::now()));
         client
+    }
+
+    /// Removes the modern clients without a request for this time.
+    fn expire_virtual_clients(&self, limit: Duration) {
+        // A request in progress holds its client, in addition to this set and the gateway.
+        let idle = |client: &Arc<Client>, used: &Instant| used.elapsed() >= limit && Arc::strong_count(client) <= 2;
+        let mut clients = self.virtual_clients.lock();
+        let expired: Vec<ClientId> = clients.extract_if(|_, (client, used)| idle(client, used)).map(|(_, (client, _))| client.id).collect();
+        drop(clients);
+        expired.into_iter().for_each(|client| self.gateway.remove_client(client));
     }
 }
 
@@ -383,5 +397,6 @@ async fn expire(service: Arc<Service>) {
     loop {
         ticks.tick().await;
         service.sessions.expire();
+        service.expire_virtual_clients(service.sessions.idle());
     }
 }

@@ -229,7 +229,7 @@ impl Service {
         // Each open subscription is a client of its own.
         let (client, one_request) = match &**method == LISTEN {
             true => {
-                let client = self.gateway.add_client(caller.principal.clone(), caller.profile.clone());
+                let client = self.gateway.add_client(caller.principal.clone(), caller.profile.clone(), None);
                 (client.clone(), Some(OneRequest { service: self.clone(), client }))
             }
             false => (self.virtual_client(caller, params), None),

@@ -59,7 +59,7 @@ pub struct Session {
 
 impl Session {
     fn new(gateway: &Arc<Gateway>, caller: &Caller) -> Session {
-        let client = gateway.add_client(caller.principal.clone(), caller.profile.clone());
+        let client = gateway.add_client(caller.principal.clone(), caller.profile.clone(), Some(caller.transport));
         let connection = Front::connect(gateway, &client);
         let ring = Arc::<Ring>::default();
         let general = Arc::new(Stream::new(GENERAL, Some(ring.clone()), &connection, None));
@@ -163,6 +163,11 @@ impl Sessions {
         let closed = if own { open.remove(id) } else { None };
         drop(open);
         closed.is_some()
+    }
+
+    /// Returns how long a session may be idle.
+    pub fn idle(&self) -> Duration {
+        self.limits.idle
     }
 
     /// Ends the sessions that were idle for too long.

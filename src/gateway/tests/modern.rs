@@ -7,6 +7,7 @@ use super::super::test_support::{FakeUpstream, PipeClient, ok, ready, with_tools
 use crate::{
     domain::body::Body,
     domain::call::{InterimKind, Outcome},
+    domain::client::ClientTransport,
     engine::passage::Rounds,
     gateway::upstream::ServerNotice,
 };
@@ -16,6 +17,25 @@ const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 
 fn meta(capabilities: Value) -> Value {
     json!({VERSION: "2026-07-28", "io.modelcontextprotocol/clientInfo": {"name": "m", "version": "1"}, CAPABILITIES: capabilities})
+}
+
+#[tokio::test]
+async fn clients_are_reported_when_they_describe_themselves() {
+    let upstream = FakeUpstream::echoing(vec![with_tools("a", &["t"])]);
+    let mut client = PipeClient::of(&upstream);
+    let reported = || upstream.connections.borrow().clone();
+    client.ask("server/discover", json!({"_meta": meta(json!({}))})).await;
+    client.ask("tools/list", json!({"_meta": meta(json!({"elicitation": {}}))})).await;
+    let connections = reported();
+    let [(id, Some(info))] = &connections[..] else { panic!("{connections:?}") };
+    let modern = (info.name.as_deref(), info.version.as_deref(), &*info.protocol, info.transport, &*info.profile);
+    assert_eq!(modern, (Some("m"), Some("1"), "2026-07-28", ClientTransport::Stdio, "default"));
+    // The same program in the other era describes itself in another way.
+    client.initialize(json!({})).await;
+    let again = reported().pop().and_then(|(again, info)| Some((again, info?.name.clone()?)));
+    assert_eq!(again, Some((*id, "c".into())));
+    client.end().await;
+    assert!(upstream.connections.subscribe().wait_for(|all| all.last() == Some(&(*id, None))).await.is_ok());
 }
 
 #[tokio::test]

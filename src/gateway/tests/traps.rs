@@ -4,9 +4,13 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::super::test_support::{FakeUpstream, PipeClient, ok, ready, with_tools};
-use crate::domain::{
-    body::Body,
-    call::{InterimKind, Outcome},
+use crate::{
+    domain::{
+        body::Body,
+        call::{InterimKind, Outcome},
+    },
+    engine::passage::Passage,
+    gateway::upstream::Upstream,
 };
 
 fn meta(capabilities: Value) -> Value {
@@ -73,7 +77,12 @@ async fn trap_11_a_state_returns_to_its_server_as_it_was_and_any_other_starts_no
 async fn trap_20_task_ids_of_several_servers_never_meet() {
     let tasks = r#"{"tools":{},"tasks":{"list":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
     let lists = json!({"tools": [{"name": "t", "inputSchema": {"type": "object"}}]});
-    let upstream = FakeUpstream::echoing(vec![ready("a", tasks, lists.clone()), ready("b", tasks, lists)]);
+    let relays = |passage: &Passage| ok(json!({"content": [], "relays": passage.relays_tasks}).to_string());
+    let servers = vec![ready("a", tasks, lists.clone()), ready("b", tasks, lists.clone())];
+    let upstream = FakeUpstream::new(servers, move |_, passage| {
+        let outcome = relays(&passage);
+        async move { outcome }.boxed()
+    });
     let mut client = PipeClient::of(&upstream);
     // The engine follows tasks of servers itself: a client gets their results and no ids.
     let capabilities = client.initialize(json!({})).await["capabilities"].clone();
@@ -82,4 +91,17 @@ async fn trap_20_task_ids_of_several_servers_never_meet() {
         assert_eq!(client.ask(method, json!({"taskId": "1"})).await["error"]["code"], -32601, "{method}");
         assert_eq!(client.ask(method, json!({"taskId": "1", "_meta": meta(json!({}))})).await["error"]["code"], -32601, "{method}");
     }
+    // Nor do ids get to a client that would take them, in either era.
+    let takes = meta(json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}));
+    for params in [json!({"name": "a_t", "task": {"ttl": 1}}), json!({"name": "a_t", "_meta": takes})] {
+        assert_eq!(client.ask("tools/call", params.clone()).await["result"]["relays"], false, "{params}");
+    }
+    // A single server keeps its own tasks.
+    upstream.set(vec![ready("a", tasks, lists)]);
+    let mut alone = PipeClient::of(&FakeUpstream::new(upstream.directory().servers.iter().cloned().collect(), move |_, passage| {
+        let outcome = relays(&passage);
+        async move { outcome }.boxed()
+    }));
+    alone.initialize(json!({})).await;
+    assert_eq!(alone.ask("tools/call", json!({"name": "t", "task": {"ttl": 1}})).await["result"]["relays"], true);
 }

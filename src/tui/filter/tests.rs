@@ -76,7 +76,7 @@ fn every_variant_has_a_word() {
 #[test]
 fn a_word_that_cannot_be_parsed_is_reported_and_the_rest_applies() {
     for (text, part) in [
-        ("colour:red", "fields are server, tool, outcome, origin, kind"),
+        ("colour:red", "fields are server, tool, outcome, origin, client, kind"),
         ("outcome:wonderful", "wonderful must be one of failed, ok"),
         ("origin:", "value after origin: is missing"),
         ("kind:call|song", "song must be one of call"),
@@ -140,7 +140,7 @@ fn completion_offers_fields_then_values() {
     for event in test_support::busy(0) {
         rows.push(&event);
     }
-    assert_eq!(complete("", &rows).len(), 6);
+    assert_eq!(complete("", &rows).len(), 7);
     assert_eq!(complete("x o", &rows), ["outcome:", "origin:"]);
     assert_eq!(complete("server:", &rows), ["server:analytics", "server:database", "server:email"]);
     assert_eq!(complete("!server:database|em", &rows), ["!server:database|email"]);
@@ -158,6 +158,7 @@ fn some_test() -> impl Strategy<Value = Test> {
         // A value that starts with two slashes makes a URL, which is text.
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Server),
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Tool),
+        proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Client),
         proptest::collection::vec(proptest::sample::select(states), 1..4).prop_map(Test::Outcome),
         proptest::collection::vec(proptest::sample::select(OriginKind::ALL.to_vec()), 1..3).prop_map(Test::Origin),
         proptest::collection::vec(proptest::sample::select(RowKind::ALL.to_vec()), 1..3).prop_map(Test::Kind),

@@ -113,7 +113,7 @@ fn call_lines(record: &CallRecord) -> Vec<Line> {
         ("outcome".into(), summary.outcome.words().into(), if bad { Tone::Bad } else { Tone::Plain }),
         line("started", format!("{} UTC", moment(summary.unix_ms))),
         line("took", short(summary.took())),
-        line("by", summary.origin.word()),
+        line("by", record.spec.requester()),
         line("attempts", summary.attempts.to_string()),
     ];
     lines.extend(summary.error.iter().map(|error| ("error".to_owned(), error.clone(), Tone::Bad)));

@@ -45,6 +45,7 @@ impl Model {
             Action::ClearCache => self.ask_purge(),
             Action::Breakers => self.show_page(Page::Breakers),
             Action::Routes => self.show_page(Page::Routes),
+            Action::Clients => self.show_page(Page::Clients),
             _ => return None,
         })
     }
@@ -75,6 +76,7 @@ impl Model {
             Action::StopFaults => banner::faults(self.session.read_model()) > 0,
             Action::Breakers => !(self.views.current == ViewId::Health && self.views.health.page == Page::Breakers),
             Action::Routes => !(self.views.current == ViewId::Health && self.views.health.page == Page::Routes),
+            Action::Clients => !(self.views.current == ViewId::Health && self.views.health.page == Page::Clients),
             _ => return None,
         })
     }

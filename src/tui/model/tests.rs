@@ -204,6 +204,7 @@ impl Harness {
 mod any;
 mod calls;
 mod choices;
+mod clients;
 mod control;
 mod describe;
 mod dialogs;

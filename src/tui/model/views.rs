@@ -1,7 +1,7 @@
 //! The current view: passes input to it, performs what follows, and goes from one view to another.
 
 use crate::{
-    domain::id::CallId,
+    domain::id::{CallId, ClientId},
     tui::{
         action::Action,
         hits::HitArea,
@@ -93,6 +93,10 @@ impl Model {
                 self.views.show(ViewId::Timeline);
                 self.views.timeline.zoom(if action == Action::ZoomIn { Zoom::In } else { Zoom::Out }, self.session.now);
             }
+            Action::Lanes => {
+                self.views.show(ViewId::Timeline);
+                self.views.timeline.toggle_lanes();
+            }
             Action::SendAgain | Action::EditAgain | Action::Cancel
                 if self.in_view() && self.meant_call().and_then(|id| self.session.read_model().call(id)).is_none() =>
             {
@@ -151,6 +155,13 @@ impl Model {
         self.views.show(ViewId::Traffic);
         self.views.state.part = Part::Main;
         self.views.traffic.on_query(OnQuery::Set(filter), &self.views.state.rows);
+    }
+
+    /// Shows the traffic of a client.
+    pub(in crate::tui) fn show_calls_of(&mut self, client: ClientId) {
+        let clients = &self.session.read_model().clients;
+        let Some(filter) = clients.get(client).map(|view| view.filter(clients)) else { return };
+        self.show_traffic(&filter);
     }
 
     /// Goes from the form to its result, or from the result back to the form.

@@ -3,8 +3,8 @@
 //! A table of all servers, the detail of the selected one (`subject_detail`), and its stderr and log (`output`).
 
 pub mod breakers;
+pub mod clients;
 pub mod output;
-
 pub mod routes;
 pub mod subject_detail;
 
@@ -36,6 +36,7 @@ use crate::{
 
 use super::{DrawContext, breaker, status_dot};
 use breakers::Breakers;
+use clients::ClientTable;
 use output::ServerOutput;
 
 use routes::Routes;
@@ -62,6 +63,8 @@ pub enum Page {
     Breakers,
     /// Groups, routes and the latest routing decisions.
     Routes,
+    /// The clients of the gateway.
+    Clients,
 }
 
 /// The health view: the table's rows, cursor and scroll, and the other panes.
@@ -73,6 +76,8 @@ pub struct Health {
     pub breakers: Breakers,
     /// The routes page.
     pub routes: Routes,
+    /// The clients page.
+    pub clients: ClientTable,
     rows: Vec<Subject>,
     unfolded: HashSet<ServerId>,
     cursor: Option<Subject>,
@@ -95,6 +100,7 @@ impl Health {
             Page::Table => self.selected().cloned(),
             Page::Breakers => self.breakers.selected().cloned(),
             Page::Routes => self.routes.selected(),
+            Page::Clients => None,
         }
     }
 
@@ -112,7 +118,7 @@ impl Health {
                 self.lines.follow();
             }
             Page::Breakers => self.breakers.select(subject),
-            Page::Routes => {}
+            Page::Routes | Page::Clients => {}
         }
     }
 
@@ -122,6 +128,7 @@ impl Health {
             Page::Table => {}
             Page::Breakers => return self.breakers.go(to),
             Page::Routes => return self.routes.go(to),
+            Page::Clients => return self.clients.go(to),
         }
         self.window.go(to, self.rows.len());
         self.cursor_moved();
@@ -157,6 +164,7 @@ impl Health {
             Page::Table => {}
             Page::Breakers => return self.breakers.click(row),
             Page::Routes => return self.routes.click(row),
+            Page::Clients => return self.clients.click(row),
         }
         if row >= self.rows.len() {
             return false;
@@ -170,6 +178,7 @@ impl Health {
     /// Rebuilds the rows and scrolls so that the cursor is visible.
     pub fn fit(&mut self, read_model: &ConsoleState, area: Option<Rect>) {
         self.breakers.fit(read_model);
+        self.clients.fit(read_model);
         self.rows.clear();
         for server in &read_model.servers {
             self.rows.push(Subject { server: server.id().clone(), tool: None });
@@ -198,6 +207,7 @@ impl Health {
             Page::Table => self.draw_table(ctx, area, buf),
             Page::Breakers => self.breakers.draw(ctx, area, buf),
             Page::Routes => self.routes.draw(ctx, area, buf),
+            Page::Clients => self.clients.draw(ctx, area, buf),
         }
     }
 

@@ -232,7 +232,7 @@ fn draw_facts(call: &CallView, row: &Row, ctx: DrawContext, area: Rect, buf: &mu
         pen.right(&[(&right, theme.muted)]);
     }
     let time = ctx.read_model.epoch.time_of_day(call.queued);
-    pen.put(&time, theme.text).put(" by ", theme.muted).put(&call.spec.origin.to_string(), theme.accent);
+    pen.put(&time, theme.text).put(" by ", theme.muted).put(&call.spec.requester(), theme.accent);
     let rounds = call.settled.as_ref().map_or(call.round, |s| s.rounds);
     let rounds = if rounds > 1 { format!(" · {rounds} rounds") } else { String::new() };
     pen.put(&format!(" · {}{rounds}", call.spec.operation.method()), theme.muted);

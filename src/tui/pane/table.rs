@@ -32,7 +32,7 @@ use super::{
 };
 
 /// The hint in the empty filter line.
-const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed origin:… kind:log >500ms <2s !not text";
+const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed client:… kind:log >500ms <2s !not text";
 /// The minimum time between two sorts while rows are added.
 const SORT_PAUSE_MS: u64 = 1000;
 

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-use layout::{Bar, TimeScale, TimelineLayout, areas};
+use layout::{Bar, LanesBy, TimeScale, TimelineLayout, areas};
 use runs::run_of;
 
 use super::{
@@ -46,6 +46,7 @@ pub enum Zoom {
 /// The timeline's zoom, position, cursor and filter.
 pub struct Timeline {
     scale: TimeScale,
+    lanes_by: LanesBy,
     /// The time under the cursor; `None` follows now.
     cursor: Option<Stamp>,
     /// The lane under the cursor.
@@ -62,6 +63,7 @@ impl Timeline {
     pub fn new(rows: &Rows) -> Timeline {
         Timeline {
             scale: TimeScale::default(),
+            lanes_by: LanesBy::default(),
             cursor: None,
             lane: 0,
             top: 0,
@@ -150,6 +152,15 @@ impl Timeline {
         }
     }
 
+    /// Draws lanes by client, or by server again.
+    pub fn toggle_lanes(&mut self) {
+        (self.lane, self.top) = (0, 0);
+        self.lanes_by = match self.lanes_by {
+            LanesBy::Server => LanesBy::Client,
+            LanesBy::Client => LanesBy::Server,
+        };
+    }
+
     fn pan(&mut self, direction: Direction, cells: u64, now: Stamp) {
         let back = direction == Direction::Backward;
         self.freeze(now);
@@ -176,20 +187,21 @@ impl Timeline {
     /// Moves the cursor to the previous or the next call of its lane.
     pub fn step(&mut self, direction: Direction, rows: &Rows, now: Stamp) {
         let at = self.cursor.unwrap_or(now);
-        let Some((server, run)) = self.layout.lanes.get(self.lane).map(|l| (l.server.clone(), l.run)) else { return };
-        let in_lane = |row: &Row| match run {
-            Some(run) => rows.step_of(row).is_some_and(|step| step.run == run),
-            None => row.call().is_some() && rows.name(row.key).is_some_and(|n| n.server == server),
+        let Some(lane) = self.layout.lanes.get(self.lane) else { return };
+        let in_lane = |(id, row): &(RowId, &Row)| match (lane.run, lane.client) {
+            (Some(run), _) => rows.step_of(row).is_some_and(|step| step.run == run),
+            (None, Some(client)) => row.call().is_some() && rows.client_key(*id) == client,
+            (None, None) => row.call().is_some() && rows.name(row.key).is_some_and(|n| n.server == lane.name),
         };
         let position = self.filtered.index.before(rows, rows.from(at));
-        let row_at = |place: usize| self.filtered.index.at(rows, place).and_then(|id| rows.get(id));
+        let row_at = |place: usize| self.filtered.index.at(rows, place).and_then(|id| Some((id, rows.get(id)?)));
         let found = match direction {
-            Direction::Backward => (0..position).rev().take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at < at),
+            Direction::Backward => (0..position).rev().take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.1.at < at),
             Direction::Forward => {
-                (position..self.filtered.index.len(rows)).take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.at > at)
+                (position..self.filtered.index.len(rows)).take(NEAR).filter_map(row_at).find(|row| in_lane(row) && row.1.at > at)
             }
         };
-        if let Some(row) = found {
+        if let Some((_, row)) = found {
             self.freeze(now);
             self.cursor = Some(row.at);
             self.hold(now);
@@ -245,7 +257,7 @@ impl Timeline {
     /// Lays out the bars for a pane of this size.
     pub fn fit(&mut self, rows: &Rows, read_model: &ConsoleState, now: Stamp, area: Rect) {
         let run = self.run_here();
-        self.layout.clear(read_model);
+        self.layout.clear(self.lanes_by, rows, read_model);
         let (_, chart) = areas(area, self.head(area), &self.layout);
         if self.scale.cells != chart.width {
             self.scale.cells = chart.width;

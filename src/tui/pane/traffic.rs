@@ -144,7 +144,8 @@ impl Columns {
             40..=69 => (9, 0, 0, false),
             70..=99 => (9, 13, 0, false),
             100..=119 => (13, 13, 9, true),
-            _ => (13, 16, 9, true),
+            120..=139 => (13, 16, 9, true),
+            _ => (13, 16, 14, true),
         };
         let outcome = if width < 40 { 4 } else { 22 };
         let fixed = time + server + origin + outcome + 10 + if bytes { 20 } else { 0 } + 1;
@@ -173,7 +174,7 @@ impl Columns {
         cell(&mut pen, operation.server().as_str(), self.server, theme.accent);
         let subject = if self.server == 0 { ctx.read_model.call_name(operation) } else { operation.subject().to_owned() };
         cell(&mut pen, &subject, self.name, theme.text);
-        cell(&mut pen, &call.spec.origin.to_string(), self.origin, theme.muted);
+        cell(&mut pen, &call.spec.requester(), self.origin, theme.muted);
         match &call.settled {
             Some(settled) => {
                 let (glyph, style) = outcome_glyph(&settled.outcome, theme);

@@ -133,7 +133,7 @@ impl Health {
             (Part::Main, None) => match self.page {
                 Page::Table => self.fold(Some(action == Action::Right)),
                 Page::Breakers => self.breakers.sideways(Direction::backward_if(action == Action::Left)),
-                Page::Routes => {}
+                Page::Routes | Page::Clients => {}
             },
             (Part::Facts, Some(to)) => {
                 let subject = self.selected().cloned();
@@ -157,6 +157,11 @@ impl Health {
                 RouteTarget::Call(call) => return ViewOutcome::change(move |model| model.open_call(call)),
                 RouteTarget::Nothing => {}
             },
+            Page::Clients => {
+                if let Some(client) = self.clients.selected() {
+                    return ViewOutcome::change(move |model| model.show_calls_of(client));
+                }
+            }
         }
         ViewOutcome::Done
     }

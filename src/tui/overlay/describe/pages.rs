@@ -16,7 +16,7 @@ use crate::{
         uri_template,
         workflow::library::WorkflowEntry,
     },
-    state::{ConsoleState, ServerView},
+    state::{ClientView, ConsoleState, ServerView},
     tui::{
         pane::state_words,
         tree::Node,
@@ -233,6 +233,7 @@ fn server(server: &ServerView, read_model: &ConsoleState, now: Stamp) -> Describ
         }
     }
     session(&mut out, server);
+    client_sessions(&mut out, server, read_model);
     if let Some(instructions) = server.info.as_ref().and_then(|info| info.instructions.as_deref()) {
         out.heading("Instructions");
         out.lines.extend(markdown::lines(instructions));
@@ -321,6 +322,21 @@ fn session(out: &mut About, server: &ServerView) {
     ];
     let counts: Vec<String> = counts.iter().map(|(count, noun)| counted(*count, noun)).collect();
     out.field("provides", &counts.join(" · "), Role::Text);
+}
+
+/// Adds the sessions of the server: one that clients share, and those of clients that a server may ask something.
+fn client_sessions(out: &mut About, server: &ServerView, read_model: &ConsoleState) {
+    if server.client_sessions.is_empty() {
+        return;
+    }
+    out.heading("Sessions");
+    out.field("shared", "one, of this process and of clients that a server cannot ask", Role::Muted);
+    for (at, session) in server.client_sessions.iter().enumerate() {
+        let owner = read_model.clients.get(session.client).map_or_else(|| "client".into(), ClientView::label);
+        let words =
+            format!("{} · client {} · since {}", visible(&owner), session.client, &read_model.epoch.time_of_day(session.since)[..8]);
+        out.field(if at == 0 { "own" } else { "" }, &words, Role::Text);
+    }
 }
 
 /// Returns the frames of the last handshake that are still in memory, as a JSON array.

@@ -14,7 +14,7 @@ use crate::{
         stats::{BUCKETS, PER_DECADE, Stats, bucket_start},
         time::{Stamp, short},
     },
-    state::ServerView,
+    state::{ClientView, ServerView},
     tui::{
         action::Action,
         keymap::Context,
@@ -88,6 +88,7 @@ fn text_view<'t>(subject: Option<&Subject>, ctx: DrawContext<'t>, width: u16) ->
     failures(&mut out, stats, ctx);
     if subject.tool.is_none() {
         connection(&mut out, server, ctx);
+        client_sessions(&mut out, server, ctx);
         anomalies(&mut out, server, ctx);
     }
     out
@@ -243,6 +244,24 @@ fn connection(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
     }
     if server.history.is_empty() {
         out.text("Never started", theme.muted);
+    }
+}
+
+/// Adds the own sessions of clients.
+fn client_sessions(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
+    let theme = ctx.theme;
+    if server.client_sessions.is_empty() {
+        return;
+    }
+    out.gap()
+        .text(&format!("{} of clients, in addition to the shared one", counted(server.client_sessions.len(), "session")), theme.accent);
+    for session in server.client_sessions.iter() {
+        let owner = ctx.read_model.clients.get(session.client).map_or_else(|| "client".into(), ClientView::label);
+        out.row(vec![
+            (format!("{}  ", &ctx.read_model.epoch.time_of_day(session.since)[..8]), theme.muted),
+            (format!("{owner}  "), theme.text),
+            (format!("client {}", session.client), theme.muted),
+        ]);
     }
 }
 

@@ -58,10 +58,10 @@ impl Columns {
             0..=39 => (0, 0, 0, 4, false, 0),
             40..=59 => (9, 0, 0, 12, false, 0),
             60..=89 => (9, 12, 0, 14, false, 0),
-            90..=109 => (13, 13, 9, 18, false, 0),
-            110..=149 => (13, 14, 9, 18, true, 0),
-            150..=179 => (13, 16, 10, 18, true, 16),
-            _ => (13, 18, 10, 20, true, 24),
+            90..=109 => (13, 13, 12, 18, false, 0),
+            110..=149 => (13, 14, 12, 18, true, 0),
+            150..=179 => (13, 16, 14, 18, true, 16),
+            _ => (13, 18, 18, 20, true, 24),
         };
         let mut list =
             vec![(By::Time, time), (By::Server, server), (By::Tool, 0), (By::Origin, origin), (By::Outcome, outcome), (By::Took, 10)];
@@ -155,7 +155,7 @@ impl Columns {
                     match (step, call) {
                         (Some(step), _) => pen.put(&format!("run {}", &step.run.short()[..4]), theme.running),
                         // Names the client of the gateway.
-                        (None, Some(call)) => pen.put_middle(&call.spec.origin.to_string(), room, style),
+                        (None, Some(call)) => pen.put_middle(&call.spec.requester(), room, style),
                         (None, None) => pen.put(word, style),
                     };
                 }

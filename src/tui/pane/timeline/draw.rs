@@ -25,13 +25,13 @@ use crate::{
 
 use super::{
     Timeline,
-    layout::{Bar, areas, round_time},
+    layout::{Bar, LanesBy, areas, round_time},
     runs::run_of,
     segmented_bar::{LEGENDS, SegmentedBar},
 };
 
 /// The hint in the empty filter line.
-const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed origin:… >500ms !not text";
+const EXAMPLE: &str = "filter   server:… tool:create* outcome:failed client:… >500ms !not text";
 
 impl Timeline {
     /// Draws the view.
@@ -44,7 +44,8 @@ impl Timeline {
         if self.filtered.index.working(rows) {
             stride = format!("{:.0} % scanned · {stride}", self.filtered.index.progress(rows) * 100.0);
         }
-        let right = format!("{stride}{}/column · {follow}", short(Duration::from_nanos(self.scale.cell())));
+        let by = if self.lanes_by == LanesBy::Client { "by client · " } else { "" };
+        let right = format!("{by}{stride}{}/column · {follow}", short(Duration::from_nanos(self.scale.cell())));
         let inner = pane(buf, area, &[("Timeline", title)], &[(&right, theme.muted)], ctx.focused, theme);
         let head = self.head(area);
         if head > 0 {
@@ -98,16 +99,18 @@ impl Timeline {
             let mut pen = Pen::new(buf, area, y as u16);
             let current = index == self.lane;
             pen.put(if current { "▸" } else { " " }, theme.key);
-            match ctx.read_model.servers.get(index) {
+            let server = ctx.read_model.servers.get(index).filter(|_| lane.client.is_none() && lane.run.is_none());
+            match server {
                 Some(server) => {
                     let (glyph, style) = status_dot(&server.phase, theme);
                     pen.put(glyph, style).skip(1);
                 }
                 None if lane.run.is_some() => drop(pen.put("⇶ ", theme.muted)),
+                None if lane.client.is_some() => drop(pen.put("⇥ ", theme.muted)),
                 None => drop(pen.put("⊞ ", theme.accent)),
             }
             let room = pen.left().saturating_sub(1);
-            pen.put_middle(&lane.server, room, if current { theme.accent.add_modifier(Modifier::BOLD) } else { theme.accent });
+            pen.put_middle(&lane.name, room, if current { theme.accent.add_modifier(Modifier::BOLD) } else { theme.accent });
             if lane.hidden > 0 && lane.lines > 1 && y + 1 < usize::from(area.height) {
                 Pen::new(buf, area, y as u16 + 1).skip(3).put(&format!("{} overlap", lane.hidden), theme.muted);
             }
@@ -234,7 +237,7 @@ impl Timeline {
             return;
         }
         let x = self.cursor.map_or_else(|| self.scale.column(ctx.now), |at| self.scale.column(at));
-        let run_lane = self.layout.lanes.get(self.lane).and_then(|lane| Some((&lane.server, lane.run?)));
+        let run_lane = self.layout.lanes.get(self.lane).and_then(|lane| Some((&lane.name, lane.run?)));
         let listed = |bar: &&Bar| match run_lane {
             Some((_, run)) => run_of(bar, rows) == Some(run),
             None => self.following() || (bar.from..=bar.to).contains(&x),

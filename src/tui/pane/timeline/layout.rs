@@ -10,7 +10,7 @@ use crate::{
     state::ConsoleState,
     tui::{
         filter_index::Index,
-        rows::{LONG, RowId, Rows},
+        rows::{ClientKey, LONG, RowId, Rows},
         widget::paint::width,
     },
 };
@@ -88,16 +88,48 @@ pub(super) struct Bar {
     pub to: i64,
 }
 
-/// The lane of a server, a group or a run.
+/// What the lanes above those of runs are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LanesBy {
+    /// Servers and groups.
+    #[default]
+    Server,
+    /// The clients that requested the calls.
+    Client,
+}
+
+/// The lane of a server, a group, a client or a run.
 pub(super) struct Lane {
-    /// The name of the server or group, or the workflow of a run.
-    pub server: Arc<str>,
+    /// The name of the server, the group or the client, or the workflow of a run.
+    pub name: Arc<str>,
+    /// The client of a client lane.
+    pub client: Option<ClientKey>,
     /// The run of a run lane.
     pub run: Option<RunId>,
     pub first: usize,
     pub lines: usize,
     /// Calls that share a line with others because the lane is full.
     pub hidden: usize,
+}
+
+impl Lane {
+    /// Creates an empty lane of a server or group.
+    pub fn new(name: Arc<str>) -> Lane {
+        Lane { name, client: None, run: None, first: 0, lines: 1, hidden: 0 }
+    }
+
+    /// Creates an empty lane of a client. A name that another client has is followed by the number.
+    fn of_client(key: ClientKey, rows: &Rows) -> Lane {
+        let name = match rows.client(key) {
+            None => "this process".into(),
+            Some(client) => {
+                let name = client.label();
+                let is_ambiguous = rows.clients().any(|(other, known)| other != key && known.name == client.name);
+                if is_ambiguous && client.name.is_some() { format!("{name} {}", client.id).into() } else { name }
+            }
+        };
+        Lane { client: Some(key), ..Lane::new(name) }
+    }
 }
 
 /// Lanes, lines and bars of the window.
@@ -110,11 +142,20 @@ pub(super) struct TimelineLayout {
 }
 
 impl TimelineLayout {
-    /// Resets to empty lanes, one per server and one per group of replicas.
-    pub fn clear(&mut self, read_model: &ConsoleState) {
-        let groups = read_model.rules.routing.groups.iter().map(|group| &group.id);
-        let ids = read_model.servers.iter().map(|s| s.id()).chain(groups);
-        self.lanes = ids.map(|id| Lane { server: id.as_str().into(), run: None, first: 0, lines: 1, hidden: 0 }).collect();
+    /// Resets to empty lanes: one per server and one per group of replicas, or one per connected client that made a call.
+    pub fn clear(&mut self, by: LanesBy, rows: &Rows, read_model: &ConsoleState) {
+        self.lanes = match by {
+            LanesBy::Server => {
+                let groups = read_model.rules.routing.groups.iter().map(|group| &group.id);
+                let ids = read_model.servers.iter().map(|s| s.id()).chain(groups);
+                ids.map(|id| Lane::new(id.as_str().into())).collect()
+            }
+            LanesBy::Client => {
+                let is_connected = |id| read_model.clients.get(id).is_some_and(|client| client.until.is_none());
+                let connected = rows.clients().filter(|(_, client)| is_connected(client.id)).map(|(key, _)| key);
+                std::iter::once(ClientKey::NONE).chain(connected).map(|key| Lane::of_client(key, rows)).collect()
+            }
+        };
         self.bars.clear();
     }
 
@@ -126,8 +167,10 @@ impl TimelineLayout {
     /// Collects the calls that pass the filter and overlap the window.
     pub fn collect(&mut self, scale: &TimeScale, rows: &Rows, index: &Index, now: Stamp) {
         let end = Stamp(scale.start.0 + scale.cell() * u64::from(scale.cells));
-        let lanes: HashMap<Arc<str>, usize> = self.lanes.iter().enumerate().map(|(i, l)| (l.server.clone(), i)).collect();
+        let by_client = self.lanes.iter().any(|lane| lane.client.is_some());
+        let lanes: HashMap<Arc<str>, usize> = self.lanes.iter().enumerate().map(|(i, l)| (l.name.clone(), i)).collect();
         let by_key: Vec<Option<usize>> = rows.names().iter().map(|n| lanes.get(&n.server).copied()).collect();
+        let mut clients: HashMap<ClientKey, usize> = self.lanes.iter().enumerate().filter_map(|(i, l)| Some((l.client?, i))).collect();
         let begin = Stamp(scale.start.0.saturating_sub(LONG.as_nanos() as u64));
         let (first, last) = (rows.from(begin), rows.from(Stamp(end.0.saturating_add(1))));
         let (low, high) = (index.before(rows, first), index.before(rows, last));
@@ -139,7 +182,18 @@ impl TimelineLayout {
         for id in early.chain(inside) {
             let Some(row) = rows.get(id).filter(|row| row.call().is_some()) else { continue };
             let until = row.end(now);
-            let Some(lane) = by_key.get(usize::from(row.key)).copied().flatten().filter(|_| until >= scale.start) else { continue };
+            if until < scale.start {
+                continue;
+            }
+            let lane = match by_client {
+                false => by_key.get(usize::from(row.key)).copied().flatten(),
+                // A client that is not connected has a lane while its calls are in the window.
+                true => Some(*clients.entry(rows.client_key(id)).or_insert_with_key(|key| {
+                    self.lanes.push(Lane::of_client(*key, rows));
+                    self.lanes.len() - 1
+                })),
+            };
+            let Some(lane) = lane else { continue };
             self.bars.push(Bar { id, lane, line: 0, from: scale.column(row.at), to: scale.column(until) });
         }
         self.bars.sort_unstable_by_key(|bar| bar.id);
@@ -186,7 +240,7 @@ impl TimelineLayout {
 /// Returns the areas of the lane names and of the bars: inside the border, below `head` rows and the axis, above the foot.
 pub(super) fn areas(area: Rect, head: u16, layout: &TimelineLayout) -> (Rect, Rect) {
     // Names of runs do not widen the column, because runs come and go and the axis must not move.
-    let names = layout.lanes.iter().filter(|l| l.run.is_none()).map(|l| width(&l.server)).max().unwrap_or(0) + 5;
+    let names = layout.lanes.iter().filter(|l| l.run.is_none()).map(|l| width(&l.name)).max().unwrap_or(0) + 5;
     let names = if area.width < 40 { 4 } else { names.clamp(8, area.width / 4) };
     let foot = if area.height >= 6 { 4 } else { 3 };
     let inner = Rect {

@@ -45,7 +45,7 @@ impl TimelineLayout {
         let skip = runs.len().saturating_sub(most);
         for run in runs.into_iter().skip(skip) {
             let name = rows.workflow(run).cloned().unwrap_or_else(|| "a run".into());
-            self.lanes.push(Lane { server: name, run: Some(run), first: 0, lines: 1, hidden: 0 });
+            self.lanes.push(Lane { run: Some(run), ..Lane::new(name) });
         }
     }
 }
@@ -93,9 +93,9 @@ impl Timeline {
         let took = view.map(|view| short(view.report.as_ref().map_or(ctx.now, |report| report.ended).since(view.started)));
         let texts = match &took {
             Some(took) => {
-                [format!("{} {glyph} {words} · {took}", lane.server), format!("{glyph} {words} · {took}"), format!("{glyph} {took}")]
+                [format!("{} {glyph} {words} · {took}", lane.name), format!("{glyph} {words} · {took}"), format!("{glyph} {took}")]
             }
-            None => [format!("{} {words}", lane.server), words.to_owned(), String::new()],
+            None => [format!("{} {words}", lane.name), words.to_owned(), String::new()],
         };
         write_label(&texts, (from, to), style, line, buf);
     }
