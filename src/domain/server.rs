@@ -85,6 +85,17 @@ pub struct ServerSpec {
     pub config_faults: Vec<ConfigFault>,
 }
 
+/// The load of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLoad {
+    /// The server.
+    pub server: ServerId,
+    /// Calls that wait for the limits of concurrency of the server and of its tools.
+    pub queued: usize,
+    /// Open sessions: the shared one, and those of clients.
+    pub sessions: usize,
+}
+
 impl ServerSpec {
     /// Creates a specification with all defaults for `id`, reached by `launch`.
     pub fn new(id: impl Into<ServerId>, launch: Transport) -> Self {

@@ -298,6 +298,11 @@ impl SessionPool {
         None
     }
 
+    /// Returns the number of sessions, including those that are being opened.
+    pub fn count(&self) -> usize {
+        self.state.lock().slots.len()
+    }
+
     /// Ends all sessions; the next call of a client opens another.
     pub fn end_all(&self) {
         for slot in self.state.lock().slots.drain(..) {

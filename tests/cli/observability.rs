@@ -9,10 +9,10 @@ use std::{
 use super::*;
 
 /// Requests that a collector received: the head and the body.
-type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+pub(super) type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// Starts a collector. One that is `slow` reads and never answers.
-fn collector(slow: bool) -> (String, Received) {
+pub(super) fn collector(slow: bool) -> (String, Received) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let received = Received::default();
@@ -53,7 +53,7 @@ fn take(mut stream: &TcpStream, requests: &Received, slow: bool) -> Option<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
+pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
@@ -69,12 +69,14 @@ fn a_call_is_exported_in_the_trace_of_the_process_that_started_it() {
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret-key").env("TRACEPARENT", PARENT);
     Ran::of(&line, command.output().unwrap()).ends(0);
     let requests = received.lock().unwrap().clone();
-    let (head, body) = requests.first().expect("spans");
+    let (head, body) = requests.iter().find(|(head, _)| head.starts_with("POST /v1/traces")).expect("spans");
     assert!(head.starts_with("POST /v1/traces HTTP/1.1") && head.to_lowercase().contains("api-key: s3cret-key"), "{head}");
     for part in [&b"call tools/call query_users"[..], b"gen_ai.tool.name", b"service.name", &0x4bf9_2f35_77b3_4da6_u64.to_be_bytes()] {
         assert!(contains(body, part), "{}", String::from_utf8_lossy(part));
     }
     assert!(!contains(body, b"admin"), "arguments are not in spans");
+    let (head, body) = requests.iter().find(|(head, _)| head.starts_with("POST /v1/metrics")).expect("metrics");
+    assert!(head.to_lowercase().contains("api-key: s3cret-key") && contains(body, b"switchboard.call.duration"), "{head}");
     let calls = home.own(&["history", "list", "--json"]).ends(0).json();
     assert_eq!(calls["calls"][0]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736", "{calls}");
     let log = std::fs::read_to_string(home.path().join(".state/log/switchboard.log")).unwrap_or_default();
@@ -106,7 +108,9 @@ fn a_collector_that_never_answers_holds_no_call_up() {
     let begin = std::time::Instant::now();
     Ran::of(&line, command.output().unwrap()).ends(0);
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
-    assert_eq!(received.lock().unwrap().len(), 1);
+    let requests = received.lock().unwrap().clone();
+    let of = |path: &str| requests.iter().filter(|(head, _)| head.starts_with(path)).count();
+    assert_eq!((of("POST /v1/traces"), of("POST /v1/metrics")), (1, 1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::domain::{
     body::Body,
     id::{CallId, ClientId, ServerId, ToolId},
     run::RunStep,
-    trace::TraceParent,
+    trace::{TraceParent, TraceState},
 };
 
 /// The operation that a call requests from a server.
@@ -159,6 +159,9 @@ pub struct CallSpec {
     /// The position in a trace that the caller gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
+    /// `tracestate` of that trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_state: Option<TraceState>,
 }
 
 impl CallSpec {
@@ -174,6 +177,7 @@ impl CallSpec {
             follows: None,
             client: ClientId::LOCAL,
             trace: None,
+            trace_state: None,
         }
     }
 
