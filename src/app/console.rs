@@ -88,7 +88,7 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     };
     let loaded = workspace.loaded();
     let listening = match with.serve {
-        Some(address) => match serve::Listening::open(address, &loaded.settings.gateway).await {
+        Some(address) => match serve::Listening::open(address, &workspace).await {
             Ok(listening) => Some(listening),
             Err(why) => return fail(Failure::new(FailureKind::InvalidArguments, why)),
         },

@@ -14,6 +14,7 @@ mod preparation;
 mod serve;
 mod setup;
 mod tap;
+mod token;
 mod via;
 
 use std::{process::ExitCode, sync::Arc};
@@ -103,6 +104,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             Ok(workspace) => login::list(&workspace, &options),
             Err(code) => code,
         },
+        Some(Cmd::Token(args)) => token::run(&files, &args.command, &options),
         Some(Cmd::Add(args)) => setup::add(&files, args, cli, &options),
         Some(Cmd::Remove(args)) => setup::edit(&files, args, &ServerEdit::Remove, &options),
         Some(Cmd::Enable(args)) => setup::edit(&files, args, &ServerEdit::Enable, &options),

@@ -25,7 +25,7 @@ pub use self::{
     },
     history::{DriftArgs, ExportFormat, FailOn, HistoryArgs, HistoryCmd, MockArgs, PinsArgs, PinsCmd, ResultCheckArgs, RowsBy, Selection},
     instances::{AttachArgs, DownArgs, ServeAccess, TapArgs, UpAccess, UpArgs},
-    setup::{AddArgs, AddSource, CheckArgs, ConfigArgs, ConfigCmd, EditArgs, FindingFormat},
+    setup::{AddArgs, AddSource, CheckArgs, ConfigArgs, ConfigCmd, EditArgs, FindingFormat, TokenArgs, TokenCmd},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
 use super::{exit, reference::examples_help, servers::ListKind, style::ColorChoice, version};
@@ -279,6 +279,11 @@ pub enum Cmd {
     Logout(LogoutArgs),
     /// List the stored logins.
     Auth,
+    /// Issue, list and revoke the bearer tokens of the gateway's clients.
+    ///
+    /// `serve --http` accepts them in addition to its configured token. Only their digests are stored. From the first token on, requests
+    /// need one.
+    Token(TokenArgs),
     /// Run a workflow: progress on stderr, its outputs on stdout as JSON.
     ///
     /// Workflows are in the `workflows` folder next to the configuration; --demo has four. Each step is written to a
