@@ -10,8 +10,10 @@ mod install;
 mod instances;
 mod login;
 mod mock;
+mod open;
 mod preparation;
 mod serve;
+mod session;
 mod setup;
 mod tap;
 mod token;
@@ -133,7 +135,11 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
         }
         Some(Cmd::Mock(args)) => {
             let args = args.clone();
-            within_runtime(move |_| mock::run(args, within))
+            within_runtime(move |watch| mock::run(selection, args, within, log, watch))
+        }
+        Some(Cmd::Open(args)) => {
+            let args = args.clone();
+            within_runtime(move |watch| open::run(selection, args, within, watch))
         }
         Some(Cmd::Up(args)) => {
             let args = args.clone();

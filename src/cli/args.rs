@@ -23,7 +23,9 @@ pub use self::{
         DoctorArgs, FaultArgs, ImportArgs, InstallArgs, ListArgs, LoginArgs, LogoutArgs, ManArgs, PromptArgs, ReadArgs, ReaperArgs,
         RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
     },
-    history::{DriftArgs, ExportFormat, FailOn, HistoryArgs, HistoryCmd, MockArgs, PinsArgs, PinsCmd, ResultCheckArgs, RowsBy, Selection},
+    history::{
+        DriftArgs, ExportFormat, FailOn, HistoryArgs, HistoryCmd, MockArgs, OpenArgs, PinsArgs, PinsCmd, ResultCheckArgs, RowsBy, Selection,
+    },
     instances::{AttachArgs, DownArgs, ServeAccess, TapArgs, UpAccess, UpArgs},
     setup::{AddArgs, AddSource, CheckArgs, ConfigArgs, ConfigCmd, EditArgs, FindingFormat, TokenArgs, TokenCmd},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
@@ -359,9 +361,14 @@ pub enum Cmd {
     /// Reports each tool whose result differs from the recorded one, and exits with code 1 then. --ignore leaves out members that
     /// always differ, such as times. Destructive tools need --yes, as with `call`.
     Check(ResultCheckArgs),
+    /// Show a session file in the console.
+    ///
+    /// No server runs, and nothing can be called: the calls, their arguments and results, and the definitions of the servers are
+    /// shown as they were recorded by `history export`.
+    Open(OpenArgs),
     /// Answer as recorded servers did.
     ///
-    /// Serves one client over stdin and stdout from a session file of `history export`: name the command in the configuration of
+    /// Serves one client over stdin and stdout, or clients over HTTP with --http, from a session file of `history export`: name the command in the configuration of
     /// a client, or after `--`. A request gets the answer that was recorded for the same arguments; repeated requests get the
     /// recorded answers in their order.
     Mock(MockArgs),

@@ -6,6 +6,7 @@
 mod calls;
 mod masked;
 pub mod projection;
+mod recorded;
 pub mod runs;
 mod snapshot;
 #[cfg(test)]

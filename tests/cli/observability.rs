@@ -168,6 +168,11 @@ fn a_recorded_session_replayed_as_a_mock_server_gives_equal_results() {
     let replayed: Vec<Value> = lines.iter().map(|arguments| ask(&mock, arguments)).collect();
     assert_eq!(real, replayed);
     home.own(&["mock", &file, "--only", "other"]).ends(2).says("has no calls of other");
+    let over_http = super::serve::Listening::of(home.at_home(&["mock", &file, "--speed", "0", "--http", "127.0.0.1:0"]));
+    let url = format!("http://{}/mcp", over_http.address);
+    let replayed: Vec<Value> = lines.iter().map(|arguments| ask(&["--", &url], arguments)).collect();
+    over_http.end();
+    assert_eq!(real, replayed);
     home.own(&["mock", "nothing.jsonl"]).ends(2).says("the session file");
 }
 

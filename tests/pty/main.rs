@@ -6,6 +6,7 @@ mod commands;
 mod exits;
 mod hostile;
 mod panics;
+mod recorded;
 mod repository;
 mod secrets;
 mod serve;
