@@ -25,6 +25,7 @@ use super::{
     id::ServerId,
     login::AuthSettings,
     lossy_path,
+    pins::PinMode,
     policy::{Policy, tool_filter::ToolFilter},
     secret::{MASK, Redactor, Secret, rule},
     tls::TlsSettings,
@@ -54,6 +55,9 @@ pub struct ServerSpec {
     /// The tools that may be called.
     #[serde(default)]
     pub tools: ToolFilter,
+    /// What applies to tools whose definitions changed.
+    #[serde(default)]
+    pub pins: PinMode,
     /// Time limits.
     pub timeouts: Timeouts,
     /// Size limits.
@@ -109,6 +113,7 @@ impl ServerSpec {
             era: EraChoice::Auto,
             disabled: false,
             trusted: false,
+            pins: PinMode::default(),
             tools: ToolFilter::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

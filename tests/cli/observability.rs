@@ -197,7 +197,7 @@ fn a_changed_tool_is_drift_until_it_is_accepted() {
     std::fs::write(home.path().join("server.sh"), SERVER).unwrap();
     let script = home.path().join("server.sh").display().to_string();
     let text = format!("[servers.shop]\ncommand = \"sh\"\nargs = [{script:?}]\ncwd = {:?}\n", home.path());
-    std::fs::write(config.join("config.toml"), text).unwrap();
+    std::fs::write(config.join("config.toml"), &text).unwrap();
     home.workflow("order.toml", "name = \"order\"\n[[step]]\nid = \"buy\"\ntool = \"shop_buy\"\n");
     let offer = |tools: &str| {
         std::fs::write(home.path().join("tools.json"), tools).unwrap();
@@ -223,7 +223,25 @@ fn a_changed_tool_is_drift_until_it_is_accepted() {
     home.own(&["drift", "--server", "other", "--fail-on", "any"]).ends(0);
     let pins = home.own(&["pins", "list", "shop", "--json"]).ends(0).json();
     assert!(pins["pins"].as_array().unwrap().iter().any(|pin| pin["state"] == "changed"), "{pins}");
+    // By default a changed tool is marked; with "hold" it cannot be called.
+    let tools = home.own(&["tools", "shop_buy", "--json"]).ends(0).json();
+    assert_eq!(tools["tools"][0]["pin"], "changed", "{tools}");
+    home.own(&["doctor"]).prints("changed since you accepted them: buy");
+    let held = text.clone() + "pins = \"hold\"\n";
+    std::fs::write(config.join("config.toml"), &held).unwrap();
+    let call = home.own(&["call", "shop_buy", "item:=1", "--yes", "--json"]).ends(6).json();
+    assert_eq!((&call["failure"]["kind"], &call["failure"]["may_have_run"]), (&json!("refused"), &json!(false)), "{call}");
+    assert!(call["failure"]["hint"].as_str().unwrap().contains("switchboard pins accept shop buy"), "{call}");
+    let tools = home.own(&["tools", "shop_buy", "--json"]).ends(0).json();
+    assert_eq!(tools["tools"][0]["pin"], "held", "{tools}");
+    let mut client = super::serve::Client::of(home.at_home(&["serve"]));
+    client.initialize(json!({}));
+    assert_eq!(super::serve::names(&client.ask("tools/list", json!({})).1), [""; 0], "clients are not offered it");
+    assert_eq!(client.end().0, Some(0));
     home.own(&["pins", "accept", "shop"]).ends(0);
+    let called = home.own(&["call", "shop_buy", "item:=1", "--yes", "--json"]).json();
+    assert_eq!(called["failure"]["rpc"]["code"], -32601, "the server got the call: {called}");
+    std::fs::write(config.join("config.toml"), &text).unwrap();
     home.own(&["drift", "--fail-on", "any"]).ends(0);
     home.own(&["drift", "--all"]).ends(0).out.contains("narrowed").then_some(()).expect("the history of versions");
 }

@@ -62,6 +62,9 @@ impl Dispatch {
         session: &Arc<dyn Session>,
         context: &Arc<AttemptContext>,
     ) -> Outcome {
+        if let Err(held) = self.check_pin(operation, server).await {
+            return failed(held);
+        }
         let info = session.info();
         let passage = self.passage.as_deref();
         let mut extra = passage.map_or_else(RawObject::default, |passage| passage.extra().clone());
