@@ -40,11 +40,14 @@ use switchboard::{
         retention::Retention,
         server::{ConnectFailure, Era, Exit, ServerSpec, SessionInfo, Step, Transport},
         time::Epoch,
+        trace::Propagation,
     },
     engine::{
-        EngineOptions,
+        Adapters, EngineOptions,
         ports::{CallExecutor, ClientHandler, Connector, Reply, Request, RequestObserver, Session, SubscriptionChange},
     },
+    store::{HistoryLimits, Store, StoreOptions},
+    telemetry::otlp,
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 
@@ -195,9 +198,13 @@ impl Connector for Connect {
 }
 
 fn engine(connect: Connect, servers: usize, change: impl Fn(&mut ServerSpec)) -> Arc<LocalControl> {
+    engine_with(Adapters::new(Arc::new(connect)), servers, change)
+}
+
+fn engine_with(adapters: Adapters, servers: usize, change: impl Fn(&mut ServerSpec)) -> Arc<LocalControl> {
     let epoch = Epoch { unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
     let options = EngineOptions { epoch, separator: "_".into(), seed: Some(1) };
-    let engine = LocalControl::new(options, Retention::default(), Arc::new(connect));
+    let engine = LocalControl::with(options, Retention::default(), adapters);
     let specs = (0..servers).map(|n| {
         let launch = Transport::Http { url: "http://in.memory".into(), headers: vec![], socket: None };
         let mut spec = ServerSpec::new(format!("s{n}").as_str(), launch);
@@ -211,11 +218,23 @@ fn engine(connect: Connect, servers: usize, change: impl Fn(&mut ServerSpec)) ->
 async fn overhead() {
     let (_keep, peer) = client();
     let (_keep_too, under) = client();
-    let plain = engine(Connect { peer: Some(under.clone()), bad: Way::Quick }, 1, |spec| {
+    let off = |spec: &mut ServerSpec| {
         spec.policy.breaker.enabled = false;
         spec.policy.retry.attempts = 1;
         spec.policy.concurrency.in_flight = 0;
-    });
+    };
+    let plain = engine(Connect { peer: Some(under.clone()), bad: Way::Quick }, 1, off);
+    let dir = tempfile::tempdir().expect("a folder");
+    let limits = HistoryLimits { calls: 10_000_000, age_ms: 0, bytes: 0 };
+    let store = Store::open_with(&dir.path().join("store.db"), StoreOptions { history: Some(limits), flush: false }).expect("a store");
+    // Every trace is sampled, and the collector is down.
+    let settings = otlp::read_traces(|name| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://127.0.0.1:9".to_owned()));
+    let settings = settings.expect("settings").expect("an export");
+    let mut adapters = Adapters::new(Arc::new(Connect { peer: Some(under.clone()), bad: Way::Quick }));
+    adapters.history = Arc::new(store);
+    adapters.propagation = Propagation { sampler: Some(settings.sampler), ..Propagation::default() };
+    let recorded = engine_with(adapters, 1, off);
+    let traces = otlp::start(&recorded, settings, (None, None)).expect("an export");
     let full = engine(Connect { peer: Some(under), bad: Way::Quick }, 1, |spec| {
         spec.trusted = true;
         spec.policy.hedge.enabled = true;
@@ -231,8 +250,9 @@ async fn overhead() {
     full.set_rules(Rules { tools: vec![own], ..Rules::default() });
     ready(&plain).await;
     ready(&full).await;
-    let watchers = [watched(&plain), watched(&full)];
-    let (mut bare_took, mut plain_took, mut full_took) = (vec![], vec![], vec![]);
+    ready(&recorded).await;
+    let watchers = [watched(&plain), watched(&full), watched(&recorded)];
+    let (mut bare_took, mut plain_took, mut full_took, mut recorded_took) = (vec![], vec![], vec![], vec![]);
     // By turns, so that the machine's moods hit all alike.
     for n in 0..CALLS + WARM {
         let begun = Instant::now();
@@ -244,10 +264,14 @@ async fn overhead() {
         let begun = Instant::now();
         call(&full, "s0", n).await;
         let three = begun.elapsed();
+        let begun = Instant::now();
+        call(&recorded, "s0", n).await;
+        let four = begun.elapsed();
         if n >= WARM {
             bare_took.push(one);
             plain_took.push(two);
             full_took.push(three);
+            recorded_took.push(four);
         }
     }
     report::heading(&format!("dispatch: a call over a pipe in memory, {CALLS} times"));
@@ -256,6 +280,9 @@ async fn overhead() {
     report::line("by the official client alone", "us", &bare).print();
     report::line("by the engine over it, policies off", "us", &plain_took).against("the client", bare.median()).print();
     report::line("by the engine over it, all policies on", "us", &full_took).against("the client", bare.median()).print();
+    let recorded_took = us(&recorded_took);
+    let (what, most) = ("by the engine over it, with history and tracing on", plain_took.median() * 1.1);
+    report::line(what, "us", &recorded_took).against("policies off", plain_took.median()).promise(Of::Median, most).print();
     let added = Series::new([full_took.median() - bare.median()]);
     report::line("added by the engine with all policies on (medians)", "us", &added).promise(Of::Median, 20.0).print();
     for watcher in watchers {
@@ -263,6 +290,8 @@ async fn overhead() {
     }
     plain.shutdown().await;
     full.shutdown().await;
+    recorded.shutdown().await;
+    traces.finish().await;
 }
 
 /// Somebody who watches every event, and looks as often as the console does.

@@ -1,4 +1,5 @@
-//! The history with a million calls: the first page, the next page, a search, statistics, and what recording costs a call.
+//! The history with a million calls: the first page, the next page, a search, statistics, and what recording costs a call. What history and
+//! tracing cost a whole call is in `dispatch`.
 
 #![allow(
     clippy::unwrap_used,

@@ -24,7 +24,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls", &["mcp/", "cache/redis/", "tap/http.rs", "telemetry/otlp/"]),
     ("redis", &["cache/redis/"]),
     ("moka", &["cache/memory.rs"]),
-    ("http_body", &["mcp/", "gateway/http/"]),
+    ("http_body", &["mcp/", "gateway/http/", "telemetry/otlp/"]),
     // One listener, whose limits are in one place.
     ("hyper", &["gateway/http/"]),
     ("getrandom", &["gateway/random.rs"]),

@@ -61,6 +61,10 @@ mod surroundings;
 mod tap;
 #[path = "cli/tls.rs"]
 mod tls;
+#[path = "cli/tokens.rs"]
+mod tokens;
+#[path = "cli/trace_context.rs"]
+mod trace_context;
 #[path = "cli/unusable.rs"]
 mod unusable;
 #[path = "cli/workflows.rs"]

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// The helper process, which restores the terminal if this process ends without doing so.
-struct Guard(Arc<Reaper>);
+pub(super) struct Guard(Arc<Reaper>);
 
 impl TerminalGuard for Guard {
     fn taken(&self, terminal: BorrowedFd<'_>, modes: &str) {
@@ -88,7 +88,7 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     };
     let loaded = workspace.loaded();
     let listening = match with.serve {
-        Some(address) => match serve::Listening::open(address, &loaded.settings.gateway).await {
+        Some(address) => match serve::Listening::open(address, &workspace).await {
             Ok(listening) => Some(listening),
             Err(why) => return fail(Failure::new(FailureKind::InvalidArguments, why)),
         },
@@ -191,8 +191,7 @@ pub async fn attach(selection: Selection, args: AttachArgs, options: Options, wa
         Ok(control) => control,
         Err(failure) => return fail(failure),
     };
-    let guard = Arc::new(Guard(Connections::new(process::own_program()).reaper()));
-    let shown = tui::run(control, console_options(preferences, &workspace, guard, &watch)).await;
+    let shown = tui::run(control, console_options(preferences, &workspace, guard(), &watch)).await;
     watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), Duration::ZERO);
     match shown {
         Ok(left) => code_of(left),
@@ -200,8 +199,13 @@ pub async fn attach(selection: Selection, args: AttachArgs, options: Options, wa
     }
 }
 
+/// Returns the helper process of a console without servers.
+pub(super) fn guard() -> Arc<Guard> {
+    Arc::new(Guard(Connections::new(process::own_program()).reaper()))
+}
+
 /// Fails with an exit code if the console has no terminal.
-fn check_terminal() -> Result<(), u8> {
+pub(super) fn check_terminal() -> Result<(), u8> {
     let io = Io::real();
     if io.stdin_tty && io.stdout_tty {
         return Ok(());
@@ -211,14 +215,28 @@ fn check_terminal() -> Result<(), u8> {
 }
 
 /// Returns the options of a console, and makes the watchdog expect one.
-fn console_options(preferences: Preferences, workspace: &WorkspaceService, guard: Arc<Guard>, watch: &Arc<Watch>) -> ConsoleOptions {
+pub(super) fn console_options(
+    preferences: Preferences,
+    workspace: &WorkspaceService,
+    guard: Arc<Guard>,
+    watch: &Arc<Watch>,
+) -> ConsoleOptions {
     watch.console();
     let took = watch.clone();
     let heard = Arc::new(move || took.heard());
-    ConsoleOptions { preferences, exports: workspace.exports(), rest: process::trim, heard, guard: Some(guard), tour: false, opening: None }
+    ConsoleOptions {
+        preferences,
+        exports: workspace.exports(),
+        rest: process::trim,
+        heard,
+        guard: Some(guard),
+        tour: false,
+        opening: None,
+        begin: None,
+    }
 }
 
-fn code_of(left: Left) -> u8 {
+pub(super) fn code_of(left: Left) -> u8 {
     match left {
         Left::Quit => exit::OK,
         Left::Interrupted => exit::INTERRUPTED,

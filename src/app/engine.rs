@@ -13,7 +13,7 @@ use crate::{
         event::{Notice, NoticeLevel},
         retention::Retention,
         secret::SecretRegistry,
-        trace::{Propagation, TraceParent},
+        trace::{Propagation, TraceParent, TraceState},
     },
     engine::{
         Adapters,
@@ -25,8 +25,8 @@ use crate::{
     telemetry::{
         Log,
         events::{self, EventLog},
-        metrics::Metrics,
-        otlp::{self, TraceExport},
+        metrics::{Metrics, Sources, prometheus},
+        otlp::{self, MetricsExport, TraceExport},
     },
     workspace::{Recorder, WorkspaceService, engine_options, secrets},
 };
@@ -53,11 +53,12 @@ pub fn engine(
         None => connections,
     };
     let variable = |name: &str| std::env::var(name).ok();
-    let (parent, traces) = (otlp::parent(variable), otlp::read(variable));
+    let ((parent, state), traces, exported) = (otlp::parent(variable), otlp::read_traces(variable), otlp::read_metrics(variable));
     let (metrics, calls) = (Arc::new(Metrics::default()), store.filter(|_| !demo).cloned());
     let mut adapters = Adapters { secrets: known, ..Adapters::new(Arc::new(connections)) };
     adapters.history = Arc::new(Recorded { metrics: metrics.clone(), store: calls.clone() });
-    adapters.propagation = Propagation { parent, sampler: traces.as_ref().ok().and_then(|traces| Some(traces.as_ref()?.sampler)) };
+    let sampler = traces.as_ref().ok().and_then(|traces| Some(traces.as_ref()?.sampler));
+    adapters.propagation = Propagation { parent, state: state.clone(), sampler };
     if let Some(store) = store {
         adapters.journal = Arc::new(store.clone());
         // The demo's servers have another folder in each run, so that no catalog would be found again.
@@ -67,18 +68,22 @@ pub fn engine(
     }
     let engine = LocalControl::with(engine_options(&loaded, demo), retention, adapters);
     engine.secrets().learn(secrets(&loaded));
-    if let Ok(Some(traces)) = &traces {
-        engine.secrets().learn(traces.headers.iter().map(|(_, value)| value.clone()));
-    }
+    let targets = [
+        traces.as_ref().ok().and_then(|found| Some(&found.as_ref()?.target)),
+        exported.as_ref().ok().and_then(|found| Some(&found.as_ref()?.target)),
+    ];
+    engine.secrets().learn(targets.into_iter().flatten().flat_map(|target| target.headers.iter().map(|(_, value)| value.clone())));
     engine.set_wall_clock(Arc::new(wall_clock));
-    (engine, Measures { metrics, traces, parent, store: calls })
+    (engine, Measures { metrics, exported, traces, parent: (parent, state), store: calls })
 }
 
 /// What measures the calls of an engine.
 pub struct Measures {
     metrics: Arc<Metrics>,
-    traces: Result<Option<otlp::Settings>, otlp::Unusable>,
-    parent: Option<TraceParent>,
+    /// Where the metrics are exported to.
+    exported: Result<Option<otlp::MetricSettings>, otlp::Unusable>,
+    traces: Result<Option<otlp::TraceSettings>, otlp::Unusable>,
+    parent: (Option<TraceParent>, Option<TraceState>),
     store: Option<Store>,
 }
 
@@ -111,6 +116,8 @@ pub struct Followers {
     recorder: Option<Recorder>,
     /// The export of its traces.
     traces: Option<TraceExport>,
+    /// The export of its metrics.
+    exported: Option<MetricsExport>,
     /// Returns its metrics in the Prometheus text format.
     pub metrics: MetricsText,
 }
@@ -119,25 +126,42 @@ impl Followers {
     /// Starts the log lines of events, the export of traces if the environment asks for it and, with a store, the recorder.
     pub fn start(engine: &Arc<LocalControl>, log: &Log, store: Option<Store>, measures: Measures) -> Followers {
         log.mask(engine.secrets());
-        let Measures { metrics, traces, parent, store: calls } = measures;
-        let started = match traces {
-            Ok(None) => Ok(None),
-            Ok(Some(settings)) => otlp::start(engine, settings, parent).map(Some),
-            Err(unusable) => Err(unusable.to_string()),
+        let Measures { metrics, exported, traces, parent, store: calls } = measures;
+        let unusable = |signal: &str, why: String| {
+            tracing::warn!(target: "switchboard::otlp", why, "{signal} are not exported");
+            engine.notice(Notice::new(NoticeLevel::Warn, format!("{signal} are not exported: {why}")));
         };
+        let started = traces.map_err(|unusable| unusable.to_string());
+        let started = started.and_then(|settings| settings.map(|settings| otlp::start(engine, settings, parent)).transpose());
         let traces = started.unwrap_or_else(|why| {
-            tracing::warn!(target: "switchboard::otlp", why, "traces are not exported");
-            engine.notice(Notice::new(NoticeLevel::Warn, format!("traces are not exported: {why}")));
+            unusable("traces", why);
             None
         });
-        let (state, lost) = (Arc::downgrade(engine), traces.as_ref().map(TraceExport::lost));
-        let metrics: MetricsText = Arc::new(move || {
-            let Some(engine) = state.upgrade() else { return String::new() };
-            let spans = lost.as_ref().map_or(0, |lost| lost.load(Ordering::Relaxed));
-            let calls = calls.as_ref().map_or(0, Store::lost_calls);
-            metrics.prometheus(&engine.watch().0, (calls, spans))
+        let (control, lost) = (Arc::downgrade(engine), traces.as_ref().map(TraceExport::lost));
+        let source: otlp::Source = Arc::new(move || {
+            let Some(control) = control.upgrade() else { return vec![] };
+            metrics.collect(&Sources {
+                state: &control.watch().0,
+                loads: &control.engine().loads(),
+                lost_calls: calls.as_ref().map_or(0, Store::lost_calls),
+                lost_spans: lost.as_ref().map_or(0, |lost| lost.load(Ordering::Relaxed)),
+            })
         });
-        Followers { events: events::follow(&**engine), recorder: store.map(|store| Recorder::start(engine, store)), traces, metrics }
+        let started = exported.map_err(|unusable| unusable.to_string());
+        let started =
+            started.and_then(|settings| settings.map(|settings| MetricsExport::start(source.clone(), settings, wall_clock)).transpose());
+        let exported = started.unwrap_or_else(|why| {
+            unusable("metrics", why);
+            None
+        });
+        let metrics: MetricsText = Arc::new(move || prometheus::text(&source()));
+        Followers {
+            events: events::follow(&**engine),
+            recorder: store.map(|store| Recorder::start(engine, store)),
+            traces,
+            exported,
+            metrics,
+        }
     }
 }
 
@@ -147,9 +171,17 @@ pub async fn shutdown(engine: &LocalControl, code: Option<u8>, followers: Follow
     tracing::info!(target: "switchboard::process", code, "stopping the servers");
     engine.shutdown().await;
     followers.events.finish().await;
-    if let Some(traces) = followers.traces {
-        traces.finish().await;
-    }
+    let traces = async {
+        if let Some(traces) = followers.traces {
+            traces.finish().await
+        }
+    };
+    let metrics = async {
+        if let Some(exported) = followers.exported {
+            exported.finish().await
+        }
+    };
+    tokio::join!(traces, metrics);
     if let Some(recorder) = followers.recorder {
         recorder.finish().await;
     }

@@ -1,6 +1,6 @@
-//! `mock`: answers over stdin and stdout as the servers of a session file did.
+//! `mock`: answers as the servers of a session file did, over stdin and stdout, or over HTTP with the gateway in front.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -8,46 +8,66 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::{serve, session::read_session};
 use crate::{
-    cli::{self, Options, args::MockArgs, exit, print::Io},
+    cli::{
+        self, Options,
+        args::{MockArgs, ServeAccess, ServeArgs},
+        exit,
+        print::Io,
+    },
+    config::{self, LoadOptions},
     domain::{
         call::{Failure, FailureKind},
         mock_server::MockServer,
-        session_file::SessionFile,
+        server::ServerSpec,
     },
-    files::{self, Allowed},
+    process::{self, Watch},
+    telemetry::Log,
+    workspace::Selection,
 };
 
-/// Largest session file, in bytes.
-const FILE: u64 = 1 << 30;
 /// Longest line of a client, in bytes.
 const LINE: usize = 16 << 20;
 /// Responses that wait for the reader of stdout.
 const WAITING: usize = 256;
 
 /// Runs `mock`; returns the exit code.
-pub async fn run(args: MockArgs, options: Options) -> u8 {
+pub async fn run(selection: Selection, args: MockArgs, options: Options, log: Log, watch: Arc<Watch>) -> u8 {
     let invalid = |why: String| cli::fail(Failure::new(FailureKind::InvalidArguments, why), &options, Io::real());
-    let file = args.file.display();
-    let text = match files::read_text(&args.file, Allowed { bytes: FILE, within: None }) {
-        Ok(text) => text,
-        Err(why) => return invalid(format!("the session file {file} {why}")),
-    };
-    let session = match SessionFile::parse(&text) {
+    let session = match read_session(&args.file) {
         Ok(session) => session,
-        Err(why) => return invalid(format!("the session file {file} cannot be read: {why}")),
+        Err(why) => return invalid(why),
     };
-    drop(text);
     if let Some(server) = &args.only
         && !session.calls.iter().any(|call| call.summary.server.as_str() == server)
     {
-        return invalid(format!("the session file {file} has no calls of {server}"));
+        return invalid(format!("the session file {} has no calls of {server}", args.file.display()));
     }
-    serve(MockServer::new(&session, args.only.as_deref()), args.speed).await
+    let Some(address) = args.http else { return answer(MockServer::new(&session, args.only.as_deref()), args.speed).await };
+    drop(session);
+    let Some(program) = process::own_program() else { return invalid("the path of this program is unknown".into()) };
+    let selection = only_mock(selection, server(&program.display().to_string(), &args));
+    let gateway = ServeArgs { http: Some(address), control: ServeAccess::Off, ..ServeArgs::default() };
+    serve::run(selection, gateway, options, log, watch).await
+}
+
+/// Returns the server that answers over stdin and stdout in another process.
+fn server(program: &str, args: &MockArgs) -> ServerSpec {
+    let mut line = vec![program.to_owned(), "mock".to_owned(), format!("--speed={}", args.speed)];
+    line.extend(args.only.iter().map(|only| format!("--only={only}")));
+    line.extend(["--".to_owned(), args.file.display().to_string()]);
+    ServerSpec { id: "mock".into(), ..config::server_from_command(&line) }
+}
+
+/// Returns a selection of this server only, without those of the configuration.
+fn only_mock(selection: Selection, server: ServerSpec) -> Selection {
+    let load = LoadOptions { extra: vec![server], servers_given: true, ..selection.load };
+    Selection { load, files: false, demo: false, only: vec![], ..selection }
 }
 
 /// Answers until the input ends. A slow answer does not hold up the ones after it.
-async fn serve(mut mock: MockServer, speed: f64) -> u8 {
+async fn answer(mut mock: MockServer, speed: f64) -> u8 {
     let (lines, mut answered) = mpsc::channel::<String>(WAITING);
     let writer = tokio::spawn(async move {
         let mut out = tokio::io::stdout();

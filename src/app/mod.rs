@@ -11,10 +11,13 @@ mod install;
 mod instances;
 mod login;
 mod mock;
+mod open;
 mod preparation;
 mod serve;
+mod session;
 mod setup;
 mod tap;
+mod token;
 mod via;
 
 use std::{process::ExitCode, sync::Arc};
@@ -119,6 +122,7 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
             Ok(workspace) => login::list(&workspace, &options),
             Err(code) => code,
         },
+        Some(Cmd::Token(args)) => token::run(&files, &args.command, &options),
         Some(Cmd::Add(args)) => setup::add(&files, args, cli, &options),
         Some(Cmd::Remove(args)) => setup::edit(&files, args, &ServerEdit::Remove, &options),
         Some(Cmd::Enable(args)) => setup::edit(&files, args, &ServerEdit::Enable, &options),
@@ -147,7 +151,11 @@ fn dispatch(cli: &Cli, log: &Log) -> u8 {
         }
         Some(Cmd::Mock(args)) => {
             let args = args.clone();
-            within_runtime(move |_| mock::run(args, within))
+            within_runtime(move |watch| mock::run(selection, args, within, log, watch))
+        }
+        Some(Cmd::Open(args)) => {
+            let args = args.clone();
+            within_runtime(move |watch| open::run(selection, args, within, watch))
         }
         Some(Cmd::Up(args)) => {
             let args = args.clone();

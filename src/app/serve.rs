@@ -20,6 +20,7 @@ use super::{
     headless::ending,
     instances::{info, instances},
     preparation::{Prepared, recorded, warn},
+    token,
 };
 use crate::{
     cache,
@@ -47,7 +48,7 @@ use crate::{
     files::{self, Allowed},
     gateway::{
         EngineUpstream, Gateway, SealKey, Settings,
-        http::{Access, Listener, MetricsText, Service, SessionLimits},
+        http::{Access, Listener, MetricsText, Service, SessionLimits, TokenLookup},
         stdio,
     },
     mcp::Connections,
@@ -94,7 +95,8 @@ pub async fn run(selection: Selection, args: ServeArgs, options: Options, log: L
         let why = "the settings of the gateway have errors, so a profile or an access rule may be missing";
         return cli::fail(Failure::new(FailureKind::InvalidArguments, why).hint("correct [gateway] in the configuration"), &options, io);
     }
-    let face = match face(&args, &loaded.settings.gateway, &mut io).await {
+    let issued = token::issued(&workspace.selection().load);
+    let face = match face(&args, &loaded.settings.gateway, issued, &mut io).await {
         Ok(face) => face,
         Err(why) => return fail(FailureKind::InvalidArguments, why),
     };
@@ -114,7 +116,7 @@ pub async fn run(selection: Selection, args: ServeArgs, options: Options, log: L
 }
 
 /// Opens the listeners of the command line, or those of the configuration if it has none. Standard streams without any.
-async fn face(args: &ServeArgs, settings: &GatewaySettings, io: &mut Io) -> Result<Face, String> {
+async fn face(args: &ServeArgs, settings: &GatewaySettings, issued: Option<Arc<dyn TokenLookup>>, io: &mut Io) -> Result<Face, String> {
     let on_line = args.http.is_some() || args.socket.is_some();
     // A profile is named for the one client on the standard streams.
     let stdio = args.stdio || args.profile.is_some();
@@ -130,7 +132,7 @@ async fn face(args: &ServeArgs, settings: &GatewaySettings, io: &mut Io) -> Resu
         }
         return Ok(Face::Stdio(name));
     }
-    let opened = open(address, socket, args, settings).await?;
+    let opened = open(address, socket, args, settings, issued).await?;
     for (_, _, place) in &opened {
         note(io, &format!("listening on {place}"));
     }
@@ -146,6 +148,7 @@ async fn open(
     socket: Option<&PathBuf>,
     args: &ServeArgs,
     settings: &GatewaySettings,
+    issued: Option<Arc<dyn TokenLookup>>,
 ) -> Result<Vec<Opened>, String> {
     let token = match args.token_file.as_ref().or(settings.token_file.as_ref()) {
         Some(file) => Some(token(file)?),
@@ -159,10 +162,13 @@ async fn open(
         origins: [settings.origins.as_slice(), &args.allow_origin].concat(),
         token: token.clone(),
         profile_tokens: profile_tokens.clone(),
+        issued: issued.clone(),
     };
     let mut listeners = vec![];
     if let Some(address) = address {
-        access(Some(address)).check_exposure().map_err(|why| format!("{why}: give --token-file FILE"))?;
+        access(Some(address))
+            .check_exposure()
+            .map_err(|why| format!("{why}: give --token-file FILE, or issue one: switchboard token new NAME"))?;
         let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
         // Port 0 was replaced by a free one.
         let address = listener.local_addr().map_err(|error| format!("cannot listen on {address}: {error}"))?;
@@ -185,9 +191,10 @@ pub struct ConsoleGateway {
 pub struct Listening(Vec<Opened>);
 
 impl Listening {
-    /// Listens on an address with the token, hosts and origins of the configuration.
-    pub async fn open(address: SocketAddr, settings: &GatewaySettings) -> Result<Listening, String> {
-        open(Some(address), None, &ServeArgs::default(), settings).await.map(Listening)
+    /// Listens on an address with the token, hosts and origins of the configuration, and with the tokens of the state folder.
+    pub async fn open(address: SocketAddr, workspace: &WorkspaceService) -> Result<Listening, String> {
+        let issued = token::issued(&workspace.selection().load);
+        open(Some(address), None, &ServeArgs::default(), &workspace.loaded().settings.gateway, issued).await.map(Listening)
     }
 
     /// Returns where it is.

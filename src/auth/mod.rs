@@ -5,7 +5,7 @@
 //!
 //! The protocol is that of the MCP SDK (`flow`), over an HTTP client with limits and an address filter of our own (`http`,
 //! `addresses`). Ours are the store (`store`, `credential`), the single flight over all processes (`tokens`), the answer to a
-//! refusal (`refusal`), and the login of a user (`login`, `callback`, `browser`).
+//! refusal (`refusal`), the login of a user (`login`, `callback`, `browser`), and the tokens that the gateway's own clients send (`issued`).
 
 mod addresses;
 pub mod browser;
@@ -14,6 +14,7 @@ mod credential;
 mod failure;
 mod flow;
 mod http;
+mod issued;
 mod login;
 mod refusal;
 mod store;
@@ -32,6 +33,7 @@ use tokio::sync::watch as channel;
 pub use self::{
     credential::ClientKind,
     failure::AuthFailure,
+    issued::{IssueError, IssuedToken, IssuedTokens},
     login::{LoggedIn, LoggedOut, Login, LoginNote, Redirect, StoredLogin},
 };
 use self::{credential::Credential, store::CredentialStore, tokens::Flight};

@@ -23,9 +23,11 @@ pub use self::{
         DemoArgs, DemoServerArgs, DoctorArgs, FaultArgs, ImportArgs, InstallArgs, ListArgs, LoginArgs, LogoutArgs, ManArgs, PromptArgs,
         ReadArgs, ReaperArgs, RequestArgs, RouteArgs, SecretPlace, ServeArgs, ServersArgs, ToolsArgs, WatchArgs,
     },
-    history::{DriftArgs, ExportFormat, FailOn, HistoryArgs, HistoryCmd, MockArgs, PinsArgs, PinsCmd, ResultCheckArgs, RowsBy, Selection},
+    history::{
+        DriftArgs, ExportFormat, FailOn, HistoryArgs, HistoryCmd, MockArgs, OpenArgs, PinsArgs, PinsCmd, ResultCheckArgs, RowsBy, Selection,
+    },
     instances::{AttachArgs, DownArgs, ServeAccess, TapArgs, UpAccess, UpArgs},
-    setup::{AddArgs, AddSource, CheckArgs, ConfigArgs, ConfigCmd, EditArgs, FindingFormat},
+    setup::{AddArgs, AddSource, CheckArgs, ConfigArgs, ConfigCmd, EditArgs, FindingFormat, TokenArgs, TokenCmd},
     workflow::{CallsArgs, CallsCmd, GraphFormat, RunArgs, RunsArgs, RunsCmd, WorkflowArgs, WorkflowCheckArgs, WorkflowCmd},
 };
 use super::{exit, reference::examples_help, servers::ListKind, style::ColorChoice, version};
@@ -279,6 +281,11 @@ pub enum Cmd {
     Logout(LogoutArgs),
     /// List the stored logins.
     Auth,
+    /// Issue, list and revoke the bearer tokens of the gateway's clients.
+    ///
+    /// `serve --http` accepts them in addition to its configured token. Only their digests are stored. From the first token on, requests
+    /// need one.
+    Token(TokenArgs),
     /// Run a workflow: progress on stderr, its outputs on stdout as JSON.
     ///
     /// Workflows are in the `workflows` folder next to the configuration; --demo has four. Each step is written to a
@@ -354,9 +361,14 @@ pub enum Cmd {
     /// Reports each tool whose result differs from the recorded one, and exits with code 1 then. --ignore leaves out members that
     /// always differ, such as times. Destructive tools need --yes, as with `call`.
     Check(ResultCheckArgs),
+    /// Show a session file in the console.
+    ///
+    /// No server runs, and nothing can be called: the calls, their arguments and results, and the definitions of the servers are
+    /// shown as they were recorded by `history export`.
+    Open(OpenArgs),
     /// Answer as recorded servers did.
     ///
-    /// Serves one client over stdin and stdout from a session file of `history export`: name the command in the configuration of
+    /// Serves one client over stdin and stdout, or clients over HTTP with --http, from a session file of `history export`: name the command in the configuration of
     /// a client, or after `--`. A request gets the answer that was recorded for the same arguments; repeated requests get the
     /// recorded answers in their order.
     Mock(MockArgs),

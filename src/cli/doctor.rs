@@ -16,11 +16,14 @@ use super::{
 };
 use crate::{
     domain::{
+        bounds,
         id::ToolId,
         name_table::{self, NAME_LIMIT},
+        pins::PinMode,
         plural::counted,
         schema::Checker,
         server::{ConnectFailure, Era, Phase, SessionInfo},
+        text::visible,
         time,
     },
     state::{ConsoleState, ServerView},
@@ -189,6 +192,13 @@ impl<'a> Check<'a> {
 /// Returns the warnings about a usable server.
 fn warnings(read_model: &ConsoleState, server: &ServerView) -> Vec<String> {
     let mut warnings = server.catalog.warnings.clone();
+    let changed = &server.catalog.pin_changes;
+    if !changed.is_empty() {
+        let names: Vec<_> = changed.iter().map(|name| visible(name).into_owned()).collect();
+        let (names, id) = (bounds::cut(&names.join(", "), bounds::LINE).into_owned(), server.id());
+        let held = if server.spec.pins == PinMode::Hold { "changed and cannot be called" } else { "changed" };
+        warnings.push(format!("{held} since you accepted them: {names}; see switchboard drift --server {id}, then pins accept {id}"));
+    }
     if server.spec.tls.insecure {
         warnings
             .push("insecure = true: the certificate is not checked, so another computer can pose as the server; use ca = \"FILE\"".into());

@@ -69,6 +69,7 @@ pub mod style;
 mod test_support;
 #[cfg(test)]
 mod tests;
+pub mod token;
 pub mod tools;
 pub mod version;
 pub mod watch;

@@ -90,6 +90,8 @@ struct Row<'a> {
     differ: bool,
     /// Whether the configuration filters it, so that it cannot be called.
     filtered: bool,
+    /// How its definition differs from the accepted one: not at all, "changed" or "held".
+    pin: Option<&'static str>,
 }
 
 /// Returns the row of a tool, if it is listed and selected.
@@ -110,7 +112,9 @@ fn row<'a>(
     };
     let wanted = args.pattern.as_deref().map(NamePattern::new).is_none_or(fits);
     let filtered = read_model.is_filtered(&id);
-    wanted.then(|| Row { kind: "tool", name: exposed, server: server.as_str(), tool, members, differ, filtered })
+    let changed = read_model.entry(server).is_some_and(|server| server.catalog.pin_changes.contains(&tool.name));
+    let pin = changed.then(|| if read_model.is_held(&id) { "held" } else { "changed" });
+    wanted.then(|| Row { kind: "tool", name: exposed, server: server.as_str(), tool, members, differ, filtered, pin })
 }
 
 #[derive(Serialize)]
@@ -145,6 +149,8 @@ struct ToolJson<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     filtered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     input_schema: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_schema: Option<Box<RawValue>>,
@@ -169,6 +175,7 @@ impl Row<'_> {
             members: self.members,
             schemas_differ: self.differ,
             filtered: self.filtered,
+            pin: self.pin,
             input_schema: schema.then(|| raw(&tool.input_schema)).flatten(),
             output_schema: tool.output_schema.as_ref().filter(|_| schema).and_then(raw),
             definition: raw(&tool.raw),
@@ -180,7 +187,12 @@ fn print_group(session: &mut Session<'_>, title: &str, rows: &[Row<'_>], schema:
     session.printer.line(title)?;
     let differ = |row: &Row<'_>| if row.differ { " · schemas differ" } else { "" };
     let filtered = |row: &Row<'_>| if row.filtered { "filtered · " } else { "" };
-    let words = |row: &Row<'_>| format!("{}{}{}", filtered(row), row.tool.hints.words(), differ(row));
+    let pin = |row: &Row<'_>| match row.pin {
+        Some("held") => "held: its definition changed · ",
+        Some(_) => "changed since it was accepted · ",
+        None => "",
+    };
+    let words = |row: &Row<'_>| format!("{}{}{}{}", filtered(row), pin(row), row.tool.hints.words(), differ(row));
     let cells = |row: &Row<'_>| vec![row.name.to_owned(), words(row), first_line(row.tool)];
     if !schema {
         let table: Vec<Vec<String>> = rows.iter().map(cells).collect();

@@ -18,6 +18,7 @@ use super::{
 use crate::domain::{
     ask::AskPolicy,
     login::{AuthMode, AuthSettings, CallbackHost, Grant},
+    pins::PinMode,
     policy::pattern::Pattern,
     secret::Secret,
     server::{EraChoice, Limits, ServerSpec, SessionLimits, Timeouts, Transport},
@@ -156,6 +157,11 @@ pub(super) fn server_table(spec: &ServerSpec) -> Table {
         EraChoice::Auto => {}
         EraChoice::Legacy => set(&mut table, "era", "legacy"),
         EraChoice::Modern => set(&mut table, "era", "modern"),
+    }
+    match spec.pins {
+        PinMode::Off => set(&mut table, "pins", "off"),
+        PinMode::Warn => {}
+        PinMode::Hold => set(&mut table, "pins", "hold"),
     }
     for (key, on) in [("disabled", spec.disabled), ("trusted", spec.trusted)] {
         if on {

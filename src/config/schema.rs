@@ -9,7 +9,7 @@ const EXAMPLE: &str = include_str!("../../config.example.toml");
 /// The policy tables, which defaults, servers and rules share.
 const POLICY: [&str; 6] = ["retry", "breaker", "concurrency", "rate_limit", "hedge", "cache"];
 /// The other tables that defaults and servers share.
-const SHARED: [&str; 6] = ["elicitation", "sampling", "roots", "timeouts", "limits", "sessions"];
+const SHARED: [&str; 7] = ["elicitation", "sampling", "roots", "pins", "timeouts", "limits", "sessions"];
 
 /// Types that a single value does not show: the path of a key, and its schema.
 fn special(path: &str) -> Option<Value> {
@@ -28,6 +28,7 @@ fn special(path: &str) -> Option<Value> {
             { "type": "object", "required": ["uri"], "additionalProperties": false,
               "properties": { "uri": { "type": "string" }, "name": { "type": "string" } } },
         ] } }] }),
+        "defaults.pins" => words(&["off", "warn", "hold"]),
         "defaults.retry.mode" => words(&["safe", "never"]),
         "defaults.breaker.probe" => words(&["ping", "live"]),
         "defaults.breaker.window" => json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "$ref": "#/$defs/duration" }] }),

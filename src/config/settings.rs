@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     ask::AskPolicy,
     catalog::ConfirmPolicy,
+    pins::PinMode,
     policy::{PolicyPatch, PolicySetting},
     retention::Retention,
     server::{Limits, ServerSpec, SessionLimits, Timeouts},
@@ -357,6 +358,7 @@ pub(super) struct Rules {
     pub elicitation: Option<AskPolicy>,
     pub sampling: Option<AskPolicy>,
     pub roots: Option<RootsChoice>,
+    pub pins: Option<PinMode>,
 }
 
 /// The timeouts that are set.
@@ -371,7 +373,7 @@ impl PartialTimeouts {
 }
 
 impl Rules {
-    /// Reads `timeouts`, `limits`, `sessions`, `elicitation`, `sampling`, `roots` and the policy settings of a table.
+    /// Reads `timeouts`, `limits`, `sessions`, `elicitation`, `sampling`, `roots`, `pins` and the policy settings of a table.
     pub fn read(table: &mut Fields<'_, '_>) -> Rules {
         let mut rules = Rules { policy: policy::settings(table), ..Rules::default() };
         if let Some(mut inner) = table.inner("timeouts") {
@@ -402,6 +404,7 @@ impl Rules {
         rules.elicitation = server::policy(table, "elicitation");
         rules.sampling = server::policy(table, "sampling");
         rules.roots = server::roots(table);
+        rules.pins = table.choice("pins", &[("off", PinMode::Off), ("warn", PinMode::Warn), ("hold", PinMode::Hold)]);
         rules
     }
 
@@ -419,6 +422,7 @@ impl Rules {
             elicitation: self.elicitation.or(out.elicitation),
             sampling: self.sampling.or(out.sampling),
             roots: self.roots.or(out.roots),
+            pins: self.pins.or(out.pins),
             policy: self.policy.over(out.policy),
             ..out
         }
@@ -444,6 +448,7 @@ impl Rules {
         if let Some(policy) = self.sampling {
             spec.sampling = policy;
         }
+        spec.pins = self.pins.unwrap_or(spec.pins);
         if let Some(choice) = self.roots {
             spec.roots_policy = choice.policy;
             spec.roots = choice.roots;

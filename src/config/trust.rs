@@ -24,6 +24,7 @@ use super::{
 use crate::domain::{
     ask::AskPolicy,
     login::AuthSettings,
+    pins::PinMode,
     policy::pattern::Pattern,
     secret::{MASK, Secret, rule},
     server::{Root, ServerSpec, Transport, looks_secret, quote},
@@ -125,6 +126,9 @@ fn launch_form(spec: &ServerSpec) -> Value {
     if spec.tls != TlsSettings::default() {
         let ca = spec.tls.ca.as_ref().map(|ca| as_written(spec, "ca", &ca.to_string_lossy()).to_owned());
         form["tls"] = json!({"ca": ca, "insecure": spec.tls.insecure});
+    }
+    if spec.pins != PinMode::default() {
+        form["pins"] = json!(spec.pins);
     }
     if spec.auth != AuthSettings::default() {
         form["auth"] = canonical_auth(&spec.auth);

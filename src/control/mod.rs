@@ -6,6 +6,7 @@
 mod client;
 pub mod instances;
 mod local;
+mod recorded;
 mod remote;
 mod serve;
 pub mod socket;
@@ -23,6 +24,7 @@ use futures_util::future::BoxFuture;
 pub use self::{
     client::{ClientControl, Role},
     local::LocalControl,
+    recorded::RecordedSession,
     remote::{ConnectError, Dial, RemoteControl, Stream, Wanted},
     serve::{ServeError, Served, serve},
     wire::PROTOCOL,

@@ -1,6 +1,10 @@
 //! Catalogs: what servers list.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -42,6 +46,9 @@ pub struct ServerCatalog {
     pub changes: String,
     /// Number of times the lists were read since the server was added, from 1; 0 if they were not.
     pub revision: u64,
+    /// The tools whose definitions differ from those that the user accepted ([`super::pins`]).
+    #[serde(default)]
+    pub pin_changes: BTreeSet<Arc<str>>,
     /// When the lists were read, in milliseconds since the Unix epoch, if that was in an earlier run of the program: they are the
     /// last known lists of a server that has not answered yet.
     #[serde(default)]

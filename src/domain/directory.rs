@@ -8,6 +8,7 @@ use super::{
     catalog::{ServerCatalog, Tool},
     id::{ServerId, ToolId},
     name_table::NameTable,
+    pins::PinMode,
     policy::{Policy, Rules, route::Group},
     server::{Phase, ServerSpec, SessionInfo},
 };
@@ -74,6 +75,12 @@ impl<'a> ServerEntry<'a> {
         &self.spec.id
     }
 
+    /// Returns whether a tool is held: its definition differs from the accepted one, and the configuration says that it cannot be called
+    /// then.
+    pub fn holds(&self, tool: &str) -> bool {
+        self.spec.pins == PinMode::Hold && self.catalog.pin_changes.contains(tool)
+    }
+
     /// Returns why the server cannot take a call of `tool` now, for users, judging by its connection and lists.
     pub fn unfit(&self, tool: Option<&str>) -> Option<String> {
         let lacks = |tool: &str| self.catalog.revision > 0 && self.catalog.tool(tool).is_none();
@@ -83,6 +90,7 @@ impl<'a> ServerEntry<'a> {
             phase if !phase.usable() => Some(format!("is {}", phase.word())),
             _ if tool.is_some_and(lacks) => Some("does not list the tool".to_owned()),
             _ if tool.is_some_and(|tool| !self.spec.tools.allows(tool)) => Some("has the tool filtered by its configuration".to_owned()),
+            _ if tool.is_some_and(|tool| self.holds(tool)) => Some("has the tool held: its definition changed".to_owned()),
             _ => None,
         }
     }
@@ -135,6 +143,17 @@ pub trait Directory {
             None => {
                 let mut listing = self.member_entries(&id.server).filter(|member| member.catalog.tool(&id.name).is_some()).peekable();
                 listing.peek().is_some() && listing.all(|member| !member.spec.tools.allows(&id.name))
+            }
+        }
+    }
+
+    /// Returns whether a tool is held ([`ServerEntry::holds`]). A tool of a group is held if every member that lists it holds it.
+    fn is_held(&self, id: &ToolId) -> bool {
+        match self.entry(&id.server) {
+            Some(server) => server.holds(&id.name),
+            None => {
+                let mut listing = self.member_entries(&id.server).filter(|member| member.catalog.tool(&id.name).is_some()).peekable();
+                listing.peek().is_some() && listing.all(|member| member.holds(&id.name))
             }
         }
     }

@@ -58,6 +58,25 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// Reads an item of a list of this kind; `key` is the member with its name. `None` if it has no name, or is not JSON.
+    ///
+    /// A tree takes many times the memory of its text, so the text of an item over [`bounds::DEFINITION`] is its name, size and hash: a
+    /// change is noticed, but not described.
+    pub fn of_item(kind: DefinitionKind, item: &Body, key: &str) -> Option<Definition> {
+        let [name] = item.fields([key])?;
+        let name: String = serde_json::from_str(name?.get()).ok()?;
+        let text = match item.len() <= bounds::DEFINITION {
+            true => canonical(&Json::parse(&item.text()).ok()?),
+            false => {
+                let hash: String = Sha256::digest(item.bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+                let size = Json::Number(item.len().to_string());
+                let members = [(key, Json::String(name.clone())), ("sha256", Json::String(hash)), ("size", size)];
+                Json::Object(members.map(|(key, value)| (key.to_owned(), value)).into())
+            }
+        };
+        Some(Definition { kind, name, text: text.text() })
+    }
+
     /// Returns the hash of the definition over all its members.
     pub fn hash(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -78,12 +97,7 @@ pub fn definitions(catalog: &StoredCatalog) -> Vec<Definition> {
         (DefinitionKind::Template, &catalog.templates, "uriTemplate"),
     ];
     for (kind, items, key) in lists {
-        for item in items {
-            let Some([Some(name)]) = item.fields([key]) else { continue };
-            let Ok(name) = serde_json::from_str::<String>(name.get()) else { continue };
-            let Some(text) = canonical_text(item, key, &name) else { continue };
-            found.push(Definition { kind, name, text });
-        }
+        found.extend(items.iter().filter_map(|item| Definition::of_item(kind, item, key)));
     }
     let server = &catalog.server;
     if let Some(instructions) = &server.instructions {
@@ -100,17 +114,6 @@ pub fn definitions(catalog: &StoredCatalog) -> Vec<Definition> {
     ]);
     found.push(Definition { kind: DefinitionKind::Server, name: String::new(), text: about.text() });
     found
-}
-
-/// Returns the canonical text of an item of a list. A tree takes many times the memory of its text, so of an item over the limit it is
-/// the name with the size and hash of the item as listed: a change is noticed, but not described.
-fn canonical_text(item: &Body, key: &str, name: &str) -> Option<String> {
-    if item.len() <= bounds::DEFINITION {
-        return Some(canonical(&Json::parse(&item.text()).ok()?).text());
-    }
-    let hash: String = Sha256::digest(item.bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let members = [(key, Json::String(name.to_owned())), ("sha256", Json::String(hash)), ("size", Json::Number(item.len().to_string()))];
-    Some(Json::Object(members.map(|(key, value)| (key.to_owned(), value)).into()).text())
 }
 
 /// Returns a value with the members of all objects in the order of their keys. Numbers stay as written.

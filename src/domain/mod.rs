@@ -40,6 +40,7 @@ pub mod masked;
 pub mod mock_server;
 pub mod name_table;
 pub mod nesting;
+pub mod pins;
 pub mod plural;
 pub mod policy;
 pub mod profile;

@@ -25,6 +25,7 @@ use super::{
     id::ServerId,
     login::AuthSettings,
     lossy_path,
+    pins::PinMode,
     policy::{Policy, tool_filter::ToolFilter},
     secret::{MASK, Redactor, Secret, rule},
     tls::TlsSettings,
@@ -54,6 +55,9 @@ pub struct ServerSpec {
     /// The tools that may be called.
     #[serde(default)]
     pub tools: ToolFilter,
+    /// What applies to tools whose definitions changed.
+    #[serde(default)]
+    pub pins: PinMode,
     /// Time limits.
     pub timeouts: Timeouts,
     /// Size limits.
@@ -85,6 +89,17 @@ pub struct ServerSpec {
     pub config_faults: Vec<ConfigFault>,
 }
 
+/// The load of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLoad {
+    /// The server.
+    pub server: ServerId,
+    /// Calls that wait for the limits of concurrency of the server and of its tools.
+    pub queued: usize,
+    /// Open sessions: the shared one, and those of clients.
+    pub sessions: usize,
+}
+
 impl ServerSpec {
     /// Creates a specification with all defaults for `id`, reached by `launch`.
     pub fn new(id: impl Into<ServerId>, launch: Transport) -> Self {
@@ -98,6 +113,7 @@ impl ServerSpec {
             era: EraChoice::Auto,
             disabled: false,
             trusted: false,
+            pins: PinMode::default(),
             tools: ToolFilter::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

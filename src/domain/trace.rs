@@ -3,14 +3,15 @@
 //! The ids of spans are hashes of what they describe. The engine that sends a span's id to a server and the exporter that reports
 //! the span compute the same id without sharing state, and a resumed run continues its trace. Pure.
 
+mod carriers;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+pub use self::carriers::{CARRIERS, TRACEPARENT, TRACESTATE, TraceState, headers, members_for, parent_in, state_in};
 use super::{
-    body::{self, Body},
     call::CallSpec,
     id::{CallId, InstanceId},
     run::{RunId, RunStep},
@@ -66,10 +67,12 @@ impl Sampler {
 }
 
 /// How the trace context gets to servers.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Propagation {
     /// The trace that this process belongs to.
     pub parent: Option<TraceParent>,
+    /// `tracestate` of that trace.
+    pub state: Option<TraceState>,
     /// Which traces are exported; `None` without an export. Without one, servers get the context of the caller unchanged.
     pub sampler: Option<Sampler>,
 }
@@ -84,22 +87,6 @@ impl Propagation {
         let within = spec.trace.filter(|_| !sampled && spec.run.is_none()).map_or(span, |within| within.span);
         Some(TraceParent { trace: context.trace, span: within, sampled })
     }
-}
-
-/// The members of `_meta`, and headers, that carry a trace context (W3C Trace Context, Baggage; MCP SEP-414).
-pub const CARRIERS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
-
-/// Returns the trace context in `_meta`, as headers. Values that are not texts of printable ASCII are left out.
-pub fn headers(meta: &Body) -> Vec<(&'static str, String)> {
-    let Some(values) = body::fields(meta.bytes(), CARRIERS) else { return vec![] };
-    let text = |raw: Option<&RawValue>| serde_json::from_str::<String>(raw?.get()).ok();
-    let printable = |text: &String| !text.is_empty() && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    CARRIERS.into_iter().zip(values).filter_map(|(name, raw)| Some((name, text(raw).filter(printable)?))).collect()
-}
-
-/// Returns the position in a trace that `_meta` names.
-pub fn parent_in(meta: &Body) -> Option<TraceParent> {
-    headers(meta).into_iter().find(|(name, _)| *name == CARRIERS[0])?.1.parse().ok()
 }
 
 fn hash(kind: &str, parts: &[&[u8]]) -> [u8; 32] {
@@ -349,17 +336,13 @@ mod tests {
         let within = CallSpec { trace: Some(parent), ..plain.clone() };
         let off = Propagation::default();
         assert_eq!((off.context(instance, call, &plain, 1), off.context(instance, call, &within, 1)), (None, Some(parent)));
-        let on = Propagation { sampler: Some(Sampler { share: 1.0, parent_based: true }), parent: None };
+        let on = Propagation { sampler: Some(Sampler { share: 1.0, parent_based: true }), ..Propagation::default() };
         let attempt = SpanId::of_attempt(instance, call, 2);
         assert_eq!(on.context(instance, call, &within, 2), Some(TraceParent { span: attempt, ..parent }));
         let unsampled = CallSpec { trace: Some(TraceParent { sampled: false, ..parent }), ..plain.clone() };
         assert_eq!(on.context(instance, call, &unsampled, 2), unsampled.trace);
         let root = on.context(instance, call, &plain, 2).unwrap();
         assert_eq!((root.span, root.sampled), (attempt, true));
-        let meta = Body::from(format!(r#"{{"traceparent":"{PARENT}","baggage":"a=b","tracestate":3,"x":1}}"#));
-        assert_eq!(headers(&meta), [("traceparent", PARENT.to_owned()), ("baggage", "a=b".to_owned())]);
-        assert_eq!((parent_in(&meta), parent_in(&Body::default())), (Some(parent), None));
-        assert_eq!(headers(&Body::from(r#"{"baggage":"a\r\nevil: 1"}"#)), []);
     }
 
     #[test]

@@ -111,6 +111,12 @@ impl TargetGuard {
         limiter
     }
 
+    /// Returns how many calls wait for the limits of concurrency of the server and of its tools.
+    pub fn queued(&self) -> usize {
+        let tools: Vec<Arc<Limiter>> = self.lock().limiters.values().cloned().collect();
+        self.limiter.waiting() + tools.iter().map(|limiter| limiter.waiting()).sum::<usize>()
+    }
+
     /// Gives a tool its own breaker with this policy, or applies the policy to the tool's existing breaker.
     pub fn own_breaker(&self, tool: &Arc<str>, policy: &BreakerPolicy) {
         let now = self.bus.now();

@@ -136,7 +136,6 @@ impl Limiter {
     }
 
     /// Returns how many calls wait for a permit.
-    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.lock().permits.waiting()
     }

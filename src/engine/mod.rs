@@ -64,9 +64,9 @@ use crate::domain::{
     id::{AskId, CallId, ClientId, InstanceId},
     policy::Rules,
     secret::SecretRegistry,
-    server::ServerSpec,
+    server::{ServerLoad, ServerSpec},
     time::{Epoch, Stamp},
-    trace::{self, Propagation},
+    trace::{self, Propagation, TraceParent, TraceState},
 };
 
 /// Settings of an engine.
@@ -364,9 +364,8 @@ impl Engine {
         let queued = self.bus.now();
         let unix_ms = self.bus.epoch().unix_ms(queued);
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
-        let given = passage.as_ref().and_then(|passage| trace::parent_in(passage.meta())).or_else(|| trace::parent_in(&spec.meta));
-        let trace = given.or(spec.trace).or(self.shared.recording.propagation.parent);
-        let spec = Arc::new(CallSpec { trace, ..spec });
+        let (trace, trace_state) = self.trace_of(&spec, passage.as_deref());
+        let spec = Arc::new(CallSpec { trace, trace_state, ..spec });
         let cancel = Arc::new(Cancel::default());
         running.insert(id, RunningCall { client: spec.client, cancel: cancel.clone(), passage: passage.clone(), asked: false });
         self.bus.publish_at(queued, EventKind::CallQueued { call: id, spec: spec.clone() });
@@ -384,6 +383,17 @@ impl Engine {
             }
         });
         id
+    }
+
+    /// Returns the trace that a call belongs to, with its `tracestate`: that of its client, of its `_meta`, of its run, or of this process.
+    fn trace_of(&self, spec: &CallSpec, passage: Option<&PreparedPassage>) -> (Option<TraceParent>, Option<TraceState>) {
+        for meta in passage.map(PreparedPassage::meta).into_iter().chain([&spec.meta]) {
+            if let Some(parent) = trace::parent_in(meta) {
+                return (Some(parent), trace::state_in(meta));
+            }
+        }
+        let process = &self.shared.recording.propagation;
+        spec.trace.map_or_else(|| (process.parent, process.state.clone()), |parent| (Some(parent), spec.trace_state.clone()))
     }
 
     /// Starts a call of a client and returns its id.
@@ -436,6 +446,16 @@ impl Engine {
     /// Returns the servers, their lists and the exposed names, as they are now.
     pub fn directory(&self) -> DirectorySnapshot {
         self.registry.read().snapshot()
+    }
+
+    /// Returns the load of each server.
+    pub fn loads(&self) -> Vec<ServerLoad> {
+        let known = self.registry.read();
+        let load = |server: &ServerHandle| {
+            let shared = usize::from(matches!(&*server.readiness.borrow(), Readiness::Ready(_)));
+            ServerLoad { server: server.spec.id.clone(), queued: server.guard.queued(), sessions: shared + server.pool.count() }
+        };
+        known.handles().map(load).collect()
     }
 
     /// Returns a receiver that is notified after every change of [`Engine::directory`].

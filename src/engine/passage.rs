@@ -26,6 +26,7 @@ use crate::domain::{
     raw_object::RawObject,
     request_meta,
     run::{RunId, RunSpec, StepAnswer},
+    trace::CARRIERS,
 };
 
 /// The members of `params` that continue a call (MCP 2026-07-28, basic/patterns/mrtr).
@@ -33,8 +34,6 @@ const INPUT_RESPONSES: &str = "inputResponses";
 const REQUEST_STATE: &str = "requestState";
 /// The member of `params` that requests a task (MCP 2025-11-25, basic/utilities/tasks).
 const TASK: &str = "task";
-/// Members of `_meta` on which no result depends: the trace context (W3C Trace Context, Baggage).
-const TRACING: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 
 /// What a call of a client brings in addition to its [`CallSpec`]. Not serialised, and not part of events.
 #[derive(Clone)]
@@ -216,7 +215,7 @@ impl PreparedPassage {
     /// Returns whether the result may depend on what the client added to the request.
     pub fn changes_result(&self) -> bool {
         let meta = RawObject::parse(&self.meta).unwrap_or_default();
-        let adds_meta = meta.names().any(|name| !TRACING.contains(&name));
+        let adds_meta = meta.names().any(|name| !CARRIERS.contains(&name));
         !self.extra.is_empty() || adds_meta
     }
 }

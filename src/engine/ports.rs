@@ -22,6 +22,7 @@ use crate::domain::{
     id::{Attribution, CallId, InstanceId, ServerId},
     journal::{RunEntry, RunRecord, Seq},
     login::LoginWanted,
+    pins::Pins,
     policy::{
         cache::CachedResponse,
         call_event::Resend,
@@ -420,6 +421,11 @@ pub trait CatalogStore: Send + Sync {
 
     /// Stores what a server defines, as one more version of each definition that changed ([`crate::domain::drift`]).
     async fn save_definitions(&self, _server: &ServerId, _key: &CatalogKey, _catalog: &StoredCatalog) {}
+
+    /// Returns which definitions of tools the user accepted.
+    async fn pins(&self, _server: &ServerId, _launch: &Hash) -> Pins {
+        Pins::FirstContact
+    }
 
     /// Returns the era that a server with this launch fingerprint spoke, if that was stored recently enough at `now_ms`
     /// (milliseconds since the Unix epoch).

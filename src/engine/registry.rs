@@ -67,6 +67,11 @@ impl Known {
         }
     }
 
+    /// Returns the lists of a server.
+    pub fn server_catalog(&self, id: &ServerId) -> Option<Arc<ServerCatalog>> {
+        self.servers.iter().find(|server| server.spec.id == *id).map(|server| server.catalog.clone())
+    }
+
     /// Returns what faces may know of the servers.
     pub fn snapshot(&self) -> DirectorySnapshot {
         let server = |server: &Arc<KnownServer>| ServerSnapshot {

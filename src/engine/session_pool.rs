@@ -323,6 +323,11 @@ impl SessionPool {
         None
     }
 
+    /// Returns the number of sessions, including those that are being opened.
+    pub fn count(&self) -> usize {
+        self.state.lock().slots.len()
+    }
+
     /// Ends all sessions; the next call of a client opens another.
     pub fn end_all(&self) {
         let mut state = self.state.lock();

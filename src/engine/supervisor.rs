@@ -87,6 +87,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         storage.spawn(load_catalog(spec.clone(), catalog_key(&*connector, &spec), catalogs.clone(), registry.clone()));
         storage.spawn(load_state(spec.clone(), shared_states, catalogs.clone(), guard.clone(), bus.unix_ms()));
     }
+    let pins = catalogs.clone();
     let mut supervisor = Supervisor {
         spec: spec.clone(),
         connector,
@@ -115,7 +116,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
         supervisor.run_contained(waits).await;
     });
     let cache_scope = scope_of(&spec).into();
-    ServerHandle::new(ServerParts { spec, readiness: seen, commands, guard, pool, cache_scope })
+    ServerHandle::new(ServerParts { spec, readiness: seen, commands, guard, pool, catalogs: pins, cache_scope })
 }
 
 /// Shows the last known lists of a server until its own are read.
@@ -416,7 +417,8 @@ impl Supervisor {
         self.session = Some(session.clone());
         self.note_era(&*session);
         self.registry.set_info(&self.spec.id, session.info());
-        let phase = match self.unless_commanded(list(session.clone(), self.spec.clone(), self.handler.clone())).await {
+        let phase = match self.unless_commanded(list(session.clone(), self.spec.clone(), self.handler.clone(), self.catalogs.clone())).await
+        {
             Ok(result) => self.listed(result),
             Err(next) => {
                 self.close().await;

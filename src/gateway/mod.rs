@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::{changes::Subscribers, edits::Rates, offer::Offer, park::Parking, sealed::Seal, tasks::Tasks, upstream::Upstream};
-pub use self::{client::Client, engine::EngineUpstream, front::Front, sealed::SealKey};
+pub use self::{client::Client, engine::EngineUpstream, front::Front, random::bytes as random_bytes, sealed::SealKey};
 use crate::domain::{
     body::Body,
     client::{ClientTransport, Principal},

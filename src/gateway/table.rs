@@ -223,7 +223,7 @@ fn tools(
         }
     };
     let mut push = |id: ToolId, tool: &Tool| {
-        if directory.is_filtered(&id) {
+        if directory.is_filtered(&id) || directory.is_held(&id) {
             return;
         }
         let exposed = match own_names {

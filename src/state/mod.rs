@@ -7,6 +7,7 @@ mod calls;
 mod clients;
 mod masked;
 pub mod projection;
+mod recorded;
 pub mod runs;
 mod snapshot;
 #[cfg(test)]

@@ -7,11 +7,17 @@ use sha2::{Digest, Sha256};
 
 use tokio::sync::oneshot;
 
-use super::{ConnectionError, Store, definitions::Listing, target_states, writer::Job};
+use super::{
+    ConnectionError, Store,
+    definitions::{self, Listing},
+    target_states,
+    writer::Job,
+};
 use crate::{
     domain::{
         drift,
         id::ServerId,
+        pins::Pins,
         policy::target_state::TargetState,
         server::Era,
         stored_catalog::{BYTES, CatalogKey, Hash, StoredCatalog},
@@ -74,6 +80,19 @@ impl CatalogStore for Catalogs {
             jobs.send(Job::Definitions(Box::new(listing)))
         });
         let _ = queued.await;
+    }
+
+    async fn pins(&self, server: &ServerId, launch: &Hash) -> Pins {
+        let (server, launch) = (server.clone(), *launch);
+        let found = self.0.read(move |connection| definitions::accepted_tools(connection, server.as_str(), &launch)).await;
+        match found {
+            Ok(Some(accepted)) => Pins::Accepted(accepted),
+            Ok(None) => Pins::FirstContact,
+            Err(error) => {
+                tracing::warn!(target: "switchboard::store", why = %error, "the accepted definitions of a server cannot be read");
+                Pins::Unreadable
+            }
+        }
     }
 
     async fn era(&self, launch: &Hash, now_ms: u64) -> Option<Era> {

@@ -7,6 +7,7 @@ use crate::domain::{
     body::Body,
     drift::{Definition, DefinitionKind, DefinitionVersion},
     id::ServerId,
+    pins::AcceptedTools,
     stored_catalog::Hash,
 };
 
@@ -107,6 +108,22 @@ pub fn versions(connection: &Connection, server: Option<&str>) -> Result<Vec<Def
         });
     }
     Ok(found)
+}
+
+/// Returns the accepted definitions of the tools of a server; `None` if it was never seen with this launch fingerprint.
+pub fn accepted_tools(connection: &Connection, server: &str, launch: &Hash) -> Result<Option<AcceptedTools>, ConnectionError> {
+    let known = connection
+        .prepare_cached("SELECT 1 FROM listings WHERE server = ?1 AND launch = ?2")?
+        .query_row(params![server, &launch[..]], |_| Ok(()))
+        .optional()?;
+    if known.is_none() {
+        return Ok(None);
+    }
+    let mut select =
+        connection.prepare_cached("SELECT name, hash FROM definitions WHERE server = ?1 AND kind = ?2 AND accepted = 1 ORDER BY id")?;
+    let rows = select.query_map(params![server, DefinitionKind::Tool.word()], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    // The last accepted version counts.
+    Ok(Some(AcceptedTools(rows.collect::<Result<_, _>>()?)))
 }
 
 /// Accepts the current versions of the definitions of a server; if `name` is given, only those with this name. Definitions that

@@ -60,6 +60,7 @@ use crate::domain::{
     drift::Change,
     history::{HistoryPage, HistoryStats},
     journal::{CallRecord, RunHeader},
+    time::Stamp,
     workflow::library::WorkflowLibrary,
     workspace::LoginStarted,
 };
@@ -79,6 +80,8 @@ pub struct ConsoleOptions {
     pub tour: bool,
     /// A call of a tool to open with: its tool is selected, its result shown.
     pub opening: Option<Operation>,
+    /// Where the clock of the console begins, for a session that is over [default: now].
+    pub begin: Option<Stamp>,
     /// Restores the terminal if this process dies without doing so.
     pub guard: Option<Arc<dyn terminal::TerminalGuard>>,
 }

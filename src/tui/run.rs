@@ -90,6 +90,11 @@ impl Clock {
         Clock { start: Instant::now(), offset: unix.saturating_sub(Duration::from_millis(epoch.unix_ms)) }
     }
 
+    /// Returns a clock that begins at this time.
+    fn begin(at: Stamp) -> Clock {
+        Clock { start: Instant::now(), offset: Duration::from_nanos(at.0) }
+    }
+
     /// Returns the time since the loop started.
     fn elapsed(&self) -> Duration {
         self.start.elapsed()
@@ -143,7 +148,7 @@ enum Woken {
 impl Console {
     fn new(control: Arc<dyn Control>, options: ConsoleOptions, start: Start, size: (u16, u16)) -> Console {
         let (read_model, tail) = control.watch();
-        let clock = Clock::new(read_model.epoch);
+        let clock = options.begin.map_or_else(|| Clock::new(read_model.epoch), Clock::begin);
         let setup = Setup {
             theme: options.preferences.theme,
             keymap: options.preferences.keymap,

@@ -9,10 +9,10 @@ use std::{
 use super::*;
 
 /// Requests that a collector received: the head and the body.
-type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+pub(super) type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// Starts a collector. One that is `slow` reads and never answers.
-fn collector(slow: bool) -> (String, Received) {
+pub(super) fn collector(slow: bool) -> (String, Received) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let received = Received::default();
@@ -53,7 +53,7 @@ fn take(mut stream: &TcpStream, requests: &Received, slow: bool) -> Option<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
+pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
@@ -69,12 +69,14 @@ fn a_call_is_exported_in_the_trace_of_the_process_that_started_it() {
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret-key").env("TRACEPARENT", PARENT);
     Ran::of(&line, command.output().unwrap()).ends(0);
     let requests = received.lock().unwrap().clone();
-    let (head, body) = requests.first().expect("spans");
+    let (head, body) = requests.iter().find(|(head, _)| head.starts_with("POST /v1/traces")).expect("spans");
     assert!(head.starts_with("POST /v1/traces HTTP/1.1") && head.to_lowercase().contains("api-key: s3cret-key"), "{head}");
     for part in [&b"call tools/call query_users"[..], b"gen_ai.tool.name", b"service.name", &0x4bf9_2f35_77b3_4da6_u64.to_be_bytes()] {
         assert!(contains(body, part), "{}", String::from_utf8_lossy(part));
     }
     assert!(!contains(body, b"admin"), "arguments are not in spans");
+    let (head, body) = requests.iter().find(|(head, _)| head.starts_with("POST /v1/metrics")).expect("metrics");
+    assert!(head.to_lowercase().contains("api-key: s3cret-key") && contains(body, b"switchboard.call.duration"), "{head}");
     let calls = home.own(&["history", "list", "--json"]).ends(0).json();
     assert_eq!(calls["calls"][0]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736", "{calls}");
     let log = std::fs::read_to_string(home.path().join(".state/log/switchboard.log")).unwrap_or_default();
@@ -106,7 +108,9 @@ fn a_collector_that_never_answers_holds_no_call_up() {
     let begin = std::time::Instant::now();
     Ran::of(&line, command.output().unwrap()).ends(0);
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
-    assert_eq!(received.lock().unwrap().len(), 1);
+    let requests = received.lock().unwrap().clone();
+    let of = |path: &str| requests.iter().filter(|(head, _)| head.starts_with(path)).count();
+    assert_eq!((of("POST /v1/traces"), of("POST /v1/metrics")), (1, 1));
 }
 
 #[test]
@@ -164,6 +168,11 @@ fn a_recorded_session_replayed_as_a_mock_server_gives_equal_results() {
     let replayed: Vec<Value> = lines.iter().map(|arguments| ask(&mock, arguments)).collect();
     assert_eq!(real, replayed);
     home.own(&["mock", &file, "--only", "other"]).ends(2).says("has no calls of other");
+    let over_http = super::serve::Listening::of(home.at_home(&["mock", &file, "--speed", "0", "--http", "127.0.0.1:0"]));
+    let url = format!("http://{}/mcp", over_http.address);
+    let replayed: Vec<Value> = lines.iter().map(|arguments| ask(&["--", &url], arguments)).collect();
+    over_http.end();
+    assert_eq!(real, replayed);
     home.own(&["mock", "nothing.jsonl"]).ends(2).says("the session file");
 }
 
@@ -188,7 +197,7 @@ fn a_changed_tool_is_drift_until_it_is_accepted() {
     std::fs::write(home.path().join("server.sh"), SERVER).unwrap();
     let script = home.path().join("server.sh").display().to_string();
     let text = format!("[servers.shop]\ncommand = \"sh\"\nargs = [{script:?}]\ncwd = {:?}\n", home.path());
-    std::fs::write(config.join("config.toml"), text).unwrap();
+    std::fs::write(config.join("config.toml"), &text).unwrap();
     home.workflow("order.toml", "name = \"order\"\n[[step]]\nid = \"buy\"\ntool = \"shop_buy\"\n");
     let offer = |tools: &str| {
         std::fs::write(home.path().join("tools.json"), tools).unwrap();
@@ -214,7 +223,25 @@ fn a_changed_tool_is_drift_until_it_is_accepted() {
     home.own(&["drift", "--server", "other", "--fail-on", "any"]).ends(0);
     let pins = home.own(&["pins", "list", "shop", "--json"]).ends(0).json();
     assert!(pins["pins"].as_array().unwrap().iter().any(|pin| pin["state"] == "changed"), "{pins}");
+    // By default a changed tool is marked; with "hold" it cannot be called.
+    let tools = home.own(&["tools", "shop_buy", "--json"]).ends(0).json();
+    assert_eq!(tools["tools"][0]["pin"], "changed", "{tools}");
+    home.own(&["doctor"]).prints("changed since you accepted them: buy");
+    let held = text.clone() + "pins = \"hold\"\n";
+    std::fs::write(config.join("config.toml"), &held).unwrap();
+    let call = home.own(&["call", "shop_buy", "item:=1", "--yes", "--json"]).ends(6).json();
+    assert_eq!((&call["failure"]["kind"], &call["failure"]["may_have_run"]), (&json!("refused"), &json!(false)), "{call}");
+    assert!(call["failure"]["hint"].as_str().unwrap().contains("switchboard pins accept shop buy"), "{call}");
+    let tools = home.own(&["tools", "shop_buy", "--json"]).ends(0).json();
+    assert_eq!(tools["tools"][0]["pin"], "held", "{tools}");
+    let mut client = super::serve::Client::of(home.at_home(&["serve"]));
+    client.initialize(json!({}));
+    assert_eq!(super::serve::names(&client.ask("tools/list", json!({})).1), [""; 0], "clients are not offered it");
+    assert_eq!(client.end().0, Some(0));
     home.own(&["pins", "accept", "shop"]).ends(0);
+    let called = home.own(&["call", "shop_buy", "item:=1", "--yes", "--json"]).json();
+    assert_eq!(called["failure"]["rpc"]["code"], -32601, "the server got the call: {called}");
+    std::fs::write(config.join("config.toml"), &text).unwrap();
     home.own(&["drift", "--fail-on", "any"]).ends(0);
     home.own(&["drift", "--all"]).ends(0).out.contains("narrowed").then_some(()).expect("the history of versions");
 }

@@ -137,23 +137,27 @@ fn a_single_server_is_offered_as_it_is() {
 }
 
 /// A gateway that listens on a free port.
-struct Listening {
+pub(super) struct Listening {
     child: Child,
     /// `HOST:PORT`.
-    address: String,
+    pub(super) address: String,
 }
 
 impl Listening {
-    fn start(home: &Home, line: &[&str]) -> Listening {
-        let line = [&["serve", "--http", "127.0.0.1:0"], line].concat();
-        let mut child = home.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    pub(super) fn start(home: &Home, line: &[&str]) -> Listening {
+        Listening::of(home.command(&[&["serve", "--http", "127.0.0.1:0"], line].concat()))
+    }
+
+    /// Starts a gateway that listens on HTTP.
+    pub(super) fn of(mut command: std::process::Command) -> Listening {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
         let address = said.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/mcp"));
         Listening { child, address: address.unwrap_or_else(|| panic!("{said:?}")).to_owned() }
     }
 
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM).unwrap();
         assert_eq!(self.child.wait().unwrap().code(), Some(143));
     }
@@ -218,7 +222,7 @@ fn questions_reach_the_client_whatever_the_eras_of_client_and_server_are() {
 }
 
 /// Sends one HTTP request. Returns status and body.
-fn request(mut stream: impl Read + Write, head: &str, body: &Value) -> (u16, String) {
+pub(super) fn request(mut stream: impl Read + Write, head: &str, body: &Value) -> (u16, String) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let head = format!("{head}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all((head + &body).as_bytes()).unwrap();

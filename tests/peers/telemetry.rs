@@ -1,4 +1,4 @@
-//! A real OpenTelemetry collector (rotel) takes the traces, and the parser of the Prometheus client for Python reads the metrics.
+//! A real OpenTelemetry collector (rotel) takes traces and metrics, and the parser of the Prometheus client for Python reads the metrics.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -27,14 +27,41 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts a collector that prints what it receives. Returns its address and its lines.
-fn collector(folder: &std::path::Path) -> (Running, String, Receiver<String>) {
+/// A collector that prints what it receives.
+struct Collector {
+    _running: Running,
+    /// The URL of the receiver over HTTP.
+    http: String,
+    /// The URL of the receiver over gRPC.
+    grpc: String,
+    lines: Receiver<String>,
+}
+
+impl Collector {
+    /// Returns the lines until one satisfies the condition.
+    fn until(&self, what: &str, mut is_last: impl FnMut(&str) -> bool) -> Vec<String> {
+        let (mut seen, end) = (vec![], Instant::now() + PATIENCE);
+        loop {
+            let line = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("no {what}: {error}: {seen:#?}"));
+            let last = is_last(&line);
+            seen.push(line);
+            if last {
+                return seen;
+            }
+        }
+    }
+}
+
+/// Starts a collector.
+fn collector(folder: &std::path::Path) -> Collector {
     let (http, grpc) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
     let python = installed("py/bin/python");
     let script = "import rotel, pathlib; print(pathlib.Path(rotel.__file__).parent / 'rotel-agent')";
     let found = Command::new(python).args(["-c", script]).output().unwrap();
     let mut child = Command::new(String::from_utf8(found.stdout).unwrap().trim())
-        .args(["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"])
+        .args(["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log", "metrics"])
+        .args(["--debug-log-verbosity", "detailed"])
         .args(["--otlp-http-endpoint", &http, "--otlp-grpc-endpoint", &grpc])
         .current_dir(folder)
         .stdout(Stdio::piped())
@@ -44,13 +71,17 @@ fn collector(folder: &std::path::Path) -> (Running, String, Receiver<String>) {
     let output = child.stdout.take().unwrap();
     let (sender, lines) = channel();
     std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    let running = Running(child);
-    let end = Instant::now() + PATIENCE;
-    while TcpStream::connect(&http).is_err() {
+    let collector = Collector { _running: Running(child), http: format!("http://{http}"), grpc: format!("http://{grpc}"), lines };
+    collector.until("start", |line| line.contains("Starting Rotel"));
+    // It says so before it listens.
+    let (mut pause, end) = (Duration::from_millis(1), Instant::now() + PATIENCE);
+    while [&http, &grpc].iter().any(|address| TcpStream::connect(address).is_err()) {
         assert!(Instant::now() < end, "the collector does not listen");
-        std::thread::sleep(Duration::from_millis(20));
+        // A line ends the pause.
+        let _ = collector.lines.recv_timeout(pause);
+        pause *= 2;
     }
-    (running, format!("http://{http}"), lines)
+    collector
 }
 
 fn switchboard(folder: &std::path::Path, line: &[&str]) -> Command {
@@ -71,21 +102,20 @@ struct Seen {
 #[test]
 fn a_real_collector_receives_the_tree_of_a_run() {
     let folder = tempfile::tempdir().unwrap();
-    let (_collector, address, lines) = collector(folder.path());
+    let collector = collector(folder.path());
     let line = ["run", "--demo", "onboard_new_user", "email=ann@example.com", "name=Ann", "--yes", "--json", "--inject", "email=fail=1"];
-    switchboard(folder.path(), &line).env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).output().unwrap();
+    switchboard(folder.path(), &line).env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("{}/v1/traces", collector.http)).output().unwrap();
     let mut seen: Vec<Seen> = vec![];
     let (mut parent, mut id) = (String::new(), String::new());
-    let end = Instant::now() + PATIENCE;
-    while !seen.iter().any(|span| span.name == "workflow onboard_new_user") {
-        let line = lines.recv_timeout(end.saturating_duration_since(Instant::now())).unwrap_or_else(|_| panic!("{seen:#?}"));
+    collector.until("run", |line| {
         match line.trim().split_once(':').map(|(label, value)| (label.trim(), value.trim().to_owned())) {
             Some(("Parent ID", value)) => parent = value,
             Some(("ID", value)) => id = value,
             Some(("Name", name)) => seen.push(Seen { name, id: id.clone(), parent: parent.clone() }),
             _ => {}
         }
-    }
+        seen.last().is_some_and(|span| span.name == "workflow onboard_new_user")
+    });
     let find = |name: &str| seen.iter().find(|span| span.name.starts_with(name)).unwrap_or_else(|| panic!("{name}: {seen:#?}"));
     let above = |span: &Seen| seen.iter().find(|other| other.id == span.parent).unwrap_or_else(|| panic!("{span:?}: {seen:#?}"));
     let attempt = find("tools/call ");
@@ -97,6 +127,37 @@ fn a_real_collector_receives_the_tree_of_a_run() {
     assert_eq!((run.name.as_str(), run.parent.as_str()), ("workflow onboard_new_user", ""));
     let retried = seen.iter().filter(|span| span.name.starts_with("tools/call ") && span.parent == call.id).count();
     assert!(retried >= 1, "{seen:#?}");
+}
+
+/// Calls a tool with this protocol. Returns the lines of the collector up to those of the call's span and of the last metric.
+fn exported(protocol: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = collector(folder.path());
+    let endpoint = if protocol == "grpc" { &collector.grpc } else { &collector.http };
+    let mut command = switchboard(folder.path(), &["call", "--demo", "database_query_users", "role=admin", "--json"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Traces and metrics arrive in any order.
+    let mut missing = vec!["call tools/call query_users", "switchboard.calls", "switchboard.call.duration", "switchboard.trace.lost_spans"];
+    collector.until("span and metrics", |line| {
+        missing.retain(|part| !line.contains(part));
+        missing.is_empty()
+    })
+}
+
+#[test]
+fn a_real_collector_receives_traces_and_metrics_over_http() {
+    let lines = exported("http/protobuf");
+    let has = |part: &str| lines.iter().any(|line| line.contains(part));
+    assert!(has("query_users") && has("switchboard.breaker.state"), "{lines:#?}");
+}
+
+#[test]
+fn a_real_collector_receives_traces_and_metrics_over_grpc() {
+    let lines = exported("grpc");
+    let has = |part: &str| lines.iter().any(|line| line.contains(part));
+    assert!(has("query_users") && has("switchboard.breaker.state"), "{lines:#?}");
 }
 
 #[test]

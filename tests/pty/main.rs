@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where it cannot continue")]
 
+#[path = "../cli/authorization.rs"]
+#[allow(dead_code, reason = "shared with the tests of the commands")]
+mod authorization;
 mod commands;
 mod exits;
 mod hostile;
+mod logins;
 mod panics;
+mod recorded;
 mod repository;
 mod secrets;
 mod serve;

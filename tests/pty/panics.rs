@@ -75,6 +75,7 @@ fn console_that_panics() {
             exports: std::env::temp_dir(),
             tour: false,
             opening: None,
+            begin: None,
         };
         tui::run(Arc::new(Faulty { engine, in_a_task }), console).await
     });

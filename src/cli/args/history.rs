@@ -1,6 +1,6 @@
 //! The arguments of `history`, `drift` and `pins`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -103,6 +103,13 @@ pub struct ResultCheckArgs {
     pub junit: Option<PathBuf>,
 }
 
+/// `open`.
+#[derive(Clone, Debug, Args)]
+pub struct OpenArgs {
+    /// The session file.
+    pub file: PathBuf,
+}
+
 /// `mock`.
 #[derive(Clone, Debug, Args)]
 pub struct MockArgs {
@@ -114,6 +121,9 @@ pub struct MockArgs {
     /// Scale the recorded latency: 1 as recorded, 0 without delay.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_factor)]
     pub speed: f64,
+    /// Answer over HTTP at this address in place of stdin and stdout: an IP address with a port, such as 127.0.0.1:7421.
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<SocketAddr>,
 }
 
 fn parse_factor(text: &str) -> Result<f64, String> {

@@ -104,6 +104,31 @@ pub struct EditArgs {
     pub dry_run: bool,
 }
 
+/// `token`.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// The subcommand.
+    #[command(subcommand)]
+    pub command: TokenCmd,
+}
+
+/// The subcommands of `token`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum TokenCmd {
+    /// Issue a token and print it, once.
+    New {
+        /// The name of the token: the principal of its requests.
+        name: String,
+    },
+    /// List the names of the issued tokens.
+    List,
+    /// Revoke a token. A running gateway refuses it from then on.
+    Revoke {
+        /// The name of the token.
+        name: String,
+    },
+}
+
 /// `config`.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {

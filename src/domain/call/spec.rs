@@ -9,7 +9,7 @@ use crate::domain::{
     body::Body,
     id::{CallId, ClientId, ServerId, ToolId},
     run::RunStep,
-    trace::TraceParent,
+    trace::{TraceParent, TraceState},
 };
 
 /// The operation that a call requests from a server.
@@ -162,6 +162,9 @@ pub struct CallSpec {
     /// The position in a trace that the caller gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceParent>,
+    /// `tracestate` of that trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_state: Option<TraceState>,
 }
 
 impl CallSpec {
@@ -178,6 +181,7 @@ impl CallSpec {
             client: ClientId::LOCAL,
             client_name: None,
             trace: None,
+            trace_state: None,
         }
     }
 

@@ -62,6 +62,9 @@ impl Dispatch {
         session: &Arc<dyn Session>,
         context: &Arc<AttemptContext>,
     ) -> Outcome {
+        if let Err(held) = self.check_pin(operation, server).await {
+            return failed(held);
+        }
         let info = session.info();
         let passage = self.passage.as_deref();
         let mut extra = passage.map_or_else(RawObject::default, |passage| passage.extra().clone());
@@ -182,12 +185,23 @@ impl Dispatch {
         }
     }
 
-    /// Adds the trace context to `_meta`. `tracestate` and `baggage` of the caller stay.
+    /// Adds the trace context to `_meta`, with the caller's `tracestate`. What the caller sent stays unchanged without an export.
     fn traced(&self, request: Request, attempt: u32) -> Request {
         let Recording { instance, propagation, .. } = &self.shared.recording;
+        let given = trace::parent_in(&request.meta);
+        if given.is_some() && propagation.sampler.is_none() {
+            return request;
+        }
         let Some(context) = propagation.context(*instance, self.id, &self.spec, attempt) else { return request };
-        let meta = RawObject::parse(&request.meta).unwrap_or_default();
-        let meta = meta.with(trace::CARRIERS[0], Body::json(&context.to_string())).to_body();
+        let mut meta = RawObject::parse(&request.meta).unwrap_or_default();
+        if given.is_none() {
+            // `tracestate` of a context that cannot be read belongs to no trace (W3C Trace Context, section 4.3).
+            meta = meta.without(trace::TRACESTATE);
+            if let Some(state) = &self.spec.trace_state {
+                meta.set(trace::TRACESTATE, Body::json(state));
+            }
+        }
+        let meta = meta.with(trace::TRACEPARENT, Body::json(&context.to_string())).to_body();
         Request { meta, ..request }
     }
 

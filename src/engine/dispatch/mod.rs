@@ -10,6 +10,7 @@ mod cache;
 mod context;
 mod fallback;
 mod invalidation;
+mod pins;
 mod route;
 
 use std::{

@@ -138,7 +138,7 @@ impl RoutedCall {
 }
 
 /// Returns the tool that an operation calls, also for a raw request.
-fn called_tool(operation: &Operation) -> Option<Arc<str>> {
+pub(super) fn called_tool(operation: &Operation) -> Option<Arc<str>> {
     match operation {
         Operation::Tool { tool, .. } => Some(tool.name.clone()),
         Operation::Raw { method, params, .. } if method == "tools/call" => {

@@ -6,7 +6,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     domain::server::{ConnectFailure, ServerSpec},
-    engine::{dispatch::scope_of, guard::TargetGuard, ports::Session, session_pool::SessionPool},
+    engine::{
+        dispatch::scope_of,
+        guard::TargetGuard,
+        ports::{CatalogStore, Session},
+        session_pool::SessionPool,
+    },
 };
 
 /// A command to a supervisor.
@@ -53,6 +58,8 @@ pub struct ServerParts {
     pub guard: Arc<TargetGuard>,
     /// The own sessions of clients.
     pub pool: Arc<SessionPool>,
+    /// The store with the pins of its tools.
+    pub catalogs: Arc<dyn CatalogStore>,
     /// What tells its cached responses apart from those of servers with the same name.
     pub cache_scope: Arc<str>,
 }

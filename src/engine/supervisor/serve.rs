@@ -15,11 +15,13 @@ use crate::{
         call::Failure,
         catalog::{RawLists, ServerCatalog},
         event::NoticeLevel,
+        pins::{PinMode, Pins},
         server::{ConnectFailure, DegradedReason, ListingError, Phase, ServerSpec, Step, Transport},
+        stored_catalog::launch_fingerprint,
     },
     engine::{
         connection_handler::ConnectionHandler,
-        ports::{ConnectionObserver, Session, SubscriptionChange},
+        ports::{CatalogStore, ConnectionObserver, Session, SubscriptionChange},
     },
 };
 
@@ -52,11 +54,13 @@ impl Supervisor {
     /// Publishes listed items and returns the resulting phase of the server.
     pub(super) fn listed(&mut self, result: Listed) -> Phase {
         match result {
-            Ok(raw) => {
+            Ok((raw, pins)) => {
                 self.store_catalog(&raw);
                 self.list_ttl = raw.ttl.map(|ttl| ttl.clamp(LIST_TTL.0, LIST_TTL.1));
                 let previous = (self.catalog.revision > 0).then_some(&*self.catalog);
-                self.catalog = Arc::new(ServerCatalog::read(raw, previous));
+                let mut catalog = ServerCatalog::read(raw, previous);
+                catalog.pin_changes = pins.changed(&catalog, self.spec.pins, &self.bus.secrets().redactor());
+                self.catalog = Arc::new(catalog);
                 self.registry.set_catalog(&self.spec.id, self.catalog.clone());
                 match self.catalog.warnings.as_slice() {
                     [] => Phase::Ready,
@@ -102,7 +106,7 @@ impl Supervisor {
                 () = sleep_until(listed_at + self.list_ttl.unwrap_or_default()), if self.list_ttl.is_some() && !refresh && listing.is_none() => refresh = true,
                 () = sleep_until(listed_at + REFRESH_GAP), if refresh && listing.is_none() => {
                     refresh = false;
-                    listing = Some(Box::pin(list(session.clone(), self.spec.clone(), self.handler.clone())));
+                    listing = Some(Box::pin(list(session.clone(), self.spec.clone(), self.handler.clone(), self.catalogs.clone())));
                 }
                 result = output(&mut listing) => {
                     listing = None;
@@ -175,7 +179,8 @@ impl Supervisor {
     }
 }
 
-pub(super) type Listed = Result<RawLists, ListingError>;
+/// The lists of a server and its pins, or why it was not listed.
+pub(super) type Listed = Result<(RawLists, Pins), ListingError>;
 
 /// The displayed state of a connected server.
 struct DisplayState {
@@ -202,10 +207,19 @@ fn with_target(why: Arc<ConnectFailure>, spec: &ServerSpec) -> Arc<ConnectFailur
     Arc::new(why)
 }
 
-pub(super) async fn list(session: Arc<dyn Session>, spec: Arc<ServerSpec>, handler: Arc<ConnectionHandler>) -> Listed {
+/// Lists a server. Its pins are read at the same time, before its tools can be called.
+pub(super) async fn list(
+    session: Arc<dyn Session>,
+    spec: Arc<ServerSpec>,
+    handler: Arc<ConnectionHandler>,
+    catalogs: Arc<dyn CatalogStore>,
+) -> Listed {
     handler.step(Step::Run);
     match timeout(spec.timeouts.list + LIST_GRACE, session.lists()).await {
-        Ok(Ok(raw)) => Ok(raw),
+        Ok(Ok(raw)) => Ok(match spec.pins {
+            PinMode::Off => (raw, Pins::FirstContact),
+            PinMode::Warn | PinMode::Hold => (raw, catalogs.pins(&spec.id, &launch_fingerprint(&spec.launch)).await),
+        }),
         Ok(Err(failure)) => {
             let Failure { kind, message, hint, .. } = failure.redacted(&handler.redactor()).bounded();
             Err(ListingError::Failed { kind, message, hint })

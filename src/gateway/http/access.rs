@@ -3,14 +3,14 @@
 //! Any page in a browser can send requests to a loopback address. The `Host` header tells a name that was rebound to it (DNS
 //! rebinding), and `Origin` the page (MCP 2025-11-25, transports, "Security Warning").
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use hyper::{
     Method, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN},
 };
 
-use crate::domain::{profile::DEFAULT, secret::Secret};
+use crate::domain::{client::Principal, profile::DEFAULT, secret::Secret};
 
 /// The path of the endpoint.
 const ENDPOINT: &str = "/mcp";
@@ -34,6 +34,17 @@ pub struct Access {
     pub token: Option<Secret>,
     /// The tokens that requests of these profiles need instead.
     pub profile_tokens: Vec<(Arc<str>, Secret)>,
+    /// Tokens that were issued by name. They are accepted in addition to `token`.
+    pub issued: Option<Arc<dyn TokenLookup>>,
+}
+
+/// Looks tokens up that were issued by name. The answers may change at any time.
+pub trait TokenLookup: fmt::Debug + Send + Sync {
+    /// Returns whether requests need a token because of these.
+    fn required(&self) -> bool;
+
+    /// Returns the name of a token; `None` if it is unknown or was revoked.
+    fn principal(&self, token: &[u8]) -> Option<Arc<str>>;
 }
 
 /// A listener that would be open to everybody on the network.
@@ -110,7 +121,9 @@ impl Access {
     /// Checks that the listener may be opened: off the loopback interface it needs a token.
     pub fn check_exposure(&self) -> Result<(), Exposed> {
         match self.address {
-            Some(address) if !address.ip().is_loopback() && self.token.is_none() => Err(Exposed(address)),
+            Some(address) if !address.ip().is_loopback() && self.token.is_none() && self.required_issued().is_none() => {
+                Err(Exposed(address))
+            }
             _ => Ok(()),
         }
     }
@@ -123,7 +136,7 @@ impl Access {
         if !self.is_origin_allowed(headers) {
             return Err(Refusal::Origin);
         }
-        if !self.is_token_right(path, headers) {
+        if self.principal(path, headers).is_none() {
             return Err(Refusal::Token);
         }
         match (path, method) {
@@ -179,12 +192,28 @@ impl Access {
         self.profile_tokens.iter().find(|(name, _)| &**name == profile).map(|(_, token)| token)
     }
 
-    fn is_token_right(&self, path: &str, headers: &HeaderMap) -> bool {
-        let own = profile(path).and_then(|profile| self.token_of(profile));
-        let Some(token) = own.or(self.token.as_ref()) else { return true };
+    /// Returns the issued tokens, if requests need one because of them.
+    fn required_issued(&self) -> Option<&dyn TokenLookup> {
+        self.issued.as_deref().filter(|issued| issued.required())
+    }
+
+    /// Returns on whose behalf a request is made; `None` if its token is missing or wrong. A profile with a token of its own, and a token
+    /// that was issued by name, are principals: they share neither cached responses nor states with others.
+    pub fn principal(&self, path: &str, headers: &HeaderMap) -> Option<Principal> {
+        let own = profile(path).and_then(|profile| Some((profile, self.token_of(profile)?)));
+        let issued = self.required_issued();
+        if own.is_none() && self.token.is_none() && issued.is_none() {
+            return Some(Principal::local());
+        }
         let mut given = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (given.next(), given.next()) else { return false };
-        bearer(value).is_some_and(|given| equal(given, token.expose().as_bytes()))
+        let (Some(value), None) = (given.next(), given.next()) else { return None };
+        let given = bearer(value)?;
+        let is = |token: &Secret| equal(given, token.expose().as_bytes());
+        match own {
+            Some((profile, token)) => is(token).then(|| Principal::new(profile)),
+            None if self.token.as_ref().is_some_and(is) => Some(Principal::local()),
+            None => issued?.principal(given).map(Principal::new),
+        }
     }
 }
 

@@ -44,7 +44,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
-    access::{Access, Exposed, Refusal, Target},
+    access::{Access, Exposed, Refusal, Target, TokenLookup},
     sessions::SessionLimits,
 };
 use self::{
@@ -249,11 +249,8 @@ impl Service {
             (_, Some(profile)) => profile,
             (_, None) => return refuse(Refusal::Path),
         };
-        // Clients with a token of their own share neither cached responses nor states with others.
-        let principal = match self.access.token_of(&profile.name) {
-            Some(_) => Principal::new(profile.name.clone()),
-            None => Principal::local(),
-        };
+        // The token may have been revoked since the check.
+        let Some(principal) = self.access.principal(head.uri.path(), &head.headers) else { return refuse(Refusal::Token) };
         let transport = if self.access.address.is_some() { ClientTransport::Http } else { ClientTransport::Unix };
         let caller = Caller { principal, profile, transport };
         match target {

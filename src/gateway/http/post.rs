@@ -18,6 +18,7 @@ use crate::{
     domain::{
         body::{self, Body},
         call::RpcError,
+        trace,
     },
     gateway::{
         Client, Front,
@@ -28,7 +29,7 @@ use crate::{
     protocol::{
         connection::{Arrival, Connection, LISTEN, Outbox},
         headers::{self, PARAM},
-        meta::VERSION,
+        meta::{VERSION, write_params},
         wire::{self, Message, Parsed},
     },
 };
@@ -108,10 +109,13 @@ impl Service {
             Parsed::Bad(bad) => rpc_error(StatusCode::BAD_REQUEST, bad.id.as_deref(), Front::parse_error(&bad)),
             Parsed::Batch(members, 0) => self.batch(headers, caller, body, members),
             Parsed::Batch(..) => rpc_error(StatusCode::BAD_REQUEST, None, failure::error(INVALID_REQUEST, "the batch is too large")),
-            Parsed::Message(message) => match modern_version(headers, &message) {
-                Some(version) => self.modern(headers, caller, body, message, &version).await,
-                None => self.legacy(headers, caller, body, message).await,
-            },
+            Parsed::Message(message) => {
+                let message = traced(headers, message);
+                match modern_version(headers, &message) {
+                    Some(version) => self.modern(headers, caller, body, message, &version).await,
+                    None => self.legacy(headers, caller, body, message).await,
+                }
+            }
         }
     }
 
@@ -263,6 +267,20 @@ impl Service {
             None => Ok(()),
         }
     }
+}
+
+/// Returns a request with the trace context of its headers in `_meta`, unless `_meta` has one.
+fn traced(headers: &HeaderMap, message: Message) -> Message {
+    let Message::Request { id, method, params } = message else { return message };
+    let lines = |name: &str| headers.get_all(name).iter().filter_map(|line| Some(line.to_str().ok()?.to_owned())).collect();
+    let [meta] = params.fields(["_meta"]).unwrap_or_default();
+    let members = trace::members_for(&meta.map(|meta| params.slice_of(meta.get().as_bytes())).unwrap_or_default(), lines);
+    if members.is_empty() {
+        return Message::Request { id, method, params };
+    }
+    let mut text = vec![];
+    write_params(&params, &members, &mut text);
+    Message::Request { id, method, params: Body::new(text) }
 }
 
 fn arrival(body: &Body) -> Arrival {

@@ -42,6 +42,7 @@ fn the_listener_matrix_host_origin_token_path() {
         origins: vec!["https://console.example.com".into()],
         token: Some(right),
         profile_tokens: vec![("own".into(), Secret::literal("other-token"))],
+        issued: None,
     };
     let hosts = [
         (Some("127.0.0.1:7420"), true),

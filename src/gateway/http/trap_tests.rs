@@ -1,8 +1,10 @@
 //! Traps of the HTTP face in which other gateways were caught.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future};
+use hyper::{HeaderMap, header::AUTHORIZATION};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt,
@@ -10,11 +12,11 @@ use tokio::{
 };
 
 use super::{
-    SessionLimits,
+    Access, SessionLimits, TokenLookup,
     tests::{PATIENCE, Rig, call, tools, until},
 };
 use crate::{
-    domain::body::Body,
+    domain::{body::Body, secret::Secret},
     gateway::test_support::{FakeUpstream, ok},
 };
 
@@ -137,4 +139,47 @@ async fn trap_18_a_silent_call_sends_something_before_a_proxy_closes_its_stream(
     }
     assert!(begun.elapsed() >= Duration::from_secs(40) && seen.contains(": keep-alive"), "{seen:?}");
     rig.end().await;
+}
+
+/// Tokens in memory.
+#[derive(Debug, Default)]
+struct Issued(Mutex<Option<Tokens>>);
+
+/// Names and tokens.
+type Tokens = Vec<(&'static str, &'static [u8])>;
+
+impl TokenLookup for Issued {
+    fn required(&self) -> bool {
+        self.0.lock().is_some()
+    }
+
+    fn principal(&self, token: &[u8]) -> Option<Arc<str>> {
+        let tokens = self.0.lock();
+        tokens.as_ref()?.iter().find(|(_, known)| *known == token).map(|(name, _)| (*name).into())
+    }
+}
+
+#[test]
+fn issued_tokens_are_principals_and_a_revocation_never_opens_the_listener() {
+    let issued = Arc::new(Issued::default());
+    let free = Access { address: "127.0.0.1:1".parse().ok(), issued: Some(issued.clone()), ..Access::default() };
+    let configured =
+        Access { token: Some(Secret::literal("main")), profile_tokens: vec![("own".into(), Secret::literal("of-own"))], ..free.clone() };
+    let of = |access: &Access, path: &str, token: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        token.map(|token| headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap()));
+        access.principal(path, &headers).map(|principal| principal.as_str().to_owned())
+    };
+    let name = |name: &str| Some(name.to_owned());
+    let everybody = Access { address: "0.0.0.0:1".parse().ok(), ..free.clone() };
+    assert_eq!((of(&free, "/mcp", None), of(&configured, "/mcp", None)), (name("local"), None));
+    assert!(everybody.check_exposure().is_err());
+    *issued.0.lock() = Some(vec![("ci", b"ci-token")]);
+    assert!(everybody.check_exposure().is_ok());
+    assert_eq!((of(&free, "/mcp", None), of(&free, "/mcp", Some("ci-token"))), (None, name("ci")));
+    assert_eq!((of(&configured, "/mcp", Some("main")), of(&configured, "/mcp/x", Some("ci-token"))), (name("local"), name("ci")));
+    assert_eq!((of(&configured, "/mcp/own", Some("ci-token")), of(&configured, "/mcp/own", Some("of-own"))), (None, name("own")));
+    *issued.0.lock() = Some(vec![]);
+    assert_eq!((of(&free, "/mcp", None), of(&free, "/mcp", Some("ci-token"))), (None, None));
+    assert_eq!(of(&configured, "/mcp", Some("main")), name("local"));
 }

@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use super::span::{Attribute, Span, SpanEvent, SpanKind, Value};
+use super::{
+    Parent,
+    span::{Attribute, Span, SpanEvent, SpanKind, Value},
+};
 use crate::domain::{
     call::{CallSpec, Failure, Operation, Outcome},
     event::{Event, EventKind, Settled},
@@ -19,7 +22,7 @@ use crate::domain::{
     },
     run::{RunId, RunReport, StepState, StepView},
     time::{Epoch, Stamp},
-    trace::{CallTraceContext, Sampler, SpanId, TraceId, TraceParent},
+    trace::{CallTraceContext, Sampler, SpanId, TraceId, TraceState},
 };
 
 /// Calls, runs, questions and breakers that are remembered. Those whose end was missed are forgotten in time.
@@ -32,7 +35,7 @@ pub struct Builder {
     instance: InstanceId,
     epoch: Epoch,
     sampler: Sampler,
-    parent: Option<TraceParent>,
+    parent: Parent,
     calls: HashMap<CallId, OpenCall>,
     runs: HashMap<RunId, OpenRun>,
     asks: HashMap<AskId, CallId>,
@@ -49,6 +52,8 @@ struct OpenCall {
 
 struct OpenRun {
     workflow: Arc<str>,
+    /// The trace of the client that started the run, as its calls name it.
+    parent: Option<Parent>,
     steps: BTreeMap<Arc<str>, Arc<StepView>>,
 }
 
@@ -58,7 +63,7 @@ fn text(name: &'static str, value: impl Into<String>) -> Attribute {
 
 impl Builder {
     /// Creates a builder for an engine. `parent` is the trace that its process belongs to.
-    pub fn new(instance: InstanceId, epoch: Epoch, sampler: Sampler, parent: Option<TraceParent>) -> Builder {
+    pub fn new(instance: InstanceId, epoch: Epoch, sampler: Sampler, parent: Parent) -> Builder {
         let (calls, runs, asks, breakers) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
         Builder { instance, epoch, sampler, parent, calls, runs, asks, breakers }
     }
@@ -89,7 +94,7 @@ impl Builder {
             EventKind::Breaker { server, tool, view } => self.breaker(server, tool.as_ref(), view.state, at),
             EventKind::RunStarted { run, plan, .. } => {
                 bound(&mut self.runs);
-                self.runs.insert(*run, OpenRun { workflow: plan.name.clone(), steps: BTreeMap::new() });
+                self.runs.insert(*run, OpenRun { workflow: plan.name.clone(), parent: None, steps: BTreeMap::new() });
             }
             EventKind::RunStep { run, step, view } => {
                 if let Some(open) = self.runs.get_mut(run) {
@@ -103,6 +108,9 @@ impl Builder {
     }
 
     fn queued(&mut self, call: CallId, spec: &Arc<CallSpec>, begin_ns: u64) {
+        if let Some(open) = spec.run.as_ref().and_then(|step| self.runs.get_mut(&step.run)) {
+            open.parent.get_or_insert_with(|| (spec.trace, spec.trace_state.clone()));
+        }
         let context = CallTraceContext::new(self.instance, call, spec);
         if self.sampler.samples(&context) {
             bound(&mut self.calls);
@@ -136,7 +144,7 @@ impl Builder {
                     trace: open.context.trace,
                     id: SpanId::of_attempt(instance, call, *attempt),
                     parent: Some(open.context.span),
-                    state: String::new(),
+                    state: state(open.spec.trace_state.as_ref()),
                     name: named(&open.spec.operation, subject),
                     kind: SpanKind::Client,
                     begin_ns: at,
@@ -194,7 +202,7 @@ impl Builder {
             trace: context.trace,
             id: context.span,
             parent: context.parent,
-            state: String::new(),
+            state: state(spec.trace_state.as_ref()),
             name: format!("call {}", named(&spec.operation, subject)),
             kind: SpanKind::Internal,
             begin_ns,
@@ -227,11 +235,12 @@ impl Builder {
 
     fn run(&mut self, run: RunId, report: &RunReport) -> Vec<Span> {
         let open = self.runs.remove(&run);
-        let (workflow, mut steps) = open.map_or_else(|| ("".into(), BTreeMap::new()), |open| (open.workflow, open.steps));
+        let (workflow, given, mut steps) =
+            open.map_or_else(|| ("".into(), None, BTreeMap::new()), |open| (open.workflow, open.parent, open.steps));
         steps.extend(report.steps.iter().cloned());
-        let trace = self.parent.map_or_else(|| TraceId::of_run(run), |parent| parent.trace);
-        let context =
-            CallTraceContext { trace, span: SpanId::of_run(run), parent: None, sampled: self.parent.map(|parent| parent.sampled) };
+        let (parent, noted) = given.unwrap_or_else(|| self.parent.clone());
+        let trace = parent.map_or_else(|| TraceId::of_run(run), |parent| parent.trace);
+        let context = CallTraceContext { trace, span: SpanId::of_run(run), parent: None, sampled: parent.map(|parent| parent.sampled) };
         if !self.sampler.samples(&context) {
             return vec![];
         }
@@ -239,7 +248,7 @@ impl Builder {
             trace,
             id,
             parent,
-            state: String::new(),
+            state: state(noted.as_ref()),
             name,
             kind: SpanKind::Internal,
             begin_ns: self.ns(begin),
@@ -267,11 +276,16 @@ impl Builder {
             text("switchboard.workflow", &*workflow),
             text("switchboard.outcome", report.outcome.key()),
         ];
-        let parent = self.parent.map(|parent| parent.span);
+        let parent = parent.map(|parent| parent.span);
         let times = (report.started, report.ended);
         spans.push(span(SpanId::of_run(run), parent, format!("workflow {workflow}"), times, attributes, report.why.clone()));
         spans
     }
+}
+
+/// Returns the field `trace_state` of a span.
+fn state(noted: Option<&TraceState>) -> String {
+    noted.map(TraceState::to_string).unwrap_or_default()
 }
 
 /// Returns the name of a span: the method and what it is about. Addresses of resources have too many values for a name.

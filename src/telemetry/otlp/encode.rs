@@ -1,74 +1,11 @@
 //! The Protocol Buffers form of spans (opentelemetry-proto 1.x, `ExportTraceServiceRequest`). Pure.
-//!
-//! Written by hand: the messages have six kinds of fields, and the generated code of the official crate would bring a gRPC stack.
 
-use super::span::{Attribute, Span, SpanEvent, SpanKind, Value};
-
-/// Writes the fields of a message.
-#[derive(Default)]
-struct Message(Vec<u8>);
+use super::{
+    proto::{self, Message},
+    span::{Attribute, Span, SpanEvent, SpanKind},
+};
 
 impl Message {
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value.to_le_bytes()[0]);
-    }
-
-    fn tag(&mut self, field: u64, wire: u64) {
-        self.varint(field << 3 | wire);
-    }
-
-    /// Writes an integer (wire type 0); 0 is the default and left out.
-    fn integer(&mut self, field: u64, value: u64) {
-        if value != 0 {
-            self.tag(field, 0);
-            self.varint(value);
-        }
-    }
-
-    /// Writes a `fixed64` (wire type 1).
-    fn fixed(&mut self, field: u64, value: u64) {
-        self.tag(field, 1);
-        self.0.extend(value.to_le_bytes());
-    }
-
-    /// Writes bytes, a text or a message (wire type 2).
-    fn bytes(&mut self, field: u64, bytes: &[u8]) {
-        self.tag(field, 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend(bytes);
-    }
-
-    fn text(&mut self, field: u64, text: &str) {
-        if !text.is_empty() {
-            self.bytes(field, text.as_bytes());
-        }
-    }
-
-    fn message(&mut self, field: u64, write: impl FnOnce(&mut Message)) {
-        let mut inner = Message::default();
-        write(&mut inner);
-        self.bytes(field, &inner.0);
-    }
-
-    /// `KeyValue`.
-    fn attribute(&mut self, field: u64, (key, value): &Attribute) {
-        self.message(field, |pair| {
-            pair.text(1, key);
-            // `AnyValue` is a oneof: the default values are written too.
-            pair.message(2, |any| match value {
-                Value::Text(text) => any.bytes(1, text.as_bytes()),
-                Value::Integer(value) => {
-                    any.tag(3, 0);
-                    any.varint(value.cast_unsigned());
-                }
-            });
-        });
-    }
-
     /// `Span.Event`.
     fn event(&mut self, event: &SpanEvent) {
         self.message(11, |out| {
@@ -110,23 +47,12 @@ impl Message {
 
 /// Returns an `ExportTraceServiceRequest` with these spans.
 pub fn request(resource: &[Attribute], spans: &[Span]) -> Vec<u8> {
-    let mut out = Message::default();
-    out.message(1, |resource_spans| {
-        resource_spans.message(1, |out| resource.iter().for_each(|attribute| out.attribute(1, attribute)));
-        resource_spans.message(2, |scope_spans| {
-            scope_spans.message(1, |scope| {
-                scope.text(1, "switchboard");
-                scope.text(2, env!("CARGO_PKG_VERSION"));
-            });
-            spans.iter().for_each(|span| scope_spans.span(span));
-        });
-    });
-    out.0
+    proto::request(resource, |out| spans.iter().for_each(|span| out.span(span)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::span::Value, *};
     use crate::domain::trace::{SpanId, TraceId};
 
     #[test]

@@ -1,11 +1,15 @@
-//! Export of traces to an OpenTelemetry collector (OTLP over HTTP), off unless the environment asks for it.
+//! Export of traces and metrics to an OpenTelemetry collector (OTLP over HTTP or gRPC), off unless the environment asks for it.
 //!
 //! Reads the engine's events as every face does, so that no call waits for a collector. Spans that do not fit into the queue,
 //! and those that the collector does not take, are counted and lost.
 
 mod builder;
 mod encode;
+mod encode_metrics;
+mod grpc;
+mod metrics;
 mod post;
+mod proto;
 mod settings;
 mod span;
 #[cfg(test)]
@@ -25,12 +29,18 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use self::settings::{Settings, Unusable, parent, read};
 use self::{builder::Builder, post::Collector, span::Span};
+pub use self::{
+    metrics::{MetricsExport, Source},
+    settings::{MetricSettings, TraceSettings, Unusable, metrics as read_metrics, parent, traces as read_traces},
+};
 use crate::{
     control::{Interest, Lagged, LocalControl, Tail},
-    domain::trace::TraceParent,
+    domain::trace::{TraceParent, TraceState},
 };
+
+/// A position in a trace, with its `tracestate`.
+type Parent = (Option<TraceParent>, Option<TraceState>);
 
 /// Spans that wait for the collector at most.
 const WAITING: usize = 2_048;
@@ -47,20 +57,20 @@ pub struct TraceExport {
     lost: Arc<AtomicU64>,
 }
 
-/// Exports traces from now on. `parent` is the trace that this process belongs to. Must be called within a runtime. Fails with the
+/// Exports traces from now on. `parent` is the trace that this process belongs to, with its `tracestate`. Must be called within a runtime. Fails with the
 /// reason.
-pub fn start(engine: &Arc<LocalControl>, settings: Settings, parent: Option<TraceParent>) -> Result<TraceExport, String> {
+pub fn start(engine: &Arc<LocalControl>, settings: TraceSettings, parent: Parent) -> Result<TraceExport, String> {
     let (state, tail) = crate::control::Control::observe(&**engine, Interest::Events);
     let builder = Builder::new(engine.instance(), state.epoch, settings.sampler, parent);
-    let collector = Collector::new(settings)?;
-    Ok(spawn(builder, tail, collector))
+    let collector = Collector::new(settings.target)?;
+    Ok(spawn(builder, tail, collector, settings.delay))
 }
 
-fn spawn(builder: Builder, tail: Tail, collector: Collector) -> TraceExport {
+fn spawn(builder: Builder, tail: Tail, collector: Collector, delay: Duration) -> TraceExport {
     let (over, lost) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
     let (queue, waiting) = mpsc::channel(WAITING);
     let follower = AbortOnDropHandle::new(tokio::spawn(follow(builder, tail, queue, lost.clone(), over.clone())));
-    let exporter = AbortOnDropHandle::new(tokio::spawn(export(collector, waiting, lost.clone())));
+    let exporter = AbortOnDropHandle::new(tokio::spawn(export(collector, delay, waiting, lost.clone())));
     TraceExport { follower, exporter, over, lost }
 }
 
@@ -95,17 +105,17 @@ async fn follow(mut builder: Builder, mut tail: Tail, queue: mpsc::Sender<Span>,
     }
 }
 
-async fn export(collector: Collector, mut waiting: mpsc::Receiver<Span>, lost: Arc<AtomicU64>) {
+async fn export(collector: Collector, delay: Duration, mut waiting: mpsc::Receiver<Span>, lost: Arc<AtomicU64>) {
     let mut reported = false;
     while let Some(first) = waiting.recv().await {
         let mut batch = vec![first];
-        let until = Instant::now() + collector.settings().delay;
+        let until = Instant::now() + delay;
         while batch.len() < BATCH
             && let Ok(Some(span)) = timeout_at(until, waiting.recv()).await
         {
             batch.push(span);
         }
-        let request = encode::request(&collector.settings().resource, &batch);
+        let request = encode::request(&collector.target().resource, &batch);
         match collector.send(request).await {
             Ok(()) => reported = false,
             Err(refused) => {

@@ -22,7 +22,7 @@ const ALL: Sampler = Sampler { share: 1.0, parent_based: true };
 const CALL: CallId = CallId(5);
 
 fn builder(sampler: Sampler) -> Builder {
-    Builder::new(InstanceId(1), Epoch { unix_ms: 1_000, utc_offset_s: 0 }, sampler, None)
+    Builder::new(InstanceId(1), Epoch { unix_ms: 1_000, utc_offset_s: 0 }, sampler, (None, None))
 }
 
 /// Applies what a call publishes that is retried once.
@@ -85,6 +85,9 @@ fn the_caller_decides_whether_its_trace_is_sampled() {
     let none = Sampler { share: 0.0, parent_based: true };
     assert_eq!((of(none, None).len(), of(none, Some("01")).len(), of(ALL, Some("00")).len()), (0, 3, 0));
     assert_eq!(of(Sampler { parent_based: false, ..none }, Some("01")).len(), 0);
+    let state = "vendor=1".parse().ok();
+    let stated = retried(&mut builder(ALL), CallSpec { trace: parent("01"), trace_state: state, ..spec() });
+    assert!(stated.iter().all(|span| span.state == "vendor=1"), "{stated:?}");
     let spans = of(ALL, Some("01"));
     assert!(spans.iter().all(|span| span.trace.to_string() == "4bf92f3577b34da6a3ce929d0e0e4736"));
     assert_eq!(spans[2].parent.map(|parent| parent.to_string()).as_deref(), Some("00f067aa0ba902b7"));
@@ -93,15 +96,16 @@ fn the_caller_decides_whether_its_trace_is_sampled() {
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_is_down_costs_no_call_and_is_counted() {
     // Nothing listens on the discard port of this machine.
-    let settings = settings::read(|name| match name {
+    let settings = settings::traces(|name| match name {
         "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://127.0.0.1:9".into()),
         "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("50".into()),
         _ => None,
     });
-    let collector = Collector::new(settings.unwrap().unwrap()).unwrap();
+    let settings = settings.unwrap().unwrap();
+    let collector = Collector::new(settings.target).unwrap();
     let (queue, waiting) = mpsc::channel(WAITING);
     let lost = Arc::new(AtomicU64::new(0));
-    let exporter = tokio::spawn(export(collector, waiting, lost.clone()));
+    let exporter = tokio::spawn(export(collector, settings.delay, waiting, lost.clone()));
     let spans = retried(&mut builder(ALL), spec());
     for _ in 0..1_000 {
         spans.iter().for_each(|span| {

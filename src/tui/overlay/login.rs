@@ -25,12 +25,14 @@ use super::key_row;
 pub struct LoginDialog {
     login: LoginStarted,
     field: TextField,
+    /// Whether the address was copied: a dialog hides the message about it.
+    copied: bool,
 }
 
 impl LoginDialog {
     /// Creates the dialog of a login that waits for the browser.
     pub fn new(login: LoginStarted) -> LoginDialog {
-        LoginDialog { login, field: TextField::proposed("") }
+        LoginDialog { login, field: TextField::proposed(""), copied: false }
     }
 
     /// Returns whether the server is connected, so that the login is over.
@@ -72,6 +74,7 @@ impl Dialog for LoginDialog {
     fn key(&mut self, key: KeyEvent, _ctx: DrawContext) -> DialogOutcome {
         if key.code == KeyCode::Char('y') && key.modifiers.contains(KeyModifiers::CONTROL) {
             let address = self.login.address.clone();
+            self.copied = true;
             return DialogOutcome::run(move |model| {
                 model.toast(NoticeLevel::Info, "The address is copied.");
                 vec![Cmd::Copy(address)]
@@ -95,7 +98,10 @@ impl Dialog for LoginDialog {
             (false, true) => "The browser was opened at this address; Switchboard waits for its redirect.",
             (false, false) => "Open this address in a browser; Switchboard waits for its redirect.",
         };
-        let hint = "If the browser is on another machine, paste the address that it was sent to (Ctrl-Y copies the one above):";
+        let hint = match self.copied {
+            false => "If the browser is on another machine, paste the address that it was sent to (Ctrl-Y copies the one above):",
+            true => "The address is copied. If the browser is on another machine, paste the address that it was sent to:",
+        };
         let (address, hint) = (wrap(&self.login.address, room), wrap(hint, room));
         let height = (address.len() + hint.len()) as u16 + 7;
         let title = format!("Log in to {}", self.login.server);

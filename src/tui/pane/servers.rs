@@ -147,6 +147,10 @@ fn draw_row(tree: &Tree, (index, selected): (usize, bool), ctx: DrawContext, are
             if !server.spec.tools.allows(&tool.name) {
                 pen.right(&[("filtered ", ctx.theme.muted)]);
             }
+            if server.catalog.pin_changes.contains(&tool.name) {
+                let word = if server.entry().holds(&tool.name) { "held " } else { "unpinned " };
+                pen.right(&[(word, ctx.theme.warn)]);
+            }
             if row.marks.is_empty() {
                 put_name(&mut pen, &tool.name, change, if server.phase.usable() { base } else { ctx.theme.muted }, ctx);
             } else {

@@ -50,6 +50,7 @@ fn the_dialog_shows_the_whole_address_and_takes_the_pasted_one() {
         assert!(rows.contains("end=1") && frame.contains("https://login.example.com/authorize?response_type=code"), "{frame}");
         assert_scene!("login", (width, height), frame);
         assert_eq!(harness.keys("ctrl-y").take(), [Cmd::Copy(started().address)]);
+        assert!(harness.frame().contains("The address is copied."), "{}", harness.frame());
         harness.text("http://127.0.0.1:7/callback?code=c").keys("enter");
         let address = InputValue("http://127.0.0.1:7/callback?code=c".into());
         let server = test_support::server("flaky");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::{config_fault::ConfigFault, server::ServerSpec},
+    domain::{catalog::ServerCatalog, config_fault::ConfigFault, pins::PinMode, server::ServerSpec},
     tui::{
         hits::Hit,
         overlay::welcome::{Chosen, FoundConfig, WelcomeState},
@@ -531,4 +531,21 @@ fn every_action_in_the_footer_is_a_button() {
             assert!(width > action.label().chars().count(), "{keys}: {action:?} has {width} cells");
         }
     }
+}
+
+#[test]
+fn a_tool_that_differs_from_its_pin_is_marked_in_the_tree() {
+    let mut harness = Harness::new(120, 40);
+    harness.tool("queryu");
+    let id = test_support::server("database");
+    let view = harness.model.read_model().server(&id).unwrap().clone();
+    let frame = harness.frame();
+    assert!(frame.contains("query_users") && !frame.contains("unpinned"), "{frame}");
+    let pin_changes = view.catalog.tools.iter().map(|tool| tool.name.clone()).collect();
+    let catalog = ServerCatalog { pin_changes, ..ServerCatalog::clone(&view.catalog) };
+    harness.event(EventKind::ServerListed { server: id, catalog: Arc::new(catalog) });
+    assert!(harness.frame().contains("unpinned"), "{}", harness.frame());
+    let spec = ServerSpec { pins: PinMode::Hold, ..ServerSpec::clone(&view.spec) };
+    harness.event(EventKind::ServerAdded { spec: Arc::new(spec) });
+    assert!(harness.frame().contains("held") && !harness.frame().contains("unpinned"), "{}", harness.frame());
 }

@@ -1,19 +1,29 @@
-//! Metrics in the Prometheus text format (version 0.0.4): counters of calls, which are exact, and gauges of the read model.
+//! Metrics: counters of calls, which are exact, and gauges of the read model. One source ([`Metrics::collect`]) for the Prometheus text
+//! format ([`prometheus`]) and for OTLP ([`super::otlp`]).
 //!
 //! Implements [`History`], so that every settled call is counted, also those that a slow reader of events misses.
 
+pub mod family;
+pub mod prometheus;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::Write,
     time::Duration,
 };
 
 use parking_lot::Mutex;
 
+use self::family::{Data, Family, Histogram};
 use crate::{
-    domain::{call::Outcome, event::Settled, id::ServerId, policy::breaker::State, server::Phase},
+    domain::{
+        call::Outcome,
+        event::Settled,
+        id::ServerId,
+        policy::breaker::State,
+        server::{Phase, ServerLoad},
+    },
     engine::ports::{History, SettledCall},
-    state::ConsoleState,
+    state::{ConsoleState, ServerView},
 };
 
 /// Pairs of server and tool with counters of their own. Further tools of a server are counted as [`OTHER`].
@@ -69,99 +79,89 @@ impl History for Metrics {
     }
 }
 
-/// Writes the text format.
-struct Text(String);
-
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a text does not fail.
-        let _ = write!(self.0, "# HELP switchboard_{name} {help}\n# TYPE switchboard_{name} {kind}\n");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        let _ = write!(self.0, "switchboard_{name}");
-        for (index, (label, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{}{label}=\"{text}\"", if index == 0 { "{" } else { "," });
-        }
-        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
-    }
+/// What a measurement reads in addition to the counters of calls.
+pub struct Sources<'a> {
+    /// The read model.
+    pub state: &'a ConsoleState,
+    /// The load of the servers.
+    pub loads: &'a [ServerLoad],
+    /// Calls that could not be written to the history.
+    pub lost_calls: u64,
+    /// Spans that could not be exported.
+    pub lost_spans: u64,
 }
 
 impl Metrics {
-    /// Returns all metrics. `lost` are the calls that the history lost, and the spans that were not exported.
-    pub fn prometheus(&self, state: &ConsoleState, lost: (u64, u64)) -> String {
-        let mut text = Text(String::new());
-        self.calls(&mut text);
-        gauges(&mut text, state);
-        text.family("history_lost_calls_total", "counter", "Calls that could not be written to the history.");
-        text.sample("history_lost_calls_total", &[], lost.0);
-        text.family("trace_lost_spans_total", "counter", "Spans that could not be exported.");
-        text.sample("trace_lost_spans_total", &[], lost.1);
-        text.0
+    /// Returns all metrics as they are now.
+    pub fn collect(&self, sources: &Sources<'_>) -> Vec<Family> {
+        let mut families = self.calls();
+        families.extend(gauges(sources));
+        let lost = |name, help, count| Family { name, unit: "", help, data: Data::Counter(vec![(vec![], count)]) };
+        families.push(lost("history.lost_calls", "Calls that could not be written to the history.", sources.lost_calls));
+        families.push(lost("trace.lost_spans", "Spans that could not be exported.", sources.lost_spans));
+        families
     }
 
-    fn calls(&self, text: &mut Text) {
+    fn calls(&self) -> Vec<Family> {
         let all = self.0.lock();
         let mut series: Vec<_> = all.iter().collect();
         series.sort_by_key(|(key, _)| *key);
-        text.family("calls_total", "counter", "Settled calls by outcome.");
-        for ((server, tool), series) in &series {
-            for (outcome, calls) in &series.outcomes {
-                text.sample("calls_total", &[("server", server.as_str()), ("tool", tool.as_str()), ("outcome", outcome)], calls);
-            }
-        }
-        text.family("call_duration_seconds", "histogram", "Durations of settled calls.");
-        for ((server, tool), series) in &series {
-            let labels = [("server", server.as_str()), ("tool", tool.as_str())];
-            let mut below = 0;
-            for (bound, calls) in BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]).zip(series.buckets) {
-                below += calls;
-                text.sample("call_duration_seconds_bucket", &[labels[0], labels[1], ("le", &bound)], below);
-            }
-            text.sample("call_duration_seconds_sum", &labels, series.took.as_secs_f64());
-            text.sample("call_duration_seconds_count", &labels, below);
-        }
-        text.family("attempts_total", "counter", "Attempts of settled calls.");
-        for ((server, tool), series) in &series {
-            text.sample("attempts_total", &[("server", server.as_str()), ("tool", tool.as_str())], series.attempts);
-        }
-        text.family("cached_calls_total", "counter", "Settled calls that the response cache answered.");
-        for ((server, tool), series) in &series {
-            text.sample("cached_calls_total", &[("server", server.as_str()), ("tool", tool.as_str())], series.cached);
-        }
+        let labels = |(server, tool): &(ServerId, String)| vec![("server", server.to_string()), ("tool", tool.clone())];
+        let counter = |count: fn(&Series) -> u64| Data::Counter(series.iter().map(|(key, series)| (labels(key), count(series))).collect());
+        let outcomes = series.iter().flat_map(|(key, series)| {
+            let with = |outcome: &str| labels(key).into_iter().chain([("outcome", outcome.to_owned())]).collect();
+            series.outcomes.iter().map(move |(outcome, calls)| (with(outcome), *calls)).collect::<Vec<_>>()
+        });
+        let durations = series.iter().map(|(key, series)| {
+            let histogram = Histogram { bounds: &BOUNDS, counts: series.buckets.to_vec(), sum: series.took.as_secs_f64() };
+            (labels(key), histogram)
+        });
+        vec![
+            Family { name: "calls", unit: "", help: "Settled calls by outcome.", data: Data::Counter(outcomes.collect()) },
+            Family { name: "call.duration", unit: "s", help: "Durations of settled calls.", data: Data::Histogram(durations.collect()) },
+            Family { name: "attempts", unit: "", help: "Attempts of settled calls.", data: counter(|series| series.attempts) },
+            Family {
+                name: "cached_calls",
+                unit: "",
+                help: "Settled calls that the response cache answered.",
+                data: counter(|series| series.cached),
+            },
+        ]
     }
 }
 
-/// Writes what the read model has.
-fn gauges(text: &mut Text, state: &ConsoleState) {
-    text.family("calls_in_flight", "gauge", "Calls in flight.");
-    for server in &state.servers {
-        text.sample("calls_in_flight", &[("server", server.spec.id.as_str())], server.stats.in_flight);
-    }
-    text.family("server_up", "gauge", "Whether the server is connected.");
-    for server in &state.servers {
-        let up = matches!(&*server.phase, Phase::Ready | Phase::Degraded { .. });
-        text.sample("server_up", &[("server", server.spec.id.as_str())], u8::from(up));
-    }
-    text.family("breaker_state", "gauge", "State of the circuit breaker: 0 closed, 1 half-open, 2 open.");
-    for server in &state.servers {
+/// Returns what the read model and the engine have.
+fn gauges(sources: &Sources<'_>) -> Vec<Family> {
+    let Sources { state, loads, .. } = sources;
+    let gauge = |name, help, series| Family { name, unit: "", help, data: Data::Gauge(series) };
+    let of_server = |id: &ServerId| vec![("server", id.to_string())];
+    let servers = |value: &dyn Fn(&ServerView) -> u64| state.servers.iter().map(|server| (of_server(server.id()), value(server))).collect();
+    let load =
+        |value: &dyn Fn(&ServerLoad) -> usize| loads.iter().map(|load| (of_server(&load.server), value(load) as u64)).collect::<Vec<_>>();
+    let breakers = state.servers.iter().flat_map(|server| {
         let own = std::iter::once(("", &server.breaker));
-        for (tool, view) in own.chain(server.tool_breakers.iter().map(|(tool, view)| (&**tool, view))) {
+        own.chain(server.tool_breakers.iter().map(|(tool, view)| (&**tool, view))).map(|(tool, view)| {
             let value = match view.state {
                 State::Closed => 0,
                 State::HalfOpen => 1,
                 State::Open => 2,
             };
-            text.sample("breaker_state", &[("server", server.spec.id.as_str()), ("tool", tool)], value);
-        }
-    }
+            (vec![("server", server.id().to_string()), ("tool", tool.to_owned())], value)
+        })
+    });
     let cache = &state.cache;
-    text.family("cache_requests_total", "counter", "Uses of the response cache.");
     let uses = [("hit", cache.hits), ("stale", cache.stale), ("miss", cache.misses), ("shared", cache.shared)];
-    uses.iter().for_each(|(result, count)| text.sample("cache_requests_total", &[("result", result)], count));
-    text.family("open_questions", "gauge", "Questions of servers that wait for an answer.");
-    text.sample("open_questions", &[], state.asks.len());
+    let uses = uses.iter().map(|(result, count)| (vec![("result", (*result).to_owned())], *count));
+    let up = |server: &ServerView| u64::from(matches!(&*server.phase, Phase::Ready | Phase::Degraded { .. }));
+    vec![
+        gauge("calls.in_flight", "Calls in flight.", servers(&|server| server.stats.in_flight.into())),
+        gauge("calls.queued", "Calls that wait for the limits of concurrency.", load(&|load| load.queued)),
+        gauge("sessions", "Open sessions: the shared one, and those of clients.", load(&|load| load.sessions)),
+        gauge("server.up", "Whether the server is connected.", servers(&up)),
+        gauge("breaker.state", "State of the circuit breaker: 0 closed, 1 half-open, 2 open.", breakers.collect()),
+        Family { name: "cache.requests", unit: "", help: "Uses of the response cache.", data: Data::Counter(uses.collect()) },
+        gauge("open_questions", "Questions of servers that wait for an answer.", vec![(vec![], state.asks.len() as u64)]),
+    ]
 }
 
 #[cfg(test)]
@@ -208,7 +208,10 @@ mod tests {
         metrics.record(settled("query", ok(), 40_000));
         metrics.record(settled("query", Outcome::Failed { failure: Failure::new(FailureKind::Timeout, "m").into() }, 3));
         metrics.record(settled("a\"\n\\", ok(), 3));
-        let text = metrics.prometheus(&ConsoleState::new(Epoch::default(), "_", Retention::default()), (7, 8));
+        let state = ConsoleState::new(Epoch::default(), "_", Retention::default());
+        let loads = [ServerLoad { server: "db".into(), queued: 3, sessions: 2 }];
+        let families = metrics.collect(&Sources { state: &state, loads: &loads, lost_calls: 7, lost_spans: 8 });
+        let text = prometheus::text(&families);
         for line in [
             r#"switchboard_calls_total{server="db",tool="query",outcome="ok"} 2"#,
             r#"switchboard_calls_total{server="db",tool="query",outcome="timeout"} 1"#,
@@ -218,6 +221,10 @@ mod tests {
             r#"switchboard_call_duration_seconds_bucket{server="db",tool="query",le="+Inf"} 3"#,
             r#"switchboard_call_duration_seconds_count{server="db",tool="query"} 3"#,
             r#"switchboard_attempts_total{server="db",tool="query"} 6"#,
+            r#"switchboard_calls_queued{server="db"} 3"#,
+            r#"switchboard_sessions{server="db"} 2"#,
+            r#"switchboard_cache_requests_total{result="hit"} 0"#,
+            "switchboard_open_questions 0",
             "switchboard_history_lost_calls_total 7",
             "switchboard_trace_lost_spans_total 8",
         ] {

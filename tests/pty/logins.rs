@@ -1,0 +1,107 @@
+//! The console's login: the key on a row, the browser, a pasted address, and a login that is cancelled.
+
+use std::{fs::File, io::Read, process::Command};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::{
+    authorization::{Servers, get, open},
+    session::{Session, console},
+};
+
+/// A browser that passes each address on to the test.
+const BROWSER: &str = "printf '%s' \"$1\" > \"${0%/*}/opened\"\n";
+
+/// Starts a console with a server that wants a login; the row of the server is selected, and its login begins.
+fn began(servers: &Servers, browser: Option<&std::path::Path>) -> Session {
+    let text = format!("[servers.web]\nurl = \"{}\"\nera = \"legacy\"\n", servers.url());
+    let mut setup = console(&["--config", "config.toml", "--no-project-config"]).file("config.toml", &text);
+    if let Some(folder) = browser {
+        setup = setup.env("BROWSER", format!("sh {}", folder.join("browser.sh").display()));
+    }
+    let mut session = setup.start();
+    session.see("o log in");
+    session.press("o", "Log in to web");
+    session
+}
+
+/// The start of a copy to the clipboard (OSC 52).
+const COPY: &[u8] = b"\x1b]52;c;";
+
+/// Returns where the copies in the output of a session begin.
+fn copies(session: &Session) -> Vec<usize> {
+    let windows = session.stream().windows(COPY.len()).enumerate();
+    windows.filter(|(_, window)| *window == COPY).map(|(at, _)| at + COPY.len()).collect()
+}
+
+/// Returns the address that Ctrl-Y copies.
+fn copied(session: &mut Session) -> String {
+    let before = copies(session).len();
+    session.keys("\x19");
+    session.until_session("a copy", |session| copies(session).len() > before);
+    let at = *copies(session).last().unwrap();
+    let text: Vec<u8> = session.stream()[at..].iter().copied().take_while(|byte| *byte != 0x07 && *byte != 0x1b).collect();
+    String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
+}
+
+fn leave(mut session: Session) {
+    session.keys("q");
+    session.ended().code(0).restored();
+}
+
+#[test]
+fn a_login_in_the_browser_connects_the_server() {
+    let (servers, folder) = (Servers::start(), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("browser.sh"), BROWSER).unwrap();
+    let opened = folder.path().join("opened");
+    assert!(Command::new("mkfifo").arg(&opened).status().unwrap().success());
+    let mut session = began(&servers, Some(folder.path()));
+    session.see("The browser was opened at this address");
+    // Waits for the browser.
+    let mut address = String::new();
+    File::open(&opened).unwrap().read_to_string(&mut address).unwrap();
+    let page = get(&url::Url::parse(&open(&address).unwrap()).unwrap());
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    session.see("You are logged in.");
+    session.keys("\r");
+    session.until("the connected server", |screen| !screen.contains("needs login") && !screen.contains("Log in to web"));
+    assert_eq!(servers.state().token_requests.len(), 1);
+    leave(session);
+}
+
+#[test]
+fn the_address_of_a_browser_elsewhere_is_pasted() {
+    let servers = Servers::start();
+    let mut session = began(&servers, None);
+    session.see("Open this address in a browser");
+    let address = copied(&mut session);
+    assert!(address.starts_with(&format!("{}/authorize?", servers.state().issuer)), "{address}");
+    let target = open(&address).unwrap();
+    // Another login's address is refused, and the dialog waits on.
+    session.keys(&format!("\x1b[200~{}\x1b[201~\r", target.replace("state=", "state=x")));
+    session.see("Log in to web");
+    session.keys("\x15");
+    session.keys(&format!("\x1b[200~{target}\x1b[201~\r"));
+    session.see("You are logged in.");
+    session.keys("\r");
+    session.until("the connected server", |screen| !screen.contains("needs login") && !screen.contains("Log in to web"));
+    leave(session);
+}
+
+#[test]
+fn a_cancelled_login_changes_nothing_and_can_begin_again() {
+    let servers = Servers::start();
+    let mut session = began(&servers, None);
+    let first = copied(&mut session);
+    session.keys("\x1b");
+    session.until("the dialog closed", |screen| !screen.contains("Log in to web"));
+    session.see("needs login");
+    assert_eq!(servers.state().token_requests.len(), 0);
+    session.press("o", "Log in to web");
+    let again = copied(&mut session);
+    // A login of its own: another state and verifier.
+    assert_ne!(first, again);
+    session.keys("\x1b");
+    session.until("the dialog closed", |screen| !screen.contains("Log in to web"));
+    leave(session);
+}
