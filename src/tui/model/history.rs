@@ -141,10 +141,11 @@ fn statistics_lines(stats: &HistoryStats) -> Vec<Line> {
     for row in &stats.rows {
         let hour = row.hour_ms.map(|ms| moment(ms)[..13].to_owned()).unwrap_or_default();
         let cells = (row.calls * BAR).div_ceil(most);
-        let failed = if row.errors > 0 { format!(", {} failed", row.errors) } else { String::new() };
+        let failed = if row.errors > 0 { format!("{} failed", row.errors) } else { String::new() };
         let bar = "█".repeat(usize::try_from(cells).unwrap_or_default());
         let tone = if row.errors > 0 { Tone::Bad } else { Tone::Plain };
-        lines.push((hour, format!("{bar} {}{failed}, p95 {}", row.calls, us(row.p95_us)), tone));
+        // The bar comes last: in a narrow dialog it is cut, and the figures are not.
+        lines.push((hour, format!("{:>7}  p95 {:>8}  {failed:<11} {bar}", row.calls, us(row.p95_us)), tone));
     }
     lines
 }

@@ -29,6 +29,9 @@ pub enum Tone {
 /// A line: a label, which may be empty, and a text.
 pub type Line = (String, String, Tone);
 
+/// The width of the dialog, where there is room.
+const WIDE: u16 = 110;
+
 /// A report.
 pub struct Report {
     title: String,
@@ -52,6 +55,10 @@ impl Report {
                 Tone::Bad => theme.fail,
             };
             for (index, line) in text.lines().enumerate() {
+                if label.is_empty() && self.lines.len() == 1 {
+                    out.text(&visible(line), style);
+                    continue;
+                }
                 out.field(if index == 0 { label } else { "" }, &visible(line), style);
             }
         }
@@ -71,7 +78,9 @@ impl Dialog for Report {
 
     fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let theme = ctx.theme;
-        let inner = dialog(buf, area, (110, area.height.saturating_sub(4)), &[(&self.title, theme.focus)], &[], theme);
+        let rows = self.text_view(theme, WIDE.min(area.width).saturating_sub(4)).len();
+        let height = u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(2).clamp(4, area.height.saturating_sub(4).max(4));
+        let inner = dialog(buf, area, (WIDE, height), &[(&self.title, theme.focus)], &[], theme);
         let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
         self.last_size.note(room);
         self.text_view(theme, room.width).draw(buf, room, self.window);

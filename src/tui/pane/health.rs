@@ -257,6 +257,7 @@ struct Columns {
     minute: u16,
     histogram: u16,
     tails: bool,
+    p99: bool,
     counts: bool,
 }
 
@@ -269,8 +270,11 @@ impl Columns {
             110..=149 => (0, 16, 16, true, true),
             _ => (26, 30, 28, true, true),
         };
-        let fixed = 8 + minute + 8 + 9 + if tails { 18 } else { 0 } + 9 + if counts { 8 } else { 0 } + histogram + state;
-        Columns { name: width.saturating_sub(fixed + 1).min(40), state, minute, histogram, tails, counts }
+        // In a narrow table the name needs the cells.
+        let p99 = tails && width >= 92;
+        let fixed =
+            8 + minute + 8 + 9 + if tails { 9 } else { 0 } + if p99 { 9 } else { 0 } + 9 + if counts { 8 } else { 0 } + histogram + state;
+        Columns { name: width.saturating_sub(fixed + 1).min(40), state, minute, histogram, tails, p99, counts }
     }
 
     fn head(&self, theme: &Theme, area: Rect, buf: &mut Buffer) {
@@ -282,11 +286,14 @@ impl Columns {
         pen.put_middle("state", self.state, theme.muted).to(start + self.state);
         let mut text = format!("{:>7} ", "/min");
         if self.minute > 0 {
-            text.push_str(&format!("{:<width$}", " last minute", width = usize::from(self.minute)));
+            text.push_str(&format!("{:<width$}", " last 60 s", width = usize::from(self.minute)));
         }
         text.push_str(&format!("{:>7} {:>8} ", "running", "p50"));
         if self.tails {
-            text.push_str(&format!("{:>8} {:>8} ", "p95", "p99"));
+            text.push_str(&format!("{:>8} ", "p95"));
+        }
+        if self.p99 {
+            text.push_str(&format!("{:>8} ", "p99"));
         }
         text.push_str(&format!("{:>8} ", "failed"));
         if self.counts {
@@ -294,7 +301,8 @@ impl Columns {
         }
         pen.put(&text, theme.muted);
         if self.histogram > 0 {
-            pen.put(" 10 µs … latency … 100 s", theme.muted);
+            let range = " 10 µs … latency … 100 s";
+            pen.put(if width(range) <= self.histogram { range } else { " latency" }, theme.muted);
         }
     }
 
@@ -344,7 +352,7 @@ impl Columns {
         }
         let running = if stats.in_flight == 0 { "·".into() } else { format!("{} {}", ctx.spinner(), stats.in_flight) };
         pen.put(&format!("{running:>7} "), if stats.in_flight == 0 { theme.muted } else { theme.running });
-        for (percent, show) in [(50.0, true), (95.0, self.tails), (99.0, self.tails)] {
+        for (percent, show) in [(50.0, true), (95.0, self.tails), (99.0, self.p99)] {
             let time = stats.percentile(percent);
             let style = time.map_or(theme.muted, |t| latency_style(t.as_micros() as u64, theme));
             if show {

@@ -273,7 +273,8 @@ fn draw_server(server: &ServerView, depth: u16, fold: &str, width: u16, ctx: Dra
     let faults = server.anomaly_total();
     let badge = if faults > 0 { format!("⚠{faults} ") } else { String::new() };
     if pen.left() > paint::width(&words) + paint::width(&badge) || needed > 0 {
-        pen.put(&words, style).skip(1);
+        pen.cut(&words, style);
+        pen.skip(1);
     }
     if paint::width(&badge) <= pen.left() {
         pen.put(&badge, theme.warn);

@@ -190,7 +190,7 @@ impl Columns {
             Some(note) => (&*note.text, if row.kind() == RowKind::Anomaly { ctx.theme.warn } else { ctx.theme.muted }),
             None => ("text dropped", ctx.theme.muted),
         };
-        pen.put(text, style);
+        pen.cut(text, style);
     }
 }
 
