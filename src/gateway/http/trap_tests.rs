@@ -141,9 +141,12 @@ async fn trap_18_a_silent_call_sends_something_before_a_proxy_closes_its_stream(
     rig.end().await;
 }
 
-/// Tokens in memory.
+/// A name and its token.
+type Token = (&'static str, &'static [u8]);
+
+/// Tokens in memory; `None` before the first one is issued.
 #[derive(Debug, Default)]
-struct Issued(Mutex<Option<Vec<(&'static str, &'static [u8])>>>);
+struct Issued(Mutex<Option<Vec<Token>>>);
 
 impl TokenLookup for Issued {
     fn required(&self) -> bool {
