@@ -107,7 +107,8 @@ fn results_and_errors_are_those_of_the_server_byte_by_byte() {
     let home = TempDir::new().unwrap();
     let server = packages::script("server-everything");
     let mut direct = Client::start(command("node", home.path()).args([&server, "stdio"]));
-    let mut through = Client::start(command(GATEWAY, home.path()).args(["serve", "--", "node", &server, "stdio"]));
+    let config = configuration(home.path(), "");
+    let mut through = Client::start(command(GATEWAY, home.path()).args(["--config", &config, "serve", "--", "node", &server, "stdio"]));
     for client in [&mut direct, &mut through] {
         client.initialize();
     }
@@ -152,6 +153,13 @@ fn results_and_errors_are_those_of_the_server_byte_by_byte() {
     through.end();
 }
 
+/// Writes a configuration in which the first list waits for servers that start slowly. Returns its path.
+pub fn configuration(home: &Path, servers: &str) -> String {
+    let file = home.join("config.toml");
+    std::fs::write(&file, format!("[gateway]\nlist_wait = \"{}s\"\n\n{servers}", PATIENCE.as_secs())).unwrap();
+    file.into_os_string().into_string().unwrap()
+}
+
 /// A gateway over HTTP.
 pub struct Listening {
     child: Child,
@@ -169,9 +177,8 @@ impl Listening {
     /// Starts one with a configuration file.
     pub fn configured(config: &str, args: &[&str]) -> Listening {
         let home = TempDir::new().unwrap();
-        let file = home.path().join("config.toml");
-        std::fs::write(&file, config).unwrap();
-        let line = [&["--config", file.to_str().unwrap(), "serve", "--http", "127.0.0.1:0"], args].concat();
+        let file = configuration(home.path(), config);
+        let line = [&["--config", &file, "serve", "--http", "127.0.0.1:0"], args].concat();
         let mut child = command(GATEWAY, home.path()).args(line).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let url = first_line(child.stderr.take().unwrap());
         let url = url.strip_prefix("listening on ").unwrap_or_else(|| panic!("{url:?}")).to_owned();
@@ -231,10 +238,9 @@ fn four_servers(home: &Path) -> String {
 fn runs_in_front_of_four_servers(program: &str, args: &[&str]) {
     let home = TempDir::new().unwrap();
     let config = four_servers(home.path());
-    let file = home.path().join("config.toml");
-    std::fs::write(&file, &config).unwrap();
+    let file = configuration(home.path(), &config);
     let listening = Listening::configured(&config, &[]);
-    for place in [vec![listening.url.as_str()], vec![GATEWAY, "--config", file.to_str().unwrap(), "serve"]] {
+    for place in [vec![listening.url.as_str()], vec![GATEWAY, "--config", &file, "serve"]] {
         let done = command(program, home.path()).args(args).args(&place).output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success() && out.trim() == "ok", "{place:?}: {out} {err}");

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     conformance::{self, Required},
-    gateway::{GATEWAY, Listening, first_line},
+    gateway::{GATEWAY, Listening, configuration, first_line},
     packages::test_file,
 };
 
@@ -210,6 +210,7 @@ fn use_everything(era: &str, server: &[&str], cell: &str) {
 fn trap_15_every_pair_of_eras_and_transports_has_questions_progress_and_cancellation() {
     let script = test_file("conformance/fixture.py");
     let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), "");
     let mut cells = 0;
     for server_era in ["legacy", "modern"] {
         let fixture = Fixture::start(&["--era", server_era]);
@@ -218,7 +219,7 @@ fn trap_15_every_pair_of_eras_and_transports_has_questions_progress_and_cancella
         let program = ["python3", &script, "--era", server_era, "--notes", notes.to_str().unwrap(), "stdio"];
         for (server_transport, server) in [("stdio", &program[..]), ("http", &[fixture.url.as_str()])] {
             let listening = Listening::start(&[&["--"], server].concat());
-            let own = [&[GATEWAY, "serve", "--"], server].concat();
+            let own = [&[GATEWAY, "--config", &config, "serve", "--"], server].concat();
             for client_era in ["legacy", "modern"] {
                 for (client_transport, target) in [("stdio", &own[..]), ("http", &[listening.url.as_str()])] {
                     let cell = format!("{client_era} client over {client_transport}, {server_era} server over {server_transport}");
