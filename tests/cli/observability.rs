@@ -54,7 +54,7 @@ fn take(mut stream: &TcpStream, requests: &Received, slow: bool) -> Option<()> {
 }
 
 pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+    memchr::memmem::find(bytes, part).is_some()
 }
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

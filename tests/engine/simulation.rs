@@ -4,7 +4,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -423,16 +426,21 @@ async fn nothing_leaks(seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn seeds(count: u64, run: impl AsyncFn(u64) -> Result<(), String>) {
-    let wrong: Vec<String> = REGRESSIONS
-        .into_iter()
-        .chain(0..count)
-        .filter_map(|seed| {
+fn seeds(count: u64, run: impl AsyncFn(u64) -> Result<(), String> + Sync) {
+    let all: Vec<u64> = REGRESSIONS.into_iter().chain(0..count).collect();
+    let next = AtomicUsize::new(0);
+    let failures = || {
+        let seeds = std::iter::from_fn(|| all.get(next.fetch_add(1, Ordering::Relaxed)));
+        let failed = seeds.filter_map(|&seed| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
             runtime.block_on(run(seed)).err().map(|why| format!("seed {seed}: {why}"))
-        })
-        .take(3)
-        .collect();
+        });
+        failed.take(3).collect::<Vec<_>>()
+    };
+    let wrong = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(failures)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
