@@ -51,7 +51,7 @@ impl FoundImport {
 /// Returns a copy for display: literal secrets are masked, variables are not.
 fn masked(spec: &ServerSpec) -> ServerSpec {
     let mut spec = spec.clone();
-    let redactor = Redactor::new(&spec.secrets());
+    let redactor = Redactor::brief(&spec.secrets());
     let pairs = |pairs: &mut Vec<(String, Secret)>| {
         for (name, value) in pairs {
             if !value.interpolated() && rule::masks(name, value.expose()) {

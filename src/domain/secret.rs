@@ -4,6 +4,7 @@
 //! masks known values in text, and a [`SecretRegistry`] collects the values that a process knows. Every output
 //! (history, journal, argument history, printers, copies, events) takes its redactor from the registry.
 
+mod beginnings;
 mod forms;
 mod redactor;
 mod registry;

@@ -190,7 +190,7 @@ impl ServerSpec {
     /// [`ServerSpec::secrets`] masked. Environment variables and headers are masked when serialised.
     pub fn displayed(&self) -> ServerSpec {
         let secrets = self.secrets();
-        let redactor = Redactor::new(&secrets);
+        let redactor = Redactor::brief(&secrets);
         let mut spec = self.clone();
         match &mut spec.launch {
             Transport::Stdio { command, args, .. } => {

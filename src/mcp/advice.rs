@@ -135,7 +135,7 @@ fn find_elsewhere(command: &str) -> Option<crate::domain::advice::Elsewhere> {
 /// Masks the secrets in the words of a command line.
 fn masked(words: &[String]) -> Vec<String> {
     let secrets = rule::of_arguments(&words.iter().map(Secret::literal).collect::<Vec<_>>());
-    let redactor = Redactor::new(&secrets);
+    let redactor = Redactor::brief(&secrets);
     words.iter().map(|word| redactor.redact(word)).collect()
 }
 
