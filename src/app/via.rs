@@ -53,7 +53,10 @@ pub async fn choose(workspace: &WorkspaceService, options: &Options) -> Result<O
 fn not_found(error: &InstanceError) -> Failure {
     let failure = Failure::new(FailureKind::NotReady, error.to_string());
     match error {
-        InstanceError::Unknown { .. } | InstanceError::None => failure.hint("start it with: switchboard up -d NAME"),
+        InstanceError::Unknown { name, .. } => {
+            failure.hint(format!("start it with `switchboard up {name} -d`, or list those that run with `switchboard ps`"))
+        }
+        InstanceError::None => failure.hint("start one with `switchboard up -d`"),
         _ => failure,
     }
 }

@@ -4,6 +4,7 @@
 mod commands;
 mod history;
 mod instances;
+mod overview;
 mod setup;
 mod unknown_flag;
 mod values;
@@ -38,7 +39,7 @@ use crate::domain::secret::{MASK, Secret};
 ///
 /// Without a command, opens the console on the configured servers, or on the server given after `--` or as a URL.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "switchboard", version, long_version = version::long(), max_term_width = 100, after_long_help = after_help(), subcommand_negates_reqs = true)]
+#[command(name = "switchboard", version, long_version = version::long(), help_template = overview::template(), max_term_width = 100, after_long_help = after_help(), subcommand_negates_reqs = true)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -67,7 +68,18 @@ impl Cli {
     /// Parses the command line of the process; prints an error and exits if it is invalid.
     pub fn of_process() -> Cli {
         let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-        Cli::try_parse().unwrap_or_else(|error| unknown_flag::explained(error, &words).exit())
+        Cli::try_parse().unwrap_or_else(|error| unknown_flag::explained(error, &words).exit()).with_named_servers()
+    }
+
+    /// Adds the servers that the command names to those of `--server`.
+    fn with_named_servers(mut self) -> Cli {
+        let names = match &mut self.command {
+            Some(Cmd::Servers(args)) => std::mem::take(&mut args.names),
+            Some(Cmd::Doctor(args)) => std::mem::take(&mut args.names),
+            _ => vec![],
+        };
+        self.global.servers.extend(names);
+        self
     }
 }
 
@@ -160,7 +172,7 @@ pub struct Global {
     /// Inject faults: latency=200ms, and rates of fail, drop, cut and corrupt, as in flaky=latency=1s,fail=0.3; repeatable.
     #[arg(long, value_name = "SERVER[/TOOL]=FAULTS", global = true, value_parser = parse_fault, hide_short_help = true)]
     pub inject: Vec<ForTarget<Fault>>,
-    /// Log in to servers that want it: opens the browser and waits, up to five minutes for each [default: exit code 3].
+    /// Log in to servers that require it: opens the browser and waits, at most five minutes for each [default: exit code 3].
     #[arg(long, global = true)]
     pub login: bool,
     /// Use a running engine (see `up`) in place of one of this process: its name, or auto for the one that has the same servers
@@ -304,12 +316,12 @@ pub enum Cmd {
     ///
     /// Filters are those of the console's traffic view: server:db outcome:failed tool:create* >500ms !origin:demo text.
     History(HistoryArgs),
-    /// Show what servers changed in their tools, prompts and instructions since you accepted them.
+    /// Show what servers changed since you accepted it.
     ///
-    /// The versions are those that Switchboard saw when it connected. Changes that break callers are marked: arguments removed or
+    /// Compares tools, prompts, templates and instructions. The versions are those that Switchboard saw when it connected. Changes that break callers are marked: arguments removed or
     /// required, types narrowed, annotations weakened. Workflows that use a changed tool are named.
     Drift(DriftArgs),
-    /// List the definitions of servers that are accepted, and accept changed ones.
+    /// List the accepted definitions of servers, and accept changed ones.
     Pins(PinsArgs),
     /// Check, list, draw, create and test workflows.
     #[command(after_long_help = examples_help("workflow"))]
@@ -333,7 +345,9 @@ pub enum Cmd {
     Remove(EditArgs),
     /// Enable servers that are disabled in the configuration file.
     Enable(EditArgs),
-    /// Disable servers in the configuration file, so that they are not started.
+    /// Disable servers in the configuration file.
+    ///
+    /// Disabled servers are not started.
     Disable(EditArgs),
     /// List the configured servers without starting them.
     ///
@@ -353,7 +367,7 @@ pub enum Cmd {
     /// Serves one client over stdin and stdout, or many over HTTP and a Unix socket: name the command, or the address, in the
     /// configuration of an editor or agent in place of its servers. Calls go through the same policies as those of the console.
     ///
-    /// A listener of another address than loopback needs a token. Ctrl-C lets calls in progress finish; a second one ends them.
+    /// A listener on an address other than loopback requires a token. Ctrl-C lets calls in progress finish; a second one ends them.
     #[command(after_long_help = examples_help("serve"))]
     Serve(ServeArgs),
     /// Make the calls of a session file again and compare the results.
@@ -366,18 +380,18 @@ pub enum Cmd {
     /// No server runs, and nothing can be called: the calls, their arguments and results, and the definitions of the servers are
     /// shown as they were recorded by `history export`.
     Open(OpenArgs),
-    /// Answer as recorded servers did.
+    /// Serve the recorded responses of a session file as an MCP server.
     ///
-    /// Serves one client over stdin and stdout, or clients over HTTP with --http, from a session file of `history export`: name the command in the configuration of
-    /// a client, or after `--`. A request gets the answer that was recorded for the same arguments; repeated requests get the
+    /// Serves one client over stdin and stdout, or clients over HTTP with --http, from a session file of `history export`: name
+    /// the command in the configuration of a client, or after `--`. A request gets the answer that was recorded for the same arguments; repeated requests get the
     /// recorded answers in their order.
     Mock(MockArgs),
-    /// Run the servers for consoles and commands that connect later.
+    /// Start an engine that consoles and commands can connect to.
     ///
     /// Starts the engine without a console. `attach` opens a console on it, and commands use it with --via: breakers, caches,
     /// limits and sessions live as long as the engine. `ps` lists running engines, `down` ends one.
     Up(UpArgs),
-    /// End an engine that `up` or `serve` started.
+    /// Stop a running engine.
     Down(DownArgs),
     /// List the running engines.
     Ps,
@@ -399,7 +413,7 @@ pub enum Cmd {
     Breaker(BreakerArgs),
     /// Show the faults that a running engine injects, or change them.
     Fault(FaultArgs),
-    /// Show what the project would start and run, and approve exactly that.
+    /// Show what the project would start, and approve exactly that.
     ///
     /// Asks on a terminal. Elsewhere, --hash approves the project with that hash, which the refusal of another command
     /// prints, and --yes approves what is shown. Nothing is started.
@@ -622,6 +636,16 @@ mod tests {
             assert_eq!((call.tool.as_str(), call.assignments.as_slice()), ("t", &["a=1".to_owned()][..]));
         }
         assert!(parse("--json --jsonl tools").is_err());
+    }
+
+    #[test]
+    fn servers_are_named_after_a_command_or_by_a_flag() {
+        for line in ["doctor a b", "servers a b", "doctor --server a b", "--server a --server b servers"] {
+            assert_eq!(parse(line).unwrap().with_named_servers().global.servers, ["a", "b"], "{line}");
+        }
+        assert!(parse("doctor https://host/mcp").unwrap_err().to_string().contains("after --"));
+        let with_command = parse("doctor a -- npx b").unwrap();
+        assert_eq!(with_command.target().unwrap(), Some(Target::Command(vec!["npx".into(), "b".into()])));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{CheckArgs, OnLine, ServeAccess};
+use super::{CheckArgs, OnLine, ServeAccess, values::parse_server_name};
 use crate::domain::{
     policy::{breaker::BreakerOverride, fault::Fault},
     secret::Secret,
@@ -209,13 +209,13 @@ pub struct ServeArgs {
     /// Require the bearer token in this file.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Offer what this profile has: to the client on stdin and stdout. Over HTTP, clients choose it by the path /mcp/NAME.
+    /// Offer this profile to the client on stdin and stdout. Over HTTP, clients choose a profile by the path /mcp/NAME.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["http", "socket"])]
     pub profile: Option<String>,
     /// Accept this host in addition to the address and loopback names; repeatable.
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
-    /// Accept requests of pages of this origin in addition to those of this machine; repeatable.
+    /// Accept requests of web pages of this origin in addition to those of this machine; repeatable.
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
     /// What `attach` and --via may do with the engine of the gateway.
@@ -254,6 +254,9 @@ pub enum CacheAction {
 /// `servers`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServersArgs {
+    /// The servers; all by default.
+    #[arg(value_name = "NAME", value_parser = parse_server_name)]
+    pub names: Vec<String>,
     /// The server given after `--`.
     #[command(flatten)]
     pub server: OnLine,
@@ -262,6 +265,9 @@ pub struct ServersArgs {
 /// `doctor`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DoctorArgs {
+    /// The servers; all by default.
+    #[arg(value_name = "NAME", value_parser = parse_server_name)]
+    pub names: Vec<String>,
     /// How findings are printed.
     #[command(flatten)]
     pub check: CheckArgs,
@@ -294,7 +300,7 @@ pub struct InstallArgs {
     /// changes back.
     #[arg(long = "move", conflicts_with_all = ["undo", "print", "project"])]
     pub move_servers: bool,
-    /// Offer what this profile has.
+    /// Offer this profile.
     #[arg(long, value_name = "NAME", conflicts_with = "undo")]
     pub profile: Option<String>,
 }

@@ -33,6 +33,14 @@ pub(super) fn parse_url(word: &str) -> Result<String, String> {
     })
 }
 
+/// Parses the name of a configured server.
+pub(super) fn parse_server_name(word: &str) -> Result<String, String> {
+    match is_url(word) {
+        true => Err("this is a URL, not the name of a server: write it after --".into()),
+        false => Ok(word.to_owned()),
+    }
+}
+
 /// Takes any text as a secret. What is wrong with it is reported later: an error of clap would print the value.
 pub(super) fn parse_secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::literal(text))
