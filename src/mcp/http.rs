@@ -32,7 +32,10 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use reqwest::{Client, Url};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, timeout},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
@@ -105,6 +108,8 @@ pub struct HttpLink {
     proof: tokio::sync::Mutex<Option<(u64, bool)>>,
     params: Mutex<ParamHeaders>,
     listener: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Until when calls wait for the server's own stream; `None` once the server has answered the request for it.
+    own_stream: watch::Sender<Option<Instant>>,
     /// Where messages are posted to over the HTTP+SSE transport, if that is used.
     sse_endpoint: OnceLock<Url>,
     ending: Ending,
@@ -143,6 +148,7 @@ impl HttpLink {
             proof: tokio::sync::Mutex::new(None),
             params: Mutex::default(),
             listener: Mutex::default(),
+            own_stream: watch::Sender::default(),
             sse_endpoint: OnceLock::new(),
             ending: Ending::new(),
             outbox: Arc::new(Poster { link: own.clone(), runtime }),
@@ -334,6 +340,15 @@ impl Link for HttpLink {
     fn opened(self: Arc<Self>) {
         // Not before: the server may refuse the stream until the session is initialized (MCP 2025-11-25, lifecycle).
         self.listen();
+    }
+
+    async fn ready_for_calls(&self) {
+        let waiting = *self.own_stream.borrow();
+        if let Some(until) = waiting {
+            let mut stream = self.own_stream.subscribe();
+            // The call is sent in any case.
+            let _ = tokio::time::timeout_at(until, stream.wait_for(Option::is_none)).await;
+        }
     }
 
     async fn older_transport(&self) -> bool {

@@ -29,6 +29,9 @@ pub trait Link: Send + Sync {
     fn agreed(self: Arc<Self>, era: Era, version: &str);
     /// Called when the handshake is done: the server accepted `notifications/initialized`, if the era has it.
     fn opened(self: Arc<Self>) {}
+    /// Waits until the server can send requests of its own, for a limited time. To be called before each request that it may ask
+    /// something about: servers drop a question if the stream for it is not open yet.
+    async fn ready_for_calls(&self) {}
     /// Returns whether anything was received from the server.
     fn heard(&self) -> bool {
         true

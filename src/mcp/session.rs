@@ -175,6 +175,7 @@ impl Session for McpSession {
 
     async fn request(&self, request: Request, observer: Arc<dyn RequestObserver>) -> Result<Reply, Failure> {
         if self.info.era == Era::Legacy {
+            self.link.ready_for_calls().await;
             return self.link.request(request, &self.meta(), observer).await;
         }
         let meta = self.meta_of(&request);

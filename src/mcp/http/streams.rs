@@ -7,6 +7,7 @@ use std::{
 };
 
 use reqwest::{Response, StatusCode, Url, header};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -37,6 +38,8 @@ use crate::{
 const RESUMES: u32 = 5;
 /// The least pause before resuming a stream that was resumed that often, whatever the server asks for.
 const POLL_PAUSE: Duration = Duration::from_millis(100);
+/// How long calls wait for the server's own stream, at most, from the opening of the session.
+const CALLS_WAIT: Duration = Duration::from_millis(500);
 /// The longest pause before a stream is asked for again that a server can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// What to do about a response that is not JSON.
@@ -291,12 +294,15 @@ impl HttpLink {
         }
         let own = self.own.clone();
         let generation = self.agreed.lock().generation;
+        self.own_stream.send_replace(Some(Instant::now() + CALLS_WAIT));
         let task = tokio::spawn(async move {
             let (mut pause, mut last) = (Duration::from_millis(500), None::<Arc<str>>);
             let mut offered = false;
             loop {
                 let Some(link) = own.upgrade() else { return };
-                match link.get_stream(last.as_deref()).await {
+                let answer = link.get_stream(last.as_deref()).await;
+                link.own_stream.send_replace(None);
+                match answer {
                     Ok(response) if is_stream(&response) => {
                         pause = Duration::from_millis(500);
                         offered = true;

@@ -169,6 +169,22 @@ async fn lists_are_read_again_after_a_gap_between_subscriptions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_waits_for_the_servers_own_stream_for_a_limited_time() {
+    let busy = Duration::from_millis(50);
+    let server = Server::start(move |asked| (asked.verb == "GET").then(|| vec![Step::Work(busy), stream(""), Step::Hold])).await;
+    let rig = Rig::start(vec![http("web", &server.url())]);
+    rig.ready("web").await;
+    let (_, settled) = rig.call("web", "echo", "{}").await;
+    assert!(matches!(settled.outcome, Outcome::Ok { .. }), "{:?}", settled.outcome);
+    let log = server.log();
+    let at = |what: &dyn Fn(&Asked) -> bool| log.requests.iter().find(|asked| what(asked)).unwrap().at;
+    let call = at(&|asked| asked.method() == "tools/call");
+    let (opened, asked) = (at(&|asked| asked.method() == "notifications/initialized"), at(&|asked| asked.verb == "GET"));
+    assert!(call - asked >= busy || call - opened >= Duration::from_millis(450), "{:?} {:?}", call - asked, call - opened);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_servers_own_stream_brings_questions_and_changes() {
     let gate = Arc::new(Semaphore::new(0));
     let (through, streams) = (gate.clone(), Arc::new(AtomicUsize::new(0)));
