@@ -7,23 +7,31 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::packages;
 
-/// Runs one scenario of a revision for clients. Returns its checks that did not succeed.
-fn run(scenario: &str, revision: &str) -> Vec<String> {
-    run_client(&[], scenario, revision)
-}
-
-/// The same with further flags of the suite.
-fn run_client(flags: &[&str], scenario: &str, revision: &str) -> Vec<String> {
+/// Runs the client scenarios that a revision requires, and those that are reported without a score. Returns their checks that did
+/// not succeed.
+fn client(revision: &str) -> BTreeMap<String, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
     let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/conformance/adapter.py");
-    let command = format!("python3 {} {}", adapter.display(), env!("CARGO_BIN_EXE_switchboard"));
-    run_suite(&[&["client", "--command", &command], flags].concat(), scenario, revision)
+    let program = format!("python3 {} {}", adapter.display(), env!("CARGO_BIN_EXE_switchboard"));
+    let flags = ["client", "--command", &program, "--requirements", revision, "--timeout", "120000"];
+    let done = run_with(folder.path(), &flags, &out);
+    let printed = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let found = scenarios_in(&out, "");
+    assert!(found.iter().all(|scenario| !scenario.checks.is_empty()), "{revision}: {printed}");
+    let failures = |scenario: &Scenario| match failed(&scenario.checks) {
+        failed if failed.is_empty() => failed,
+        failed => [failed, ["stdout.txt", "stderr.txt"].map(|file| scenario.text(file)).to_vec()].concat(),
+    };
+    found.into_iter().map(|scenario| (scenario.name.clone(), failures(&scenario))).collect()
 }
 
 /// Runs one scenario of a revision against the server at `url`. Returns its checks that did not succeed.
@@ -38,22 +46,26 @@ pub type Required = BTreeMap<String, Vec<(String, String)>>;
 pub fn required(url: &str, revision: &str) -> Required {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let done = suite(folder.path()).args(["server", "--url", url, "--requirements", revision, "-o"]).arg(&out).output().unwrap();
+    let done = run_with(folder.path(), &["server", "--url", url, "--requirements", revision], &out);
     let printed = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    let mut found = Required::new();
-    for entry in std::fs::read_dir(&out).unwrap_or_else(|error| panic!("{error}: {printed}")).flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        // The folder of a scenario is server-SCENARIO-TIME; the time has 24 characters.
-        let scenario = name.strip_prefix("server-").and_then(|rest| rest.get(..rest.len().checked_sub(25)?)).unwrap_or(&name);
-        let word = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
-        let status = |check: &Value| match word(check, "errorMessage") {
-            why if why.is_empty() => word(check, "status"),
-            why => format!("{}: {why}", word(check, "status")),
-        };
-        let checks = checks_in(&entry.path());
-        found.insert(scenario.to_owned(), checks.iter().map(|check| (word(check, "id"), status(check))).collect());
-    }
-    found
+    let found = scenarios_in(&out, "");
+    assert!(!found.is_empty(), "{revision}: {printed}");
+    let word = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    let status = |check: &Value| match word(check, "errorMessage") {
+        why if why.is_empty() => word(check, "status"),
+        why => format!("{}: {why}", word(check, "status")),
+    };
+    let checks = |checks: Vec<Value>| checks.iter().map(|check| (word(check, "id"), status(check))).collect();
+    found.into_iter().map(|scenario| (scenario.name, checks(scenario.checks))).collect()
+}
+
+/// Held while the suite runs: its scenarios measure time, and run side by side already.
+static SUITE: Mutex<()> = Mutex::new(());
+
+/// Runs the suite with these arguments, without the user's configuration and state.
+fn run_with(home: &Path, args: &[&str], out: &Path) -> Output {
+    let _one = SUITE.lock();
+    suite(home).args(args).arg("-o").arg(out).output().unwrap()
 }
 
 /// Returns the command of the suite, without the user's configuration and state.
@@ -65,63 +77,80 @@ fn suite(home: &Path) -> Command {
     let mut command = Command::new(node);
     command.arg(suite.join("@modelcontextprotocol/conformance/dist/index.js"));
     command.env("HOME", home).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME").env("NO_PROXY", "*").stdin(Stdio::null());
-    // The suite is started about eighty times.
+    // Compiling it takes a third of its start.
     command.env("NODE_COMPILE_CACHE", suite.with_file_name("compiled"));
     command
 }
 
 fn run_suite(what: &[&str], scenario: &str, revision: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let limits = ["--scenario", scenario, "--spec-version", revision, "--timeout", "120000", "-o"];
-    let done = suite(folder.path()).args(what).args(limits).arg(folder.path().join("out")).output().unwrap();
+    let out = folder.path().join("out");
+    let limits = ["--scenario", scenario, "--spec-version", revision, "--timeout", "120000"];
+    let done = run_with(folder.path(), &[what, &limits].concat(), &out);
     let printed = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    let checks = checks_in(&folder.path().join("out"));
+    let checks = checks_in(&out);
     assert!(!checks.is_empty(), "{scenario} of {revision} has no checks: {printed}");
-    let mut failed: Vec<String> = checks
-        .iter()
-        .filter(|check| !matches!(check["status"].as_str(), Some("SUCCESS" | "INFO" | "SKIPPED")))
-        .map(|check| format!("{} {}: {}", check["status"], check["id"], check["errorMessage"]))
-        .collect();
+    let mut failed = failed(&checks);
     if !done.status.success() {
         failed.push(format!("the suite ended with {}: {printed}", done.status));
     }
     failed
 }
 
+/// Returns what the checks say that did not succeed.
+fn failed(checks: &[Value]) -> Vec<String> {
+    let failed = checks.iter().filter(|check| !matches!(check["status"].as_str(), Some("SUCCESS" | "INFO" | "SKIPPED")));
+    failed.map(|check| format!("{} {}: {}", check["status"], check["id"], check["errorMessage"])).collect()
+}
+
 /// Returns the checks in the files `checks.json` below a folder.
 fn checks_in(folder: &Path) -> Vec<Value> {
+    scenarios_in(folder, "").into_iter().flat_map(|scenario| scenario.checks).collect()
+}
+
+/// The results of one scenario.
+struct Scenario {
+    name: String,
+    folder: PathBuf,
+    checks: Vec<Value>,
+}
+
+impl Scenario {
+    /// Returns what the client printed.
+    fn text(&self, file: &str) -> String {
+        std::fs::read_to_string(self.folder.join(file)).unwrap_or_default()
+    }
+}
+
+/// Returns the results of the scenarios below a folder. The folder of a scenario is `[server-]SCENARIO-TIME`, in a folder for each part
+/// of its name before a slash.
+fn scenarios_in(folder: &Path, before: &str) -> Vec<Scenario> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() {
-            found.extend(checks_in(&path));
-        } else if path.ends_with("checks.json") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            found.extend(serde_json::from_str::<Vec<Value>>(&text).unwrap());
+        let name = entry.file_name().into_string().unwrap();
+        match std::fs::read_to_string(path.join("checks.json")) {
+            Ok(text) => {
+                // The time has 24 characters.
+                let name = name.get(..name.len().saturating_sub(25)).unwrap_or(&name);
+                let scenario = name.strip_prefix("server-").unwrap_or(name);
+                found.push(Scenario { name: format!("{before}{scenario}"), checks: serde_json::from_str(&text).unwrap(), folder: path });
+            }
+            Err(_) => found.extend(scenarios_in(&path, &format!("{before}{name}/"))),
         }
     }
     found
 }
 
-#[test]
-fn every_scored_scenario_of_2025_11_25_without_authorization_passes() {
-    for scenario in ["initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry"] {
-        assert_eq!(run(scenario, "2025-11-25"), Vec::<String>::new(), "{scenario}");
-    }
-}
-
-#[test]
-fn every_scored_scenario_of_2026_07_28_without_authorization_passes() {
-    for scenario in [
-        "tools_call",
-        "request-metadata",
-        "sep-2322-client-request-state",
-        "http-standard-headers",
-        "http-custom-headers",
-        "http-invalid-tool-headers",
-        "json-schema-ref-no-deref",
-    ] {
-        assert_eq!(run(scenario, "2026-07-28"), Vec::<String>::new(), "{scenario}");
+/// Asserts that every check of these scenarios of a revision succeeds.
+fn pass<'a>(revision: &str, scenarios: impl IntoIterator<Item = &'a str>, scored: usize) {
+    let found = client(revision);
+    let scenarios: Vec<&str> = scenarios.into_iter().collect();
+    assert_eq!(scenarios.len(), scored);
+    // Two without a score: an extension, and a scenario that is younger than the revision.
+    for scenario in scenarios.into_iter().chain(["auth/client-credentials-basic", "json-schema-2020-12-preservation"]) {
+        let failures = found.get(scenario).unwrap_or_else(|| panic!("{scenario} is not one of {revision}: {:?}", found.keys()));
+        assert!(failures.is_empty(), "{scenario} of {revision}: {}", failures.join("\n"));
     }
 }
 
@@ -144,14 +173,13 @@ const LOGINS: [&str; 14] = [
 ];
 
 #[test]
-fn every_scored_scenario_of_2025_11_25_with_authorization_passes() {
-    for scenario in LOGINS {
-        assert_eq!(run(scenario, "2025-11-25"), Vec::<String>::new(), "{scenario}");
-    }
+fn every_scored_client_scenario_of_2025_11_25_passes() {
+    let others = ["initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry"];
+    pass("2025-11-25", LOGINS.into_iter().chain(others), 18);
 }
 
 #[test]
-fn every_scored_scenario_of_2026_07_28_with_authorization_passes() {
+fn every_scored_client_scenario_of_2026_07_28_passes() {
     let later = [
         "auth/resource-mismatch",
         "auth/offline-access-scope",
@@ -165,20 +193,14 @@ fn every_scored_scenario_of_2026_07_28_with_authorization_passes() {
         "auth/iss-normalized",
         "auth/metadata-issuer-mismatch",
     ];
-    for scenario in LOGINS.into_iter().chain(later) {
-        assert_eq!(run(scenario, "2026-07-28"), Vec::<String>::new(), "{scenario}");
-    }
-}
-
-#[test]
-fn the_scenario_of_client_credentials_with_a_secret_passes() {
-    // An extension, which belongs to no revision.
-    assert_eq!(run_client(&["--force"], "auth/client-credentials-basic", "2026-07-28"), Vec::<String>::new());
-}
-
-#[test]
-fn schemas_are_preserved() {
-    for revision in ["2025-11-25", "2026-07-28"] {
-        assert_eq!(run("json-schema-2020-12-preservation", revision), Vec::<String>::new(), "{revision}");
-    }
+    let others = [
+        "tools_call",
+        "request-metadata",
+        "sep-2322-client-request-state",
+        "http-standard-headers",
+        "http-custom-headers",
+        "http-invalid-tool-headers",
+        "json-schema-ref-no-deref",
+    ];
+    pass("2026-07-28", LOGINS.into_iter().chain(later).chain(others), 32);
 }

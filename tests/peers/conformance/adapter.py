@@ -20,7 +20,7 @@ if len(sys.argv) == 2:
 PROGRAM, URL = sys.argv[1], sys.argv[-1]
 SCENARIO = os.environ["MCP_CONFORMANCE_SCENARIO"]
 CONTEXT = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
-FLAGS = ["--no-project-config", "--json", "--yes", "--timeout", "24s", "--elicit", "defaults"]
+FLAGS = ["--no-project-config", "--json", "--yes", "--timeout", "90s", "--elicit", "defaults"]
 SERVER = ["--", URL]
 ENV = dict(os.environ)
 
