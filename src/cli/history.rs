@@ -298,6 +298,7 @@ struct CallDocument<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     call: String,
+    session: String,
     unix_ms: u64,
     name: &'a str,
     server: &'a str,
@@ -328,6 +329,7 @@ impl<'a> CallDocument<'a> {
         CallDocument {
             kind: "call_summary",
             call: summary.call.to_string(),
+            session: summary.instance.to_string(),
             unix_ms: summary.unix_ms,
             name: &summary.name,
             server: summary.server.as_str(),

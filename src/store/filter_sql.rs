@@ -6,6 +6,7 @@ use crate::domain::{
     call::{FailureKind, InterimKind},
     filter::{CallState, Filter, OutcomeClass, RowKind, Test},
     glob::is_glob,
+    program_session,
 };
 
 /// The shortest text that the search index finds, in characters.
@@ -71,6 +72,16 @@ impl Conditions {
                     format!("{name} OR CAST(json_extract(spec, '$.client') AS TEXT) = {number}")
                 });
                 format!("json_extract(spec, '$.client') IS NOT NULL AND ({any})")
+            }
+            Test::Session(patterns) => {
+                let any = self.any(patterns, |c, p| match p {
+                    program_session::LAST => "session = (SELECT session FROM sessions ORDER BY started_ms DESC, session LIMIT 1)".to_owned(),
+                    p => {
+                        let (id, kind) = (c.name("printf('%08x', session)", p), c.name("kind", p));
+                        format!("{id} OR {kind} OR {}", c.name("strftime('%Y-%m-%d', started_ms / 1000, 'unixepoch')", p))
+                    }
+                });
+                format!("instance IN (SELECT session FROM sessions WHERE {any})")
             }
             // The history has calls only.
             Test::Kind(kinds) => i64::from(kinds.contains(&RowKind::Call)).to_string(),

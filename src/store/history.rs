@@ -1,12 +1,14 @@
 //! Reads the history of calls: pages of a filter, and statistics; and deletes old calls.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, params, params_from_iter, types::Value};
 
-use super::{ConnectionError, calls, filter_sql::Conditions, transaction::Change};
+use super::{ConnectionError, calls, filter_sql::Conditions, sessions, transaction::Change};
 use crate::domain::{
     filter::Filter,
     history::{CallSum, HistoryPage, HistoryQuery, HistoryStats, PAGE, Period, StatsBy, summarize},
-    id::CallId,
+    id::{CallId, InstanceId},
     journal::{CallOutcome, CallRecord},
 };
 
@@ -62,6 +64,8 @@ pub fn page(connection: &Connection, filter: &Filter, query: &HistoryQuery) -> R
         found.calls.push(calls::summary(row)?);
     }
     found.next = found.calls.last().map(|last| last.call).filter(|_| found.calls.len() == limit);
+    let instances: BTreeSet<InstanceId> = found.calls.iter().map(|call| call.instance).collect();
+    found.sessions = sessions::of(connection, instances)?;
     Ok(found)
 }
 
@@ -133,6 +137,7 @@ pub fn apply_limits(connection: &Connection, limits: HistoryLimits, now_ms: u64)
     }
     let first = (now_ms / crate::domain::history::HOUR_MS).saturating_sub(SUMS);
     connection.prepare_cached("DELETE FROM call_sums WHERE hour < ?1")?.execute([i64::try_from(first).unwrap_or(i64::MAX)])?;
+    sessions::forget_before(connection, first.saturating_mul(crate::domain::history::HOUR_MS))?;
     Ok(deleted)
 }
 

@@ -14,6 +14,7 @@ use crate::domain::{
     drift::{Baseline, DefinitionKind, changes},
     event::Settled,
     id::{CallId, ClientId, InstanceId, ServerId, ToolId},
+    program_session::{SessionKind, SessionStart},
     secret::Secret,
     server::Transport,
     stored_catalog::{CatalogKey, StoredCatalog, StoredServer},
@@ -119,6 +120,91 @@ async fn a_filter_finds_the_same_calls_as_in_the_console() {
     ] {
         assert_eq!(found(&store, filter).await, expected, "{filter}");
     }
+}
+
+#[tokio::test]
+async fn a_session_is_stored_with_its_first_call_and_found_by_id_date_and_kind() {
+    let (_dir, store) = opened(LIMITS);
+    let start = |session, kind, at| SessionStart { session: InstanceId(session), kind, started_ms: 1_700_000_000_000 + at };
+    let (console, silent, gateway) = (
+        start(0xc0, SessionKind::Console, 500),
+        start(0x51, SessionKind::Headless, 1_000),
+        // The next day.
+        start(0x9a7e, SessionKind::Gateway, 86_400_000),
+    );
+    [console, silent, gateway].into_iter().for_each(|session| store.begin_session(session));
+    let of = |session: SessionStart, call| SettledCall { instance: session.session, ..call };
+    store.record(of(console, settled(1, "db", "query", "{}", Ok("{}"))));
+    store.record(of(console, settled(2, "db", "query", "{}", Err(FailureKind::Timeout))));
+    store.record(of(gateway, settled(90_000, "db", "query", "{}", Ok("{}"))));
+    store.end_session(console.session, 1_700_000_009_000);
+    store.end_session(silent.session, 1_700_000_009_000);
+    store.record(of(console, settled(3, "db", "query", "{}", Ok("{}"))));
+    store.record(SettledCall { instance: InstanceId(7), ..settled(4, "db", "query", "{}", Ok("{}")) });
+    store.flush().await.unwrap();
+    let sessions = store.sessions(10).await.unwrap();
+    assert_eq!(sessions.iter().map(|session| session.start.session.0).collect::<Vec<_>>(), [0x9a7e, 7, 0xc0], "one had no calls");
+    assert_eq!(sessions[0].start, gateway);
+    assert_eq!((sessions[0].ended_ms, sessions[0].calls, sessions[0].failures), (None, 1, 0));
+    assert_eq!((sessions[1].start.kind, sessions[1].start.started_ms), (SessionKind::Unknown, 1_700_000_004_000));
+    let expected = (console, 1_700_000_003_000, Some(1_700_000_009_000), 3, 1);
+    let found_session = sessions[2];
+    assert_eq!(
+        (found_session.start, found_session.last_ms, found_session.ended_ms, found_session.calls, found_session.failures),
+        expected
+    );
+    assert_eq!(store.sessions(1).await.unwrap().len(), 1);
+    for (filter, expected) in [
+        ("session:last", vec![90_000]),
+        ("session:000000c0", vec![3, 2, 1]),
+        ("session:c0", vec![3, 2, 1]),
+        ("session:*c0 outcome:failed", vec![2]),
+        ("session:gateway", vec![90_000]),
+        ("session:console|gateway", vec![90_000, 3, 2, 1]),
+        ("session:2023-11-14", vec![4, 3, 2, 1]),
+        ("session:2023-11-15", vec![90_000]),
+        ("!session:last", vec![4, 3, 2, 1]),
+        ("session:51", vec![]),
+    ] {
+        assert_eq!(found(&store, filter).await, expected, "{filter}");
+    }
+    let page = store.history(Filter::default(), HistoryQuery { limit: 1, ..HistoryQuery::default() }).await.unwrap();
+    assert_eq!(page.sessions, [gateway], "a page has the sessions of its calls");
+}
+
+#[tokio::test]
+async fn sums_of_sessions_outlive_their_calls_for_400_days() {
+    let (dir, store) = opened(LIMITS);
+    (1..=4).for_each(|n| store.record(settled(n, "db", "query", "{}", Ok("{}"))));
+    store.flush().await.unwrap();
+    let connection = connect(&dir.path().join("store.db"), false).unwrap();
+    let later = |days: u64| 1_700_000_000_000 + days * 24 * HOUR;
+    let limits = HistoryLimits { age_ms: 1, ..LIMITS };
+    assert_eq!(history::apply_limits(&connection, limits, later(399)).unwrap(), 4);
+    assert_eq!(store.sessions(10).await.unwrap()[0].calls, 4);
+    history::apply_limits(&connection, limits, later(401)).unwrap();
+    assert_eq!(store.sessions(10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn calls_of_an_older_version_get_sessions() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let old = Connection::open(&path).unwrap();
+    schema::as_of(&old, 7).unwrap();
+    for (call, instance, outcome) in [(1, 9, "ok"), (2, 9, "timeout"), (3, 9, "cancelled"), (4, 0, "ok"), (5, 4_000_000_000u32, "tool error")] {
+        old.execute(
+            "INSERT INTO calls (call, unix_ms, origin, server, name, spec, outcome, took_us, instance) VALUES (?1, ?1, '', '', '', '', ?3, 0, ?2)",
+            rusqlite::params![call, instance, outcome],
+        )
+        .unwrap();
+    }
+    drop(old);
+    let store = Store::open(&path, 10).unwrap();
+    let found = store.sessions(10).await.unwrap();
+    let sums: Vec<_> = found.iter().map(|session| (session.start.session.0, session.start.started_ms, session.calls, session.failures)).collect();
+    assert_eq!(sums, [(4_000_000_000, 5, 1, 1), (9, 1, 3, 1)]);
+    assert!(found.iter().all(|session| session.start.kind == SessionKind::Unknown && session.ended_ms.is_none()));
 }
 
 #[tokio::test]
@@ -270,7 +356,7 @@ fn a_full_disk_counts_lost_calls_and_the_rest_is_stored_when_there_is_room() {
         let path = path.clone();
         move |_: Option<&str>| connect(&path, false).ok()
     };
-    let writer = Writer { connection, limits: Some(LIMITS), reopen, trouble: failed, counts: counts.clone(), now_ms: || 0 };
+    let writer = Writer { connection, limits: Some(LIMITS), reopen, trouble: failed, counts: counts.clone(), sessions: vec![], now_ms: || 0 };
     let thread = std::thread::spawn(move || writer.run(&waiting));
     let call = |n: u64| {
         let SettledCall { instance, call, unix_ms, name, spec, settled, .. } =

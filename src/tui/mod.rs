@@ -60,6 +60,7 @@ use crate::domain::{
     drift::Change,
     history::{HistoryPage, HistoryStats},
     journal::{CallRecord, RunHeader},
+    program_session::SessionStart,
     time::Stamp,
     workflow::library::WorkflowLibrary,
     workspace::LoginStarted,
@@ -116,6 +117,8 @@ pub enum ConsoleUpdate {
     Inputs(Vec<ConfigInput>),
     /// A login waits for the user.
     Login(LoginStarted),
+    /// The session of the engine.
+    Session(SessionStart),
     /// A page of the history, and its filter.
     History(String, HistoryPage),
     /// A call of the history.

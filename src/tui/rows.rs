@@ -26,6 +26,7 @@ use crate::{
         frame::{Anomaly, Direction, Frame, FrameKind},
         id::{CallId, ServerId},
         plural::counted,
+        program_session::SessionStart,
         run::{RunId, RunStep},
         time::{Stamp, size},
     },
@@ -98,6 +99,8 @@ pub struct Rows {
     workflows: BTreeMap<RunId, Arc<str>>,
     /// Arguments and errors of the newest calls.
     texts: Texts,
+    /// The session of the engine, to which the rows of the ring belong.
+    session: Option<SessionStart>,
     /// Calls that are marked for a workflow, ascending.
     pub marked: Vec<CallId>,
     /// Incremented with every change.
@@ -127,6 +130,7 @@ impl Rows {
             runs: HashMap::new(),
             workflows: BTreeMap::new(),
             texts: Texts::default(),
+            session: None,
             marked: vec![],
             version: 0,
         }
@@ -283,6 +287,22 @@ impl Rows {
     /// Returns the runs whose calls may be in the ring, oldest first, with their workflow names.
     pub fn workflows(&self) -> impl Iterator<Item = (&RunId, &Arc<str>)> {
         self.workflows.iter()
+    }
+
+    /// Sets the session of the engine.
+    pub fn set_session(&mut self, session: SessionStart) {
+        self.session = Some(session);
+        self.version += 1;
+    }
+
+    /// Returns the session of a row, if it is known.
+    pub fn session_of(&self, id: RowId) -> Option<&SessionStart> {
+        self.session.as_ref().filter(|_| self.ids().contains(&id))
+    }
+
+    /// Returns the known sessions of the rows.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionStart> {
+        self.session.iter()
     }
 
     /// Returns a number that changes with every change.

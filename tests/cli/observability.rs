@@ -145,6 +145,39 @@ fn the_history_is_listed_searched_counted_exported_and_pruned() {
 }
 
 #[test]
+fn each_command_is_a_session_of_the_history() {
+    let home = Home::new();
+    home.configured();
+    home.own(&["history", "sessions"]).ends(0).says("no sessions");
+    home.own(&["call", "database_query_users", "role=admin"]).ends(0);
+    home.own(&["tools"]).ends(0);
+    home.own(&["call", "database_query_users", "role=viewer"]).ends(0);
+    home.own(&["call", "database_no_such_tool"]);
+    let listed = home.own(&["history", "sessions", "--json"]).ends(0).json();
+    let sessions = listed["sessions"].as_array().unwrap();
+    assert!(sessions.len() >= 2 && sessions.iter().all(|session| session["program"] == "headless"), "{listed}");
+    let of_calls: Vec<_> = sessions.iter().filter(|session| session["calls"] == 1 && session["failures"] == 0).collect();
+    assert_eq!(of_calls.len(), 2, "{listed}");
+    for session in &of_calls {
+        let at = |key: &str| session[key].as_u64().unwrap_or_else(|| panic!("{key}: {listed}"));
+        assert!(at("started_unix_ms") <= at("last_call_unix_ms") && at("last_call_unix_ms") <= at("ended_unix_ms"), "{listed}");
+    }
+    let arguments = |selection: &[&str]| {
+        let calls = home.own(&[&["history", "list", "--json", "outcome:ok"], selection].concat()).ends(0).json();
+        let show = |call: &serde_json::Value| home.own(&["history", "show", call["call"].as_str().unwrap(), "--json"]).ends(0).json();
+        calls["calls"].as_array().unwrap().iter().map(|call| show(call)["arguments"]["role"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let ids: Vec<&str> = of_calls.iter().map(|session| session["session"].as_str().unwrap()).collect();
+    assert_eq!(arguments(&["--session", ids[0]]), ["viewer"]);
+    assert_eq!(arguments(&["--session", ids[1]]), ["admin"]);
+    assert_eq!(arguments(&[&format!("session:{}", ids[1])]), ["admin"]);
+    assert_eq!(arguments(&["session:headless"]), ["viewer", "admin"]);
+    home.own(&["call", "database_query_users", "role=guest"]).ends(0);
+    assert_eq!(arguments(&["--session", "last"]), ["guest"]);
+    home.own(&["history", "list", "--session", "a b"]).ends(2);
+}
+
+#[test]
 fn a_recorded_session_replayed_as_a_mock_server_gives_equal_results() {
     let home = Home::new();
     home.configured();

@@ -251,6 +251,7 @@ impl Model {
                 };
             }
             ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
+            ConsoleUpdate::Session(session) => self.views.state.rows.set_session(session),
             ConsoleUpdate::History(filter, page) => self.show_history(&filter, &page),
             ConsoleUpdate::PastCall(record) => self.show_past_call(&record),
             ConsoleUpdate::Statistics(stats) => self.show_statistics(&stats),
