@@ -107,6 +107,12 @@ impl History for Recorded {
             store.record(call);
         }
     }
+
+    fn record_lifecycle(&self, request: SettledCall) {
+        if let Some(store) = &self.store {
+            store.record_lifecycle(request);
+        }
+    }
 }
 
 /// Returns the wall-clock time in milliseconds since the Unix epoch.

@@ -58,6 +58,9 @@ pub struct CallSummary {
     pub sent_bytes: u64,
     /// Size of the last response, in bytes.
     pub received_bytes: u64,
+    /// Whether this is a request of a connection itself, the handshake or a list, and not a call. Its origin has no meaning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lifecycle: bool,
     /// The trace that the call belongs to. Absent in calls of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceId>,
@@ -92,8 +95,14 @@ impl CallSummary {
             took_us: u64::try_from(settled.timings.total().as_micros()).unwrap_or(u64::MAX),
             sent_bytes: settled.sent_bytes,
             received_bytes: settled.received_bytes,
+            lifecycle: false,
             trace: Some(CallTraceContext::new(instance, call, spec).trace),
         }
+    }
+
+    /// Returns who requested it: the origin of a call, or the engine.
+    pub fn requester(&self) -> &'static str {
+        if self.lifecycle { "engine" } else { self.origin.word() }
     }
 
     /// Returns the duration.

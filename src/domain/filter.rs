@@ -178,7 +178,7 @@ pub const LANGUAGE: [(&str, &str); 12] = [
     ("outcome:failed", "outcome: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
     ("origin:console", "origin: console, cli, demo, workflow, client"),
     ("client:claude*", "client of the gateway or of a tap, by its name or its number"),
-    ("kind:log", "kind: call, notification, request, log, anomaly"),
+    ("kind:log", "kind: call, notification, request, log, anomaly, lifecycle (handshake and lists)"),
     ("run:onboard*", "workflow run, by its id, workflow name or step name"),
     ("session:last", "run of the program: last, or a part of its id, date (UTC) or kind: console, headless, gateway, engine"),
     (">500ms  <2s", "longer or shorter than"),
@@ -222,6 +222,12 @@ impl Filter {
             }
         }
         (filter, mistakes)
+    }
+
+    /// Returns the text of a filter of the history that passes calls only, unless it names kinds.
+    pub fn of_calls(text: &str) -> String {
+        let named = Filter::parse(text).0.terms.iter().any(|term| matches!(term.test, Test::Kind(_)));
+        if named { text.to_owned() } else { format!("{text} kind:call").trim_start().to_owned() }
     }
 
     /// Returns whether every row passes.

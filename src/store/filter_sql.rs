@@ -83,8 +83,12 @@ impl Conditions {
                 });
                 format!("instance IN (SELECT session FROM sessions WHERE {any})")
             }
-            // The history has calls only.
-            Test::Kind(kinds) => i64::from(kinds.contains(&RowKind::Call)).to_string(),
+            // The history has no other kinds.
+            Test::Kind(kinds) => {
+                let stored = [(RowKind::Call, "0"), (RowKind::Lifecycle, "1")];
+                let wanted: Vec<&str> = stored.iter().filter(|(kind, _)| kinds.contains(kind)).map(|(_, number)| *number).collect();
+                format!("calls.kind IN ({})", wanted.join(", "))
+            }
             Test::Longer(us) => format!("took_us > {}", self.bind(integer(*us))),
             Test::Shorter(us) => format!("took_us < {}", self.bind(integer(*us))),
             Test::Bigger(bytes) => format!("max(sent_bytes, received_bytes) > {}", self.bind(integer(*bytes))),
@@ -171,6 +175,7 @@ mod tests {
                       OR CAST(json_extract(spec, '$.client') AS TEXT) = ?))";
         assert_eq!(compiled("client:claude").all, [client]);
         assert_eq!(compiled("outcome:pending").all, ["(outcome IN ())"]);
-        assert_eq!(compiled("kind:log").all, ["(0)"]);
+        assert_eq!(compiled("kind:log").all, ["(calls.kind IN ())"]);
+        assert_eq!(compiled("kind:lifecycle|call").all, ["(calls.kind IN (0, 1))"]);
     }
 }

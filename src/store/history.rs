@@ -76,7 +76,7 @@ pub fn add_sums<'c>(connection: &Connection, calls: impl IntoIterator<Item = &'c
          ON CONFLICT DO UPDATE SET calls = calls + 1, took_us = took_us + excluded.took_us, bytes = bytes + excluded.bytes",
     )?;
     let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    for CallRecord { summary, spec, .. } in calls {
+    for CallRecord { summary, spec, .. } in calls.into_iter().filter(|call| !call.summary.lifecycle) {
         insert.execute(params![
             integer(summary.unix_ms / crate::domain::history::HOUR_MS),
             summary.server.as_str(),
@@ -128,6 +128,7 @@ pub fn apply_limits(connection: &Connection, limits: HistoryLimits, now_ms: u64)
     if limits.age_ms > 0 {
         deleted += prune(connection, now_ms.saturating_sub(limits.age_ms))?;
     }
+    calls::forget_lifecycle(connection)?;
     while limits.bytes > 0 && used_bytes(connection)? > limits.bytes {
         let few = within(connection, |connection| calls::forget_oldest(connection, DELETED))?;
         if few == 0 {

@@ -172,6 +172,72 @@ async fn a_session_is_stored_with_its_first_call_and_found_by_id_date_and_kind()
     assert_eq!(page.sessions, [gateway], "a page has the sessions of its calls");
 }
 
+/// A request of a connection itself.
+fn lifecycle(number: u64, method: &str, end: Result<&str, FailureKind>) -> SettledCall {
+    let call = settled(number, "db", method, "{}", end);
+    let operation = Operation::Raw { server: "db".into(), method: method.into(), params: Body::from(r#"{"unusual":1}"#) };
+    SettledCall { name: method.into(), spec: CallSpec::new(operation, Origin::Console).into(), ..call }
+}
+
+#[tokio::test]
+async fn lifecycle_rows_are_found_by_their_kind_and_are_no_calls() {
+    let (_dir, store) = opened(LIMITS);
+    let large = format!(r#"{{"tools":["{}"]}}"#, "x".repeat(70 << 10));
+    store.record_lifecycle(lifecycle(1, "initialize", Ok(r#"{"serverInfo":{"name":"everything"}}"#)));
+    store.record_lifecycle(lifecycle(2, "tools/list", Ok(&large)));
+    store.record(settled(3, "db", "query", "{}", Ok("{}")));
+    store.record_lifecycle(lifecycle(4, "prompts/list", Err(FailureKind::Protocol)));
+    store.flush().await.unwrap();
+    for (filter, expected) in [
+        ("", vec![4, 3, 2, 1]),
+        ("kind:lifecycle", vec![4, 2, 1]),
+        ("kind:call", vec![3]),
+        ("!kind:lifecycle", vec![3]),
+        ("kind:lifecycle|call outcome:ok", vec![3, 2, 1]),
+        ("kind:log", vec![]),
+        ("tool:*/list", vec![4, 2]),
+        ("kind:lifecycle outcome:failed", vec![4]),
+        ("origin:console", vec![3]),
+        ("initialize", vec![1]),
+        ("everything", vec![]),
+        ("unusual", vec![]),
+    ] {
+        assert_eq!(found(&store, filter).await, expected, "{filter}");
+    }
+    assert_eq!(store.calls(10, vec![]).await.unwrap().len(), 1, "workflows are made of calls");
+    let (filter, _) = Filter::parse("kind:lifecycle");
+    let page = store.history(filter, HistoryQuery { limit: 10, ..HistoryQuery::default() }).await.unwrap();
+    assert!(page.calls.iter().all(|row| row.lifecycle && row.trace.is_none() && row.requester() == "engine"));
+    let records = store.calls(0, page.calls.iter().map(|row| row.call.0).collect()).await.unwrap();
+    let results: Vec<bool> = records.iter().map(|record| record.result.is_some()).collect();
+    assert_eq!(results, [false, false, true], "a failure and a large list have none");
+    let session = store.sessions(10).await.unwrap()[0];
+    assert_eq!((session.calls, session.failures, session.last_ms), (1, 0, 1_700_000_004_000));
+    let hour = 1_700_000_000_000 / HOUR * HOUR;
+    let stats = store.stats(Period { since_ms: hour, until_ms: hour + HOUR }, StatsBy::Tool, false).await.unwrap();
+    assert_eq!(stats.total.calls, 1);
+}
+
+#[tokio::test]
+async fn lifecycle_rows_are_bounded_and_take_no_room_of_calls() {
+    let (dir, store) = opened(LIMITS);
+    for n in 0..2_100 {
+        store.record_lifecycle(lifecycle(n, "tools/list", Ok(r#"{"tools":[]}"#)));
+        if n % 70 == 0 {
+            store.record(settled(n, "db", "query", "{}", Ok("{}")));
+            store.flush().await.unwrap();
+        }
+    }
+    store.flush().await.unwrap();
+    let connection = connect(&dir.path().join("store.db"), false).unwrap();
+    let limits = HistoryLimits { calls: 30, ..LIMITS };
+    assert_eq!(history::apply_limits(&connection, limits, 1_700_000_000_000).unwrap(), 0, "30 calls are stored");
+    let count = |kind: u32| {
+        connection.query_row("SELECT count(*) FROM calls WHERE kind = ?1", [kind], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!((count(0), count(1)), (30, 2_000));
+}
+
 #[tokio::test]
 async fn sums_of_sessions_outlive_their_calls_for_400_days() {
     let (dir, store) = opened(LIMITS);

@@ -222,7 +222,7 @@ impl Store {
         queued
     }
 
-    /// Describes the session whose calls are recorded from now on. It is stored with its first call.
+    /// Describes the session whose calls are recorded from now on. It is stored with its first row.
     pub fn begin_session(&self, session: SessionStart) {
         // A session that does not fit is stored without its kind.
         let _ = self.jobs.try_send(Job::SessionBegan(session));
@@ -358,6 +358,14 @@ impl History for Store {
         let summary = CallSummary::new((instance, call), (unix_ms, name), &spec, &settled);
         let result = settled.outcome.result().filter(|result| result.len() <= LONGEST_RESULT).cloned();
         self.note_call(CallRecord { summary, spec, result }, secrets);
+    }
+
+    fn record_lifecycle(&self, request: SettledCall) {
+        let SettledCall { instance, call, unix_ms, name, spec, settled, secrets } = request;
+        let summary = CallSummary::new((instance, call), (unix_ms, name), &spec, &settled);
+        // No span is exported for it.
+        let summary = CallSummary { lifecycle: true, trace: None, ..summary };
+        self.note_call(CallRecord { summary, spec, result: settled.outcome.result().cloned() }, secrets);
     }
 }
 

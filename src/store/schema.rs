@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/0006_plans_and_formats.sql"),
     include_str!("../../assets/migrations/0007_history.sql"),
     include_str!("../../assets/migrations/0008_sessions.sql"),
+    include_str!("../../assets/migrations/0009_lifecycle.sql"),
 ];
 
 /// Size to which the write-ahead log is cut after a checkpoint, in bytes.

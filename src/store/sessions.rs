@@ -1,4 +1,5 @@
-//! The sessions of the history: runs of the program, with the sums of their calls. A session is stored with its first call.
+//! The sessions of the history: runs of the program, with the sums of their calls. A session is stored with its first row in
+//! the history.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,9 @@ pub fn add<'c>(
         let at = summary.unix_ms;
         let sum = sums.entry(summary.instance.0).or_insert(Sum { first_ms: at, last_ms: at, calls: 0, failures: 0 });
         (sum.first_ms, sum.last_ms) = (sum.first_ms.min(at), sum.last_ms.max(at));
+        if summary.lifecycle {
+            continue;
+        }
         sum.calls += 1;
         sum.failures += u64::from(matches!(summary.outcome, CallOutcome::Failed(_) | CallOutcome::ToolError));
     }

@@ -160,7 +160,7 @@ fn each_command_is_a_session_of_the_history() {
     assert_eq!(of_calls.len(), 2, "{listed}");
     for session in &of_calls {
         let at = |key: &str| session[key].as_u64().unwrap_or_else(|| panic!("{key}: {listed}"));
-        assert!(at("started_unix_ms") <= at("last_call_unix_ms") && at("last_call_unix_ms") <= at("ended_unix_ms"), "{listed}");
+        assert!(at("started_unix_ms") <= at("last_unix_ms") && at("last_unix_ms") <= at("ended_unix_ms"), "{listed}");
     }
     let arguments = |selection: &[&str]| {
         let calls = home.own(&[&["history", "list", "--json", "outcome:ok"], selection].concat()).ends(0).json();
@@ -175,6 +175,28 @@ fn each_command_is_a_session_of_the_history() {
     home.own(&["call", "database_query_users", "role=guest"]).ends(0);
     assert_eq!(arguments(&["--session", "last"]), ["guest"]);
     home.own(&["history", "list", "--session", "a b"]).ends(2);
+}
+
+#[test]
+fn handshakes_and_lists_are_rows_of_the_history() {
+    let home = Home::new();
+    home.configured();
+    home.own(&["call", "database_query_users", "role=admin"]).ends(0);
+    let rows = |filter: &[&str]| {
+        let listed = home.own(&[&["history", "list", "--json", "--last", "100"], filter].concat()).ends(0).json();
+        listed["calls"].as_array().unwrap().clone()
+    };
+    let calls = rows(&[]);
+    assert!(!calls.is_empty() && calls.iter().all(|call| call["origin"] != "engine"), "{calls:?}");
+    let lifecycle = rows(&["kind:lifecycle", "server:database"]);
+    let names: Vec<&str> = lifecycle.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"tools/list") && names.iter().any(|name| ["initialize", "server/discover"].contains(name)), "{names:?}");
+    assert!(lifecycle.iter().all(|row| row["origin"] == "engine" && row["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0)), "{lifecycle:?}");
+    let list = lifecycle.iter().find(|row| row["name"] == "tools/list").unwrap();
+    let shown = home.own(&["history", "show", list["call"].as_str().unwrap(), "--json"]).ends(0).json();
+    assert!(shown["result"]["tools"].as_array().is_some_and(|tools| !tools.is_empty()), "{shown}");
+    let stats = home.own(&["history", "stats", "--json"]).ends(0).json();
+    assert_eq!(stats["total"]["calls"].as_u64(), Some(calls.len() as u64), "{stats}");
 }
 
 #[test]

@@ -92,7 +92,7 @@ pub async fn run(printer: &mut Printer, workspace: &dyn Workspace, command: &His
 fn filter_text(selection: &Selection, text: Option<&str>) -> String {
     let words = text.map(|text| Term { not: false, test: Test::Text(text.to_lowercase()) }.to_string());
     let session = selection.session.clone().map(|session| Term { not: false, test: Test::Session(vec![session]) }.to_string());
-    words.into_iter().chain(selection.filter.iter().cloned()).chain(session).collect::<Vec<_>>().join(" ")
+    Filter::of_calls(&words.into_iter().chain(selection.filter.iter().cloned()).chain(session).collect::<Vec<_>>().join(" "))
 }
 
 /// Requests a page.
@@ -161,7 +161,7 @@ struct SessionDocument {
     session: String,
     program: &'static str,
     started_unix_ms: u64,
-    last_call_unix_ms: u64,
+    last_unix_ms: u64,
     ended_unix_ms: Option<u64>,
     calls: u64,
     failures: u64,
@@ -175,7 +175,7 @@ impl SessionDocument {
             session: start.session.to_string(),
             program: start.kind.word(),
             started_unix_ms: start.started_ms,
-            last_call_unix_ms: last_ms,
+            last_unix_ms: last_ms,
             ended_unix_ms: ended_ms,
             calls,
             failures,

@@ -265,6 +265,7 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         took_us: 3,
         sent_bytes: 5,
         received_bytes: 6,
+        lifecycle: true,
         trace: "4bf92f3577b34da6a3ce929d0e0e4736".parse().ok(),
     };
     let start = SessionStart { session: InstanceId(1), kind: SessionKind::Gateway, started_ms: 8 };

@@ -91,7 +91,7 @@ impl Model {
 }
 
 fn page_of(filter: String, before: Option<crate::domain::id::CallId>) -> Vec<Cmd> {
-    vec![Cmd::Request(WorkspaceRequest::History { filter, within: None, before, limit: PAGE })]
+    vec![Cmd::Request(WorkspaceRequest::History { filter: Filter::of_calls(&filter), within: None, before, limit: PAGE })]
 }
 
 /// Formats a time in UTC.
@@ -113,7 +113,7 @@ fn call_lines(record: &CallRecord) -> Vec<Line> {
         ("outcome".into(), summary.outcome.words().into(), if bad { Tone::Bad } else { Tone::Plain }),
         line("started", format!("{} UTC", moment(summary.unix_ms))),
         line("took", short(summary.took())),
-        line("by", record.spec.requester()),
+        line("by", if summary.lifecycle { "engine".into() } else { record.spec.requester() }),
         line("attempts", summary.attempts.to_string()),
     ];
     lines.extend(summary.error.iter().map(|error| ("error".to_owned(), error.clone(), Tone::Bad)));
