@@ -31,6 +31,9 @@ pub struct CallSummary {
     pub server: ServerId,
     /// The tool's exposed name, or what was read or requested.
     pub name: String,
+    /// The server's own name for it: of the tool or prompt, the URI, or the method.
+    #[serde(default)]
+    pub subject: String,
     /// The origin of the request.
     pub origin: Origin,
     /// The client that requested the call.
@@ -84,6 +87,7 @@ impl CallSummary {
             unix_ms,
             server: spec.operation.server().clone(),
             name: name.into(),
+            subject: spec.operation.subject().to_owned(),
             origin: spec.origin,
             client: spec.client,
             run: spec.run.clone(),
@@ -113,6 +117,7 @@ impl CallSummary {
     /// Masks every known secret.
     pub fn redact(&mut self, redactor: &Redactor) {
         redactor.redact_in(&mut self.name);
+        redactor.redact_in(&mut self.subject);
         if let Some(error) = &mut self.error {
             redactor.redact_in(error);
         }

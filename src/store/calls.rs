@@ -214,6 +214,7 @@ fn read(row: &Row<'_>) -> Result<(CallSummary, CallSpec), ConnectionError> {
         unix_ms: number(row.get(1)?),
         server: spec.operation.server().clone(),
         name: row.get(2)?,
+        subject: spec.operation.subject().to_owned(),
         origin: spec.origin,
         client: spec.client,
         run: spec.run.clone(),

@@ -59,6 +59,7 @@ use crate::domain::{
     config_input::ConfigInput,
     drift::Change,
     history::{HistoryPage, HistoryStats},
+    id::CallId,
     journal::{CallRecord, RunHeader},
     program_session::SessionStart,
     time::Stamp,
@@ -121,6 +122,10 @@ pub enum ConsoleUpdate {
     Session(SessionStart),
     /// A page of the history, and its filter.
     History(String, HistoryPage),
+    /// A page of the history for the traffic view: its filter, the call that it is before, and its rows or why they cannot be read.
+    PastPage(String, CallId, Result<HistoryPage, String>),
+    /// A call of the history for the open row; `None` if it was deleted.
+    PastRow(CallId, Option<Box<CallRecord>>),
     /// A call of the history.
     PastCall(Box<CallRecord>),
     /// Statistics of the history.

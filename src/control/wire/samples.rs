@@ -254,6 +254,7 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         unix_ms: 2,
         server: requested.operation.server().clone(),
         name: "shop_buy".into(),
+        subject: "buy".into(),
         origin: requested.origin,
         client: requested.client,
         run: requested.run.clone(),
