@@ -77,8 +77,9 @@ pub fn engine(
     engine.secrets().learn(targets.into_iter().flatten().flat_map(|target| target.headers.iter().map(|(_, value)| value.clone())));
     engine.set_wall_clock(Arc::new(wall_clock));
     let session = SessionStart { session: engine.engine().instance(), kind, started_ms: wall_clock() };
-    workspace.set_session(session);
+    // The demo is not recorded, and its console shows no history of the user.
     if let Some(calls) = &calls {
+        workspace.set_session(session);
         calls.begin_session(session);
     }
     (engine, Measures { metrics, exported, traces, parent: (parent, state), store: calls })

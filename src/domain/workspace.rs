@@ -48,7 +48,7 @@ pub struct WorkspaceState {
     /// The inputs that servers of the configuration use.
     #[serde(default)]
     pub inputs: Arc<Vec<ConfigInput>>,
-    /// The session of the engine, to which the calls in progress belong.
+    /// The session of the engine, if its calls are recorded.
     #[serde(default)]
     pub session: Option<SessionStart>,
 }
