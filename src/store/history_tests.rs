@@ -125,7 +125,7 @@ async fn a_filter_finds_the_same_calls_as_in_the_console() {
 #[tokio::test]
 async fn a_session_is_stored_with_its_first_call_and_found_by_id_date_and_kind() {
     let (_dir, store) = opened(LIMITS);
-    let start = |session, kind, at| SessionStart { session: InstanceId(session), kind, started_ms: 1_700_000_000_000 + at };
+    let start = |session, kind, at: u64| SessionStart { session: InstanceId(session), kind, started_ms: 1_700_000_000_000 + at };
     let (console, silent, gateway) = (
         start(0xc0, SessionKind::Console, 500),
         start(0x51, SessionKind::Headless, 1_000),

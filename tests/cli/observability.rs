@@ -200,6 +200,24 @@ fn handshakes_and_lists_are_rows_of_the_history() {
 }
 
 #[test]
+fn drift_compares_two_servers() {
+    let home = Home::new();
+    home.configured();
+    home.own(&["drift", "--between", "database", "flaky"]).ends(2).says("switchboard doctor database");
+    home.own(&["doctor"]);
+    let found = home.own(&["drift", "--between", "database", "flaky", "--json"]).ends(0).json();
+    let changes = found["changes"].as_array().unwrap();
+    let of = |name: &str| changes.iter().find(|change| change["name"] == name).unwrap_or_else(|| panic!("{name}: {found}"));
+    assert_eq!((of("query_users")["impact"].as_str(), of("lookup_user")["impact"].as_str()), (Some("breaking"), Some("compatible")));
+    assert!(changes.iter().any(|change| change["definition"] == "server"), "{found}");
+    assert!(changes.iter().all(|change| change["server"] == "database"), "{found}");
+    home.own(&["drift", "--between", "database", "flaky", "--fail-on", "breaking"]).ends(12).prints("query_users");
+    home.own(&["drift", "--between", "database", "database"]).ends(0).says("define the same");
+    home.own(&["drift", "--between", "database"]).ends(2);
+    home.own(&["drift", "--between", "database", "flaky", "--all"]).ends(2);
+}
+
+#[test]
 fn a_recorded_session_replayed_as_a_mock_server_gives_equal_results() {
     let home = Home::new();
     home.configured();

@@ -177,6 +177,9 @@ pub struct DriftArgs {
     /// Show every change that was seen, also accepted ones.
     #[arg(long)]
     pub all: bool,
+    /// Compare two servers: what differs for callers of the first if the second takes its place.
+    #[arg(long, num_args = 2, value_names = ["SERVER", "OTHER"], conflicts_with = "all")]
+    pub between: Option<Vec<String>>,
     /// Exit with code 12 if there is such a change.
     #[arg(long, value_enum, value_name = "IMPACT")]
     pub fail_on: Option<FailOn>,

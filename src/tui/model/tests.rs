@@ -219,3 +219,4 @@ mod past;
 mod prompts;
 mod questions;
 mod reading;
+mod servers;

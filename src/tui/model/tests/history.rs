@@ -27,7 +27,7 @@ fn a_page_of_the_history_lists_calls_and_continues_with_older_ones() {
     let asked = |filter: &str, before| WorkspaceRequest::History { filter: filter.into(), within: None, before, limit: 100 };
     assert_eq!(harness.take(), [Cmd::Request(asked("server:db kind:call", None))]);
     let calls = vec![record(2).summary, record(1).summary];
-    let page = HistoryPage { calls, next: Some(CallId(1)) };
+    let page = HistoryPage { calls, next: Some(CallId(1)), sessions: vec![] };
     harness.send(Msg::Update(ConsoleUpdate::History("server:db".into(), page.clone())));
     // A dialog that opened without a key press locks its keys for a moment.
     harness.model.at(test_support::at(20_000));
