@@ -151,7 +151,8 @@ async fn serve(
         }
         auth => auth,
     };
-    let (engine, measures) = engine(connections, auth.map(|auth| (auth, secrets)), workspace, retention, store.as_ref(), SessionKind::Headless);
+    let (engine, measures) =
+        engine(connections, auth.map(|auth| (auth, secrets)), workspace, retention, store.as_ref(), SessionKind::Headless);
     options.secrets = engine.secrets().clone();
     let written = store.clone();
     let followers = Followers::start(&engine, log, store.filter(|_| !of_demo), measures);

@@ -148,7 +148,9 @@ async fn between(workspace: &dyn Workspace, before: &str, after: &str) -> Result
 /// Returns what a server defined when it was connected last.
 async fn current(workspace: &dyn Workspace, server: &str) -> Result<Vec<DefinitionVersion>, Stop> {
     let request = WorkspaceRequest::Definitions { server: Some(server.to_owned()) };
-    let WorkspaceReply::Definitions(mut versions) = workspace.request(request).await.map_err(failed)? else { return Err(unexpected().into()) };
+    let WorkspaceReply::Definitions(mut versions) = workspace.request(request).await.map_err(failed)? else {
+        return Err(unexpected().into());
+    };
     versions.retain(|version| version.last_ms >= version.listed_ms);
     if versions.is_empty() {
         let message = format!("no definitions of the server {server:?} were seen");

@@ -226,7 +226,9 @@ impl ConnectionObserver for ConnectionHandler {
                 *event_id = event_id.take().map(|id| Arc::from(redactor.redact(&id)));
             }
         }
-        self.lifecycle.observe(&frame, self.at_step(), &self.bus);
+        if frame.call.is_none() {
+            self.lifecycle.observe(&frame, self.at_step(), &self.bus);
+        }
         self.bus.frame(&self.spec.id, frame, cut)
     }
 

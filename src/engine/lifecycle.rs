@@ -30,8 +30,7 @@ use crate::domain::{
 const WAITING: usize = 16;
 
 /// The methods that are recorded.
-const METHODS: [&str; 6] =
-    ["initialize", "server/discover", "tools/list", "resources/list", "resources/templates/list", "prompts/list"];
+const METHODS: [&str; 6] = ["initialize", "server/discover", "tools/list", "resources/list", "resources/templates/list", "prompts/list"];
 
 /// Where the requests of connections are recorded.
 #[derive(Clone)]
@@ -206,8 +205,10 @@ mod tests {
         let bus = Bus::new(Epoch { unix_ms: 1_000, utc_offset_s: 0 }, Arc::new(Discard));
         let history = Arc::new(Recorded::default());
         let lifecycle = Lifecycle::new(LifecycleRecorder::new(history.clone(), InstanceId(7)), "db".into());
-        let sent = |ms, id: &str, method: &str, body: &str| lifecycle.observe(&frame(Direction::Out, ms, (id, method), body), Step::List, &bus);
-        let came = |ms, id: &str, method: &str, body: &str| lifecycle.observe(&frame(Direction::In, ms, (id, method), body), Step::List, &bus);
+        let sent =
+            |ms, id: &str, method: &str, body: &str| lifecycle.observe(&frame(Direction::Out, ms, (id, method), body), Step::List, &bus);
+        let came =
+            |ms, id: &str, method: &str, body: &str| lifecycle.observe(&frame(Direction::In, ms, (id, method), body), Step::List, &bus);
         sent(5, "1", "initialize", r#"{"id":1,"method":"initialize","params":{"a":1.50}}"#);
         sent(6, "2", "tools/list", r#"{"id":2,"method":"tools/list"}"#);
         sent(7, "3", "ping", r#"{"id":3,"method":"ping"}"#);

@@ -75,7 +75,9 @@ impl Conditions {
             }
             Test::Session(patterns) => {
                 let any = self.any(patterns, |c, p| match p {
-                    program_session::LAST => "session = (SELECT session FROM sessions ORDER BY started_ms DESC, session LIMIT 1)".to_owned(),
+                    program_session::LAST => {
+                        "session = (SELECT session FROM sessions ORDER BY started_ms DESC, session LIMIT 1)".to_owned()
+                    }
                     p => {
                         let (id, kind) = (c.name("printf('%08x', session)", p), c.name("kind", p));
                         format!("{id} OR {kind} OR {}", c.name("strftime('%Y-%m-%d', started_ms / 1000, 'unixepoch')", p))

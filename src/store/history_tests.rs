@@ -149,10 +149,7 @@ async fn a_session_is_stored_with_its_first_call_and_found_by_id_date_and_kind()
     assert_eq!((sessions[1].start.kind, sessions[1].start.started_ms), (SessionKind::Unknown, 1_700_000_004_000));
     let expected = (console, 1_700_000_003_000, Some(1_700_000_009_000), 3, 1);
     let found_session = sessions[2];
-    assert_eq!(
-        (found_session.start, found_session.last_ms, found_session.ended_ms, found_session.calls, found_session.failures),
-        expected
-    );
+    assert_eq!((found_session.start, found_session.last_ms, found_session.ended_ms, found_session.calls, found_session.failures), expected);
     assert_eq!(store.sessions(1).await.unwrap().len(), 1);
     for (filter, expected) in [
         ("session:last", vec![90_000]),
@@ -232,9 +229,7 @@ async fn lifecycle_rows_are_bounded_and_take_no_room_of_calls() {
     let connection = connect(&dir.path().join("store.db"), false).unwrap();
     let limits = HistoryLimits { calls: 30, ..LIMITS };
     assert_eq!(history::apply_limits(&connection, limits, 1_700_000_000_000).unwrap(), 0, "30 calls are stored");
-    let count = |kind: u32| {
-        connection.query_row("SELECT count(*) FROM calls WHERE kind = ?1", [kind], |row| row.get::<_, i64>(0)).unwrap()
-    };
+    let count = |kind: u32| connection.query_row("SELECT count(*) FROM calls WHERE kind = ?1", [kind], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((count(0), count(1)), (30, 2_000));
 }
 
@@ -258,7 +253,9 @@ async fn calls_of_an_older_version_get_sessions() {
     let path = dir.path().join("store.db");
     let old = Connection::open(&path).unwrap();
     schema::as_of(&old, 7).unwrap();
-    for (call, instance, outcome) in [(1, 9, "ok"), (2, 9, "timeout"), (3, 9, "cancelled"), (4, 0, "ok"), (5, 4_000_000_000u32, "tool error")] {
+    for (call, instance, outcome) in
+        [(1, 9, "ok"), (2, 9, "timeout"), (3, 9, "cancelled"), (4, 0, "ok"), (5, 4_000_000_000u32, "tool error")]
+    {
         old.execute(
             "INSERT INTO calls (call, unix_ms, origin, server, name, spec, outcome, took_us, instance) VALUES (?1, ?1, '', '', '', '', ?3, 0, ?2)",
             rusqlite::params![call, instance, outcome],
@@ -268,7 +265,8 @@ async fn calls_of_an_older_version_get_sessions() {
     drop(old);
     let store = Store::open(&path, 10).unwrap();
     let found = store.sessions(10).await.unwrap();
-    let sums: Vec<_> = found.iter().map(|session| (session.start.session.0, session.start.started_ms, session.calls, session.failures)).collect();
+    let sums: Vec<_> =
+        found.iter().map(|session| (session.start.session.0, session.start.started_ms, session.calls, session.failures)).collect();
     assert_eq!(sums, [(4_000_000_000, 5, 1, 1), (9, 1, 3, 1)]);
     assert!(found.iter().all(|session| session.start.kind == SessionKind::Unknown && session.ended_ms.is_none()));
 }
@@ -422,7 +420,8 @@ fn a_full_disk_counts_lost_calls_and_the_rest_is_stored_when_there_is_room() {
         let path = path.clone();
         move |_: Option<&str>| connect(&path, false).ok()
     };
-    let writer = Writer { connection, limits: Some(LIMITS), reopen, trouble: failed, counts: counts.clone(), sessions: vec![], now_ms: || 0 };
+    let writer =
+        Writer { connection, limits: Some(LIMITS), reopen, trouble: failed, counts: counts.clone(), sessions: vec![], now_ms: || 0 };
     let thread = std::thread::spawn(move || writer.run(&waiting));
     let call = |n: u64| {
         let SettledCall { instance, call, unix_ms, name, spec, settled, .. } =

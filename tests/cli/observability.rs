@@ -165,7 +165,12 @@ fn each_command_is_a_session_of_the_history() {
     let arguments = |selection: &[&str]| {
         let calls = home.own(&[&["history", "list", "--json", "outcome:ok"], selection].concat()).ends(0).json();
         let show = |call: &serde_json::Value| home.own(&["history", "show", call["call"].as_str().unwrap(), "--json"]).ends(0).json();
-        calls["calls"].as_array().unwrap().iter().map(|call| show(call)["arguments"]["role"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        calls["calls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| show(call)["arguments"]["role"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let ids: Vec<&str> = of_calls.iter().map(|session| session["session"].as_str().unwrap()).collect();
     assert_eq!(arguments(&["--session", ids[0]]), ["viewer"]);
@@ -191,7 +196,10 @@ fn handshakes_and_lists_are_rows_of_the_history() {
     let lifecycle = rows(&["kind:lifecycle", "server:database"]);
     let names: Vec<&str> = lifecycle.iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert!(names.contains(&"tools/list") && names.iter().any(|name| ["initialize", "server/discover"].contains(name)), "{names:?}");
-    assert!(lifecycle.iter().all(|row| row["origin"] == "engine" && row["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0)), "{lifecycle:?}");
+    assert!(
+        lifecycle.iter().all(|row| row["origin"] == "engine" && row["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0)),
+        "{lifecycle:?}"
+    );
     let list = lifecycle.iter().find(|row| row["name"] == "tools/list").unwrap();
     let shown = home.own(&["history", "show", list["call"].as_str().unwrap(), "--json"]).ends(0).json();
     assert!(shown["result"]["tools"].as_array().is_some_and(|tools| !tools.is_empty()), "{shown}");

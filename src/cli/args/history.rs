@@ -137,7 +137,11 @@ pub struct MockArgs {
 
 fn parse_session(text: &str) -> Result<String, String> {
     let valid = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '|');
-    if valid { Ok(text.to_lowercase()) } else { Err("expected the id of a session, or last; list them with: switchboard history sessions".into()) }
+    if valid {
+        Ok(text.to_lowercase())
+    } else {
+        Err("expected the id of a session, or last; list them with: switchboard history sessions".into())
+    }
 }
 
 fn parse_factor(text: &str) -> Result<f64, String> {

@@ -137,11 +137,24 @@ fn rows_of_the_ring_belong_to_the_session_of_the_engine() {
     let session = SessionStart { session: InstanceId(0xab), kind: SessionKind::Console, started_ms: 1_795_910_400_000 };
     rows.set_session(session);
     for filter in ["session:last", "session:000000ab", "session:2026-11-29", "session:headless|console"] {
-        assert_eq!(found(filter, &rows), [101, 102, 103, 104], "{filter}");
+        assert_eq!(found(filter, &rows), [100, 101, 102, 103, 104], "{filter}");
     }
     assert_eq!(found("session:gateway", &rows), Vec::<u64>::new());
-    assert_eq!(found("!session:gateway", &rows), [101, 102, 103, 104]);
+    assert_eq!(found("!session:gateway", &rows), [100, 101, 102, 103, 104]);
     assert!(complete("session:", &rows).contains(&"session:000000ab".to_owned()));
+}
+
+#[test]
+fn a_filter_of_calls_leaves_lifecycle_rows_out_unless_it_names_kinds() {
+    for (text, expected) in [
+        ("", "kind:call"),
+        ("server:db", "server:db kind:call"),
+        ("kind:lifecycle", "kind:lifecycle"),
+        ("!kind:lifecycle x", "!kind:lifecycle x"),
+        ("\"kind:call\"", "\"kind:call\" kind:call"),
+    ] {
+        assert_eq!(Filter::of_calls(text), expected);
+    }
 }
 
 #[test]

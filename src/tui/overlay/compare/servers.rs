@@ -63,12 +63,16 @@ fn change_lines(changes: &[Change]) -> Vec<Line> {
     if listed.is_empty() {
         return vec![Line::new("No difference.", Role::Muted)];
     }
-    let is = |change: &&&Change, kind: DifferenceKind| change.differences.iter().any(|difference| difference.path.is_empty() && difference.kind == kind);
+    let is = |change: &&&Change, kind: DifferenceKind| {
+        change.differences.iter().any(|difference| difference.path.is_empty() && difference.kind == kind)
+    };
     let removed = listed.iter().filter(|change| is(change, DifferenceKind::Removed)).count();
     let added = listed.iter().filter(|change| is(change, DifferenceKind::Added)).count();
     let breaking = listed.iter().filter(|change| change.impact() == Impact::Breaking).count();
     let summary = format!("{removed} removed · {added} added · {} changed", listed.len() - removed - added);
-    let mut lines = vec![Line::new(summary, Role::Muted).with(format!(" · {} for callers of the first", counted(breaking, "breaking change")), Role::Muted)];
+    let mut lines = vec![
+        Line::new(summary, Role::Muted).with(format!(" · {} for callers of the first", counted(breaking, "breaking change")), Role::Muted),
+    ];
     for change in listed {
         let role = if change.impact() == Impact::Breaking { Role::Warn } else { Role::Muted };
         let (sign, name_role) = match change.differences.first().filter(|difference| difference.path.is_empty()).map(|first| first.kind) {
