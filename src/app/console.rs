@@ -27,6 +27,7 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         event::{Notice, NoticeLevel},
+        program_session::SessionKind,
         secret::SecretRegistry,
         server::ServerSpec,
     },
@@ -113,7 +114,7 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     let known = SecretRegistry::default();
     let auth = credentials(&workspace, &known);
     let logins = auth.clone().map(|auth| (auth, known));
-    let (engine, measures) = engine(connections, logins, &workspace, loaded.settings.retention, store.as_ref());
+    let (engine, measures) = engine(connections, logins, &workspace, loaded.settings.retention, store.as_ref(), SessionKind::Console);
     if let Some(auth) = auth {
         workspace.set_logins(Arc::new(ConsoleLogins::new(auth, &engine)));
     }

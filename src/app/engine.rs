@@ -11,6 +11,7 @@ use crate::{
     domain::{
         call::{Failure, FailureKind},
         event::{Notice, NoticeLevel},
+        program_session::{SessionKind, SessionStart},
         retention::Retention,
         secret::SecretRegistry,
         trace::{Propagation, TraceParent, TraceState},
@@ -31,14 +32,15 @@ use crate::{
     workspace::{Recorder, WorkspaceService, engine_options, secrets},
 };
 
-/// Returns an engine without servers, with the configured settings and the stored credentials, or `auth` with its secrets in their
-/// place. Must be called within a runtime.
+/// Returns an engine without servers for a session of this kind, with the configured settings and the stored credentials, or `auth`
+/// with its secrets in their place. Must be called within a runtime.
 pub fn engine(
     connections: Connections,
     auth: Option<(Auth, SecretRegistry)>,
     workspace: &WorkspaceService,
     retention: Retention,
     store: Option<&Store>,
+    kind: SessionKind,
 ) -> (Arc<LocalControl>, Measures) {
     let (loaded, demo) = (workspace.loaded(), workspace.selection().demo);
     let (auth, known) = match auth {
@@ -74,6 +76,12 @@ pub fn engine(
     ];
     engine.secrets().learn(targets.into_iter().flatten().flat_map(|target| target.headers.iter().map(|(_, value)| value.clone())));
     engine.set_wall_clock(Arc::new(wall_clock));
+    let session = SessionStart { session: engine.engine().instance(), kind, started_ms: wall_clock() };
+    // The demo is not recorded, and its console shows no history of the user.
+    if let Some(calls) = &calls {
+        workspace.set_session(session);
+        calls.begin_session(session);
+    }
     (engine, Measures { metrics, exported, traces, parent: (parent, state), store: calls })
 }
 
@@ -98,6 +106,12 @@ impl History for Recorded {
         self.metrics.record(call.clone());
         if let Some(store) = &self.store {
             store.record(call);
+        }
+    }
+
+    fn record_lifecycle(&self, request: SettledCall) {
+        if let Some(store) = &self.store {
+            store.record_lifecycle(request);
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
         call::{Failure, FailureKind},
         capabilities::Answerable,
         policy::{cache::CacheSettings, pattern::Pattern},
+        program_session::SessionKind,
         retention::Retention,
         secret::SecretRegistry,
         server::ServerSpec,
@@ -150,7 +151,8 @@ async fn serve(
         }
         auth => auth,
     };
-    let (engine, measures) = engine(connections, auth.map(|auth| (auth, secrets)), workspace, retention, store.as_ref());
+    let (engine, measures) =
+        engine(connections, auth.map(|auth| (auth, secrets)), workspace, retention, store.as_ref(), SessionKind::Headless);
     options.secrets = engine.secrets().clone();
     let written = store.clone();
     let followers = Followers::start(&engine, log, store.filter(|_| !of_demo), measures);

@@ -31,6 +31,7 @@ use crate::{
     demo::Demo,
     domain::{
         call::{Failure, FailureKind},
+        program_session::SessionKind,
         secret::SecretRegistry,
         server::ServerSpec,
     },
@@ -148,7 +149,7 @@ async fn serve(
     let known = SecretRegistry::default();
     let auth = credentials(workspace, &known);
     let logins = auth.clone().map(|auth| (auth, known));
-    let (control, measures) = engine(connections, logins, workspace, loaded.settings.retention, store.as_ref());
+    let (control, measures) = engine(connections, logins, workspace, loaded.settings.retention, store.as_ref(), SessionKind::Engine);
     if let Some(auth) = auth {
         workspace.set_logins(Arc::new(ConsoleLogins::new(auth, &control)));
     }

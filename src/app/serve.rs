@@ -42,6 +42,7 @@ use crate::{
         call::{Failure, FailureKind},
         capabilities::Answerable,
         profile::{self, Profile},
+        program_session::SessionKind,
         secret::Secret,
         server::ServerSpec,
     },
@@ -337,7 +338,7 @@ async fn serve(
     }
     // Nobody answers questions in the gateway's own name; each client answers those of its calls.
     let connections = Connections::new(process::own_program()).answering(Answerable::NONE);
-    let (control, measures) = engine(connections, None, workspace, loaded.settings.retention, store.as_ref());
+    let (control, measures) = engine(connections, None, workspace, loaded.settings.retention, store.as_ref(), SessionKind::Gateway);
     let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo), measures);
     if let Err(why) = workspace.start(&control, demo.as_ref(), cache::open) {
         warn(&mut io, &why);

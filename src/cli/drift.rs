@@ -14,7 +14,9 @@ use crate::{
     control::{Workspace, WorkspaceReply, WorkspaceRequest},
     domain::{
         bounds,
-        drift::{Baseline, Change, DefinitionKind, DefinitionVersion, Difference, Impact},
+        call::{Failure, FailureKind},
+        drift::{self, Baseline, Change, Definition, DefinitionKind, DefinitionVersion, Difference, Impact},
+        id::ServerId,
         plural::counted,
         text::visible,
         time::date,
@@ -90,13 +92,14 @@ fn document<'a>(change: &'a Change, library: &WorkflowLibrary) -> ChangeDocument
 
 /// Runs `drift`; returns the exit code.
 pub async fn show(printer: &mut Printer, workspace: &dyn Workspace, args: &DriftArgs, servers: &[String]) -> Result<u8, Stop> {
-    let baseline = if args.all { Baseline::Previous } else { Baseline::Accepted };
-    let request = WorkspaceRequest::Drift { server: None, baseline };
-    let WorkspaceReply::Drift(mut changes) = workspace.request(request).await.map_err(failed)? else { return Err(unexpected().into()) };
-    changes.retain(|change| servers.is_empty() || servers.iter().any(|server| server == change.server.as_str()));
+    let changes = match args.between.as_deref() {
+        Some([before, after]) => between(workspace, before, after).await?,
+        _ => seen(workspace, args.all, servers).await?,
+    };
     let library = workspace.state().borrow().library.clone();
     let documents: Vec<ChangeDocument<'_>> = changes.iter().map(|change| document(change, &library)).collect();
     match printer.format() {
+        Format::Human if changes.is_empty() && args.between.is_some() => printer.note("the servers define the same"),
         Format::Human if changes.is_empty() => printer.note("nothing changed"),
         Format::Human => {
             for (change, document) in changes.iter().zip(&documents) {
@@ -116,6 +119,45 @@ pub async fn show(printer: &mut Printer, workspace: &dyn Workspace, args: &Drift
         Some(FailOn::Breaking) => change.impact() == Impact::Breaking,
     };
     Ok(if changes.iter().any(fails) { exit::DRIFT } else { exit::OK })
+}
+
+/// Returns what servers changed.
+async fn seen(workspace: &dyn Workspace, all: bool, servers: &[String]) -> Result<Vec<Change>, Stop> {
+    let baseline = if all { Baseline::Previous } else { Baseline::Accepted };
+    let request = WorkspaceRequest::Drift { server: None, baseline };
+    let WorkspaceReply::Drift(mut changes) = workspace.request(request).await.map_err(failed)? else { return Err(unexpected().into()) };
+    changes.retain(|change| servers.is_empty() || servers.iter().any(|server| server == change.server.as_str()));
+    Ok(changes)
+}
+
+/// Returns what differs between two servers, as they were seen last. A change has the time of the definition of the second one.
+async fn between(workspace: &dyn Workspace, before: &str, after: &str) -> Result<Vec<Change>, Stop> {
+    let (old, new) = (current(workspace, before).await?, current(workspace, after).await?);
+    let of = |versions: &[DefinitionVersion]| -> Vec<Definition> {
+        let text = |version: &DefinitionVersion| version.definition.text().into_owned();
+        versions.iter().map(|version| Definition { kind: version.kind, name: version.name.clone(), text: text(version) }).collect()
+    };
+    let mut changes = drift::between(&ServerId::new(before), &of(&old), &of(&new));
+    for change in &mut changes {
+        let same = |version: &&DefinitionVersion| version.kind == change.kind && version.name == change.name;
+        change.at_ms = new.iter().find(same).or_else(|| old.iter().find(same)).map_or(0, |version| version.first_ms);
+    }
+    Ok(changes)
+}
+
+/// Returns what a server defined when it was connected last.
+async fn current(workspace: &dyn Workspace, server: &str) -> Result<Vec<DefinitionVersion>, Stop> {
+    let request = WorkspaceRequest::Definitions { server: Some(server.to_owned()) };
+    let WorkspaceReply::Definitions(mut versions) = workspace.request(request).await.map_err(failed)? else {
+        return Err(unexpected().into());
+    };
+    versions.retain(|version| version.last_ms >= version.listed_ms);
+    if versions.is_empty() {
+        let message = format!("no definitions of the server {server:?} were seen");
+        let hint = format!("connect to it first: switchboard doctor {server}");
+        return Err(Failure::new(FailureKind::UnknownServer, message).hint(hint).into());
+    }
+    Ok(versions)
 }
 
 fn print_change(printer: &mut Printer, change: &Change, workflows: &[String]) -> Result<(), Stop> {

@@ -298,6 +298,7 @@ struct CallDocument<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     call: String,
+    session: String,
     unix_ms: u64,
     name: &'a str,
     server: &'a str,
@@ -328,10 +329,11 @@ impl<'a> CallDocument<'a> {
         CallDocument {
             kind: "call_summary",
             call: summary.call.to_string(),
+            session: summary.instance.to_string(),
             unix_ms: summary.unix_ms,
             name: &summary.name,
             server: summary.server.as_str(),
-            origin: summary.origin.word(),
+            origin: summary.requester(),
             outcome: summary.outcome.words(),
             duration_ms: ms(summary.took()),
             run: summary.run.as_ref().map(|step| step.run.to_string()),
@@ -363,8 +365,8 @@ impl<'a> CallDocument<'a> {
 
 /// The columns of a table of calls.
 fn call_row(summary: &CallSummary) -> Vec<String> {
-    let CallSummary { call, name, outcome, origin, unix_ms, .. } = summary;
-    vec![call.to_string(), name.clone(), outcome.words().into(), origin.word().into(), moment(*unix_ms), time::short(summary.took())]
+    let CallSummary { call, name, outcome, unix_ms, .. } = summary;
+    vec![call.to_string(), name.clone(), outcome.words().into(), summary.requester().into(), moment(*unix_ms), time::short(summary.took())]
 }
 
 const CALL_HEAD: [&str; 6] = ["CALL", "NAME", "OUTCOME", "BY", "STARTED (UTC)", "TOOK"];

@@ -31,6 +31,9 @@ pub struct CallSummary {
     pub server: ServerId,
     /// The tool's exposed name, or what was read or requested.
     pub name: String,
+    /// The server's own name for it: of the tool or prompt, the URI, or the method.
+    #[serde(default)]
+    pub subject: String,
     /// The origin of the request.
     pub origin: Origin,
     /// The client that requested the call.
@@ -58,6 +61,9 @@ pub struct CallSummary {
     pub sent_bytes: u64,
     /// Size of the last response, in bytes.
     pub received_bytes: u64,
+    /// Whether this is a request of a connection itself, the handshake or a list, and not a call. Its origin has no meaning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lifecycle: bool,
     /// The trace that the call belongs to. Absent in calls of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceId>,
@@ -81,6 +87,7 @@ impl CallSummary {
             unix_ms,
             server: spec.operation.server().clone(),
             name: name.into(),
+            subject: spec.operation.subject().to_owned(),
             origin: spec.origin,
             client: spec.client,
             run: spec.run.clone(),
@@ -92,8 +99,14 @@ impl CallSummary {
             took_us: u64::try_from(settled.timings.total().as_micros()).unwrap_or(u64::MAX),
             sent_bytes: settled.sent_bytes,
             received_bytes: settled.received_bytes,
+            lifecycle: false,
             trace: Some(CallTraceContext::new(instance, call, spec).trace),
         }
+    }
+
+    /// Returns who requested it: the origin of a call, or the engine.
+    pub fn requester(&self) -> &'static str {
+        if self.lifecycle { "engine" } else { self.origin.word() }
     }
 
     /// Returns the duration.
@@ -104,6 +117,7 @@ impl CallSummary {
     /// Masks every known secret.
     pub fn redact(&mut self, redactor: &Redactor) {
         redactor.redact_in(&mut self.name);
+        redactor.redact_in(&mut self.subject);
         if let Some(error) = &mut self.error {
             redactor.redact_in(error);
         }

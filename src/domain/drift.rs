@@ -1,12 +1,22 @@
 //! Drift: versions of what servers define (tools, prompts, resource templates, instructions, the server itself), what changed
 //! between two versions, and whether callers of the old version break. Pure.
 
+mod servers;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{body::Body, bounds, id::ServerId, json::Json, stored_catalog::StoredCatalog};
+use super::{
+    body::Body,
+    bounds,
+    id::ServerId,
+    json::Json,
+    stored_catalog::{StoredCatalog, StoredServer},
+};
+
+pub use self::servers::{between, listed};
 
 /// What a definition defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,16 +100,25 @@ impl Definition {
 
 /// Returns the definitions of a catalog.
 pub fn definitions(catalog: &StoredCatalog) -> Vec<Definition> {
+    let mut found = items(&catalog.tools, &catalog.prompts, &catalog.templates);
+    found.extend(about(&catalog.server));
+    found
+}
+
+fn items<'b>(
+    tools: impl IntoIterator<Item = &'b Body>,
+    prompts: impl IntoIterator<Item = &'b Body>,
+    templates: impl IntoIterator<Item = &'b Body>,
+) -> Vec<Definition> {
+    let tools = tools.into_iter().filter_map(|item| Definition::of_item(DefinitionKind::Tool, item, "name"));
+    let prompts = prompts.into_iter().filter_map(|item| Definition::of_item(DefinitionKind::Prompt, item, "name"));
+    let templates = templates.into_iter().filter_map(|item| Definition::of_item(DefinitionKind::Template, item, "uriTemplate"));
+    tools.chain(prompts).chain(templates).collect()
+}
+
+/// Returns the definitions of a server itself: its instructions, and its name, version and capabilities.
+fn about(server: &StoredServer) -> Vec<Definition> {
     let mut found = vec![];
-    let lists = [
-        (DefinitionKind::Tool, &catalog.tools, "name"),
-        (DefinitionKind::Prompt, &catalog.prompts, "name"),
-        (DefinitionKind::Template, &catalog.templates, "uriTemplate"),
-    ];
-    for (kind, items, key) in lists {
-        found.extend(items.iter().filter_map(|item| Definition::of_item(kind, item, key)));
-    }
-    let server = &catalog.server;
     if let Some(instructions) = &server.instructions {
         let text = Json::String(instructions.clone()).text();
         found.push(Definition { kind: DefinitionKind::Instructions, name: String::new(), text });

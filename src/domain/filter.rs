@@ -131,6 +131,8 @@ pub enum Test {
     Kind(Vec<RowKind>),
     /// The run of a workflow: its id, the workflow name or the step name matches any of these patterns.
     Run(Vec<String>),
+    /// The session: its id, the date of its begin or its kind matches any of these patterns, or one is `last` and it is the newest.
+    Session(Vec<String>),
     /// Longer than this, in microseconds.
     Longer(u64),
     /// Shorter than this, in microseconds.
@@ -170,14 +172,15 @@ impl fmt::Display for ParseError {
 }
 
 /// The help of the filter language: an example and its meaning.
-pub const LANGUAGE: [(&str, &str); 11] = [
+pub const LANGUAGE: [(&str, &str); 12] = [
     ("server:db|mail", "server name contains db or mail"),
     ("tool:create*", "tool name; * matches any characters"),
     ("outcome:failed", "outcome: failed, ok, tool-error, timeout, cancelled, pending …; Tab lists them"),
     ("origin:console", "origin: console, cli, demo, workflow, client"),
     ("client:claude*", "client of the gateway or of a tap, by its name or its number"),
-    ("kind:log", "kind: call, notification, request, log, anomaly"),
+    ("kind:log", "kind: call, notification, request, log, anomaly, lifecycle (handshake and lists)"),
     ("run:onboard*", "workflow run, by its id, workflow name or step name"),
+    ("session:last", "run of the program: last, or a part of its id, date (UTC) or kind: console, headless, gateway, engine"),
     (">500ms  <2s", "longer or shorter than"),
     (">10kB  <1MB", "sent or received more or less than"),
     ("mailbox", "text in names, outcomes, messages, arguments and errors (the first 200 bytes of each, of the newest calls)"),
@@ -185,7 +188,7 @@ pub const LANGUAGE: [(&str, &str); 11] = [
 ];
 
 /// The names of fields.
-pub const FIELDS: [&str; 7] = ["server", "tool", "outcome", "origin", "client", "kind", "run"];
+pub const FIELDS: [&str; 8] = ["server", "tool", "outcome", "origin", "client", "kind", "run", "session"];
 const OUTCOMES: [(&str, OutcomeClass); 8] = [
     ("failed", OutcomeClass::Failed),
     ("ok", OutcomeClass::Is(CallState::Ok)),
@@ -219,6 +222,12 @@ impl Filter {
             }
         }
         (filter, mistakes)
+    }
+
+    /// Returns the text of a filter of the history that passes calls only, unless it names kinds.
+    pub fn of_calls(text: &str) -> String {
+        let named = Filter::parse(text).0.terms.iter().any(|term| matches!(term.test, Test::Kind(_)));
+        if named { text.to_owned() } else { format!("{text} kind:call").trim_start().to_owned() }
     }
 
     /// Returns whether every row passes.
@@ -297,6 +306,7 @@ fn test(word: &str) -> Result<Test, String> {
         "tool" => Ok(Test::Tool(values)),
         "run" => Ok(Test::Run(values)),
         "client" => Ok(Test::Client(values)),
+        "session" => Ok(Test::Session(values)),
         "outcome" => {
             values_of(&values, |v| outcomes().find(|(word, _)| *word == v).map(|(_, w)| w), outcomes().map(|(w, _)| w)).map(Test::Outcome)
         }
@@ -359,6 +369,7 @@ impl fmt::Display for Term {
             Test::Tool(values) => write!(f, "tool:{}", values.join("|")),
             Test::Run(values) => write!(f, "run:{}", values.join("|")),
             Test::Client(values) => write!(f, "client:{}", values.join("|")),
+            Test::Session(values) => write!(f, "session:{}", values.join("|")),
             Test::Outcome(values) => {
                 write!(f, "outcome:{}", join(values, |v| outcomes().find(|(_, w)| w == v).map_or_else(Cow::default, |(word, _)| word)))
             }

@@ -8,6 +8,7 @@ use super::{
     call_summary::CallSummary,
     id::{CallId, ServerId},
     journal::CallOutcome,
+    program_session::SessionStart,
 };
 
 /// Milliseconds in an hour.
@@ -38,6 +39,9 @@ pub struct HistoryPage {
     pub calls: Vec<CallSummary>,
     /// The last call of this page, if there may be more.
     pub next: Option<CallId>,
+    /// The sessions of the calls, in any order.
+    #[serde(default)]
+    pub sessions: Vec<SessionStart>,
 }
 
 /// A period, in milliseconds since the Unix epoch. Statistics are stored by hour, so both ends are rounded down to hours.

@@ -138,7 +138,7 @@ impl fmt::Display for ClientId {
 /// One run of an engine. Ids of calls, clients and questions are unique within it only.
 ///
 /// Random, so that two engines differ without a common register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct InstanceId(pub u32);
 

@@ -44,6 +44,7 @@ pub mod pins;
 pub mod plural;
 pub mod policy;
 pub mod profile;
+pub mod program_session;
 pub mod raw_object;
 pub mod recorded;
 pub mod request_meta;

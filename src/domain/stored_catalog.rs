@@ -115,6 +115,21 @@ pub struct StoredServer {
     pub capabilities: Body,
 }
 
+impl StoredServer {
+    /// Returns the self-description of a connected server, with secrets.
+    pub fn new(info: &SessionInfo) -> StoredServer {
+        StoredServer {
+            era: Some(info.era),
+            protocol: info.protocol.clone(),
+            name: info.name.clone(),
+            title: info.title.clone(),
+            version: info.version.clone(),
+            instructions: info.instructions.clone(),
+            capabilities: info.capabilities.clone(),
+        }
+    }
+}
+
 /// The keys of lists.
 const LISTS: [&str; 4] = ["tools", "resources", "resourceTemplates", "prompts"];
 

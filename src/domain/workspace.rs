@@ -24,6 +24,7 @@ use super::{
     id::{CallId, ServerId},
     journal::{CallRecord, RunHeader, RunRecord},
     lossy_path,
+    program_session::{SessionStart, SessionSummary},
     workflow::library::WorkflowLibrary,
 };
 
@@ -47,6 +48,9 @@ pub struct WorkspaceState {
     /// The inputs that servers of the configuration use.
     #[serde(default)]
     pub inputs: Arc<Vec<ConfigInput>>,
+    /// The session of the engine, if its calls are recorded.
+    #[serde(default)]
+    pub session: Option<SessionStart>,
 }
 
 /// What a workspace is called, and how its servers are reached.
@@ -312,6 +316,11 @@ pub enum WorkspaceRequest {
         /// How many at most.
         limit: usize,
     },
+    /// Return the last sessions of the history. Reply: `Sessions`.
+    Sessions {
+        /// How many at most.
+        last: usize,
+    },
     /// Return the statistics of the last `last`. Reply: `HistoryStats`.
     HistoryStats {
         /// The length of the period.
@@ -427,6 +436,8 @@ pub enum WorkspaceReply {
     Calls(Vec<CallRecord>),
     /// A page of the history.
     History(HistoryPage),
+    /// Sessions of the history, newest first.
+    Sessions(Vec<SessionSummary>),
     /// Statistics of the history.
     HistoryStats(Box<HistoryStats>),
     /// How many calls were deleted.
@@ -537,6 +548,7 @@ impl WorkspaceRequest {
             | WorkspaceRequest::WriteImport { .. }
             | WorkspaceRequest::Calls { .. }
             | WorkspaceRequest::History { .. }
+            | WorkspaceRequest::Sessions { .. }
             | WorkspaceRequest::HistoryStats { .. }
             | WorkspaceRequest::PruneHistory { .. }
             | WorkspaceRequest::Drift { .. }

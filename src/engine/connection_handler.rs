@@ -12,6 +12,7 @@ use super::{
     bus::Bus,
     dispatch::CacheFront,
     inbox::Inbox,
+    lifecycle::{Lifecycle, LifecycleRecorder},
     ports::{ClientHandler, ConnectionObserver, FrameDraft},
     question_routing::{Routed, not_found},
     registry::Registry,
@@ -44,6 +45,7 @@ pub struct HandlerParts {
     pub registry: Arc<Registry>,
     pub inbox: Arc<Inbox>,
     pub cache: Arc<CacheFront>,
+    pub lifecycle: LifecycleRecorder,
 }
 
 /// The client handler of one server, or of the own session of a client at it.
@@ -53,6 +55,7 @@ pub struct ConnectionHandler {
     registry: Arc<Registry>,
     inbox: Arc<Inbox>,
     cache: Arc<CacheFront>,
+    lifecycle: Lifecycle,
     stderr: Mutex<VecDeque<String>>,
     /// The headers of the last message, and the same headers masked.
     headers: Mutex<Option<(Headers, Headers)>>,
@@ -77,9 +80,10 @@ impl ConnectionHandler {
     }
 
     fn with_owner(parts: HandlerParts, spec: Arc<ServerSpec>, owner: Option<Arc<SessionOwner>>) -> ConnectionHandler {
-        let HandlerParts { bus, registry, inbox, cache } = parts;
+        let HandlerParts { bus, registry, inbox, cache, lifecycle } = parts;
         bus.secrets().learn(spec.secrets());
         ConnectionHandler {
+            lifecycle: Lifecycle::new(lifecycle, spec.id.clone()),
             spec,
             bus,
             registry,
@@ -184,6 +188,7 @@ impl ConnectionObserver for ConnectionHandler {
 
     fn fresh_start(&self) {
         self.stderr.lock().clear();
+        self.lifecycle.abandon(&self.bus);
     }
 
     fn step(&self, step: Step) {
@@ -220,6 +225,9 @@ impl ConnectionObserver for ConnectionHandler {
                 redactor.redact_in(line);
                 *event_id = event_id.take().map(|id| Arc::from(redactor.redact(&id)));
             }
+        }
+        if frame.call.is_none() {
+            self.lifecycle.observe(&frame, self.at_step(), &self.bus);
         }
         self.bus.frame(&self.spec.id, frame, cut)
     }

@@ -10,6 +10,7 @@ mod deadline_pause;
 mod dispatch;
 mod guard;
 mod inbox;
+mod lifecycle;
 mod limiter;
 pub mod observed;
 mod owners;
@@ -45,6 +46,7 @@ use self::{
     bus::Bus,
     dispatch::{CacheFront, Cancel, Dispatch},
     inbox::Inbox,
+    lifecycle::LifecycleRecorder,
     passage::PreparedPassage,
     ports::{CallExecutor, CatalogStore, Connector, History, Journal, NoCatalogs, NoHistory, NoJournal, ResponseCache},
     registry::Registry,
@@ -119,6 +121,7 @@ pub struct Engine {
     connector: Arc<dyn Connector>,
     catalogs: Arc<dyn CatalogStore>,
     running: Arc<RunningCalls>,
+    lifecycle: LifecycleRecorder,
     calls: AtomicU64,
     /// The id of the last client.
     clients: AtomicU32,
@@ -147,7 +150,9 @@ impl Engine {
         let registry = Arc::new(Registry::new(bus.clone(), &options.separator));
         let tasks = TaskTracker::new();
         let cache: Arc<CacheFront> = Arc::default();
+        let lifecycle = LifecycleRecorder::new(history.clone(), instance);
         Arc::new_cyclic(|weak: &Weak<Engine>| Engine {
+            lifecycle,
             runs: Runs::new(journal, (bus.clone(), inbox.clone(), registry.clone(), cache.clone()), weak.clone(), tasks.clone()),
             shared: Shared::new(
                 bus.clone(),
@@ -218,7 +223,8 @@ impl Engine {
             let startup = if self.on_demand.load(Ordering::Relaxed) { Startup::OnDemand } else { Startup::Immediate };
             let storage = self.storage.clone();
             let spec = Arc::new(spec);
-            let setup = supervisor::Setup { spec, connector, bus, registry, catalogs, inbox, cache, random, startup, storage };
+            let lifecycle = self.lifecycle.clone();
+            let setup = supervisor::Setup { spec, connector, bus, registry, catalogs, inbox, cache, lifecycle, random, startup, storage };
             self.registry.set_handle(supervisor::start(setup, previous_stopped));
         }
     }

@@ -381,6 +381,10 @@ pub trait History: Send + Sync {
     /// Takes a settled call. Called where the call settles, so it neither blocks nor waits: a call that cannot be taken is
     /// counted and lost.
     fn record(&self, call: SettledCall);
+
+    /// Takes a request of a connection itself that has its response: the handshake, or a list. The origin of its specification has no
+    /// meaning.
+    fn record_lifecycle(&self, _request: SettledCall) {}
 }
 
 /// A call that has settled.

@@ -28,6 +28,7 @@ use super::{
     dispatch::{CacheFront, scope_of},
     guard::TargetGuard,
     inbox::Inbox,
+    lifecycle::LifecycleRecorder,
     ports::{CatalogStore, Connector, Session},
     registry::Registry,
     session_pool::SessionPool,
@@ -52,6 +53,8 @@ pub struct Setup {
     pub catalogs: Arc<dyn CatalogStore>,
     pub inbox: Arc<Inbox>,
     pub cache: Arc<CacheFront>,
+    /// Where handshakes and list requests are recorded.
+    pub lifecycle: LifecycleRecorder,
     /// The source of jitter for reconnect delays.
     pub random: fastrand::Rng,
     pub startup: Startup,
@@ -62,7 +65,7 @@ pub struct Setup {
 /// Starts the supervisor of a server. It connects after `previous_stopped`: the server that this one replaces has released its
 /// ports and files by then.
 pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + 'static) -> ServerHandle {
-    let Setup { spec, connector, bus, registry, catalogs, inbox, cache, random, startup, storage } = setup;
+    let Setup { spec, connector, bus, registry, catalogs, inbox, cache, lifecycle, random, startup, storage } = setup;
     let (commands, command_queue) = mpsc::channel(16);
     let fault = spec.config_failure().map(Arc::new);
     let startable = fault.is_none() && !spec.disabled;
@@ -74,7 +77,7 @@ pub fn start(setup: Setup, previous_stopped: impl Future<Output = ()> + Send + '
     };
     let (readiness, seen) = watch::channel(initial);
     let shared_states = cache.clone();
-    let parts = HandlerParts { bus: bus.clone(), registry: registry.clone(), inbox, cache };
+    let parts = HandlerParts { bus: bus.clone(), registry: registry.clone(), inbox, cache, lifecycle };
     let pool = SessionPool::new(spec.clone(), connector.clone(), parts.clone());
     let handler = Arc::new(ConnectionHandler::new(parts, spec.clone()));
     registry.add(&spec);

@@ -22,6 +22,12 @@ use crate::domain::{
 /// The part of the arguments and of the result that is in the search index, in bytes.
 const SEARCHED: usize = 1_000;
 
+/// Lifecycle rows that are stored: those of some hundred connections.
+const LIFECYCLE_ROWS: i64 = 2_000;
+
+/// Maximum size of a stored result of a lifecycle row, in bytes.
+const LONGEST_LIFECYCLE_BODY: usize = 64 << 10;
+
 /// How many ids are tried for a call if a call of another process has its id.
 const IDS: i64 = 100;
 
@@ -48,22 +54,26 @@ fn searched(body: &Body) -> String {
 pub fn write(connection: &Connection, call: &CallRecord) -> Result<(), ConnectionError> {
     let summary = &call.summary;
     let mut spec = CallSpec::clone(&call.spec);
+    let lifecycle = summary.lifecycle;
     let (mut arguments_text, mut arguments_body) = (String::new(), None);
     if let Some(arguments) = arguments(&mut spec.operation) {
-        arguments_text = searched(arguments);
+        if !lifecycle {
+            arguments_text = searched(arguments);
+        }
         if bodies::is_apart(arguments) {
             arguments_body = Some(bodies::put(connection, &std::mem::take(arguments))?);
         }
     }
-    let result = call.result.as_ref().filter(|result| result.len() <= LONGEST_BODY);
+    let longest = if lifecycle { LONGEST_LIFECYCLE_BODY } else { LONGEST_BODY };
+    let result = call.result.as_ref().filter(|result| result.len() <= longest);
     let (inline, result_body) = match result {
         Some(result) if bodies::is_apart(result) => (None, Some(bodies::put(connection, result)?)),
         other => (other, None),
     };
     let mut insert = connection.prepare_cached(
         "INSERT INTO calls (call, unix_ms, origin, server, name, spec, outcome, result, took_us, codec, instance, error, attempts, \
-         answered_by, cached_ms, sent_bytes, received_bytes, tool, run, step, trace, arguments_body, result_body) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+         answered_by, cached_ms, sent_bytes, received_bytes, tool, run, step, trace, arguments_body, result_body, kind) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
     )?;
     let mut id = summary.call.0.cast_signed();
     let spec_text = serde_json::to_string(&spec)?;
@@ -72,7 +82,8 @@ pub fn write(connection: &Connection, call: &CallRecord) -> Result<(), Connectio
         let inserted = insert.execute(params![
             id,
             integer(summary.unix_ms),
-            summary.origin.word(),
+            // The filter for origins is for calls.
+            if lifecycle { "" } else { summary.origin.word() },
             summary.server.as_str(),
             summary.name,
             spec_text,
@@ -93,6 +104,7 @@ pub fn write(connection: &Connection, call: &CallRecord) -> Result<(), Connectio
             summary.trace.map(TraceId::bytes),
             arguments_body,
             result_body,
+            i64::from(lifecycle),
         ]);
         match inserted {
             Ok(_) => break,
@@ -106,18 +118,28 @@ pub fn write(connection: &Connection, call: &CallRecord) -> Result<(), Connectio
             id,
             format!("{} {tool} {}", summary.server, summary.name),
             arguments_text,
-            result.map(searched),
+            result.filter(|_| !lifecycle).map(searched),
             format!("{} {}", summary.outcome.words(), bounds::cut(summary.error.as_deref().unwrap_or_default(), SEARCHED)),
         ],
     )?;
     Ok(())
 }
 
-/// Deletes all but the last `keep` calls.
+/// Deletes all but the last `keep` calls, with the lifecycle rows before them.
 pub fn forget(connection: &Connection, keep: usize) -> Result<usize, ConnectionError> {
     Ok(connection
-        .prepare_cached("DELETE FROM calls WHERE call <= (SELECT call FROM calls ORDER BY call DESC LIMIT 1 OFFSET ?1)")?
+        .prepare_cached("DELETE FROM calls WHERE call <= (SELECT call FROM calls WHERE kind = 0 ORDER BY call DESC LIMIT 1 OFFSET ?1)")?
         .execute([i64::try_from(keep).unwrap_or(i64::MAX)])?)
+}
+
+/// Deletes all but the last lifecycle rows. Returns nothing, because they are not calls.
+pub fn forget_lifecycle(connection: &Connection) -> Result<(), ConnectionError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM calls WHERE kind = 1 AND call <= (SELECT call FROM calls WHERE kind = 1 ORDER BY call DESC LIMIT 1 OFFSET ?1)",
+        )?
+        .execute([LIFECYCLE_ROWS])?;
+    Ok(())
 }
 
 /// Deletes the calls that began before a time, in milliseconds since the Unix epoch; at most `most`.
@@ -137,11 +159,11 @@ pub fn forget_oldest(connection: &Connection, most: usize) -> Result<usize, Conn
 
 /// The columns that [`summary`] and [`record`] read.
 pub const COLUMNS: &str = "calls.call, unix_ms, calls.name, spec, outcome, calls.result, took_us, codec, \
-    instance, calls.error, attempts, answered_by, cached_ms, sent_bytes, received_bytes, trace, arguments_body, result_body";
+    instance, calls.error, attempts, answered_by, cached_ms, sent_bytes, received_bytes, trace, arguments_body, result_body, calls.kind";
 
 /// The last `count` calls, oldest first.
 pub fn last(connection: &Connection, count: usize) -> Result<Vec<CallRecord>, ConnectionError> {
-    let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM calls ORDER BY call DESC LIMIT ?1"))?;
+    let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM calls WHERE kind = 0 ORDER BY call DESC LIMIT ?1"))?;
     let mut rows = select.query([i64::try_from(count).unwrap_or(i64::MAX)])?;
     let mut calls = vec![];
     while let Some(row) = rows.next()? {
@@ -192,6 +214,7 @@ fn read(row: &Row<'_>) -> Result<(CallSummary, CallSpec), ConnectionError> {
         unix_ms: number(row.get(1)?),
         server: spec.operation.server().clone(),
         name: row.get(2)?,
+        subject: spec.operation.subject().to_owned(),
         origin: spec.origin,
         client: spec.client,
         run: spec.run.clone(),
@@ -203,6 +226,7 @@ fn read(row: &Row<'_>) -> Result<(CallSummary, CallSpec), ConnectionError> {
         took_us: number(row.get(6)?),
         sent_bytes: number(row.get(13)?),
         received_bytes: number(row.get(14)?),
+        lifecycle: row.get::<_, i64>(18)? != 0,
         trace: row.get::<_, Option<[u8; 16]>>(15)?.and_then(TraceId::from_bytes),
     };
     Ok((summary, spec))

@@ -6,6 +6,7 @@ use crate::domain::{
     call::{FailureKind, InterimKind},
     filter::{CallState, Filter, OutcomeClass, RowKind, Test},
     glob::is_glob,
+    program_session,
 };
 
 /// The shortest text that the search index finds, in characters.
@@ -72,8 +73,24 @@ impl Conditions {
                 });
                 format!("json_extract(spec, '$.client') IS NOT NULL AND ({any})")
             }
-            // The history has calls only.
-            Test::Kind(kinds) => i64::from(kinds.contains(&RowKind::Call)).to_string(),
+            Test::Session(patterns) => {
+                let any = self.any(patterns, |c, p| match p {
+                    program_session::LAST => {
+                        "session = (SELECT session FROM sessions ORDER BY started_ms DESC, session LIMIT 1)".to_owned()
+                    }
+                    p => {
+                        let (id, kind) = (c.name("printf('%08x', session)", p), c.name("kind", p));
+                        format!("{id} OR {kind} OR {}", c.name("strftime('%Y-%m-%d', started_ms / 1000, 'unixepoch')", p))
+                    }
+                });
+                format!("instance IN (SELECT session FROM sessions WHERE {any})")
+            }
+            // The history has no other kinds.
+            Test::Kind(kinds) => {
+                let stored = [(RowKind::Call, "0"), (RowKind::Lifecycle, "1")];
+                let wanted: Vec<&str> = stored.iter().filter(|(kind, _)| kinds.contains(kind)).map(|(_, number)| *number).collect();
+                format!("calls.kind IN ({})", wanted.join(", "))
+            }
             Test::Longer(us) => format!("took_us > {}", self.bind(integer(*us))),
             Test::Shorter(us) => format!("took_us < {}", self.bind(integer(*us))),
             Test::Bigger(bytes) => format!("max(sent_bytes, received_bytes) > {}", self.bind(integer(*bytes))),
@@ -160,6 +177,7 @@ mod tests {
                       OR CAST(json_extract(spec, '$.client') AS TEXT) = ?))";
         assert_eq!(compiled("client:claude").all, [client]);
         assert_eq!(compiled("outcome:pending").all, ["(outcome IN ())"]);
-        assert_eq!(compiled("kind:log").all, ["(0)"]);
+        assert_eq!(compiled("kind:log").all, ["(calls.kind IN ())"]);
+        assert_eq!(compiled("kind:lifecycle|call").all, ["(calls.kind IN (0, 1))"]);
     }
 }

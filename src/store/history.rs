@@ -1,12 +1,14 @@
 //! Reads the history of calls: pages of a filter, and statistics; and deletes old calls.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, params, params_from_iter, types::Value};
 
-use super::{ConnectionError, calls, filter_sql::Conditions, transaction::Change};
+use super::{ConnectionError, calls, filter_sql::Conditions, sessions, transaction::Change};
 use crate::domain::{
     filter::Filter,
     history::{CallSum, HistoryPage, HistoryQuery, HistoryStats, PAGE, Period, StatsBy, summarize},
-    id::CallId,
+    id::{CallId, InstanceId},
     journal::{CallOutcome, CallRecord},
 };
 
@@ -62,6 +64,8 @@ pub fn page(connection: &Connection, filter: &Filter, query: &HistoryQuery) -> R
         found.calls.push(calls::summary(row)?);
     }
     found.next = found.calls.last().map(|last| last.call).filter(|_| found.calls.len() == limit);
+    let instances: BTreeSet<InstanceId> = found.calls.iter().map(|call| call.instance).collect();
+    found.sessions = sessions::of(connection, instances)?;
     Ok(found)
 }
 
@@ -72,7 +76,7 @@ pub fn add_sums<'c>(connection: &Connection, calls: impl IntoIterator<Item = &'c
          ON CONFLICT DO UPDATE SET calls = calls + 1, took_us = took_us + excluded.took_us, bytes = bytes + excluded.bytes",
     )?;
     let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    for CallRecord { summary, spec, .. } in calls {
+    for CallRecord { summary, spec, .. } in calls.into_iter().filter(|call| !call.summary.lifecycle) {
         insert.execute(params![
             integer(summary.unix_ms / crate::domain::history::HOUR_MS),
             summary.server.as_str(),
@@ -124,6 +128,7 @@ pub fn apply_limits(connection: &Connection, limits: HistoryLimits, now_ms: u64)
     if limits.age_ms > 0 {
         deleted += prune(connection, now_ms.saturating_sub(limits.age_ms))?;
     }
+    calls::forget_lifecycle(connection)?;
     while limits.bytes > 0 && used_bytes(connection)? > limits.bytes {
         let few = within(connection, |connection| calls::forget_oldest(connection, DELETED))?;
         if few == 0 {
@@ -133,6 +138,7 @@ pub fn apply_limits(connection: &Connection, limits: HistoryLimits, now_ms: u64)
     }
     let first = (now_ms / crate::domain::history::HOUR_MS).saturating_sub(SUMS);
     connection.prepare_cached("DELETE FROM call_sums WHERE hour < ?1")?.execute([i64::try_from(first).unwrap_or(i64::MAX)])?;
+    sessions::forget_before(connection, first.saturating_mul(crate::domain::history::HOUR_MS))?;
     Ok(deleted)
 }
 

@@ -14,6 +14,7 @@ use crate::domain::{
     drift::{Baseline, DefinitionKind, changes},
     event::Settled,
     id::{CallId, ClientId, InstanceId, ServerId, ToolId},
+    program_session::{SessionKind, SessionStart},
     secret::Secret,
     server::Transport,
     stored_catalog::{CatalogKey, StoredCatalog, StoredServer},
@@ -119,6 +120,155 @@ async fn a_filter_finds_the_same_calls_as_in_the_console() {
     ] {
         assert_eq!(found(&store, filter).await, expected, "{filter}");
     }
+}
+
+#[tokio::test]
+async fn a_session_is_stored_with_its_first_call_and_found_by_id_date_and_kind() {
+    let (_dir, store) = opened(LIMITS);
+    let start = |session, kind, at: u64| SessionStart { session: InstanceId(session), kind, started_ms: 1_700_000_000_000 + at };
+    let (console, silent, gateway) = (
+        start(0xc0, SessionKind::Console, 500),
+        start(0x51, SessionKind::Headless, 1_000),
+        // The next day.
+        start(0x9a7e, SessionKind::Gateway, 86_400_000),
+    );
+    [console, silent, gateway].into_iter().for_each(|session| store.begin_session(session));
+    let of = |session: SessionStart, call| SettledCall { instance: session.session, ..call };
+    store.record(of(console, settled(1, "db", "query", "{}", Ok("{}"))));
+    store.record(of(console, settled(2, "db", "query", "{}", Err(FailureKind::Timeout))));
+    store.record(of(gateway, settled(90_000, "db", "query", "{}", Ok("{}"))));
+    store.end_session(console.session, 1_700_000_009_000);
+    store.end_session(silent.session, 1_700_000_009_000);
+    store.record(of(console, settled(3, "db", "query", "{}", Ok("{}"))));
+    store.record(SettledCall { instance: InstanceId(7), ..settled(4, "db", "query", "{}", Ok("{}")) });
+    store.flush().await.unwrap();
+    let sessions = store.sessions(10).await.unwrap();
+    assert_eq!(sessions.iter().map(|session| session.start.session.0).collect::<Vec<_>>(), [0x9a7e, 7, 0xc0], "one had no calls");
+    assert_eq!(sessions[0].start, gateway);
+    assert_eq!((sessions[0].ended_ms, sessions[0].calls, sessions[0].failures), (None, 1, 0));
+    assert_eq!((sessions[1].start.kind, sessions[1].start.started_ms), (SessionKind::Unknown, 1_700_000_004_000));
+    let expected = (console, 1_700_000_003_000, Some(1_700_000_009_000), 3, 1);
+    let found_session = sessions[2];
+    assert_eq!((found_session.start, found_session.last_ms, found_session.ended_ms, found_session.calls, found_session.failures), expected);
+    assert_eq!(store.sessions(1).await.unwrap().len(), 1);
+    for (filter, expected) in [
+        ("session:last", vec![90_000]),
+        ("session:000000c0", vec![3, 2, 1]),
+        ("session:c0", vec![3, 2, 1]),
+        ("session:*c0 outcome:failed", vec![2]),
+        ("session:gateway", vec![90_000]),
+        ("session:console|gateway", vec![90_000, 3, 2, 1]),
+        ("session:2023-11-14", vec![4, 3, 2, 1]),
+        ("session:2023-11-15", vec![90_000]),
+        ("!session:last", vec![4, 3, 2, 1]),
+        ("session:51", vec![]),
+    ] {
+        assert_eq!(found(&store, filter).await, expected, "{filter}");
+    }
+    let page = store.history(Filter::default(), HistoryQuery { limit: 1, ..HistoryQuery::default() }).await.unwrap();
+    assert_eq!(page.sessions, [gateway], "a page has the sessions of its calls");
+}
+
+/// A request of a connection itself.
+fn lifecycle(number: u64, method: &str, end: Result<&str, FailureKind>) -> SettledCall {
+    let call = settled(number, "db", method, "{}", end);
+    let operation = Operation::Raw { server: "db".into(), method: method.into(), params: Body::from(r#"{"unusual":1}"#) };
+    SettledCall { name: method.into(), spec: CallSpec::new(operation, Origin::Console).into(), ..call }
+}
+
+#[tokio::test]
+async fn lifecycle_rows_are_found_by_their_kind_and_are_no_calls() {
+    let (_dir, store) = opened(LIMITS);
+    let large = format!(r#"{{"tools":["{}"]}}"#, "x".repeat(70 << 10));
+    store.record_lifecycle(lifecycle(1, "initialize", Ok(r#"{"serverInfo":{"name":"everything"}}"#)));
+    store.record_lifecycle(lifecycle(2, "tools/list", Ok(&large)));
+    store.record(settled(3, "db", "query", "{}", Ok("{}")));
+    store.record_lifecycle(lifecycle(4, "prompts/list", Err(FailureKind::Protocol)));
+    store.flush().await.unwrap();
+    for (filter, expected) in [
+        ("", vec![4, 3, 2, 1]),
+        ("kind:lifecycle", vec![4, 2, 1]),
+        ("kind:call", vec![3]),
+        ("!kind:lifecycle", vec![3]),
+        ("kind:lifecycle|call outcome:ok", vec![3, 2, 1]),
+        ("kind:log", vec![]),
+        ("tool:*/list", vec![4, 2]),
+        ("kind:lifecycle outcome:failed", vec![4]),
+        ("origin:console", vec![3]),
+        ("initialize", vec![1]),
+        ("everything", vec![]),
+        ("unusual", vec![]),
+    ] {
+        assert_eq!(found(&store, filter).await, expected, "{filter}");
+    }
+    assert_eq!(store.calls(10, vec![]).await.unwrap().len(), 1, "workflows are made of calls");
+    let (filter, _) = Filter::parse("kind:lifecycle");
+    let page = store.history(filter, HistoryQuery { limit: 10, ..HistoryQuery::default() }).await.unwrap();
+    assert!(page.calls.iter().all(|row| row.lifecycle && row.trace.is_none() && row.requester() == "engine"));
+    let records = store.calls(0, page.calls.iter().map(|row| row.call.0).collect()).await.unwrap();
+    let results: Vec<bool> = records.iter().map(|record| record.result.is_some()).collect();
+    assert_eq!(results, [false, false, true], "a failure and a large list have none");
+    let session = store.sessions(10).await.unwrap()[0];
+    assert_eq!((session.calls, session.failures, session.last_ms), (1, 0, 1_700_000_004_000));
+    let hour = 1_700_000_000_000 / HOUR * HOUR;
+    let stats = store.stats(Period { since_ms: hour, until_ms: hour + HOUR }, StatsBy::Tool, false).await.unwrap();
+    assert_eq!(stats.total.calls, 1);
+}
+
+#[tokio::test]
+async fn lifecycle_rows_are_bounded_and_take_no_room_of_calls() {
+    let (dir, store) = opened(LIMITS);
+    for n in 0..2_100 {
+        store.record_lifecycle(lifecycle(n, "tools/list", Ok(r#"{"tools":[]}"#)));
+        if n % 70 == 0 {
+            store.record(settled(n, "db", "query", "{}", Ok("{}")));
+            store.flush().await.unwrap();
+        }
+    }
+    store.flush().await.unwrap();
+    let connection = connect(&dir.path().join("store.db"), false).unwrap();
+    let limits = HistoryLimits { calls: 30, ..LIMITS };
+    assert_eq!(history::apply_limits(&connection, limits, 1_700_000_000_000).unwrap(), 0, "30 calls are stored");
+    let count = |kind: u32| connection.query_row("SELECT count(*) FROM calls WHERE kind = ?1", [kind], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((count(0), count(1)), (30, 2_000));
+}
+
+#[tokio::test]
+async fn sums_of_sessions_outlive_their_calls_for_400_days() {
+    let (dir, store) = opened(LIMITS);
+    (1..=4).for_each(|n| store.record(settled(n, "db", "query", "{}", Ok("{}"))));
+    store.flush().await.unwrap();
+    let connection = connect(&dir.path().join("store.db"), false).unwrap();
+    let later = |days: u64| 1_700_000_000_000 + days * 24 * HOUR;
+    let limits = HistoryLimits { age_ms: 1, ..LIMITS };
+    assert_eq!(history::apply_limits(&connection, limits, later(399)).unwrap(), 4);
+    assert_eq!(store.sessions(10).await.unwrap()[0].calls, 4);
+    history::apply_limits(&connection, limits, later(401)).unwrap();
+    assert_eq!(store.sessions(10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn calls_of_an_older_version_get_sessions() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let old = Connection::open(&path).unwrap();
+    schema::as_of(&old, 7).unwrap();
+    for (call, instance, outcome) in
+        [(1, 9, "ok"), (2, 9, "timeout"), (3, 9, "cancelled"), (4, 0, "ok"), (5, 4_000_000_000u32, "tool error")]
+    {
+        old.execute(
+            "INSERT INTO calls (call, unix_ms, origin, server, name, spec, outcome, took_us, instance) VALUES (?1, ?1, '', '', '', '', ?3, 0, ?2)",
+            rusqlite::params![call, instance, outcome],
+        )
+        .unwrap();
+    }
+    drop(old);
+    let store = Store::open(&path, 10).unwrap();
+    let found = store.sessions(10).await.unwrap();
+    let sums: Vec<_> =
+        found.iter().map(|session| (session.start.session.0, session.start.started_ms, session.calls, session.failures)).collect();
+    assert_eq!(sums, [(4_000_000_000, 5, 1, 1), (9, 1, 3, 1)]);
+    assert!(found.iter().all(|session| session.start.kind == SessionKind::Unknown && session.ended_ms.is_none()));
 }
 
 #[tokio::test]
@@ -270,7 +420,8 @@ fn a_full_disk_counts_lost_calls_and_the_rest_is_stored_when_there_is_room() {
         let path = path.clone();
         move |_: Option<&str>| connect(&path, false).ok()
     };
-    let writer = Writer { connection, limits: Some(LIMITS), reopen, trouble: failed, counts: counts.clone(), now_ms: || 0 };
+    let writer =
+        Writer { connection, limits: Some(LIMITS), reopen, trouble: failed, counts: counts.clone(), sessions: vec![], now_ms: || 0 };
     let thread = std::thread::spawn(move || writer.run(&waiting));
     let call = |n: u64| {
         let SettledCall { instance, call, unix_ms, name, spec, settled, .. } =

@@ -22,6 +22,7 @@ mod recover;
 mod run_lock;
 mod runs;
 mod schema;
+mod sessions;
 mod target_states;
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,9 @@ use crate::{
         drift::DefinitionVersion,
         filter::Filter,
         history::{HistoryPage, HistoryQuery, HistoryStats, Period, StatsBy},
+        id::InstanceId,
         journal::{CallRecord, RunEntry, RunHeader, RunRecord, Seq},
+        program_session::{SessionStart, SessionSummary},
         run::RunId,
         secret::SecretRegistry,
     },
@@ -175,7 +178,7 @@ impl Store {
         let (failed, trouble) = watch::channel(None);
         let counts = Arc::new(Counts::default());
         let (connection, limits) = (opened.history, options.history);
-        let writer = Writer { connection, limits, reopen, trouble: failed, counts: counts.clone(), now_ms: wall_clock };
+        let writer = Writer { connection, limits, reopen, trouble: failed, counts: counts.clone(), sessions: vec![], now_ms: wall_clock };
         std::thread::Builder::new().name("store".into()).spawn(move || writer.run(&waiting)).map_err(StoreError::Thread)?;
         Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside, trouble, counts })
     }
@@ -219,6 +222,18 @@ impl Store {
         queued
     }
 
+    /// Describes the session whose calls are recorded from now on. It is stored with its first row.
+    pub fn begin_session(&self, session: SessionStart) {
+        // A session that does not fit is stored without its kind.
+        let _ = self.jobs.try_send(Job::SessionBegan(session));
+    }
+
+    /// Stores that a session ended, at a time in milliseconds since the Unix epoch.
+    pub fn end_session(&self, session: InstanceId, at_ms: u64) {
+        // A session whose end does not fit looks like one that was killed.
+        let _ = self.jobs.try_send(Job::SessionEnded(session, at_ms));
+    }
+
     /// Returns how many calls were lost for the history since the store was opened.
     pub fn lost_calls(&self) -> u64 {
         self.counts.lost.load(Ordering::Relaxed)
@@ -249,6 +264,11 @@ impl Store {
     /// Returns a page of the history.
     pub async fn history(&self, filter: Filter, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
         self.read(move |connection| history::page(connection, &filter, &query)).await
+    }
+
+    /// Returns the last sessions, newest first.
+    pub async fn sessions(&self, last: usize) -> Result<Vec<SessionSummary>, StoreError> {
+        self.read(move |connection| sessions::last(connection, last)).await
     }
 
     /// Returns the statistics of a period; with `compare` also the rows of the period before.
@@ -338,6 +358,14 @@ impl History for Store {
         let summary = CallSummary::new((instance, call), (unix_ms, name), &spec, &settled);
         let result = settled.outcome.result().filter(|result| result.len() <= LONGEST_RESULT).cloned();
         self.note_call(CallRecord { summary, spec, result }, secrets);
+    }
+
+    fn record_lifecycle(&self, request: SettledCall) {
+        let SettledCall { instance, call, unix_ms, name, spec, settled, secrets } = request;
+        let summary = CallSummary::new((instance, call), (unix_ms, name), &spec, &settled);
+        // No span is exported for it.
+        let summary = CallSummary { lifecycle: true, trace: None, ..summary };
+        self.note_call(CallRecord { summary, spec, result: settled.outcome.result().cloned() }, secrets);
     }
 }
 

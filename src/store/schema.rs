@@ -18,6 +18,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../assets/migrations/0005_target_states.sql"),
     include_str!("../../assets/migrations/0006_plans_and_formats.sql"),
     include_str!("../../assets/migrations/0007_history.sql"),
+    include_str!("../../assets/migrations/0008_sessions.sql"),
+    include_str!("../../assets/migrations/0009_lifecycle.sql"),
 ];
 
 /// Size to which the write-ahead log is cut after a checkpoint, in bytes.
@@ -60,6 +62,7 @@ const PROBE: &str = "
     INSERT INTO run_entries (id, entry) VALUES ((SELECT coalesce(max(id), 0) + 1 FROM run_entries), '');
     INSERT OR REPLACE INTO calls (call, unix_ms, origin, server, name, spec, outcome, took_us)
         VALUES (-9223372036854775808, 0, '', '', '', '', '', 0);
+    UPDATE sessions SET ended_ms = 0 WHERE session = -1;
     ROLLBACK TO probe;
     RELEASE probe;
 ";

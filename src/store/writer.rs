@@ -18,13 +18,15 @@ use super::{
     ConnectionError, calls, catalogs,
     definitions::{self, Listing},
     history::{self, HistoryLimits},
-    recover, schema, target_states,
+    recover, schema, sessions, target_states,
     transaction::Change,
 };
 use crate::domain::{
     body::Body,
+    id::InstanceId,
     journal::CallRecord,
     masked,
+    program_session::SessionStart,
     secret::SecretRegistry,
     server::Era,
     stored_catalog::{CatalogKey, Hash},
@@ -42,6 +44,9 @@ const SPARE: usize = 200;
 /// Calls, and bytes of their bodies, that wait for a database that cannot be written. The oldest are lost first.
 const PENDING: (usize, usize) = (4096, 64 << 20);
 
+/// Sessions of one process whose begin is in memory.
+const SESSIONS: usize = 16;
+
 /// How long a write of calls waits for the lock of another process. Meanwhile the queue fills.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -53,6 +58,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub enum Job {
     /// A call that ended, and the secrets to mask in it.
     Call(Box<CallRecord>, SecretRegistry),
+    /// The session of later calls.
+    SessionBegan(SessionStart),
+    /// A session ended at a time (milliseconds since the Unix epoch).
+    SessionEnded(InstanceId, u64),
     /// Replaces the catalog under a key; `None` deletes it. Confirms when that is written.
     Catalog(CatalogKey, Option<catalogs::Row>, oneshot::Sender<()>),
     /// Stores the versions of what a server defines.
@@ -81,6 +90,8 @@ pub struct Writer<R> {
     pub trouble: watch::Sender<Option<String>>,
     /// Counts of calls.
     pub counts: Arc<Counts>,
+    /// The sessions of this process.
+    pub sessions: Vec<SessionStart>,
     /// Returns the time in milliseconds since the Unix epoch.
     pub now_ms: fn() -> u64,
 }
@@ -145,8 +156,8 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
                 break;
             }
             let until = Instant::now() + GATHERING;
-            let (mut eras, mut states, mut listings, mut flushed, mut checkpoint, mut replaced, mut catalog) =
-                (vec![], vec![], vec![], None, false, false, None);
+            let (mut eras, mut states, mut listings, mut ended, mut flushed, mut checkpoint, mut replaced, mut catalog) =
+                (vec![], vec![], vec![], vec![], None, false, false, None);
             let mut next = first;
             let mut fresh = 0;
             loop {
@@ -159,6 +170,8 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
                             fresh += 1;
                         }
                     }
+                    Ok(Job::SessionBegan(session)) => self.begin(session),
+                    Ok(Job::SessionEnded(session, at)) => ended.push((session, at)),
                     Ok(Job::Catalog(key, row, done)) => {
                         catalog = Some((key, row));
                         flushed = Some(done);
@@ -193,6 +206,11 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
                     tracing::warn!(target: "switchboard::store", why = %error, "the definitions of a server were not stored");
                 }
             }
+            for (session, at) in ended {
+                if let Err(error) = sessions::end(&self.connection, session, at) {
+                    tracing::warn!(target: "switchboard::store", why = %error, "the end of the session was not stored");
+                }
+            }
             for (launch, era, at) in eras {
                 if let Err(error) = catalogs::write_era(&self.connection, &launch, era, at) {
                     tracing::warn!(target: "switchboard::store", why = %error, "the era of a server was not stored");
@@ -214,6 +232,14 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
         }
         self.store(&mut pending);
         self.lose(pending.calls.len() as u64);
+    }
+
+    fn begin(&mut self, session: SessionStart) {
+        self.sessions.retain(|other| other.session != session.session);
+        self.sessions.push(session);
+        // A process has one engine; more of them are tests.
+        let more = self.sessions.len().saturating_sub(SESSIONS);
+        self.sessions.drain(..more);
     }
 
     /// Writes the pending calls. What cannot be written stays pending.
@@ -261,7 +287,7 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
     /// Writes the pending calls, all or none. Returns how many have no stored form.
     fn write(&self, pending: &Pending) -> Result<u64, ConnectionError> {
         self.connection.busy_timeout(PATIENCE)?;
-        let written = write_calls(&self.connection, &pending.calls);
+        let written = write_calls(&self.connection, &pending.calls, &self.sessions);
         self.connection.busy_timeout(schema::PATIENCE)?;
         written
     }
@@ -274,7 +300,7 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
     }
 }
 
-fn write_calls(connection: &Connection, calls: &VecDeque<Box<CallRecord>>) -> Result<u64, ConnectionError> {
+fn write_calls(connection: &Connection, calls: &VecDeque<Box<CallRecord>>, known: &[SessionStart]) -> Result<u64, ConnectionError> {
     let change = Change::begin(connection)?;
     let mut lost = 0;
     let mut written = vec![];
@@ -288,7 +314,8 @@ fn write_calls(connection: &Connection, calls: &VecDeque<Box<CallRecord>>) -> Re
             Err(error) => return Err(error),
         }
     }
-    history::add_sums(connection, written)?;
+    history::add_sums(connection, written.iter().copied())?;
+    sessions::add(connection, written, known)?;
     change.commit()?;
     Ok(lost)
 }

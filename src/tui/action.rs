@@ -182,7 +182,7 @@ actions! {
     JsonPath "json-path" "JSONPath" Results true "Filter the result by a JSONPath (RFC 9535)";
     Save "save" "save" Results true "Save the result, or an image or audio clip of it";
     OpenMedia "open-media" "open outside" Results true "Open an image or audio clip in another program";
-    Compare "compare" "compare" Results true "Compare two marked calls, or the call with the one before";
+    Compare "compare" "compare" Results true "Compare two marked calls or servers, or with the call before";
     SendAgain "send-again" "send again" Results true "Send the same call again";
     EditAgain "edit-again" "edit and resend" Results true "Edit the call's arguments in the form";
     Follow "follow" "follow" Results true "Follow the newest call";
@@ -202,7 +202,7 @@ actions! {
     ResumeRun "resume-run" "resume" Workflows true "Resume an interrupted run; asks about in-doubt steps";
     CancelStep "cancel-step" "cancel step" Workflows true "Cancel the step; the run continues as on_error says";
     EditWorkflow "edit-workflow" "edit" Workflows true "Edit the workflow file in $EDITOR";
-    Mark "mark" "mark" Workflows true "Mark or unmark the call for a workflow";
+    Mark "mark" "mark" Workflows true "Mark or unmark the call or the server";
     SaveWorkflow "save-workflow" "as workflow" Workflows true "Save the call, form or marked calls as a workflow";
 
     Choose "choose" "select" Dialogs false "Select the row under the cursor";

@@ -1,6 +1,10 @@
 //! The filter of the traffic view: evaluates the filter language ([`crate::domain::filter`]) over rows, and completes it. Pure.
 
-use crate::domain::{call::OriginKind, glob::matches_or_contains};
+use crate::domain::{
+    call::OriginKind,
+    glob::matches_or_contains,
+    program_session::{self, SessionKind},
+};
 
 use crate::domain::filter::{FIELDS, outcomes};
 pub use crate::domain::filter::{Filter, LANGUAGE, OutcomeClass, ParseError, Term, Test};
@@ -25,6 +29,7 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
         "tool" => rows.names().iter().map(|n| n.tool.to_string()).collect(),
         "run" => rows.workflows().flat_map(|(run, name)| [name.to_string(), run.short()]).collect(),
         "client" => rows.clients().map(|(_, client)| client.name.as_ref().map_or(client.id.to_string(), |name| name.to_string())).collect(),
+        "session" => session_words(rows),
         "outcome" => outcomes().map(|(word, _)| word.into_owned()).collect(),
         "origin" => OriginKind::ALL.iter().map(|o| o.word().to_owned()).collect(),
         "kind" => RowKind::ALL.iter().map(|k| k.word().to_owned()).collect(),
@@ -38,6 +43,12 @@ pub fn complete(text: &str, rows: &Rows) -> Vec<String> {
     values.sort_by_key(|v| !v.to_lowercase().starts_with(&last));
     values.truncate(50);
     values.into_iter().map(|v| format!("{not}{field}:{before}{v}")).collect()
+}
+
+fn session_words(rows: &Rows) -> Vec<String> {
+    let kinds = SessionKind::ALL.into_iter().map(|kind| kind.word().to_owned());
+    let ids = rows.sessions().flat_map(|session| [session.session.to_string(), session.date()]);
+    std::iter::once(program_session::LAST.to_owned()).chain(kinds).chain(ids).collect()
 }
 
 /// A compiled filter: tests that depend on names only are evaluated once per name.
@@ -101,6 +112,10 @@ fn test_matches(test: &Test, id: RowId, row: &Row, rows: &Rows) -> bool {
             patterns.iter().any(|p| matches_or_contains(p, &name) || *p == client.id.to_string())
         }),
         Test::Kind(kinds) => kinds.contains(&row.kind()),
+        Test::Session(patterns) => rows.session_of(id).is_some_and(|session| {
+            let newest = rows.sessions().all(|other| other.started_ms <= session.started_ms);
+            patterns.iter().any(|pattern| session.matches(pattern, newest))
+        }),
         Test::Run(patterns) => rows.step_of(row).is_some_and(|step| {
             let name = rows.workflow(step.run).map(|name| name.to_lowercase()).unwrap_or_default();
             let (short, path) = (step.run.short(), step.step.to_lowercase());

@@ -59,7 +59,9 @@ use crate::domain::{
     config_input::ConfigInput,
     drift::Change,
     history::{HistoryPage, HistoryStats},
+    id::CallId,
     journal::{CallRecord, RunHeader},
+    program_session::SessionStart,
     time::Stamp,
     workflow::library::WorkflowLibrary,
     workspace::LoginStarted,
@@ -116,8 +118,14 @@ pub enum ConsoleUpdate {
     Inputs(Vec<ConfigInput>),
     /// A login waits for the user.
     Login(LoginStarted),
+    /// The session of the engine.
+    Session(SessionStart),
     /// A page of the history, and its filter.
     History(String, HistoryPage),
+    /// A page of the history for the traffic view: its filter, the call that it is before, and its rows or why they cannot be read.
+    PastPage(String, CallId, Result<HistoryPage, String>),
+    /// A call of the history for the open row; `None` if it was deleted.
+    PastRow(CallId, Option<Box<CallRecord>>),
     /// A call of the history.
     PastCall(Box<CallRecord>),
     /// Statistics of the history.

@@ -128,6 +128,10 @@ pub enum Cmd {
     Command(Command),
     /// Send the workspace a request.
     Request(WorkspaceRequest),
+    /// Read a page of the history for the traffic view, with a filter and before a call.
+    ReadPast(String, CallId),
+    /// Read a call of the history for the open row.
+    ReadPastCall(CallId),
     /// Put text on the clipboard.
     Copy(String),
     /// Write a file.

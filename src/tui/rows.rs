@@ -1,9 +1,10 @@
 //! The rows of the traffic view: every call, notification, log message and protocol anomaly in 32 bytes each.
 //!
-//! A ring: the oldest rows are dropped. Row ids ascend without gaps, so that a view can refer to
+//! A ring: the oldest rows are dropped. Before it are rows of the history ([`past`]). Row ids ascend without gaps, so that a view can refer to
 //! one while others come and go. Text is formatted for visible rows only. Used by the model and the panes.
 
 mod clients;
+pub mod past;
 mod row;
 
 use std::{
@@ -16,7 +17,8 @@ pub use self::clients::{ClientKey, RowClient};
 pub use self::row::{CallState, Marks, Name, Row, RowKind};
 
 use self::clients::RowClients;
-use self::row::{ATTEMPTS, CACHED, ELSEWHERE, kind_of};
+use self::past::Past;
+use self::row::{ATTEMPTS, CACHED, ELSEWHERE, PAST, kind_of};
 use super::search_text::{self, Texts};
 use crate::{
     domain::{
@@ -24,10 +26,12 @@ use crate::{
         call::CallSpec,
         event::{Event, EventKind, LogSource, Settled},
         frame::{Anomaly, Direction, Frame, FrameKind},
+        history::HistoryPage,
         id::{CallId, ServerId},
         plural::counted,
+        program_session::SessionStart,
         run::{RunId, RunStep},
-        time::{Stamp, size},
+        time::{Epoch, Stamp, size},
     },
     state::ConsoleState,
 };
@@ -82,6 +86,8 @@ pub struct Touched {
 /// The ring of rows.
 pub struct Rows {
     rows: VecDeque<Row>,
+    /// The rows of the history.
+    past: Past,
     clients: RowClients,
     first: RowId,
     most: usize,
@@ -98,6 +104,8 @@ pub struct Rows {
     workflows: BTreeMap<RunId, Arc<str>>,
     /// Arguments and errors of the newest calls.
     texts: Texts,
+    /// The session of the engine, to which the rows of the ring belong.
+    session: Option<SessionStart>,
     /// Calls that are marked for a workflow, ascending.
     pub marked: Vec<CallId>,
     /// Incremented with every change.
@@ -115,8 +123,9 @@ impl Rows {
     pub fn new(most: usize) -> Rows {
         Rows {
             rows: VecDeque::new(),
+            past: Past::default(),
             clients: RowClients::default(),
-            first: 0,
+            first: past::FIRST,
             most: most.max(1),
             names: vec![],
             keys: HashMap::new(),
@@ -127,6 +136,7 @@ impl Rows {
             runs: HashMap::new(),
             workflows: BTreeMap::new(),
             texts: Texts::default(),
+            session: None,
             marked: vec![],
             version: 0,
         }
@@ -209,9 +219,39 @@ impl Rows {
         self.first..self.first + self.rows.len() as u64
     }
 
-    /// Returns a row, if it is still in the ring.
+    /// Returns a row, if it is still in the ring, or a row of the history.
     pub fn get(&self, id: RowId) -> Option<&Row> {
-        self.rows.get(usize::try_from(id.checked_sub(self.first)?).ok()?)
+        match id.checked_sub(self.first) {
+            Some(place) => self.rows.get(usize::try_from(place).ok()?),
+            None => self.past.get(id),
+        }
+    }
+
+    /// Returns the rows of the history.
+    pub fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// Changes what is read of the history.
+    pub fn past_mut(&mut self) -> &mut Past {
+        &mut self.past
+    }
+
+    /// Returns an id that is not above that of any call of the ring and of the history from its begin on, so that older calls
+    /// are before it.
+    pub fn oldest_call(&self, epoch: &Epoch) -> CallId {
+        // SQLite has signed integers.
+        let newest = CallId(i64::MAX as u64);
+        let Some(first) = self.rows.front() else { return newest };
+        let began = CallId::from_parts(first.unix_ms(epoch), 0);
+        first.call().map_or(began, |call| call.min(began))
+    }
+
+    /// Adds a page of the history before its rows.
+    pub fn add_page(&mut self, page: HistoryPage) {
+        let keys: Vec<u16> = page.calls.iter().map(|call| self.key(call.server.as_str(), &call.subject)).collect();
+        self.past.add(page, &keys, self.session.as_ref());
+        self.version += 1;
     }
 
     /// Returns the first row that began at `at` or later.
@@ -243,7 +283,7 @@ impl Rows {
 
     /// Returns the text of a row that is not a call; `None` if it was dropped.
     pub fn note_of(&self, row: &Row) -> Option<&Note> {
-        if row.kind() == RowKind::Call {
+        if row.kind() == RowKind::Call || row.past() {
             return None;
         }
         self.notes.get(usize::try_from(row.link.checked_sub(self.first_note)?).ok()?)
@@ -272,7 +312,8 @@ impl Rows {
 
     /// Returns run and step of a call of a workflow.
     pub fn step_of(&self, row: &Row) -> Option<&RunStep> {
-        self.runs.get(&row.call()?.0)
+        let call = row.call()?;
+        if row.past() { self.past.step_of(call) } else { self.runs.get(&call.0) }
     }
 
     /// Returns the workflow name of a run.
@@ -283,6 +324,31 @@ impl Rows {
     /// Returns the runs whose calls may be in the ring, oldest first, with their workflow names.
     pub fn workflows(&self) -> impl Iterator<Item = (&RunId, &Arc<str>)> {
         self.workflows.iter()
+    }
+
+    /// Sets the session of the engine.
+    pub fn set_session(&mut self, session: SessionStart) {
+        self.session = Some(session);
+        self.version += 1;
+    }
+
+    /// Returns the session of a row, if it is known.
+    pub fn session_of(&self, id: RowId) -> Option<&SessionStart> {
+        match id < self.first {
+            true => self.past.session_of(id),
+            false => self.session.as_ref().filter(|_| self.ids().contains(&id)),
+        }
+    }
+
+    /// Returns the known sessions of the rows.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionStart> {
+        let known = self.past.sessions();
+        self.session.iter().filter(|session| self.past.start(session.session).is_none()).chain(known)
+    }
+
+    /// Returns the session of the engine, if its rows are recorded.
+    pub fn session(&self) -> Option<&SessionStart> {
+        self.session.as_ref()
     }
 
     /// Returns a number that changes with every change.
@@ -399,6 +465,10 @@ impl Rows {
 
     fn add(&mut self, mut row: Row, client: ClientKey) -> RowId {
         if self.rows.len() == self.most {
+            // Between the history and the ring a row would be missing.
+            if !self.past.is_empty() {
+                self.past.clear();
+            }
             let gone = self.rows.pop_front();
             self.clients.pop();
             if let Some(class) = gone.as_ref().and_then(class) {

@@ -166,6 +166,10 @@ impl Console {
         };
         let mut model = Model::new(setup, read_model, size);
         model.at(clock.stamp());
+        if let Some(session) = start.known.session {
+            // A new model has nothing to do.
+            let _ = model.update(Msg::Update(ConsoleUpdate::Session(session)));
+        }
         let mut pacer = Pacer::default();
         pacer.mark(Cause::Input, clock.elapsed());
         pacer.stir(clock.elapsed());
@@ -302,6 +306,9 @@ impl Console {
         }
         if now.identity != before.identity {
             updates.push(Msg::Update(ConsoleUpdate::Servers(now.identity.invocation.clone(), now.identity.title.clone())));
+        }
+        if let Some(session) = now.session.filter(|session| before.session != Some(*session)) {
+            updates.push(Msg::Update(ConsoleUpdate::Session(session)));
         }
         if !Arc::ptr_eq(&now.library, &before.library) {
             updates.push(Msg::Update(ConsoleUpdate::Workflows(WorkflowLibrary::clone(&now.library))));

@@ -139,6 +139,8 @@ pub struct Tree {
     before_filter: Option<Node>,
     filter: Option<String>,
     preferred: Preferred,
+    /// The servers that are marked for a comparison, in the order in which they were marked.
+    marked: Vec<ServerId>,
 }
 
 /// The nodes that come first in a search.
@@ -178,6 +180,24 @@ impl Tree {
     /// Sets the favourites and recent nodes.
     pub fn prefer(&mut self, preferred: Preferred) {
         self.preferred = preferred;
+    }
+
+    /// Returns the servers that are marked for a comparison, in the order in which they were marked.
+    pub fn marked(&self) -> &[ServerId] {
+        &self.marked
+    }
+
+    /// Marks a server, or unmarks it. The first of three is unmarked: two are compared.
+    pub fn mark(&mut self, server: ServerId) {
+        match self.marked.iter().position(|marked| *marked == server) {
+            Some(place) => drop(self.marked.remove(place)),
+            None => {
+                if self.marked.len() == 2 {
+                    self.marked.remove(0);
+                }
+                self.marked.push(server);
+            }
+        }
     }
 
     /// Returns whether a node is a favourite.

@@ -8,6 +8,7 @@ use crate::{
         drift::{self, Baseline, Change, DefinitionVersion},
         filter::Filter,
         history::{HistoryPage, HistoryQuery, HistoryStats, Period, StatsBy},
+        program_session::SessionSummary,
         workspace::WorkspaceError,
     },
     store::{Store, StoreError},
@@ -46,6 +47,11 @@ pub async fn page(home: &Home, query: HistoryQuery) -> Result<HistoryPage, Works
     let redactor = home.secrets.redactor();
     page.calls.iter_mut().for_each(|call| call.redact(&redactor));
     Ok(page)
+}
+
+/// Returns the last sessions, newest first.
+pub async fn sessions(home: &Home, last: usize) -> Result<Vec<SessionSummary>, WorkspaceError> {
+    opened(home)?.sessions(last).await.map_err(failed)
 }
 
 /// Returns the statistics of the last `last`.

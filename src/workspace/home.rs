@@ -184,6 +184,7 @@ impl Home {
                 let query = HistoryQuery { filter, since_ms, until_ms: None, before, limit };
                 history::page(&self, query).await.map(WorkspaceReply::History)
             }
+            WorkspaceRequest::Sessions { last } => history::sessions(&self, last).await.map(WorkspaceReply::Sessions),
             WorkspaceRequest::HistoryStats { last, by, compare } => {
                 history::stats(&self, last, by, compare).await.map(|stats| WorkspaceReply::HistoryStats(Box::new(stats)))
             }

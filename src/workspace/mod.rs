@@ -37,6 +37,7 @@ use crate::{
     control::{LocalControl, PendingWorkspaceReply, Workspace},
     demo::Demo,
     domain::{
+        program_session::SessionStart,
         secret::SecretRegistry,
         workflow::library::WorkflowEntry,
         workspace::{ConsoleSettings, WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState},
@@ -123,6 +124,11 @@ impl WorkspaceService {
     /// Lets consoles log in to servers.
     pub fn set_logins(&self, logins: Arc<dyn crate::control::Logins>) {
         let _ = self.home.logins.set(logins);
+    }
+
+    /// Sets the session of the engine, which faces show.
+    pub fn set_session(&self, session: SessionStart) {
+        self.state.send_modify(|state| state.session = Some(session));
     }
 
     /// Reads the workflow files into the state, for commands that run without an engine.

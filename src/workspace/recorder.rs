@@ -9,6 +9,7 @@ use crate::{
     control::LocalControl,
     domain::{
         event::{Notice, NoticeLevel},
+        id::InstanceId,
         plural::counted,
     },
     store::Store,
@@ -19,17 +20,19 @@ pub struct Recorder {
     /// Reports that calls are not stored.
     _reports: AbortOnDropHandle<()>,
     store: Store,
+    session: InstanceId,
 }
 
 impl Recorder {
     /// Starts reporting. Must be called within a runtime.
     pub fn start(engine: &Arc<LocalControl>, store: Store) -> Recorder {
         let reports = report(engine.clone(), store.clone(), store.trouble());
-        Recorder { _reports: AbortOnDropHandle::new(tokio::spawn(reports)), store }
+        Recorder { _reports: AbortOnDropHandle::new(tokio::spawn(reports)), store, session: engine.engine().instance() }
     }
 
-    /// Returns when all calls so far are written.
+    /// Returns when all calls so far and the end of the session are written.
     pub async fn finish(self) {
+        self.store.end_session(self.session, super::history::now_ms());
         // An error of the recorder does not prevent the shutdown.
         let _ = self.store.flush().await;
     }

@@ -73,6 +73,7 @@ fn the_json_of_every_command_is_documented() {
         ("calls show", &["calls", "show", &call]),
         ("history list", &["history", "list"]),
         ("history search", &["history", "search", "limit"]),
+        ("history sessions", &["history", "sessions"]),
         ("history show", &["history", "show", &call]),
         ("history stats", &["history", "stats", "--compare"]),
         ("history prune", &["history", "prune", "--older-than", "365d"]),

@@ -145,6 +145,87 @@ fn the_history_is_listed_searched_counted_exported_and_pruned() {
 }
 
 #[test]
+fn each_command_is_a_session_of_the_history() {
+    let home = Home::new();
+    home.configured();
+    home.own(&["history", "sessions"]).ends(0).says("no sessions");
+    home.own(&["call", "database_query_users", "role=admin"]).ends(0);
+    home.own(&["tools"]).ends(0);
+    home.own(&["call", "database_query_users", "role=viewer"]).ends(0);
+    home.own(&["call", "database_no_such_tool"]);
+    let listed = home.own(&["history", "sessions", "--json"]).ends(0).json();
+    let sessions = listed["sessions"].as_array().unwrap();
+    assert!(sessions.len() >= 2 && sessions.iter().all(|session| session["program"] == "headless"), "{listed}");
+    let of_calls: Vec<_> = sessions.iter().filter(|session| session["calls"] == 1 && session["failures"] == 0).collect();
+    assert_eq!(of_calls.len(), 2, "{listed}");
+    for session in &of_calls {
+        let at = |key: &str| session[key].as_u64().unwrap_or_else(|| panic!("{key}: {listed}"));
+        assert!(at("started_unix_ms") <= at("last_unix_ms") && at("last_unix_ms") <= at("ended_unix_ms"), "{listed}");
+    }
+    let arguments = |selection: &[&str]| {
+        let calls = home.own(&[&["history", "list", "--json", "outcome:ok"], selection].concat()).ends(0).json();
+        let show = |call: &serde_json::Value| home.own(&["history", "show", call["call"].as_str().unwrap(), "--json"]).ends(0).json();
+        calls["calls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| show(call)["arguments"]["role"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let ids: Vec<&str> = of_calls.iter().map(|session| session["session"].as_str().unwrap()).collect();
+    assert_eq!(arguments(&["--session", ids[0]]), ["viewer"]);
+    assert_eq!(arguments(&["--session", ids[1]]), ["admin"]);
+    assert_eq!(arguments(&[&format!("session:{}", ids[1])]), ["admin"]);
+    assert_eq!(arguments(&["session:headless"]), ["viewer", "admin"]);
+    home.own(&["call", "database_query_users", "role=guest"]).ends(0);
+    assert_eq!(arguments(&["--session", "last"]), ["guest"]);
+    home.own(&["history", "list", "--session", "a b"]).ends(2);
+}
+
+#[test]
+fn handshakes_and_lists_are_rows_of_the_history() {
+    let home = Home::new();
+    home.configured();
+    home.own(&["call", "database_query_users", "role=admin"]).ends(0);
+    let rows = |filter: &[&str]| {
+        let listed = home.own(&[&["history", "list", "--json", "--last", "100"], filter].concat()).ends(0).json();
+        listed["calls"].as_array().unwrap().clone()
+    };
+    let calls = rows(&[]);
+    assert!(!calls.is_empty() && calls.iter().all(|call| call["origin"] != "engine"), "{calls:?}");
+    let lifecycle = rows(&["kind:lifecycle", "server:database"]);
+    let names: Vec<&str> = lifecycle.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"tools/list") && names.iter().any(|name| ["initialize", "server/discover"].contains(name)), "{names:?}");
+    assert!(
+        lifecycle.iter().all(|row| row["origin"] == "engine" && row["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0)),
+        "{lifecycle:?}"
+    );
+    let list = lifecycle.iter().find(|row| row["name"] == "tools/list").unwrap();
+    let shown = home.own(&["history", "show", list["call"].as_str().unwrap(), "--json"]).ends(0).json();
+    assert!(shown["result"]["tools"].as_array().is_some_and(|tools| !tools.is_empty()), "{shown}");
+    let stats = home.own(&["history", "stats", "--json"]).ends(0).json();
+    assert_eq!(stats["total"]["calls"].as_u64(), Some(calls.len() as u64), "{stats}");
+}
+
+#[test]
+fn drift_compares_two_servers() {
+    let home = Home::new();
+    home.configured();
+    home.own(&["drift", "--between", "database", "flaky"]).ends(2).says("switchboard doctor database");
+    home.own(&["doctor"]);
+    let found = home.own(&["drift", "--between", "database", "flaky", "--json"]).ends(0).json();
+    let changes = found["changes"].as_array().unwrap();
+    let of = |name: &str| changes.iter().find(|change| change["name"] == name).unwrap_or_else(|| panic!("{name}: {found}"));
+    assert_eq!((of("query_users")["impact"].as_str(), of("lookup_user")["impact"].as_str()), (Some("breaking"), Some("compatible")));
+    assert!(changes.iter().any(|change| change["definition"] == "server"), "{found}");
+    assert!(changes.iter().all(|change| change["server"] == "database"), "{found}");
+    home.own(&["drift", "--between", "database", "flaky", "--fail-on", "breaking"]).ends(12).prints("query_users");
+    home.own(&["drift", "--between", "database", "database"]).ends(0).says("define the same");
+    home.own(&["drift", "--between", "database"]).ends(2);
+    home.own(&["drift", "--between", "database", "flaky", "--all"]).ends(2);
+}
+
+#[test]
 fn a_recorded_session_replayed_as_a_mock_server_gives_equal_results() {
     let home = Home::new();
     home.configured();

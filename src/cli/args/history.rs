@@ -22,6 +22,9 @@ pub struct Selection {
     /// Only calls of this long ago at most: 30m, 24h, 7d.
     #[arg(long, value_name = "AGE", value_parser = parse_age)]
     pub since: Option<Duration>,
+    /// Only calls of this session: its id or a part of it, or last for the one that began last.
+    #[arg(long, value_name = "ID", value_parser = parse_session)]
+    pub session: Option<String>,
     /// Only calls before this one: the last one of the page before.
     #[arg(long, value_name = "CALL")]
     pub before: Option<String>,
@@ -46,6 +49,12 @@ pub enum HistoryCmd {
         /// Which calls.
         #[command(flatten)]
         selection: Selection,
+        /// Show at most this many.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        last: usize,
+    },
+    /// List sessions, newest first: runs of the program, with their calls.
+    Sessions {
         /// Show at most this many.
         #[arg(long, value_name = "N", default_value_t = 20)]
         last: usize,
@@ -126,6 +135,15 @@ pub struct MockArgs {
     pub http: Option<SocketAddr>,
 }
 
+fn parse_session(text: &str) -> Result<String, String> {
+    let valid = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '|');
+    if valid {
+        Ok(text.to_lowercase())
+    } else {
+        Err("expected the id of a session, or last; list them with: switchboard history sessions".into())
+    }
+}
+
 fn parse_factor(text: &str) -> Result<f64, String> {
     let factor = text.parse::<f64>().ok().filter(|factor| (0.0..=1000.0).contains(factor));
     factor.ok_or_else(|| "expected a number from 0 to 1000".to_owned())
@@ -163,6 +181,9 @@ pub struct DriftArgs {
     /// Show every change that was seen, also accepted ones.
     #[arg(long)]
     pub all: bool,
+    /// Compare two servers: what differs for callers of the first if the second takes its place.
+    #[arg(long, num_args = 2, value_names = ["SERVER", "OTHER"], conflicts_with = "all")]
+    pub between: Option<Vec<String>>,
     /// Exit with code 12 if there is such a change.
     #[arg(long, value_enum, value_name = "IMPACT")]
     pub fail_on: Option<FailOn>,

@@ -21,6 +21,7 @@ use crate::{
         id::CallId,
         journal::CallRecord,
         plural::counted,
+        program_session::SessionSummary,
         time,
     },
 };
@@ -33,6 +34,7 @@ pub async fn run(printer: &mut Printer, workspace: &dyn Workspace, command: &His
     match command {
         HistoryCmd::List { selection, last } => list(printer, workspace, selection, None, *last).await,
         HistoryCmd::Search { text, selection, last } => list(printer, workspace, selection, Some(text), *last).await,
+        HistoryCmd::Sessions { last } => sessions(printer, workspace, *last).await,
         HistoryCmd::Stats { since, by, compare } => {
             let by = match by {
                 RowsBy::Tool => StatsBy::Tool,
@@ -86,10 +88,11 @@ pub async fn run(printer: &mut Printer, workspace: &dyn Workspace, command: &His
     }
 }
 
-/// Returns the text of a selection's filter, with a text to search for.
+/// Returns the text of a selection's filter, with its session and a text to search for.
 fn filter_text(selection: &Selection, text: Option<&str>) -> String {
     let words = text.map(|text| Term { not: false, test: Test::Text(text.to_lowercase()) }.to_string());
-    words.into_iter().chain(selection.filter.iter().cloned()).collect::<Vec<_>>().join(" ")
+    let session = selection.session.clone().map(|session| Term { not: false, test: Test::Session(vec![session]) }.to_string());
+    Filter::of_calls(&words.into_iter().chain(selection.filter.iter().cloned()).chain(session).collect::<Vec<_>>().join(" "))
 }
 
 /// Requests a page.
@@ -141,6 +144,62 @@ async fn list(
             let next = page.next.map(|next| next.to_string());
             printer.document(&json!({"type": "history", "calls": documents, "next": next}))?;
         }
+        Format::Jsonl => {
+            for document in &documents {
+                printer.document(document)?;
+            }
+        }
+    }
+    Ok(exit::OK)
+}
+
+/// JSON document of a session.
+#[derive(Serialize)]
+struct SessionDocument {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    session: String,
+    program: &'static str,
+    started_unix_ms: u64,
+    last_unix_ms: u64,
+    ended_unix_ms: Option<u64>,
+    calls: u64,
+    failures: u64,
+}
+
+impl SessionDocument {
+    fn new(session: &SessionSummary) -> SessionDocument {
+        let SessionSummary { start, last_ms, ended_ms, calls, failures } = *session;
+        SessionDocument {
+            kind: "session",
+            session: start.session.to_string(),
+            program: start.kind.word(),
+            started_unix_ms: start.started_ms,
+            last_unix_ms: last_ms,
+            ended_unix_ms: ended_ms,
+            calls,
+            failures,
+        }
+    }
+}
+
+async fn sessions(printer: &mut Printer, workspace: &dyn Workspace, last: usize) -> Result<u8, Stop> {
+    let reply = workspace.request(WorkspaceRequest::Sessions { last }).await.map_err(failed)?;
+    let WorkspaceReply::Sessions(sessions) = reply else { return Err(unexpected().into()) };
+    let documents: Vec<SessionDocument> = sessions.iter().map(SessionDocument::new).collect();
+    match printer.format() {
+        Format::Human if sessions.is_empty() => printer.note("the history has no sessions"),
+        Format::Human => {
+            let head = ["SESSION", "PROGRAM", "STARTED (UTC)", "ENDED (UTC)", "CALLS", "FAILURES"].map(String::from).to_vec();
+            let row = |session: &SessionSummary| {
+                let SessionSummary { start, ended_ms, calls, failures, .. } = session;
+                let ended = ended_ms.map_or_else(|| "-".to_owned(), moment);
+                let (session, program) = (start.session.to_string(), start.kind.word().to_owned());
+                vec![session, program, moment(start.started_ms), ended, calls.to_string(), failures.to_string()]
+            };
+            printer.table("", &std::iter::once(head).chain(sessions.iter().map(row)).collect::<Vec<_>>())?;
+        }
+        Format::Json => printer.document(&json!({"type": "history_sessions", "sessions": documents}))?,
         Format::Jsonl => {
             for document in &documents {
                 printer.document(document)?;

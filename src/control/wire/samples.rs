@@ -31,6 +31,7 @@ use crate::{
             route::Decision,
             verdict::Verdict,
         },
+        program_session::{SessionKind, SessionStart, SessionSummary},
         retention::Retention,
         run::{
             PlanSummary, Purpose, RunId, RunOutcome, RunQuestion, RunReport, RunSpec, RunStep, StepAnswer, StepState, StepSummary,
@@ -76,9 +77,10 @@ every_variant!(every_command_error, CommandError:
 every_variant!(every_submit_error, SubmitError: Ended NotConnected ReadOnly TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
     Approve Reject GiveInput FindServers Start EditServer Login FinishLogin SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
-    Calls History HistoryStats PruneHistory Drift Definitions AcceptDefinitions Runs Run Test TestFromRun);
+    Calls History Sessions HistoryStats PruneHistory Drift Definitions AcceptDefinitions Runs Run Test TestFromRun);
 every_variant!(every_workspace_reply, WorkspaceReply:
-    Done Welcome Written Recall Layout Login Import Calls History HistoryStats Deleted Drift Definitions Accepted Runs Run Tested TestMade);
+    Done Welcome Written Recall Layout Login Import Calls History Sessions HistoryStats Deleted Drift Definitions Accepted Runs Run Tested
+    TestMade);
 every_variant!(every_workspace_error, WorkspaceError:
     Unavailable NotPermitted Disconnected Ended Busy Configuration ProjectChanged UnknownChoice NotWritten Failed);
 every_variant!(every_event, EventKind:
@@ -216,6 +218,7 @@ fn requests() -> Vec<WorkspaceRequest> {
         WorkspaceRequest::WriteImport { files: file(), project: false, variables: true },
         WorkspaceRequest::Calls { last: 5, ids: vec![1, u64::MAX] },
         WorkspaceRequest::History { filter: "a".into(), within: Some(Duration::from_secs(5)), before: Some(CallId(9)), limit: 3 },
+        WorkspaceRequest::Sessions { last: 4 },
         WorkspaceRequest::HistoryStats { last: Duration::from_secs(3600), by: StatsBy::Hour, compare: true },
         WorkspaceRequest::PruneHistory { older_than: Duration::from_secs(7) },
         WorkspaceRequest::Drift { server: Some("a".into()), baseline: Baseline::Previous },
@@ -251,6 +254,7 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         unix_ms: 2,
         server: requested.operation.server().clone(),
         name: "shop_buy".into(),
+        subject: "buy".into(),
         origin: requested.origin,
         client: requested.client,
         run: requested.run.clone(),
@@ -262,9 +266,12 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         took_us: 3,
         sent_bytes: 5,
         received_bytes: 6,
+        lifecycle: true,
         trace: "4bf92f3577b34da6a3ce929d0e0e4736".parse().ok(),
     };
-    let page = HistoryPage { calls: vec![summary.clone()], next: Some(CallId(1)) };
+    let start = SessionStart { session: InstanceId(1), kind: SessionKind::Gateway, started_ms: 8 };
+    let session = SessionSummary { start, last_ms: 9, ended_ms: Some(10), calls: 11, failures: 12 };
+    let page = HistoryPage { calls: vec![summary.clone()], next: Some(CallId(1)), sessions: vec![start] };
     let row = StatsRow { server: Some("a".into()), tool: Some("t".into()), hour_ms: Some(3), calls: 4, ..StatsRow::default() };
     let period = Period { since_ms: 1, until_ms: 2 };
     let stats = HistoryStats { period, total: StatsRow::default(), rows: vec![row.clone()], before: vec![row] };
@@ -286,6 +293,7 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         WorkspaceReply::Import(Box::<ImportPlan>::default()),
         WorkspaceReply::Calls(vec![record]),
         WorkspaceReply::History(page),
+        WorkspaceReply::Sessions(vec![session]),
         WorkspaceReply::HistoryStats(Box::new(stats)),
         WorkspaceReply::Deleted(5),
         WorkspaceReply::Drift(vec![change]),

@@ -4,6 +4,8 @@ use super::*;
 use crate::domain::{
     call::FailureKind,
     filter::{CallState, RowKind},
+    id::InstanceId,
+    program_session::{SessionKind, SessionStart},
 };
 use crate::tui::test_support;
 
@@ -126,6 +128,36 @@ fn words_are_searched_in_arguments_and_errors() {
 }
 
 #[test]
+fn rows_of_the_ring_belong_to_the_session_of_the_engine() {
+    let mut rows = Rows::new(100);
+    for event in test_support::busy(0) {
+        rows.push(&event);
+    }
+    assert_eq!(found("session:last", &rows), Vec::<u64>::new(), "the session is not known yet");
+    let session = SessionStart { session: InstanceId(0xab), kind: SessionKind::Console, started_ms: 1_795_910_400_000 };
+    rows.set_session(session);
+    for filter in ["session:last", "session:000000ab", "session:2026-11-29", "session:headless|console"] {
+        assert_eq!(found(filter, &rows), [100, 101, 102, 103, 104], "{filter}");
+    }
+    assert_eq!(found("session:gateway", &rows), Vec::<u64>::new());
+    assert_eq!(found("!session:gateway", &rows), [100, 101, 102, 103, 104]);
+    assert!(complete("session:", &rows).contains(&"session:000000ab".to_owned()));
+}
+
+#[test]
+fn a_filter_of_calls_leaves_lifecycle_rows_out_unless_it_names_kinds() {
+    for (text, expected) in [
+        ("", "kind:call"),
+        ("server:db", "server:db kind:call"),
+        ("kind:lifecycle", "kind:lifecycle"),
+        ("!kind:lifecycle x", "!kind:lifecycle x"),
+        ("\"kind:call\"", "\"kind:call\" kind:call"),
+    ] {
+        assert_eq!(Filter::of_calls(text), expected);
+    }
+}
+
+#[test]
 fn the_examples_of_the_help_are_valid() {
     for (example, _) in LANGUAGE {
         assert!(!read(example).is_empty(), "{example}");
@@ -140,7 +172,7 @@ fn completion_offers_fields_then_values() {
     for event in test_support::busy(0) {
         rows.push(&event);
     }
-    assert_eq!(complete("", &rows).len(), 7);
+    assert_eq!(complete("", &rows).len(), FIELDS.len());
     assert_eq!(complete("x o", &rows), ["outcome:", "origin:"]);
     assert_eq!(complete("server:", &rows), ["server:analytics", "server:database", "server:email"]);
     assert_eq!(complete("!server:database|em", &rows), ["!server:database|email"]);
@@ -159,6 +191,7 @@ fn some_test() -> impl Strategy<Value = Test> {
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Server),
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Tool),
         proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Client),
+        proptest::collection::vec(value().prop_filter("address", |v| !v.starts_with("//")), 1..3).prop_map(Test::Session),
         proptest::collection::vec(proptest::sample::select(states), 1..4).prop_map(Test::Outcome),
         proptest::collection::vec(proptest::sample::select(OriginKind::ALL.to_vec()), 1..3).prop_map(Test::Origin),
         proptest::collection::vec(proptest::sample::select(RowKind::ALL.to_vec()), 1..3).prop_map(Test::Kind),

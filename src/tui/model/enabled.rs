@@ -56,7 +56,8 @@ impl Model {
         }
         if matches!(action, Action::Mark | Action::SaveWorkflow) {
             let calls = !self.views.state.rows.marked.is_empty() || self.meant_call().is_some();
-            return calls && self.views.current != ViewId::Workflows;
+            let server = action == Action::Mark && self.server_to_mark().is_some();
+            return server || calls && self.views.current != ViewId::Workflows;
         }
         let (view, state) = self.view();
         if let Some(enabled) = view.enabled(action, state, self.look()) {
@@ -70,6 +71,7 @@ impl Model {
             Action::Cancel => self.meant_call().and_then(|id| read_model.call(id)).is_some_and(|c| c.settled.is_none()),
             Action::SendAgain | Action::EditAgain => self.console.focus != Focus::Call && self.meant_call().is_some(),
             Action::Burst | Action::Watch => self.burst_spec().is_some(),
+            Action::Compare if self.in_servers() => self.compared_servers().is_some(),
             Action::Compare => self.compared().is_some(),
             Action::Login => self.wants_login().is_some(),
             Action::EditServer | Action::ServerMenu => self.server_file().is_some(),

@@ -9,17 +9,23 @@ use crate::{
         call::Operation,
         call_summary::CallSummary,
         drift::{Baseline, Change, Impact},
+        event::NoticeLevel,
         filter::Filter,
         history::{HistoryPage, HistoryStats, StatsBy},
+        id::CallId,
         journal::{CallOutcome, CallRecord},
         plural::counted,
         text::visible,
         time::{date, short},
     },
-    tui::overlay::{
-        menu::{Menu, MenuRow},
-        report::{Line, Report, Tone},
-        text_prompt::TextPrompt,
+    tui::{
+        overlay::{
+            menu::{Menu, MenuRow},
+            report::{Line, Report, Tone},
+            text_prompt::TextPrompt,
+        },
+        pane::row_detail::RowDetail,
+        view::ViewId,
     },
 };
 
@@ -74,6 +80,43 @@ impl Model {
         self.dialogs.push(Menu::new("History", rows));
     }
 
+    /// Requests the next page of the history for the traffic view, and the open row, if they are needed.
+    pub(super) fn read_past(&mut self) -> Vec<Cmd> {
+        let mut commands = vec![];
+        let views = &mut self.views;
+        if views.current == ViewId::Traffic && views.traffic.needs_page(&views.state.rows) {
+            let newest = views.state.rows.oldest_call(&self.session.mirror.read_model.epoch);
+            let page = views.state.rows.past_mut().begin_page(newest);
+            views.traffic.page_begun();
+            commands.extend(page.map(|(filter, before)| Cmd::ReadPast(filter, before)));
+        }
+        let wanted = views.state.entry.as_mut().and_then(RowDetail::wanted_record);
+        commands.extend(wanted.map(Cmd::ReadPastCall));
+        commands
+    }
+
+    /// Adds a page of the history to the traffic view, unless the filter has changed.
+    pub(super) fn add_past(&mut self, filter: &str, before: CallId, page: Result<HistoryPage, String>) {
+        let rows = &mut self.views.state.rows;
+        if !rows.past().reads(filter, before) {
+            return;
+        }
+        match page {
+            Ok(page) => rows.add_page(page),
+            Err(why) => {
+                rows.past_mut().fail();
+                self.toast(NoticeLevel::Warn, why);
+            }
+        }
+    }
+
+    /// Shows a call of the history in the open row.
+    pub(super) fn show_past_row(&mut self, call: CallId, record: Option<&CallRecord>) {
+        if let Some(entry) = &mut self.views.state.entry {
+            entry.set_record(call, record);
+        }
+    }
+
     /// Shows a call of the history.
     pub(super) fn show_past_call(&mut self, record: &CallRecord) {
         self.dialogs.push(Report::new(record.summary.name.clone(), call_lines(record)));
@@ -90,8 +133,8 @@ impl Model {
     }
 }
 
-fn page_of(filter: String, before: Option<crate::domain::id::CallId>) -> Vec<Cmd> {
-    vec![Cmd::Request(WorkspaceRequest::History { filter, within: None, before, limit: PAGE })]
+fn page_of(filter: String, before: Option<CallId>) -> Vec<Cmd> {
+    vec![Cmd::Request(WorkspaceRequest::History { filter: Filter::of_calls(&filter), within: None, before, limit: PAGE })]
 }
 
 /// Formats a time in UTC.
@@ -113,7 +156,7 @@ fn call_lines(record: &CallRecord) -> Vec<Line> {
         ("outcome".into(), summary.outcome.words().into(), if bad { Tone::Bad } else { Tone::Plain }),
         line("started", format!("{} UTC", moment(summary.unix_ms))),
         line("took", short(summary.took())),
-        line("by", record.spec.requester()),
+        line("by", if summary.lifecycle { "engine".into() } else { record.spec.requester() }),
         line("attempts", summary.attempts.to_string()),
     ];
     lines.extend(summary.error.iter().map(|error| ("error".to_owned(), error.clone(), Tone::Bad)));

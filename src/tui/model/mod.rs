@@ -199,6 +199,7 @@ impl Model {
             }
         };
         self.reconcile();
+        commands.extend(self.read_past());
         commands.extend(self.take_tasks());
         commands
     }
@@ -251,7 +252,10 @@ impl Model {
                 };
             }
             ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
+            ConsoleUpdate::Session(session) => self.views.state.rows.set_session(session),
             ConsoleUpdate::History(filter, page) => self.show_history(&filter, &page),
+            ConsoleUpdate::PastPage(filter, before, page) => self.add_past(&filter, before, page),
+            ConsoleUpdate::PastRow(call, record) => self.show_past_row(call, record.as_deref()),
             ConsoleUpdate::PastCall(record) => self.show_past_call(&record),
             ConsoleUpdate::Statistics(stats) => self.show_statistics(&stats),
             ConsoleUpdate::Drift(changes) => self.show_drift(&changes),

@@ -7,7 +7,8 @@ use crate::tui::{
     layout::Layout,
     overlay::{approval::Approval, config_inputs::ConfigInputs},
     pane::{activity as strip_pane, banner, detail::Detail, row_detail as row},
-    view::View,
+    rows::past::Progress,
+    view::{View, ViewId},
 };
 
 use super::{Model, toasts::TOAST_TIME};
@@ -47,6 +48,8 @@ impl Model {
         self.room.banner = banner::wanted(self.session.read_model());
         self.layout = Layout::new(self.size, self.console.middle(), self.console.focus, self.zoom, self.room);
         self.console.lay_out(&self.layout, self.zoom);
+        let filter = self.views.traffic.past_filter();
+        self.views.state.rows.past_mut().filter_with(filter);
         let (body, zoom) = (self.layout.body(), self.zoom);
         let ctx = self.session.context(false);
         self.console.fit(&mut self.views.state, ctx, body, zoom);
@@ -67,6 +70,7 @@ impl Model {
             || self.console.result.waits()
             || self.console.detail.as_ref().is_some_and(Detail::waits)
             || self.views.state.entry.as_ref().is_some_and(row::RowDetail::waits)
+            || self.views.current == ViewId::Traffic && matches!(self.views.state.rows.past().progress(), Progress::Reading(_))
             || self.completing.waiting()
             || self.dialogs.iter().any(Dialog::moving)
             || read_model.servers.iter().any(|s| s.phase.pending())

@@ -215,6 +215,8 @@ mod inputs;
 mod keys;
 mod logins;
 mod looks;
+mod past;
 mod prompts;
 mod questions;
 mod reading;
+mod servers;

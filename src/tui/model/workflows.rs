@@ -185,8 +185,11 @@ impl Model {
 
 /// Saving calls as workflows.
 impl Model {
-    /// Marks the call under the cursor, or unmarks it.
+    /// Marks the call under the cursor, or the selected server, or unmarks it.
     pub(super) fn mark(&mut self) {
+        if let Some(server) = self.server_to_mark() {
+            return self.mark_server(server);
+        }
         let Some(call) = self.meant_call() else {
             self.toast(NoticeLevel::Info, "Select a call first.");
             return;

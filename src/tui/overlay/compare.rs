@@ -1,4 +1,7 @@
-//! The comparison of two calls: what differs in their results and arguments, as pages that can be searched and copied.
+//! The comparison of two calls: what differs in their results and arguments, as pages that can be searched and copied. `servers`
+//! compares two servers.
+
+mod servers;
 
 use std::time::Duration;
 
@@ -23,6 +26,7 @@ use crate::{
     },
 };
 
+pub use self::servers::servers;
 use super::describe::{Describe, Page};
 
 /// The most bytes of both texts together that are compared: more would delay a frame.

@@ -1,4 +1,7 @@
-//! The detail of a traffic row: a call with its timings, or the message of a notification, server request, log or anomaly.
+//! The detail of a traffic row: a call with its timings, the message of a notification, server request, log or anomaly, or a call of
+//! the history.
+
+mod past;
 
 use std::time::Duration;
 
@@ -26,6 +29,7 @@ use crate::{
     },
 };
 
+use self::past::PastCall;
 use super::{DrawContext, attempts::segment_style, detail::Detail, table::outcome, text_view::TextView};
 
 /// The row that is shown, with its views.
@@ -36,6 +40,8 @@ pub struct RowDetail {
     pub detail: Detail,
     /// The message of a row that is not a call.
     view: Option<JsonView>,
+    /// The call of the history that is shown.
+    past: Option<PastCall>,
     /// New background jobs, and the pending one.
     tasks: Vec<Job>,
     pending: Option<JobHandle>,
@@ -49,8 +55,14 @@ impl RowDetail {
         }
         self.row = Some(id);
         self.pending = None;
+        self.past = None;
         discard(self.view.take(), &mut self.tasks);
         let Some(row) = rows.get(id) else { return };
+        if row.past() {
+            self.detail.show(None, read_model);
+            self.past = Some(PastCall::new(CallId(row.link)));
+            return;
+        }
         match row.call() {
             Some(call) => self.detail.show(read_model.call(call).map(|c| c.id), read_model),
             None => {
@@ -62,12 +74,17 @@ impl RowDetail {
                     (None, Some(note)) => JobKind::Raw(Body::from(&*note.text)),
                     (None, None) => return,
                 };
-                match job.ask(&mut self.tasks) {
-                    Ok(Done::View(view)) => self.view = Some(*view),
-                    Ok(_) => {}
-                    Err(ticket) => self.pending = Some(ticket),
-                }
+                self.parse(job);
             }
+        }
+    }
+
+    /// Parses a message, in the background if it is large.
+    fn parse(&mut self, job: JobKind) {
+        match job.ask(&mut self.tasks) {
+            Ok(Done::View(view)) => self.view = Some(*view),
+            Ok(_) => {}
+            Err(ticket) => self.pending = Some(ticket),
         }
     }
 
@@ -80,7 +97,7 @@ impl RowDetail {
 
     /// Returns whether a background job is pending.
     pub fn waits(&self) -> bool {
-        self.pending.is_some() || self.detail.waits()
+        self.pending.is_some() || self.past.as_ref().is_some_and(PastCall::waits) || self.detail.waits()
     }
 
     /// Returns whether this job is pending.
@@ -145,6 +162,9 @@ impl RowDetail {
         let Some(row) = self.row.and_then(|id| rows.get(id)).copied() else {
             return draw_dropped(ctx, area, buf, "This row was dropped to save memory.");
         };
+        if row.past() {
+            return self.draw_past(&row, rows, ctx, area, buf);
+        }
         let Some(id) = row.call() else { return self.draw_message(&row, rows, ctx, area, buf) };
         match ctx.read_model.call(id) {
             Some(call) if area.height >= 8 => {

@@ -128,6 +128,10 @@ fn draw_row(tree: &Tree, (index, selected): (usize, bool), ctx: DrawContext, are
     let base = ctx.theme.text;
     match &row.node {
         Node::Group(name) => draw_group(name, row.open == Some(true), fold, ctx, &mut pen),
+        Node::Server(id) if tree.marked().contains(id) => {
+            pen.put(fold.trim_end(), ctx.theme.muted).put(if row.open.is_some() { "◆" } else { " ◆" }, ctx.theme.key);
+            draw_server(server, row.depth, "", area.width, ctx, &mut pen);
+        }
         Node::Server(_) => draw_server(server, row.depth, fold, area.width, ctx, &mut pen),
         Node::Tool(tool) => {
             let change = server.catalog.tools.get(row.item).map_or(Change::Same, |t| t.change);

@@ -1,6 +1,9 @@
 //! The traffic view: all rows, followed or paused, filtered and sorted. Draws only the visible rows.
+//!
+//! In the order of time, the rows of the history are before those of the ring, in one list with one cursor and one filter.
 
 mod columns;
+mod past;
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -17,7 +20,7 @@ use crate::{
         rows::{RowId, Rows},
         widget::{
             paint::{Pen, pane, scroll_bar},
-            window::{Move, Window},
+            window::{Direction, Move, Window},
         },
     },
 };
@@ -53,6 +56,8 @@ pub struct TrafficView {
     /// The indexes of both, as of the last [`TrafficView::fit`].
     window: Window,
     height: usize,
+    /// Whether the user moved beyond the oldest row.
+    beyond: bool,
 }
 
 impl TrafficView {
@@ -70,6 +75,7 @@ impl TrafficView {
             top: None,
             window: Window::default(),
             height: 0,
+            beyond: false,
         }
     }
 
@@ -124,9 +130,9 @@ impl TrafficView {
     /// Returns the row under the cursor.
     pub fn selected(&self, rows: &Rows) -> Option<RowId> {
         match self.cursor {
-            Some(id) => rows.get(id).map(|_| id).or_else(|| self.id_at(rows, self.window.cursor)),
-            None if self.at_bottom() => self.id_at(rows, self.len(rows).checked_sub(1)?),
-            None => self.id_at(rows, 0),
+            Some(id) => rows.get(id).map(|_| id).or_else(|| self.row_near(rows, self.window.cursor, Direction::Backward)),
+            None if self.at_bottom() => self.row_near(rows, self.len(rows).checked_sub(1)?, Direction::Backward),
+            None => self.row_near(rows, 0, Direction::Forward),
         }
     }
 
@@ -140,9 +146,9 @@ impl TrafficView {
         self.by == By::Time && !self.descending
     }
 
-    /// Returns how many rows match the filter and are sorted.
+    /// Returns how many lines there are: rows that match the filter and are sorted, with those of the history and their dates.
     pub fn len(&self, rows: &Rows) -> usize {
-        if self.by == By::Time { self.filtered.index.len(rows) } else { self.sorted.len() }
+        if self.by == By::Time { rows.past().len() + self.filtered.index.len(rows) } else { self.sorted.len() }
     }
 
     /// Returns whether no row matches.
@@ -154,13 +160,19 @@ impl TrafficView {
     pub fn id_at(&self, rows: &Rows, place: usize) -> Option<RowId> {
         let len = self.len(rows);
         let place = if self.descending { len.checked_sub(place + 1)? } else { place };
-        if self.by == By::Time { self.filtered.index.at(rows, place) } else { self.sorted.get(place).copied() }
+        if self.by != By::Time {
+            return self.sorted.get(place).copied();
+        }
+        match place.checked_sub(rows.past().len()) {
+            Some(place) => self.filtered.index.at(rows, place),
+            None => Some(rows.past().ids().start + place as u64),
+        }
     }
 
     fn place(&self, rows: &Rows, id: RowId, hint: usize) -> usize {
         let len = self.len(rows);
         if self.by == By::Time {
-            let place = self.filtered.index.place(rows, id);
+            let place = self.place_in_time(rows, id);
             return if self.descending { len.saturating_sub(place + 1) } else { place };
         }
         if self.id_at(rows, hint) == Some(id) {
@@ -176,15 +188,17 @@ impl TrafficView {
     /// Moves the cursor. Going to the newest end follows again.
     pub fn go(&mut self, to: Move, rows: &Rows) {
         let len = self.len(rows);
+        self.beyond = self.goes_beyond(to, rows);
         let newest = if self.at_bottom() { Move::Last } else { Move::First };
         if len == 0 || to == newest {
             return self.follow();
         }
         let start = if self.at_bottom() { len - 1 } else { 0 };
         let mut window = Window { cursor: self.cursor.map_or(start, |id| self.place(rows, id, self.window.cursor)), top: 0 };
+        let before = window.cursor;
         window.go(to, len);
-        self.cursor = self.id_at(rows, window.cursor);
-        self.window.cursor = window.cursor;
+        self.cursor = self.row_near(rows, window.cursor, Direction::backward_if(window.cursor < before));
+        self.window.cursor = self.cursor.map_or(window.cursor, |id| self.place(rows, id, window.cursor));
     }
 
     /// Scrolls so that the cursor is visible in a pane of this size.
@@ -270,6 +284,10 @@ impl TrafficView {
         for (y, place) in self.window.rows(self.len(rows), usize::from(list.height)).enumerate() {
             let Some(id) = self.id_at(rows, place) else { continue };
             let line = Rect { y: list.y + y as u16, height: 1, ..list };
+            if let Some(session) = rows.past().session_line(id) {
+                past::draw_session(session, rows, ctx, line, buf);
+                continue;
+            }
             ctx.hits.add(line, Hit::Entry(id));
             match rows.get(id) {
                 Some(row) => columns.row(row, (rows, &secrets), ctx, line, buf),
@@ -294,6 +312,7 @@ impl TrafficView {
         if self.by != By::Time || self.descending {
             words.push_str(&format!(" · by {} {}", head_word(self.by), if self.descending { "▼" } else { "▲" }));
         }
+        words.push_str(&self.past_words(rows));
         let key = ctx.keys.key(&[Context::Table], Action::Follow).unwrap_or_default();
         words.push_str(&if self.following() { " · following".to_owned() } else { format!(" · paused, {key} to follow") });
         words
@@ -307,12 +326,14 @@ impl TrafficView {
             let key = ctx.keys.key(&[Context::Global], Action::ViewConsole).unwrap_or_default();
             pen.put("No traffic yet. ", theme.muted);
             ctx.put_key(&mut pen, Action::ViewConsole, &key, " opens the console: select a tool there.");
+            self.draw_past_hint(rows, ctx, area, buf);
         } else if self.filtered.index.working(rows) || self.job.is_some() || self.by != By::Time {
             pen.put(&format!("{} filtering …", ctx.spinner()), theme.running);
         } else {
             let key = ctx.keys.key(&[Context::Global], Action::Back).unwrap_or_default();
             pen.put("No rows match. ", theme.muted);
             ctx.put_key(&mut pen, Action::Back, &key, " clears the filter.");
+            self.draw_past_hint(rows, ctx, area, buf);
         }
     }
 }

@@ -6,7 +6,7 @@ pub use crate::domain::filter::{CallState, RowKind};
 use crate::domain::{
     call::{Origin, OriginKind},
     id::CallId,
-    time::Stamp,
+    time::{Epoch, Stamp},
 };
 
 /// One row.
@@ -14,7 +14,7 @@ use crate::domain::{
 pub struct Row {
     /// The call's id, or the number of the text.
     pub link: u64,
-    /// When it began.
+    /// When it began; since the Unix epoch for a row of the history ([`Row::past`]).
     pub at: Stamp,
     /// Its duration in microseconds; 0 while it is in progress.
     pub took_us: u32,
@@ -38,6 +38,25 @@ impl Row {
     pub fn kind(&self) -> RowKind {
         let kind = usize::from(self.kind.0 & KIND);
         if kind >= RowKind::ALL.len() { RowKind::Call } else { RowKind::ALL[kind] }
+    }
+
+    /// Returns whether it is a row of the history.
+    pub fn past(&self) -> bool {
+        self.kind.0 & PAST != 0
+    }
+
+    /// Returns the local time of day at which it began.
+    pub fn time_of_day(&self, epoch: &Epoch) -> String {
+        self.epoch(epoch).time_of_day(self.at)
+    }
+
+    /// Returns when it began, in milliseconds since the Unix epoch.
+    pub fn unix_ms(&self, epoch: &Epoch) -> u64 {
+        self.epoch(epoch).unix_ms(self.at)
+    }
+
+    fn epoch(&self, epoch: &Epoch) -> Epoch {
+        if self.past() { Epoch { unix_ms: 0, ..*epoch } } else { *epoch }
     }
 
     /// Returns the kind of the call's origin; `None` for other rows.
@@ -65,6 +84,8 @@ impl Row {
 
 /// Bits of the kind; a call with a known origin has a number after all kinds, in the order of [`OriginKind::ALL`].
 const KIND: u8 = 15;
+/// The bit of rows of the history.
+pub(super) const PAST: u8 = 1 << 4;
 /// Bits above kind and origin: marks of the response.
 pub(super) const ATTEMPTS: u8 = 1 << 5;
 pub(super) const CACHED: u8 = 1 << 6;

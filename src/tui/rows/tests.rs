@@ -139,3 +139,20 @@ fn long_calls_are_found_by_their_length() {
         assert!(rows.long_before(start).all(|id| rows.ids().contains(&id)));
     }
 }
+
+#[test]
+fn calls_of_the_history_are_before_the_oldest_row() {
+    use crate::domain::{id::CallId, time::Epoch};
+    let epoch = Epoch { unix_ms: 1_000, utc_offset_s: 0 };
+    let mut rows = Rows::new(2);
+    assert_eq!(rows.oldest_call(&epoch), CallId(i64::MAX as u64));
+    let spec = Arc::new(CallSpec::new(test_support::tool_call("db", "put", "{}"), Origin::Cli));
+    let mut add = |ms: u64| {
+        let call = CallId::from_parts(1_000 + ms, 7);
+        rows.push(&Event { seq: ms, at: Stamp(ms * 1_000_000), kind: EventKind::CallQueued { call, spec: spec.clone() } });
+        rows.oldest_call(&epoch)
+    };
+    assert_eq!(add(2), CallId::from_parts(1_002, 0));
+    assert_eq!(add(4), CallId::from_parts(1_002, 0));
+    assert_eq!(add(6), CallId::from_parts(1_004, 0), "the ring has dropped the first");
+}

@@ -5,12 +5,18 @@ use std::io;
 use futures_util::FutureExt;
 
 use super::{Console, Terminal, replied};
-use crate::tui::{
-    files::{self, Existing, Saving},
-    input::Reader,
-    msg::{Cmd, Msg},
-    pacer::Cause,
-    system::{self, Editing},
+use crate::{
+    control::{WorkspaceError, WorkspaceReply, WorkspaceRequest},
+    domain::{history::HistoryPage, journal::CallRecord},
+    tui::{
+        ConsoleUpdate,
+        files::{self, Existing, Saving},
+        input::Reader,
+        msg::{Cmd, Msg},
+        pacer::Cause,
+        rows,
+        system::{self, Editing},
+    },
 };
 
 /// The most background jobs that run simultaneously.
@@ -42,6 +48,17 @@ impl Console {
             Cmd::Request(request) => {
                 let reply = self.workspace.request(request.clone());
                 self.others.spawn(async move { replied(&request, reply.await) });
+                None
+            }
+            Cmd::ReadPast(filter, before) => {
+                let (asked, limit) = (filter.clone(), rows::past::PAGE);
+                let reply = self.workspace.request(WorkspaceRequest::History { filter, within: None, before: Some(before), limit });
+                self.others.spawn(async move { Some(Msg::Update(ConsoleUpdate::PastPage(asked, before, page_of(reply.await)))) });
+                None
+            }
+            Cmd::ReadPastCall(call) => {
+                let reply = self.workspace.request(WorkspaceRequest::Calls { last: 0, ids: vec![call.0] });
+                self.others.spawn(async move { Some(Msg::Update(ConsoleUpdate::PastRow(call, record_of(reply.await)))) });
                 None
             }
             Cmd::Save { path, content, overwrite } => {
@@ -144,5 +161,22 @@ impl Console {
         terminal.resume()?;
         self.reader = Some(Reader::start()?);
         self.resized(terminal)
+    }
+}
+
+/// Returns a page of the history, or why it cannot be read.
+fn page_of(reply: Result<WorkspaceReply, WorkspaceError>) -> Result<HistoryPage, String> {
+    match reply {
+        Ok(WorkspaceReply::History(page)) => Ok(page),
+        Ok(_) => Err(WorkspaceError::Unavailable.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Returns a call of the history; `None` if it was deleted or cannot be read.
+fn record_of(reply: Result<WorkspaceReply, WorkspaceError>) -> Option<Box<CallRecord>> {
+    match reply {
+        Ok(WorkspaceReply::Calls(calls)) => calls.into_iter().next().map(Box::new),
+        _ => None,
     }
 }

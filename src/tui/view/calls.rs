@@ -171,7 +171,8 @@ impl<L: CallList> View for L {
     }
 
     fn call(&self, state: &ViewState, _ctx: DrawContext) -> Option<CallId> {
-        selected(self, state).and_then(|id| state.rows.get(id)).and_then(|row| row.call())
+        // Calls of the history are not in the read model.
+        selected(self, state).and_then(|id| state.rows.get(id)).filter(|row| !row.past()).and_then(|row| row.call())
     }
 
     fn moving(&self, state: &ViewState, ctx: DrawContext) -> bool {

@@ -25,9 +25,9 @@ fn a_page_of_the_history_lists_calls_and_continues_with_older_ones() {
     assert_eq!(commands, []);
     harness.text("server:db").keys("enter");
     let asked = |filter: &str, before| WorkspaceRequest::History { filter: filter.into(), within: None, before, limit: 100 };
-    assert_eq!(harness.take(), [Cmd::Request(asked("server:db", None))]);
+    assert_eq!(harness.take(), [Cmd::Request(asked("server:db kind:call", None))]);
     let calls = vec![record(2).summary, record(1).summary];
-    let page = HistoryPage { calls, next: Some(CallId(1)) };
+    let page = HistoryPage { calls, next: Some(CallId(1)), sessions: vec![] };
     harness.send(Msg::Update(ConsoleUpdate::History("server:db".into(), page.clone())));
     // A dialog that opened without a key press locks its keys for a moment.
     harness.model.at(test_support::at(20_000));
@@ -36,7 +36,7 @@ fn a_page_of_the_history_lists_calls_and_continues_with_older_ones() {
     assert_eq!(harness.keys("b").take(), [Cmd::Request(WorkspaceRequest::Calls { last: 0, ids: vec![1] })]);
     harness.send(Msg::Update(ConsoleUpdate::History("server:db".into(), page)));
     harness.model.at(test_support::at(40_000));
-    assert_eq!(harness.keys("+").take(), [Cmd::Request(asked("server:db", Some(CallId(1))))]);
+    assert_eq!(harness.keys("+").take(), [Cmd::Request(asked("server:db kind:call", Some(CallId(1))))]);
     harness.send(Msg::Update(ConsoleUpdate::PastCall(Box::new(record(1)))));
     let frame = harness.frame();
     assert!(frame.contains("\"limit\": 1") && frame.contains("\"content\"") && frame.contains("trace"), "{frame}");

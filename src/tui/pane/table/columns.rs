@@ -121,7 +121,7 @@ impl Columns {
             let cells = usize::from(room);
             match by {
                 By::Time => {
-                    let time = ctx.read_model.epoch.time_of_day(row.at);
+                    let time = row.time_of_day(&ctx.read_model.epoch);
                     pen.put(&time[..cells.min(time.len())], theme.muted);
                 }
                 By::Server => match answered_by(row, call) {
@@ -159,7 +159,7 @@ impl Columns {
                         (None, None) => pen.put(word, style),
                     };
                 }
-                By::Outcome if row.kind() != RowKind::Call => return self.note(row, rows, ctx, &mut pen),
+                By::Outcome if row.kind() != RowKind::Call && !row.past() => return self.note(row, rows, ctx, &mut pen),
                 By::Outcome => {
                     let (glyph, words, style) = outcome(row, call, ctx);
                     let tries = tries(row, call);
