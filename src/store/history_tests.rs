@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::{
-    writer::{Counts, Job, Writer},
+    writer::{Added, Incoming, Job, Writer},
     *,
 };
 use crate::domain::{
@@ -414,25 +414,26 @@ fn a_full_disk_counts_lost_calls_and_the_rest_is_stored_when_there_is_room() {
     connection.pragma_update(None, "max_page_count", pages + 20).unwrap();
     let (jobs, waiting) = mpsc::sync_channel(10_000);
     let (failed, trouble) = watch::channel(None);
-    let counts = Arc::new(Counts::default());
+    let incoming = Arc::new(Incoming::default());
     // Reopened, the database has no limit: the disk has room again.
     let reopen = {
         let path = path.clone();
         move |_: Option<&str>| connect(&path, false).ok()
     };
     let writer =
-        Writer { connection, limits: Some(LIMITS), reopen, trouble: failed, counts: counts.clone(), sessions: vec![], now_ms: || 0 };
+        Writer { connection, limits: Some(LIMITS), reopen, trouble: failed, incoming: incoming.clone(), sessions: vec![], now_ms: || 0 };
     let thread = std::thread::spawn(move || writer.run(&waiting));
     let call = |n: u64| {
         let SettledCall { instance, call, unix_ms, name, spec, settled, .. } =
             settled(n, "db", "query", "{}", Ok(&format!("{{\"a\":\"{n}{}\"}}", "z".repeat(150))));
         let summary = CallSummary::new((instance, call), (unix_ms, name), &spec, &settled);
         let record = CallRecord { summary, spec, result: settled.outcome.result().cloned() };
-        counts.queued_bytes.fetch_add(writer::weight(&record), Ordering::Relaxed);
-        Job::Call(Box::new(record), SecretRegistry::default())
+        if incoming.add(record, SecretRegistry::default()) == Added::Wake {
+            jobs.send(Job::Calls).unwrap();
+        }
     };
     let total = 6_000;
-    (0..total).for_each(|n| jobs.send(call(n)).unwrap());
+    (0..total).for_each(call);
     let flush = || {
         let (done, wait) = oneshot::channel();
         jobs.send(Job::Flush(done)).unwrap();
@@ -447,10 +448,10 @@ fn a_full_disk_counts_lost_calls_and_the_rest_is_stored_when_there_is_room() {
     thread.join().unwrap();
     let stored: u64 =
         Connection::open(&path).unwrap().query_row("SELECT count(*) FROM calls", [], |row| row.get::<_, i64>(0)).unwrap() as u64;
-    let lost = counts.lost.load(Ordering::Relaxed);
+    let lost = incoming.lost.load(Ordering::Relaxed);
     assert_eq!(stored + lost, total);
     assert!(lost > 0 && stored >= 4_000, "{stored} {lost}");
-    assert_eq!(counts.queued_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(incoming.take().len(), 0);
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{oneshot, watch};
 
-use self::writer::{Counts, Job, Writer};
+use self::writer::{Added, Incoming, Job, Writer};
 pub use self::{catalogs::Catalogs, history::HistoryLimits, recover::SetAside};
 use crate::{
     domain::{
@@ -60,9 +60,8 @@ use crate::{
     engine::ports::{History, Journal, JournalError, RunLease, SettledCall},
 };
 
-/// Calls queued for the writer, and bytes of their bodies; further ones are lost.
-const WAITING: usize = 4096;
-const WAITING_BYTES: usize = 64 << 20;
+/// Jobs queued for the writer.
+const JOBS: usize = 4096;
 
 /// Pause before a database that another program creates is opened again.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
@@ -81,7 +80,7 @@ pub struct Store {
     set_aside: Arc<Mutex<Vec<SetAside>>>,
     /// Why the last calls were not stored in the history, while they are not.
     trouble: watch::Receiver<Option<String>>,
-    counts: Arc<Counts>,
+    incoming: Arc<Incoming>,
 }
 
 /// Settings of a store.
@@ -167,7 +166,7 @@ impl Store {
     pub fn open_with(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
         let (opened, set_aside) = recovered(path, options.flush)?;
         let journal = Arc::new(journal::Journal::new(opened.journal, options.flush).map_err(|source| fault(path, source))?);
-        let (jobs, waiting) = mpsc::sync_channel(WAITING);
+        let (jobs, waiting) = mpsc::sync_channel(JOBS);
         let set_aside: Arc<Mutex<Vec<SetAside>>> = Arc::new(Mutex::new(set_aside.into_iter().collect()));
         let identity = Arc::new(Mutex::new(recover::identity(path)));
         let damaged = Replacement { path: path.to_owned(), flush: options.flush, identity: identity.clone(), set_aside: set_aside.clone() };
@@ -176,11 +175,12 @@ impl Store {
             None => connect(&damaged.path, damaged.flush).ok(),
         };
         let (failed, trouble) = watch::channel(None);
-        let counts = Arc::new(Counts::default());
+        let incoming = Arc::new(Incoming::default());
         let (connection, limits) = (opened.history, options.history);
-        let writer = Writer { connection, limits, reopen, trouble: failed, counts: counts.clone(), sessions: vec![], now_ms: wall_clock };
+        let writer =
+            Writer { connection, limits, reopen, trouble: failed, incoming: incoming.clone(), sessions: vec![], now_ms: wall_clock };
         std::thread::Builder::new().name("store".into()).spawn(move || writer.run(&waiting)).map_err(StoreError::Thread)?;
-        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside, trouble, counts })
+        Ok(Store { path: path.to_owned(), journal, jobs, flush: options.flush, identity, set_aside, trouble, incoming })
     }
 
     /// The databases that were moved out of the way since this was last asked.
@@ -211,15 +211,16 @@ impl Store {
 
     /// Queues a call for the writer, which masks the secrets in it. Returns false if the queue is full and the call was lost.
     pub fn note_call(&self, call: CallRecord, secrets: SecretRegistry) -> bool {
-        let bytes = writer::weight(&call);
-        let fits = self.counts.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= WAITING_BYTES;
-        let queued = fits && self.jobs.try_send(Job::Call(Box::new(call), secrets)).is_ok();
-        if !queued {
-            self.counts.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+        let lost = match self.incoming.add(call, secrets) {
+            Added::Queued => false,
+            // With a full channel the thread is at work, and takes the calls that wait with its next batch.
+            Added::Wake => matches!(self.jobs.try_send(Job::Calls), Err(mpsc::TrySendError::Disconnected(_))),
+            Added::Full => true,
+        };
+        if lost {
             tracing::warn!(target: "switchboard::store", "the history is behind, so a call was not stored");
         }
-        queued
+        !lost
     }
 
     /// Describes the session whose calls are recorded from now on. It is stored with its first row.
@@ -236,7 +237,7 @@ impl Store {
 
     /// Returns how many calls were lost for the history since the store was opened.
     pub fn lost_calls(&self) -> u64 {
-        self.counts.lost.load(Ordering::Relaxed)
+        self.incoming.lost.load(Ordering::Relaxed)
     }
 
     /// Returns the last known catalogs of servers in this store.

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -32,14 +33,18 @@ use crate::domain::{
     stored_catalog::{CatalogKey, Hash},
 };
 
-/// Calls of one transaction at most.
+/// Calls, and bytes of their bodies, that are written without waiting for more.
 const TOGETHER: usize = 256;
+const BYTES_TOGETHER: usize = 8 << 20;
 
 /// How long a call waits for others at most.
 const GATHERING: Duration = Duration::from_millis(200);
 
 /// How far the number of stored calls may exceed its limit before the oldest are deleted; or a hundredth of the limit.
 const SPARE: usize = 200;
+
+/// Calls, and bytes of their bodies, that wait for the thread; further ones are lost.
+const WAITING: (usize, usize) = (4096, 64 << 20);
 
 /// Calls, and bytes of their bodies, that wait for a database that cannot be written. The oldest are lost first.
 const PENDING: (usize, usize) = (4096, 64 << 20);
@@ -56,8 +61,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Something for the thread.
 #[derive(Debug)]
 pub enum Job {
-    /// A call that ended, and the secrets to mask in it.
-    Call(Box<CallRecord>, SecretRegistry),
+    /// Calls wait in [`Incoming`]: the first one since the last batch, or enough for a transaction.
+    Calls,
     /// The session of later calls.
     SessionBegan(SessionStart),
     /// A session ended at a time (milliseconds since the Unix epoch).
@@ -88,21 +93,62 @@ pub struct Writer<R> {
     pub reopen: R,
     /// Why the last calls were not stored, while they are not.
     pub trouble: watch::Sender<Option<String>>,
-    /// Counts of calls.
-    pub counts: Arc<Counts>,
+    /// Calls on their way to the history.
+    pub incoming: Arc<Incoming>,
     /// The sessions of this process.
     pub sessions: Vec<SessionStart>,
     /// Returns the time in milliseconds since the Unix epoch.
     pub now_ms: fn() -> u64,
 }
 
-/// Calls on their way to the history.
+/// Calls on their way to the history. Adding one wakes the thread only if there is something to do, and then once for many: a wake-up for
+/// each call would cost more than the rest of it.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct Incoming {
+    /// Calls, and the secrets to mask in them.
+    calls: Mutex<Vec<(Box<CallRecord>, SecretRegistry)>>,
+    /// Bytes of their bodies.
+    bytes: AtomicUsize,
     /// Calls that were lost since the start.
     pub lost: AtomicU64,
-    /// Bytes of the bodies in the queue.
-    pub queued_bytes: AtomicUsize,
+}
+
+/// What became of a call that was added to [`Incoming`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// The thread knows already that calls wait.
+    Queued,
+    /// The thread has to get [`Job::Calls`].
+    Wake,
+    /// Too many calls wait, or too many bytes. The call is lost.
+    Full,
+}
+
+impl Incoming {
+    /// Adds a call, unless too many wait.
+    pub fn add(&self, call: CallRecord, secrets: SecretRegistry) -> Added {
+        let weight = weight(&call);
+        let mut calls = self.calls.lock();
+        if calls.len() >= WAITING.0 || self.bytes.load(Ordering::Relaxed) + weight > WAITING.1 {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return Added::Full;
+        }
+        let bytes = self.bytes.fetch_add(weight, Ordering::Relaxed);
+        calls.push((Box::new(call), secrets));
+        let enough = calls.len() == TOGETHER || (bytes < BYTES_TOGETHER && bytes + weight >= BYTES_TOGETHER);
+        if calls.len() == 1 || enough { Added::Wake } else { Added::Queued }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.calls.lock().len() >= TOGETHER || self.bytes.load(Ordering::Relaxed) >= BYTES_TOGETHER
+    }
+
+    /// Takes all calls.
+    pub fn take(&self) -> Vec<(Box<CallRecord>, SecretRegistry)> {
+        let mut calls = self.calls.lock();
+        self.bytes.store(0, Ordering::Relaxed);
+        std::mem::take(&mut calls)
+    }
 }
 
 /// Calls that are not written yet.
@@ -117,7 +163,7 @@ struct Pending {
 }
 
 /// Returns the size of the bodies of a call, in bytes.
-pub fn weight(call: &CallRecord) -> usize {
+fn weight(call: &CallRecord) -> usize {
     call.spec.operation.weight() + call.result.as_ref().map_or(0, Body::len)
 }
 
@@ -159,17 +205,9 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
             let (mut eras, mut states, mut listings, mut ended, mut flushed, mut checkpoint, mut replaced, mut catalog) =
                 (vec![], vec![], vec![], vec![], None, false, false, None);
             let mut next = first;
-            let mut fresh = 0;
             loop {
                 match next {
-                    Ok(Job::Call(mut call, secrets)) => {
-                        self.counts.queued_bytes.fetch_sub(weight(&call), Ordering::Relaxed);
-                        masked::record(&secrets.redactor(), &mut call);
-                        if self.limits.is_some() {
-                            pending.push(call);
-                            fresh += 1;
-                        }
-                    }
+                    Ok(Job::Calls) => {}
                     Ok(Job::SessionBegan(session)) => self.begin(session),
                     Ok(Job::SessionEnded(session, at)) => ended.push((session, at)),
                     Ok(Job::Catalog(key, row, done)) => {
@@ -184,11 +222,12 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
                     Ok(Job::Flush(done)) => flushed = Some(done),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
                 }
-                if flushed.is_some() || checkpoint || fresh >= TOGETHER {
+                if flushed.is_some() || checkpoint || self.incoming.is_enough() {
                     break;
                 }
                 next = jobs.recv_timeout(until.saturating_duration_since(Instant::now()));
             }
+            self.take_calls(&mut pending);
             if replaced && let Some(fresh) = (self.reopen)(None) {
                 self.connection = fresh;
             }
@@ -230,8 +269,19 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
                 let _ = done.send(());
             }
         }
+        self.take_calls(&mut pending);
         self.store(&mut pending);
         self.lose(pending.calls.len() as u64);
+    }
+
+    /// Masks the secrets in the calls that wait.
+    fn take_calls(&self, pending: &mut Pending) {
+        for (mut call, secrets) in self.incoming.take() {
+            masked::record(&secrets.redactor(), &mut call);
+            if self.limits.is_some() {
+                pending.push(call);
+            }
+        }
     }
 
     fn begin(&mut self, session: SessionStart) {
@@ -294,7 +344,7 @@ impl<R: FnMut(Option<&str>) -> Option<Connection>> Writer<R> {
 
     fn lose(&self, calls: u64) {
         if calls > 0 {
-            self.counts.lost.fetch_add(calls, Ordering::Relaxed);
+            self.incoming.lost.fetch_add(calls, Ordering::Relaxed);
             tracing::warn!(target: "switchboard::store", calls, "calls were lost for the history");
         }
     }
