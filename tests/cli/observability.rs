@@ -177,8 +177,8 @@ fn each_command_is_a_session_of_the_history() {
     assert_eq!(arguments(&["--session", ids[1]]), ["admin"]);
     assert_eq!(arguments(&[&format!("session:{}", ids[1])]), ["admin"]);
     assert_eq!(arguments(&["session:headless"]), ["viewer", "admin"]);
-    home.own(&["call", "database_query_users", "role=guest"]).ends(0);
-    assert_eq!(arguments(&["--session", "last"]), ["guest"]);
+    home.own(&["call", "database_query_users", "role=developer"]).ends(0);
+    assert_eq!(arguments(&["--session", "last"]), ["developer"]);
     home.own(&["history", "list", "--session", "a b"]).ends(2);
 }
 
@@ -216,7 +216,7 @@ fn drift_compares_two_servers() {
     let found = home.own(&["drift", "--between", "database", "flaky", "--json"]).ends(0).json();
     let changes = found["changes"].as_array().unwrap();
     let of = |name: &str| changes.iter().find(|change| change["name"] == name).unwrap_or_else(|| panic!("{name}: {found}"));
-    assert_eq!((of("query_users")["impact"].as_str(), of("lookup_user")["impact"].as_str()), (Some("breaking"), Some("compatible")));
+    assert_eq!((of("query_users")["impact"].as_str(), of("quote")["impact"].as_str()), (Some("breaking"), Some("compatible")));
     assert!(changes.iter().any(|change| change["definition"] == "server"), "{found}");
     assert!(changes.iter().all(|change| change["server"] == "database"), "{found}");
     home.own(&["drift", "--between", "database", "flaky", "--fail-on", "breaking"]).ends(12).prints("query_users");

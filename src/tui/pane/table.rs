@@ -214,6 +214,7 @@ impl TrafficView {
             (Some(_), None) => top,
         };
         self.window.fit(len, self.height);
+        self.show_session_line(rows);
         self.top = self.cursor.and_then(|_| self.id_at(rows, self.window.top));
     }
 

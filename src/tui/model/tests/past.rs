@@ -92,6 +92,7 @@ fn scrolling_past_the_oldest_row_continues_in_the_history() {
     // The cursor passes over the lines of sessions, in both directions.
     harness.keys("home");
     assert_eq!(cursor(&harness), "first");
+    assert!(harness.frame().contains("· gateway · 000000aa"), "the line above the first row is visible");
     let mut seen = vec![cursor(&harness)];
     for _ in 0..5 {
         harness.keys("down");

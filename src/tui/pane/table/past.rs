@@ -76,6 +76,14 @@ impl TrafficView {
         }
     }
 
+    /// Scrolls so that the line of a session is visible above the cursor on its first row.
+    pub(super) fn show_session_line(&mut self, rows: &Rows) {
+        let Some(above) = self.window.top.checked_sub(1).filter(|_| self.window.top == self.window.cursor && self.height > 1) else { return };
+        if self.id_at(rows, above).is_some_and(|id| rows.past().session_line(id).is_some()) {
+            self.window.top = above;
+        }
+    }
+
     /// Returns what the title says about the history.
     pub(super) fn past_words(&self, rows: &Rows) -> String {
         let past = rows.past();
