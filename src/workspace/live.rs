@@ -112,9 +112,9 @@ impl Live {
             WorkspaceRequest::Remember(entry) => self.remember(entry)?,
             // The watch of the configuration applies the change.
             WorkspaceRequest::EditServer { .. } | WorkspaceRequest::SaveLayout(_) => return self.home.offline(&request),
-            WorkspaceRequest::SaveWorkflow { name, text } => {
+            WorkspaceRequest::SaveWorkflow { name, text, place } => {
                 let text = self.control.secrets().redactor().redact_json(&text);
-                let written = self.library.save(&self.home.loaded(), &name, &text);
+                let written = self.library.save(&self.home.loaded(), &name, &text, place);
                 return written.map(WorkspaceReply::Written).map_err(|why| WorkspaceError::NotWritten { why });
             }
             // The project stays unused until its file changes. The library is read after each request.

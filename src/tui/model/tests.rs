@@ -218,3 +218,4 @@ mod looks;
 mod prompts;
 mod questions;
 mod reading;
+mod saved_calls;

@@ -190,8 +190,10 @@ impl FormView {
         let rows = self.form.rows();
         let wanted = rows.iter().find(|row| {
             let node = self.form.node(&row.path);
-            node.is_some_and(|n| {
-                n.required && n.state == State::Unset && matches!(n.kind, Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_))
+            node.is_some_and(|n| match n.kind {
+                Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_) => n.required && n.state == State::Unset,
+                Kind::CheckList { .. } => n.missing,
+                _ => false,
             })
         });
         let start = wanted.or(rows.first()).map(|row| row.path.clone()).unwrap_or_default();

@@ -323,6 +323,8 @@ const BOXES: &str = r#"{"type":"object","properties":{
 fn options_of_a_check_list_are_checked_with_the_keyboard() {
     let mut view = FormView::new(&Body::from(BOXES));
     assert_eq!(view.path(), &[0, 0], "the cursor starts on the first option");
+    let later = BOXES.replace(r#"["channels"]"#, r#"["channels","note"]"#);
+    assert_eq!(FormView::new(&Body::from(later)).path(), &[0, 0], "before a required text below it");
     code(&mut view, KeyCode::Char(' '));
     code(&mut view, KeyCode::Char('p'));
     assert_eq!(view.path(), &[0, 2], "a letter goes to its option");
