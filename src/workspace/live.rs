@@ -291,7 +291,7 @@ pub fn put_in_force(
     servers: Vec<ServerSpec>,
     open_cache: OpenCache,
 ) -> Result<(), String> {
-    let rules = selection::rules(loaded, demo_runs);
+    let rules = selection::rules(loaded, demo_runs, &servers);
     let mut opened = Ok(());
     if before.map(|before| &before.rules.cache) != Some(&rules.cache) {
         let store = open_cache(&rules.cache).or_else(|why| {
@@ -377,12 +377,12 @@ mod tests {
         for name in ["one", "two"] {
             write(name);
             let servers = servers(&both, &config::load(&load).unwrap(), Some(&demo), &typed);
-            assert_eq!(ids(&servers), [&demo::NAMES[..], &[name, "git"]].concat());
+            assert_eq!(ids(&servers), [&demo::NAMES[..], &[demo::STANDBY, name, "git"]].concat());
         }
         // Started from the welcome, it is among what came that way, and there once.
         let plain = Selection { only: vec!["two".into()], demo: false, ..both };
         let servers = servers(&plain, &config::load(&load).unwrap(), Some(&demo), &demo.specs());
-        assert_eq!(ids(&servers), [&["two"][..], &demo::NAMES[..]].concat());
+        assert_eq!(ids(&servers), [&["two"][..], &demo::NAMES[..], &[demo::STANDBY]].concat());
     }
 
     #[tokio::test]
