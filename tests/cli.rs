@@ -337,6 +337,15 @@ fn filtered_tools_are_marked_and_refused() {
 }
 
 #[test]
+fn the_group_of_the_demo_answers_while_the_breaker_of_a_member_is_open() {
+    let home = Home::new();
+    let call = ["call", "payments_status", "--breaker", "flaky=hold-open"];
+    home.demo(&["flaky", "standby"], &call).ends(0).says("routed to standby of payments");
+    let tools = home.demo(&["flaky"], &["tools"]).ends(0);
+    assert!(tools.out.contains("flaky_charge") && !tools.out.contains("payments_"), "the group needs both members: {}", tools.out);
+}
+
+#[test]
 fn questions_of_servers_are_answered_by_flags() {
     let home = Home::new();
     let mail = ["call", "email_send_email", "to=ada@example.com", "subject=Hi", "confirm=true", "--json"];

@@ -38,7 +38,7 @@ use crate::{
             plan::Plan,
             problem::Problem,
         },
-        workspace::{CaseEnd, TestMade, WorkspaceState},
+        workspace::{CaseEnd, TestMade, WorkflowPlace, WorkspaceState},
     },
     files,
     state::ServerView,
@@ -444,7 +444,7 @@ async fn save(printer: &mut Printer, workspace: &dyn Workspace, name: &str, text
         printer.file(text)?;
         return Ok(exit::OK);
     }
-    let request = WorkspaceRequest::SaveWorkflow { name: name.to_owned(), text: text.to_owned() };
+    let request = WorkspaceRequest::SaveWorkflow { name: name.to_owned(), text: text.to_owned(), place: WorkflowPlace::Project };
     let WorkspaceReply::Written(path) = workspace.request(request).await.map_err(failed)? else { return Err(unexpected().into()) };
     printer.note(&format!("written to {}", path.display()));
     Ok(exit::OK)

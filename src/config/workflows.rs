@@ -60,6 +60,8 @@ pub struct Workflows {
     pub folders: Vec<PathBuf>,
     /// The folder for new files.
     pub new_in: Option<PathBuf>,
+    /// The folder for new files of the user.
+    pub new_in_user: Option<PathBuf>,
     /// Unreadable files and duplicate names.
     pub problems: Vec<ConfigError>,
 }
@@ -83,7 +85,8 @@ pub fn workflow_files(options: &LoadOptions, loaded: &Loaded) -> Workflows {
     }
     let mut seen = HashSet::new();
     found.folders.retain(|folder| seen.insert(folder.clone()));
-    found.new_in = loaded.project.as_ref().map(|project| project.folder.clone()).or_else(|| found.folders.first().cloned());
+    found.new_in_user = found.folders.first().cloned();
+    found.new_in = loaded.project.as_ref().map(|project| project.folder.clone()).or_else(|| found.new_in_user.clone());
     let mut files = vec![];
     paths.iter().for_each(|path| read_into(path, &mut files, &mut found.problems));
     for folder in &found.folders {

@@ -18,10 +18,14 @@ use std::{
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use super::{DemoError, NAMES, process::LISTENER_VARIABLE};
+use super::{DemoError, NAMES, STANDBY, process::LISTENER_VARIABLE};
 use crate::domain::{
     body::Body,
-    policy::{CacheMode, Fallback, PolicyPatch, PolicySetting, ToolRule, pattern::Pattern},
+    policy::{
+        CacheMode, Fallback, PolicyPatch, PolicySetting, ToolRule,
+        pattern::Pattern,
+        route::{Group, Member, Route, Routing, Strategy},
+    },
     secret::Secret,
     server::{EraChoice, ServerSpec, Timeouts, Transport},
 };
@@ -92,9 +96,25 @@ impl Demo {
         &self.folder.path
     }
 
-    /// The specifications of all demo servers, in the order of [`NAMES`].
+    /// The specifications of all demo servers, in the order of [`NAMES`], and of [`STANDBY`].
     pub fn specs(&self) -> Vec<ServerSpec> {
-        NAMES.into_iter().map(|name| self.spec(name)).collect()
+        NAMES.into_iter().chain([STANDBY]).map(|name| self.spec(name)).collect()
+    }
+
+    /// Returns the group of `flaky` and its replica, whose calls survive the failures of `flaky`, and a route: only `flaky`
+    /// fails on demand, so the tool that makes it fail leads there.
+    pub fn routing() -> Routing {
+        let member = |server: &str| Member { server: server.into(), weight: 1 };
+        let group = Group {
+            id: "payments".into(),
+            namespace: None,
+            members: vec![member("flaky"), member(STANDBY)],
+            strategy: Strategy::Primary,
+            members_listed: true,
+        };
+        let matches = Pattern::from(Arc::<str>::from("payments_configure"));
+        let route = Route { matches, only: Some(vec![group.id.clone()]), to: "flaky".into() };
+        Routing { groups: vec![group], routes: vec![route] }
     }
 
     /// Returns the rules for the demo's tools: the fallbacks of `flaky`.
@@ -127,7 +147,9 @@ impl Demo {
             "analytics" => Transport::Http { url: format!("http://{}/mcp", self.address), headers: vec![], socket: None },
             _ => Transport::Stdio {
                 command: self.program.clone(),
-                args: ["demo-server", name, "--dir", &self.dir().to_string_lossy()].map(Secret::literal).to_vec(),
+                args: ["demo-server", if name == STANDBY { "flaky" } else { name }, "--dir", &self.dir().to_string_lossy()]
+                    .map(Secret::literal)
+                    .to_vec(),
                 env: vec![],
                 inherit_env: false,
                 cwd: None,
@@ -140,6 +162,7 @@ impl Demo {
                 "email" => "Messages, with progress and a form",
                 "analytics" => "Events and slow reports, over HTTP",
                 "preferences" => "Settings, and a summary by sampling",
+                STANDBY => "A replica of the payments",
                 _ => "Payments that fail on demand",
             }
             .into(),
@@ -154,6 +177,7 @@ impl Demo {
                 (breaker.consecutive, breaker.open_for, breaker.open_for_max) = (3, Duration::from_secs(5), Duration::from_secs(20));
                 spec.policy.attempt = Some(Duration::from_secs(3));
             }
+            STANDBY => {}
             _ => spec.group = Some("shop".into()),
         }
         if name == "preferences" {
@@ -296,10 +320,22 @@ mod tests {
     }
 
     #[test]
+    fn the_group_and_the_route_name_servers_and_a_tool_of_the_demo() {
+        let demo = Demo::prepare().unwrap();
+        let specs = demo.specs();
+        let Routing { groups, routes } = Demo::routing();
+        let is_server = |id: &crate::domain::id::ServerId| specs.iter().any(|spec| spec.id == *id);
+        assert!(groups.iter().flat_map(|group| &group.members).all(|member| is_server(&member.server)));
+        let flaky = Catalog::parse("flaky", include_str!("../../assets/demo/flaky.json")).unwrap();
+        let tools: Vec<String> = flaky.tools.iter().map(|entry| format!("payments_{}", entry.tool.name)).collect();
+        assert!(routes.iter().all(|route| is_server(&route.to) && tools.iter().any(|tool| route.matches.matches(tool))), "{tools:?}");
+    }
+
+    #[test]
     fn the_specs_name_this_program_and_the_port_that_listens() {
         let demo = Demo::prepare().unwrap();
         let specs = demo.specs();
-        assert_eq!(specs.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), NAMES);
+        assert_eq!(specs.iter().map(|spec| spec.id.as_str()).collect::<Vec<_>>(), [&NAMES[..], &[STANDBY]].concat());
         let Transport::Http { url, .. } = &specs[2].launch else { panic!("analytics is not over HTTP") };
         let address = url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
         std::net::TcpStream::connect(address).unwrap();

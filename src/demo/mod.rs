@@ -34,6 +34,9 @@ pub use traffic::{Traffic, opening, plan};
 /// The names of the demo servers, in the order in which they are shown.
 pub const NAMES: [&str; 5] = ["database", "email", "analytics", "preferences", "flaky"];
 
+/// The name of the second replica of `flaky`.
+pub const STANDBY: &str = "standby";
+
 /// Error of the demo or of one of its servers.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {

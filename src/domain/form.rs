@@ -9,6 +9,7 @@
 
 mod build;
 mod check;
+mod check_list;
 mod fill;
 mod shape;
 
@@ -90,6 +91,13 @@ pub enum Kind {
         /// Schema of the other items; `None` if there may be none.
         rest: Option<Arc<Json>>,
     },
+    /// Any of several values: an array whose items are an enumeration.
+    CheckList {
+        /// The options, constants that are set if they are checked.
+        options: Vec<Node>,
+        /// Schema of the items.
+        rest: Arc<Json>,
+    },
     /// One of several alternatives.
     Union {
         /// Label and schema of each alternative.
@@ -151,11 +159,22 @@ pub struct Row {
     pub depth: usize,
 }
 
+/// Whether a text that does not match the format of its schema may be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Formats {
+    /// It may: JSON Schema leaves open whether formats are binding. The field has a warning.
+    #[default]
+    Advisory,
+    /// It is an error, as in the answer to a question of a server (MCP, elicitation).
+    Required,
+}
+
 /// A form.
 pub struct Form {
     maker: Maker,
     root: Node,
     checker: Checker,
+    formats: Formats,
     /// Why the schema, or a part of it, is not checked.
     schema_problem: Option<String>,
     /// Whether validation is too slow to run on every key.
@@ -170,13 +189,19 @@ impl Form {
     /// Creates the form for a schema. A schema that is invalid, not an object schema, or larger than `LARGEST`
     /// becomes a single raw JSON field. Fast for any schema: forms are created and validated on the render thread.
     pub fn new(schema: &Body) -> Form {
+        Form::with_formats(schema, Formats::Advisory)
+    }
+
+    /// Creates a form, as [`Form::new`], with this rule for formats.
+    pub fn with_formats(schema: &Body, formats: Formats) -> Form {
         let small = Some(schema).filter(|schema| schema.len() <= LARGEST);
         let root_schema = small.and_then(|schema| Json::parse(&schema.text()).ok()).unwrap_or(Json::Bool(true));
         let maker = Maker::new(root_schema.clone());
         let root = maker.root(true);
         let checker = Checker::quick(schema);
         let schema_problem = checker.unchecked();
-        let mut form = Form { maker, root, checker, schema_problem, unchecked: false, alternatives: HashMap::new(), problems: vec![] };
+        let mut form =
+            Form { maker, root, checker, formats, schema_problem, unchecked: false, alternatives: HashMap::new(), problems: vec![] };
         form.check();
         form
     }
@@ -288,6 +313,10 @@ impl Form {
                 node.state = State::Set;
             }
             Kind::Object { .. } | Kind::Array { .. } => node.state = State::Set,
+            Kind::CheckList { options, .. } => {
+                options.iter_mut().for_each(|option| option.state = State::Unset);
+                node.state = State::Set;
+            }
             _ => {}
         });
     }
@@ -303,7 +332,8 @@ impl Form {
 
     /// Clears the field; raw JSON in place of a typed field is replaced by that field.
     pub fn clear(&mut self, path: &[usize]) {
-        self.edit(path, |maker, node| maker.clear(node));
+        let option = self.is_option(path);
+        self.edit(path, |maker, node| if option { node.state = State::Unset } else { maker.clear(node) });
     }
 
     /// Selects the next (for a negative `step`, previous) value of a boolean, choice, constant or alternative. An
@@ -317,8 +347,14 @@ impl Form {
         self.edit(path, |maker, node| maker.pick(node, index));
     }
 
-    /// Adds an item to the array at `path`, or after the item at `path`. Returns the path of the new item.
+    /// Adds an item to the array at `path`, or after the item at `path`. Returns the path of the new item. A check list
+    /// becomes a list of items.
     pub fn add_item(&mut self, path: &[usize]) -> Option<Path> {
+        let list = self.check_list(path);
+        if let Some(list) = &list {
+            self.edit(list, |maker, node| maker.list_items(node));
+        }
+        let path = list.as_deref().unwrap_or(path);
         let (array, at) = match &self.node(path)?.kind {
             Kind::Array { items, .. } => (path.to_vec(), items.len()),
             _ => {
@@ -427,6 +463,11 @@ impl Form {
         if let Some(node) = self.node_mut(path) {
             change(&maker, node);
         }
+        if self.is_option(path)
+            && let Some(list) = path.split_last().and_then(|(_, list)| self.node_mut(list))
+        {
+            check_list::settle(list);
+        }
         self.check();
     }
 }
@@ -483,6 +524,7 @@ impl Node {
         match &self.kind {
             Kind::Object { fields, .. } => fields,
             Kind::Array { items, .. } => items,
+            Kind::CheckList { options, .. } => options,
             Kind::Union { inner, .. } => std::slice::from_ref(inner),
             _ => &[],
         }
@@ -492,6 +534,7 @@ impl Node {
         match &mut self.kind {
             Kind::Object { fields, .. } => fields,
             Kind::Array { items, .. } => items,
+            Kind::CheckList { options, .. } => options,
             Kind::Union { inner, .. } => std::slice::from_mut(inner),
             _ => &mut [],
         }
@@ -499,7 +542,8 @@ impl Node {
 
     /// Returns whether the field can be folded.
     pub fn foldable(&self) -> bool {
-        self.state != State::Null && matches!(self.kind, Kind::Object { .. } | Kind::Array { .. } | Kind::Union { .. })
+        self.state != State::Null
+            && matches!(self.kind, Kind::Object { .. } | Kind::Array { .. } | Kind::CheckList { .. } | Kind::Union { .. })
     }
 
     /// Returns whether the field or a descendant was entered, so that its parents are sent.
@@ -542,6 +586,10 @@ impl Node {
             Kind::Object { fields, .. } => (set || self.active())
                 .then(|| Json::Object(fields.iter().filter_map(|field| Some((field.key.clone(), field.value()?))).collect())),
             Kind::Array { items, .. } => (set || !items.is_empty()).then(|| Json::Array(items.iter().map(Node::item_value).collect())),
+            Kind::CheckList { options, .. } => {
+                let checked: Vec<Json> = options.iter().filter_map(Node::value).collect();
+                (set || !checked.is_empty()).then_some(Json::Array(checked))
+            }
             Kind::Union { inner, .. } => inner.value(),
         }
     }
@@ -551,7 +599,7 @@ impl Node {
         self.value().unwrap_or_else(|| match self.kind {
             Kind::Text(_) => Json::String(String::new()),
             Kind::Object { .. } => Json::Object(vec![]),
-            Kind::Array { .. } => Json::Array(vec![]),
+            Kind::Array { .. } | Kind::CheckList { .. } => Json::Array(vec![]),
             _ => Json::Null,
         })
     }

@@ -218,6 +218,17 @@ impl ServerEdit {
     }
 }
 
+/// The folder of a new workflow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkflowPlace {
+    /// The folder of the project in use, otherwise that of the user.
+    #[default]
+    Project,
+    /// The folder of the user, for all projects.
+    User,
+}
+
 /// A request of a face to the workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -267,6 +278,9 @@ pub enum WorkspaceRequest {
         name: String,
         /// Its text.
         text: String,
+        /// The folder.
+        #[serde(default)]
+        place: WorkflowPlace,
     },
     /// Read the workflow files again. Reply: `Done`.
     ReadWorkflows,

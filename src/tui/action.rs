@@ -164,6 +164,7 @@ actions! {
     InsertValue "insert-value" "earlier value" Call false "Insert a value of an earlier result into the field";
     Burst "burst" "send many" Call true "Send the call many times, several in parallel";
     Watch "watch" "watch" Call true "Send the call at an interval and mark what changed";
+    SaveCall "save-call" "save call" Call true "Save the tool with its arguments under a name";
     Subscribe "subscribe" "subscribe" Call true "Subscribe to or unsubscribe from changes";
     Cancel "cancel" "cancel call" Call true "Cancel the call";
 

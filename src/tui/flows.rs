@@ -34,9 +34,14 @@ fn preview_with(plan: &Plan, input: &Body, read_model: &ConsoleState, env: ReadE
     DryRunView::new(&dry_run(plan, &input, Some(env)), &|tool| server_of(read_model, tool))
 }
 
+/// Returns the characters of a text that a workflow name can have, in lower case, and `_` in place of the others.
+pub fn clean_name(text: &str) -> String {
+    text.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
 /// Returns a name for a new workflow that no file has: `base`, `base_2`, …
 pub fn free_name(base: &str, flows: &[WorkflowEntry]) -> String {
-    let clean: String = base.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    let clean = clean_name(base);
     let clean = if clean.is_empty() { "workflow".to_owned() } else { clean };
     let taken = |name: &str| flows.iter().any(|flow| &*flow.name == name);
     let numbered = (2u32..).map(|n| format!("{clean}_{n}"));

@@ -41,11 +41,7 @@ const fn step(caption: &'static str, does: &'static [Does], seconds: u64) -> Tou
 pub const STEPS: [TourStep; 16] = {
     use Does::{Act, Type};
     [
-        step(
-            "Switchboard shows the tools of many MCP servers in one tree. These five servers are built in. Any key ends the tour.",
-            &[],
-            8,
-        ),
+        step("Switchboard shows the tools of many MCP servers in one tree. These six servers are built in. Any key ends the tour.", &[], 8),
         step("/ finds a tool by its name, title, description or server.", &[Act(Action::Filter), Type("query users")], 6),
         step("Enter opens its form, which is made from the tool's schema.", &[Act(Action::Open)], 6),
         step("Enter sends the call. This tool only reads and its server is trusted, so nothing is asked.", &[Act(Action::Send)], 7),

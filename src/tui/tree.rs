@@ -14,6 +14,7 @@ use crate::{
         directory::Directory,
         id::{ServerId, ToolId},
         policy::route::Group,
+        workflow::{catalog_lookup::find_tool, saved_call::SavedCall},
     },
     state::{ConsoleState, ServerView},
 };
@@ -42,6 +43,8 @@ pub enum Node {
     Server(ServerId),
     /// A tool.
     Tool(ToolId),
+    /// A saved call of a tool, by the name of its workflow.
+    Saved(ToolId, Arc<str>),
     /// A folder of a server.
     Section(ServerId, Section),
     /// A resource, by its URI.
@@ -101,13 +104,13 @@ impl Node {
             Node::Group(_) => None,
             Node::Replicas(id) | Node::Member(_, id) => Some(id),
             Node::Server(id) | Node::Section(id, _) | Node::Resource(id, _) | Node::Template(id, _) | Node::Prompt(id, _) => Some(id),
-            Node::Tool(tool) => Some(&tool.server),
+            Node::Tool(tool) | Node::Saved(tool, _) => Some(&tool.server),
         }
     }
 
     /// Returns whether it can be called, read or fetched.
     pub fn callable(&self) -> bool {
-        matches!(self, Node::Tool(_) | Node::Resource(..) | Node::Template(..) | Node::Prompt(..))
+        matches!(self, Node::Tool(_) | Node::Saved(..) | Node::Resource(..) | Node::Template(..) | Node::Prompt(..))
     }
 }
 
@@ -141,6 +144,7 @@ pub struct Tree {
     preferred: Preferred,
     /// The servers that are marked for a comparison, in the order in which they were marked.
     marked: Vec<ServerId>,
+    saved: Saved,
 }
 
 /// The nodes that come first in a search.
@@ -200,6 +204,22 @@ impl Tree {
         }
     }
 
+    /// Sets the saved calls, and rebuilds the rows.
+    pub fn set_saved(&mut self, calls: Arc<[SavedCall]>, read_model: &ConsoleState) {
+        self.saved.calls = calls;
+        self.rebuild(read_model);
+    }
+
+    /// Returns the saved calls whose tool is listed, each with its tool.
+    pub fn saved_calls(&self) -> impl Iterator<Item = (&SavedCall, &ToolId)> {
+        self.saved.found().map(|(_, call, tool)| (call, tool))
+    }
+
+    /// Returns the saved call of a row.
+    pub fn saved_call(&self, name: &str) -> Option<&SavedCall> {
+        self.saved.calls.iter().find(|call| *call.name == *name)
+    }
+
     /// Returns whether a node is a favourite.
     pub fn is_favourite(&self, node: &Node) -> bool {
         self.preferred.favourites.contains(node)
@@ -240,8 +260,9 @@ impl Tree {
 
     /// Rebuilds the rows from the read model.
     pub fn rebuild(&mut self, read_model: &ConsoleState) {
+        self.saved.resolve(read_model);
         self.rows = match &self.filter {
-            Some(filter) => filtered(read_model, filter, &self.preferred),
+            Some(filter) => filtered(read_model, filter, &self.preferred, &self.saved),
             None => self.unfolded(read_model),
         };
         if let Some(at) = self.selected.as_ref().and_then(|node| self.rows.iter().position(|row| row.node == *node)) {
@@ -400,8 +421,11 @@ impl Tree {
         }
         let members = group.members.iter().enumerate();
         rows.extend(members.map(|(item, m)| row(Node::Member(group.id.clone(), m.server.clone()), 1, None, item)));
-        let tools = tools.into_iter().enumerate();
-        rows.extend(tools.map(|(item, (tool, ..))| row(Node::Tool(ToolId::new(group.id.clone(), tool.name.clone())), 1, None, item)));
+        for (item, (tool, ..)) in tools.into_iter().enumerate() {
+            let id = ToolId::new(group.id.clone(), tool.name.clone());
+            rows.push(row(Node::Tool(id.clone()), 1, None, item));
+            rows.extend(self.saved.nodes(&id).map(|(item, node)| row(node, 2, None, item)));
+        }
     }
 
     /// Adds the rows of a server. A server that is the only one starts unfolded.
@@ -416,7 +440,9 @@ impl Tree {
         }
         let row = |node, depth, open, item| Row { node, depth, open, server, item, marks: vec![] };
         for (item, tool) in catalog.tools.iter().enumerate() {
-            rows.push(row(Node::Tool(ToolId::new(id.clone(), tool.name.clone())), depth + 1, None, item));
+            let tool = ToolId::new(id.clone(), tool.name.clone());
+            rows.push(row(Node::Tool(tool.clone()), depth + 1, None, item));
+            rows.extend(self.saved.nodes(&tool).map(|(item, node)| row(node, depth + 2, None, item)));
         }
         let sections: [(Section, Vec<Node>); 3] = [
             (Section::Resources, catalog.resources.iter().map(|r| Node::Resource(id.clone(), r.uri.as_str().into())).collect()),
@@ -437,10 +463,43 @@ impl Tree {
     }
 }
 
+/// The saved calls, and the tool of each.
+#[derive(Clone, Debug)]
+struct Saved {
+    calls: Arc<[SavedCall]>,
+    /// The tool of each call; `None` while no server offers it.
+    tools: Vec<Option<ToolId>>,
+}
+
+impl Default for Saved {
+    fn default() -> Saved {
+        Saved { calls: Arc::new([]), tools: vec![] }
+    }
+}
+
+impl Saved {
+    /// Finds the tools in the lists of the servers.
+    fn resolve(&mut self, read_model: &ConsoleState) {
+        self.tools = self.calls.iter().map(|call| Some(find_tool(read_model, &call.tool)?.tool)).collect();
+    }
+
+    /// Returns all saved calls whose tool is there: index and tool.
+    fn found(&self) -> impl Iterator<Item = (usize, &SavedCall, &ToolId)> {
+        let all = self.calls.iter().zip(&self.tools).enumerate();
+        all.filter_map(|(index, (call, tool))| Some((index, call, tool.as_ref()?)))
+    }
+
+    /// Returns the nodes of the saved calls of a tool, with the index of each.
+    fn nodes(&self, tool: &ToolId) -> impl Iterator<Item = (usize, Node)> {
+        let node = |call: &SavedCall, tool: &ToolId| Node::Saved(tool.clone(), call.name.clone());
+        self.found().filter(move |(_, _, own)| *own == tool).map(move |(index, call, own)| (index, node(call, own)))
+    }
+}
+
 /// How well a row matches, best first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// A tool by its exposed name, with the inverted score.
+    /// A tool by its exposed name, or a saved call by its own, with the inverted score.
     Tool(u32),
     /// Another node by its name. Tools are the most frequent target, and a resource's name must not push a tool down.
     Other(u32),
@@ -454,7 +513,7 @@ enum Rank {
 
 /// Returns the tools, resources, templates, prompts and servers that match, best first. Among equals, favourites and recent
 /// nodes come first; with an empty filter they are above all others.
-fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Preferred) -> Vec<Row> {
+fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Preferred, saved: &Saved) -> Vec<Row> {
     let mut search = NameSearch::new(filter);
     let mut found: Vec<(Rank, Row)> = Vec::new();
     let row = |node, server, item, marks| Row { node, depth: 0, open: None, server, item, marks };
@@ -475,6 +534,17 @@ fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Preferred) -> V
     for group in &read_model.rules.routing.groups {
         for (item, (tool, ..)) in read_model.group_tools(&group.id).into_iter().enumerate() {
             found.extend(tool_row(ToolId::new(group.id.clone(), tool.name.clone()), &tool, NO_SERVER, item));
+        }
+    }
+    for (item, call, tool) in saved.found() {
+        let server = read_model.servers.iter().position(|view| *view.id() == tool.server).unwrap_or(NO_SERVER);
+        let node = Node::Saved(tool.clone(), call.name.clone());
+        match search.in_name(&call.label) {
+            Some(in_name) => found.push((Rank::Tool(u32::MAX - in_name.score), row(node, server, item, in_name.marks))),
+            None if search.in_texts([Some(&*call.name), Some(&*call.tool)]) => {
+                found.push((Rank::ToolText, row(node, server, item, vec![])))
+            }
+            None => {}
         }
     }
     for (server, view) in read_model.servers.iter().enumerate() {
@@ -538,6 +608,7 @@ mod tests {
                 Node::Member(_, s) => format!("@{s}"),
                 Node::Server(s) => s.to_string(),
                 Node::Tool(t) => format!(".{}", t.name),
+                Node::Saved(_, name) => format!("={name}"),
                 Node::Section(_, s) => format!("({})", s.word()),
                 Node::Resource(_, t) | Node::Template(_, t) | Node::Prompt(_, t) => format!("..{t}"),
             })
@@ -593,5 +664,34 @@ mod tests {
         tree.set_filter("emsend".into(), &read_model);
         tree.end_filter(FilterEnd::Accept, &read_model);
         assert_eq!(tree.selected(), Some(&Node::Tool(ToolId::new("email".into(), "send_email"))), "accepted: its server is unfolded");
+    }
+
+    #[test]
+    fn saved_calls_are_listed_with_their_tool_and_found_by_their_name() {
+        let read_model = test_support::shop_state();
+        let saved = |name: &str, label: &str, tool: &str| SavedCall {
+            name: name.into(),
+            label: label.into(),
+            tool: tool.into(),
+            arguments: crate::domain::body::Body::from("{}"),
+            file: format!("workflows/{name}.toml"),
+        };
+        let calls = [
+            saved("ann", "Find Ann", "database_query_users"),
+            saved("project/all", "Everybody", "database/query_users"),
+            saved("gone", "Gone", "no_such_tool"),
+        ];
+        let mut tree = Tree::default();
+        tree.set_saved(calls.into(), &read_model);
+        let shown = names(&tree);
+        let at = shown.iter().position(|name| name == ".query_users").unwrap();
+        assert_eq!(shown[at + 1..at + 3], ["=ann", "=project/all"], "{shown:?}");
+        assert!(!shown.contains(&"=gone".to_owned()));
+        tree.set_filter("find an".into(), &read_model);
+        assert_eq!((names(&tree)[0].as_str(), tree.rows()[0].marks.len()), ("=ann", 6));
+        tree.end_filter(FilterEnd::Accept, &read_model);
+        assert!(matches!(tree.selected(), Some(Node::Saved(tool, _)) if &*tool.name == "query_users"));
+        tree.set_saved(Arc::new([]), &read_model);
+        assert!(!names(&tree).iter().any(|name| name.starts_with('=')));
     }
 }

@@ -208,9 +208,9 @@ impl Home {
     pub fn offline(&self, request: &WorkspaceRequest) -> Result<WorkspaceReply, WorkspaceError> {
         match request {
             WorkspaceRequest::Approve(hash) => approval::approve(&self.selection.load, hash).map(|_| WorkspaceReply::Done),
-            WorkspaceRequest::SaveWorkflow { name, text } => {
+            WorkspaceRequest::SaveWorkflow { name, text, place } => {
                 let library = self.library();
-                let folder = library.folder.ok_or_else(|| WorkspaceError::NotWritten {
+                let folder = library.folder_at(*place).cloned().ok_or_else(|| WorkspaceError::NotWritten {
                     why: "the workflow folder is unknown; print the workflow with --print".into(),
                 })?;
                 let written = write_workflow(&self.selection.load, &self.loaded(), &folder, name, text);

@@ -34,7 +34,7 @@ pub fn read_library(load: &LoadOptions, loaded: &Loaded, demo: DemoWorkflows<'_>
     let found = config::workflow_files(load, loaded);
     let mut folders = found.folders;
     let mut problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
-    let (mut files, mut new_in) = (found.files, found.new_in);
+    let (mut files, mut new_in, mut new_in_user) = (found.files, found.new_in, found.new_in_user);
     if let DemoWorkflows::InFolder(folder) = demo {
         if let Err(error) = write_demo(folder) {
             problems.push(format!("the workflows of the demo could not be written: {error}"));
@@ -44,7 +44,7 @@ pub fn read_library(load: &LoadOptions, loaded: &Loaded, demo: DemoWorkflows<'_>
         files.splice(0..0, own);
         problems.extend(unreadable.iter().map(ToString::to_string));
         folders.insert(0, folder.to_owned());
-        new_in = Some(folder.to_owned());
+        (new_in, new_in_user) = (Some(folder.to_owned()), Some(folder.to_owned()));
     }
     folders.extend(files.iter().filter_map(|file| file.path.parent().map(Path::to_owned)));
     folders.sort();
@@ -56,6 +56,7 @@ pub fn read_library(load: &LoadOptions, loaded: &Loaded, demo: DemoWorkflows<'_>
         root: loaded.pending.as_ref().map(|pending| &pending.path).or(loaded.project.as_ref().map(|project| &project.root)).cloned(),
         pending: loaded.pending.as_ref().map(pending),
         folder: new_in,
+        user_folder: new_in_user,
         problems,
         ..WorkflowLibrary::default()
     };

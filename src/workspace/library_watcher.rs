@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{self, LoadOptions, Loaded},
-    domain::workflow::library::WorkflowLibrary,
+    domain::{workflow::library::WorkflowLibrary, workspace::WorkflowPlace},
 };
 
 /// Watcher of the workflow files.
@@ -63,8 +63,8 @@ impl LibraryWatcher {
     }
 
     /// Writes the file of a new workflow; returns its path.
-    pub fn save(&self, loaded: &Loaded, name: &str, text: &str) -> Result<PathBuf, String> {
-        let Some(folder) = &self.last.folder else { return Err("the workflow folder is unknown".into()) };
+    pub fn save(&self, loaded: &Loaded, name: &str, text: &str, place: WorkflowPlace) -> Result<PathBuf, String> {
+        let Some(folder) = self.last.folder_at(place) else { return Err("the workflow folder is unknown".into()) };
         write_workflow(&self.load, loaded, folder, name, text)
     }
 }
@@ -81,7 +81,7 @@ mod tests {
         let loaded = config::load(&load).unwrap();
         let mut watcher = LibraryWatcher::new(load, DemoSlot::default(), WorkflowLibrary::default());
         assert!(watcher.reload(&loaded).await.is_some(), "the folder");
-        watcher.save(&loaded, "new", "name = \"new\"\n").unwrap();
+        watcher.save(&loaded, "new", "name = \"new\"\n", WorkflowPlace::Project).unwrap();
         watcher.changed().await;
         let library = loop {
             if let Some(library) = watcher.reload(&loaded).await {
@@ -91,6 +91,6 @@ mod tests {
         };
         assert_eq!(library.files[0].name, "new");
         assert!(watcher.reload(&loaded).await.is_none());
-        assert!(watcher.save(&loaded, "new", "").is_err());
+        assert!(watcher.save(&loaded, "new", "", WorkflowPlace::User).is_err());
     }
 }

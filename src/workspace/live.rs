@@ -112,9 +112,9 @@ impl Live {
             WorkspaceRequest::Remember(entry) => self.remember(entry)?,
             // The watch of the configuration applies the change.
             WorkspaceRequest::EditServer { .. } | WorkspaceRequest::SaveLayout(_) => return self.home.offline(&request),
-            WorkspaceRequest::SaveWorkflow { name, text } => {
+            WorkspaceRequest::SaveWorkflow { name, text, place } => {
                 let text = self.control.secrets().redactor().redact_json(&text);
-                let written = self.library.save(&self.home.loaded(), &name, &text);
+                let written = self.library.save(&self.home.loaded(), &name, &text, place);
                 return written.map(WorkspaceReply::Written).map_err(|why| WorkspaceError::NotWritten { why });
             }
             // The project stays unused until its file changes. The library is read after each request.
@@ -291,7 +291,7 @@ pub fn put_in_force(
     servers: Vec<ServerSpec>,
     open_cache: OpenCache,
 ) -> Result<(), String> {
-    let rules = selection::rules(loaded, demo_runs);
+    let rules = selection::rules(loaded, demo_runs, &servers);
     let mut opened = Ok(());
     if before.map(|before| &before.rules.cache) != Some(&rules.cache) {
         let store = open_cache(&rules.cache).or_else(|why| {
@@ -377,12 +377,12 @@ mod tests {
         for name in ["one", "two"] {
             write(name);
             let servers = servers(&both, &config::load(&load).unwrap(), Some(&demo), &typed);
-            assert_eq!(ids(&servers), [&demo::NAMES[..], &[name, "git"]].concat());
+            assert_eq!(ids(&servers), [&demo::NAMES[..], &[demo::STANDBY, name, "git"]].concat());
         }
         // Started from the welcome, it is among what came that way, and there once.
         let plain = Selection { only: vec!["two".into()], demo: false, ..both };
         let servers = servers(&plain, &config::load(&load).unwrap(), Some(&demo), &demo.specs());
-        assert_eq!(ids(&servers), [&["two"][..], &demo::NAMES[..]].concat());
+        assert_eq!(ids(&servers), [&["two"][..], &demo::NAMES[..], &[demo::STANDBY]].concat());
     }
 
     #[tokio::test]

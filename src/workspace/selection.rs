@@ -9,7 +9,11 @@ use crate::{
     demo::Demo,
     domain::{
         ask::AskPolicy,
-        policy::Rules,
+        id::ServerId,
+        policy::{
+            Rules,
+            route::{Group, Route, Routing},
+        },
         secret::{MASK, Secret, SecretRegistry, rule},
         server::{ServerSpec, Transport},
         time::Epoch,
@@ -132,11 +136,20 @@ impl Selection {
     }
 }
 
-/// Returns the rules of a configuration, over those of the demo if it runs.
-pub fn rules(loaded: &Loaded, demo: bool) -> Rules {
+/// Returns the rules of a configuration, over those of the demo if it runs. A group of the demo, and the routes that need it,
+/// are used only with all of its members.
+pub fn rules(loaded: &Loaded, demo: bool, servers: &[ServerSpec]) -> Rules {
     let mut rules = loaded.rules.clone();
     if demo {
         rules.tools.splice(0..0, Demo::rules());
+        let Routing { groups, routes } = Demo::routing();
+        let runs = |id: &ServerId| servers.iter().any(|spec| spec.id == *id);
+        let free = |id: &ServerId| !runs(id) && !rules.routing.groups.iter().any(|group| group.id == *id);
+        let complete = |group: &Group| free(&group.id) && group.members.iter().all(|member| runs(&member.server));
+        let groups: Vec<Group> = groups.into_iter().filter(complete).collect();
+        let used = |route: &Route| route.only.iter().flatten().all(|id| groups.iter().any(|group| group.id == *id));
+        rules.routing.routes.extend(routes.into_iter().filter(used));
+        rules.routing.groups.extend(groups);
     }
     rules
 }

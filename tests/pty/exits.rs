@@ -12,8 +12,8 @@ use crate::session::{Session, console, program, signal_to, switchboard};
 /// Starts the demo and waits for all of its servers.
 fn demo() -> Session {
     let mut session = console(&["demo"]).start();
-    // Four stdio servers and the HTTP server, the helper, the program itself.
-    assert_eq!(session.ready(), 7);
+    // Five stdio servers and the HTTP server, the helper, the program itself.
+    assert_eq!(session.ready(), 8);
     assert!(session.screen().alternate_screen() && session.screen().bracketed_paste() && session.screen().hide_cursor());
     session
 }

@@ -217,8 +217,8 @@ impl Session {
 
     /// Waits until the demo is up. Returns how many processes there are.
     pub fn ready(&mut self) -> usize {
-        let up = |screen: &str| screen.contains("● 5 ") && screen.contains(" 17 tools ");
-        self.until("five servers that are ready", up);
+        let up = |screen: &str| screen.contains("● 6 ") && screen.contains(" 25 tools ");
+        self.until("six servers that are ready", up);
         self.note_processes()
     }
 

@@ -163,6 +163,24 @@ fn arguments_go_through_the_editor_and_back() {
 }
 
 #[test]
+fn a_call_is_saved_and_opened_by_its_name() {
+    let mut session = demo(&[]);
+    find(&mut session, "get_inbox", "email_get_inbox");
+    session.press("ada@example.com", "ada@example.com");
+    session.press("\x1bk", "━ Save call ━");
+    session.press("Inbox of Ada\r", "workflow written");
+    session.press("\x12", "Cleared");
+    to_keys(&mut session);
+    session.press("/", "find a tool");
+    session.press("of ada\r", "━ Inbox of Ada · email_get_inbox ━");
+    session.press("\r", "✓ ok");
+    let screen = session.see("ada@example.com");
+    assert!(screen.contains("━ Inbox of Ada"), "{screen}");
+    to_keys(&mut session);
+    leave(session);
+}
+
+#[test]
 fn any_size_is_fine_while_traffic_runs() {
     let mut session = demo(&["--traffic"]);
     for (cols, rows) in [(20, 5), (1, 1), (300, 100), (3, 2), (80, 24), (1, 200), (500, 1), (96, 20)] {

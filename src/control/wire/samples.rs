@@ -43,6 +43,7 @@ use crate::{
         time::{Epoch, Stamp},
         workspace::{
             CaseEnd, Chosen, FoundConfig, ImportPlan, LoginStarted, RunListed, RunState, SecretDisplay, ServerEdit, TestMade, WelcomeState,
+            WorkflowPlace,
         },
     },
     state::{ConsoleState, SnapshotPart},
@@ -208,7 +209,8 @@ fn requests() -> Vec<WorkspaceRequest> {
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Remove },
         WorkspaceRequest::Login { server: server() },
         WorkspaceRequest::FinishLogin { server: server(), address: InputValue("http://127.0.0.1:1/callback?code=c&state=s".into()) },
-        WorkspaceRequest::SaveWorkflow { name: "w".into(), text: "x".into() },
+        WorkspaceRequest::SaveWorkflow { name: "w".into(), text: "x".into(), place: WorkflowPlace::Project },
+        WorkspaceRequest::SaveWorkflow { name: "w".into(), text: "x".into(), place: WorkflowPlace::User },
         WorkspaceRequest::ReadWorkflows,
         WorkspaceRequest::Remember(arguments),
         WorkspaceRequest::Recall,

@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::HashSet, sync::Arc};
 
 use super::{
-    Json, Kind, Node, State,
+    Json, Kind, Node, State, check_list,
     fill::FIELDS,
     shape::{self, Shape},
 };
@@ -22,10 +22,10 @@ pub(super) struct Maker {
 }
 
 /// Limits of one round.
-struct Round {
+pub(super) struct Round {
     defaults: bool,
-    left: Cell<usize>,
-    values: Cell<usize>,
+    pub(super) left: Cell<usize>,
+    pub(super) values: Cell<usize>,
     /// Fields that defaults may fill.
     fields: Cell<u32>,
 }
@@ -77,7 +77,7 @@ impl Maker {
     /// Clears a field.
     pub fn clear(&self, node: &mut Node) {
         let mut fresh = self.blank_like(node);
-        if node.required && matches!(fresh.kind, Kind::Array { .. } | Kind::Object { .. }) {
+        if node.required && matches!(fresh.kind, Kind::Array { .. } | Kind::CheckList { .. } | Kind::Object { .. }) {
             fresh.state = State::Default;
         }
         if !fresh.folded {
@@ -158,6 +158,11 @@ impl Maker {
             Shape::Any => Kind::Raw(String::new()),
             Shape::Array { prefix, items } => {
                 node.state = preset(node, round);
+                if let Some(list) = items.as_ref().filter(|_| prefix.is_empty()).and_then(|items| self.check_list(items, round)) {
+                    node.hint = with_limits("any of", &range(&node.schema, "minItems", "maxItems"), node.nullable);
+                    node.folded = check_list::starts_folded(&list);
+                    return list;
+                }
                 Kind::Array { items: vec![], prefix: prefix.into(), rest: items.map(Arc::new) }
             }
             Shape::Union(variants) => {
@@ -331,7 +336,7 @@ fn description(schema: &Json, key: &str) -> String {
 /// Returns a short type description with its limits.
 fn hint(place: &shape::Place) -> String {
     let schema = &place.schema;
-    let with = |word: &str, limits: String| if limits.is_empty() { word.to_owned() } else { format!("{word} {limits}") };
+    let with = |word: &str, limits: String| with_limits(word, &limits, false);
     let word = match &place.shape {
         Shape::Text if !text(schema, "format").is_empty() => with(text(schema, "format"), range(schema, "minLength", "maxLength")),
         Shape::Text => with("string", range(schema, "minLength", "maxLength")),
@@ -353,6 +358,11 @@ fn hint(place: &shape::Place) -> String {
     if place.nullable { format!("{word}?") } else { word }
 }
 
+fn with_limits(word: &str, limits: &str, nullable: bool) -> String {
+    let space = if limits.is_empty() { "" } else { " " };
+    format!("{word}{space}{limits}{}", if nullable { "?" } else { "" })
+}
+
 /// Returns a numeric bound of the schema. Bounds that only mean "safe integer" are omitted.
 fn bound<'a>(schema: &'a Json, key: &str) -> Option<&'a str> {
     match schema.get(key) {
@@ -370,8 +380,7 @@ fn range(schema: &Json, low: &str, high: &str) -> String {
     }
 }
 
-/// Returns a validator for the format alone. JSON Schema leaves open whether formats are binding, so a mismatch is a
-/// warning, not an error.
+/// Returns a validator for the format alone. A mismatch is a warning or an error; see [`super::Formats`].
 fn format(schema: &Json) -> Option<Arc<jsonschema::Validator>> {
     let format = text(schema, "format");
     if format.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Form, Json, Kind, Node, Path, State, json};
+use super::{Form, Formats, Json, Kind, Node, Path, State, json};
 use crate::domain::schema::{Checker, Rule, Violation};
 
 /// Maximum length of a displayed message: a checker may quote the whole value.
@@ -14,7 +14,7 @@ impl Form {
     /// Validates the whole form. Fast enough for every key: checks that are too slow are skipped.
     pub(super) fn check(&mut self) {
         self.problems.clear();
-        check_field(&mut self.root, true);
+        check_field(&mut self.root, true, self.formats);
         let text = self.json();
         let value: Value = match serde_json::from_str(&text) {
             Ok(value) => value,
@@ -93,7 +93,7 @@ fn shorten(message: &str) -> String {
 }
 
 /// Validates a field without its context.
-fn check_field(node: &mut Node, sent: bool) {
+fn check_field(node: &mut Node, sent: bool, formats: Formats) {
     (node.error, node.note, node.missing) = (None, None, false);
     let set = matches!(node.state, State::Set | State::Default);
     match &node.kind {
@@ -104,8 +104,12 @@ fn check_field(node: &mut Node, sent: bool) {
         }
         Kind::Text(text) if set => {
             let mismatch = node.format.as_ref().is_some_and(|format| !format.is_valid(&Value::from(text.as_str())));
-            node.note =
-                mismatch.then(|| format!("does not look like {}", node.schema.get("format").and_then(Json::str).unwrap_or_default()));
+            let format = node.schema.get("format").and_then(Json::str).unwrap_or_default();
+            match formats {
+                Formats::Required if mismatch => node.error = Some(mismatch_message(format)),
+                Formats::Advisory if mismatch => node.note = Some(format!("does not look like {format}")),
+                _ => {}
+            }
         }
         _ => {}
     }
@@ -115,12 +119,27 @@ fn check_field(node: &mut Node, sent: bool) {
     if item && matches!(node.kind, Kind::Text(_)) {
         node.missing = false;
     }
+    // Until something is checked, "required" is the whole message.
+    if matches!(node.kind, Kind::CheckList { .. }) && node.state != State::Null && node.checked().is_empty() {
+        node.missing |= sent && node.required && node.needs_items();
+    }
     // Nothing inside a `null` value is sent, so nothing is missing.
     let sent = sent && node.state != State::Null;
     let inside = sent && !empty;
     let union = matches!(node.kind, Kind::Union { .. });
     for child in node.children_mut() {
-        check_field(child, inside || (union && sent));
+        check_field(child, inside || (union && sent), formats);
+    }
+}
+
+/// Returns the message for a text that does not match its format, with an example of one that does.
+fn mismatch_message(format: &str) -> String {
+    match format {
+        "email" => "not an email address, such as name@example.com".into(),
+        "uri" => "not a URI with a scheme, such as https://example.com/page".into(),
+        "date" => "not a date, such as 2026-11-30".into(),
+        "date-time" => "not a date and time with a time zone, such as 2026-11-30T18:00:00Z".into(),
+        other => format!("does not match the format {other}"),
     }
 }
 

@@ -15,13 +15,18 @@ pub(super) const FIELDS: u32 = 60_000;
 const PER_FIELD: usize = 64;
 
 /// The state of one fill.
-struct Filling<'a> {
+pub(super) struct Filling<'a> {
     state: State,
     left: &'a Cell<u32>,
     hops: u32,
 }
 
 impl Filling<'_> {
+    /// Returns the state of the filled fields.
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
     /// Returns the state for the inside of the value.
     fn inside(&self) -> Filling<'_> {
         Filling { hops: 0, ..*self }
@@ -86,6 +91,7 @@ impl Maker {
             (Kind::Choice { options, picked }, _) => *picked = position(options, value)?,
             (Kind::Const(only), _) if only.same(value) && only.text().len() == value.text().len() => {}
             (Kind::Array { .. }, Json::Array(values)) => misfit = self.fill_array(node, values, &filling.inside())?,
+            (Kind::CheckList { .. }, Json::Array(values)) => misfit = self.fill_check_list(node, values, &filling.inside())?,
             (Kind::Object { .. }, Json::Object(members)) => {
                 misfit = self.fill_object(node, members, &filling.inside())?;
                 // A declared object shows its filled members.
@@ -97,7 +103,7 @@ impl Maker {
         Some(misfit)
     }
 
-    fn fill_array(&self, node: &mut Node, values: &[Json], filling: &Filling) -> Option<u32> {
+    pub(super) fn fill_array(&self, node: &mut Node, values: &[Json], filling: &Filling) -> Option<u32> {
         let Kind::Array { items, prefix, rest } = &mut node.kind else { return None };
         let mut misfit = 0;
         let any = Json::Bool(true);

@@ -60,6 +60,7 @@ impl Typist<'_> {
             (Kind::Text(_), Value::String(text)) if text.is_empty() => self.form.set_empty(path),
             (Kind::Text(_), Value::String(text)) => self.form.set_text(path, text),
             (Kind::Array { .. }, Value::Array(items)) => return self.items(path, pointer, items),
+            (Kind::CheckList { options, .. }, Value::Array(items)) => return self.check(path, pointer, items, &options),
             (Kind::Object { .. }, Value::Object(members)) => return self.members(path, pointer, members),
             (kind, _) => return Err(format!("{value} for {kind:?}")),
         }
@@ -105,6 +106,26 @@ impl Typist<'_> {
             return Ok(());
         }
         (self.form.root, self.rejected) = best.ok_or_else(|| format!("no alternative for {value}"))?;
+        Ok(())
+    }
+
+    /// Checks the options of a check list. Items that are not a set in its order are added one by one.
+    fn check(&mut self, path: &[usize], pointer: &str, items: &[Value], options: &[Node]) -> Result<(), String> {
+        let value = |option: &Node| match &option.kind {
+            Kind::Const(value) => serde_json::from_str::<Value>(&value.text()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let wanted: Vec<bool> = options.iter().map(|option| items.contains(&value(option))).collect();
+        let set: Vec<Value> = options.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(option, _)| value(option)).collect();
+        if set != items || items.is_empty() {
+            self.form.add_item(path).ok_or("no more items")?;
+            return self.items(path, pointer, items);
+        }
+        for (index, (option, wanted)) in options.iter().zip(wanted).enumerate() {
+            if (option.state != State::Unset) != wanted {
+                self.form.cycle(&[path, &[index]].concat(), 1);
+            }
+        }
         Ok(())
     }
 

@@ -18,6 +18,8 @@ const COPIED: usize = 100_000;
 const SAME: usize = 100;
 /// Maximum number of comparisons between two lists.
 const COMPARED: usize = 1_000_000;
+/// Maximum number of references that are followed to find an enumeration.
+const HOPS: usize = 8;
 
 /// The remaining budget of one position.
 struct Budget {
@@ -202,6 +204,28 @@ fn constants(variants: &[&(Json, Keywords)]) -> Option<Vec<(String, Json)>> {
         Some((find(keywords, "title").and_then(Json::str).map_or_else(|| label_of(value), str::to_owned), value.clone()))
     };
     variants.iter().map(option).collect()
+}
+
+/// Returns whether `schema` lists its values, itself or after references, without copying a part of it.
+pub fn enumerates(schema: &Json, root: &Json) -> bool {
+    let lists = |schema: &Json| {
+        schema.get("enum").is_some()
+            || ["anyOf", "oneOf"].iter().any(|key| {
+                let all = schema.get(key).map(Json::items).unwrap_or_default();
+                !all.is_empty() && all.iter().all(|one| one.get("const").is_some())
+            })
+    };
+    let mut at = schema;
+    for _ in 0..HOPS {
+        if lists(at) {
+            return true;
+        }
+        match at.get("$ref").and_then(Json::str).and_then(|to| resolve(to, root)) {
+            Some(target) => at = target,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// Returns the label of a value in a list of choices.

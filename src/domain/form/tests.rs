@@ -329,7 +329,7 @@ fn nested_alternatives_do_not_multiply_without_bound() {
     assert_eq!(root.value().unwrap().text(), value);
 }
 
-pub(super) fn any_json() -> impl Strategy<Value = Json> {
+pub(crate) fn any_json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),

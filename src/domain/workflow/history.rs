@@ -143,7 +143,7 @@ fn each_scalar(value: &Data, each: &mut dyn FnMut(&str, &Data)) {
 }
 
 /// Returns a member access in an expression: `.name` or `["a name"]`.
-fn member(key: &str) -> String {
+pub(super) fn member(key: &str) -> String {
     let name = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if name { format!(".{key}") } else { format!("[{}]", Data::from(key).json()) }
 }
@@ -297,7 +297,7 @@ impl Writer<'_> {
 }
 
 /// Returns a scalar as TOML.
-fn scalar(value: &Data) -> String {
+pub(super) fn scalar(value: &Data) -> String {
     match value.as_str() {
         Some(string) => text(string),
         None if value.is_null() => "\"{{ none }}\"".into(),
@@ -307,7 +307,7 @@ fn scalar(value: &Data) -> String {
 }
 
 /// Returns a number as TOML; as an expression if TOML's integers are too small.
-fn number(json: &str) -> String {
+pub(super) fn number(json: &str) -> String {
     let integer = !json.contains(['.', 'e', 'E']);
     if integer && json.parse::<i64>().is_err() { format!("\"{{{{ {json} }}}}\"") } else { json.to_owned() }
 }

@@ -11,7 +11,7 @@ use super::{
     plan::Plan,
     problem::Problem,
 };
-use crate::domain::{lossy_path, run::WorkflowText};
+use crate::domain::{lossy_path, run::WorkflowText, workspace::WorkflowPlace};
 
 /// Prefix of the names of a project's workflows, which no user's workflow has.
 pub const PROJECT: &str = "project/";
@@ -31,6 +31,9 @@ pub struct WorkflowLibrary {
     /// The folder for new workflows; `None` without a configuration.
     #[serde(with = "lossy_path::optional")]
     pub folder: Option<PathBuf>,
+    /// The folder for new workflows of the user, in a project too; `None` without a configuration.
+    #[serde(default, with = "lossy_path::optional")]
+    pub user_folder: Option<PathBuf>,
     /// Files that could not be read, one message each.
     pub problems: Vec<String>,
     /// Plans that were parsed already; see [`WorkflowLibrary::planned`].
@@ -84,6 +87,14 @@ impl WorkflowEntry {
 }
 
 impl WorkflowLibrary {
+    /// Returns the folder for a new workflow.
+    pub fn folder_at(&self, place: WorkflowPlace) -> Option<&PathBuf> {
+        match place {
+            WorkflowPlace::Project => self.folder.as_ref(),
+            WorkflowPlace::User => self.user_folder.as_ref(),
+        }
+    }
+
     /// Returns the library with its texts parsed into plans, which takes time.
     pub fn planned(mut self) -> WorkflowLibrary {
         self.plans = Planned(None);

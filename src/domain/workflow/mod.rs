@@ -25,6 +25,7 @@ pub mod name;
 pub mod parse;
 pub mod plan;
 pub mod problem;
+pub mod saved_call;
 pub mod schedule;
 mod source;
 pub mod tool;

@@ -73,6 +73,7 @@ impl Model {
             Action::InsertValue => self.pick_value(),
             Action::Burst => self.ask_burst(),
             Action::Watch => self.ask_watch(),
+            Action::SaveCall => self.ask_save_call(),
             Action::Compare => self.compare(),
             Action::Subscribe => return self.subscribe(),
             Action::FormResult => self.form_result(),

@@ -115,7 +115,7 @@ impl Model {
         };
         // This call comes from the user, even if the earlier one was a step of a run.
         let spec = CallSpec { origin: Origin::Console, run: None, ..CallSpec::clone(&call.spec) };
-        let target = node_of(&spec.operation);
+        let target = self.saved_target(&spec.operation).or_else(|| node_of(&spec.operation));
         if self.in_view() {
             self.views.traffic.follow();
             self.views.timeline.follow();

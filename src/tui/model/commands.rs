@@ -28,7 +28,8 @@ impl Model {
     /// Opens the command line.
     pub(super) fn command_line(&mut self) {
         let workflows = self.views.flows.list.iter().map(|flow| flow.name.clone()).collect();
-        let known = Known { context_actions: self.acting_here(), workflows, history: self.lines.clone() };
+        let saved = self.console.tree.saved_calls().map(|(call, tool)| (call.clone(), tool.clone())).collect();
+        let known = Known { context_actions: self.acting_here(), workflows, saved, history: self.lines.clone() };
         self.dialogs.push(Palette::new(known, self.session.read_model()));
     }
 

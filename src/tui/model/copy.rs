@@ -130,6 +130,7 @@ impl Model {
         let text = match self.console.focus {
             Focus::Servers | Focus::Info => self.console.tree.selected().map(|node| match node {
                 Node::Tool(tool) => read_model.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string()),
+                Node::Saved(_, name) => name.to_string(),
                 Node::Group(name) | Node::Prompt(_, name) | Node::Resource(_, name) | Node::Template(_, name) => name.to_string(),
                 Node::Replicas(id) | Node::Member(_, id) | Node::Server(id) | Node::Section(id, _) => {
                     match read_model.server(id).and_then(|s| s.phase.failure().cloned()) {

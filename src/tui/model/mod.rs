@@ -7,7 +7,7 @@
 //! `calls` sends calls and answers, `consent` confirms what may modify data, `burst` sends a call many times, `watch` at an
 //! interval, `compare` compares two calls, `results`
 //! searches, filters and saves results, `copy` copies, `describe` opens descriptions, `tour` performs the tour of the demo, `opening` makes its first call, `commands` performs the command line,
-//! `favourites` marks what comes first, `fields` and `complete` help with typing, `toasts` shows messages in the corner.
+//! `favourites` marks what comes first, `saved_calls` saves calls by name, `fields` and `complete` help with typing, `toasts` shows messages in the corner.
 //!
 //! `session` holds what views and dialogs share. The views themselves are in [`super::view`], the dialogs in
 //! [`super::overlay`]. `setup` creates the first state, `reconcile` brings it in order after each message. Used by the loop
@@ -37,6 +37,7 @@ mod paste;
 mod policy;
 mod reconcile;
 mod results;
+mod saved_calls;
 mod saved_layout;
 mod server_file;
 mod servers;

@@ -89,7 +89,7 @@ impl Model {
         let node = self.console.tree.selected()?;
         let server = node.server().filter(|id| self.session.read_model().server(id).is_some())?.clone();
         let tool = match node {
-            Node::Tool(tool) => Some(tool.name.clone()),
+            Node::Tool(tool) | Node::Saved(tool, _) => Some(tool.name.clone()),
             _ => None,
         };
         Some(Subject { server, tool })

@@ -26,8 +26,11 @@ impl Model {
         Some((server, origin.file.clone()?, origin.line))
     }
 
-    /// Opens the server's file in `$EDITOR`, at the server's table.
+    /// Opens the server's file in `$EDITOR`, at the server's table, or the file of the selected saved call.
     pub(super) fn edit_server(&mut self) -> Vec<Cmd> {
+        if let Some(path) = self.saved_file() {
+            return vec![Cmd::EditFile { path, line: None }];
+        }
         match self.server_file() {
             Some((_, file, line)) => vec![Cmd::EditFile { path: file.display().to_string(), line }],
             None => {

@@ -219,4 +219,5 @@ mod past;
 mod prompts;
 mod questions;
 mod reading;
+mod saved_calls;
 mod servers;

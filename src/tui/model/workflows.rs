@@ -19,6 +19,7 @@ use crate::{
             library::WorkflowLibrary,
             plan::Plan,
         },
+        workspace::WorkflowPlace,
     },
     state::runs::RunView,
     tui::{
@@ -38,6 +39,7 @@ impl Model {
     /// Applies changed workflow files.
     pub(super) fn flows_changed(&mut self, library: &WorkflowLibrary) {
         self.views.flows.set(library);
+        self.saved_calls_changed();
     }
 
     /// Returns the plan of the workflow under the cursor.
@@ -270,6 +272,6 @@ impl Model {
         let text = from_history(name, calls);
         self.views.state.rows.marked.clear();
         self.views.flows.reveal(name);
-        Ok(Self::request(WorkspaceRequest::SaveWorkflow { name: name.to_owned(), text }))
+        Ok(Self::request(WorkspaceRequest::SaveWorkflow { name: name.to_owned(), text, place: WorkflowPlace::Project }))
     }
 }

@@ -148,7 +148,7 @@ fn marked_calls_become_a_workflow() {
     assert!(frame.contains("Save as workflow") && frame.contains("2 steps; values taken"), "{frame}");
     harness.keys("enter");
     match harness.take().as_slice() {
-        [Cmd::Request(WorkspaceRequest::SaveWorkflow { name, text })] => {
+        [Cmd::Request(WorkspaceRequest::SaveWorkflow { name, text, .. })] => {
             assert_eq!(name, "from_calls");
             assert_eq!(text.matches("[[step]]").count(), 2, "{text}");
         }

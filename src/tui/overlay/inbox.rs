@@ -363,7 +363,7 @@ fn sampling_rows(out: &mut TextView, params: &Body, ctx: DrawContext) {
 /// Creates the form of a question. A URL question has none.
 fn form(question: &Question) -> Option<FormView> {
     match question {
-        Question::Form { schema, .. } => Some(FormView::new(schema)),
+        Question::Form { schema, .. } => Some(FormView::for_question(schema)),
         Question::Url { .. } => None,
         Question::Sampling { .. } => Some(FormView::new(&Body::json(&json!({
             "type": "object",

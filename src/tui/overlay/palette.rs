@@ -9,7 +9,10 @@ use crossterm::event::KeyEvent;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::id::{ServerId, ToolId},
+    domain::{
+        id::{ServerId, ToolId},
+        workflow::saved_call::SavedCall,
+    },
     state::ConsoleState,
     tui::{
         action::Action,
@@ -75,6 +78,8 @@ pub struct Known {
     pub context_actions: Vec<Action>,
     /// The names of the workflows.
     pub workflows: Vec<Arc<str>>,
+    /// The saved calls, each with its tool.
+    pub saved: Vec<(SavedCall, ToolId)>,
     /// Earlier lines, newest last.
     pub history: Vec<String>,
 }

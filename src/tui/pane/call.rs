@@ -5,7 +5,7 @@
 
 mod assist;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use serde_json::{Map, Value, json};
@@ -19,6 +19,7 @@ use crate::{
         directory::Directory,
         id::{CallId, ServerId, ToolId},
         uri_template,
+        workflow::saved_call::SavedCall,
     },
     state::ConsoleState,
     tui::{
@@ -49,18 +50,34 @@ struct TargetState {
 }
 
 /// The call pane.
-#[derive(Default)]
 pub struct CallPane {
     target: Option<Node>,
     /// The catalogue entry that the form was made from.
     entry: Body,
     arguments: Arguments,
     memory: HashMap<Node, TargetState>,
+    /// The saved calls of the workflow files.
+    saved: Arc<[SavedCall]>,
     /// Arguments of earlier sessions.
     pub recall: Recall,
     /// The server's completions for the field under the cursor, and the index of the one inserted last.
     completions: Vec<String>,
     inserted: Option<usize>,
+}
+
+impl Default for CallPane {
+    fn default() -> CallPane {
+        CallPane {
+            target: None,
+            entry: Body::default(),
+            arguments: Arguments::default(),
+            memory: HashMap::new(),
+            saved: Arc::new([]),
+            recall: Recall::default(),
+            completions: vec![],
+            inserted: None,
+        }
+    }
 }
 
 impl CallPane {
@@ -89,6 +106,25 @@ impl CallPane {
         }
     }
 
+    /// Sets the saved calls. The form of one whose file changed has the new values.
+    pub fn set_saved(&mut self, calls: Arc<[SavedCall]>, read_model: &ConsoleState) {
+        let before = std::mem::replace(&mut self.saved, calls);
+        let same = |name: &str| {
+            let find = |calls: &[SavedCall]| calls.iter().find(|call| *call.name == *name).map(|call| call.arguments.clone());
+            find(&before) == find(&self.saved)
+        };
+        let changed = |node: &Node| matches!(node, Node::Saved(_, name) if !same(name));
+        let rebuild = self.target.as_ref().is_some_and(changed);
+        self.memory.retain(|node, _| !changed(node));
+        if rebuild {
+            self.build(read_model);
+        }
+    }
+
+    fn saved_call(&self, name: &str) -> Option<&SavedCall> {
+        self.saved.iter().find(|call| *call.name == *name)
+    }
+
     /// Rebuilds the form when the target's catalogue entry changed, with the same arguments.
     pub fn sync(&mut self, read_model: &ConsoleState) {
         let Some(entry) = self.target.as_ref().and_then(|node| entry(node, read_model)) else { return };
@@ -106,11 +142,19 @@ impl CallPane {
         let Some(schema) = schema(&node, read_model) else { return };
         let state = match self.memory.get(&node) {
             Some(state) => state.clone(),
-            None => TargetState { arguments: self.recalled(&node), ..TargetState::default() },
+            None => TargetState { arguments: self.first_arguments(&node), ..TargetState::default() },
         };
         self.arguments = Arguments::new(schema, state.arguments.as_deref());
         if let Some(text) = state.text {
             self.arguments.open_editor(&text);
+        }
+    }
+
+    /// Returns the arguments that a form opens with: those of a saved call, or those of an earlier session.
+    fn first_arguments(&self, node: &Node) -> Option<String> {
+        match node {
+            Node::Saved(_, name) => self.saved_call(name).map(|call| call.arguments.text().into_owned()),
+            _ => self.recalled(node),
         }
     }
 
@@ -227,15 +271,19 @@ impl CallPane {
 
     fn hints(&self, read_model: &ConsoleState) -> Option<Hints> {
         match &self.target {
-            Some(Node::Tool(tool)) => read_model.tool(tool).map(|t| t.hints),
+            Some(Node::Tool(tool) | Node::Saved(tool, _)) => read_model.tool(tool).map(|t| t.hints),
             _ => None,
         }
     }
 
     fn title(&self, read_model: &ConsoleState) -> (String, Option<String>) {
         match &self.target {
-            Some(Node::Tool(tool)) => {
-                let name = read_model.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string());
+            Some(node @ (Node::Tool(tool) | Node::Saved(tool, _))) => {
+                let exposed = read_model.names.exposed(tool).map_or_else(|| tool.name.to_string(), |n| n.to_string());
+                let name = match node {
+                    Node::Saved(_, name) => format!("{} · {exposed}", self.saved_call(name).map_or(&**name, |call| &*call.label)),
+                    _ => exposed,
+                };
                 (name, Some(read_model.tool(tool).map_or_else(|| "not listed any more".to_owned(), |t| t.hints.words())))
             }
             Some(Node::Resource(_, uri)) => (uri.to_string(), Some("resource".into())),
@@ -260,7 +308,7 @@ impl CallPane {
 }
 
 fn entry(node: &Node, read_model: &ConsoleState) -> Option<Body> {
-    if let Node::Tool(tool) = node {
+    if let Node::Tool(tool) | Node::Saved(tool, _) = node {
         return read_model.tool(tool).map(|t| t.raw.clone());
     }
     let catalog = &read_model.server(node.server()?)?.catalog;
@@ -273,7 +321,7 @@ fn entry(node: &Node, read_model: &ConsoleState) -> Option<Body> {
 }
 
 fn description(node: &Node, read_model: &ConsoleState) -> Option<String> {
-    if let Node::Tool(tool) = node {
+    if let Node::Tool(tool) | Node::Saved(tool, _) = node {
         let tool = read_model.tool(tool)?;
         return tool.description.clone().or_else(|| tool.title.clone());
     }
@@ -299,7 +347,7 @@ fn schema(node: &Node, read_model: &ConsoleState) -> Option<Body> {
         None => json!({"type": "string"}),
     };
     match node {
-        Node::Tool(tool) => read_model.tool(tool).map(|t| t.input_schema.clone()),
+        Node::Tool(tool) | Node::Saved(tool, _) => read_model.tool(tool).map(|t| t.input_schema.clone()),
         Node::Prompt(server, name) => {
             let prompt = read_model.server(server)?.catalog.prompts.iter().find(|p| p.name == *name)?;
             let properties: Map<String, Value> =

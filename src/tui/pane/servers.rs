@@ -9,6 +9,7 @@ use ratatui::{
 use crate::{
     domain::{
         catalog::Change,
+        id::ToolId,
         plural::counted,
         policy::breaker::BreakerView,
         server::{Phase, Step},
@@ -117,6 +118,13 @@ fn draw_row(tree: &Tree, (index, selected): (usize, bool), ctx: DrawContext, are
         Some(false) => "▸ ",
         None => "  ",
     };
+    if let Node::Saved(tool, name) = &row.node {
+        draw_saved(tree, (row, tool, name), ctx, &mut pen);
+        if selected {
+            buf.set_style(area.intersection(buf.area), ctx.selection());
+        }
+        return;
+    }
     if replicas::owns(row, ctx.read_model) {
         replicas::draw_row(row, fold, ctx, &mut pen);
         if selected {
@@ -168,7 +176,7 @@ fn draw_row(tree: &Tree, (index, selected): (usize, bool), ctx: DrawContext, are
                 }
             }
         }
-        Node::Replicas(_) | Node::Member(..) => {}
+        Node::Replicas(_) | Node::Member(..) | Node::Saved(..) => {}
         Node::Section(_, section) => {
             pen.put(fold, ctx.theme.muted).put(section.word(), ctx.theme.muted).skip(1).put(&row.item.to_string(), ctx.theme.muted);
         }
@@ -204,6 +212,23 @@ fn draw_row(tree: &Tree, (index, selected): (usize, bool), ctx: DrawContext, are
     }
     if selected {
         buf.set_style(area.intersection(buf.area), ctx.selection());
+    }
+}
+
+/// Draws a saved call. In a search it shows its tool, otherwise its tool is the row above.
+fn draw_saved(tree: &Tree, (row, tool, name): (&Row, &ToolId, &str), ctx: DrawContext, pen: &mut Pen) {
+    let theme = ctx.theme;
+    let label = tree.saved_call(name).map_or(name, |call| &*call.label);
+    if tree.filter().is_none() {
+        pen.put("  » ", theme.accent);
+        let room = pen.left();
+        pen.put_middle(label, room, theme.text);
+        return;
+    }
+    pen.right(&[("saved ", theme.muted)]).put("» ", theme.accent);
+    pen.put_marked(label, &row.marks, theme.text, theme.found);
+    if pen.left() > 16 {
+        pen.skip(2).cut(ctx.read_model.names.exposed(tool).map_or(&*tool.name, |exposed| exposed), theme.muted);
     }
 }
 

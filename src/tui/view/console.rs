@@ -15,7 +15,7 @@ use crate::{
         overlay::edit_line,
         pane::{
             DrawContext,
-            call::CallPane,
+            call::{CallPane, recall_key},
             detail::Detail,
             info::{self, InfoPane},
             servers,
@@ -181,7 +181,7 @@ impl View for ConsoleView {
 
     fn enabled(&self, action: Action, _state: &ViewState, ctx: DrawContext) -> Option<bool> {
         Some(match action {
-            Action::Favourite => self.tree.selected().is_some_and(Node::callable),
+            Action::Favourite => self.tree.selected().is_some_and(|node| recall_key(node).is_some()),
             Action::Restart | Action::Disable | Action::Refresh => {
                 matches!(self.tree.selected(), Some(Node::Server(_) | Node::Member(..) | Node::Section(..)))
             }

@@ -3,6 +3,7 @@
 //! There are two modes. While *typing*, keys go into the field under the cursor, and the mode stays when the cursor moves to
 //! another field. After Escape, letters are commands: move, fold, add, remove. Enter submits in both modes.
 
+mod check_list;
 mod click;
 mod draw;
 mod picker;
@@ -22,7 +23,7 @@ use super::field::{FieldEvent, TextField};
 use crate::{
     domain::{
         body::Body,
-        form::{Form, Kind, Path, State},
+        form::{Form, Formats, Kind, Path, State},
         json::SyntaxError,
         text::{line_ends, one_line},
     },
@@ -106,7 +107,15 @@ impl RowKeys {
 impl FormView {
     /// Creates a form for a schema, with the cursor in the first empty required field, in typing mode.
     pub fn new(schema: &Body) -> FormView {
-        let form = Form::new(schema);
+        FormView::of(Form::new(schema))
+    }
+
+    /// Creates the form of a question of a server, whose formats are binding.
+    pub fn for_question(schema: &Body) -> FormView {
+        FormView::of(Form::with_formats(schema, Formats::Required))
+    }
+
+    fn of(form: Form) -> FormView {
         let mut view = FormView {
             form,
             at: vec![],
@@ -157,7 +166,7 @@ impl FormView {
     pub fn wants_text(&self) -> bool {
         self.naming.is_some()
             || self.picker.is_some()
-            || self.typing && (self.is_text() || matches!(self.kind(), Some(Kind::Choice { .. })))
+            || self.typing && (self.is_text() || self.on_option() || matches!(self.kind(), Some(Kind::Choice { .. })))
     }
 
     /// Returns the path of the field under the cursor.
@@ -181,11 +190,14 @@ impl FormView {
         let rows = self.form.rows();
         let wanted = rows.iter().find(|row| {
             let node = self.form.node(&row.path);
-            node.is_some_and(|n| {
-                n.required && n.state == State::Unset && matches!(n.kind, Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_))
+            node.is_some_and(|n| match n.kind {
+                Kind::Text(_) | Kind::Number { .. } | Kind::Raw(_) => n.required && n.state == State::Unset,
+                Kind::CheckList { .. } => n.missing,
+                _ => false,
             })
         });
-        self.at = wanted.or(rows.first()).map(|row| row.path.clone()).unwrap_or_default();
+        let start = wanted.or(rows.first()).map(|row| row.path.clone()).unwrap_or_default();
+        self.at = self.first_option(&start).unwrap_or(start);
         (self.top, self.typing, self.picker) = (0, true, None);
         self.sync();
         self.select_proposed_text();
@@ -344,6 +356,9 @@ impl FormView {
     }
 
     fn type_ahead(&mut self, c: char) -> FormEvent {
+        if self.on_option() {
+            return self.find_option(c);
+        }
         let Some(Kind::Choice { options, .. }) = self.kind() else { return FormEvent::None };
         let options: Vec<String> = options.iter().map(|(label, _)| label.to_lowercase()).collect();
         let one: String = c.to_lowercase().collect();
@@ -387,10 +402,11 @@ impl FormView {
         let invalid = |path: &Path| self.form.node(path).is_some_and(|node| node.error.is_some() || node.missing);
         let rows = self.form.rows();
         // The cursor stays when its own field is invalid.
-        if !invalid(&self.at) || rows.is_empty() {
+        let here = self.form.check_list(&self.at).unwrap_or_else(|| self.at.clone());
+        if !invalid(&here) || rows.is_empty() {
             let first = rows.iter().map(|row| &row.path).find(|path| invalid(path)).cloned().or_else(|| self.unfold_invalid());
             if let Some(path) = first {
-                self.go(path);
+                self.go(self.first_option(&path).unwrap_or(path));
                 self.typing = true;
             }
         }
@@ -456,7 +472,7 @@ impl FormView {
         let Some(node) = self.form.node(&self.at) else { return FormEvent::None };
         match node.kind {
             Kind::Bool(_) | Kind::Choice { .. } | Kind::Const(_) | Kind::Union { .. } => self.cycle(1),
-            Kind::Object { .. } | Kind::Array { .. } if node.state != State::Null => {
+            Kind::Object { .. } | Kind::Array { .. } | Kind::CheckList { .. } if node.state != State::Null => {
                 let folded = node.folded;
                 self.form.fold(&self.at, !folded);
                 FormEvent::None
@@ -473,6 +489,12 @@ impl FormView {
     }
 
     fn sideways(&mut self, step: isize) -> FormEvent {
+        if self.on_option() {
+            if step < 0 {
+                self.leave_options();
+            }
+            return FormEvent::None;
+        }
         let Some(node) = self.form.node(&self.at) else { return FormEvent::None };
         match node.kind {
             Kind::Bool(_) | Kind::Choice { .. } | Kind::Const(_) | Kind::Union { .. } => return self.cycle(step),
@@ -513,7 +535,10 @@ impl FormView {
                 Kind::Object { extra: Some(_), .. } => return Some(path),
                 Kind::Union { .. } => path.push(0),
                 // Members of an open root are added from any row that adds nothing itself.
-                kind => return (path.len() == 1 && self.form.open() && !matches!(kind, Kind::Array { .. })).then(Vec::new),
+                kind => {
+                    return (path.len() == 1 && self.form.open() && !matches!(kind, Kind::Array { .. } | Kind::CheckList { .. }))
+                        .then(Vec::new);
+                }
             }
         }
     }

@@ -90,6 +90,70 @@ fn an_answer_that_violates_the_requested_schema_is_sent_with_a_key_of_its_own() 
     assert!(harness.frame().contains("Answer sent unchecked: n: "), "{}", harness.frame());
 }
 
+/// Opens a question with this schema.
+fn question(harness: &mut Harness, schema: &str) {
+    let question = Question::Form { message: "How should we notify you?".into(), schema: Body::from(schema) };
+    let ask = Ask {
+        id: AskId(3),
+        server: "email".into(),
+        call: None,
+        question,
+        at: test_support::at(7500),
+        run: None,
+        client: crate::domain::id::ClientId::LOCAL,
+    };
+    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    harness.model.dialogs.clear();
+    harness.keys("i");
+}
+
+#[test]
+fn a_multi_select_question_is_answered_with_a_check_list() {
+    let schema = r#"{"type":"object","properties":{"channels":{"type":"array","title":"Channels","minItems":1,
+        "items":{"anyOf":[{"const":"mail","title":"E-mail"},{"const":"sms","title":"Text message"},{"const":"push","title":"Push"}]}}},
+        "required":["channels"]}"#;
+    let answer = |content: &str| {
+        let answer = Answer::Accept { content: Body::from(content) };
+        [Cmd::Command(Command::Answer { ask: AskId(3), answer })]
+    };
+    let mut harness = Harness::new(80, 24);
+    question(&mut harness, schema);
+    let frame = harness.frame();
+    assert!(frame.contains("[ ] E-mail   Space check") && frame.contains("[ ] Push") && frame.contains("any of ≥ 1"), "{frame}");
+    harness.keys("enter");
+    assert_eq!(harness.take(), [], "one is needed");
+    assert!(harness.frame().contains("✕ required"), "{}", harness.frame());
+    harness.keys("space down down space enter");
+    assert_eq!(harness.take(), answer(r#"{"channels":["mail","push"]}"#), "{}", harness.frame());
+
+    let mut mouse = Harness::new(80, 24);
+    question(&mut mouse, schema);
+    mouse.click("[ ] Text message").click("[ ] E-mail").click("[x] Text message").keys("ctrl-s");
+    assert_eq!(mouse.take(), answer(r#"{"channels":["mail"]}"#), "{}", mouse.frame());
+}
+
+#[test]
+fn an_answer_in_the_wrong_format_is_not_sent() {
+    let cases = [
+        ("email", "notanemail", "not an email address, such as name@example.com", "a@b.org"),
+        ("uri", "example.com", "not a URI with a scheme, such as https://example.com/page", "https://example.com"),
+        ("date", "2026-02-30", "not a date, such as 2026-11-30", "2026-02-28"),
+        ("date-time", "2026-11-30 18:00", "not a date and time with a time zone", "2026-11-30T18:00:00Z"),
+    ];
+    for (format, wrong, message, right) in cases {
+        let mut harness = Harness::new(80, 24);
+        let schema = format!(r#"{{"type":"object","properties":{{"v":{{"type":"string","format":"{format}"}}}},"required":["v"]}}"#);
+        question(&mut harness, &schema);
+        harness.text(wrong).keys("enter");
+        assert_eq!(harness.take(), [], "{format}");
+        assert!(harness.frame().contains(message), "{}", harness.frame());
+        harness.keys("ctrl-u").text(right).keys("enter");
+        let content = Body::from(format!(r#"{{"v":"{right}"}}"#));
+        let answer = Answer::Accept { content };
+        assert_eq!(harness.take(), [Cmd::Command(Command::Answer { ask: AskId(3), answer })], "{}", harness.frame());
+    }
+}
+
 #[test]
 fn many_calls_of_one_that_asks_are_answered() {
     let mut harness = Harness::new(120, 40);

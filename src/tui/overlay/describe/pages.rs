@@ -38,7 +38,7 @@ impl Describe {
     /// Creates the description of a row of the tree; `None` if there is nothing to describe.
     pub fn node(node: &Node, read_model: &ConsoleState, now: Stamp) -> Option<Describe> {
         match node {
-            Node::Tool(id) => Some(tool(id, read_model.tool(id)?, read_model)),
+            Node::Tool(id) | Node::Saved(id, _) => Some(tool(id, read_model.tool(id)?, read_model)),
             Node::Resource(server, uri) => {
                 let catalog = &read_model.server(server)?.catalog;
                 Some(resource(server, catalog.resources.iter().find(|r| r.uri == **uri)?, "resource"))

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use crate::{
-    domain::{directory::Directory, id::ToolId},
+    domain::{directory::Directory, id::ToolId, workflow::saved_call::SavedCall},
     state::ConsoleState,
     tui::{
         action::{Action, Group},
@@ -104,7 +104,7 @@ struct Named {
     texts: Vec<String>,
 }
 
-fn everything(read_model: &ConsoleState) -> Vec<Named> {
+fn everything(read_model: &ConsoleState, saved: &[(SavedCall, ToolId)]) -> Vec<Named> {
     let mut all: Vec<Named> = vec![];
     for (name, id) in read_model.names.iter() {
         let tool = read_model.tool(id);
@@ -112,6 +112,10 @@ fn everything(read_model: &ConsoleState) -> Vec<Named> {
         let mut texts: Vec<String> = texts.into_iter().flatten().flatten().collect();
         texts.push(id.server.to_string());
         all.push(Named { node: Node::Tool(id.clone()), name: name.to_string(), kind: "tool", texts });
+    }
+    for (call, tool) in saved {
+        let texts = vec![call.name.to_string(), call.tool.to_string()];
+        all.push(Named { node: Node::Saved(tool.clone(), call.name.clone()), name: call.label.to_string(), kind: "saved call", texts });
     }
     for server in &read_model.servers {
         let id = server.id();
@@ -200,7 +204,7 @@ fn argument_rows(command: &CommandSpec, rest: &str, known: &Known, read_model: &
         }
         Argument::Anything => {
             let describes = command.name == "describe";
-            for Named { node, name, kind, texts } in everything(read_model) {
+            for Named { node, name, kind, texts } in everything(read_model, &known.saved) {
                 let choice = if describes { Choice::Describe(node) } else { Choice::Go(node) };
                 found.add(&name, row(choice, named(&name), String::new(), kind), texts.iter().map(String::as_str));
             }
@@ -266,11 +270,14 @@ fn named_rows(typed: &str, known: &Known, read_model: &ConsoleState) -> Vec<Pale
     if !typed.is_empty() {
         add_commands(&mut found);
     }
-    for Named { node, name, kind, texts } in everything(read_model) {
-        let about = texts.last().filter(|_| kind == "tool").map(|server| format!("of {server}")).unwrap_or_default();
+    for Named { node, name, kind, texts } in everything(read_model, &known.saved) {
+        let about = match node {
+            Node::Tool(_) | Node::Saved(..) => texts.last().map(|owner| format!("of {owner}")).unwrap_or_default(),
+            _ => String::new(),
+        };
         found.add(&name, row(Choice::Go(node), name.clone(), about, kind), texts.iter().map(String::as_str));
     }
-    for name in &known.workflows {
+    for name in known.workflows.iter().filter(|name| !known.saved.iter().any(|(call, _)| call.name == **name)) {
         found.add(name, row(Choice::Workflow(Arc::clone(name)), name.to_string(), String::new(), "workflow"), []);
     }
     found.sorted()

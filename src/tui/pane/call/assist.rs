@@ -176,7 +176,7 @@ impl CallPane {
 /// Returns the call of a row of the tree with these arguments; `None` if it cannot be called.
 pub(super) fn operation(node: &Node, arguments: Body) -> Option<Operation> {
     Some(match node {
-        Node::Tool(tool) => Operation::Tool { tool: tool.clone(), arguments },
+        Node::Tool(tool) | Node::Saved(tool, _) => Operation::Tool { tool: tool.clone(), arguments },
         Node::Resource(server, uri) => Operation::Resource { server: server.clone(), uri: uri.to_string() },
         Node::Prompt(server, name) => Operation::Prompt { server: server.clone(), name: name.to_string(), arguments },
         Node::Template(server, template) => {

@@ -78,7 +78,9 @@ impl TrafficView {
 
     /// Scrolls so that the line of a session is visible above the cursor on its first row.
     pub(super) fn show_session_line(&mut self, rows: &Rows) {
-        let Some(above) = self.window.top.checked_sub(1).filter(|_| self.window.top == self.window.cursor && self.height > 1) else { return };
+        let Some(above) = self.window.top.checked_sub(1).filter(|_| self.window.top == self.window.cursor && self.height > 1) else {
+            return;
+        };
         if self.id_at(rows, above).is_some_and(|id| rows.past().session_line(id).is_some()) {
             self.window.top = above;
         }

@@ -10,7 +10,7 @@ pub mod state;
 pub mod step;
 pub mod steps;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use ratatui::layout::Rect;
 
@@ -61,6 +61,8 @@ pub struct WorkflowsPane {
     pub list: Vec<WorkflowEntry>,
     /// The folder of new workflow files.
     pub folder: Option<String>,
+    /// The folder of new workflow files of the user, in a project too.
+    pub user_folder: Option<String>,
     /// Files that could not be read.
     pub troubles: Vec<String>,
     /// Runs of earlier sessions, newest first.
@@ -87,7 +89,8 @@ impl WorkflowsPane {
     /// Sets the workflow files.
     pub fn set(&mut self, library: &WorkflowLibrary) {
         self.list = library.entries();
-        self.folder = library.folder.as_ref().map(|folder| folder.display().to_string());
+        let shown = |folder: &Option<PathBuf>| folder.as_ref().map(|folder| folder.display().to_string());
+        (self.folder, self.user_folder) = (shown(&library.folder), shown(&library.user_folder));
         self.troubles.clone_from(&library.problems);
     }
 

@@ -6,7 +6,7 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use super::{FormView, RowKeys};
+use super::{FormView, RowKeys, check_list};
 use crate::{
     domain::{
         form::{Kind, Node, Row, State},
@@ -90,7 +90,7 @@ impl FormView {
     fn columns(&self, rows: &[Row], room: u16) -> Columns {
         let (mut label, mut hint) = (4, 0);
         for row in rows {
-            let Some(node) = self.form.node(&row.path) else { continue };
+            let Some(node) = self.form.node(&row.path).filter(|_| !self.form.is_option(&row.path)) else { continue };
             label = label.max(row.depth * 2 + usize::from(width(&visible(&node.label))) + if node.required { 2 } else { 0 });
             hint = hint.max(usize::from(width(&visible(&node.hint))));
         }
@@ -143,6 +143,9 @@ impl FormView {
             _ if node.extra || is_number(&node.label) => theme.muted,
             _ => theme.text,
         };
+        if self.form.is_option(&row.path) {
+            return check_list::draw_option(node, style, active, &mut pen, theme);
+        }
         let used = usize::from(width(&label));
         pen.put(&label, style);
         if node.required && !node.key.is_empty() {
@@ -272,6 +275,10 @@ fn draw_value(node: &Node, pen: &mut Pen, theme: &Theme, active: bool, inline: &
             pen.put(if node.folded && !items.is_empty() { "▸ " } else { "" }, theme.muted);
             pen.cut(&count, if items.is_empty() { theme.muted } else { theme.text });
             inline.show(pen, active, &[(Action::AddItem, "add")], theme);
+        }
+        Kind::CheckList { .. } => {
+            check_list::draw_summary(node, pen, theme);
+            inline.show(pen, active, &[(Action::AddItem, "as a list")], theme);
         }
         Kind::Object { extra, .. } if node.folded => {
             pen.put("▸ ", theme.muted);

@@ -134,6 +134,7 @@ impl Keyboard<'_> {
             }
             (Kind::Text(_), Value::String(text)) => self.text(path, text),
             (Kind::Array { .. }, Value::Array(items)) => self.items(path, items),
+            (Kind::CheckList { options, .. }, Value::Array(items)) => self.check(path, items, &options),
             (Kind::Object { .. }, Value::Object(members)) => self.members(path, members),
             (kind, _) => Err(format!("{value} for {kind:?}")),
         }
@@ -228,6 +229,32 @@ impl Keyboard<'_> {
             }
         }
         Err(format!("no alternative for {value}: [{}]", why.join("; ")))
+    }
+
+    /// Checks the options of a check list. Items that are not a set in its order are added one by one.
+    fn check(&mut self, path: &[usize], items: &[Value], options: &[Node]) -> EntryResult {
+        let value = |option: &Node| option.kind.clone();
+        let wanted: Vec<bool> = options
+            .iter()
+            .map(|option| match value(option) {
+                Kind::Const(value) => items.contains(&serde_json::from_str(&value.text()).unwrap()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        self.unfold(path)?;
+        for (index, wanted) in wanted.into_iter().enumerate() {
+            let option = [path, &[index]].concat();
+            if (self.node(&option)?.state != State::Unset) != wanted {
+                self.to(&option)?;
+                self.letter(' ');
+            }
+        }
+        if self.has(path, &Json::parse(&Value::from(items).to_string()).map_err(|e| e.to_string())?) && !items.is_empty() {
+            return Ok(());
+        }
+        self.to(path)?;
+        self.letter('a');
+        self.items(path, items)
     }
 
     fn items(&mut self, path: &[usize], items: &[Value]) -> EntryResult {

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::*;
-use crate::tui::{hits::HitMap, theme::Theme};
+use crate::tui::{
+    hits::{Hit, HitMap},
+    theme::Theme,
+};
 
 const USER: &str = r#"{"type":"object","properties":{
   "email":{"type":"string","format":"email","description":"Where invitations go. Must not be in use by another user of the directory."},
@@ -309,4 +312,55 @@ proptest! {
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
         }
     }
+}
+
+const BOXES: &str = r#"{"type":"object","properties":{
+  "channels":{"type":"array","items":{"type":"string","enum":["email","sms","push"]},"minItems":1,"description":"Where to notify."},
+  "note":{"type":"string"}
+},"required":["channels"]}"#;
+
+#[test]
+fn options_of_a_check_list_are_checked_with_the_keyboard() {
+    let mut view = FormView::new(&Body::from(BOXES));
+    assert_eq!(view.path(), &[0, 0], "the cursor starts on the first option");
+    let later = BOXES.replace(r#"["channels"]"#, r#"["channels","note"]"#);
+    assert_eq!(FormView::new(&Body::from(later)).path(), &[0, 0], "before a required text below it");
+    code(&mut view, KeyCode::Char(' '));
+    code(&mut view, KeyCode::Char('p'));
+    assert_eq!(view.path(), &[0, 2], "a letter goes to its option");
+    code(&mut view, KeyCode::Char(' '));
+    assert_eq!(view.json(), r#"{"channels":["email","push"]}"#);
+    code(&mut view, KeyCode::Char(' '));
+    assert_eq!(view.json(), r#"{"channels":["email"]}"#);
+    view.undo();
+    assert_eq!(view.json(), r#"{"channels":["email","push"]}"#);
+    assert_eq!(view.path(), &[0, 2]);
+    code(&mut view, KeyCode::Esc);
+    code(&mut view, KeyCode::Left);
+    assert_eq!(view.path(), &[0]);
+    code(&mut view, KeyCode::Char(' '));
+    assert_eq!(view.form().rows().len(), 2, "folded");
+    assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::Submit);
+}
+
+#[test]
+fn options_of_a_check_list_are_checked_with_the_mouse() {
+    let mut view = FormView::new(&Body::from(BOXES));
+    assert!(view.click(&Hit::Row(2)) && view.click(&Hit::Row(1)));
+    assert_eq!(view.json(), r#"{"channels":["email","sms"]}"#);
+    assert!(view.click(&Hit::Row(2)));
+    assert_eq!(view.json(), r#"{"channels":["email"]}"#);
+}
+
+#[test]
+fn a_check_list_without_a_needed_option_is_refused() {
+    let mut view = FormView::new(&Body::from(BOXES));
+    assert!(!screen(&mut view, 60, 12).contains('✕'), "not before the user tried");
+    assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::Refused);
+    let shown = screen(&mut view, 60, 12);
+    assert!(shown.contains("✕ required") && shown.contains("[ ] email") && shown.contains("0 of 3"), "{shown}");
+    code(&mut view, KeyCode::Char(' '));
+    let shown = screen(&mut view, 60, 12);
+    assert!(shown.contains("[x] email") && shown.contains("1 of 3"), "{shown}");
+    assert_eq!(code(&mut view, KeyCode::Enter), FormEvent::Submit);
 }
