@@ -86,8 +86,12 @@ impl Live {
                     None => return,
                 },
                 reload = next(&mut reloads) => match reload {
-                    Reload::Loaded(loaded) => self.reload(*loaded),
-                    Reload::Broken(errors) => errors.iter().for_each(|error| self.control.notice(error.rejected())),
+                    // What the watcher read may be older than an approval or an input that was given since.
+                    Reload::Loaded(_) => match config::load(&self.home.selection.load) {
+                        Ok(loaded) => self.reload(loaded),
+                        Err(errors) => self.reject(&errors),
+                    },
+                    Reload::Broken(errors) => self.reject(&errors),
                 },
             }
         }
@@ -219,6 +223,11 @@ impl Live {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Reports why the configuration in force stays.
+    fn reject(&self, errors: &[ConfigError]) {
+        errors.iter().for_each(|error| self.control.notice(error.rejected()));
     }
 
     /// Replaces the configuration in force, unless the new one loses entries: they stay in force until the file is correct.
