@@ -113,7 +113,7 @@ pub struct Incoming {
     pub lost: AtomicU64,
 }
 
-/// What became of a call that was added to [`Incoming`].
+/// The outcome of [`Incoming::add`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     /// The thread knows already that calls wait.
