@@ -48,19 +48,8 @@ fn the_inbox_shows_the_keys_that_do_something_and_always_the_way_out() {
     assert!(row(&mut harness).contains("Ctrl-t next   Esc back"), "{}", harness.frame());
     // Several questions.
     let params = r#"{"messages":[{"role":"user","content":{"type":"text","text":"Sum up."}}],"maxTokens":200}"#;
-    let question = Question::Sampling { params: Body::from(params) };
-    let ask = Ask {
-        id: AskId(3),
-        server: "email".into(),
-        call: None,
-        question,
-        at: test_support::at(7500),
-        run: None,
-        client: crate::domain::id::ClientId::LOCAL,
-    };
-    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
-    harness.model.dialogs.clear();
-    harness.keys("i ctrl-t ctrl-t");
+    open(&mut harness, Question::Sampling { params: Body::from(params) });
+    harness.keys("ctrl-t ctrl-t");
     let shown = row(&mut harness);
     assert!(shown.contains("from a file") && shown.contains("Esc back"), "{}", harness.frame());
 }
@@ -92,7 +81,11 @@ fn an_answer_that_violates_the_requested_schema_is_sent_with_a_key_of_its_own() 
 
 /// Opens a question with this schema.
 fn question(harness: &mut Harness, schema: &str) {
-    let question = Question::Form { message: "How should we notify you?".into(), schema: Body::from(schema) };
+    open(harness, Question::Form { message: "How should we notify you?".into(), schema: Body::from(schema) });
+}
+
+/// Opens a question in the inbox.
+fn open(harness: &mut Harness, question: Question) {
     let ask = Ask {
         id: AskId(3),
         server: "email".into(),
