@@ -3,6 +3,7 @@
 //! Faces use it through [`Control`](crate::control::Control) only.
 
 mod bus;
+mod call_future;
 mod checkers;
 mod commands;
 mod connection_handler;
@@ -44,6 +45,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     bus::Bus,
+    call_future::CallFuture,
     dispatch::{CacheFront, Cancel, Dispatch},
     inbox::Inbox,
     lifecycle::LifecycleRecorder,
@@ -344,29 +346,24 @@ async fn stop(server: ServerHandle) {
 }
 
 impl Engine {
-    /// Starts a call, with its passage if a client makes it; `on_settled` receives its result.
-    fn start_call(
-        &self,
-        spec: CallSpec,
-        passage: Option<Arc<PreparedPassage>>,
-        on_settled: Option<oneshot::Sender<Arc<Settled>>>,
-    ) -> CallId {
-        // Under the lock, so that ids are created and published in the same order.
+    /// Queues a call, with its passage if a client makes it. Whoever awaits the future runs the call.
+    fn start_call(&self, spec: CallSpec, passage: Option<Arc<PreparedPassage>>) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
         let spec = match &passage {
             Some(passage) => CallSpec { client: passage.client(), client_name: passage.client_name().cloned(), ..spec },
             None => spec,
         };
-        self.queue_call(self.running.lock(), spec, passage, on_settled)
+        // Under the lock, so that ids are created and published in the same order.
+        let (id, work) = self.queue_call(self.running.lock(), spec, passage);
+        (id, CallFuture::new(work.boxed(), self.tasks.clone()).boxed())
     }
 
-    /// Queues a call and starts its task.
+    /// Queues a call and returns the future that runs it.
     fn queue_call(
         &self,
         mut running: MutexGuard<'_, InFlight>,
         spec: CallSpec,
         passage: Option<Arc<PreparedPassage>>,
-        on_settled: Option<oneshot::Sender<Arc<Settled>>>,
-    ) -> CallId {
+    ) -> (CallId, impl Future<Output = Arc<Settled>> + Send + use<>) {
         let queued = self.bus.now();
         let unix_ms = self.bus.epoch().unix_ms(queued);
         let id = CallId::from_parts(unix_ms, self.calls.fetch_add(1, Ordering::Relaxed));
@@ -378,17 +375,14 @@ impl Engine {
         drop(running);
         let dispatch = Dispatch { id, spec, queued, cancel, passage, shared: self.shared.clone(), state: Default::default() };
         let (running, inbox) = (self.running.clone(), self.inbox.clone());
-        self.tasks.spawn(async move {
+        let work = async move {
             let settled = dispatch.run().await;
             running.lock().remove(id);
             // A question that was registered since the call settled.
             inbox.withdraw(id);
-            if let Some(on_settled) = on_settled {
-                // The receiver may have been dropped.
-                let _ = on_settled.send(settled);
-            }
-        });
-        id
+            settled
+        };
+        (id, work)
     }
 
     /// Returns the trace that a call belongs to, with its `tracestate`: that of its client, of its `_meta`, of its run, or of this process.
@@ -411,7 +405,9 @@ impl Engine {
             return Err(SubmitError::Ended);
         }
         running.check(spec.client)?;
-        Ok(self.queue_call(running, spec, None, None))
+        let (id, work) = self.queue_call(running, spec, None);
+        self.tasks.spawn(work);
+        Ok(id)
     }
 
     /// Returns the id of a new client.
@@ -482,9 +478,7 @@ impl Engine {
 
 impl CallExecutor for Engine {
     fn call(&self, spec: CallSpec) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
-        let (on_settled, settled) = oneshot::channel();
-        let id = self.start_call(spec, None, Some(on_settled));
-        (id, async move { settled.await.ok() }.boxed())
+        self.start_call(spec, None)
     }
 
     fn cancel(&self, call: CallId, reason: &str) {

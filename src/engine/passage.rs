@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, future::BoxFuture};
-use tokio::sync::oneshot;
+use futures_util::future::BoxFuture;
 
 use super::{
     Engine,
@@ -221,13 +220,11 @@ impl PreparedPassage {
 }
 
 impl Engine {
-    /// Starts a call of a client and returns its id, and the future of its outcome: `None` if the engine has ended. Dropping the
+    /// Queues a call of a client and returns its id, and the future that runs it and resolves to its result. Dropping the
     /// future does not cancel the call ([`Command::Cancel`](crate::domain::command::Command::Cancel) does).
     pub fn pass(&self, spec: CallSpec, passage: Arc<Passage>) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
-        let (on_settled, settled) = oneshot::channel();
         let prepared = Arc::new(PreparedPassage::new(Arc::unwrap_or_clone(passage)));
-        let id = self.start_call(spec, Some(prepared), Some(on_settled));
-        (id, async move { settled.await.ok() }.boxed())
+        self.start_call(spec, Some(prepared))
     }
 }
 
@@ -239,9 +236,7 @@ struct PassingExecutor {
 
 impl CallExecutor for PassingExecutor {
     fn call(&self, spec: CallSpec) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
-        let (on_settled, settled) = oneshot::channel();
-        let id = self.engine.start_call(spec, Some(self.passage.clone()), Some(on_settled));
-        (id, async move { settled.await.ok() }.boxed())
+        self.engine.start_call(spec, Some(self.passage.clone()))
     }
 
     fn cancel(&self, call: CallId, reason: &str) {

@@ -192,7 +192,8 @@ pub trait ResponseCache: Send + Sync {
 
 /// Executes the calls of runs: the engine's dispatch.
 pub trait CallExecutor: Send + Sync {
-    /// Starts a call. The future resolves when the call has settled, with `None` if the executor has ended.
+    /// Queues a call. The future runs it while it is polled, and resolves when the call has settled, with `None` if the executor
+    /// has ended. Dropped before that, it continues the call as a task.
     fn call(&self, spec: CallSpec) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>);
 
     /// Cancels a call, if it is in flight.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -105,6 +105,11 @@ impl Running {
             }
             Some(question) = self.questions.recv() => question,
         };
+        // The call continues while its client is asked, so it needs a task of its own.
+        self.settled = self.settled.take().map(|settled| {
+            let task = tokio::spawn(settled);
+            async move { task.await.ok().flatten() }.boxed()
+        });
         let mut asked = vec![first];
         while let Ok(Some(question)) = timeout(TOGETHER, self.questions.recv()).await {
             asked.push(question);

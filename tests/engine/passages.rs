@@ -227,6 +227,8 @@ async fn trap_8_cached_responses_of_one_principal_never_reach_another() {
     (spec.policy.cache.mode, spec.policy.cache.ttl) = (CacheMode::Always, Duration::from_secs(60));
     let rig = rig(behaviour, spec);
     rig.engine.set_store(Some(Arc::new(Memory::new(1 << 20))));
+    // The first list invalidates what was cached before it.
+    rig.ready("web").await;
     let desk = Arc::<Recorder>::default();
     let of = |name: &str, meta: &'static str| Passage {
         principal: Principal::new(name),
@@ -338,8 +340,9 @@ fn call_of(rig: &Rig, desk: &Arc<Named>, connected: bool) -> impl Future<Output 
     let connection_desk: Option<Arc<dyn Desk>> = if connected { Some(desk.clone()) } else { None };
     let passage = Passage { desk: desk.clone(), connection_desk, ..base };
     let spec = CallSpec::tool(ToolId::new("web".into(), "echo"), "{}", Origin::Client(passage.client));
-    let settled = rig.engine.pass(spec, Arc::new(passage)).1;
-    async move { settled.await.unwrap() }
+    // A call runs while somebody awaits it.
+    let settled = tokio::spawn(rig.engine.pass(spec, Arc::new(passage)).1);
+    async move { settled.await.unwrap().unwrap() }
 }
 
 async fn text_after(call: impl Future<Output = Arc<Settled>>) -> String {
