@@ -7,15 +7,12 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Dispatch,
     attempt::{Patience, ready},
-    context::{AttemptContext, CallContext},
+    context::{AttemptContext, CallContext, SentMark},
     failed,
     route::{RoutedCall, with_key, with_server},
 };
@@ -253,13 +250,9 @@ impl Dispatch {
         let Some(after) = self.hedge_after(attempts.route, server) else {
             return self.try_server(attempts, server, cause, lost_session, None).await;
         };
-        let sent = Arc::new(Notify::new());
+        let sent = Arc::new(SentMark::default());
         let mut first = Box::pin(self.try_server(attempts, server, cause, lost_session, Some(sent.clone())));
-        // Measured from sending: a hedge does not shorten the wait for a permit or a connection.
-        let slow = async {
-            sent.notified().await;
-            sleep(after).await;
-        };
+        let slow = sent.passed(after);
         tokio::select! {
             biased;
             result = &mut first => return result,
@@ -369,7 +362,7 @@ impl Dispatch {
         }
     }
 
-    /// Makes one attempt on a server: breaker, connection, arguments, permits and rate, request. Notifies `sent` when the
+    /// Makes one attempt on a server: breaker, connection, arguments, permits and rate, request. Sets `sent` when the
     /// request was sent.
     async fn try_server(
         &self,
@@ -377,7 +370,7 @@ impl Dispatch {
         server: &ServerHandle,
         cause: Cause,
         lost_session: &mut Option<Arc<dyn Session>>,
-        sent: Option<Arc<Notify>>,
+        sent: Option<Arc<SentMark>>,
     ) -> TryResult {
         let (route, context) = (attempts.route, attempts.context);
         let refused = |failure| TryResult::Failed { failure, attempt: false };

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -150,6 +150,37 @@ impl CallContext {
     }
 }
 
+/// When the request of an attempt was sent.
+#[derive(Default)]
+pub struct SentMark {
+    at: OnceLock<Instant>,
+    set: Notify,
+}
+
+impl SentMark {
+    /// Records that the request was sent now. The first call counts.
+    pub fn set(&self) {
+        if self.at.set(Instant::now()).is_ok() {
+            // `notify_one` stores the notification for a later waiter.
+            self.set.notify_one();
+        }
+    }
+
+    /// Resolves `after` the request was sent.
+    pub async fn passed(&self, after: Duration) {
+        // The request is usually sent by the task that waits here. Waiting for the notification from the start would make that task
+        // wake itself, which costs every call a wake-up of another thread.
+        sleep(after).await;
+        let sent = loop {
+            match self.at.get() {
+                Some(sent) => break *sent,
+                None => self.set.notified().await,
+            }
+        };
+        sleep_until(sent + after).await;
+    }
+}
+
 /// The context of one attempt.
 pub struct AttemptContext {
     pub call: Arc<CallContext>,
@@ -162,14 +193,14 @@ pub struct AttemptContext {
     pub sent: OnceLock<Stamp>,
     /// Notified when the request was sent.
     on_sent: Notify,
-    /// Starts the timer of a hedge; notified when the request was sent.
-    hedge_timer: Option<Arc<Notify>>,
+    /// From which the delay of a hedge is measured.
+    hedge_mark: Option<Arc<SentMark>>,
     pub round: std::sync::atomic::AtomicU32,
     pub reason: Mutex<String>,
 }
 
 impl AttemptContext {
-    pub fn new(call: Arc<CallContext>, number: u32, limit: Option<Duration>, hedge_timer: Option<Arc<Notify>>) -> Arc<AttemptContext> {
+    pub fn new(call: Arc<CallContext>, number: u32, limit: Option<Duration>, hedge_mark: Option<Arc<SentMark>>) -> Arc<AttemptContext> {
         // Without its own limit an attempt ends with its call.
         let limit = limit.unwrap_or(call.limit).min(call.limit);
         let last_activity = Mutex::new(call.activity_now());
@@ -180,7 +211,7 @@ impl AttemptContext {
             limit,
             sent: OnceLock::new(),
             on_sent: Notify::new(),
-            hedge_timer,
+            hedge_mark,
             round: std::sync::atomic::AtomicU32::new(1),
             reason: Mutex::default(),
         })
@@ -220,7 +251,7 @@ impl RequestObserver for AttemptContext {
         if self.sent.set(at).is_ok() {
             // At most one task waits; `notify_one` stores the notification for a later waiter.
             self.on_sent.notify_one();
-            self.hedge_timer.iter().for_each(|hedge_timer| hedge_timer.notify_one());
+            self.hedge_mark.iter().for_each(|mark| mark.set());
         }
         let round = self.round.load(std::sync::atomic::Ordering::Relaxed);
         self.call.with_timestamps(|s| {
