@@ -25,11 +25,7 @@ use crate::{
         retention::Retention,
         server::ServerSpec,
     },
-    engine::{
-        Adapters,
-        observed::ObservedClient,
-        tail::{Filter, Interest},
-    },
+    engine::{Adapters, observed::ObservedClient, tail::Filter},
     tap::{
         calls::Calls,
         connector::TapConnector,
@@ -163,7 +159,7 @@ async fn socket(
 
 /// Writes the frames of an engine into a record, until `ended` and all frames are written.
 async fn write(engine: Arc<LocalControl>, mut record: Record, mut ended: oneshot::Receiver<()>) {
-    let mut tail = engine.tail(Filter { interest: Interest::All, client: None });
+    let mut tail = engine.tail(Filter::default());
     loop {
         let next = tokio::select! {
             biased;

@@ -62,7 +62,7 @@ impl Caller {
 
     /// Returns the filter of the caller's events.
     pub fn filter(self, interest: Interest) -> Filter {
-        Filter { interest, client: (!self.role.sees_all()).then_some(self.id) }
+        Filter { interest, client: (!self.role.sees_all()).then_some(self.id), ..Filter::default() }
     }
 
     /// Returns whether the caller may give a command.

@@ -35,7 +35,7 @@ impl Control for RecordedSession {
     }
 
     fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
-        let tail = self.tails.subscribe_to(self.state.seq, Filter { interest, client: None });
+        let tail = self.tails.subscribe_to(self.state.seq, Filter { interest, ..Filter::default() });
         (self.state.clone(), tail)
     }
 

@@ -369,7 +369,7 @@ impl Mirror {
 
     fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
         let copies = self.0.lock();
-        let filter = Filter { interest, client: None };
+        let filter = Filter { interest, ..Filter::default() };
         let subscribe = |events: &TailSender| events.subscribe_to(copies.state.seq, filter);
         // The tail of a dropped sender ends immediately.
         let tail = copies.live.as_ref().map_or_else(|| subscribe(&TailSender::default()), |live| subscribe(&live.events));

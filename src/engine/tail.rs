@@ -7,10 +7,11 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::owners::Owners;
@@ -22,6 +23,8 @@ use crate::domain::{
 
 /// Maximum number of queued events per reader, and of queued frames.
 pub const MAX_EVENTS: usize = 8192;
+/// How long [`Tail::next_gathered`] lets events gather.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// The kinds of events that a reader gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -36,11 +39,35 @@ pub enum Interest {
     Frames,
 }
 
-/// The events that a reader gets.
+/// What the events of a reader are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Topic {
+    /// Anything.
+    #[default]
+    Any,
+    /// What servers send outside of their responses: log messages and updates of resources.
+    ServerMessages,
+    /// The steps and the ends of runs.
+    Runs,
+}
+
+impl Topic {
+    fn covers(self, kind: &EventKind) -> bool {
+        match self {
+            Topic::Any => true,
+            Topic::ServerMessages => matches!(kind, EventKind::ResourceUpdated { .. } | EventKind::ServerLog { .. }),
+            Topic::Runs => matches!(kind, EventKind::RunStep { .. } | EventKind::RunSettled { .. }),
+        }
+    }
+}
+
+/// The events that a reader gets. An event that it does not get does not wake it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Their kinds.
     pub interest: Interest,
+    /// What they are about.
+    pub topic: Topic,
     /// The client whose calls and questions they may concern, in addition to events that concern no client; `None` for all
     /// clients.
     pub client: Option<ClientId>,
@@ -54,7 +81,7 @@ impl Filter {
             Interest::Events => !is_frame(kind),
             Interest::Frames => is_frame(kind),
         };
-        wanted && self.client.is_none_or(|client| owner.is_none_or(|owner| owner == client))
+        wanted && self.topic.covers(kind) && self.client.is_none_or(|client| owner.is_none_or(|owner| owner == client))
     }
 }
 
@@ -93,6 +120,8 @@ struct Reader {
     filter: Filter,
     queue: Mutex<Queue>,
     woken: Notify,
+    /// Notified when the queue is half full.
+    pressed: Notify,
     sender: Weak<()>,
 }
 
@@ -151,6 +180,10 @@ impl Queue {
         }
     }
 
+    fn half_full(&self, max_events: usize) -> bool {
+        [&self.events, &self.frames].into_iter().any(|lane| lane.events.len() > max_events / 2 || lane.bytes > bounds::TAIL / 2)
+    }
+
     /// Returns the next event of both lanes in the order of publishing.
     fn pop(&mut self) -> Option<Arc<Event>> {
         match (self.events.next_seq(), self.frames.next_seq()) {
@@ -202,8 +235,14 @@ impl TailSender {
         readers.all.retain(|reader| {
             let Some(reader) = reader.upgrade() else { return false };
             if reader.filter.takes(&event.kind, owner) {
-                reader.queue().push(event, weight, self.max_events);
+                let mut queue = reader.queue();
+                queue.push(event, weight, self.max_events);
+                let pressed = queue.half_full(self.max_events);
+                drop(queue);
                 reader.woken.notify_one();
+                if pressed {
+                    reader.pressed.notify_one();
+                }
             }
             true
         });
@@ -216,7 +255,13 @@ impl TailSender {
 
     /// Returns a tail of the events with numbers above `after` that are sent from now on and that the filter admits.
     pub fn subscribe_to(&self, after: u64, filter: Filter) -> Tail {
-        let reader = Arc::new(Reader { filter, queue: Mutex::default(), woken: Notify::new(), sender: Arc::downgrade(&self.alive) });
+        let reader = Arc::new(Reader {
+            filter,
+            queue: Mutex::default(),
+            woken: Notify::new(),
+            pressed: Notify::new(),
+            sender: Arc::downgrade(&self.alive),
+        });
         self.readers.lock().all.push(Arc::downgrade(&reader));
         Tail { reader, after }
     }
@@ -275,7 +320,30 @@ impl Tail {
 
     /// Returns the next event until `end` is cancelled, then the rest of the queue and `None`: what was published before the end is
     /// read.
-    pub async fn next_until(&mut self, end: &CancellationToken) -> Result<Option<Arc<Event>>, Lagged> {
+    ///
+    /// For readers in the background: a new event wakes them only after 10 ms, or when the queue is half full, since each wake-up
+    /// costs the call that published the event several microseconds.
+    pub async fn next_gathered(&mut self, end: &CancellationToken) -> Result<Option<Arc<Event>>, Lagged> {
+        // Read before the queue, so that the last events of a dropped sender are seen.
+        let open = self.reader.sender.strong_count() > 0;
+        if let Some(event) = self.try_next()? {
+            return Ok(Some(event));
+        }
+        if !open {
+            return Ok(None);
+        }
+        let woken = async {
+            self.reader.woken.notified().await;
+            tokio::select! {
+                () = self.reader.pressed.notified() => {}
+                () = sleep(GATHER) => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            () = end.cancelled() => return self.try_next(),
+            () = woken => {}
+        }
         tokio::select! {
             biased;
             next = self.next() => next,
@@ -316,6 +384,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::domain::{
         body::Body,
@@ -343,6 +413,63 @@ mod tests {
         assert_eq!(slow.next().await, Err(Lagged { missed: 20 - queued }));
         assert_eq!(slow.next().await.unwrap().unwrap().seq, 21 - queued);
         assert_eq!(fast.reader.queue().events.bytes, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_in_the_background_is_woken_once_for_events_that_gather() {
+        let (sender, end) = (TailSender::new(8), CancellationToken::new());
+        let mut tail = sender.subscribe(0);
+        let began = tokio::time::Instant::now();
+        {
+            let mut first = std::pin::pin!(tail.next_gathered(&end));
+            assert!(first.as_mut().now_or_never().is_none());
+            sender.send(&event(1, 1));
+            sender.send(&event(2, 1));
+            assert_eq!(first.await.unwrap().unwrap().seq, 1);
+        }
+        let gathered = began.elapsed();
+        assert!(gathered >= GATHER, "{gathered:?}");
+        assert_eq!(tail.next_gathered(&end).await.unwrap().unwrap().seq, 2, "what is queued needs no wait");
+        assert_eq!(began.elapsed(), gathered);
+        // A queue that is half full is read earlier, so that a flood does not make the reader lag.
+        for seq in 3..=7 {
+            sender.send(&event(seq, 1));
+        }
+        for seq in 3..=7 {
+            assert_eq!(tail.next_gathered(&end).await.unwrap().unwrap().seq, seq);
+        }
+        let mut next = std::pin::pin!(tail.next_gathered(&end));
+        assert!(next.as_mut().now_or_never().is_none());
+        end.cancel();
+        assert_eq!(next.await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn what_was_published_before_the_end_is_read() {
+        let (sender, end) = (TailSender::default(), CancellationToken::new());
+        let mut tail = sender.subscribe(0);
+        sender.send(&event(1, 1));
+        end.cancel();
+        assert_eq!(tail.next_gathered(&end).await.unwrap().unwrap().seq, 1);
+        assert_eq!(tail.next_gathered(&end).await, Ok(None));
+        let mut tail = sender.subscribe(0);
+        sender.send(&event(2, 1));
+        drop(sender);
+        let open = CancellationToken::new();
+        assert_eq!(tail.next_gathered(&open).await.unwrap().unwrap().seq, 2);
+        assert_eq!(tail.next_gathered(&open).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn an_event_of_another_topic_does_not_wake_a_reader() {
+        let sender = TailSender::default();
+        let mut tail = sender.subscribe_to(0, Filter { topic: Topic::ServerMessages, ..Filter::default() });
+        let mut next = std::pin::pin!(tail.next());
+        sender.send(&event(1, 1));
+        assert!(next.as_mut().now_or_never().is_none());
+        let kind = EventKind::ResourceUpdated { server: "s".into(), uri: "file:///a".into() };
+        sender.send(&Arc::new(Event { seq: 2, at: Stamp(0), kind }));
+        assert_eq!(next.await.unwrap().unwrap().seq, 2);
     }
 
     #[tokio::test]
@@ -381,8 +508,8 @@ mod tests {
     async fn a_flood_of_frames_drops_frames_and_no_event() {
         let sender = TailSender::new(4);
         let mut all = sender.subscribe(0);
-        let mut events = sender.subscribe_to(0, Filter { interest: Interest::Events, client: None });
-        let mut frames = sender.subscribe_to(0, Filter { interest: Interest::Frames, client: None });
+        let mut events = sender.subscribe_to(0, Filter { interest: Interest::Events, ..Filter::default() });
+        let mut frames = sender.subscribe_to(0, Filter { interest: Interest::Frames, ..Filter::default() });
         sender.send(&event(1, 1));
         (2..=11).for_each(|seq| sender.send(&frame(seq, 1)));
         sender.send(&event(12, 1));
@@ -407,7 +534,7 @@ mod tests {
     async fn readers_lag_when_events_were_lost_before_the_sender() {
         let sender = TailSender::default();
         let mut tail = sender.subscribe(0);
-        let mut frames = sender.subscribe_to(0, Filter { interest: Interest::Frames, client: None });
+        let mut frames = sender.subscribe_to(0, Filter { interest: Interest::Frames, ..Filter::default() });
         sender.send(&event(1, 1));
         sender.lag(7);
         sender.frames_dropped(3);

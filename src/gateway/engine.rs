@@ -25,7 +25,7 @@ use crate::{
         Engine,
         passage::Passage,
         ports::CallExecutor,
-        tail::{Filter, Interest, Tail},
+        tail::{Filter, Interest, Tail, Topic},
     },
 };
 
@@ -50,8 +50,8 @@ impl EngineUpstream {
     }
 
     /// Returns a tail of the events from now on.
-    fn events(&self) -> Tail {
-        self.engine.tail(Filter { interest: Interest::Events, client: None })
+    fn events(&self, topic: Topic) -> Tail {
+        self.engine.tail(Filter { interest: Interest::Events, topic, client: None })
     }
 }
 
@@ -106,13 +106,13 @@ impl Upstream for EngineUpstream {
     }
 
     fn start_run(&self, run: RunId, spec: RunSpec, passage: Passage) -> Result<RunInProgress, String> {
-        let tail = self.events();
+        let tail = self.events(Topic::Runs);
         let end = self.engine.pass_run(run, Arc::new(spec), passage).map_err(|why| why.to_string())?;
         Ok(in_progress(tail, run, end))
     }
 
     fn resume_run(&self, run: RunId, answers: Vec<(String, StepAnswer)>, passage: Passage) -> Result<RunInProgress, String> {
-        let tail = self.events();
+        let tail = self.events(Topic::Runs);
         let end = self.engine.pass_resumption(run, answers, passage).map_err(|why| why.to_string())?;
         Ok(in_progress(tail, run, end))
     }
@@ -123,7 +123,7 @@ impl Upstream for EngineUpstream {
 
     fn notices(&self) -> mpsc::Receiver<ServerNotice> {
         let (sender, receiver) = mpsc::channel(NOTICES);
-        tokio::spawn(follow(self.events(), sender));
+        tokio::spawn(follow(self.events(Topic::ServerMessages), sender));
         receiver
     }
 }
@@ -131,10 +131,14 @@ impl Upstream for EngineUpstream {
 /// Passes notices on until the engine ends or nobody reads them.
 async fn follow(mut tail: Tail, sender: mpsc::Sender<ServerNotice>) {
     loop {
-        let notice = match tail.next().await {
+        let next = tokio::select! {
+            biased;
+            () = sender.closed() => return,
+            next = tail.next() => next,
+        };
+        let notice = match next {
             Ok(Some(event)) => match notice(&event) {
                 Some(notice) => notice,
-                None if sender.is_closed() => return,
                 None => continue,
             },
             Ok(None) => return,

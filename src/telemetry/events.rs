@@ -66,7 +66,7 @@ impl EventLog {
 async fn run(mut tail: Tail, over: CancellationToken) {
     let mut lines = Lines::default();
     loop {
-        match tail.next_until(&over).await {
+        match tail.next_gathered(&over).await {
             Ok(Some(event)) => lines.log(&event),
             Ok(None) => return,
             Err(Lagged { missed }) => warn!(target: "switchboard::log", missed, "events were not logged"),

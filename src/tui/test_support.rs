@@ -337,7 +337,7 @@ impl Control for Fake {
 
     fn observe(&self, interest: Interest) -> (Arc<ConsoleState>, Tail) {
         let read_model = self.read_model.lock().unwrap();
-        (Arc::new(read_model.clone()), self.events.subscribe_to(read_model.seq, Filter { interest, client: None }))
+        (Arc::new(read_model.clone()), self.events.subscribe_to(read_model.seq, Filter { interest, ..Filter::default() }))
     }
 
     fn submit(&self, spec: CallSpec) -> PendingCall {

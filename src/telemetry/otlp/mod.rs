@@ -91,7 +91,7 @@ impl TraceExport {
 
 async fn follow(mut builder: Builder, mut tail: Tail, queue: mpsc::Sender<Span>, lost: Arc<AtomicU64>, over: CancellationToken) {
     loop {
-        match tail.next_until(&over).await {
+        match tail.next_gathered(&over).await {
             Ok(Some(event)) => {
                 for span in builder.apply(&event) {
                     if queue.try_send(span).is_err() {
