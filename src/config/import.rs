@@ -44,14 +44,17 @@ impl FoundImport {
 
     /// Returns a copy for display, with every literal secret replaced by [`MASK`].
     pub fn masked(&self) -> FoundImport {
-        FoundImport { servers: self.servers.iter().map(masked).collect(), ..self.clone() }
+        let secrets: Vec<Secret> = self.servers.iter().flat_map(ServerSpec::secrets).collect();
+        // One for all: to make it takes longer than to search these short texts.
+        let redactor = Redactor::brief(&secrets);
+        let servers = self.servers.iter().map(|spec| masked(spec, &redactor)).collect();
+        FoundImport { client: self.client, path: self.path.clone(), project: self.project, servers, problems: self.problems.clone() }
     }
 }
 
 /// Returns a copy for display: literal secrets are masked, variables are not.
-fn masked(spec: &ServerSpec) -> ServerSpec {
+fn masked(spec: &ServerSpec, redactor: &Redactor) -> ServerSpec {
     let mut spec = spec.clone();
-    let redactor = Redactor::brief(&spec.secrets());
     let pairs = |pairs: &mut Vec<(String, Secret)>| {
         for (name, value) in pairs {
             if !value.interpolated() && rule::masks(name, value.expose()) {
