@@ -305,10 +305,10 @@ pub trait ClientHandler: ConnectionObserver {
 pub trait ObservedCalls: Send + Sync {
     /// The client described itself.
     fn described(&self, info: ClientInfo);
-    /// The client sent a request. Returns its call, and when it began.
-    fn began(&self, operation: Operation) -> (CallId, Stamp);
-    /// The call ended, with the sizes of request and response in bytes.
-    fn ended(&self, call: (CallId, Stamp), outcome: Outcome, bytes: (u64, u64));
+    /// The client sent a request at this time. Returns its call, and when it began.
+    fn began(&self, operation: Operation, at: Stamp) -> (CallId, Stamp);
+    /// The call ended at this time, with the sizes of request and response in bytes.
+    fn ended(&self, call: (CallId, Stamp), outcome: Outcome, bytes: (u64, u64), at: Stamp);
 }
 
 /// The journal of workflow runs, from which an interrupted run is resumed.

@@ -48,6 +48,8 @@ pub struct Sent<'a> {
     pub params: &'a Body,
     /// Size of the message, in bytes.
     pub size: u64,
+    /// When it passed.
+    pub at: Stamp,
 }
 
 impl Calls {
@@ -63,38 +65,38 @@ impl Calls {
         if self.open.len() >= OPEN
             && let Some(oldest) = self.open.pop_front()
         {
-            self.fail(&oldest, "its response was not seen before 1024 later calls");
+            self.fail(&oldest, "its response was not seen before 1024 later calls", sent.at);
         }
-        let call = self.observed.began(operation);
+        let call = self.observed.began(operation, sent.at);
         self.open.push_back(Open { connection: sent.connection, id: sent.id.clone(), call, sent: sent.size });
         Some(call.0)
     }
 
-    /// Takes a response of the server. Returns the call that it ends. Over HTTP it may come on another connection than its request.
+    /// Takes a response of the server, with its size in bytes and when it passed. Returns the call that it ends. Over HTTP it may come on another connection than its request.
     pub fn response(
         &mut self,
         (connection, any_connection): (u64, bool),
         id: &str,
         answer: &Result<Body, RpcError>,
-        size: u64,
+        (size, at): (u64, Stamp),
     ) -> Option<CallId> {
         let is_its = |open: &Open| *open.id == *id && (any_connection || open.connection == connection);
-        let at = self.open.iter().rposition(is_its)?;
-        let open = self.open.remove(at)?;
-        self.observed.ended(open.call, outcome(answer), (open.sent, size));
+        let index = self.open.iter().rposition(is_its)?;
+        let open = self.open.remove(index)?;
+        self.observed.ended(open.call, outcome(answer), (open.sent, size), at);
         Some(open.call.0)
     }
 
     /// Ends the calls in progress with their connection.
-    pub fn lost(&mut self, connection: u64) {
+    pub fn lost(&mut self, connection: u64, at: Stamp) {
         let (ended, open): (Vec<Open>, Vec<Open>) = self.open.drain(..).partition(|open| open.connection == connection);
         self.open = open.into();
-        ended.iter().for_each(|open| self.fail(open, "the connection ended before the response"));
+        ended.iter().for_each(|open| self.fail(open, "the connection ended before the response", at));
     }
 
-    fn fail(&self, open: &Open, why: &str) {
+    fn fail(&self, open: &Open, why: &str, at: Stamp) {
         let failure = Arc::new(Failure::after_send(FailureKind::Transport, why));
-        self.observed.ended(open.call, Outcome::Failed { failure }, (open.sent, 0));
+        self.observed.ended(open.call, Outcome::Failed { failure }, (open.sent, 0), at);
     }
 
     /// Reports how the client describes itself: once per session in the legacy era, with each request in the modern era.
@@ -176,15 +178,15 @@ mod tests {
             self.0.lock().1.push(format!("{:?} {} {:?}", info.name, info.protocol, info.era));
         }
 
-        fn began(&self, operation: Operation) -> (CallId, Stamp) {
+        fn began(&self, operation: Operation, at: Stamp) -> (CallId, Stamp) {
             let mut seen = self.0.lock();
             seen.0 += 1;
             let call = CallId(seen.0);
             seen.1.push(format!("{} {} {}", call.0, operation.method(), operation.subject()));
-            (call, Stamp(0))
+            (call, at)
         }
 
-        fn ended(&self, (call, _): (CallId, Stamp), outcome: Outcome, bytes: (u64, u64)) {
+        fn ended(&self, (call, _): (CallId, Stamp), outcome: Outcome, bytes: (u64, u64), _: Stamp) {
             self.0.lock().1.push(format!("{} {} {bytes:?}", call.0, outcome.words()));
         }
     }
@@ -194,7 +196,7 @@ mod tests {
         let recorder = Arc::new(Recorder::default());
         let mut calls = Calls::new("db".into(), recorder.clone());
         let send = |calls: &mut Calls, connection: u64, id: &str, method: &str, params: &'static str| {
-            calls.request(&Sent { connection, id: &Arc::from(id), method, params: &Body::from(params), size: 10 })
+            calls.request(&Sent { connection, id: &Arc::from(id), method, params: &Body::from(params), size: 10, at: Stamp(7) })
         };
         let initialize = r#"{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"agent","version":"7"}}"#;
         assert_eq!(send(&mut calls, 1, "0", "initialize", initialize), None);
@@ -203,14 +205,14 @@ mod tests {
         assert_eq!(send(&mut calls, 2, "1", "resources/read", r#"{"uri":"x://a"}"#), Some(CallId(2)));
         assert_eq!(send(&mut calls, 2, "2", "prompts/get", "{}"), None, "a prompt has a name");
         let error = Err(RpcError { code: -32603, message: "no".into(), data: None });
-        assert_eq!(calls.response((2, false), "1", &error, 20), Some(CallId(2)));
-        assert_eq!(calls.response((2, false), "1", &error, 20), None);
+        assert_eq!(calls.response((2, false), "1", &error, (20, Stamp(9))), Some(CallId(2)));
+        assert_eq!(calls.response((2, false), "1", &error, (20, Stamp(9))), None);
         // A connection of HTTP is not that of the request.
-        assert_eq!(calls.response((3, true), "1", &Ok(Body::from(r#"{"isError":true}"#)), 30), Some(CallId(1)));
+        assert_eq!(calls.response((3, true), "1", &Ok(Body::from(r#"{"isError":true}"#)), (30, Stamp(9))), Some(CallId(1)));
         let modern = r#"{"name":"query","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"m"}}}"#;
         assert_eq!(send(&mut calls, 4, "\"a\"", "tools/call", modern), Some(CallId(3)));
-        calls.lost(1);
-        calls.lost(4);
+        calls.lost(1, Stamp(9));
+        calls.lost(4, Stamp(9));
         let seen = recorder.0.lock().1.clone();
         let expected = [
             "Some(\"agent\") 2025-11-25 Legacy",

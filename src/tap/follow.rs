@@ -20,6 +20,7 @@ use crate::{
         bounds,
         frame::{Anomaly, AnomalyKind, Direction, FrameDraft, FrameKind, HttpNote},
         secret::MASK,
+        time::Stamp,
     },
     engine::ports::ClientHandler,
     protocol::{
@@ -52,13 +53,16 @@ pub enum Protocol {
 
 /// Reports what is queued until the queue ends.
 pub async fn follow(queue: Queue, mut handlers: Handlers, protocol: Protocol, calls: Calls) {
-    let mut observer = Observer { protocol, calls, lanes: HashMap::new(), order: VecDeque::new(), methods: VecDeque::new() };
+    let mut observer = Observer { protocol, calls, lanes: HashMap::new(), order: VecDeque::new(), methods: VecDeque::new(), at: Stamp(0) };
     // Without an engine nobody is shown anything; the queue is bounded until then.
     let Ok(first) = handlers.wait_for(Option::is_some).await else { return };
     drop(first);
-    while let Some((lane, observed)) = queue.next().await {
+    while let Some((lane, observed, passed)) = queue.next().await {
         let handler = handlers.borrow().clone();
         if let Some(handler) = handler {
+            let ago = u64::try_from(passed.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            // Never earlier than what passed before it.
+            observer.at = Stamp(handler.now().0.saturating_sub(ago)).max(observer.at);
             observer.take(lane, observed, &*handler);
         }
     }
@@ -71,6 +75,8 @@ struct Observer {
     order: VecDeque<Lane>,
     /// The methods of the last requests: connection, sender, id.
     methods: VecDeque<(u64, Direction, Arc<str>, Arc<str>)>,
+    /// When passed what is observed.
+    at: Stamp,
 }
 
 /// The reader of one stream.
@@ -99,7 +105,8 @@ impl Observer {
     fn take(&mut self, lane: Lane, observed: Observed, handler: &dyn ClientHandler) {
         match observed {
             Observed::Run(run) => {
-                let found = self.reader(lane).read(&run, handler);
+                let at = self.at;
+                let found = self.reader(lane).read(&run, at);
                 found.into_iter().for_each(|found| self.report(lane, found, handler));
             }
             Observed::Lost(bytes) => {
@@ -113,7 +120,7 @@ impl Observer {
                     reader.finish().into_iter().for_each(|found| self.report(lane, found, handler));
                 }
                 if lane.stream == Stream::ToClient {
-                    self.calls.lost(lane.connection);
+                    self.calls.lost(lane.connection, self.at);
                 }
             }
         }
@@ -154,7 +161,8 @@ impl Observer {
         let (kind, method, rpc_id) = match parsed {
             Some(Parsed::Message(Message::Request { id, method, params })) => {
                 if direction == Direction::Out {
-                    call = self.calls.request(&Sent { connection: lane.connection, id: &id, method: &method, params: &params, size });
+                    let sent = Sent { connection: lane.connection, id: &id, method: &method, params: &params, size, at: self.at };
+                    call = self.calls.request(&sent);
                 }
                 if self.methods.len() >= METHODS {
                     self.methods.pop_front();
@@ -165,7 +173,7 @@ impl Observer {
             Some(Parsed::Message(Message::Notification { method, .. })) => (FrameKind::Notification, Some(method), None),
             Some(Parsed::Message(Message::Response { id, answer })) => {
                 if direction == Direction::In {
-                    call = self.calls.response((lane.connection, self.protocol == Protocol::Http), &id, &answer, size);
+                    call = self.calls.response((lane.connection, self.protocol == Protocol::Http), &id, &answer, (size, self.at));
                 }
                 // The newest request with the id: connections use ids again. Over HTTP the response may come on another one.
                 let is_its = |(connection, sent, known, _): &(u64, Direction, Arc<str>, Arc<str>)| {
@@ -177,17 +185,17 @@ impl Observer {
             _ if http.is_some() => (FrameKind::Http, None, None),
             _ => (FrameKind::Noise, None, None),
         };
-        handler.frame(FrameDraft { at: handler.now(), direction, kind, body, size, call, method, rpc_id, http });
+        handler.frame(FrameDraft { at: self.at, direction, kind, body, size, call, method, rpc_id, http });
     }
 }
 
 impl Reader {
-    fn read(&mut self, run: &[u8], handler: &dyn ClientHandler) -> Vec<Found> {
+    fn read(&mut self, run: &[u8], at: Stamp) -> Vec<Found> {
         let mut found = vec![];
         match self {
             Reader::Lines(lines) => {
                 lines.buffer().extend_from_slice(run);
-                lines.read(handler.now(), |piece| match piece {
+                lines.read(at, |piece| match piece {
                     Piece::Line { body, size, .. } => found.push(Found { body, size, http: None }),
                     Piece::TooLong { head } => found.push(Found { size: head.len() as u64, body: head, http: None }),
                     Piece::TooLongEnd { .. } => {}
@@ -196,7 +204,7 @@ impl Reader {
             Reader::Http(reader) => {
                 let reader = &mut **reader;
                 let mut messages = std::mem::replace(&mut reader.messages, Messages::new(Sender::Client));
-                messages.feed(run, &mut |part| reader.part(part, handler, &mut found));
+                messages.feed(run, &mut |part| reader.part(part, at, &mut found));
                 reader.messages = messages;
             }
         }
@@ -216,7 +224,7 @@ impl Reader {
 }
 
 impl HttpReader {
-    fn part(&mut self, part: Part<'_>, handler: &dyn ClientHandler, found: &mut Vec<Found>) {
+    fn part(&mut self, part: Part<'_>, at: Stamp, found: &mut Vec<Found>) {
         match part {
             Part::Head(head) => {
                 let note = note(head);
@@ -233,7 +241,7 @@ impl HttpReader {
                 let note = self.note.clone();
                 match &mut self.events {
                     Some(events) => {
-                        let read = events.feed(bytes, handler.now(), |event| {
+                        let read = events.feed(bytes, at, |event| {
                             let http = note.as_ref().map(|note| Arc::new(HttpNote { event_id: event.id.clone(), ..HttpNote::clone(note) }));
                             if !event.data.is_empty() {
                                 found.push(Found { size: event.size, body: Body::new(event.data), http });

@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(Sha256::digest(&passed), Sha256::digest(&text), "seed {seed}");
             queue.close();
             let mut copied = vec![];
-            while let Some((_, observed)) = queue.next().await {
+            while let Some((_, observed, _)) = queue.next().await {
                 if let Observed::Run(run) = observed {
                     copied.extend_from_slice(&run);
                 }
