@@ -13,7 +13,7 @@ use crate::{
         pane::{DrawContext, text_view::TextView, workflows::chart::problem_rows},
         theme::Theme,
         widget::{
-            paint::dialog,
+            paint::{dialog, padded},
             window::{Move, Window},
         },
     },
@@ -74,7 +74,7 @@ impl Dialog for DryRun {
         let height = rows.saturating_add(2).min(area.height.saturating_sub(2));
         let title = format!("Dry run: {}", self.name);
         let inner = dialog(buf, area, (width, height), &[(&title, theme.focus)], &[(NO_CALL, theme.muted)], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let room = padded(inner);
         self.last_size.note(room);
         self.text_view(theme, room.width).draw(buf, room, self.window);
     }

@@ -10,7 +10,7 @@ use crate::tui::{
     pane::{DrawContext, text_view::TextView},
     theme::Theme,
     widget::{
-        paint::dialog,
+        paint::{dialog, padded},
         window::{Move, Window},
     },
 };
@@ -81,7 +81,7 @@ impl Dialog for Report {
         let rows = self.text_view(theme, WIDE.min(area.width).saturating_sub(4)).len();
         let height = u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(2).clamp(4, area.height.saturating_sub(4).max(4));
         let inner = dialog(buf, area, (WIDE, height), &[(&self.title, theme.focus)], &[], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let room = padded(inner);
         self.last_size.note(room);
         self.text_view(theme, room.width).draw(buf, room, self.window);
     }
