@@ -137,14 +137,6 @@ impl Dialog for ConfigInputs {
         &[Context::Entry]
     }
 
-    fn typing(&self) -> bool {
-        true
-    }
-
-    fn shows_keys(&self) -> bool {
-        true
-    }
-
     fn guard_left(&self, now: Stamp) -> Option<Duration> {
         self.guard.left(now)
     }

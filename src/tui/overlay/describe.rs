@@ -167,10 +167,6 @@ impl Dialog for Describe {
         if self.searching { &[Context::Entry] } else { &[Context::Describe, Context::Value, Context::List] }
     }
 
-    fn typing(&self) -> bool {
-        self.searching
-    }
-
     fn shows_keys(&self) -> bool {
         true
     }

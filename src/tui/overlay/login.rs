@@ -50,14 +50,6 @@ impl Dialog for LoginDialog {
         &[Context::Entry]
     }
 
-    fn typing(&self) -> bool {
-        true
-    }
-
-    fn shows_keys(&self) -> bool {
-        true
-    }
-
     fn act(&mut self, action: Action, ctx: DrawContext) -> DialogOutcome {
         match action {
             Action::Choose if self.is_over(ctx) || self.field.text().trim().is_empty() => DialogOutcome::Close,

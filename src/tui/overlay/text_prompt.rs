@@ -154,14 +154,6 @@ impl Dialog for TextPrompt {
         &[Context::Entry]
     }
 
-    fn typing(&self) -> bool {
-        true
-    }
-
-    fn shows_keys(&self) -> bool {
-        true
-    }
-
     fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
         match (action, self.change) {
             (Action::Choose, _) => DialogOutcome::run(Model::submit_prompt),
