@@ -417,7 +417,7 @@ pub struct LoginArgs {
     #[arg(long, conflicts_with = "finish")]
     pub start: bool,
     /// Finish the login that --start began: the address to which the browser was sent, or its query.
-    #[arg(long, value_name = "ADDRESS", value_parser = super::parse_secret)]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::values::parse_secret)]
     pub finish: Option<Secret>,
     /// The server given after `--`.
     #[command(flatten)]
