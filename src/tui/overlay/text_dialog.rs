@@ -1,4 +1,4 @@
-//! The text dialog: read-only text that scrolls, such as a report or a dry run. Opened by the model.
+//! The text dialog: read-only text that scrolls, such as a past call. Opened by the model.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
