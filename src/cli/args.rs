@@ -190,10 +190,11 @@ pub enum Cmd {
     ///
     /// Filters are those of the console's traffic view: server:db outcome:failed tool:create* >500ms !origin:demo text.
     History(HistoryArgs),
-    /// Show what servers changed since you accepted it.
+    /// Show how servers changed since you accepted their definitions.
     ///
-    /// Compares tools, prompts, templates and instructions. The versions are those that Switchboard saw when it connected. Changes that break callers are marked: arguments removed or
-    /// required, types narrowed, annotations weakened. Workflows that use a changed tool are named.
+    /// Compares tools, prompts, templates and instructions. Switchboard records a version whenever it connects. Marks changes that
+    /// break callers: arguments removed or required, types narrowed, annotations weakened. Names the workflows that use a changed
+    /// tool.
     Drift(DriftArgs),
     /// List the accepted definitions of servers, and accept changed ones.
     Pins(PinsArgs),
