@@ -1,6 +1,6 @@
 //! Console: draws the first frame immediately, while servers start concurrently.
 
-use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use tokio_util::task::AbortOnDropHandle;
 
@@ -156,27 +156,16 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     }
     let demo = demo.lock().take();
     shutdown(&engine, None, followers, demo).await;
-    match shown {
-        Ok(left) => code_of(left),
-        Err(error) => fail(Failure::new(FailureKind::Transport, format!("the console ended: {error}"))),
-    }
+    exit_code(shown)
 }
 
 /// `attach`: opens the console on a running engine; returns the exit code.
 pub async fn attach(selection: Selection, args: AttachArgs, options: Options, watch: Arc<Watch>) -> u8 {
     let plain = Options::default();
     let fail = |failure: Failure| cli::fail(failure, &plain, Io::real());
-    if let Err(code) = check_terminal() {
-        return code;
-    }
-    // For the preferences of this user; the servers are those of the engine.
-    let workspace = match WorkspaceService::open(selection, options.secrets.clone(), ProjectErrors::Ignore) {
-        Ok(workspace) => workspace,
-        Err(errors) => return refuse(&errors, &plain),
-    };
-    let preferences = match tui::preferences(&workspace.settings()) {
-        Ok(preferences) => preferences,
-        Err(errors) => return refuse(&errors, &plain),
+    let (workspace, preferences) = match open_preferences(selection, &options) {
+        Ok(opened) => opened,
+        Err(code) => return code,
     };
     let found = instances(&workspace.selection().load).map_err(fail);
     let instances = match found {
@@ -192,12 +181,29 @@ pub async fn attach(selection: Selection, args: AttachArgs, options: Options, wa
         Ok(control) => control,
         Err(failure) => return fail(failure),
     };
-    let shown = tui::run(control, console_options(preferences, &workspace, guard(), &watch)).await;
-    watch.ending(shown.as_ref().map_or(exit::FAILED, |left| code_of(*left)), Duration::ZERO);
-    match shown {
-        Ok(left) => code_of(left),
-        Err(error) => fail(Failure::new(FailureKind::Transport, format!("the console ended: {error}"))),
-    }
+    ended(tui::run(control, console_options(preferences, &workspace, guard(), &watch)).await, &watch)
+}
+
+/// Checks the terminal and reads the preferences of this user, for a console that runs no servers. Errors of a project are ignored.
+/// Fails with an exit code, after printing why.
+pub(super) fn open_preferences(selection: Selection, options: &Options) -> Result<(Arc<WorkspaceService>, Preferences), u8> {
+    check_terminal()?;
+    let refuse = |errors: Vec<_>| refuse(&errors, &Options::default());
+    let workspace = WorkspaceService::open(selection, options.secrets.clone(), ProjectErrors::Ignore).map_err(refuse)?;
+    let preferences = tui::preferences(&workspace.settings()).map_err(refuse)?;
+    Ok((workspace, preferences))
+}
+
+/// Reports the end of a console that runs no servers to the watchdog; returns the exit code.
+pub(super) fn ended(left: io::Result<Left>, watch: &Watch) -> u8 {
+    watch.ending(left.as_ref().map_or(exit::FAILED, |left| code_of(*left)), Duration::ZERO);
+    exit_code(left)
+}
+
+/// Returns the exit code of a console. Prints the failure, if it failed.
+fn exit_code(left: io::Result<Left>) -> u8 {
+    let failure = |error| Failure::new(FailureKind::Transport, format!("the console ended: {error}"));
+    left.map_or_else(|error| cli::fail(failure(error), &Options::default(), Io::real()), code_of)
 }
 
 /// Returns the helper process of a console without servers.
@@ -206,7 +212,7 @@ pub(super) fn guard() -> Arc<Guard> {
 }
 
 /// Fails with an exit code if the console has no terminal.
-pub(super) fn check_terminal() -> Result<(), u8> {
+fn check_terminal() -> Result<(), u8> {
     let io = Io::real();
     if io.stdin_tty && io.stdout_tty {
         return Ok(());
@@ -237,7 +243,7 @@ pub(super) fn console_options(
     }
 }
 
-pub(super) fn code_of(left: Left) -> u8 {
+fn code_of(left: Left) -> u8 {
     match left {
         Left::Quit => exit::OK,
         Left::Interrupted => exit::INTERRUPTED,

@@ -153,7 +153,7 @@ async fn current(workspace: &dyn Workspace, server: &str) -> Result<Vec<Definiti
     };
     versions.retain(|version| version.last_ms >= version.listed_ms);
     if versions.is_empty() {
-        let message = format!("no definitions of the server {server:?} were seen");
+        let message = format!("no definitions of the server {server:?} are recorded");
         let hint = format!("connect to it first: switchboard doctor {server}");
         return Err(Failure::new(FailureKind::UnknownServer, message).hint(hint).into());
     }

@@ -407,8 +407,9 @@ async fn list_calls(printer: &mut Printer, workspace: &dyn Workspace, last: usiz
 }
 
 async fn show_call(printer: &mut Printer, workspace: &dyn Workspace, id: &str) -> Result<u8, Stop> {
-    let invalid =
-        |message: String| Stop::from(Failure::new(FailureKind::InvalidArguments, message).hint("list them with `switchboard calls`"));
+    let invalid = |message: String| {
+        Stop::from(Failure::new(FailureKind::InvalidArguments, message).hint("list them with `switchboard history list`"))
+    };
     let number = u64::from_str_radix(id, 16).map_err(|_| invalid(format!("{id:?} is not the id of a call")))?;
     let records = calls(workspace, 1, vec![number]).await?;
     let Some(record) = records.first() else { return Err(invalid(format!("the history has no call {id}"))) };

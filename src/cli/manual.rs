@@ -115,16 +115,22 @@ fn visible(command: &Command) -> impl Iterator<Item = &Command> {
     command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
 }
 
-fn program_page(command: &Command) -> Result<Vec<u8>, Stop> {
-    // The text after the long help has separate sections here.
-    let command = command.clone().after_long_help("");
-    let man = Man::new(command.clone());
+/// Renders the sections from the title to the options.
+fn first_sections(man: &Man) -> Result<Vec<u8>, Stop> {
     let mut out = Vec::new();
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;
     man.render_synopsis_section(&mut out)?;
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
+    Ok(out)
+}
+
+fn program_page(command: &Command) -> Result<Vec<u8>, Stop> {
+    // The text after the long help has separate sections here.
+    let command = command.clone().after_long_help("");
+    let man = Man::new(command.clone());
+    let mut out = first_sections(&man)?;
     out.extend_from_slice(commands(&command, &[]).as_bytes());
     let examples = ["switchboard", "switchboard demo --traffic", "switchboard -- npx -y @modelcontextprotocol/server-everything"];
     out.extend_from_slice(shared_sections(&examples).as_bytes());
@@ -138,12 +144,7 @@ fn command_page(command: &Command, path: &[String]) -> Result<Vec<u8>, Stop> {
     let page = name(path);
     let own = own.after_long_help("").display_name(page.clone());
     let man = Man::new(own).title(page.to_uppercase());
-    let mut out = Vec::new();
-    man.render_title(&mut out)?;
-    man.render_name_section(&mut out)?;
-    man.render_synopsis_section(&mut out)?;
-    man.render_description_section(&mut out)?;
-    man.render_options_section(&mut out)?;
+    let mut out = first_sections(&man)?;
     let note = "Options of every command are in switchboard(1), with its exit codes, files and variables of the environment.";
     out.extend_from_slice(format!(".PP\n{}\n", escape(note)).as_bytes());
     if visible(command).next().is_some() {

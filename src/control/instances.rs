@@ -77,13 +77,13 @@ pub enum InstanceError {
         why: FolderProblem,
     },
     /// The name cannot be used.
-    #[error("the instance name {:?} is invalid: use 1 to {NAME} letters, digits, - and _", visible(name))]
+    #[error("the engine name {:?} is invalid: use 1 to {NAME} letters, digits, - and _", visible(name))]
     Name {
         /// The name.
         name: String,
     },
     /// Another process has the name.
-    #[error("an instance named {name} is running{}", info.as_ref().map(|info| format!(" (pid {})", info.pid)).unwrap_or_default())]
+    #[error("an engine named {name} is running{}", info.as_ref().map(|info| format!(" (pid {})", info.pid)).unwrap_or_default())]
     Taken {
         /// The name.
         name: String,
@@ -91,7 +91,7 @@ pub enum InstanceError {
         info: Option<InstanceInfo>,
     },
     /// No running instance has the name.
-    #[error("no instance named {name} is running{}", listed(running))]
+    #[error("no engine named {name} is running{}", listed(running))]
     Unknown {
         /// The name.
         name: String,
@@ -370,12 +370,12 @@ mod tests {
         assert_eq!(instances.list().unwrap(), []);
         let held = instances.register("work", &info()).await.unwrap();
         let taken = instances.register("work", &info()).await.err().unwrap();
-        assert_eq!(taken.to_string(), "an instance named work is running (pid 7)");
+        assert_eq!(taken.to_string(), "an engine named work is running (pid 7)");
         let running = instances.find(None).unwrap();
         assert_eq!((running.name.as_str(), running.info), ("work", Some(info())));
         let other = instances.register("other", &info()).await.unwrap();
         assert_eq!(instances.find(None).unwrap_err().to_string(), "several instances are running; running: other, work");
-        assert_eq!(instances.find(Some("x")).unwrap_err().to_string(), "no instance named x is running; running: other, work");
+        assert_eq!(instances.find(Some("x")).unwrap_err().to_string(), "no engine named x is running; running: other, work");
         // One that was started with another environment is found as well.
         let elsewhere = Instances::new(instances.others[0].clone(), vec![]);
         let third = elsewhere.register("third", &info()).await.unwrap();

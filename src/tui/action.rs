@@ -132,7 +132,7 @@ actions! {
     Breakers "breakers" "breakers" Servers true "Show circuit breakers, or go back to the figures";
     Routes "routes" "routes" Servers true "Show replicas, routes and fallbacks, or go back";
     Clients "clients" "clients" Servers true "Show the clients of the gateway and their calls, or go back";
-    BreakerTrip "breaker-trip" "open breaker" Servers true "Open the breaker; it recovers as after failures";
+    BreakerTrip "breaker-trip" "open breaker" Servers true "Open the breaker; probes close it again";
     BreakerHoldOpen "breaker-hold-open" "hold open" Servers true "Hold the breaker open until it is reset";
     BreakerHoldClosed "breaker-hold-closed" "hold closed" Servers true "Hold the breaker closed until it is reset";
     BreakerReset "breaker-reset" "reset" Servers true "Close the breaker, clear its override and its window";
@@ -190,7 +190,7 @@ actions! {
     Sort "sort" "sort" Results true "Sort the traffic by the next column, a table by this one";
     ReverseSort "reverse-sort" "reverse" Results true "Reverse the order";
     CompleteFilter "complete-filter" "complete" Results false "Complete the word of the filter";
-    Lanes "lanes" "lanes by" Results true "Draw lanes by client, or by server again";
+    Lanes "lanes" "group lanes" Results true "Draw lanes by client, or by server again";
     ZoomIn "zoom-in" "zoom in" Results true "Zoom in: less time, more detail";
     ZoomOut "zoom-out" "zoom out" Results true "Zoom out: more time";
     NextCall "next-call" "next call" Results false "Go to the next call of the lane";

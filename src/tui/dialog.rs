@@ -86,9 +86,9 @@ pub trait Dialog: Any {
         None
     }
 
-    /// Returns whether letters go into a field.
+    /// Returns whether letters go into a field: by default, if it uses the keys of a field.
     fn typing(&self) -> bool {
-        false
+        self.contexts().iter().any(|context| matches!(context, Context::Entry | Context::Palette))
     }
 
     /// Returns whether a form takes this key although it is bound.
@@ -106,9 +106,9 @@ pub trait Dialog: Any {
         false
     }
 
-    /// Returns whether it shows its keys itself, so that the footer does not.
+    /// Returns whether it shows its keys itself, so that the footer does not: by default, if it uses the keys of a prompt.
     fn shows_keys(&self) -> bool {
-        false
+        self.contexts().contains(&Context::Entry)
     }
 
     /// Returns whether a question of a server may open over it without a key press.

@@ -282,20 +282,14 @@ pub fn busy(after: u64) -> Vec<Arc<Event>> {
 
 /// Returns an elicitation of a server with a form.
 pub fn ask(id: u64) -> EventKind {
-    EventKind::AskOpened {
-        ask: Arc::new(Ask {
-            id: AskId(id),
-            server: "email".into(),
-            call: Some(CallId(101)),
-            question: Question::Form {
-                message: "Really send it?".into(),
-                schema: Body::from(r#"{"type":"object","properties":{"confirm":{"type":"string"}},"required":["confirm"]}"#),
-            },
-            at: at(7500),
-            run: None,
-            client: ClientId::LOCAL,
-        }),
-    }
+    let schema = Body::from(r#"{"type":"object","properties":{"confirm":{"type":"string"}},"required":["confirm"]}"#);
+    asked(id, Some(CallId(101)), Question::Form { message: "Really send it?".into(), schema })
+}
+
+/// The event of a question of the server `email`.
+pub fn asked(id: u64, call: Option<CallId>, question: Question) -> EventKind {
+    let ask = Ask { id: AskId(id), server: "email".into(), call, question, at: at(7500), run: None, client: ClientId::LOCAL };
+    EventKind::AskOpened { ask: Arc::new(ask) }
 }
 
 /// A [`Control`] without an engine behind it.

@@ -46,10 +46,10 @@ fn commands_share_the_state_of_a_running_engine() {
     home.run(&["call", "--via", "work", "database_query_users"]).ends(3).says("breaker");
     home.run(&["call", "--via", "work", "--breaker", "database=reset", "database_query_users"]).ends(0);
     home.run(&["servers", "--via", "work"]).ends(0).prints("database");
-    home.run(&["call", "--via", "other", "database_query_users"]).ends(3).says("no instance named other is running; running: work");
+    home.run(&["call", "--via", "other", "database_query_users"]).ends(3).says("no engine named other is running; running: work");
     drop(up);
     assert_eq!(home.instances(), Vec::<Value>::new());
-    home.run(&["call", "--via", "work", "database_query_users"]).ends(3).says("no instance named work is running");
+    home.run(&["call", "--via", "work", "database_query_users"]).ends(3).says("no engine named work is running");
     home.run(&["down"]).ends(3).says("no instance is running");
 }
 
@@ -131,8 +131,8 @@ fn auto_uses_an_engine_with_the_same_servers_only() {
 fn a_name_is_taken_once_and_names_are_checked() {
     let home = Home::new();
     let _up = home.up("work", &["--demo", "--server", "database"]);
-    home.run(&["up", "work", "--demo"]).ends(3).says("an instance named work is running (pid ");
-    home.run(&["up", "work", "-d", "--demo"]).ends(3).says("an instance named work is running (pid ");
+    home.run(&["up", "work", "--demo"]).ends(3).says("an engine named work is running (pid ");
+    home.run(&["up", "work", "-d", "--demo"]).ends(3).says("an engine named work is running (pid ");
     home.run(&["up", "../x", "--demo"]).ends(2).says("is invalid");
     let _other = home.up("other", &["--demo", "--server", "database"]);
     home.run(&["down"]).ends(2).says("several instances are running; running: other, work");

@@ -284,16 +284,7 @@ impl ResponseCache for Redis {
     }
 
     async fn get(&self, key: &str) -> Option<CachedResponse> {
-        let key = self.key(key);
-        let value = self
-            .ask(|link| {
-                let key = &key;
-                async move { link.get(key).await }
-            })
-            .await?;
-        if value.is_empty() {
-            return None;
-        }
+        let value = self.shared_value(key).await?;
         let kept = value::decode(value);
         if kept.is_none() {
             self.common.foreign.fetch_add(1, Ordering::Relaxed);

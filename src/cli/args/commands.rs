@@ -148,9 +148,9 @@ pub struct RouteArgs {
 /// `breaker`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct BreakerArgs {
-    /// The server, or one of its tools: SERVER or SERVER/TOOL. All without it.
+    /// The server, or one of its tools: SERVER or SERVER/TOOL [default: all].
     pub target: Option<String>,
-    /// What to do; without it, the state is printed.
+    /// What to do [default: print the state].
     #[arg(requires = "target")]
     pub action: Option<BreakerAction>,
 }
@@ -158,14 +158,14 @@ pub struct BreakerArgs {
 /// What `breaker` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BreakerAction {
-    /// Open it now; it recovers as after failures.
+    /// Open it; probes close it again.
     #[value(alias = "trip")]
     Open,
-    /// Hold it open until a reset.
+    /// Open it, without probes, until a reset.
     HoldOpen,
-    /// Hold it closed until a reset.
+    /// Close it, whatever fails, until a reset.
     HoldClosed,
-    /// Close it, end a hold and clear its counts.
+    /// Close it and clear its counts.
     #[value(alias = "close")]
     Reset,
 }
@@ -184,7 +184,7 @@ impl From<BreakerAction> for BreakerOverride {
 /// `fault`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FaultArgs {
-    /// The server, or one of its tools: SERVER or SERVER/TOOL. All without it.
+    /// The server, or one of its tools: SERVER or SERVER/TOOL [default: all].
     pub target: Option<String>,
     /// The faults to inject: latency=200ms, and rates of fail, drop, cut and corrupt, as in latency=1s,fail=0.3.
     #[arg(requires = "target", value_parser = Fault::parse)]
@@ -417,7 +417,7 @@ pub struct LoginArgs {
     #[arg(long, conflicts_with = "finish")]
     pub start: bool,
     /// Finish the login that --start began: the address to which the browser was sent, or its query.
-    #[arg(long, value_name = "ADDRESS", value_parser = super::parse_secret)]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::values::parse_secret)]
     pub finish: Option<Secret>,
     /// The server given after `--`.
     #[command(flatten)]

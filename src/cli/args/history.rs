@@ -178,10 +178,10 @@ pub enum ExportFormat {
 /// `drift`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DriftArgs {
-    /// Show every change that was seen, also accepted ones.
+    /// Show all recorded changes, including accepted ones.
     #[arg(long)]
     pub all: bool,
-    /// Compare two servers: what differs for callers of the first if the second takes its place.
+    /// Compare two servers: show what changes for callers if OTHER replaces SERVER.
     #[arg(long, num_args = 2, value_names = ["SERVER", "OTHER"], conflicts_with = "all")]
     pub between: Option<Vec<String>>,
     /// Exit with code 12 if there is such a change.

@@ -225,7 +225,7 @@ pub enum WorkflowCmd {
     },
     /// Print the JSON Schema of workflow files, for editors.
     Schema,
-    /// Test workflows without servers, by test files (NAME.test.toml) [default: all in the workflow folders].
+    /// Run test files (NAME.test.toml) without servers [default: all files of the workflow folders].
     Test {
         /// The test files.
         files: Vec<PathBuf>,

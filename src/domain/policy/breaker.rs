@@ -119,7 +119,7 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BreakerOverride {
-    /// Opens the breaker now. It recovers as after failures.
+    /// Opens the breaker. Probes close it again.
     Trip,
     /// Holds the breaker open until reset.
     HoldOpen,

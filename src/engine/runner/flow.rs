@@ -252,6 +252,14 @@ impl<'a> Flow<'a> {
         }
     }
 
+    /// Waits until the deadline passes; forever without one.
+    async fn deadline_passed(&self) {
+        match self.deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Evaluates the settings of the flow as a whole: its deadline and how many steps run concurrently.
     fn evaluate_settings(&mut self, overridden: bool) -> Result<(), String> {
         self.max_parallel = self.plan.max_parallel.eval(&self.scope)?;
@@ -328,12 +336,6 @@ impl<'a> Flow<'a> {
                 }
             }
             let timed_out = self.timed_out.load(Ordering::Relaxed);
-            let late = async {
-                match self.deadline {
-                    Some(deadline) => sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = self.forward.raised(), if !cancelled && !timed_out => {
@@ -351,7 +353,7 @@ impl<'a> Flow<'a> {
                     schedule.cancel();
                     self.finish_ended(schedule);
                 }
-                () = late, if !cancelled && !timed_out => {
+                () = self.deadline_passed(), if !cancelled && !timed_out => {
                     cancelled = true;
                     self.forward.raise(TIME_UP);
                     // Steps that failed before the deadline keep their own failure.

@@ -194,16 +194,7 @@ impl StepExecution<'_> {
             Change::Timeout { .. } => None,
         });
         let Some(attempts) = changed else { return own };
-        let usual = Retry {
-            attempts,
-            backoff: Duration::from_millis(500),
-            factor: 2.0,
-            max_backoff: Duration::from_secs(30),
-            jitter: true,
-            on: vec![],
-            when: None,
-        };
-        Some(Retry { attempts: attempts.max(1), ..own.unwrap_or(usual) })
+        Some(Retry { attempts: attempts.max(1), ..own.unwrap_or_else(|| Retry::new(attempts)) })
     }
 
     /// Waits for work that can be dropped at any time.

@@ -143,8 +143,13 @@ pub(super) fn transport(error: &reqwest::Error, url: &Url, proxy: Option<&Proxy>
         (_, true) => Some("nothing answers there; check host and port of url, and whether it is http or https".into()),
         _ => None,
     };
-    failure.causes = chain;
+    failure.causes = chain.into_iter().filter(|cause| !failure.message.contains(cause.as_str()) && !names_layer(cause)).collect();
     failure
+}
+
+/// Returns whether a cause only names a layer of the HTTP client; the cause below it says what happened.
+fn names_layer(cause: &str) -> bool {
+    cause.starts_with("client error (") || cause == "tcp connect error"
 }
 
 pub(super) fn causes(error: &dyn std::error::Error) -> Vec<String> {

@@ -8,7 +8,7 @@ use crate::{
     control::Command,
     domain::{
         argument_history::{Recall, RecallKind, Recalled},
-        ask::Ask,
+        ask::Question,
         body::Body,
         call::{CallSpec, Operation, Origin, Outcome},
         catalog::{RawLists, ServerCatalog},
@@ -477,12 +477,8 @@ fn a_resource_is_subscribed_to_and_its_changes_are_seen() {
 #[test]
 fn a_sampling_question_is_answered_from_a_file() {
     let mut harness = Harness::new(120, 40);
-    let mut ask = match test_support::ask(3) {
-        EventKind::AskOpened { ask } => Ask::clone(&ask),
-        other => panic!("{other:?}"),
-    };
-    ask.question = crate::domain::ask::Question::Sampling { params: Body::from(r#"{"messages":[],"maxTokens":10}"#) };
-    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    let question = Question::Sampling { params: Body::from(r#"{"messages":[],"maxTokens":10}"#) };
+    harness.event(test_support::asked(3, Some(CallId(101)), question));
     harness.take();
     harness.model.at(test_support::at(9000));
     harness.keys("ctrl-f").text("answer.txt").keys("enter");

@@ -22,6 +22,7 @@ use crate::{
         overlay::{
             menu::{Menu, MenuRow},
             report::{Line, Report, Tone},
+            text_dialog::TextDialog,
             text_prompt::TextPrompt,
         },
         pane::row_detail::RowDetail,
@@ -63,7 +64,7 @@ impl Model {
     /// Lists a page of the history. The last row continues with older calls.
     pub(super) fn show_history(&mut self, filter: &str, page: &HistoryPage) {
         if page.calls.is_empty() {
-            return self.dialogs.push(Report::new("History", vec![(String::new(), "No calls of the history pass".into(), Tone::Muted)]));
+            return self.show_report(Report::new("History", vec![(String::new(), "No calls of the history pass".into(), Tone::Muted)]));
         }
         let mut keys = ('a'..='z').chain(std::iter::repeat(' '));
         let mut key = || keys.next().unwrap_or(' ');
@@ -119,17 +120,21 @@ impl Model {
 
     /// Shows a call of the history.
     pub(super) fn show_past_call(&mut self, record: &CallRecord) {
-        self.dialogs.push(Report::new(record.summary.name.clone(), call_lines(record)));
+        self.show_report(Report::new(record.summary.name.clone(), call_lines(record)));
     }
 
     /// Shows statistics as bars.
     pub(super) fn show_statistics(&mut self, stats: &HistoryStats) {
-        self.dialogs.push(Report::new("Calls of the last day, by hour (UTC)", statistics_lines(stats)));
+        self.show_report(Report::new("Calls of the last day, by hour (UTC)", statistics_lines(stats)));
     }
 
     /// Shows what servers changed.
     pub(super) fn show_drift(&mut self, changes: &[Change]) {
-        self.dialogs.push(Report::new("Changes of servers since they were accepted", drift_lines(changes)));
+        self.show_report(Report::new("Changes of servers since they were accepted", drift_lines(changes)));
+    }
+
+    fn show_report(&mut self, report: Report) {
+        self.dialogs.push(TextDialog::new(report));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     control::Command,
     domain::{
         argument_history::Recall,
-        ask::{Answer, Ask, AskEnd, Question},
+        ask::{Answer, AskEnd, Question},
         body::Body,
         call::{CallSpec, Operation, Outcome},
         event::{EventKind, Notice},

@@ -28,7 +28,7 @@ use crate::{
         flows::{self, free_name, name_trouble},
         keymap::Context,
         msg::Cmd,
-        overlay::{dry_run::DryRun, text_prompt::TextPrompt},
+        overlay::{dry_run::DryRun, text_dialog::TextDialog, text_prompt::TextPrompt},
         view::{Part, ViewInput},
     },
 };
@@ -140,7 +140,7 @@ impl Model {
         };
         let view = flows::preview(&plan, &self.views.flows.input.arguments().entered(), self.session.read_model());
         let unfit = check_against(&plan, &CatalogView(self.session.read_model()));
-        self.dialogs.push(DryRun::new(&plan.name, view, unfit));
+        self.dialogs.push(TextDialog::new(DryRun::new(&plan.name, view, unfit)));
     }
 
     pub(in crate::tui) fn cancel_run(&mut self) -> Vec<Cmd> {

@@ -15,7 +15,7 @@ use crate::{
         pane::{DrawContext, text_view::TextView},
         theme::Theme,
         widget::{
-            paint::dialog,
+            paint::{dialog, padded},
             window::{Move, Window},
         },
     },
@@ -92,8 +92,7 @@ impl Dialog for Approval {
         let theme = ctx.theme;
         let wish = (100, area.height.saturating_sub(2));
         let inner = dialog(buf, area, wish, &[("Start this project's servers?", theme.warn)], &[], theme);
-        let room =
-            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let room = Rect { height: inner.height.saturating_sub(1), ..padded(inner) };
         self.last_size.note(room);
         self.text_view(theme, room.width).draw(buf, room, self.window);
         // The keys are shown when they work.

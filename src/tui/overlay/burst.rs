@@ -18,7 +18,10 @@ use crate::{
         keymap::Context,
         model::Model,
         pane::{DrawContext, text_view::TextView},
-        widget::{paint::dialog, window::Window},
+        widget::{
+            paint::{dialog, padded},
+            window::Window,
+        },
     },
 };
 
@@ -278,8 +281,7 @@ impl Dialog for Burst {
         };
         let title = format!("{} × {}, {} concurrent", self.name, self.total, self.concurrency);
         let inner = dialog(buf, area, (78, height.min(area.height)), &[(&title, theme.focus)], &[(&state.0, state.1)], theme);
-        let room =
-            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let room = Rect { height: inner.height.saturating_sub(1), ..padded(inner) };
         let mut out = TextView::new(theme, room.width);
         self.progress(&mut out, ctx, room.width);
         self.statistics(&mut out, ctx);

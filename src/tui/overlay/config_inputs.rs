@@ -20,7 +20,7 @@ use crate::{
         pane::DrawContext,
         widget::{
             field::{FieldEvent, TextField},
-            paint::{Pen, dialog, wrap},
+            paint::{Pen, dialog, padded, wrap},
         },
     },
 };
@@ -137,14 +137,6 @@ impl Dialog for ConfigInputs {
         &[Context::Entry]
     }
 
-    fn typing(&self) -> bool {
-        true
-    }
-
-    fn shows_keys(&self) -> bool {
-        true
-    }
-
     fn guard_left(&self, now: Stamp) -> Option<Duration> {
         self.guard.left(now)
     }
@@ -208,7 +200,7 @@ impl Dialog for ConfigInputs {
         let rows = self.options().len().clamp(1, OPTIONS) as u16;
         let height = notes.len() as u16 + rows + 6;
         let inner = dialog(buf, area, (wide, height), &[(&title, theme.focus), (&count, theme.muted)], &[], theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         // On a low screen the value takes precedence over the notes.
         let spare = inner.height.saturating_sub(rows + 3);
         let mut y = 0;

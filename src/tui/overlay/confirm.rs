@@ -15,7 +15,7 @@ use crate::{
         msg::Cmd,
         pane::DrawContext,
         widget::{
-            paint::{Pen, dialog, wrap},
+            paint::{Pen, dialog, padded, wrap},
             window::{Move, Window},
         },
     },
@@ -137,7 +137,7 @@ impl Dialog for Confirm {
         let text = wrap(&self.text, width.saturating_sub(4));
         let height = (text.len() + self.answers.len() + 3) as u16;
         let inner = dialog(buf, area, (width, height), &[(&self.title, theme.warn)], &[], theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         // On a low screen the answers take precedence over the text.
         let room = inner.height.saturating_sub(self.answers.len() as u16);
         let text_rows = text.len().min(usize::from(room));

@@ -19,7 +19,7 @@ use crate::{
         widget::{
             content::Content,
             json::JsonView,
-            paint::{self, Pen, dialog, width},
+            paint::{self, Pen, dialog, padded, width},
             rich_text::{Line, RichText},
             window::{Direction, Move},
         },
@@ -167,10 +167,6 @@ impl Dialog for Describe {
         if self.searching { &[Context::Entry] } else { &[Context::Describe, Context::Value, Context::List] }
     }
 
-    fn typing(&self) -> bool {
-        self.searching
-    }
-
     fn shows_keys(&self) -> bool {
         true
     }
@@ -251,7 +247,7 @@ impl Dialog for Describe {
         let theme = ctx.theme;
         let wish = (110.min(area.width), area.height.saturating_sub(2).min(48));
         let inner = dialog(buf, area, wish, &[(&self.title, theme.focus)], &[(self.kind, theme.muted)], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let room = padded(inner);
         if room.height < 4 {
             return;
         }

@@ -1,42 +1,44 @@
 //! The dry run dialog: the calls that a workflow would make, as far as they are known without calling anything.
 
-use ratatui::{buffer::Buffer, layout::Rect};
-
+use super::text_dialog::DialogText;
 use crate::{
     domain::workflow::{
         dry_run_view::{Block, DryRunView, Field, Heading, Label, NO_CALL, UNKNOWN_VALUES},
         problem::Problem,
     },
     tui::{
-        dialog::Dialog,
-        keymap::Context,
-        pane::{DrawContext, text_view::TextView, workflows::chart::problem_rows},
+        pane::{text_view::TextView, workflows::chart::problem_rows},
         theme::Theme,
-        widget::{
-            paint::dialog,
-            window::{Move, Window},
-        },
     },
 };
-
-use super::LastSize;
 
 /// Cells of the label column. The longest label is `fallback value`.
 const LABEL: u16 = 18;
 
-/// The dialog.
+/// A dry run.
 pub struct DryRun {
     name: String,
     view: DryRunView,
     mismatches: Vec<Problem>,
-    window: Window,
-    last_size: LastSize,
 }
 
 impl DryRun {
-    /// Creates the dialog for a dry run. `mismatches` lists what does not fit the current catalogues of the servers.
+    /// Creates the text of a dry run. `mismatches` lists what does not fit the current catalogues of the servers.
     pub fn new(name: &str, view: DryRunView, mismatches: Vec<Problem>) -> DryRun {
-        DryRun { name: name.to_owned(), view, mismatches, window: Window::default(), last_size: LastSize::default() }
+        DryRun { name: name.to_owned(), view, mismatches }
+    }
+}
+
+impl DialogText for DryRun {
+    const MARGIN: u16 = 2;
+    const LOWEST: u16 = 2;
+
+    fn title(&self) -> String {
+        format!("Dry run: {}", self.name)
+    }
+
+    fn note(&self) -> Option<&'static str> {
+        Some(NO_CALL)
     }
 
     fn text_view<'t>(&self, theme: &'t Theme, width: u16) -> TextView<'t> {
@@ -54,29 +56,6 @@ impl DryRun {
             out.text(UNKNOWN_VALUES, theme.muted);
         }
         out
-    }
-}
-
-impl Dialog for DryRun {
-    fn contexts(&self) -> &'static [Context] {
-        &[Context::Notices]
-    }
-
-    fn go(&mut self, to: Move, ctx: DrawContext) {
-        let rows = self.text_view(ctx.theme, self.last_size.width()).len();
-        self.window.scroll(to, rows, self.last_size.rows());
-    }
-
-    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = ctx.theme;
-        let width = area.width.min(110);
-        let rows = u16::try_from(self.text_view(theme, width.saturating_sub(4)).len()).unwrap_or(u16::MAX);
-        let height = rows.saturating_add(2).min(area.height.saturating_sub(2));
-        let title = format!("Dry run: {}", self.name);
-        let inner = dialog(buf, area, (width, height), &[(&title, theme.focus)], &[(NO_CALL, theme.muted)], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-        self.last_size.note(room);
-        self.text_view(theme, room.width).draw(buf, room, self.window);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::tui::{
     pane::{DrawContext, text_view::TextView},
     theme::Theme,
     widget::{
-        paint::{dialog, head, wrap},
+        paint::{dialog, head, padded, wrap},
         window::{Move, Window},
     },
 };
@@ -171,7 +171,7 @@ impl Dialog for Help {
         let (keys, theme) = (ctx.keys, ctx.theme);
         let search = format!("search: {}▏", self.search);
         let inner = dialog(buf, area, (106, area.height.saturating_sub(2)), &[("Keys", theme.focus)], &[(&search, theme.text)], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let room = padded(inner);
         self.last_size.note(room);
         let text = self.text_view(keys, theme, room.width);
         text.draw(buf, room, self.window);

@@ -24,7 +24,7 @@ use crate::{
         pane::{DrawContext, text_view::TextView},
         widget::{
             form::{FormEvent, FormView},
-            paint::{dialog, dialog_room},
+            paint::{dialog, dialog_room, padded},
             window::{Move, Window},
         },
     },
@@ -161,8 +161,7 @@ impl Inbox {
     fn areas(&self, ctx: DrawContext, area: Rect) -> (Rect, Rect, Rect) {
         let size = (96.min(area.width), self.height(ctx, area));
         let inner = dialog_room(area, size);
-        let room =
-            Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), height: inner.height.saturating_sub(1), ..inner };
+        let room = Rect { height: inner.height.saturating_sub(1), ..padded(inner) };
         let most = if self.form.is_some() { room.height / 2 } else { room.height };
         let rows = u16::try_from(self.text_view(ctx, room.width).len()).unwrap_or(u16::MAX);
         let text = Rect { height: rows.min(most), ..room };

@@ -14,7 +14,7 @@ use crate::{
         pane::DrawContext,
         widget::{
             field::{FieldEvent, TextField},
-            paint::{Pen, dialog, wrap},
+            paint::{Pen, dialog, padded, wrap},
         },
     },
 };
@@ -48,14 +48,6 @@ fn connected(server: &ServerId, ctx: DrawContext) -> bool {
 impl Dialog for LoginDialog {
     fn contexts(&self) -> &'static [Context] {
         &[Context::Entry]
-    }
-
-    fn typing(&self) -> bool {
-        true
-    }
-
-    fn shows_keys(&self) -> bool {
-        true
     }
 
     fn act(&mut self, action: Action, ctx: DrawContext) -> DialogOutcome {
@@ -106,7 +98,7 @@ impl Dialog for LoginDialog {
         let height = (address.len() + hint.len()) as u16 + 7;
         let title = format!("Log in to {}", self.login.server);
         let inner = dialog(buf, area, (wide, height), &[(&title, theme.focus)], &[], theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         let lines = std::iter::once((intro.to_owned(), theme.text))
             .chain(address.into_iter().map(|line| (line, theme.accent)))
             .chain(std::iter::once((String::new(), theme.text)))

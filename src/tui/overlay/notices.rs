@@ -13,7 +13,7 @@ use crate::{
         pane::{DrawContext, text_view::TextView},
         theme::Theme,
         widget::{
-            paint::dialog,
+            paint::{dialog, padded},
             window::{Move, Window},
         },
     },
@@ -65,7 +65,7 @@ impl Dialog for Notices {
     fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
         let (read_model, theme) = (ctx.read_model, ctx.theme);
         let inner = dialog(buf, area, (100, area.height.saturating_sub(4)), &[("Notices", theme.focus)], &[], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let room = padded(inner);
         self.last_size.note(room);
         Self::text_view(read_model, theme, room.width).draw(buf, room, self.window);
     }

@@ -168,10 +168,6 @@ impl Dialog for Palette {
         &[Context::Palette]
     }
 
-    fn typing(&self) -> bool {
-        true
-    }
-
     fn go(&mut self, to: Move, ctx: DrawContext) {
         let first = self.window.cursor == 0;
         let recalls = first && (to == Move::Back(1) || to == Move::On(1) && self.recalled.is_some());

@@ -1,18 +1,9 @@
 //! A report: lines of text that scroll, such as a past call or statistics.
 
-use ratatui::{buffer::Buffer, layout::Rect};
-
-use super::LastSize;
-use crate::domain::text::visible;
-use crate::tui::{
-    dialog::Dialog,
-    keymap::Context,
-    pane::{DrawContext, text_view::TextView},
-    theme::Theme,
-    widget::{
-        paint::dialog,
-        window::{Move, Window},
-    },
+use super::text_dialog::DialogText;
+use crate::{
+    domain::text::visible,
+    tui::{pane::text_view::TextView, theme::Theme},
 };
 
 /// The tone of a line.
@@ -29,21 +20,25 @@ pub enum Tone {
 /// A line: a label, which may be empty, and a text.
 pub type Line = (String, String, Tone);
 
-/// The width of the dialog, where there is room.
-const WIDE: u16 = 110;
-
 /// A report.
 pub struct Report {
     title: String,
     lines: Vec<Line>,
-    window: Window,
-    last_size: LastSize,
 }
 
 impl Report {
     /// Creates a report. Texts are sanitised when they are drawn.
     pub fn new(title: impl Into<String>, lines: Vec<Line>) -> Report {
-        Report { title: title.into(), lines, window: Window::default(), last_size: LastSize::default() }
+        Report { title: title.into(), lines }
+    }
+}
+
+impl DialogText for Report {
+    const MARGIN: u16 = 4;
+    const LOWEST: u16 = 4;
+
+    fn title(&self) -> String {
+        self.title.clone()
     }
 
     fn text_view<'t>(&self, theme: &'t Theme, width: u16) -> TextView<'t> {
@@ -63,26 +58,5 @@ impl Report {
             }
         }
         out
-    }
-}
-
-impl Dialog for Report {
-    fn contexts(&self) -> &'static [Context] {
-        &[Context::Notices]
-    }
-
-    fn go(&mut self, to: Move, ctx: DrawContext) {
-        let rows = self.text_view(ctx.theme, self.last_size.width()).len();
-        self.window.scroll(to, rows, self.last_size.rows());
-    }
-
-    fn draw(&mut self, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
-        let theme = ctx.theme;
-        let rows = self.text_view(theme, WIDE.min(area.width).saturating_sub(4)).len();
-        let height = u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(2).clamp(4, area.height.saturating_sub(4).max(4));
-        let inner = dialog(buf, area, (WIDE, height), &[(&self.title, theme.focus)], &[], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
-        self.last_size.note(room);
-        self.text_view(theme, room.width).draw(buf, room, self.window);
     }
 }

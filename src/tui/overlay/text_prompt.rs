@@ -12,7 +12,7 @@ use crate::tui::{
     pane::DrawContext,
     widget::{
         field::{FieldEvent, TextField},
-        paint::{Pen, dialog, width, wrap},
+        paint::{Pen, dialog, padded, width, wrap},
     },
 };
 
@@ -154,14 +154,6 @@ impl Dialog for TextPrompt {
         &[Context::Entry]
     }
 
-    fn typing(&self) -> bool {
-        true
-    }
-
-    fn shows_keys(&self) -> bool {
-        true
-    }
-
     fn act(&mut self, action: Action, _ctx: DrawContext) -> DialogOutcome {
         match (action, self.change) {
             (Action::Choose, _) => DialogOutcome::run(Model::submit_prompt),
@@ -201,7 +193,7 @@ impl Dialog for TextPrompt {
         let error: Vec<String> = self.error.iter().flat_map(|e| wrap(&format!("✕ {e}"), wide.saturating_sub(4))).take(3).collect();
         let height = (note.len() + self.fields.len() + error.len() + 4) as u16;
         let inner = dialog(buf, area, (wide, height), &[(&self.title, theme.focus)], &[], theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         let mut y = 0;
         // On a low screen the fields take precedence over the note.
         let spare = usize::from(inner.height).saturating_sub(self.fields.len() + 1);

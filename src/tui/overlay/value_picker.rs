@@ -144,10 +144,6 @@ impl Dialog for ValuePicker {
         &[Context::Palette]
     }
 
-    fn typing(&self) -> bool {
-        true
-    }
-
     fn go(&mut self, to: Move, _ctx: DrawContext) {
         self.window.go(to, self.found.len());
     }

@@ -18,7 +18,7 @@ use crate::{
         keymap::Context,
         pane::DrawContext,
         widget::{
-            paint::{Pen, dialog, scroll_bar},
+            paint::{Pen, dialog, padded, scroll_bar},
             rich_text::{Line, RichText},
             window::Move,
         },
@@ -184,7 +184,7 @@ impl Dialog for Watch {
         let wish = (110.min(area.width), area.height.saturating_sub(2).min(48));
         let title = format!("Watch {}", self.name);
         let inner = dialog(buf, area, wish, &[(&title, theme.focus)], &[], theme);
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let room = padded(inner);
         if room.height < 4 {
             return;
         }

@@ -28,7 +28,7 @@ use crate::{
         tree::Node,
         widget::{
             arguments::{ArgumentProblems, Arguments, draw_complaints},
-            paint::{Pen, pane, wrap},
+            paint::{Pen, padded, pane, wrap},
         },
     },
 };
@@ -233,7 +233,7 @@ impl CallPane {
         };
         let right: Vec<(&str, Style)> = right.as_ref().map(|r| (r.as_str(), style)).into_iter().collect();
         let inner = pane(buf, area, &[(&name, title_style)], &right, ctx.focused, theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         let mut y = 0;
         for row in self.description(ctx.read_model, inner.width, inner.height) {
             Pen::new(buf, inner, y).put(&row, theme.muted);

@@ -18,7 +18,7 @@ use crate::{
         keymap::Context,
         tree::Node,
         widget::{
-            paint::{self, pane},
+            paint::{self, padded, pane},
             window::Window,
         },
     },
@@ -65,7 +65,7 @@ impl InfoPane {
             _ => ("Switchboard".to_owned(), vec![]),
         };
         let inner = pane(buf, area, &[(&title, title_style)], &right, ctx.focused, ctx.theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         let text = text_view(node, ctx, inner.width);
         text.draw(buf, inner, self.window);
         text.record(ctx.hits, inner, self.window);

@@ -23,7 +23,7 @@ use crate::{
         rows::{Row, RowId, RowKind, Rows},
         widget::{
             json::JsonView,
-            paint::{Pen, pane},
+            paint::{Pen, padded, pane},
             window::Window,
         },
     },
@@ -193,7 +193,7 @@ impl RowDetail {
         let about = name.map_or_else(String::new, |n| format!(" ── {} · {}", n.server, n.tool));
         let time = ctx.read_model.epoch.time_of_day(row.at);
         let inner = pane(buf, area, &[(word, title), (&about, theme.accent)], &[(&time, theme.muted)], ctx.focused, theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         // The text comes first, the frame that it refers to below.
         let mut top = 0;
         if let Some(note) = rows.note_of(row).filter(|_| matches!(row.kind(), RowKind::Anomaly | RowKind::Log)) {
@@ -221,7 +221,7 @@ fn draw_dropped(ctx: DrawContext, area: Rect, buf: &mut Buffer, text: &str) {
     let inner = pane(buf, area, &[("Row", style)], &[], ctx.focused, ctx.theme);
     let mut out = TextView::new(ctx.theme, inner.width.saturating_sub(2));
     out.text(text, ctx.theme.muted);
-    out.draw(buf, Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner }, Window::default());
+    out.draw(buf, padded(inner), Window::default());
 }
 
 /// Draws a call of which only the row is left.
@@ -230,7 +230,7 @@ fn draw_row_only(row: &Row, rows: &Rows, ctx: DrawContext, area: Rect, buf: &mut
     let style = if ctx.focused { theme.focus } else { theme.text };
     let name = rows.name(row.key).map_or_else(|| "Call".to_owned(), |n| format!("{} · {}", n.server, n.tool));
     let inner = pane(buf, area, &[(&name, style)], &[], ctx.focused, theme);
-    let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+    let inner = padded(inner);
     let (glyph, words, state) = outcome(row, None, ctx);
     let mut out = TextView::new(theme, inner.width);
     out.field("started", &ctx.read_model.epoch.time_of_day(row.at), theme.text);

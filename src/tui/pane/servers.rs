@@ -22,7 +22,7 @@ use crate::{
         hits::Hit,
         keymap::Context,
         tree::{Node, Row, Section, Tree, other_name},
-        widget::paint::{self, Pen, pane, wrap},
+        widget::paint::{self, Pen, padded, pane, wrap},
     },
 };
 
@@ -89,14 +89,14 @@ fn draw_empty(tree: &Tree, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
             return draw_no_servers(&key, ctx, area, buf);
         }
     };
-    let room = Rect { x: area.x.saturating_add(1), width: area.width.saturating_sub(2), ..area };
+    let room = padded(area);
     for (y, row) in wrap(text, room.width).iter().enumerate().take(usize::from(room.height)) {
         Pen::new(buf, room, y as u16).put(row, ctx.theme.muted);
     }
 }
 
 fn draw_no_servers(key: &str, ctx: DrawContext, area: Rect, buf: &mut Buffer) {
-    let room = Rect { x: area.x.saturating_add(1), width: area.width.saturating_sub(2), ..area };
+    let room = padded(area);
     Pen::new(buf, room, 0).put("No servers yet", ctx.theme.text);
     ctx.put_key(&mut Pen::new(buf, room, 2), Action::Welcome, key, " to add servers");
     let text = "Or run switchboard --demo for built-in servers, or list your own in switchboard.toml (see the README).";

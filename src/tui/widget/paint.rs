@@ -297,6 +297,11 @@ pub fn dialog_room(area: Rect, wish: (u16, u16)) -> Rect {
     Rect { x: place.x + 1, y: place.y + 1, width: place.width - 2, height: place.height - 2 }
 }
 
+/// Returns an area without its first and its last column, which stay blank in panes and dialogs.
+pub fn padded(area: Rect) -> Rect {
+    Rect { x: area.x.saturating_add(1), width: area.width.saturating_sub(2), ..area }
+}
+
 /// Returns a centred rectangle of at most this size.
 pub fn centred(area: Rect, (width, height): (u16, u16)) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));

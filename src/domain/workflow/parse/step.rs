@@ -1,6 +1,6 @@
 //! Reads one `[[step]]`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -276,17 +276,8 @@ fn repeat(table: &mut Table<'_, '_, '_>) -> Option<Repeat> {
 }
 
 fn retry(table: &mut Table<'_, '_, '_>) -> Option<Retry> {
-    let with_attempts = |attempts| Retry {
-        attempts,
-        backoff: Duration::from_millis(500),
-        factor: 2.0,
-        max_backoff: Duration::from_secs(30),
-        jitter: true,
-        on: vec![],
-        when: None,
-    };
     if matches!(table.node("retry")?.kind, Kind::Integer(_)) {
-        return table.count("retry", 100).map(with_attempts);
+        return table.count("retry", 100).map(Retry::new);
     }
     let mut inner = table.inner("retry")?;
     inner.check_keys(&RETRY_KEYS);
@@ -294,7 +285,7 @@ fn retry(table: &mut Table<'_, '_, '_>) -> Option<Retry> {
         let span = inner.span;
         inner.report_problem(span, "attempts", "is missing", Some("set the number of attempts: attempts = 3".into()));
     }
-    let mut retry = with_attempts(inner.count("attempts", 100)?);
+    let mut retry = Retry::new(inner.count("attempts", 100)?);
     retry.backoff = inner.duration("backoff").unwrap_or(retry.backoff);
     retry.factor = inner.number("factor", 1.0, 100.0).unwrap_or(retry.factor);
     retry.max_backoff = inner.duration("max_backoff").unwrap_or(retry.max_backoff.max(retry.backoff));

@@ -186,6 +186,19 @@ pub struct Retry {
 }
 
 impl Retry {
+    /// Creates a retry policy with this many attempts and the default settings.
+    pub fn new(attempts: u32) -> Retry {
+        Retry {
+            attempts,
+            backoff: Duration::from_millis(500),
+            factor: 2.0,
+            max_backoff: Duration::from_secs(30),
+            jitter: true,
+            on: vec![],
+            when: None,
+        }
+    }
+
     /// Returns the backoff after attempt number `attempt` (from 1). `draw` is a random number from 0 to 1.
     pub fn delay(&self, attempt: u32, draw: f64) -> Duration {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);

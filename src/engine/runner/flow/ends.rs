@@ -128,18 +128,8 @@ impl Flow<'_> {
 }
 
 fn record(result: &StepResult, took: Duration) -> StepRecord {
-    let mut record = StepRecord {
-        outcome: StepOutcome::Ok,
-        result: None,
-        text: None,
-        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        error: None,
-        fallback: None,
-        nothing_done: false,
-        in_doubt: false,
-        answered_by: None,
-        items: None,
-    };
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let mut record = StepRecord { duration_ms, ..StepRecord::new(StepOutcome::Ok) };
     match result {
         StepResult::Done(answered) => {
             record.result = Some(answered.json.clone());

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{
-    sync::OwnedMutexGuard,
-    time::{sleep, sleep_until},
-};
+use tokio::{sync::OwnedMutexGuard, time::sleep};
 
 use super::{Flow, StepError, StepErrorKind};
 use crate::{
@@ -77,16 +74,10 @@ impl Flow<'_> {
 
     /// Waits for some work until the flow is cancelled or its deadline passes.
     async fn until_ended<T>(&self, work: impl Future<Output = T>) -> Result<T, StepError> {
-        let late = async {
-            match self.deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = self.forward.raised() => Err(cancelled(self.forward.why(), false)),
-            () = late => {
+            () = self.deadline_passed() => {
                 let limit = self.limit.map(|limit| format!(" ({})", short(limit))).unwrap_or_default();
                 Err(StepError::new(StepErrorKind::Timeout, format!("its time was up{limit} while it waited for its group")))
             }

@@ -28,17 +28,8 @@ fn configuring(width: u16, height: u16) -> Harness {
 fn asked(width: u16, height: u16) -> Harness {
     let schema = r#"{"type":"object","properties":{"zone":{"enum":["Berlin","Lima","Paris","Tokyo","Quito"]}},"required":["zone"]}"#;
     let question = Question::Form { message: "Where are you?".into(), schema: Body::from(schema) };
-    let ask = Ask {
-        id: AskId(1),
-        server: "email".into(),
-        call: None,
-        question,
-        at: test_support::at(7500),
-        run: None,
-        client: crate::domain::id::ClientId::LOCAL,
-    };
     let mut harness = Harness::busy(width, height);
-    harness.event(EventKind::AskOpened { ask: Arc::new(ask) }).keys("space");
+    harness.event(test_support::asked(1, None, question)).keys("space");
     harness
 }
 

@@ -2,12 +2,7 @@
 //! --lib every_dialog` also writes each there as an SVG file.
 
 use super::{looks::offer, *};
-use crate::{
-    domain::ask::Ask,
-    domain::event::NoticeLevel,
-    domain::id::{AskId, ClientId},
-    tui::pictures,
-};
+use crate::{domain::event::NoticeLevel, tui::pictures};
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -74,9 +69,7 @@ fn pressed(width: u16, height: u16, keys: &str) -> Harness {
 /// Returns a console in which a server asks a question, whatever its policy is.
 fn asked(width: u16, height: u16, question: Question) -> Harness {
     let mut harness = Harness::busy(width, height);
-    let ask =
-        Ask { id: AskId(1), server: "email".into(), call: None, question, at: test_support::at(7500), run: None, client: ClientId::LOCAL };
-    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    harness.event(test_support::asked(1, None, question));
     if harness.model.dialogs.is_empty() {
         harness.keys("i");
     }

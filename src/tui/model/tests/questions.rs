@@ -59,18 +59,8 @@ fn an_answer_that_violates_the_requested_schema_is_sent_with_a_key_of_its_own() 
     let mut harness = Harness::new(120, 40);
     let schema = Body::from(r#"{"type":"object","properties":{"n":{"type":"integer","maximum":9}},"required":["n"]}"#);
     let question = Question::Form { message: "How many?".into(), schema };
-    let ask = Ask {
-        id: AskId(3),
-        server: "email".into(),
-        call: None,
-        question,
-        at: test_support::at(7500),
-        run: None,
-        client: crate::domain::id::ClientId::LOCAL,
-    };
-    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
-    harness.model.dialogs.clear();
-    harness.keys("i 1 2 enter");
+    open(&mut harness, question);
+    harness.keys("1 2 enter");
     assert_eq!(harness.take(), [], "{}", harness.frame());
     harness.keys("alt-s");
     let answer = Answer::Accept { content: Body::from(r#"{"n":12}"#) };
@@ -86,16 +76,7 @@ fn question(harness: &mut Harness, schema: &str) {
 
 /// Opens a question in the inbox.
 fn open(harness: &mut Harness, question: Question) {
-    let ask = Ask {
-        id: AskId(3),
-        server: "email".into(),
-        call: None,
-        question,
-        at: test_support::at(7500),
-        run: None,
-        client: crate::domain::id::ClientId::LOCAL,
-    };
-    harness.event(EventKind::AskOpened { ask: Arc::new(ask) });
+    harness.event(test_support::asked(3, None, question));
     harness.model.dialogs.clear();
     harness.keys("i");
 }
@@ -161,16 +142,7 @@ fn a_url_is_shown_in_full_and_opened_only_by_its_key() {
     let mut harness = Harness::busy(120, 40);
     let url = "https://login.example/oauth?state=abc";
     let question = Question::Url { message: "Sign in".into(), url: url.into() };
-    let ask = Arc::new(Ask {
-        id: AskId(9),
-        server: "email".into(),
-        call: None,
-        question,
-        at: test_support::at(7000),
-        run: None,
-        client: crate::domain::id::ClientId::LOCAL,
-    });
-    harness.event(EventKind::AskOpened { ask });
+    harness.event(test_support::asked(9, None, question));
     assert!(harness.frame().contains(url));
     assert_eq!(harness.take(), []);
     assert_eq!(harness.keys("o").take(), [Cmd::OpenUrl(url.into())]);

@@ -259,7 +259,7 @@ fn launch(out: &mut About, spec: &ServerSpec) {
                 out.field("directory", &cwd.display().to_string(), Role::Text);
             }
             let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
-            let inherited = if *inherit_env { "the whole environment of Switchboard" } else { "a short list of variables" };
+            let inherited = if *inherit_env { "the whole environment of Switchboard" } else { "PATH, HOME and a few more variables" };
             out.field("environment", &if names.is_empty() { "no variables added".to_owned() } else { names.join(", ") }, Role::Text);
             out.field("inherited", inherited, Role::Muted);
         }

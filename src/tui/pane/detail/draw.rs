@@ -16,7 +16,7 @@ use crate::{
         keymap::Context,
         pane::{DrawContext, attempts, outcome_glyph, text_view::TextView, traffic::pending_words},
         widget::{
-            paint::{Pen, lower, pane, scroll_bar, width},
+            paint::{Pen, lower, padded, pane, scroll_bar, width},
             window::Window,
         },
     },
@@ -52,7 +52,7 @@ impl Detail {
                 }
             }
         }
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         match call {
             None if self.call.is_some() => note(ctx, inner, buf, "This call was dropped to save memory."),
             None => {

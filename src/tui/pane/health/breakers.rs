@@ -8,7 +8,7 @@ use crate::{
         hits::Hit,
         pane::{DrawContext, breaker, text_view::TextView},
         widget::{
-            paint::{Pen, lower, pane},
+            paint::{Pen, lower, padded, pane},
             window::{Direction, Move, Window},
         },
     },
@@ -155,7 +155,7 @@ fn draw_panel(subject: &Subject, content: &TextView, selected: bool, ctx: DrawCo
     let right: Vec<(&str, Style)> =
         fault.iter().map(|words| (words.as_str(), theme.fail.add_modifier(ratatui::style::Modifier::REVERSED))).collect();
     let inner = pane(buf, area, &[(&name, style)], &right, selected && ctx.focused, theme);
-    let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+    let inner = padded(inner);
     content.draw(buf, inner, Window::default());
 }
 

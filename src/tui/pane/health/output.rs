@@ -18,7 +18,7 @@ use crate::{
         pane::DrawContext,
         widget::{
             field::{FieldEvent, TextField},
-            paint::{Pen, lower, pane, scroll_bar, width},
+            paint::{Pen, lower, padded, pane, scroll_bar, width},
             rich_text::{Line, RichText, Role},
             window::Move,
         },
@@ -180,7 +180,7 @@ impl ServerOutput {
         let inner = pane(buf, area, &[(&title, style)], &[(&right, theme.muted)], ctx.focused, theme);
         self.tabs(ctx, area, buf);
         let Some(server) = server else { return };
-        let mut list = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let mut list = padded(inner);
         if self.editing || !self.field.is_empty() {
             let key = ctx.keys.key(&[Context::Global], Action::Filter).unwrap_or_default();
             Pen::new(buf, list, 0).put(&key, theme.key);

@@ -20,7 +20,7 @@ use crate::{
         keymap::Context,
         pane::{DrawContext, breaker, state_words, status_dot, text_view::TextView},
         widget::{
-            paint::pane,
+            paint::{padded, pane},
             window::{Move, Window},
         },
     },
@@ -66,7 +66,7 @@ impl SubjectDetail {
             None => vec![],
         };
         let inner = pane(buf, area, &[(&title, style)], &right, ctx.focused, theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         let text = text_view(subject, ctx, inner.width);
         text.draw(buf, inner, self.window);
         text.record(ctx.hits, inner, self.window);

@@ -15,7 +15,7 @@ use crate::{
         background::JobKind,
         rows::{Row, RowKind, Rows},
         widget::{
-            paint::{Pen, pane},
+            paint::{Pen, padded, pane},
             window::Window,
         },
     },
@@ -75,7 +75,7 @@ impl RowDetail {
         let local = i64::try_from(row.unix_ms(epoch) / 1_000).unwrap_or_default() + i64::from(epoch.utc_offset_s);
         let began = format!("{} {}", date(u64::try_from(local).unwrap_or_default()), row.time_of_day(epoch));
         let inner = pane(buf, area, &[(word, title), (&about, theme.accent)], &[(&began, theme.muted)], ctx.focused, theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         let (glyph, words, state) = outcome(row, None, ctx);
         let mut out = TextView::new(theme, inner.width);
         out.field("outcome", &format!("{glyph} {words} in {}", short(row.end(ctx.now).since(row.at))), state);

@@ -12,7 +12,7 @@ use crate::{
         pane::DrawContext,
         widget::{
             arguments::{Arguments, draw_complaints},
-            paint::{Pen, pane, wrap},
+            paint::{Pen, padded, pane, wrap},
         },
     },
 };
@@ -78,7 +78,7 @@ impl InputPane {
         let right = format!("{} run · {} dry run", key(Action::RunWorkflow), key(Action::DryRun));
         let right = if self.arguments.exist() { right } else { String::new() };
         let inner = pane(buf, area, &[("Input", title)], &[(&right, theme.muted)], ctx.focused, theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         if !self.arguments.exist() {
             let text = match &self.name {
                 Some(_) => "The workflow file is missing or has errors, so it cannot run",

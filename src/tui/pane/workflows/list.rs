@@ -12,7 +12,7 @@ use crate::{
         hits::Hit,
         keymap::Context,
         pane::DrawContext,
-        widget::paint::{Pen, lower, pane, scroll_bar, width, wrap},
+        widget::paint::{Pen, lower, padded, pane, scroll_bar, width, wrap},
     },
 };
 
@@ -124,7 +124,7 @@ impl WorkflowsPane {
         let text = format!(
             "No workflows yet. Put one file per workflow into {place}, run `switchboard workflow new NAME`, or press w on a call to save it as a workflow."
         );
-        let room = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let room = padded(inner);
         for (y, row) in wrap(&text, room.width).iter().enumerate() {
             Pen::new(buf, room, y as u16).put(row, theme.muted);
         }

@@ -22,7 +22,7 @@ use crate::{
         pane::{DrawContext, text_view::TextView},
         widget::{
             json::JsonView,
-            paint::{Pen, pane},
+            paint::{Pen, padded, pane},
             window::Window,
         },
     },
@@ -139,7 +139,7 @@ impl WorkflowsPane {
             }
         };
         let inner = pane(buf, area, &[(&name, title)], &[(glyph, style), (" ", style), (&words, style)], ctx.focused, theme);
-        let inner = Rect { x: inner.x.saturating_add(1), width: inner.width.saturating_sub(2), ..inner };
+        let inner = padded(inner);
         let text = match &view {
             Some(view) => step_text(view, &run, self.step.as_deref(), ctx, inner.width),
             None => run_text(&run, ctx, inner.width),
