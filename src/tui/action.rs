@@ -190,7 +190,7 @@ actions! {
     Sort "sort" "sort" Results true "Sort the traffic by the next column, a table by this one";
     ReverseSort "reverse-sort" "reverse" Results true "Reverse the order";
     CompleteFilter "complete-filter" "complete" Results false "Complete the word of the filter";
-    Lanes "lanes" "group lanes" Results true "Draw lanes by client, or by server again";
+    Lanes "lanes" "lanes by" Results true "Draw lanes by client, or by server again";
     ZoomIn "zoom-in" "zoom in" Results true "Zoom in: less time, more detail";
     ZoomOut "zoom-out" "zoom out" Results true "Zoom out: more time";
     NextCall "next-call" "next call" Results false "Go to the next call of the lane";

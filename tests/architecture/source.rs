@@ -76,7 +76,7 @@ impl Code {
 
 /// Returns the length of the string literal that starts here. `before` distinguishes `br"…"` from a name that ends in
 /// r.
-fn string_at(rest: &str, before: &str) -> Option<usize> {
+pub fn string_at(rest: &str, before: &str) -> Option<usize> {
     let within_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
     let marks = rest.chars().take_while(|c| "bcr".contains(*c)).count();
     let marks = if within_word { 0 } else { marks };
@@ -103,7 +103,7 @@ fn string_at(rest: &str, before: &str) -> Option<usize> {
 }
 
 /// Returns the length of the character literal that starts here; `None` for a lifetime.
-fn char_at(rest: &str) -> Option<usize> {
+pub fn char_at(rest: &str) -> Option<usize> {
     let inside = rest.strip_prefix('\'')?;
     let end = if inside.starts_with('\\') {
         2 + inside.char_indices().skip(2).find(|(_, c)| *c == '\'').map(|(at, _)| at - 2)?

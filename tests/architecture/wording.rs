@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use regex::{Regex, RegexBuilder};
 
-use super::{char_at, string_at};
+use super::source::{char_at, string_at};
 
 /// What separates two words: white space, and the marks of a comment that continues on the next line.
 const SPACE: &str = r"(?:\s+(?:(?://[/!]?|#)\s*)?)";

@@ -143,7 +143,8 @@ pub(super) fn transport(error: &reqwest::Error, url: &Url, proxy: Option<&Proxy>
         (_, true) => Some("nothing answers there; check host and port of url, and whether it is http or https".into()),
         _ => None,
     };
-    failure.causes = chain.into_iter().filter(|cause| !failure.message.contains(cause.as_str()) && !names_layer(cause)).collect();
+    // The deepest one says what happened, whatever it is.
+    failure.causes = chain.into_iter().filter(|cause| *cause == deepest || !names_layer(cause)).collect();
     failure
 }
 
