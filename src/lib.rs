@@ -32,17 +32,18 @@
 //! | [`mcp`] | the client side: processes, pipes, HTTP, sessions of both eras | `domain`, `engine::ports`, `executable`, `protocol` |
 //! | [`gateway`] | one MCP server in front of all servers, for other programs: merged lists, router, stdio and HTTP faces; the only place that names `hyper` | `domain`, `engine`, `protocol` |
 //! | [`protocol`] | JSON-RPC connections in both directions, lines, event streams, headers; only `mcp`, `gateway` and `tap` name it | `domain` |
-//! | [`auth`] | OAuth: tokens, logins, store of credentials; with `demo` the only place that names `rmcp` | `domain`, `engine::ports`, `files`, `mcp::trusted` |
+//! | [`auth`] | OAuth: tokens, logins, store of credentials; with `demo` the only place that names `rmcp` | `domain`, `engine::ports`, `files`, `keyring`, `mcp::trusted` |
 //! | [`tap`] | passes one connection on unchanged and observes a copy of it | `domain`, `engine::ports`, `protocol` |
 //! | [`cache`] | response cache: in memory or in Redis; the only place that names `moka` and `redis` | `domain`, `engine::ports` |
-//! | [`config`] | files, other clients' formats and the entry of the gateway in them, variables, approvals, live reload | `domain`, `files` |
+//! | [`config`] | files, other clients' formats and the entry of the gateway in them, variables, approvals, live reload | `domain`, `files`, `keyring` |
 //! | [`executable`] | the `PATH` lookup of the commands of servers, to explain failures | `domain` |
+//! | [`keyring`] | entries of the desktop's keyring; the only place that names `keyring_core` | itself |
 //! | [`files`] | bounded reads of regular files, writes that follow no link | `domain` |
 //! | [`store`] | the history and the journal of runs in SQLite; with `demo` the only place that names `rusqlite` | `domain`, `engine::ports` |
 //! | [`telemetry`] | the program's own log: its file, filter and redaction, the log lines of engine events; metrics and traces of calls; the only place that names `tracing_subscriber` | `domain`, `control`, `engine::ports`, `state`, `files` |
 //! | [`demo`] | the built-in servers, which are separate processes, on `rmcp` | `domain` |
 //! | [`workflow_lookup`] | finds the workflow that a command names | `domain`, `files` |
-//! | [`workspace`] | the configuration in force and its reload, approvals, imports, workflow library, argument and call history | `domain`, `config`, `control`, `engine::ports`, `demo`, `files`, `rehearsal`, `state`, `store`, `workflow_lookup` |
+//! | [`workspace`] | the configuration in force and its reload, approvals, imports, workflow library, argument and call history | `domain`, `config`, `control`, `engine::ports`, `demo`, `files`, `keyring`, `rehearsal`, `state`, `store`, `workflow_lookup` |
 //! | [`cli`] | the command line, headless commands, exit codes, the one printer | `domain`, `control`, `executable`, `files`, `workflow_lookup` |
 //! | [`tui`] | the console: model, panes, keymap, pacing; the only place that names ratatui | `domain`, `control`, `files` |
 //! | [`process`] | runtime, threads, watchdog and allocator of the program | `domain`, `cli` |
@@ -71,6 +72,7 @@ pub mod files;
 pub mod gateway;
 #[cfg(test)]
 mod generated_docs;
+pub mod keyring;
 pub mod mcp;
 pub mod process;
 pub mod protocol;

@@ -62,6 +62,9 @@ const CONFINED: &[(&str, &[&str])] = &[
             "domain/workflow/expression/date.rs",
         ],
     ),
+    ("keyring_core", &["keyring/system.rs"]),
+    ("zbus_secret_service_keyring_store", &["keyring/system.rs"]),
+    ("apple_native_keyring_store", &["keyring/system.rs"]),
     ("tracing_subscriber", &["telemetry/"]),
 ];
 
@@ -130,7 +133,7 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         "domain" => &["domain"],
         "engine" => &["domain", "engine"],
         "mcp" => &["domain", "engine::ports", "executable", "mcp", "protocol"],
-        "auth" => &["domain", "engine::ports", "files", "mcp::trusted", "auth"],
+        "auth" => &["domain", "engine::ports", "files", "keyring", "mcp::trusted", "auth"],
         "protocol" => &["domain", "protocol"],
         // Whatever crosses is plain data and raw JSON.
         "gateway" => &["domain", "engine::Engine", "engine::passage", "engine::ports::CallExecutor", "engine::tail", "gateway", "protocol"],
@@ -138,7 +141,8 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
         "tap" => &["domain", "engine::ports", "protocol", "tap"],
         "cache" => &["domain", "engine::ports", "cache"],
         "telemetry" => &["domain", "control", "engine::ports", "state", "telemetry", "files"],
-        "config" => &["domain", "config", "files"],
+        "config" => &["domain", "config", "files", "keyring"],
+        "keyring" => &["domain", "keyring"],
         "executable.rs" | "files.rs" => &["domain"],
         "demo" => &["domain", "demo"],
         "state" => &["domain", "state"],
@@ -154,6 +158,7 @@ fn may_name(file: &str) -> Option<&'static [&'static str]> {
             "engine::EngineOptions",
             "engine::ports",
             "files",
+            "keyring",
             "rehearsal",
             "state",
             "store",

@@ -115,7 +115,7 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     let auth = credentials(&workspace, &known);
     let logins = auth.clone().map(|auth| (auth, known));
     let (engine, measures) = engine(connections, logins, &workspace, loaded.settings.retention, store.as_ref(), SessionKind::Console);
-    if let Some(auth) = auth {
+    if let Some(auth) = auth.clone() {
         workspace.set_logins(Arc::new(ConsoleLogins::new(auth, &engine)));
     }
     let followers = Followers::start(&engine, &log, recorded(&store, &loaded, workspace.selection().demo), measures);
@@ -139,7 +139,7 @@ pub async fn run(selection: Selection, options: Options, log: Log, with: With, w
     let traffic = with.traffic.then(|| AbortOnDropHandle::new(tokio::spawn(make_traffic(engine.clone()))));
     let gateway = listening.map(|listening| {
         engine.notice(Notice::new(NoticeLevel::Info, format!("clients connect to {}", listening.place())));
-        listening.serve(&engine, &workspace, followers.metrics.clone())
+        listening.serve(&engine, auth, &workspace, followers.metrics.clone())
     });
     let socket = socket.map(|socket| socket.accept(&engine));
     let opening = (with.traffic && !with.tour).then(demo::opening);

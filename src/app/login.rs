@@ -27,7 +27,9 @@ use crate::{
 /// Returns the credentials of the state folder; `None` without one. Their secrets are added to `secrets`.
 pub fn credentials(workspace: &WorkspaceService, secrets: &SecretRegistry) -> Option<Auth> {
     let state = workspace.selection().load.state_dir.as_deref()?;
-    Some(Auth::new(state, Arc::new(wall_clock), secrets.clone()))
+    let place = workspace.loaded().settings.login_secrets;
+    let keyring = workspace.selection().load.env.keyring().clone();
+    Some(Auth::new(state, Arc::new(wall_clock), secrets.clone()).with_keyring(keyring, place))
 }
 
 fn now() -> u64 {

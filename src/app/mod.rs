@@ -6,6 +6,7 @@ mod completion;
 mod console;
 mod console_logins;
 mod engine;
+mod gateway_logins;
 mod headless;
 mod install;
 mod instances;

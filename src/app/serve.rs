@@ -17,12 +17,15 @@ use tokio::{
 
 use super::{
     engine::{Followers, engine, shutdown},
+    gateway_logins::GatewayLogins,
     headless::ending,
     instances::{info, instances},
+    login::credentials,
     preparation::{Prepared, recorded, warn},
     token,
 };
 use crate::{
+    auth::Auth,
     cache,
     cli::{
         self, Options,
@@ -43,12 +46,12 @@ use crate::{
         capabilities::Answerable,
         profile::{self, Profile},
         program_session::SessionKind,
-        secret::Secret,
+        secret::{Secret, SecretRegistry},
         server::ServerSpec,
     },
     files::{self, Allowed},
     gateway::{
-        EngineUpstream, Gateway, SealKey, Settings,
+        ClientLogins, EngineUpstream, Gateway, SealKey, Settings,
         http::{Access, Listener, MetricsText, Service, SessionLimits, TokenLookup},
         stdio,
     },
@@ -77,6 +80,14 @@ impl Face {
         match self {
             Face::Stdio(_) => vec!["stdio".into()],
             Face::Http(opened) => opened.iter().map(|(.., place)| place.clone()).collect(),
+        }
+    }
+
+    /// Returns whether all clients are on this machine, so that the redirect of a login reaches it.
+    fn is_local(&self) -> bool {
+        match self {
+            Face::Stdio(_) => true,
+            Face::Http(opened) => opened.iter().all(|(_, access, _)| access.address.is_none_or(|address| address.ip().is_loopback())),
         }
     }
 }
@@ -203,11 +214,17 @@ impl Listening {
         self.0.first().map_or("", |(.., place)| place)
     }
 
-    /// Serves clients with the servers of an engine.
-    pub fn serve(self, engine: &LocalControl, workspace: &WorkspaceService, metrics: MetricsText) -> ConsoleGateway {
-        let gateway = gateway(engine, workspace);
-        let (stop, stopped) = value::channel(false);
+    /// Serves clients with the servers of an engine and its credentials.
+    pub fn serve(
+        self,
+        engine: &Arc<LocalControl>,
+        auth: Option<Auth>,
+        workspace: &WorkspaceService,
+        metrics: MetricsText,
+    ) -> ConsoleGateway {
         let face = Face::Http(self.0);
+        let gateway = gateway(engine, auth.filter(|_| face.is_local()), workspace);
+        let (stop, stopped) = value::channel(false);
         ConsoleGateway { stop, served: tokio::spawn(serve_face(gateway, face, metrics, stopped)) }
     }
 }
@@ -338,7 +355,10 @@ async fn serve(
     }
     // Nobody answers questions in the gateway's own name; each client answers those of its calls.
     let connections = Connections::new(process::own_program()).answering(Answerable::NONE);
-    let (control, measures) = engine(connections, None, workspace, loaded.settings.retention, store.as_ref(), SessionKind::Gateway);
+    let known = SecretRegistry::default();
+    let auth = credentials(workspace, &known);
+    let logins = auth.clone().map(|auth| (auth, known));
+    let (control, measures) = engine(connections, logins, workspace, loaded.settings.retention, store.as_ref(), SessionKind::Gateway);
     let followers = Followers::start(&control, log, recorded(&store, &loaded, of_demo), measures);
     if let Err(why) = workspace.start(&control, demo.as_ref(), cache::open) {
         warn(&mut io, &why);
@@ -354,7 +374,7 @@ async fn serve(
     let specs: Vec<ServerSpec> = control.watch().0.servers.iter().map(|server| (*server.spec).clone()).collect();
     let patience = ending(&specs);
     let _following = workspace.follow_library();
-    let gateway = gateway(&control, workspace);
+    let gateway = gateway(&control, auth.filter(|_| face.is_local()), workspace);
     let socket = socket.map(|socket| socket.accept(&control));
     let mut signals = watch.command(options.timeout);
     let limit = async {
@@ -418,10 +438,11 @@ async fn serve_face(gateway: Arc<Gateway>, face: Face, metrics: MetricsText, mut
     }
 }
 
-/// Creates the gateway of an engine, with the settings and workflows of the workspace.
-fn gateway(control: &LocalControl, workspace: &WorkspaceService) -> Arc<Gateway> {
+/// Creates the gateway of an engine, with the settings and workflows of the workspace. With `auth`, clients can be asked for logins.
+fn gateway(control: &Arc<LocalControl>, auth: Option<Auth>, workspace: &WorkspaceService) -> Arc<Gateway> {
     let upstream = EngineUpstream::with_workflows(control.engine(), workspace.workflows());
-    Gateway::new(Arc::new(upstream), settings(workspace))
+    let logins = auth.map(|auth| Arc::new(GatewayLogins::new(auth, control)) as Arc<dyn ClientLogins>);
+    Gateway::with_logins(Arc::new(upstream), settings(workspace), logins)
 }
 
 /// Returns the settings of the gateway.

@@ -41,6 +41,23 @@ pub(super) struct Credential {
     /// Why the token is not used any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) rejected: Option<String>,
+    /// Whether its secrets are in the keyring; empty texts are in their place in the file.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) in_keyring: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The secrets of a credential, as they are stored in the keyring.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CredentialSecrets {
+    access: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
 }
 
 /// A client as the authorization server knows it.
@@ -150,6 +167,27 @@ impl Credential {
     /// Returns the scopes of the login.
     pub(super) fn scopes(&self) -> impl Iterator<Item = &String> {
         self.requested.iter().chain(&self.granted)
+    }
+
+    /// Returns the secrets for the keyring, and the rest for the file.
+    pub(super) fn split(&self) -> (CredentialSecrets, Credential) {
+        let secrets = CredentialSecrets {
+            access: self.token.access.clone(),
+            refresh: self.token.refresh.clone(),
+            client: self.client.secret.clone(),
+        };
+        let mut rest = Credential { in_keyring: true, ..self.clone() };
+        rest.token.access.clear();
+        for secret in [&mut rest.token.refresh, &mut rest.client.secret].into_iter().flatten() {
+            secret.clear();
+        }
+        (secrets, rest)
+    }
+
+    /// Returns the credential with secrets from the keyring.
+    pub(super) fn with_secrets(mut self, secrets: CredentialSecrets) -> Credential {
+        (self.token.access, self.token.refresh, self.client.secret) = (secrets.access, secrets.refresh, secrets.client);
+        self
     }
 
     /// Returns the values that must not be shown.

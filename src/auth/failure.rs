@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::login::LOGIN_LIMIT;
+
 /// Why a token is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthFailure {
@@ -27,7 +29,9 @@ impl fmt::Display for AuthFailure {
             AuthFailure::Transient(why) | AuthFailure::Unsupported(why) | AuthFailure::Local(why) => f.write_str(why),
             AuthFailure::Refused(why) => write!(f, "the authorization server refused: {why}"),
             AuthFailure::ClientUnknown(why) => write!(f, "the authorization server does not accept this client: {why}"),
-            AuthFailure::TimedOut => f.write_str("nobody finished the login in time"),
+            AuthFailure::TimedOut => {
+                write!(f, "the login was not finished within {} minutes; start it again", LOGIN_LIMIT.as_secs() / 60)
+            }
             AuthFailure::Cancelled => f.write_str("the login was cancelled"),
         }
     }

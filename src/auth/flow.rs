@@ -276,6 +276,7 @@ impl Discovered {
             metadata,
             generation: 0,
             rejected: None,
+            in_keyring: false,
         })
     }
 
@@ -380,6 +381,7 @@ pub(super) async fn exchange(
         metadata: attempt.metadata.clone(),
         generation: 0,
         rejected: None,
+        in_keyring: false,
     })
 }
 

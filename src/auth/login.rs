@@ -19,13 +19,10 @@ use super::{
 };
 use crate::domain::{
     client::Principal,
-    login::{AuthSettings, Grant},
+    login::{AuthSettings, Grant, LOGIN_LIMIT},
     secret::Secret,
     server::{ServerSpec, Transport},
 };
-
-/// How long a login waits for the user.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// Where the redirect of a login leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +151,7 @@ impl Login {
             // Nothing more comes from there: the listener remains.
             std::future::pending().await
         };
-        let callback = tokio::time::timeout(PATIENCE, async {
+        let callback = tokio::time::timeout(LOGIN_LIMIT, async {
             tokio::select! {
                 callback = redirected => callback,
                 callback = typed => callback,
@@ -348,7 +345,8 @@ impl Auth {
         };
         let key = key_of(spec, who).unwrap_or((url.clone(), who.clone()));
         let _locked = self.0.store.lock(&key.0, &key.1).await?;
-        let stored = self.0.store.of(&key.0, &key.1);
+        // The entries in the keyring are needed only to revoke the tokens.
+        let stored = if revoke { self.0.store.of(&key.0, &key.1) } else { self.0.store.listed(&key.0, &key.1) };
         let mut revoked = 0;
         for credential in stored.iter().filter(|_| revoke) {
             self.0.secrets.learn(credential.secrets());
@@ -387,4 +385,79 @@ async fn any(settings: &AuthSettings) -> Result<Listener, AuthFailure> {
     Listener::bind(settings.callback_host, 0)
         .await
         .map_err(|error| AuthFailure::Local(format!("no port of this machine can be used: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::{net::TcpStream, time::Instant};
+
+    use super::*;
+    use crate::domain::{login::CallbackHost, secret::SecretRegistry, tls::TlsSettings};
+
+    /// Returns a login whose user does nothing, and the port of its listener.
+    async fn waiting(state: &std::path::Path) -> (Login, u16) {
+        let listener = Listener::bind(CallbackHost::Literal, 0).await.unwrap();
+        let port = callback::port_of(listener.redirect()).unwrap();
+        let client = Client {
+            id: "client".into(),
+            secret: None,
+            kind: ClientKind::Dynamic,
+            redirect: listener.redirect().to_owned(),
+            secret_expires: None,
+        };
+        let attempt = Attempt {
+            server: "https://a.example/mcp".into(),
+            principal: "local".into(),
+            client,
+            resource: String::new(),
+            requested: vec![],
+            metadata: json!({}),
+            secrets: json!({"csrf_token": "s", "pkce_verifier": "v"}),
+            started: 0,
+        };
+        let login = Login {
+            auth: Auth::new(state, Arc::new(|| 0), SecretRegistry::default()),
+            key: (attempt.server.clone(), Principal::local()),
+            target: Target { settings: AuthSettings::default(), tls: TlsSettings::default(), peer: None },
+            attempt,
+            address: "https://as.example/authorize".into(),
+            listener: Some(listener),
+        };
+        (login, port)
+    }
+
+    /// Returns whether nothing listens at a port, after the tasks of a listener have ended.
+    async fn is_closed(port: u16) -> bool {
+        for _ in 0..100 {
+            if TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_that_nobody_finishes_ends_after_five_minutes_and_its_listener_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (login, port) = waiting(folder.path()).await;
+        let (typed, mut pasted) = mpsc::channel(1);
+        // An address of another login is not the end.
+        typed.send("code=c&state=other".to_owned()).await.unwrap();
+        let (begun, mut notes) = (Instant::now(), vec![]);
+        let failed = login.finish(&mut pasted, &mut |note| notes.push(note)).await.unwrap_err();
+        assert_eq!((&failed, notes.len(), begun.elapsed().as_secs()), (&AuthFailure::TimedOut, 1, 300));
+        assert_eq!(failed.to_string(), "the login was not finished within 5 minutes; start it again");
+        assert!(is_closed(port).await, "the listener is open");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_login_closes_its_listener() {
+        let folder = tempfile::tempdir().unwrap();
+        let (login, port) = waiting(folder.path()).await;
+        drop(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+        drop(login);
+        assert!(is_closed(port).await, "the listener is open");
+    }
 }

@@ -37,11 +37,14 @@ pub use self::{
     login::{LoggedIn, LoggedOut, Login, LoginNote, Redirect, StoredLogin},
 };
 use self::{credential::Credential, store::CredentialStore, tokens::Flight};
-use crate::domain::{
-    client::Principal,
-    login::AuthMode,
-    secret::SecretRegistry,
-    server::{ServerSpec, Transport},
+use crate::{
+    domain::{
+        client::Principal,
+        login::{AuthMode, SecretPlace},
+        secret::SecretRegistry,
+        server::{ServerSpec, Transport},
+    },
+    keyring::Keyring,
 };
 
 /// Returns the wall-clock time in milliseconds since the Unix epoch.
@@ -63,6 +66,21 @@ struct Shared {
     secrets: SecretRegistry,
     state: Mutex<State>,
     changes: channel::Sender<()>,
+}
+
+impl Shared {
+    /// Returns the same settings with an empty state.
+    fn with_empty_state(&self) -> Shared {
+        Shared {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            prompt: self.prompt.clone(),
+            jitter: self.jitter,
+            secrets: self.secrets.clone(),
+            state: Mutex::default(),
+            changes: channel::channel(()).0,
+        }
+    }
 }
 
 /// A server, by its URL, and a principal.
@@ -99,19 +117,17 @@ impl Auth {
         }))
     }
 
+    /// Uses a keyring for the secrets of credentials. Call it before clones are made.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Keyring, place: SecretPlace) -> Auth {
+        let store = self.0.store.clone().with_keyring(keyring, place);
+        Auth(Arc::new(Shared { store, ..self.0.with_empty_state() }))
+    }
+
     /// Lets requests wait for logins that `prompt` shows to a user. Call it before clones are made.
     #[must_use]
     pub fn prompting(self, prompt: Prompt) -> Auth {
-        let shared = &self.0;
-        Auth(Arc::new(Shared {
-            store: shared.store.clone(),
-            clock: shared.clock.clone(),
-            prompt: Some(prompt),
-            jitter: shared.jitter,
-            secrets: shared.secrets.clone(),
-            state: Mutex::default(),
-            changes: channel::channel(()).0,
-        }))
+        Auth(Arc::new(Shared { prompt: Some(prompt), ..self.0.with_empty_state() }))
     }
 
     /// Returns the time in seconds since the Unix epoch.

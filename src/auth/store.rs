@@ -1,5 +1,5 @@
 //! Store of credentials: one private file for each server, issuer, client and principal. Written atomically, locked between
-//! processes. Nothing in it is deleted but by a logout.
+//! processes. Nothing in it is deleted but by a logout. The secrets of a file may be in the keyring of the desktop instead.
 
 use std::{
     fs::{self, File},
@@ -15,8 +15,9 @@ use super::{
     failure::AuthFailure,
 };
 use crate::{
-    domain::client::Principal,
+    domain::{client::Principal, login::SecretPlace},
     files::{self, Allowed},
+    keyring::{Keyring, KeyringError},
 };
 
 /// Maximum size of a file.
@@ -32,6 +33,8 @@ pub(super) const ATTEMPT: u64 = 600;
 #[derive(Clone, Debug)]
 pub(super) struct CredentialStore {
     folder: PathBuf,
+    keyring: Keyring,
+    place: SecretPlace,
 }
 
 /// A lock on the credentials of a server and a principal. Released when dropped, also by the end of the process.
@@ -43,7 +46,12 @@ fn local(path: &Path) -> impl Fn(io::Error) -> AuthFailure + '_ {
 
 impl CredentialStore {
     pub(super) fn new(state: &Path) -> CredentialStore {
-        CredentialStore { folder: state.join("auth") }
+        CredentialStore { folder: state.join("auth"), keyring: Keyring::default(), place: SecretPlace::File }
+    }
+
+    /// Uses a keyring. Secrets that are in it are read whatever `place` says, which applies to what is saved from now on.
+    pub(super) fn with_keyring(self, keyring: Keyring, place: SecretPlace) -> CredentialStore {
+        CredentialStore { keyring, place, ..self }
     }
 
     /// Returns the folder.
@@ -78,7 +86,7 @@ impl CredentialStore {
         files::replace(&path, &bytes).map_err(local(&path))
     }
 
-    /// Returns all credentials. A file that cannot be read is left out.
+    /// Returns all credentials, without secrets that are in the keyring. A file that cannot be read is left out.
     pub(super) fn all(&self) -> Vec<Credential> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return vec![] };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -92,18 +100,58 @@ impl CredentialStore {
         found
     }
 
-    /// Returns the credentials of a server and a principal, the newest last.
-    pub(super) fn of(&self, server: &str, who: &Principal) -> Vec<Credential> {
+    /// Returns the credentials of a server and a principal, the newest last, without secrets that are in the keyring.
+    pub(super) fn listed(&self, server: &str, who: &Principal) -> Vec<Credential> {
         self.all().into_iter().filter(|found| found.server == server && found.principal == who.as_str()).collect()
+    }
+
+    /// Returns the credentials of a server and a principal, the newest last. One whose secrets cannot be read from the keyring is left
+    /// out.
+    pub(super) fn of(&self, server: &str, who: &Principal) -> Vec<Credential> {
+        self.listed(server, who).into_iter().filter_map(|found| self.complete(found)).collect()
+    }
+
+    /// Adds the secrets from the keyring.
+    fn complete(&self, credential: Credential) -> Option<Credential> {
+        if !credential.in_keyring {
+            return Some(credential);
+        }
+        let failed = match self.keyring.get(&entry_of(&credential)) {
+            Ok(Some(text)) => match serde_json::from_str(&text) {
+                Ok(secrets) => return Some(credential.with_secrets(secrets)),
+                Err(_) => "its entry in the keyring is damaged".to_owned(),
+            },
+            Ok(None) => "the keyring has no entry of it".to_owned(),
+            Err(error) => format!("{error}: {}", error.hint()),
+        };
+        tracing::warn!(target: "switchboard::auth", server = %credential.server, "the stored login cannot be used: {failed}");
+        None
     }
 
     /// Saves a credential. The caller holds the lock.
     pub(super) fn save(&self, credential: &Credential) -> Result<(), AuthFailure> {
-        self.write(&format!("{}.json", credential.key()), credential)
+        let (name, entry) = (format!("{}.json", credential.key()), entry_of(credential));
+        if self.place == SecretPlace::Keyring {
+            let (secrets, rest) = credential.split();
+            let secrets = serde_json::to_string(&secrets).map_err(|error| AuthFailure::Local(error.to_string()))?;
+            // First: without the file, the entry has no effect.
+            self.keyring.set(&entry, &secrets).map_err(refused)?;
+            return self.write(&name, &rest);
+        }
+        self.write(&name, &Credential { in_keyring: false, ..credential.clone() })?;
+        if credential.in_keyring
+            && let Err(error) = self.keyring.remove(&entry)
+        {
+            tracing::warn!(target: "switchboard::auth", "an unused entry stays in the keyring: {error}");
+        }
+        Ok(())
     }
 
-    /// Deletes a credential.
+    /// Deletes a credential, and its entry in the keyring first: without the file nothing names it.
     pub(super) fn remove(&self, credential: &Credential) -> Result<(), AuthFailure> {
+        if credential.in_keyring {
+            self.keyring.remove(&entry_of(credential)).map_err(refused)?;
+        }
         let path = self.file(&format!("{}.json", credential.key()));
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(local(&path)(error)),
@@ -159,6 +207,15 @@ impl CredentialStore {
     }
 }
 
+/// Returns the name of a credential's entry in the keyring, which no configuration can name.
+fn entry_of(credential: &Credential) -> String {
+    format!("login/{}", credential.key())
+}
+
+fn refused(error: KeyringError) -> AuthFailure {
+    AuthFailure::Local(format!("the keyring for logins: {error}; {}", error.hint()))
+}
+
 fn attempt_name(server: &str, state: &str) -> String {
     format!("{}.attempt", key_of(&[server, state]))
 }
@@ -173,6 +230,7 @@ pub(super) mod tests {
     use crate::{
         auth::credential::{Client, ClientKind, Token},
         domain::login::Grant,
+        keyring::memory::Memory,
     };
 
     pub(crate) fn credential(server: &str, generation: u64) -> Credential {
@@ -196,6 +254,7 @@ pub(super) mod tests {
             metadata: json!({}),
             generation,
             rejected: None,
+            in_keyring: false,
         }
     }
 
@@ -242,5 +301,41 @@ pub(super) mod tests {
         store.save_attempt("https://a.example/mcp", "late", &json!({})).unwrap();
         store.forget_attempts(u64::MAX);
         assert!(store.take_attempt::<serde_json::Value>("https://a.example/mcp", "late").is_none());
+    }
+
+    #[test]
+    fn secrets_can_be_in_the_keyring() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, local) = (std::sync::Arc::new(Memory::default()), Principal::local());
+        let files = CredentialStore::new(folder.path()).with_keyring(Keyring::over(memory.clone()), SecretPlace::File);
+        let store = CredentialStore { place: SecretPlace::Keyring, ..files.clone() };
+        let server = "https://a.example/mcp";
+        let mut login = credential(server, 1);
+        (login.token.refresh, login.client.secret) = (Some("refresh-canary".into()), Some("client-canary".into()));
+        store.save(&login).unwrap();
+        let text = || fs::read_to_string(files.file(&format!("{}.json", login.key()))).unwrap();
+        assert!(["access-1", "canary"].iter().all(|secret| !text().contains(secret)), "{}", text());
+        let entry = format!("login/{}", login.key());
+        assert!(memory.entries.lock()[&entry].contains("refresh-canary"));
+        // Each setting reads what the other wrote.
+        for reader in [&store, &files] {
+            let read = reader.of(server, &local).pop().unwrap();
+            let secrets = (read.token.access.as_str(), read.token.refresh.as_deref(), read.client.secret.as_deref());
+            assert_eq!(secrets, ("access-1", Some("refresh-canary"), Some("client-canary")));
+        }
+        assert!(store.all()[0].token.refresh.is_some(), "a list knows what can be refreshed without the keyring");
+        // A keyring that cannot be read deletes nothing.
+        *memory.fails.lock() = Some(KeyringError::Locked);
+        assert!(store.of(server, &local).is_empty() && store.listed(server, &local).len() == 1);
+        let failed = store.remove(&store.all()[0]).unwrap_err().to_string();
+        assert!(failed.contains("the keyring is locked; unlock the keyring"), "{failed}");
+        assert!(matches!(store.save(&login), Err(AuthFailure::Local(_))));
+        *memory.fails.lock() = None;
+        // With the other setting, the next save takes them back.
+        files.save(&files.of(server, &local)[0]).unwrap();
+        assert!(text().contains("refresh-canary") && memory.entries.lock().is_empty());
+        store.save(&login).unwrap();
+        store.remove(&store.all()[0]).unwrap();
+        assert!(store.all().is_empty() && memory.entries.lock().is_empty());
     }
 }

@@ -149,9 +149,10 @@ impl Auth {
     /// Saves the credential of a login in place of those before it.
     pub(super) async fn replace(&self, key: &Key, credential: Credential) -> Result<Arc<Credential>, AuthFailure> {
         let _locked = self.0.store.lock(&key.0, &key.1).await?;
-        let before = self.0.store.of(&key.0, &key.1);
+        let before = self.0.store.listed(&key.0, &key.1);
         let generation = before.iter().map(|before| before.generation).max().unwrap_or_default() + 1;
-        let credential = Arc::new(Credential { generation, ..credential });
+        let in_keyring = before.iter().any(|old| old.key() == credential.key() && old.in_keyring);
+        let credential = Arc::new(Credential { generation, in_keyring, ..credential });
         self.0.store.save(&credential)?;
         for old in before.iter().filter(|old| old.key() != credential.key()) {
             self.0.store.remove(old)?;

@@ -19,10 +19,11 @@ use super::{
 use crate::{
     control::{Workspace, WorkspaceReply, WorkspaceRequest},
     domain::{
+        call::{Failure, FailureKind},
         plural::counted,
         secret::MASK,
         server::ServerSpec,
-        workspace::{ImportPlan, ImportProblem, ImportSource, ImportVariable, SecretDisplay},
+        workspace::{ImportPlan, ImportProblem, ImportSource, ImportVariable, ImportedConfig, SecretDisplay, SecretTarget},
     },
 };
 
@@ -49,10 +50,12 @@ impl Found {
     }
 
     /// Returns the configuration with the secret values in their place.
-    fn text(&self, secrets: SecretPlace) -> &str {
-        match secrets {
-            SecretPlace::File => self.plan.toml.with_values.expose(),
-            SecretPlace::Env => &self.plan.toml.with_variables,
+    fn text(&self, secrets: SecretTarget) -> &str {
+        let toml = &self.plan.toml;
+        match (secrets, &toml.with_keyring) {
+            (SecretTarget::Keyring, Some(text)) => text,
+            (SecretTarget::File, _) => toml.with_values.expose(),
+            (SecretTarget::Variables | SecretTarget::Keyring, _) => &toml.with_variables,
         }
     }
 
@@ -91,13 +94,18 @@ async fn print(printer: &mut Printer, workspace: &dyn Workspace, args: &ImportAr
     let wanted = args.write;
     let added = found.plan.toml.added;
     let secrets = match found.secrets {
-        Some(place) => place,
-        None if wanted && added > 0 && human => ask(printer, &found.plan.toml.variables),
-        None => SecretPlace::File,
+        Some(SecretPlace::File) => SecretTarget::File,
+        Some(SecretPlace::Env) => SecretTarget::Variables,
+        Some(SecretPlace::Keyring) if found.plan.toml.with_keyring.is_none() => {
+            let failure = Failure::new(FailureKind::InvalidArguments, "this build of Switchboard has no support for keyrings");
+            return Err(failure.hint("use --secrets env, or build with `--features keyring`").into());
+        }
+        Some(SecretPlace::Keyring) => SecretTarget::Keyring,
+        None if wanted && added > 0 && human => ask(printer, &found.plan.toml),
+        None => SecretTarget::File,
     };
     let written = if wanted && added > 0 {
-        let variables = secrets == SecretPlace::Env;
-        let request = WorkspaceRequest::WriteImport { files: args.files.clone(), project: args.project, variables };
+        let request = WorkspaceRequest::WriteImport { files: args.files.clone(), project: args.project, secrets };
         match workspace.request(request).await.map_err(failed)? {
             WorkspaceReply::Written(path) => Some(path),
             _ => return Err(unexpected().into()),
@@ -124,9 +132,12 @@ async fn print(printer: &mut Printer, workspace: &dyn Workspace, args: &ImportAr
         print_searched(printer, found, verbose || count + left == 0);
     }
     let variables = &found.plan.toml.variables;
-    let shows_variables = secrets == SecretPlace::Env && !variables.is_empty() && added > 0;
-    if human && shows_variables {
+    let replaced = !variables.is_empty() && added > 0;
+    if human && replaced && secrets == SecretTarget::Variables {
         print_variables(printer, found);
+    } else if replaced && secrets == SecretTarget::Keyring && written.is_some() {
+        let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
+        printer.note(&format!("stored in the keyring: {}", names.join(", ")));
     } else if found.plan.masked && !wanted && found.plan.toml.with_values.expose().contains(MASK) {
         printer.note(&format!("secret values are masked as {MASK}; --write stores them, --show-secrets prints them"));
     }
@@ -145,15 +156,23 @@ async fn print(printer: &mut Printer, workspace: &dyn Workspace, args: &ImportAr
 }
 
 /// Asks on a terminal whether the secret values stay out of the file.
-fn ask(printer: &mut Printer, variables: &[ImportVariable]) -> SecretPlace {
-    let stdin = if variables.is_empty() || !printer.can_ask() { None } else { printer.take_stdin() };
-    let Some(stdin) = stdin else { return SecretPlace::File };
-    let values = counted(variables.len(), "secret value");
-    printer.question(&format!("Write ${{VARIABLES}} in place of {values}? You set them in your environment. [y/N]"));
+fn ask(printer: &mut Printer, toml: &ImportedConfig) -> SecretTarget {
+    let stdin = if toml.variables.is_empty() || !printer.can_ask() { None } else { printer.take_stdin() };
+    let Some(stdin) = stdin else { return SecretTarget::File };
+    let values = counted(toml.variables.len(), "secret value");
+    let has_keyring = toml.with_keyring.is_some();
+    printer.question(&match has_keyring {
+        true => format!("Store {values} in the keyring [k], write ${{VARIABLES}} that you set in your environment [v], or the values [N]?"),
+        false => format!("Write ${{VARIABLES}} in place of {values}? You set them in your environment. [y/N]"),
+    });
     let mut answer = String::new();
     // Unreadable input is not a yes.
     let _ = BufReader::new(stdin.take(1000)).read_line(&mut answer);
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { SecretPlace::Env } else { SecretPlace::File }
+    match (answer.trim().to_lowercase().as_str(), has_keyring) {
+        ("k" | "keyring", true) => SecretTarget::Keyring,
+        ("v" | "variables", true) | ("y" | "yes", false) => SecretTarget::Variables,
+        _ => SecretTarget::File,
+    }
 }
 
 fn print_sources(printer: &mut Printer, sources: &[ImportSource]) {
@@ -205,7 +224,7 @@ fn print_variables(printer: &mut Printer, found: &Found) {
     }
 }
 
-fn print_documents(printer: &mut Printer, found: &Found, secrets: SecretPlace, written: Option<&PathBuf>) -> Result<(), Stop> {
+fn print_documents(printer: &mut Printer, found: &Found, secrets: SecretTarget, written: Option<&PathBuf>) -> Result<(), Stop> {
     #[derive(Serialize)]
     struct ServerJson {
         server: String,
@@ -263,7 +282,7 @@ fn print_documents(printer: &mut Printer, found: &Found, secrets: SecretPlace, w
         sources,
         searched: found.plan.searched.iter().map(|(client, path)| PlaceJson { client, path }).collect(),
         toml: found.text(secrets),
-        variables: if secrets == SecretPlace::Env { &found.plan.toml.variables } else { &[] },
+        variables: if secrets == SecretTarget::File { &[] } else { &found.plan.toml.variables },
         written: written.map(|p| p.display().to_string()),
     })?)
 }

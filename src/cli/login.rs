@@ -10,7 +10,7 @@ use super::{
     print::{Format, Io, Printer},
     session::Stop,
 };
-use crate::domain::call::Failure;
+use crate::domain::{call::Failure, login::LOGIN_LIMIT};
 
 /// Longest pasted address.
 const ADDRESS: u64 = 64 << 10;
@@ -69,7 +69,9 @@ impl LoginPrinter {
         let what = if opened { "opened in the browser; waiting for its redirect" } else { "open this address in a browser" };
         self.printer.note(&format!("login at {}: {what}:", self.server));
         self.printer.note_text(address);
-        self.printer.note("if the browser is on another machine, paste the address that it was sent to:");
+        let minutes = LOGIN_LIMIT.as_secs() / 60;
+        let text = "if the browser is on another machine, paste the address that it was sent to";
+        self.printer.note(&format!("{text}; the login waits {minutes} minutes:"));
     }
 
     /// Says why a pasted text is not used.

@@ -19,7 +19,7 @@ use crate::{
     domain::{
         secret::Secret,
         server::{ServerSpec, Transport},
-        workspace::{ApprovalPrompt, ImportPlan, ImportProblem, ImportSource, ImportVariable, ImportedConfig},
+        workspace::{ApprovalPrompt, ImportPlan, ImportProblem, ImportSource, ImportVariable, ImportedConfig, SecretTarget},
     },
 };
 
@@ -84,6 +84,7 @@ fn found(problems: &[&str]) -> ImportPlan {
         toml: ImportedConfig {
             with_values: Secret::literal("[servers.web]\nurl = \"https://host/mcp\"\n"),
             with_variables: "[servers.web]\nurl = \"https://${WEB}/mcp\"\n".into(),
+            with_keyring: None,
             variables: vec![],
             added: 1,
         },
@@ -162,28 +163,63 @@ fn secret_values_stay_out_of_the_file_if_the_user_says_so() {
     let mut with = ImportPlan { masked: true, ..found(&[]) };
     with.toml.variables = vec![variable("•••")];
     let options = Options::default();
-    for (secrets, typed, variables, asks) in [
-        (None, Some("y\n"), true, true),
-        (None, Some("\n"), false, true),
-        (None, None, false, false),
-        (Some(SecretPlace::Env), None, true, false),
-        (Some(SecretPlace::File), Some("y\n"), false, false),
+    let (file, env) = (SecretTarget::File, SecretTarget::Variables);
+    for (secrets, typed, target, asks) in [
+        (None, Some("y\n"), env, true),
+        (None, Some("k\n"), file, true),
+        (None, Some("\n"), file, true),
+        (None, None, file, false),
+        (Some(SecretPlace::Env), None, env, false),
+        (Some(SecretPlace::File), Some("y\n"), file, false),
     ] {
         let (mut io, _, err) = buffers(typed);
         (io.stdin_tty, io.stderr_tty) = (typed.is_some(), typed.is_some());
         let workspace = Scripted::new(with.clone());
         assert_eq!(run_import(&workspace, &ImportArgs { secrets, ..writing() }, &options, io), exit::OK);
-        let written = WorkspaceRequest::WriteImport { files: vec![], project: false, variables };
+        let written = WorkspaceRequest::WriteImport { files: vec![], project: false, secrets: target };
         assert!(workspace.requests.lock().contains(&written), "{secrets:?} {typed:?}");
         let said = err.text();
         assert_eq!(said.contains("[y/N]"), asks, "{secrets:?} {typed:?}: {said}");
-        assert_eq!(said.contains("export WEB='•••'  # headers.Authorization of web"), variables, "{said}");
+        assert_eq!(said.contains("export WEB='•••'  # headers.Authorization of web"), target == env, "{said}");
     }
     with.toml.variables = vec![variable("it's")];
     let (io, _, err) = buffers(None);
     let shown = Scripted::new(ImportPlan { masked: false, ..with });
     run_import(&shown, &ImportArgs { secrets: Some(SecretPlace::Env), ..writing() }, &options, io);
     assert!(err.text().contains(r"export WEB='it'\''s'"), "{}", err.text());
+}
+
+#[test]
+fn secret_values_are_offered_to_the_keyring_where_there_is_one() {
+    let variable =
+        ImportVariable { name: "WEB".into(), server: "web".into(), key: "headers.Authorization".into(), value: "•••".into() };
+    let without = ImportPlan { masked: true, toml: ImportedConfig { variables: vec![variable], ..found(&[]).toml }, ..found(&[]) };
+    let mut with = without.clone();
+    with.toml.with_keyring = Some("url = \"https://${keyring:WEB}/mcp\"\n".into());
+    for (secrets, typed, target) in [
+        (None, "k\n", SecretTarget::Keyring),
+        (None, "v\n", SecretTarget::Variables),
+        (None, "y\n", SecretTarget::File),
+        (Some(SecretPlace::Keyring), "", SecretTarget::Keyring),
+    ] {
+        let (mut io, _, err) = buffers(Some(typed));
+        (io.stdin_tty, io.stderr_tty) = (true, true);
+        let workspace = Scripted::new(with.clone());
+        assert_eq!(run_import(&workspace, &ImportArgs { secrets, ..writing() }, &Options::default(), io), exit::OK);
+        let written = WorkspaceRequest::WriteImport { files: vec![], project: false, secrets: target };
+        assert!(workspace.requests.lock().contains(&written), "{secrets:?} {typed:?}");
+        let said = err.text();
+        assert_eq!(said.contains("Store 1 secret value in the keyring [k]"), secrets.is_none(), "{said}");
+        assert_eq!(said.contains("stored in the keyring: WEB"), target == SecretTarget::Keyring, "{said}");
+    }
+    let args = ImportArgs { secrets: Some(SecretPlace::Keyring), ..ImportArgs::default() };
+    let (io, out, _) = buffers(None);
+    assert_eq!(run_import(&Scripted::new(with), &args, &Options::default(), io), exit::OK);
+    assert!(out.text().contains("${keyring:WEB}"), "{}", out.text());
+    let (io, _, err) = buffers(None);
+    let workspace = Scripted::new(without);
+    assert_eq!(run_import(&workspace, &ImportArgs { write: true, ..args }, &Options::default(), io), exit::USAGE);
+    assert!(err.text().contains("no support for keyrings") && workspace.changes() == 0, "{}", err.text());
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn special(path: &str) -> Option<Value> {
         "console.theme" => {
             json!({ "anyOf": [{ "enum": ["ansi", "mono", "dark", "light", "contrast"] }, { "type": "string", "pattern": "\\.toml$" }] })
         }
+        "auth.store" => words(&["file", "keyring"]),
         "console.confirm" => words(&["untrusted", "destructive", "never"]),
         "defaults.elicitation" | "defaults.sampling" => {
             json!({ "anyOf": [words(&["ask", "decline"]), { "type": "string" }, { "type": "object" }] })
@@ -133,7 +134,7 @@ fn assemble(tables: &Map<String, Value>) -> Value {
         schema
     };
     let mut root = of("");
-    for table in ["retention", "store", "history", "journal", "console", "client", "redis", "cache"] {
+    for table in ["retention", "store", "history", "journal", "console", "client", "auth", "redis", "cache"] {
         root[table] = closed(of(table));
     }
     root["gateway"] = closed(with(of("gateway"), &[("profiles", profiles)]));
@@ -329,13 +330,14 @@ mod tests {
             keys
         };
         let server = "command = \"x\"\n";
-        let tables: [(&str, &[&str], &str); 28] = [
+        let tables: [(&str, &[&str], &str); 29] = [
             ("", &[], ""),
             ("[retention]", &["retention"], ""),
             ("[store]", &["store"], ""),
             ("[history]", &["history"], ""),
             ("[journal]", &["journal"], ""),
             ("[console]", &["console"], ""),
+            ("[auth]", &["auth"], ""),
             ("[redis]", &["redis"], ""),
             ("[cache]", &["cache"], ""),
             ("[gateway]", &["gateway"], ""),

@@ -1,4 +1,4 @@
-//! Secret variables: writes the secret values of imported servers as `${NAME}`, so that our file holds none of them.
+//! Secret variables: writes the secret values of imported servers as `${NAME}` or `${keyring:NAME}`, so that our file holds none of them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,26 +33,40 @@ pub struct ImportTexts {
     pub with_values: String,
     /// With variables in their place.
     pub with_variables: String,
+    /// With entries of the keyring in their place, under the names of the variables.
+    pub with_keyring: String,
     /// These variables.
     pub variables: Vec<SecretVariable>,
     /// Number of servers that were added.
     pub added: usize,
 }
 
-/// Adds servers to the text of our own file. A server that it has already, with its values or with their variables, is not added.
+/// How a text refers to a secret value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reference {
+    /// `${NAME}`.
+    #[default]
+    Variable,
+    /// `${keyring:NAME}`.
+    Keyring,
+}
+
+/// Adds servers to the text of our own file. A server that it has already, with its values or in either form without, is not added.
 /// `masked` masks the values, for a text that is only printed. Fails if `existing` is not valid TOML.
 pub fn import_texts(imports: &[FoundImport], existing: Option<&str>, masked: bool) -> Result<ImportTexts, ConfigError> {
     let known = existing.map(known_launches).unwrap_or_default();
     let mut with_variables = imports.to_vec();
-    let mut variables = secrets_as_variables(&mut with_variables);
+    let mut variables = secrets_replaced(&mut with_variables, Reference::Variable);
+    let mut with_keyring = imports.to_vec();
+    secrets_replaced(&mut with_keyring, Reference::Keyring);
     let mut with_values = imports.to_vec();
-    for (values, replaced) in with_values.iter_mut().zip(&mut with_variables) {
+    for ((values, replaced), entries) in with_values.iter_mut().zip(&mut with_variables).zip(&mut with_keyring) {
         let is_new = |at: usize| {
-            let forms = [values.servers.get(at), replaced.servers.get(at)];
+            let forms = [values.servers.get(at), replaced.servers.get(at), entries.servers.get(at)];
             known.is_empty() || !forms.into_iter().flatten().any(|spec| known.contains(&launch_text(spec)))
         };
         let new: Vec<bool> = (0..values.servers.len()).map(is_new).collect();
-        for found in [values, replaced] {
+        for found in [values, replaced, entries] {
             let mut new = new.iter();
             found.servers.retain(|_| new.next().is_some_and(|new| *new));
         }
@@ -67,8 +81,9 @@ pub fn import_texts(imports: &[FoundImport], existing: Option<&str>, masked: boo
     }
     let same = with_values == with_variables;
     let (with_values, added) = add_to_toml(&with_values, existing)?;
-    let with_variables = if same { with_values.clone() } else { add_to_toml(&with_variables, existing)?.0 };
-    Ok(ImportTexts { with_values, with_variables, variables, added })
+    let text = |servers: &[FoundImport]| if same { Ok(with_values.clone()) } else { add_to_toml(servers, existing).map(|(text, _)| text) };
+    let (with_variables, with_keyring) = (text(&with_variables)?, text(&with_keyring)?);
+    Ok(ImportTexts { with_values, with_variables, with_keyring, variables, added })
 }
 
 /// Returns the names in `${NAME}` in a text.
@@ -76,10 +91,10 @@ fn references(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
-/// Replaces every literal secret of these servers by a variable. Returns the variables in order; equal values of the same name share
-/// one.
-fn secrets_as_variables(imports: &mut [FoundImport]) -> Vec<SecretVariable> {
-    let mut found = Variables::default();
+/// Replaces every literal secret of these servers by a variable or an entry of the keyring. Returns them in order; equal values of the
+/// same name share one.
+fn secrets_replaced(imports: &mut [FoundImport], reference: Reference) -> Vec<SecretVariable> {
+    let mut found = Variables { reference, ..Variables::default() };
     for spec in imports.iter_mut().flat_map(|import| &mut import.servers) {
         found.replace_in(spec);
     }
@@ -88,6 +103,7 @@ fn secrets_as_variables(imports: &mut [FoundImport]) -> Vec<SecretVariable> {
 
 #[derive(Default)]
 struct Variables {
+    reference: Reference,
     all: Vec<SecretVariable>,
     /// The value of each variable.
     values: HashMap<String, Secret>,
@@ -152,7 +168,7 @@ impl Variables {
             parts = parts.into_iter().flat_map(|part| part.split(secret, &variable)).collect();
         }
         if parts.iter().any(|part| matches!(part, Part::Variable(_))) {
-            *value = Secret::new(value.expose(), parts.iter().map(Part::written).collect::<String>());
+            *value = Secret::new(value.expose(), parts.iter().map(|part| part.written(self.reference)).collect::<String>());
         }
     }
 
@@ -202,10 +218,11 @@ impl Part {
         parts
     }
 
-    fn written(&self) -> String {
-        match self {
-            Part::Text(text) => text::escape(text),
-            Part::Variable(name) => format!("${{{name}}}"),
+    fn written(&self, reference: Reference) -> String {
+        match (self, reference) {
+            (Part::Text(text), _) => text::escape(text),
+            (Part::Variable(name), Reference::Variable) => format!("${{{name}}}"),
+            (Part::Variable(name), Reference::Keyring) => format!("${{keyring:{name}}}"),
         }
     }
 }
@@ -262,7 +279,7 @@ mod tests {
         let options = LoadOptions { config_files: vec![place.path("mcp.json")], ..place.options() };
         let before = load(&options).unwrap().servers;
         let mut imports = [FoundImport { client: "X", path: "/x".into(), project: false, servers: before.clone(), problems: vec![] }];
-        let variables = secrets_as_variables(&mut imports);
+        let variables = secrets_replaced(&mut imports, Reference::Variable);
         let names: Vec<(&str, &str, &str)> = variables.iter().map(|v| (v.name.as_str(), v.server.as_str(), v.key.as_str())).collect();
         let wanted = [
             ("GITHUB_TOKEN", "github", "env.GITHUB_TOKEN"),
@@ -309,7 +326,8 @@ mod tests {
         let first = import_texts(&one, None, false).unwrap();
         assert_eq!((first.added, first.variables.len()), (1, 1));
         let two = found(vec![spec("a", "s3cret-0123456789"), spec("b", "other-9876543210")]);
-        for text in [&first.with_values, &first.with_variables] {
+        assert!(first.with_keyring.contains("TOKEN_X = \"${keyring:TOKEN_X}\""), "{}", first.with_keyring);
+        for text in [&first.with_values, &first.with_variables, &first.with_keyring] {
             assert_eq!(import_texts(&one, Some(text), false).unwrap().added, 0, "{text}");
             let second = import_texts(&two, Some(text), false).unwrap();
             assert_eq!(second.added, 1);

@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     ask::AskPolicy,
     catalog::ConfirmPolicy,
+    login::SecretPlace,
     pins::PinMode,
     policy::{PolicyPatch, PolicySetting},
     retention::Retention,
@@ -42,6 +43,8 @@ pub struct Settings {
     pub via: Option<String>,
     /// Settings of the gateway.
     pub gateway: GatewaySettings,
+    /// Where the secrets of stored logins are.
+    pub login_secrets: SecretPlace,
 }
 
 /// Which calls are stored across sessions.
@@ -74,6 +77,7 @@ impl Default for Settings {
             journal_flush: false,
             via: None,
             gateway: GatewaySettings::default(),
+            login_secrets: SecretPlace::default(),
         }
     }
 }
@@ -128,15 +132,17 @@ pub(super) struct PartialSettings {
     journal_flush: Option<bool>,
     via: Option<String>,
     gateway: PartialGateway,
+    login_secrets: Option<SecretPlace>,
     /// Positions of the tables and keys that a project cannot set.
     personal: Vec<ConfigError>,
 }
 
 /// Keys that a project cannot set, because they would also apply to the user's own servers.
-const PERSONAL: [&str; 9] = ["separator", "retention", "history", "store", "journal", "console", "keys", "client", "gateway"];
+const PERSONAL: [&str; 10] = ["separator", "retention", "history", "store", "journal", "console", "keys", "client", "auth", "gateway"];
 
 impl PartialSettings {
-    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]`, `[client]` and `[gateway]`.
+    /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]`, `[client]`,
+    /// `[auth]` and `[gateway]`.
     pub fn read(root: &mut Fields<'_, '_>) -> PartialSettings {
         let separator = root.text("separator").map(str::to_owned);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -170,6 +176,10 @@ impl PartialSettings {
         if let Some(mut client) = root.inner("client") {
             out.via = client.text("via").map(str::to_owned).filter(|via| !via.is_empty());
             client.finish();
+        }
+        if let Some(mut auth) = root.inner("auth") {
+            out.login_secrets = auth.choice("store", &[("file", SecretPlace::File), ("keyring", SecretPlace::Keyring)]);
+            auth.finish();
         }
         for node in root.array("workflows").unwrap_or_default() {
             match node.text() {
@@ -247,6 +257,7 @@ impl PartialSettings {
             store: self.store.or(below.store),
             journal_flush: self.journal_flush.or(below.journal_flush),
             via: self.via.or(below.via),
+            login_secrets: self.login_secrets.or(below.login_secrets),
             gateway: self.gateway.merged_over(below.gateway),
             separator: self.separator.or(below.separator),
             retention,
@@ -279,6 +290,7 @@ impl PartialSettings {
         settings.store = self.store;
         settings.journal_flush = self.journal_flush.unwrap_or(settings.journal_flush);
         settings.via = self.via;
+        settings.login_secrets = self.login_secrets.unwrap_or_default();
         settings.gateway = self.gateway.finish();
         settings.console.confirm = self.confirm.unwrap_or_default();
         settings

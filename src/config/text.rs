@@ -2,7 +2,7 @@
 //!
 //! `${VAR}` and `${VAR:-default}` (the default is used when the variable is unset or empty, as in a
 //! shell), `${env:VAR}` as VS Code and Cursor write it, `${input:ID}` for a value given on the command line, `${file:PATH}`
-//! for the content of a file, `$$` for a dollar sign. A dollar sign before anything else is literal.
+//! for the content of a file, `${keyring:NAME}` for an entry of the desktop's keyring, `$$` for a dollar sign. A dollar sign before anything else is literal.
 
 use std::{borrow::Cow, collections::HashMap, ffi::OsString, fmt, path::Path, sync::Arc};
 
@@ -12,6 +12,7 @@ use crate::{
         server::looks_secret,
     },
     files::{self, Allowed},
+    keyring::{self, Keyring},
 };
 
 /// Largest file of `${file:PATH}`, in bytes.
@@ -22,18 +23,29 @@ const LARGEST_VALUE: u64 = 64 << 10;
 pub struct Env {
     variables: Arc<HashMap<String, Option<String>>>,
     inputs: HashMap<String, String>,
+    keyring: Keyring,
 }
 
 impl Env {
     /// The environment of this process.
     pub fn process() -> Env {
-        Self::from_os(std::env::vars_os())
+        Self::from_os(std::env::vars_os()).with_keyring(Keyring::system())
     }
 
     fn from_os(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Env {
         let variables: HashMap<_, _> =
             vars.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()))).collect();
-        Env { variables: Arc::new(variables), inputs: HashMap::new() }
+        Env { variables: Arc::new(variables), ..Env::default() }
+    }
+
+    /// Returns the environment with the keyring for `${keyring:NAME}`.
+    pub fn with_keyring(self, keyring: Keyring) -> Env {
+        Env { keyring, ..self }
+    }
+
+    /// Returns the keyring; absent unless this is the environment of the process.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// Returns the environment with the inputs of the command line (`--input ID=VALUE`).
@@ -46,7 +58,7 @@ impl Env {
     pub(super) fn with_answers(&self, answers: Vec<(String, String)>) -> Env {
         let mut inputs: HashMap<String, String> = answers.into_iter().collect();
         inputs.extend(self.inputs.clone());
-        Env { variables: self.variables.clone(), inputs }
+        Env { variables: self.variables.clone(), inputs, keyring: self.keyring.clone() }
     }
 
     /// Returns the value of an input; `None` if it has none.
@@ -74,7 +86,7 @@ impl Env {
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(vars: I) -> Self {
         let variables: HashMap<_, _> = vars.into_iter().map(|(n, v)| (n.into(), Some(v.into()))).collect();
-        Env { variables: Arc::new(variables), inputs: HashMap::new() }
+        Env { variables: Arc::new(variables), ..Env::default() }
     }
 }
 
@@ -170,6 +182,9 @@ fn lookup<'t>(inside: &'t str, env: &'t Env, own: &'t [(String, Secret)]) -> Res
     if let Some(path) = inside.strip_prefix("file:") {
         return file(inside, path, env);
     }
+    if let Some(name) = inside.strip_prefix("keyring:") {
+        return entry(inside, name, env);
+    }
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
@@ -218,6 +233,18 @@ fn file<'t>(name: &'t str, path: &str, env: &Env) -> Result<Found<'t>, (String, 
     }
 }
 
+/// Returns the value of an entry of the keyring.
+fn entry<'t>(inside: &'t str, name: &str, env: &Env) -> Result<Found<'t>, (String, String)> {
+    if !keyring::is_name(name) {
+        return Err((format!("`${{{inside}}}` has no valid name of an entry"), "use letters, digits and . _ -".into()));
+    }
+    match env.keyring.get(name) {
+        Ok(Some(value)) => Ok(Found { name: inside, secret_as: "secret", value: value.into() }),
+        Ok(None) => Err((format!("the keyring has no entry `{name}`"), format!("store it: {}", keyring::store_command(name)))),
+        Err(error) => Err((format!("the entry `{name}` of the keyring cannot be read: {error}"), error.hint().into())),
+    }
+}
+
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
@@ -237,6 +264,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keyring::{KeyringError, SecretStore, memory::Memory};
 
     fn env() -> Env {
         Env::from_iter([("A", "alpha"), ("EMPTY", ""), ("MY_TOKEN", "s3cret-value")])
@@ -274,6 +302,9 @@ mod tests {
             ("${input:token}", "the input `token` has no value"),
             ("${config:x}", "variable of the editor"),
             ("${file:relative}", "not an absolute path"),
+            ("${keyring:A}", "no support for keyrings"),
+            ("${keyring:login/A}", "no valid name"),
+            ("${keyring:}", "no valid name"),
         ] {
             let fault = expand(text, &env()).unwrap_err();
             assert!(fault.message.contains(message), "{text}: {fault:?}");
@@ -289,6 +320,23 @@ mod tests {
         assert_eq!(token.variables[0].expose(), "s3cret-value");
         assert_eq!(expand("${A}", &env()).unwrap().variables, []);
         assert!(!format!("{:?}{token:?}", env()).contains("s3cret"));
+    }
+
+    #[test]
+    fn entries_of_the_keyring_are_secrets() {
+        let memory = Arc::new(Memory::default());
+        let env = env().with_keyring(Keyring::over(memory.clone()));
+        memory.set("GITHUB", "ghp-keyring-0123").unwrap();
+        let header = expand("Bearer ${keyring:GITHUB}", &env).unwrap();
+        assert_eq!((header.secret.expose(), header.secret.shown().as_ref()), ("Bearer ghp-keyring-0123", "Bearer ${keyring:GITHUB}"));
+        assert_eq!(header.variables[0].expose(), "ghp-keyring-0123");
+        let missing = expand("${keyring:OTHER}", &env).unwrap_err();
+        assert_eq!(missing.message, "the keyring has no entry `OTHER`");
+        assert!(missing.hint.starts_with("store it: ") && missing.hint.contains("OTHER"), "{}", missing.hint);
+        *memory.fails.lock() = Some(KeyringError::Locked);
+        let locked = expand("${keyring:GITHUB}", &env).unwrap_err();
+        assert_eq!(locked.message, "the entry `GITHUB` of the keyring cannot be read: the keyring is locked");
+        assert_eq!(locked.hint, "unlock the keyring and try again");
     }
 
     #[cfg(unix)]

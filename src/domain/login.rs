@@ -1,8 +1,13 @@
 //! Logins: what a server wants that refuses a request for lack of credentials, and how logins are configured. Pure.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+
+/// How long a login waits for its user.
+pub const LOGIN_LIMIT: Duration = Duration::from_secs(300);
 
 /// A login that a server wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +46,16 @@ pub struct AuthSettings {
     pub allow_hosts: Vec<String>,
     /// Whether each client of the gateway with a token of its own needs a login of its own.
     pub per_principal: bool,
+}
+
+/// Where the secrets of stored logins are (`[auth] store`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// In the files of the state folder.
+    #[default]
+    File,
+    /// In the keyring of the desktop.
+    Keyring,
 }
 
 /// Whether a server uses OAuth.

@@ -29,7 +29,7 @@ use super::{
 };
 
 pub use self::import::{
-    Chosen, FoundConfig, ImportPlan, ImportProblem, ImportSource, ImportVariable, ImportedConfig, SecretDisplay, WelcomeState,
+    Chosen, FoundConfig, ImportPlan, ImportProblem, ImportSource, ImportVariable, ImportedConfig, SecretDisplay, SecretTarget, WelcomeState,
 };
 
 /// The current state of a workspace. Cheap to clone.
@@ -309,8 +309,8 @@ pub enum WorkspaceRequest {
         files: Vec<PathBuf>,
         /// Whether servers of the project's files are imported too.
         project: bool,
-        /// Whether variables are written in place of secret values.
-        variables: bool,
+        /// Where secret values are written.
+        secrets: SecretTarget,
     },
     /// Return recorded calls, without secrets. Reply: `Calls`.
     Calls {

@@ -10,6 +10,7 @@ use super::{
     edits::Confirmed,
     era::Kind,
     failure::{self, INTERNAL, RESOURCE_NOT_FOUND, invalid},
+    logins::{self, Offered},
     park::{Next, Running},
     request::Request,
     sealed::LIFETIME,
@@ -143,19 +144,33 @@ impl Gateway {
         RpcError { data: Some(data), ..failure::error(RESOURCE_NOT_FOUND, message) }
     }
 
-    /// Makes a call for a request. Returns the server that responded, and its result.
+    /// Makes a call for a request, again after a login if its server wants one. Returns the server that responded, and its result.
     async fn call(&self, table: &Table, request: &Request, operation: Operation, extra: Body) -> Result<(ServerId, Body), RpcError> {
-        let running = match self.unpark(&request.client.principal, &operation, &extra)? {
-            Some(running) => {
-                running.desk.move_to(request.outbox.clone(), request.token.clone());
-                running
-            }
-            None => {
-                let extra = self.unsealed(table, request, &operation, extra)?;
-                self.start(table, request, operation, extra)
-            }
+        let _in_progress = (request.era == Era::Legacy).then(|| request.client.begin_call(&request.id, &request.outbox));
+        if let Some(mut running) = self.unpark(&request.client.principal, &operation, &extra)? {
+            running.desk.move_to(request.outbox.clone(), request.token.clone());
+            let next = running.next().await;
+            return self.conclude(table, request, running, next);
+        }
+        let extra = self.continue_login(request, &operation, extra).await?;
+        let extra = self.unsealed(table, request, &operation, extra)?;
+        let mut running = self.start(table, request, operation.clone(), extra.clone());
+        let next = running.next().await;
+        // The state of another round would be lost.
+        let is_first = extra.fields([STATE]).is_none_or(|[state]| state.is_none());
+        let Some((server, login)) = logins::wanted(&running, &next).filter(|_| is_first) else {
+            return self.conclude(table, request, running, next);
         };
-        self.wait(table, request, running).await
+        match self.offer_login(request, &operation, &server, &login).await {
+            Offered::Complete => {
+                let mut again = self.start(table, request, operation, extra);
+                let next = again.next().await;
+                self.conclude(table, request, again, next)
+            }
+            Offered::Asks(result) => Ok((server, result)),
+            Offered::Failed(error) => Err(error),
+            Offered::No => self.conclude(table, request, running, next),
+        }
     }
 
     /// Returns the further params of a request with the state that its server made, instead of the sealed one.
@@ -239,13 +254,6 @@ impl Gateway {
             () = sleep(TASK_AFTER), if takes_tasks(request) => return self.begin_task(running, request.client.principal.clone()),
         };
         self.conclude(table, request, running, next).map(|(_, result)| result)
-    }
-
-    /// Waits for the end of a call, or parks it when its server asks a client that takes no requests.
-    async fn wait(&self, table: &Table, request: &Request, mut running: Running) -> Result<(ServerId, Body), RpcError> {
-        let _in_progress = (request.era == Era::Legacy).then(|| request.client.begin_call(&request.id, &request.outbox));
-        let next = running.next().await;
-        self.conclude(table, request, running, next)
     }
 
     /// Returns the result of a call that has settled, or parks it because its server asks.

@@ -115,8 +115,13 @@ fn sentence(failure: &Failure, server: &ServerId, phase: Option<&Phase>, now: St
 }
 
 /// Returns how a user of the gateway's machine logs in.
-fn needs_login(server: &ServerId) -> String {
-    format!("server {server} needs a login: run `switchboard login {}` on the machine of the gateway", quote(server.as_str()))
+pub fn needs_login(server: &ServerId) -> String {
+    format!("server {server} needs a login: {}", login_command(server))
+}
+
+/// Returns the command that logs in, as an imperative.
+pub fn login_command(server: &ServerId) -> String {
+    format!("run `switchboard login {}` on the machine of the gateway", quote(server.as_str()))
 }
 
 /// Returns the state of a server that is not connected, as the rest of a sentence.
@@ -127,6 +132,7 @@ fn state(phase: &Phase, now: Stamp) -> String {
             format!("is reconnecting (attempt {attempt}{next})")
         }
         Phase::Failed { .. } => "has failed and is not restarted; `switchboard doctor` says why".to_owned(),
+        Phase::NeedsLogin { .. } => "needs a login; `switchboard doctor` says how".to_owned(),
         other => format!("is {}", other.word()),
     }
 }

@@ -15,6 +15,7 @@ pub mod era;
 mod failure;
 mod front;
 pub mod http;
+mod logins;
 mod offer;
 mod park;
 mod random;
@@ -41,8 +42,17 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use self::{changes::Subscribers, edits::Rates, offer::Offer, park::Parking, sealed::Seal, tasks::Tasks, upstream::Upstream};
-pub use self::{client::Client, engine::EngineUpstream, front::Front, random::bytes as random_bytes, sealed::SealKey};
+use self::{
+    changes::Subscribers, edits::Rates, logins::PendingLogins, offer::Offer, park::Parking, sealed::Seal, tasks::Tasks, upstream::Upstream,
+};
+pub use self::{
+    client::Client,
+    engine::EngineUpstream,
+    front::Front,
+    logins::{ClientLogins, StartedLogin},
+    random::bytes as random_bytes,
+    sealed::SealKey,
+};
 use crate::domain::{
     body::Body,
     client::{ClientTransport, Principal},
@@ -105,6 +115,9 @@ pub struct Gateway {
     tasks: Tasks,
     seal: Arc<Seal>,
     rates: Rates,
+    /// Starts logins on behalf of clients, if they may.
+    logins: Option<Arc<dyn ClientLogins>>,
+    pending_logins: PendingLogins,
     /// Itself, for tasks that must not hold it.
     me: Weak<Gateway>,
     /// Cancelled when the gateway stops accepting requests.
@@ -114,12 +127,19 @@ pub struct Gateway {
 impl Gateway {
     /// Creates a gateway and follows the changes of the servers until it is dropped. Must be called within a runtime.
     pub fn new(upstream: Arc<dyn Upstream>, settings: Settings) -> Arc<Gateway> {
+        Gateway::with_logins(upstream, settings, None)
+    }
+
+    /// The same; clients that open addresses for their users are asked for logins.
+    pub fn with_logins(upstream: Arc<dyn Upstream>, settings: Settings, logins: Option<Arc<dyn ClientLogins>>) -> Arc<Gateway> {
         let gateway = Arc::new_cyclic(|me: &Weak<Gateway>| Gateway {
             me: me.clone(),
             parking: Parking::default(),
             tasks: Tasks::default(),
             seal: Arc::new(Seal::new(settings.seal_key.clone())),
             rates: Rates::default(),
+            logins,
+            pending_logins: PendingLogins::default(),
             offer: Arc::new(Offer::new(upstream.clone(), settings.clone())),
             profiles: profiles(&settings),
             upstream,

@@ -163,8 +163,8 @@ impl Home {
             WorkspaceRequest::Import { files, project, into_file, secrets } => {
                 import::plan(&self.selection.load, &files, project, into_file, secrets).map(|plan| WorkspaceReply::Import(Box::new(plan)))
             }
-            WorkspaceRequest::WriteImport { files, project, variables } => {
-                import::write(&self.selection.load, &files, project, variables).map(WorkspaceReply::Written)
+            WorkspaceRequest::WriteImport { files, project, secrets } => {
+                import::write(&self.selection.load, &files, project, secrets).map(WorkspaceReply::Written)
             }
             WorkspaceRequest::Login { server } => {
                 let active = self.active.lock().0.iter().find(|spec| spec.id == server).cloned();

@@ -1,21 +1,42 @@
-//! The console's login: the key on a row, the browser, a pasted address, and a login that is cancelled.
+//! The console's login: the key on a row, the browser, a pasted address, a login that is cancelled, and logins of commands meanwhile.
 
-use std::{fs::File, io::Read, process::Command};
+use std::{fs::File, io::Read, path::Path, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
     authorization::{Servers, get, open},
-    session::{Session, console},
+    session::{Session, Setup, console, switchboard},
 };
 
 /// A browser that passes each address on to the test.
 const BROWSER: &str = "printf '%s' \"$1\" > \"${0%/*}/opened\"\n";
 
-/// Starts a console with a server that wants a login; the row of the server is selected, and its login begins.
-fn began(servers: &Servers, browser: Option<&std::path::Path>) -> Session {
+/// The options of a program with the server.
+const OPTIONS: [&str; 3] = ["--config", "config.toml", "--no-project-config"];
+
+/// Sets up a console with a server that wants a login.
+fn set_up(servers: &Servers) -> Setup {
     let text = format!("[servers.web]\nurl = \"{}\"\nera = \"legacy\"\n", servers.url());
-    let mut setup = console(&["--config", "config.toml", "--no-project-config"]).file("config.toml", &text);
+    console(&OPTIONS).file("config.toml", &text)
+}
+
+/// Logs in with two commands in a folder.
+fn log_in_by_commands(home: &Path) {
+    let run = |line: &[&str]| {
+        let mut command = Command::new(switchboard());
+        command.args(OPTIONS).args(line).env_clear().env("HOME", home).current_dir(home);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let started = run(&["login", "--start", "--json"]);
+    run(&["login", "--finish", &open(started["address"].as_str().unwrap()).unwrap(), "--json"]);
+}
+
+/// Starts a console with a server that wants a login; the row of the server is selected, and its login begins.
+fn began(servers: &Servers, browser: Option<&Path>) -> Session {
+    let mut setup = set_up(servers);
     if let Some(folder) = browser {
         setup = setup.env("BROWSER", format!("sh {}", folder.join("browser.sh").display()));
     }
@@ -104,4 +125,61 @@ fn a_cancelled_login_changes_nothing_and_can_begin_again() {
     session.keys("\x1b");
     session.until("the dialog closed", |screen| !screen.contains("Log in to web"));
     leave(session);
+}
+
+#[test]
+fn a_login_that_commands_start_and_finish_connects_the_server() {
+    let servers = Servers::start();
+    let mut session = set_up(&servers).start();
+    session.see("o log in");
+    log_in_by_commands(session.home());
+    session.until("the connected server", |screen| !screen.contains("needs login") && !screen.contains("o log in"));
+    leave(session);
+}
+
+#[test]
+fn two_logins_at_the_same_time_both_succeed() {
+    let servers = Servers::start();
+    let mut session = began(&servers, None);
+    let address = copied(&mut session);
+    log_in_by_commands(session.home());
+    session.see("You are logged in.");
+    let page = get(&url::Url::parse(&open(&address).unwrap()).unwrap());
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    session.keys("\r");
+    session.until("the dialog closed", |screen| !screen.contains("Log in to web"));
+    leave(session);
+    assert_eq!(servers.state().authorizations.len(), 2);
+}
+
+#[test]
+fn an_expired_token_is_refreshed_without_a_login() {
+    let servers = Servers::start();
+    let prepare = |home: &Path| {
+        log_in_by_commands(home);
+        servers.state().expire();
+    };
+    let mut session = set_up(&servers).start_in(prepare, &[]);
+    session.until_session("the refresh", |_| servers.state().refreshes() == 1);
+    session.until("the connected server", |screen| screen.contains("web") && screen.contains("read") && !screen.contains("needs login"));
+    leave(session);
+}
+
+#[test]
+fn a_revoked_login_needs_another_one_with_the_same_registration() {
+    let servers = Servers::start();
+    let prepare = |home: &Path| {
+        log_in_by_commands(home);
+        servers.state().revoke_all();
+    };
+    let mut session = set_up(&servers).start_in(prepare, &[]);
+    session.see("o log in");
+    session.press("o", "Log in to web");
+    let target = open(&copied(&mut session)).unwrap();
+    session.keys(&format!("\x1b[200~{target}\x1b[201~\r"));
+    session.see("You are logged in.");
+    session.keys("\r");
+    session.until("the connected server", |screen| !screen.contains("needs login") && !screen.contains("Log in to web"));
+    leave(session);
+    assert_eq!(servers.state().clients.len(), 1);
 }

@@ -198,6 +198,11 @@ impl Session {
         self.screen.as_ref().expect("the terminal is large enough").screen()
     }
 
+    /// Returns the folder that the program started in, its home.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Sends keys as the terminal would.
     pub fn keys(&mut self, keys: &str) {
         self.writer.write_all(keys.as_bytes()).unwrap();

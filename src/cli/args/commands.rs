@@ -320,8 +320,8 @@ pub struct ImportArgs {
     /// Print secret values instead of •••.
     #[arg(long)]
     pub show_secrets: bool,
-    /// Write secret values into the file, or ${VARIABLES} in their place together with the lines that set them
-    /// [default: ask on a terminal, else file].
+    /// Write secret values into the file or the keyring of the desktop, or ${VARIABLES} in their place together with the lines that
+    /// set them [default: ask on a terminal, else file].
     #[arg(long, value_name = "WHERE")]
     pub secrets: Option<SecretPlace>,
 }
@@ -333,6 +333,8 @@ pub enum SecretPlace {
     File,
     /// In the environment: the file has variables.
     Env,
+    /// In the keyring of the desktop: the file has ${keyring:NAME} (with the cargo feature `keyring`).
+    Keyring,
 }
 
 /// `approve`.

@@ -112,10 +112,23 @@ pub struct ImportedConfig {
     pub with_values: Secret,
     /// With variables in place of the secret values.
     pub with_variables: String,
+    /// With entries of the keyring in place of the secret values; `None` if the engine cannot use a keyring.
+    pub with_keyring: Option<String>,
     /// These variables.
     pub variables: Vec<ImportVariable>,
     /// Number of new servers.
     pub added: usize,
+}
+
+/// Where secret values are written when servers are imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretTarget {
+    /// Into the configuration file.
+    File,
+    /// Nowhere: the file has variables in their place.
+    Variables,
+    /// Into the keyring of the desktop: the file has its entries in their place.
+    Keyring,
 }
 
 /// What `import` found, and the configuration made of it.

@@ -47,6 +47,15 @@ pub trait TokenLookup: fmt::Debug + Send + Sync {
     fn principal(&self, token: &[u8]) -> Option<Arc<str>>;
 }
 
+/// Who sends a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// On whose behalf.
+    pub principal: Principal,
+    /// The token, if it was issued by name: it can be revoked at any time.
+    pub issued: Option<Secret>,
+}
+
 /// A listener that would be open to everybody on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a loopback address, so the listener needs a token")]
@@ -136,7 +145,7 @@ impl Access {
         if !self.is_origin_allowed(headers) {
             return Err(Refusal::Origin);
         }
-        if self.principal(path, headers).is_none() {
+        if self.identify(path, headers).is_none() {
             return Err(Refusal::Token);
         }
         match (path, method) {
@@ -197,22 +206,31 @@ impl Access {
         self.issued.as_deref().filter(|issued| issued.required())
     }
 
-    /// Returns on whose behalf a request is made; `None` if its token is missing or wrong. A profile with a token of its own, and a token
-    /// that was issued by name, are principals: they share neither cached responses nor states with others.
-    pub fn principal(&self, path: &str, headers: &HeaderMap) -> Option<Principal> {
+    /// Returns whether a token that was issued by name is valid.
+    pub fn is_issued(&self, token: &[u8]) -> bool {
+        self.issued.as_deref().is_some_and(|issued| issued.principal(token).is_some())
+    }
+
+    /// Returns who sends a request; `None` if its token is missing or wrong. A profile with a token of its own, and a token that was issued
+    /// by name, are principals: they share neither cached responses nor states with others.
+    pub fn identify(&self, path: &str, headers: &HeaderMap) -> Option<Identity> {
+        let not_issued = |principal| Identity { principal, issued: None };
         let own = profile(path).and_then(|profile| Some((profile, self.token_of(profile)?)));
         let issued = self.required_issued();
         if own.is_none() && self.token.is_none() && issued.is_none() {
-            return Some(Principal::local());
+            return Some(not_issued(Principal::local()));
         }
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (given.next(), given.next()) else { return None };
         let given = bearer(value)?;
         let is = |token: &Secret| equal(given, token.expose().as_bytes());
         match own {
-            Some((profile, token)) => is(token).then(|| Principal::new(profile)),
-            None if self.token.as_ref().is_some_and(is) => Some(Principal::local()),
-            None => issued?.principal(given).map(Principal::new),
+            Some((profile, token)) => is(token).then(|| not_issued(Principal::new(profile))),
+            None if self.token.as_ref().is_some_and(is) => Some(not_issued(Principal::local())),
+            None => {
+                let principal = issued?.principal(given).map(Principal::new)?;
+                Some(Identity { principal, issued: Some(Secret::literal(std::str::from_utf8(given).ok()?)) })
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! bounded.
 
 mod access;
+mod grants;
 mod post;
 mod sessions;
 mod stream;
@@ -29,7 +30,7 @@ use http_body::Body as _;
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
-    header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     server::conn::http1,
     service::service_fn,
 };
@@ -43,14 +44,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{
-    access::{Access, Exposed, Refusal, Target, TokenLookup},
-    sessions::SessionLimits,
-};
 use self::{
+    access::Identity,
+    grants::Grants,
     post::{empty, events, is_resumable, rpc_error},
     sessions::Sessions,
     stream::{Answer, Events, event_id},
+};
+pub use self::{
+    access::{Access, Exposed, Refusal, Target, TokenLookup},
+    sessions::SessionLimits,
 };
 use super::{
     Client, Gateway,
@@ -81,6 +84,8 @@ pub const GRACE: Duration = Duration::from_secs(10);
 const RETRY: HeaderValue = HeaderValue::from_static("5");
 /// How often idle sessions are looked for.
 const EXPIRY: Duration = Duration::from_secs(60);
+/// How often issued tokens are checked whose streams are open.
+const REVOCATION: Duration = Duration::from_secs(1);
 /// Maximum number of modern clients that are remembered.
 const VIRTUAL: usize = 1000;
 
@@ -127,6 +132,8 @@ pub struct Caller {
     pub profile: Arc<Profile>,
     /// How the sender is connected.
     pub transport: ClientTransport,
+    /// Cancelled when the token of the sender is revoked.
+    pub grant: Option<CancellationToken>,
 }
 
 /// Principal, profile and digest of capabilities and description of a modern client.
@@ -140,6 +147,7 @@ pub struct Service {
     gateway: Arc<Gateway>,
     access: Access,
     sessions: Sessions,
+    grants: Grants,
     /// Returns the metrics in the Prometheus text format.
     metrics: Option<MetricsText>,
     /// Modern clients by principal, profile, capabilities and description, with their last use.
@@ -163,13 +171,15 @@ impl Service {
     ) -> Result<Arc<Service>, Exposed> {
         access.check_exposure()?;
         let sessions = Sessions::new(gateway.clone(), limits);
-        Ok(Arc::new(Service { gateway, access, sessions, metrics, virtual_clients: Mutex::default(), stopping: CancellationToken::new() }))
+        let (grants, virtual_clients, stopping) = (Grants::default(), Mutex::default(), CancellationToken::new());
+        Ok(Arc::new(Service { gateway, access, sessions, grants, metrics, virtual_clients, stopping }))
     }
 
     /// Accepts connections until `stop` resolves, then lets requests in progress finish within [`GRACE`].
     pub async fn serve(self: Arc<Self>, listener: Listener, stop: impl Future<Output = ()>) {
         let (permits, tasks) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
         let expiry = tokio::spawn(self.stopping.clone().run_until_cancelled_owned(expire(self.clone())));
+        let revocation = tokio::spawn(self.stopping.clone().run_until_cancelled_owned(follow_tokens(self.clone())));
         let mut stop = pin!(stop);
         loop {
             let accepted = async {
@@ -209,7 +219,7 @@ impl Service {
         // Connections beyond that end with the program.
         let _ = timeout(GRACE, tasks.wait()).await;
         // Ended with the token.
-        let _ = expiry.await;
+        let _ = (expiry.await, revocation.await);
     }
 
     async fn connection(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin) {
@@ -250,23 +260,38 @@ impl Service {
             (_, None) => return refuse(Refusal::Path),
         };
         // The token may have been revoked since the check.
-        let Some(principal) = self.access.principal(head.uri.path(), &head.headers) else { return refuse(Refusal::Token) };
+        let Some(identity) = self.access.identify(head.uri.path(), &head.headers) else { return refuse(Refusal::Token) };
+        let Identity { principal, issued } = identity;
         let transport = if self.access.address.is_some() { ClientTransport::Http } else { ClientTransport::Unix };
-        let caller = Caller { principal, profile, transport };
+        let grant = issued.map(|token| self.grants.of(&token));
+        let caller = Caller { principal, profile, transport, grant: grant.clone() };
+        let Some(grant) = grant else { return self.respond(target, &head.headers, body, &caller).await };
+        let mut response = tokio::select! {
+            response = self.respond(target, &head.headers, body, &caller) => response,
+            () = grant.cancelled() => return refuse(Refusal::Token),
+        };
+        if let Answer::Events(events) = response.body_mut() {
+            events.revoke_with(grant.cancelled_owned());
+        }
+        response
+    }
+
+    /// Answers a request that passed the checks.
+    async fn respond(self: &Arc<Self>, target: Target, headers: &HeaderMap, body: Incoming, caller: &Caller) -> Response<Answer> {
         match target {
             // Answered above.
             Target::Health | Target::Metrics => empty(StatusCode::OK),
-            Target::End => match self.session(&head.headers, &caller) {
+            Target::End => match self.session(headers, caller) {
                 Ok(_) => {
-                    let id = head.headers.get(post::SESSION).and_then(|id| id.to_str().ok()).unwrap_or_default();
-                    self.sessions.close(id, &caller);
+                    let id = headers.get(post::SESSION).and_then(|id| id.to_str().ok()).unwrap_or_default();
+                    self.sessions.close(id, caller);
                     empty(StatusCode::NO_CONTENT)
                 }
                 Err((status, error)) => rpc_error(status, None, error),
             },
-            Target::Stream => self.stream(&head.headers, &caller),
+            Target::Stream => self.stream(headers, caller),
             Target::Message => match timeout(BODY_TIME, read(body)).await {
-                Ok(Ok(bytes)) => self.post(&head.headers, &caller, bytes).await,
+                Ok(Ok(bytes)) => self.post(headers, caller, bytes).await,
                 Ok(Err(Unread::TooLarge)) => rpc_error(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     None,
@@ -279,7 +304,7 @@ impl Service {
     }
 
     /// Opens the event stream of a session, or resumes a stream after an event.
-    fn stream(self: &Arc<Self>, headers: &hyper::HeaderMap, caller: &Caller) -> Response<Answer> {
+    fn stream(self: &Arc<Self>, headers: &HeaderMap, caller: &Caller) -> Response<Answer> {
         if headers.get(post::PROTOCOL).and_then(|version| version.to_str().ok()).is_some_and(super::era::is_modern) {
             return refuse(Refusal::Method);
         }
@@ -321,6 +346,13 @@ impl Service {
         let client = self.gateway.add_client(caller.principal.clone(), caller.profile.clone(), Some(caller.transport));
         clients.insert(key, (client.clone(), Instant::now()));
         client
+    }
+
+    /// Ends the requests, streams and sessions of tokens that were revoked.
+    pub fn end_revoked(&self) {
+        if self.grants.revoke(|token| self.access.is_issued(token)) {
+            self.sessions.end_revoked();
+        }
     }
 
     /// Removes the modern clients without a request for this time.
@@ -386,6 +418,15 @@ fn refuse(refusal: Refusal) -> Response<Answer> {
         _ => {}
     }
     response
+}
+
+/// Ends what was admitted with a token soon after its revocation.
+async fn follow_tokens(service: Arc<Service>) {
+    let mut ticks = interval(REVOCATION);
+    loop {
+        ticks.tick().await;
+        service.end_revoked();
+    }
 }
 
 /// Ends idle sessions from time to time.

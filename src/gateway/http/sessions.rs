@@ -11,6 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Caller,
@@ -50,6 +51,8 @@ pub struct Session {
     pub connection: Arc<Connection>,
     /// The stream for messages outside of requests.
     pub general: Arc<Stream>,
+    /// Cancelled when the token that opened it is revoked.
+    grant: Option<CancellationToken>,
     gateway: Arc<Gateway>,
     ring: Arc<Ring>,
     next_stream: AtomicU64,
@@ -68,6 +71,7 @@ impl Session {
             client,
             connection,
             general,
+            grant: caller.grant.clone(),
             gateway: gateway.clone(),
             ring,
             next_stream: AtomicU64::new(GENERAL + 1),
@@ -180,6 +184,14 @@ impl Sessions {
         let idle = |session: &Arc<Session>| session.used.lock().elapsed() >= limit && !session.is_busy();
         let ended: Vec<Arc<Session>> = self.open.lock().extract_if(|_, session| idle(session)).map(|(_, session)| session).collect();
         drop(ended);
+    }
+
+    /// Ends the sessions whose tokens were revoked, with their requests in progress and their streams.
+    pub fn end_revoked(&self) {
+        let is_revoked = |session: &Arc<Session>| session.grant.as_ref().is_some_and(CancellationToken::is_cancelled);
+        let ended: Vec<Arc<Session>> = self.open.lock().extract_if(|_, session| is_revoked(session)).map(|(_, session)| session).collect();
+        // A response that is written may hold the session.
+        ended.iter().for_each(|session| session.connection.close(&Failure::new(FailureKind::Transport, "the token was revoked")));
     }
 
     /// Returns the number of sessions.

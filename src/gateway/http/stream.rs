@@ -272,6 +272,8 @@ pub struct Events {
     keep_alive: Interval,
     /// Ends the stream.
     stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Ends the stream before events that wait.
+    revoked: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Dropped with the body: at its end, and when the client disconnects.
     _open: Option<Box<dyn Send + Sync>>,
 }
@@ -292,12 +294,17 @@ impl Events {
         let mut keep_alive = interval(KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         keep_alive.reset();
-        Events { first, events, resumable, keep_alive, stopped: None, _open: None }
+        Events { first, events, resumable, keep_alive, stopped: None, revoked: None, _open: None }
     }
 
     /// Ends the stream when the future resolves.
     pub fn until(self, stopped: WaitForCancellationFutureOwned) -> Events {
         Events { stopped: Some(Box::pin(stopped)), ..self }
+    }
+
+    /// Ends the stream when the future resolves, without the events that wait.
+    pub fn revoke_with(&mut self, revoked: WaitForCancellationFutureOwned) {
+        self.revoked = Some(Box::pin(revoked));
     }
 
     /// Drops `open` with the body.
@@ -306,6 +313,11 @@ impl Events {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(revoked) = &mut self.revoked
+            && revoked.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(None);
+        }
         if let Some(text) = self.first.pop_front() {
             return Poll::Ready(Some(text));
         }

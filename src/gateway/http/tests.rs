@@ -167,7 +167,8 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    fn header(&self, name: &str) -> Option<&str> {
+    /// Returns a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name))).map(|(_, value)| value)
     }
 
@@ -184,10 +185,15 @@ impl Reply {
 
 impl Rig {
     pub async fn start(upstream: Arc<FakeUpstream>, limits: SessionLimits) -> Rig {
+        Rig::with_access(upstream, limits, Access::default()).await
+    }
+
+    /// Starts a listener with this access, except for its address.
+    pub async fn with_access(upstream: Arc<FakeUpstream>, limits: SessionLimits, access: Access) -> Rig {
         let gateway = Gateway::new(upstream, Settings { quiet: Duration::from_millis(1), ..Settings::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = Service::new(gateway, Access { address: Some(address), ..Access::default() }, limits).unwrap();
+        let service = Service::new(gateway, Access { address: Some(address), ..access }, limits).unwrap();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(service.clone().serve(Listener::Tcp(listener), stopped.map(drop)));
         Rig { address, service, stop, served }

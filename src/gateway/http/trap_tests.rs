@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt,
+    sync::watch,
     time::{Instant, timeout},
 };
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{body::Body, secret::Secret},
-    gateway::test_support::{FakeUpstream, ok},
+    gateway::test_support::{FakeUpstream, ok, with_tools},
 };
 
 /// Sessions that are opened and not closed.
@@ -168,7 +169,7 @@ fn issued_tokens_are_principals_and_a_revocation_never_opens_the_listener() {
     let of = |access: &Access, path: &str, token: Option<&str>| {
         let mut headers = HeaderMap::new();
         token.map(|token| headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap()));
-        access.principal(path, &headers).map(|principal| principal.as_str().to_owned())
+        access.identify(path, &headers).map(|found| found.principal.as_str().to_owned())
     };
     let name = |name: &str| Some(name.to_owned());
     let everybody = Access { address: "0.0.0.0:1".parse().ok(), ..free.clone() };
@@ -182,4 +183,74 @@ fn issued_tokens_are_principals_and_a_revocation_never_opens_the_listener() {
     *issued.0.lock() = Some(vec![]);
     assert_eq!((of(&free, "/mcp", None), of(&free, "/mcp", Some("ci-token"))), (None, None));
     assert_eq!(of(&configured, "/mcp", Some("main")), name("local"));
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_its_open_streams_requests_and_sessions() {
+    let issued = Arc::new(Issued(Mutex::new(Some(vec![("ci", b"ci-token"), ("desk", b"desk-token")]))));
+    let calls = Arc::new(watch::Sender::new(0));
+    let begun = calls.clone();
+    let upstream = FakeUpstream::new(tools(), move |_, _| {
+        begun.send_modify(|calls| *calls += 1);
+        future::pending().boxed()
+    });
+    let access = Access { issued: Some(issued.clone()), ..Access::default() };
+    let rig = Rig::with_access(upstream.clone(), SessionLimits::default(), access).await;
+    let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"},
+    }});
+    let listen = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {
+        "notifications": {"toolsListChanged": true},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "m", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    }});
+    let mut open = vec![];
+    for token in ["Bearer ci-token", "Bearer desk-token"] {
+        let token = ("authorization", token);
+        let begun = rig.send("POST", &[token], &initialize.to_string()).await;
+        let id = begun.header("mcp-session-id").unwrap_or_else(|| panic!("{begun:?}")).to_owned();
+        let session = ("mcp-session-id", id.as_str());
+        let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
+        assert_eq!(rig.send("POST", &[token, session], &ready).await.status, 202);
+        let mut streams = [
+            rig.open("GET", &[token, session], "").await,
+            rig.open("POST", &[token, ("mcp-protocol-version", "2026-07-28"), ("mcp-method", "subscriptions/listen")], &listen.to_string())
+                .await,
+        ];
+        for stream in &mut streams {
+            let mut seen = String::new();
+            until(stream, &mut seen, "data: ").await;
+        }
+        let pending = rig.open("POST", &[token, session], &call(7).to_string()).await;
+        open.push((streams, pending, id));
+        let number = open.len();
+        timeout(PATIENCE, calls.subscribe().wait_for(|calls| *calls == number)).await.expect("the call begins").unwrap();
+    }
+    rig.service.end_revoked();
+    assert_eq!(rig.service.sessions.len(), 2, "both tokens are valid");
+    *issued.0.lock() = Some(vec![("desk", b"desk-token")]);
+    // The clients send nothing more.
+    let [(ended, pending, _), (mut others, other_pending, other)] = <[_; 2]>::try_from(open).unwrap_or_else(|_| panic!("two tokens"));
+    for mut stream in ended {
+        let mut rest = vec![];
+        timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the stream ends").unwrap();
+    }
+    let mut pending = pending;
+    let mut refused = String::new();
+    until(&mut pending, &mut refused, "valid bearer token").await;
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    assert_eq!(rig.service.sessions.len(), 1);
+    assert_eq!(upstream.logged(1).await, ["cancel 1"]);
+    // The other client notices nothing.
+    upstream.set(vec![with_tools("a", &["t", "u"]), with_tools("b", &[])]);
+    let mut seen = String::new();
+    until(&mut others[1], &mut seen, "notifications/tools/list_changed").await;
+    let ping = json!({"jsonrpc": "2.0", "id": 9, "method": "ping"}).to_string();
+    let session = [("authorization", "Bearer desk-token"), ("mcp-session-id", other.as_str())];
+    assert_eq!(rig.send("POST", &session, &ping).await.status, 200);
+    drop((others, other_pending));
+    rig.end().await;
 }

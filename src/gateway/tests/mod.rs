@@ -3,6 +3,7 @@
 mod calls;
 mod changes;
 mod lists;
+mod logins;
 mod modern;
 mod profiles;
 mod traps;

@@ -1,10 +1,12 @@
 //! The dialog of a login: the address to open, and a field for the one that the browser was sent to.
 
+use std::time::Duration;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{config_input::InputValue, event::NoticeLevel, id::ServerId, workspace::LoginStarted},
+    domain::{config_input::InputValue, event::NoticeLevel, id::ServerId, login::LOGIN_LIMIT, time::Stamp, workspace::LoginStarted},
     tui::{
         WorkspaceRequest,
         action::Action,
@@ -21,18 +23,23 @@ use crate::{
 
 use super::key_row;
 
+/// How much earlier than in this dialog a login may have begun.
+const MARGIN: Duration = Duration::from_secs(2);
+
 /// The dialog.
 pub struct LoginDialog {
     login: LoginStarted,
     field: TextField,
     /// Whether the address was copied: a dialog hides the message about it.
     copied: bool,
+    /// When the login ends if its user does not finish it; known from the first time that it is drawn.
+    until: Option<Stamp>,
 }
 
 impl LoginDialog {
     /// Creates the dialog of a login that waits for the browser.
     pub fn new(login: LoginStarted) -> LoginDialog {
-        LoginDialog { login, field: TextField::proposed(""), copied: false }
+        LoginDialog { login, field: TextField::proposed(""), copied: false, until: None }
     }
 
     /// Returns whether the server is connected, so that the login is over.
@@ -85,21 +92,29 @@ impl Dialog for LoginDialog {
         let theme = ctx.theme;
         let wide = 100.min(area.width);
         let room = wide.saturating_sub(4);
+        let until = *self.until.get_or_insert(ctx.now.plus(LOGIN_LIMIT));
+        let time = &ctx.read_model.epoch.time_of_day(until)[..5];
         let intro = match (self.is_over(ctx), self.login.opened) {
-            (true, _) => "You are logged in.",
-            (false, true) => "The browser was opened at this address; Switchboard waits for its redirect.",
-            (false, false) => "Open this address in a browser; Switchboard waits for its redirect.",
+            (true, _) => "You are logged in.".to_owned(),
+            // Drawn again when the engine reports the end, which began to count a moment before this dialog.
+            (false, _) if ctx.now.plus(MARGIN) >= until => {
+                format!("The login was not finished within {} minutes. Close this and start it again.", LOGIN_LIMIT.as_secs() / 60)
+            }
+            (false, true) => format!("The browser was opened at this address; Switchboard waits for its redirect until {time}."),
+            (false, false) => format!("Open this address in a browser; Switchboard waits for its redirect until {time}."),
         };
         let hint = match self.copied {
             false => "If the browser is on another machine, paste the address that it was sent to (Ctrl-Y copies the one above):",
             true => "The address is copied. If the browser is on another machine, paste the address that it was sent to:",
         };
-        let (address, hint) = (wrap(&self.login.address, room), wrap(hint, room));
-        let height = (address.len() + hint.len()) as u16 + 7;
+        let (intro, address, hint) = (wrap(&intro, room), wrap(&self.login.address, room), wrap(hint, room));
+        let height = (intro.len() + address.len() + hint.len()) as u16 + 6;
         let title = format!("Log in to {}", self.login.server);
         let inner = dialog(buf, area, (wide, height), &[(&title, theme.focus)], &[], theme);
         let inner = padded(inner);
-        let lines = std::iter::once((intro.to_owned(), theme.text))
+        let lines = intro
+            .into_iter()
+            .map(|line| (line, theme.text))
             .chain(address.into_iter().map(|line| (line, theme.accent)))
             .chain(std::iter::once((String::new(), theme.text)))
             .chain(hint.into_iter().map(|line| (line, theme.muted)));

@@ -68,3 +68,24 @@ fn the_dialog_says_that_the_login_is_over() {
     assert!(harness.frame().contains("You are logged in."), "{}", harness.frame());
     assert!(harness.keys("enter").model.dialogs.is_empty());
 }
+
+#[test]
+fn the_dialog_names_the_end_of_the_login_and_says_when_it_has_passed() {
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut harness = wanting(width, height);
+        harness.send(Msg::Tick(test_support::at(20_000)));
+        harness.send(Msg::Update(ConsoleUpdate::Login(started())));
+        let end = harness.model.read_model().epoch.time_of_day(test_support::at(320_000))[..5].to_owned();
+        let text = |harness: &mut Harness| -> String {
+            let words: Vec<String> = harness.frame().split_whitespace().map(|word| word.replace(['│', '┃'], "")).collect();
+            words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+        };
+        let waiting = text(&mut harness);
+        assert!(waiting.contains("redirect until") && waiting.contains(&format!("{end}.")), "{waiting}");
+        harness.send(Msg::Tick(test_support::at(316_000)));
+        assert!(!text(&mut harness).contains("was not finished"));
+        harness.send(Msg::Tick(test_support::at(320_000)));
+        let late = text(&mut harness);
+        assert!(late.contains("was not finished within 5 minutes"), "{late}");
+    }
+}
