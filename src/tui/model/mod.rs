@@ -127,6 +127,8 @@ pub struct Model {
     searching: bool,
     /// A large text that is being prepared for the clipboard.
     copying: Option<JobHandle>,
+    /// The name of the call that was saved last, until its file is read.
+    saved_last: Option<String>,
     /// Earlier searches in results, the newest last.
     searches: Vec<String>,
     /// Earlier lines of the command line, the newest last.

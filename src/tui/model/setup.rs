@@ -101,6 +101,7 @@ impl Model {
             searches: vec![],
             lines: vec![],
             tour: None,
+            saved_last: None,
             opening: setup.opening,
         };
         model.console.call.recall = setup.recall;

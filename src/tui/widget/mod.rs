@@ -20,4 +20,4 @@ pub mod tabs;
 pub mod window;
 
 #[cfg(test)]
-mod test_screen;
+pub(in crate::tui) mod test_screen;
