@@ -175,6 +175,7 @@ actions! {
     Search "search" "search" Results true "Search in the result";
     History "history" "history" Results true "Search the calls of earlier sessions";
     Statistics "statistics" "statistics" Results true "Show calls, errors and durations of the last day";
+    Sessions "sessions" "sessions" Results true "List earlier sessions; Enter shows the traffic of one";
     Drift "drift" "drift" Results true "Show what servers changed in their lists and instructions";
     NextMatch "next-match" "next match" Results false "Go to the next match";
     PreviousMatch "previous-match" "previous match" Results false "Go to the previous match";

@@ -61,7 +61,7 @@ use crate::domain::{
     history::{HistoryPage, HistoryStats},
     id::CallId,
     journal::{CallRecord, RunHeader},
-    program_session::SessionStart,
+    program_session::{SessionStart, SessionSummary},
     time::Stamp,
     workflow::library::WorkflowLibrary,
     workspace::LoginStarted,
@@ -123,6 +123,8 @@ pub enum ConsoleUpdate {
     /// A page of the history, and its filter.
     History(String, HistoryPage),
     /// A page of the history for the traffic view: its filter, the call that it is before, and its rows or why they cannot be read.
+    /// The sessions of the history, newest first.
+    Sessions(Vec<SessionSummary>),
     PastPage(String, CallId, Result<HistoryPage, String>),
     /// A call of the history for the open row; `None` if it was deleted.
     PastRow(CallId, Option<Box<CallRecord>>),

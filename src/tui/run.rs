@@ -397,6 +397,7 @@ fn replied(request: &WorkspaceRequest, reply: Result<WorkspaceReply, WorkspaceEr
         Ok(WorkspaceReply::HistoryStats(stats)) => Some(Msg::Update(ConsoleUpdate::Statistics(stats))),
         Ok(WorkspaceReply::Drift(changes)) => Some(Msg::Update(ConsoleUpdate::Drift(changes))),
         reply => {
+        Ok(WorkspaceReply::Sessions(sessions)) => Some(Msg::Update(ConsoleUpdate::Sessions(sessions))),
             let notices = request.notices(&reply);
             (!notices.is_empty()).then_some(Msg::Notices(notices))
         }

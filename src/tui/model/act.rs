@@ -84,6 +84,7 @@ impl Model {
             Action::Search => self.ask_search(),
             Action::History => self.ask_history(),
             Action::Statistics => return Model::ask_statistics(),
+            Action::Sessions => return Model::ask_sessions(),
             Action::Drift => return Model::ask_drift(),
             Action::NextMatch | Action::PreviousMatch => {
                 self.shown_mut().match_step(Direction::backward_if(action == Action::PreviousMatch));

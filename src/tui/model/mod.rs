@@ -273,6 +273,7 @@ impl Model {
         self.session.now = self.session.now.max(now);
     }
 
+            ConsoleUpdate::Sessions(sessions) => self.show_sessions(sessions),
     /// Returns the read model.
     pub fn read_model(&self) -> &ConsoleState {
         self.session.read_model()
