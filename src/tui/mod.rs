@@ -15,6 +15,7 @@ mod files;
 pub mod filter;
 pub mod filter_index;
 pub mod flows;
+pub mod graphics;
 pub mod hits;
 pub mod input;
 pub mod keymap;
@@ -122,9 +123,9 @@ pub enum ConsoleUpdate {
     Session(SessionStart),
     /// A page of the history, and its filter.
     History(String, HistoryPage),
-    /// A page of the history for the traffic view: its filter, the call that it is before, and its rows or why they cannot be read.
     /// The sessions of the history, newest first.
     Sessions(Vec<SessionSummary>),
+    /// A page of the history for the traffic view: its filter, the call that it is before, and its rows or why they cannot be read.
     PastPage(String, CallId, Result<HistoryPage, String>),
     /// A call of the history for the open row; `None` if it was deleted.
     PastRow(CallId, Option<Box<CallRecord>>),

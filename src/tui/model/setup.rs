@@ -13,6 +13,7 @@ use crate::{
         activity::Activity,
         copying::Invocation,
         dialog::Dialogs,
+        graphics::Graphics,
         hits::HitMap,
         keymap::Keymap,
         layout::{Layout, Room},
@@ -69,6 +70,8 @@ impl Model {
                 keymap: setup.keymap,
                 title: setup.title,
                 hits: HitMap::default(),
+                graphics: Graphics::default(),
+                covered: false,
             },
             console: ConsoleView::default(),
             layout: Layout::default(),
@@ -98,10 +101,10 @@ impl Model {
             completing: Default::default(),
             searching: false,
             copying: None,
+            saved_last: None,
             searches: vec![],
             lines: vec![],
             tour: None,
-            saved_last: None,
             opening: setup.opening,
         };
         model.console.call.recall = setup.recall;

@@ -13,6 +13,7 @@ pub mod grid;
 pub mod json;
 pub mod markdown;
 pub mod paint;
+pub mod picture;
 pub mod rich_text;
 pub mod spark;
 pub mod status_dots;
