@@ -499,8 +499,12 @@ impl Saved {
 /// How well a row matches, best first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// A tool by its exposed name, or a saved call by its own, with the inverted score.
+    /// A tool by its exposed name, or a saved call by its own, if a word of it begins with the filter, with the inverted score.
     Tool(u32),
+    /// Another node, if a word of its own name begins with the filter: `arch` means `architecture.md` and not `research`.
+    OtherWord(u32),
+    /// A tool or a saved call by any other match of its name.
+    ToolWithin(u32),
     /// Another node by its name. Tools are the most frequent target, and a resource's name must not push a tool down.
     Other(u32),
     /// A tool by its own name, title or description.
@@ -521,7 +525,7 @@ fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Preferred, save
         let exposed = read_model.names.exposed(&id)?;
         let texts = || [Some(id.server.as_str()), Some(&*tool.name), tool.title.as_deref(), tool.description.as_deref()];
         match search.in_name(exposed) {
-            Some(in_name) => Some((Rank::Tool(u32::MAX - in_name.score), row(Node::Tool(id), server, item, in_name.marks))),
+            Some(in_name) => Some((tool_rank(filter, exposed, u32::MAX - in_name.score), row(Node::Tool(id), server, item, in_name.marks))),
             None if search.in_texts(texts()) => Some((Rank::ToolText, row(Node::Tool(id), server, item, vec![]))),
             None => None,
         }
@@ -540,7 +544,10 @@ fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Preferred, save
         let server = read_model.servers.iter().position(|view| *view.id() == tool.server).unwrap_or(NO_SERVER);
         let node = Node::Saved(tool.clone(), call.name.clone());
         match search.in_name(&call.label) {
-            Some(in_name) => found.push((Rank::Tool(u32::MAX - in_name.score), row(node, server, item, in_name.marks))),
+            Some(in_name) => {
+                let rank = tool_rank(filter, &call.label, u32::MAX - in_name.score);
+                found.push((rank, row(node, server, item, in_name.marks)));
+            }
             None if search.in_texts([Some(&*call.name), Some(&*call.tool)]) => {
                 found.push((Rank::ToolText, row(node, server, item, vec![])))
             }
@@ -559,7 +566,11 @@ fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Preferred, save
             prompts.map(|(at, p)| (Node::Prompt(id.clone(), p.name.clone()), at, &*p.name, [p.title.as_deref(), p.description.as_deref()]));
         for (node, item, name, texts) in resources.chain(templates).chain(prompts) {
             match search.in_name(&other_name(id.as_str(), name)) {
-                Some(in_name) => found.push((Rank::Other(u32::MAX - in_name.score), row(node, server, item, in_name.marks))),
+                Some(in_name) => {
+                    let score = u32::MAX - in_name.score;
+                    let rank = if begins_word(filter, name) { Rank::OtherWord(score) } else { Rank::Other(score) };
+                    found.push((rank, row(node, server, item, in_name.marks)));
+                }
                 None if search.in_texts(texts) => {
                     found.push((Rank::OtherText, row(node, server, item, vec![])));
                 }
@@ -584,6 +595,18 @@ fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Preferred, save
     found.into_iter().map(|(_, row)| row).collect()
 }
 
+/// Returns the rank of a match in the name of a tool or a saved call.
+fn tool_rank(filter: &str, name: &str, score: u32) -> Rank {
+    if begins_word(filter, name) { Rank::Tool(score) } else { Rank::ToolWithin(score) }
+}
+
+/// Returns whether a word of a name begins with the filter, without case.
+fn begins_word(filter: &str, name: &str) -> bool {
+    let (filter, name) = (filter.trim().to_lowercase(), name.to_lowercase());
+    let begins = |at: usize| name[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric());
+    name.match_indices(&filter).any(|(at, _)| begins(at))
+}
+
 /// Returns title and description of a resource or template.
 fn texts_of(resource: &Resource) -> [Option<&str>; 2] {
     [resource.title.as_deref(), resource.description.as_deref()]
@@ -595,103 +618,4 @@ pub fn other_name(server: &str, name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tui::test_support;
-
-    fn names(tree: &Tree) -> Vec<String> {
-        tree.rows()
-            .iter()
-            .map(|r| match &r.node {
-                Node::Group(g) => format!("[{g}]"),
-                Node::Replicas(g) => format!("<{g}>"),
-                Node::Member(_, s) => format!("@{s}"),
-                Node::Server(s) => s.to_string(),
-                Node::Tool(t) => format!(".{}", t.name),
-                Node::Saved(_, name) => format!("={name}"),
-                Node::Section(_, s) => format!("({})", s.word()),
-                Node::Resource(_, t) | Node::Template(_, t) | Node::Prompt(_, t) => format!("..{t}"),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn groups_contain_servers_and_the_cursor_stays_on_its_node() {
-        let read_model = test_support::shop_state();
-        let mut tree = Tree::default();
-        tree.rebuild(&read_model);
-        let shown = names(&tree);
-        assert_eq!(shown[..3], ["[shop]", "database", ".create_user"], "{shown:?}");
-        let email = tree.rows().iter().position(|r| r.node == Node::Server("email".into())).unwrap();
-        tree.move_to(email);
-        tree.fold(Folding::Fold, &read_model);
-        tree.fold(Folding::Fold, &read_model);
-        assert_eq!(tree.selected(), Some(&Node::Group("shop".into())), "folding twice goes to the parent");
-        tree.move_to(email);
-        tree.fold_all(&read_model);
-        assert_eq!(tree.selected(), Some(&Node::Server("email".into())));
-        assert!(!names(&tree).iter().any(|n| n.starts_with('.')));
-    }
-
-    #[test]
-    fn the_filter_finds_real_names_titles_and_descriptions_after_exposed_names() {
-        let read_model = test_support::shop_state();
-        let mut tree = Tree::default();
-        let (server, tool) = read_model
-            .servers
-            .iter()
-            .find_map(|server| Some((server, server.catalog.tools.iter().find(|tool| tool.description.is_some())?)))
-            .unwrap();
-        tree.set_filter(tool.description.as_ref().unwrap().to_uppercase(), &read_model);
-        let wanted = Node::Tool(ToolId::new(server.id().clone(), tool.name.clone()));
-        assert!(tree.rows().iter().any(|row| row.node == wanted && row.marks.is_empty()), "{:?}", names(&tree));
-        tree.set_filter(tool.name.to_uppercase(), &read_model);
-        assert_eq!(tree.rows()[0].node, wanted, "a name comes first, whatever its case");
-    }
-
-    #[test]
-    fn the_filter_finds_tools_of_all_servers_and_leaves_no_trace_when_cancelled() {
-        let read_model = test_support::shop_state();
-        let mut tree = Tree::default();
-        tree.rebuild(&read_model);
-        tree.move_to(1);
-        tree.set_filter("emsend".into(), &read_model);
-        assert_eq!(names(&tree), [".send_email"]);
-        assert_eq!(tree.rows()[0].marks.len(), 6);
-        tree.end_filter(FilterEnd::Cancel, &read_model);
-        assert_eq!(tree.selected(), Some(&Node::Server("database".into())));
-        tree.fold_all(&read_model);
-        tree.set_filter("emsend".into(), &read_model);
-        tree.end_filter(FilterEnd::Accept, &read_model);
-        assert_eq!(tree.selected(), Some(&Node::Tool(ToolId::new("email".into(), "send_email"))), "accepted: its server is unfolded");
-    }
-
-    #[test]
-    fn saved_calls_are_listed_with_their_tool_and_found_by_their_name() {
-        let read_model = test_support::shop_state();
-        let saved = |name: &str, label: &str, tool: &str| SavedCall {
-            name: name.into(),
-            label: label.into(),
-            tool: tool.into(),
-            arguments: crate::domain::body::Body::from("{}"),
-            file: format!("workflows/{name}.toml"),
-        };
-        let calls = [
-            saved("ann", "Find Ann", "database_query_users"),
-            saved("project/all", "Everybody", "database/query_users"),
-            saved("gone", "Gone", "no_such_tool"),
-        ];
-        let mut tree = Tree::default();
-        tree.set_saved(calls.into(), &read_model);
-        let shown = names(&tree);
-        let at = shown.iter().position(|name| name == ".query_users").unwrap();
-        assert_eq!(shown[at + 1..at + 3], ["=ann", "=project/all"], "{shown:?}");
-        assert!(!shown.contains(&"=gone".to_owned()));
-        tree.set_filter("find an".into(), &read_model);
-        assert_eq!((names(&tree)[0].as_str(), tree.rows()[0].marks.len()), ("=ann", 6));
-        tree.end_filter(FilterEnd::Accept, &read_model);
-        assert!(matches!(tree.selected(), Some(Node::Saved(tool, _)) if &*tool.name == "query_users"));
-        tree.set_saved(Arc::new([]), &read_model);
-        assert!(!names(&tree).iter().any(|name| name.starts_with('=')));
-    }
-}
+mod tests;

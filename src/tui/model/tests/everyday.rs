@@ -216,3 +216,38 @@ fn the_handshake_and_the_lists_are_rows_of_the_traffic() {
     assert!(harness.frame().contains("Session"), "{}", harness.frame());
     assert!(harness.model.dialogs.top_as::<Describe>().is_none());
 }
+
+#[test]
+fn a_result_is_saved_and_its_messages_are_shown_with_one_key() {
+    let mut harness = Harness::busy(120, 40);
+    harness.tool("queryu").keys("enter");
+    let Some(Cmd::Submit { token, .. }) = harness.take().pop() else { panic!("not sent") };
+    queried(&mut harness, 900, json!({"total": 1}));
+    harness.send(Msg::Submitted { token, call: CallId(900) });
+    assert_eq!(harness.model.console.focus, Focus::Call);
+    harness.keys("alt-r");
+    let saved = harness.take();
+    assert!(
+        matches!(&saved[..], [Cmd::Save { path, overwrite: false, content }] if path == "result-384.json" && content.len() > 10),
+        "{saved:?}"
+    );
+    harness.keys("alt-down f");
+    assert_eq!(harness.model.console.result.tab(), crate::tui::pane::detail::Tab::Frames);
+    assert!(harness.frame().contains("No frames:"), "{}", harness.frame());
+    let mut empty = Harness::new(120, 40);
+    assert_eq!(empty.tool("createu").keys("alt-r").take(), []);
+    assert!(empty.frame().contains("Nothing to save here."), "{}", empty.frame());
+}
+
+#[test]
+fn enter_reads_a_resource_that_the_filter_found() {
+    for size in [(120, 40), (80, 24)] {
+        let mut harness = Harness::new(size.0, size.1);
+        harness.keys("/").text("sche").keys("enter");
+        let operation = harness.submitted_spec().operation;
+        assert!(matches!(&operation, Operation::Resource { uri, .. } if uri == "db://schema"), "{operation:?}");
+        // A template has arguments: it is only opened.
+        harness.keys("esc /").text("user").keys("down enter");
+        assert!(!harness.take().iter().any(|command| matches!(command, Cmd::Submit { .. })), "{}", harness.frame());
+    }
+}
