@@ -346,7 +346,7 @@ async fn stop(server: ServerHandle) {
 }
 
 impl Engine {
-    /// Queues a call, with its passage if a client makes it. Whoever awaits the future runs the call.
+    /// Queues a call, with its passage if a client makes it. The call runs in the task that awaits the future.
     fn start_call(&self, spec: CallSpec, passage: Option<Arc<PreparedPassage>>) -> (CallId, BoxFuture<'static, Option<Arc<Settled>>>) {
         let spec = match &passage {
             Some(passage) => CallSpec { client: passage.client(), client_name: passage.client_name().cloned(), ..spec },

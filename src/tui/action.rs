@@ -170,10 +170,12 @@ actions! {
 
     NextTab "next-tab" "next tab" Results false "Show the next tab";
     PreviousTab "previous-tab" "previous tab" Results false "Show the previous tab";
+    Frames "frames" "frames" Results false "Show the messages of the call";
     FormResult "form-result" "result" Results false "Go from the form to its result, or back";
     ToggleSource "toggle-source" "source" Results true "Show Markdown as written, or rendered";
     Search "search" "search" Results true "Search in the result";
     History "history" "history" Results true "Search the calls of earlier sessions";
+    Sessions "sessions" "sessions" Results true "List earlier sessions; Enter shows the traffic of one";
     Statistics "statistics" "statistics" Results true "Show calls, errors and durations of the last day";
     Drift "drift" "drift" Results true "Show what servers changed in their lists and instructions";
     NextMatch "next-match" "next match" Results false "Go to the next match";
@@ -182,6 +184,7 @@ actions! {
     UnfoldLevel "unfold-level" "unfold" Results false "Unfold one more level everywhere in the value";
     JsonPath "json-path" "JSONPath" Results true "Filter the result by a JSONPath (RFC 9535)";
     Save "save" "save" Results true "Save the result, or an image or audio clip of it";
+    SaveNow "save-now" "save now" Results true "Save the result to a new file in the current folder";
     OpenMedia "open-media" "open outside" Results true "Open an image or audio clip in another program";
     Compare "compare" "compare" Results true "Compare two marked calls or servers, or with the call before";
     SendAgain "send-again" "send again" Results true "Send the same call again";

@@ -16,6 +16,11 @@ use crate::domain::{
 
 use super::{
     copying::{Copied, CopyKind, prepared},
+    graphics::{
+        encode::{Encoded, Target, encode},
+        picture::{self, Picture},
+    },
+    msg::Content,
     result_view::{self, Part, Presented, parts, present},
     widget::{grid::Grid, json::JsonView, markdown, rich_text::RichText},
 };
@@ -80,6 +85,17 @@ pub enum JobKind {
         /// The schema.
         schema: Body,
     },
+    /// Decode an image file for its preview.
+    Picture(Content),
+    /// Scale and encode a decoded image for an area.
+    Encode {
+        /// The image.
+        picture: Arc<Picture>,
+        /// The area, and how it is drawn there.
+        target: Target,
+        /// A number that differs between the images on the screen.
+        number: u32,
+    },
     /// Prepare a text for the clipboard.
     Copy(CopyKind, Material),
     /// Free the memory of a view that is closed.
@@ -124,6 +140,10 @@ pub enum Done {
     Found(Result<(usize, Body, Box<JsonView>), String>),
     /// The violations in the structured content, or why it was not checked.
     Judged(Result<Vec<String>, String>),
+    /// The image, or why it has no preview.
+    Picture(Result<Arc<Picture>, String>),
+    /// The image for an area.
+    Encoded(Arc<Encoded>),
     /// Text for the clipboard.
     Copied(CopyKind, Copied),
     /// No result.
@@ -175,7 +195,9 @@ fn tidy() {
 impl JobKind {
     /// Runs a small job immediately; otherwise pushes it to `tasks`.
     pub fn ask(self, tasks: &mut Vec<Job>) -> Result<Done, JobHandle> {
-        if self.size() <= AT_ONCE {
+        // A small file can be a large image.
+        let image = matches!(self, JobKind::Picture(_) | JobKind::Encode { .. });
+        if self.size() <= AT_ONCE && !image {
             match &self {
                 // A schema can make a small result expensive to check.
                 JobKind::Judge { result, schema } => match violations(result, &Checker::quick(schema), Checker::glance) {
@@ -202,6 +224,8 @@ impl JobKind {
             | JobKind::Raw(body) => body.len(),
             JobKind::Path { tree, .. } => tree.len(),
             JobKind::Judge { result, schema } => result.len() + schema.len(),
+            JobKind::Picture(file) => file.len(),
+            JobKind::Encode { picture, .. } => picture.bytes,
             JobKind::Copy(_, material) => material.pieces.iter().map(Body::len).sum(),
             JobKind::Discard(old) => old.view.body().len(),
         }
@@ -224,6 +248,8 @@ impl JobKind {
             JobKind::Judge { result, schema } => {
                 Done::Judged(violations(&result, &Checker::new(&schema), Checker::judge).map_err(|why| why.to_string()))
             }
+            JobKind::Picture(file) => Done::Picture(picture::decode(&file).map(Arc::new)),
+            JobKind::Encode { picture, target, number } => Done::Encoded(Arc::new(encode(&picture, target, number))),
             JobKind::Copy(kind, material) => Done::Copied(kind, prepared(kind, &material)),
             JobKind::Discard(old) => {
                 drop(old);

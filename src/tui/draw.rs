@@ -28,6 +28,8 @@ use super::{
 pub fn draw(model: &mut Model, buf: &mut Buffer) {
     let layout = model.layout.clone();
     model.session.hits.start(model.dialogs.len());
+    model.session.covered =
+        !model.dialogs.is_empty() || !model.toasts.is_empty() || model.choosing().is_some() || model.tour_step().is_some();
     let screen = layout.screen.intersection(buf.area);
     if layout.too_small {
         Pen::new(buf, screen, 0).put("too small", model.session.theme.muted);

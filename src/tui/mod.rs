@@ -15,6 +15,7 @@ mod files;
 pub mod filter;
 pub mod filter_index;
 pub mod flows;
+pub mod graphics;
 pub mod hits;
 pub mod input;
 pub mod keymap;
@@ -61,7 +62,7 @@ use crate::domain::{
     history::{HistoryPage, HistoryStats},
     id::CallId,
     journal::{CallRecord, RunHeader},
-    program_session::SessionStart,
+    program_session::{SessionStart, SessionSummary},
     time::Stamp,
     workflow::library::WorkflowLibrary,
     workspace::LoginStarted,
@@ -122,6 +123,8 @@ pub enum ConsoleUpdate {
     Session(SessionStart),
     /// A page of the history, and its filter.
     History(String, HistoryPage),
+    /// The sessions of the history, newest first.
+    Sessions(Vec<SessionSummary>),
     /// A page of the history for the traffic view: its filter, the call that it is before, and its rows or why they cannot be read.
     PastPage(String, CallId, Result<HistoryPage, String>),
     /// A call of the history for the open row; `None` if it was deleted.

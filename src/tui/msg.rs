@@ -150,6 +150,10 @@ pub enum Cmd {
         /// The content.
         content: Content,
     },
+    /// Ask the terminal which graphics it has.
+    AskGraphics,
+    /// Send the terminal an image that placeholders refer to.
+    SendImage(Arc<str>),
     /// Run this job in the background.
     Work(Job),
     /// Read a file for an answer.

@@ -6,6 +6,7 @@
 mod clients;
 pub mod past;
 mod row;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -19,19 +20,19 @@ pub use self::row::{CallState, Marks, Name, Row, RowKind};
 use self::clients::RowClients;
 use self::past::Past;
 use self::row::{ATTEMPTS, CACHED, ELSEWHERE, PAST, kind_of};
+use self::words::{cut, error_words, list_words, message_text};
 use super::search_text::{self, Texts};
 use crate::{
     domain::{
         bounds,
-        call::CallSpec,
+        call::{CallSpec, FailureKind},
         event::{Event, EventKind, LogSource, Settled},
         frame::{Anomaly, Direction, Frame, FrameKind},
         history::HistoryPage,
         id::{CallId, ServerId},
-        plural::counted,
         program_session::SessionStart,
         run::{RunId, RunStep},
-        time::{Epoch, Stamp, size},
+        time::{Epoch, Stamp},
     },
     state::ConsoleState,
 };
@@ -42,6 +43,8 @@ pub const MOST: usize = 1_000_000;
 const MOST_NOTES: usize = 20_000;
 /// Most runs with a workflow name.
 const MOST_RUNS: usize = 10_000;
+/// Most requests of sessions that wait for their responses. A connection sends one list request of each kind at a time.
+const MOST_UNANSWERED: usize = 256;
 /// Stored bytes of a text; the detail pane has all of it while the read model does.
 const NOTE_BYTES: usize = 400;
 /// Longest method or name of a logger, in bytes.
@@ -66,6 +69,8 @@ pub struct Note {
     pub text: Box<str>,
     /// The frame that it arrived in, if known.
     pub frame: Option<u64>,
+    /// The frame of the request that this is the response to, for a completed row of the session.
+    pub request: Option<u64>,
 }
 
 /// What the text of a row belongs to.
@@ -74,6 +79,13 @@ struct NoteLink {
     frame: Option<u64>,
     /// The call in whose course it came, if known.
     call: Option<CallId>,
+}
+
+/// A request of the session that waits for its response: its row is completed by it.
+struct Unanswered {
+    server: ServerId,
+    rpc_id: Arc<str>,
+    row: RowId,
 }
 
 /// The effect of a batch of events on the rows.
@@ -96,6 +108,8 @@ pub struct Rows {
     notes: VecDeque<Note>,
     first_note: u64,
     pending: HashMap<CallId, RowId>,
+    /// Requests of sessions without a response, oldest first.
+    unanswered: VecDeque<Unanswered>,
     /// Long calls that ended, by length class.
     long: [BTreeSet<RowId>; CLASSES],
     /// The run and step of every call of a workflow.
@@ -132,6 +146,7 @@ impl Rows {
             notes: VecDeque::new(),
             first_note: 0,
             pending: HashMap::new(),
+            unanswered: VecDeque::new(),
             long: Default::default(),
             runs: HashMap::new(),
             workflows: BTreeMap::new(),
@@ -171,7 +186,7 @@ impl Rows {
                     }
                 }
                 _ if known => {}
-                Thing::Frame(frame) => self.frame(frame),
+                Thing::Frame(frame) => touched.changed.extend(self.frame(frame)),
                 Thing::Log(server, log) => self.log(server, log, at),
                 Thing::Anomaly(server, anomaly) => self.anomaly(server, anomaly, at),
             }
@@ -196,7 +211,7 @@ impl Rows {
             EventKind::RunStarted { run, plan, .. } => self.name_run(*run, &plan.name),
             EventKind::CallSent { call, .. } => return self.sent(*call),
             EventKind::CallSettled { call, settled } => return self.settled(*call, settled),
-            EventKind::Frame { frame } => self.frame(frame),
+            EventKind::Frame { frame } => return self.frame(frame),
             EventKind::ServerLog { server, log } => self.log(server, log, at),
             EventKind::ServerAnomaly { server, anomaly } => self.anomaly(server, anomaly, at),
             _ => {}
@@ -400,33 +415,71 @@ impl Rows {
         })
     }
 
-    /// Adds notifications, requests of the server with our responses, and the messages of the session itself. Calls have rows
-    /// of their own.
-    fn frame(&mut self, frame: &Frame) {
+    /// Adds notifications, requests of the server with our responses, and the requests of the session itself, whose responses
+    /// complete their rows. Calls have rows of their own. Returns the id of an older row that it changed.
+    fn frame(&mut self, frame: &Frame) -> Option<RowId> {
         let kind = match (frame.kind, frame.direction) {
             (FrameKind::Notification, _) => RowKind::Notification,
             (FrameKind::Request, Direction::In) | (FrameKind::Response, Direction::Out) => RowKind::Request,
             (FrameKind::Request, Direction::Out) | (FrameKind::Response, Direction::In) if frame.call.is_none() => RowKind::Lifecycle,
-            _ => return,
+            _ => return None,
         };
         let method = frame.method.as_deref().unwrap_or("?");
         if method == "notifications/message" {
-            return;
+            return None;
+        }
+        let text = list_words(frame).filter(|_| frame.kind == FrameKind::Response).unwrap_or_else(|| message_text(frame));
+        if (kind, frame.direction) == (RowKind::Lifecycle, Direction::In)
+            && let Some(row) = self.complete(frame, &text)
+        {
+            return Some(row);
         }
         let text = match (frame.kind, frame.direction) {
-            (FrameKind::Request | FrameKind::Response, Direction::Out) => format!("→ {}", message_text(frame)),
-            (FrameKind::Response, Direction::In) => format!("← {}", list_words(frame).unwrap_or_else(|| message_text(frame))),
-            _ => message_text(frame),
+            (FrameKind::Request | FrameKind::Response, Direction::Out) => format!("→ {text}"),
+            (FrameKind::Response, Direction::In) => format!("← {text}"),
+            _ => text,
         };
         let link = NoteLink { frame: Some(frame.seq), call: frame.call };
-        self.note(kind, (&frame.server, method), &text, link, frame.at);
+        let id = self.note(kind, (&frame.server, method), &text, link, frame.at);
         let bytes = u32::try_from(frame.size).unwrap_or(u32::MAX);
-        if let Some(row) = self.rows.back_mut() {
-            match frame.direction {
-                Direction::Out => row.sent = bytes,
-                Direction::In => row.got = bytes,
+        self.change(id, |row| match frame.direction {
+            Direction::Out => row.sent = bytes,
+            Direction::In => row.got = bytes,
+        });
+        if let (RowKind::Lifecycle, Direction::Out, Some(rpc_id)) = (kind, frame.direction, &frame.rpc_id) {
+            if self.unanswered.len() == MOST_UNANSWERED {
+                self.unanswered.pop_front();
             }
+            self.unanswered.push_back(Unanswered { server: frame.server.clone(), rpc_id: rpc_id.clone(), row: id });
         }
+        None
+    }
+
+    /// Completes the row of a request of the session with its response, described by `text`. Returns the id of the row; `None` if
+    /// the ring does not have the request.
+    fn complete(&mut self, response: &Frame, text: &str) -> Option<RowId> {
+        let rpc_id = response.rpc_id.as_ref()?;
+        // After a restart ids repeat: the newest request is the one that the response belongs to.
+        let place = self.unanswered.iter().rposition(|asked| asked.server == response.server && asked.rpc_id == *rpc_id)?;
+        let id = self.unanswered.remove(place)?.row;
+        let row = self.ids().contains(&id).then(|| self.get(id).copied()).flatten()?;
+        if self.name(row.key).map(|name| &*name.tool) != response.method.as_deref() {
+            return None;
+        }
+        // A response with an error is short.
+        let error = if response.body.len() <= READ { error_words(response) } else { None };
+        let text = error.as_deref().unwrap_or(text);
+        let note = row.link.checked_sub(self.first_note).and_then(|place| self.notes.get_mut(usize::try_from(place).ok()?));
+        if let Some(note) = note {
+            *note = Note { text: cut(text).into(), frame: Some(response.seq), request: note.frame };
+        }
+        let took = u32::try_from(response.at.since(row.at).as_micros()).unwrap_or(u32::MAX);
+        let got = u32::try_from(response.size).unwrap_or(u32::MAX);
+        self.change(id, |row| {
+            (row.took_us, row.got) = (took, got);
+            row.state = if error.is_some() { CallState::Failed(FailureKind::Protocol) } else { CallState::Ok };
+        })
+        .then_some(id)
     }
 
     fn log(&mut self, server: &ServerId, log: &crate::domain::event::LogMessage, at: Stamp) {
@@ -443,24 +496,19 @@ impl Rows {
         self.note(RowKind::Anomaly, (server, anomaly.kind.words()), &anomaly.detail, link, at);
     }
 
-    fn note(&mut self, kind: RowKind, (server, name): (&ServerId, &str), text: &str, link: NoteLink, at: Stamp) {
-        let mut end = text.len().min(NOTE_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let cut = if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() };
+    fn note(&mut self, kind: RowKind, (server, name): (&ServerId, &str), text: &str, link: NoteLink, at: Stamp) -> RowId {
         if self.notes.len() == MOST_NOTES {
             self.notes.pop_front();
             self.first_note += 1;
         }
         let number = self.first_note + self.notes.len() as u64;
-        self.notes.push_back(Note { text: cut.into(), frame: link.frame });
+        self.notes.push_back(Note { text: cut(text).into(), frame: link.frame, request: None });
         // What a server sends in the course of a call belongs to the client of the call.
         let row = link.call.and_then(|call| self.pending.get(&call).copied());
         let client = row.map_or(ClientKey::NONE, |row| self.client_key(row));
         // A server can invent any number of methods, and names are never removed.
         let key = self.key(server.as_str(), &name[..bounds::boundary(name, NAME_BYTES)]);
-        self.add(Row { link: number, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: CallState::None }, client);
+        self.add(Row { link: number, at, took_us: 0, sent: 0, got: 0, key, kind: kind_of(kind, None), state: CallState::None }, client)
     }
 
     fn add(&mut self, mut row: Row, client: ClientKey) -> RowId {
@@ -514,107 +562,6 @@ impl Rows {
         }
         key
     }
-}
-
-/// Describes the response to a request for a list: `12 tools`. `None` for any other response. A large one is not parsed.
-fn list_words(frame: &Frame) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Response {
-        result: Lists,
-    }
-    #[derive(serde::Deserialize)]
-    struct Lists {
-        tools: Option<Vec<serde::de::IgnoredAny>>,
-        resources: Option<Vec<serde::de::IgnoredAny>>,
-        #[serde(rename = "resourceTemplates")]
-        templates: Option<Vec<serde::de::IgnoredAny>>,
-        prompts: Option<Vec<serde::de::IgnoredAny>>,
-    }
-    let noun = match frame.method.as_deref()? {
-        "tools/list" => "tool",
-        "resources/list" => "resource",
-        "resources/templates/list" => "template",
-        "prompts/list" => "prompt",
-        _ => return None,
-    };
-    if frame.body.len() > READ {
-        return Some(format!("{noun}s · {}", size(frame.size)));
-    }
-    let Response { result } = serde_json::from_slice(frame.body.bytes()).ok()?;
-    let list = result.tools.or(result.resources).or(result.templates).or(result.prompts)?;
-    Some(counted(list.len(), noun))
-}
-
-/// Formats a message in one line: its parameters, its result or its error, without the JSON-RPC envelope.
-fn message_text(frame: &Frame) -> String {
-    #[derive(serde::Deserialize)]
-    struct Message<'a> {
-        #[serde(borrow)]
-        params: Option<&'a serde_json::value::RawValue>,
-        #[serde(borrow)]
-        result: Option<&'a serde_json::value::RawValue>,
-        #[serde(borrow)]
-        error: Option<&'a serde_json::value::RawValue>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Step {
-        progress: f64,
-        total: Option<f64>,
-        message: Option<String>,
-    }
-    // A little more than is stored: the rest of a large frame is not read.
-    let bytes = frame.body.bytes();
-    let start = || String::from_utf8_lossy(&bytes[..bytes.len().min(NOTE_BYTES + 8)]).into_owned();
-    if bytes.len() > READ {
-        return start();
-    }
-    let Ok(message) = serde_json::from_slice::<Message>(bytes) else { return start() };
-    if let Some(error) = message.error {
-        return format!("error {}", error.get());
-    }
-    let Some(params) = message.params.or(message.result).map(|params| params.get()) else { return String::new() };
-    if matches!(frame.method.as_deref(), Some("initialize" | "server/discover"))
-        && let Some(words) = handshake_words(params)
-    {
-        return words;
-    }
-    if frame.method.as_deref() == Some("notifications/progress")
-        && let Ok(Step { progress, total, message }) = serde_json::from_str(params)
-    {
-        let of_total = total.map(|total| format!(" of {total}")).unwrap_or_default();
-        return format!("{progress}{of_total}{}", message.map(|m| format!(" · {m}")).unwrap_or_default());
-    }
-    without_meta(params).unwrap_or_else(|| params.to_owned())
-}
-
-/// Describes the parameters or the result of a handshake by who sent it: `everything-server 2.0.0 · 2025-11-25`. `None` if the
-/// sender is not named.
-fn handshake_words(message: &str) -> Option<String> {
-    let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    let field = |place: &str| message.pointer(place);
-    let sender = field("/serverInfo")
-        .or_else(|| field("/_meta/io.modelcontextprotocol~1serverInfo"))
-        .or_else(|| field("/clientInfo"))
-        .or_else(|| field("/_meta/io.modelcontextprotocol~1clientInfo"))?;
-    let mut words = sender["name"].as_str()?.to_owned();
-    if let Some(version) = sender["version"].as_str() {
-        words = format!("{words} {version}");
-    }
-    let supported =
-        || Some(field("/supportedVersions")?.as_array()?.iter().filter_map(|version| version.as_str()).collect::<Vec<_>>().join(", "));
-    let version = field("/protocolVersion").and_then(|version| Some(version.as_str()?.to_owned())).or_else(supported);
-    Some(match version.filter(|version| !version.is_empty()) {
-        Some(version) => format!("{words} · {version}"),
-        None => words,
-    })
-}
-
-/// Returns the parameters of a message without `_meta`, which nearly all messages of the modern era repeat; empty if they
-/// have nothing else. `None` if they have none.
-fn without_meta(params: &str) -> Option<String> {
-    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(params).ok()?;
-    fields.shift_remove("_meta")?;
-    Some(if fields.is_empty() { String::new() } else { serde_json::Value::from(fields).to_string() })
 }
 
 /// Returns the length class of a long call.

@@ -279,6 +279,9 @@ impl Console {
             terminal.draw(|frame| draw::draw(&mut self.model, frame.buffer_mut()))?;
             terminal.set_title(&draw::window_title(&self.model))?;
             self.pacer.drawn(self.clock.elapsed());
+            for command in self.model.after_frame() {
+                self.perform(command, terminal)?;
+            }
         }
         Ok(())
     }
@@ -394,6 +397,7 @@ fn replied(request: &WorkspaceRequest, reply: Result<WorkspaceReply, WorkspaceEr
             Some(Msg::Update(ConsoleUpdate::History(filter.clone(), page)))
         }
         Ok(WorkspaceReply::Calls(calls)) => Some(Msg::Update(ConsoleUpdate::PastCall(Box::new(calls.into_iter().next()?)))),
+        Ok(WorkspaceReply::Sessions(sessions)) => Some(Msg::Update(ConsoleUpdate::Sessions(sessions))),
         Ok(WorkspaceReply::HistoryStats(stats)) => Some(Msg::Update(ConsoleUpdate::Statistics(stats))),
         Ok(WorkspaceReply::Drift(changes)) => Some(Msg::Update(ConsoleUpdate::Drift(changes))),
         reply => {

@@ -1,6 +1,6 @@
 //! The terminal to draw on: entered, left, and restored on every exit path.
 //!
-//! The only module that writes escape sequences. Leaving is idempotent and also done by a panic hook, so that a
+//! The only module that writes escape sequences; those of images are in cells (`graphics`). Leaving is idempotent and also done by a panic hook, so that a
 //! panic in the loop leaves a usable terminal and a readable message; one in another task is stored and shown on the
 //! screen. Used by the loop only.
 //!
@@ -36,6 +36,8 @@ use rustix::{
     termios::{self, ControlModes, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios},
 };
 use tokio::sync::Notify;
+
+use super::graphics;
 
 /// Saves and restores the window's title (XTWINOPS 22 and 23; xterm ctlseqs).
 const PUSH_TITLE: &str = "\x1b[22;0t";
@@ -85,6 +87,8 @@ pub struct Terminal {
     state: Arc<State>,
     previous_hook: Arc<PanicHook>,
     title: String,
+    /// The image that was sent last: a terminal that was left may have dropped it.
+    image: Option<Arc<str>>,
     /// Messages to write when the terminal is finally restored.
     report: Vec<String>,
 }
@@ -129,7 +133,7 @@ impl Terminal {
         let entered = enter(&state);
         match (inner, entered) {
             (Ok(inner), Ok(())) => {
-                Ok(Terminal { inner: ManuallyDrop::new(inner), state, previous_hook, title: String::new(), report: vec![] })
+                Ok(Terminal { inner: ManuallyDrop::new(inner), state, previous_hook, title: String::new(), image: None, report: vec![] })
             }
             (inner, entered) => {
                 leave(&state);
@@ -194,6 +198,9 @@ impl Terminal {
         enter(&self.state)?;
         let title = std::mem::take(&mut self.title);
         self.set_title(&title)?;
+        if let Some(image) = self.image.take() {
+            self.send_image(image)?;
+        }
         self.redraw()
     }
 
@@ -224,6 +231,18 @@ impl Terminal {
     /// Copies text to the user's clipboard through the terminal (OSC 52), also over ssh.
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
         execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))
+    }
+
+    /// Asks the terminal which graphics it has. Its replies are input.
+    pub fn ask_graphics(&mut self) -> io::Result<()> {
+        execute!(io::stdout(), Print(graphics::QUERY))
+    }
+
+    /// Sends the messages of an image that placeholders refer to.
+    pub fn send_image(&mut self, messages: Arc<str>) -> io::Result<()> {
+        execute!(io::stdout(), Print(&messages))?;
+        self.image = Some(messages);
+        Ok(())
     }
 
     /// Sets the window's title; control characters in it are made visible.

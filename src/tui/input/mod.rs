@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 
 pub use parse::{PASTE_LIMIT, Parser};
 
+use super::graphics::TerminalReply;
+
 /// How long a single escape byte waits before it is the Esc key, in milliseconds.
 const ESCAPE_MS: i64 = 25;
 /// Capacity of the input queue; when it is full, the terminal waits.
@@ -42,6 +44,8 @@ pub enum Input {
         /// Its length.
         bytes: usize,
     },
+    /// The terminal replied to the query for graphics.
+    Reply(TerminalReply),
     /// The terminal is closed; no input follows.
     Gone,
 }

@@ -1,14 +1,14 @@
 //! Parses the bytes of a terminal into keys, mouse events and pastes. Pure.
 //!
 //! Follows the xterm control sequences (ctlseqs), with SGR mouse reports (mode 1006) and bracketed
-//! paste (mode 2004). Unknown sequences are skipped, never shown as text.
+//! paste (mode 2004), and the replies to the query for graphics. Unknown sequences are skipped, never shown as text.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use memchr::memmem;
 
 use super::Input;
-use crate::domain::text::line_ends;
+use crate::{domain::text::line_ends, tui::graphics::TerminalReply};
 
 /// The longest accepted paste, in bytes. A longer one is refused completely: half of a text is wrong data.
 pub const PASTE_LIMIT: usize = 4 << 20;
@@ -16,6 +16,8 @@ pub const PASTE_LIMIT: usize = 4 << 20;
 const HELD_LIMIT: usize = 256 << 10;
 /// The longest control sequence that is waited for.
 const SEQUENCE_LIMIT: usize = 64;
+/// The longest string of the terminal that is waited for: names of versions and messages of errors are longer than keys.
+const STRING_LIMIT: usize = 1024;
 const PASTE_START: &[u8] = b"\x1b[200~";
 const PASTE_END: &[u8] = b"\x1b[201~";
 
@@ -90,7 +92,7 @@ impl Parser {
                     at += used;
                     out.extend(input);
                 }
-                Step::More if self.pending.len() - at > SEQUENCE_LIMIT => at += 1,
+                Step::More if self.pending.len() - at > limit(&self.pending[at..]) => at += 1,
                 Step::More => break,
             }
         }
@@ -158,6 +160,11 @@ fn after_end(paste: &mut Paste, rest: &[u8]) -> Taken {
     }
 }
 
+/// Returns how many bytes of an unfinished sequence are waited for.
+fn limit(pending: &[u8]) -> usize {
+    if matches!(pending, [0x1b, b']' | b'P' | b'_' | b'^', ..]) { STRING_LIMIT } else { SEQUENCE_LIMIT }
+}
+
 fn key(code: KeyCode, modifiers: KeyModifiers) -> Input {
     Input::Key(KeyEvent::new(code, modifiers))
 }
@@ -209,7 +216,7 @@ fn escape(bytes: &[u8]) -> Step {
             None => Step::More,
             Some(c) => Step::Used(3, ss3(*c).map(|code| key(code, KeyModifiers::NONE))),
         },
-        // Strings of the terminal (replies to queries): skipped up to their end.
+        // Strings of the terminal: replies to queries.
         Some(b']' | b'P' | b'_' | b'^') => terminal_string(bytes),
         Some(0x1b) => match bytes.get(2) {
             // Alt with a key that is itself a sequence.
@@ -245,12 +252,33 @@ fn ss3(c: u8) -> Option<KeyCode> {
 }
 
 fn terminal_string(bytes: &[u8]) -> Step {
-    if let Some(end) = memchr::memchr(0x07, bytes) {
-        return Step::Used(end + 1, None);
+    let bell = memchr::memchr(0x07, bytes);
+    let end = memmem::find(&bytes[2..], b"\x1b\\").map(|end| end + 2);
+    match (bell, end) {
+        (Some(bell), end) if end.is_none_or(|end| bell < end) => Step::Used(bell + 1, string_reply(bytes[1], &bytes[2..bell])),
+        (_, Some(end)) => Step::Used(end + 2, string_reply(bytes[1], &bytes[2..end])),
+        (_, None) => Step::More,
     }
-    match memmem::find(&bytes[2..], b"\x1b\\") {
-        Some(end) => Step::Used(end + 4, None),
-        None => Step::More,
+}
+
+/// Returns the reply in a string: `_Gi=…;OK` of kitty graphics, `P>|…` of XTVERSION.
+fn string_reply(kind: u8, text: &[u8]) -> Option<Input> {
+    match kind {
+        b'_' if text.starts_with(b"G") && text.ends_with(b";OK") => Some(Input::Reply(TerminalReply::Kitty)),
+        b'P' => Some(Input::Reply(TerminalReply::Version(String::from_utf8_lossy(text.strip_prefix(b">|")?).into_owned()))),
+        _ => None,
+    }
+}
+
+/// Returns the reply in a control sequence: `CSI ? … c` of DA1, `CSI 6 ; height ; width t` of XTWINOPS.
+fn sequence_reply(parameters: &[u8], last: u8) -> Option<TerminalReply> {
+    match (last, parameters.strip_prefix(b"?")) {
+        (b'c', Some(attributes)) => Some(TerminalReply::Attributes { sixel: numbers(attributes).contains(&4) }),
+        (b't', None) => match numbers(parameters).as_slice() {
+            [6, height, width] => Some(TerminalReply::CellSize(u16::try_from(*width).ok()?, u16::try_from(*height).ok()?)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -273,7 +301,10 @@ fn control_sequence(bytes: &[u8]) -> Step {
     if parameters.first() == Some(&b'<') {
         return Step::Used(used, mouse(&parameters[1..], last));
     }
-    Step::Used(used, sequence_key(parameters, last))
+    match sequence_reply(parameters, last) {
+        Some(reply) => Step::Used(used, Some(Input::Reply(reply))),
+        None => Step::Used(used, sequence_key(parameters, last)),
+    }
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u32> {
@@ -400,6 +431,28 @@ mod tests {
     }
 
     #[test]
+    fn replies_to_the_query_for_graphics_are_understood_wherever_they_are_split() {
+        let bytes = b"\x1b_Gi=4211;OK\x1b\\\x1bP>|kitty(0.36.1)\x1b\\\x1b[6;18;9t\x1b[?62;4;22cq";
+        let replies = [
+            TerminalReply::Kitty,
+            TerminalReply::Version("kitty(0.36.1)".into()),
+            TerminalReply::CellSize(9, 18),
+            TerminalReply::Attributes { sixel: true },
+        ];
+        let wanted: Vec<Input> = replies.into_iter().map(Input::Reply).chain([key(KeyCode::Char('q'), KeyModifiers::NONE)]).collect();
+        for cut in 0..bytes.len() {
+            let (mut parser, mut out) = (Parser::default(), vec![]);
+            parser.advance(&bytes[..cut], &mut out);
+            parser.advance(&bytes[cut..], &mut out);
+            assert_eq!(out, wanted, "cut at {cut}");
+        }
+        assert_eq!(parse(b"\x1b[?1;2c"), [Input::Reply(TerminalReply::Attributes { sixel: false })]);
+        let refused = [&b"\x1b_Gi=4211;ENOTSUPPORTED:"[..], &[b'x'; 200], b"\x1b\\"].concat();
+        assert_eq!(parse(&refused), [], "a long error is not typing");
+        assert_eq!(parse(b"\x1b[6;1t\x1b[8;24;80t\x1b[6;99999;9t"), []);
+    }
+
+    #[test]
     fn pastes_arrive_whole_wherever_they_are_split() {
         let bytes = "\x1b[200~one\ntwo \x1b[A日本\x1b[201~x".as_bytes();
         for cut in 0..bytes.len() {
@@ -485,11 +538,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_are_parsed_with_bounded_memory(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20)) {
+        fn any_bytes_in_any_pieces_are_parsed_with_bounded_memory(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..60)) {
             let (mut parser, mut out) = (Parser::default(), vec![]);
             for piece in &pieces {
                 parser.advance(piece, &mut out);
-                prop_assert!(parser.paste.is_some() || parser.pending.len() <= SEQUENCE_LIMIT + 40);
+                prop_assert!(parser.paste.is_some() || parser.pending.len() <= STRING_LIMIT + 40);
             }
             parser.settle(&mut out);
         }

@@ -6,6 +6,7 @@ use crate::{
         action::Action,
         msg::Cmd,
         overlay::{help::Help, notices::Notices},
+        pane::detail::Tab,
         view::ViewInput,
         widget::{form::FormView, window::Direction},
     },
@@ -83,6 +84,7 @@ impl Model {
             }
             Action::Search => self.ask_search(),
             Action::History => self.ask_history(),
+            Action::Sessions => return Model::ask_sessions(),
             Action::Statistics => return Model::ask_statistics(),
             Action::Drift => return Model::ask_drift(),
             Action::NextMatch | Action::PreviousMatch => {
@@ -90,6 +92,11 @@ impl Model {
             }
             Action::JsonPath => self.ask_path(),
             Action::Save => self.ask_save(),
+            Action::SaveNow => return self.save_now(),
+            Action::Frames => {
+                let (shown, read_model) = self.shown_parts();
+                shown.set_tab(Tab::Frames, read_model);
+            }
             Action::OpenMedia => return self.open_media(),
             Action::Cancel => return self.cancel(),
             Action::SendAgain => return self.send_again(),

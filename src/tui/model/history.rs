@@ -12,9 +12,10 @@ use crate::{
         event::NoticeLevel,
         filter::Filter,
         history::{HistoryPage, HistoryStats, StatsBy},
-        id::CallId,
+        id::{CallId, InstanceId},
         journal::{CallOutcome, CallRecord},
         plural::counted,
+        program_session::SessionSummary,
         text::visible,
         time::{date, short},
     },
@@ -22,6 +23,7 @@ use crate::{
         overlay::{
             menu::{Menu, MenuRow},
             report::{Line, Report, Tone},
+            sessions::Sessions,
             text_dialog::TextDialog,
             text_prompt::TextPrompt,
         },
@@ -32,6 +34,8 @@ use crate::{
 
 /// Calls of a page.
 const PAGE: usize = 100;
+/// Sessions of the list.
+const MOST_SESSIONS: usize = 500;
 /// The period of the statistics.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Cells of the longest bar.
@@ -51,6 +55,28 @@ impl Model {
         }));
     }
 
+    /// Requests the sessions of the history.
+    pub(super) fn ask_sessions() -> Vec<Cmd> {
+        Self::request(WorkspaceRequest::Sessions { last: MOST_SESSIONS })
+    }
+
+    /// Lists the sessions of the history.
+    pub(super) fn show_sessions(&mut self, sessions: Vec<SessionSummary>) {
+        let current = self.views.state.rows.session().map(|start| start.session);
+        self.dialogs.push(Sessions::new(sessions, current));
+    }
+
+    /// Shows the calls of a session: in the traffic view if that continues into the history, otherwise as a list.
+    pub(in crate::tui) fn show_session(&mut self, session: InstanceId) -> Vec<Cmd> {
+        let filter = format!("session:{session}");
+        let Some(current) = self.views.state.rows.session().map(|start| start.session) else { return page_of(filter, None) };
+        self.show_traffic(&filter);
+        if current != session {
+            self.views.traffic.read_back();
+        }
+        vec![]
+    }
+
     /// Requests the statistics of the last day.
     pub(super) fn ask_statistics() -> Vec<Cmd> {
         Self::request(WorkspaceRequest::HistoryStats { last: DAY, by: StatsBy::Hour, compare: false })
@@ -64,7 +90,7 @@ impl Model {
     /// Lists a page of the history. The last row continues with older calls.
     pub(super) fn show_history(&mut self, filter: &str, page: &HistoryPage) {
         if page.calls.is_empty() {
-            return self.show_report(Report::new("History", vec![(String::new(), "No calls of the history pass".into(), Tone::Muted)]));
+            return self.show_report(Report::new("History", vec![(String::new(), "No calls of the history match".into(), Tone::Muted)]));
         }
         let mut keys = ('a'..='z').chain(std::iter::repeat(' '));
         let mut key = || keys.next().unwrap_or(' ');

@@ -21,6 +21,10 @@ impl Model {
             Input::Mouse(event) => self.mouse_event(event),
             Input::Paste(text) => self.paste(&text),
             Input::PasteRefused { bytes } => self.paste_refused(bytes),
+            Input::Reply(reply) => {
+                self.session.graphics.reply(reply);
+                vec![]
+            }
             Input::Gone => vec![Cmd::Quit],
         }
     }

@@ -127,6 +127,8 @@ pub struct Model {
     searching: bool,
     /// A large text that is being prepared for the clipboard.
     copying: Option<JobHandle>,
+    /// The name of the call that was saved last, until its file is read.
+    saved_last: Option<String>,
     /// Earlier searches in results, the newest last.
     searches: Vec<String>,
     /// Earlier lines of the command line, the newest last.
@@ -214,6 +216,21 @@ impl Model {
         tasks.into_iter().map(Cmd::Work).collect()
     }
 
+    /// Requests what the last frame lacks: images for their areas, and the graphics of the terminal once there is an image.
+    pub fn after_frame(&mut self) -> Vec<Cmd> {
+        let entry = self.views.state.entry.as_mut().map(|entry| &mut entry.detail);
+        let mut image = false;
+        for detail in self.console.detail.iter_mut().chain([&mut self.console.result]).chain(entry) {
+            detail.fit_image();
+            image |= detail.has_picture();
+        }
+        let mut commands = self.take_tasks();
+        if image && self.session.graphics.ask() {
+            commands.push(Cmd::AskGraphics);
+        }
+        commands
+    }
+
     /// Passes the result of a background job to its owner. It is moved there: a copy of a large tree would
     /// delay a frame.
     fn worked(&mut self, worked: Worked) -> Vec<Cmd> {
@@ -225,10 +242,11 @@ impl Model {
         let details = self.console.detail.iter_mut().chain([&mut self.console.result]);
         if let Some(detail) = { details }.find(|detail| detail.waits_for(&worked.ticket)) {
             detail.job_done(worked.done, read_model);
-        } else if let Some(entry) = self.views.state.entry.as_mut().filter(|entry| entry.waits_for(&worked.ticket)) {
-            entry.job_done(worked, read_model);
+            return detail.take_transmission().map(Cmd::SendImage).into_iter().collect();
         }
-        vec![]
+        let Some(entry) = self.views.state.entry.as_mut().filter(|entry| entry.waits_for(&worked.ticket)) else { return vec![] };
+        entry.job_done(worked, read_model);
+        entry.detail.take_transmission().map(Cmd::SendImage).into_iter().collect()
     }
 
     /// Applies a changed configuration.
@@ -255,6 +273,7 @@ impl Model {
             ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
             ConsoleUpdate::Session(session) => self.views.state.rows.set_session(session),
             ConsoleUpdate::History(filter, page) => self.show_history(&filter, &page),
+            ConsoleUpdate::Sessions(sessions) => self.show_sessions(sessions),
             ConsoleUpdate::PastPage(filter, before, page) => self.add_past(&filter, before, page),
             ConsoleUpdate::PastRow(call, record) => self.show_past_row(call, record.as_deref()),
             ConsoleUpdate::PastCall(record) => self.show_past_call(&record),

@@ -123,6 +123,16 @@ impl Model {
         }
     }
 
+    /// Saves what is shown of the result under a name of its own. A file with that name is replaced only after a question.
+    pub(super) fn save_now(&mut self) -> Vec<Cmd> {
+        let Some((body, ending)) = self.shown().to_save() else {
+            self.toast(NoticeLevel::Info, "Nothing to save here.");
+            return vec![];
+        };
+        let path = format!("result-{}.{ending}", self.export_id());
+        vec![Cmd::Save { path, content: Content::Bytes(body), overwrite: false }]
+    }
+
     pub(super) fn open_media(&mut self) -> Vec<Cmd> {
         let id = self.export_id();
         let mut choices = self.media_choices(&id, Choice::Open);
@@ -205,6 +215,13 @@ impl Model {
         self.followed = Some(self.next_token);
         let spec = CallSpec::new(Operation::Resource { server, uri }, Origin::Console);
         self.submit(spec, None)
+    }
+
+    /// Reads a resource that the filter found: reading changes nothing, so Enter need not be pressed twice.
+    pub(in crate::tui) fn read_found(&mut self) -> Vec<Cmd> {
+        let Some(node) = self.console.tree.selected().cloned() else { return vec![] };
+        self.console.call.show(Some(&node), self.session.mirror.read_model.as_ref());
+        self.send_call()
     }
 
     /// Returns the selected resource: the one under the cursor of the tree.

@@ -30,6 +30,21 @@ impl Model {
         let calls: std::sync::Arc<[SavedCall]> = SavedCall::all(&self.views.flows.list).into();
         self.console.tree.set_saved(calls.clone(), self.session.read_model());
         self.console.call.set_saved(calls, self.session.mirror.read_model.as_ref());
+        self.reveal_saved();
+    }
+
+    /// Moves the cursor to the call that was saved last, once its file is read.
+    fn reveal_saved(&mut self) {
+        let Some(name) = &self.saved_last else { return };
+        let is_it = |call: &SavedCall| call.name.strip_prefix("project/").unwrap_or(&call.name) == name.as_str();
+        let found = self.console.tree.saved_calls().find(|(call, _)| is_it(call));
+        let node = found.map(|(call, tool)| Node::Saved(tool.clone(), call.name.clone()));
+        let Some(node) = node else { return };
+        self.saved_last = None;
+        // The cursor stays where the user types.
+        if self.console.tree.filter().is_none() {
+            self.console.tree.reveal(&node, self.session.mirror.read_model.as_ref());
+        }
     }
 
     /// Returns the call of a tool that would be saved: the one in the form, or the one under the cursor.
@@ -81,6 +96,7 @@ impl Model {
             return Err(trouble);
         }
         let text = NewSavedCall { name: name.clone(), label: label.to_owned(), ..call.clone() }.text()?;
+        self.saved_last = self.views.flows.folder.is_some().then(|| name.clone());
         let request = |place| vec![Cmd::Request(WorkspaceRequest::SaveWorkflow { name: name.clone(), text: text.clone(), place })];
         match (&self.views.flows.folder, &self.views.flows.user_folder) {
             (None, _) => Err("the workflow folder is unknown: no configuration file is in use".into()),

@@ -4,7 +4,7 @@
 use crate::{
     domain::time::Stamp,
     state::ConsoleState,
-    tui::{hits::HitMap, keymap::Keymap, pane::DrawContext, state_mirror::StateMirror, theme::Theme},
+    tui::{graphics::Graphics, hits::HitMap, keymap::Keymap, pane::DrawContext, state_mirror::StateMirror, theme::Theme},
 };
 
 /// The state that views and dialogs share.
@@ -23,6 +23,10 @@ pub struct Session {
     pub title: String,
     /// What the last frame shows where.
     pub hits: HitMap,
+    /// The graphics of the terminal.
+    pub graphics: Graphics,
+    /// Whether a dialog or a message lies above the panes.
+    pub covered: bool,
 }
 
 impl Session {
@@ -46,6 +50,8 @@ impl Session {
             now: self.time(),
             tick: self.tick,
             focused,
+            graphics: &self.graphics,
+            covered: self.covered,
         }
     }
 }

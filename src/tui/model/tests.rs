@@ -211,6 +211,7 @@ mod dialogs;
 mod everyday;
 mod frames;
 mod history;
+mod images;
 mod inputs;
 mod keys;
 mod logins;

@@ -193,8 +193,9 @@ impl Burst {
         if let Some(latencies) = self.latencies.as_ref().filter(|l| !l.is_empty()) {
             let at = |percent: f64| short(std::time::Duration::from_micros(latencies.value_at_percentile(percent)));
             let mean = std::time::Duration::from_micros((self.sum / u128::from(latencies.len())) as u64);
+            let gap = if out.width() < 80 { " " } else { "   " };
             for (label, value) in [("mean", short(mean)), ("p50", at(50.0)), ("p95", at(95.0)), ("p99", at(99.0)), ("max", at(100.0))] {
-                pieces.push((format!("   {label} "), theme.muted));
+                pieces.push((format!("{gap}{label} "), theme.muted));
                 pieces.push((value, theme.text));
             }
         }

@@ -15,6 +15,7 @@ pub mod menu;
 pub mod notices;
 pub mod palette;
 pub mod report;
+pub mod sessions;
 pub mod text_dialog;
 pub mod text_prompt;
 pub mod toast;

@@ -3,6 +3,7 @@
 //! The result pane shows the last call of the selected tool. The detail pane shows any call of the traffic list.
 
 mod draw;
+mod preview;
 mod query;
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
@@ -25,10 +26,13 @@ use crate::{
         widget::{
             content::Content,
             grid::Grid,
+            json::JsonView,
             window::{Direction, Move, Window},
         },
     },
 };
+
+use self::preview::Preview;
 
 /// The most frames of the shown call that stay after the read model has dropped them.
 const DROPPED_FRAMES_KEPT: usize = 64;
@@ -96,6 +100,8 @@ pub struct Detail {
     notes: ResultNotes,
     /// Images, audio and links of the result.
     parts: Vec<(usize, Range<usize>, Part)>,
+    /// The preview of an image of the result.
+    preview: Preview,
     /// New background jobs, until the model fetches them.
     tasks: Vec<Job>,
     pending: PendingJobs,
@@ -141,6 +147,7 @@ impl Default for Detail {
             filter: None,
             notes: ResultNotes { schema_check: Ok(vec![]), checking: false, trouble: None },
             parts: vec![],
+            preview: Preview::default(),
             tasks: vec![],
             pending: PendingJobs::default(),
         }
@@ -233,6 +240,7 @@ impl Detail {
         }
         self.settled = settled;
         (self.presented, self.parts, self.pending) = (None, vec![], PendingJobs::default());
+        self.preview = Preview::default();
         self.check_schema(read_model);
         match self.result.clone().map(|result| JobKind::Present(result).ask(&mut self.tasks)) {
             Some(Err(handle)) => self.pending.presented = Some(handle),
@@ -263,7 +271,11 @@ impl Detail {
     /// Returns whether a background job is pending.
     pub fn waits(&self) -> bool {
         let pending = &self.pending;
-        pending.presented.is_some() || pending.view.is_some() || pending.found.is_some() || pending.schema_check.is_some()
+        pending.presented.is_some()
+            || pending.view.is_some()
+            || pending.found.is_some()
+            || pending.schema_check.is_some()
+            || self.preview.waits()
     }
 
     /// Returns whether this job is pending.
@@ -271,6 +283,7 @@ impl Detail {
         let pending = &self.pending;
         let found = pending.found.as_ref().map(|(handle, _)| handle);
         [pending.presented.as_ref(), pending.view.as_ref(), pending.schema_check.as_ref(), found].contains(&Some(handle))
+            || self.preview.waits_for(handle)
     }
 
     /// Takes the result of a job that [is pending](Detail::waits_for).
@@ -292,7 +305,32 @@ impl Detail {
                 let path = self.pending.found.take().map(|(_, path)| path).unwrap_or_default();
                 self.notes.trouble = self.take_found(path, found).err();
             }
+            Done::Picture(picture) => self.preview.take_picture(picture),
+            Done::Encoded(encoded) => self.preview.take_encoded(encoded),
             Done::Copied(..) | Done::Gone => {}
+        }
+    }
+
+    /// Adds the job that encodes an image for the area of the last frame, if that changed. Called after a frame.
+    pub fn fit_image(&mut self) {
+        self.preview.fit(&mut self.tasks);
+    }
+
+    /// Returns what the terminal has to get before an image is drawn, once.
+    pub fn take_transmission(&mut self) -> Option<Arc<str>> {
+        self.preview.take_transmission()
+    }
+
+    /// Returns whether an image was decoded, which the terminal may be able to draw.
+    pub fn has_picture(&self) -> bool {
+        self.preview.has_picture()
+    }
+
+    /// Shows the image at the cursor, or the first one, below the text.
+    fn choose_image(&mut self) {
+        if self.tab == Tab::Text {
+            let line = self.view.as_ref().and_then(|view| view.json()).map(JsonView::line);
+            self.preview.choose(&self.parts, line, &mut self.tasks);
         }
     }
 
@@ -300,6 +338,7 @@ impl Detail {
         self.pending.view = None;
         self.drop_view();
         self.view = Some(view);
+        self.choose_image();
         self.restart_search();
     }
 
@@ -451,6 +490,7 @@ impl Detail {
         if let Some(view) = &mut self.view {
             view.act(action);
         }
+        self.choose_image();
     }
 
     /// Returns whether a foldable tree is shown.
@@ -501,6 +541,7 @@ impl Detail {
             Hit::Row(_) | Hit::FoldSign(_) | Hit::GridColumn(_) => {
                 let entered = self.tab == Tab::Frames && !std::mem::replace(&mut self.inside, self.tab == Tab::Frames);
                 let same = self.view.as_mut().is_some_and(|view| view.click(hit));
+                self.choose_image();
                 same && !entered || matches!(hit, Hit::FoldSign(_))
             }
             _ => false,

@@ -29,6 +29,7 @@ use crate::{
 
 use super::{
     action::Action,
+    graphics::Graphics,
     hits::{Hit, HitMap},
     keymap::Keymap,
     theme::Theme,
@@ -52,6 +53,10 @@ pub struct DrawContext<'a> {
     pub tick: u64,
     /// Whether the pane has the focus.
     pub focused: bool,
+    /// The graphics of the terminal.
+    pub graphics: &'a Graphics,
+    /// Whether something lies above the panes, so that an image of pixels would be damaged.
+    pub covered: bool,
 }
 
 impl DrawContext<'_> {

@@ -20,7 +20,7 @@ use crate::{
         background::{Done, Job, JobHandle, JobKind, Material, Worked, discard},
         call_segments::segments,
         hits::Hit,
-        rows::{Row, RowId, RowKind, Rows},
+        rows::{CallState, Row, RowId, RowKind, Rows},
         widget::{
             json::JsonView,
             paint::{Pen, padded, pane},
@@ -68,11 +68,15 @@ impl RowDetail {
             None => {
                 self.detail.show(None, read_model);
                 let note = rows.note_of(row);
-                let frame = note.and_then(|n| n.frame).and_then(|seq| read_model.frames.iter().rev().find(|f| f.seq == seq));
-                let job = match (frame, note) {
-                    (Some(frame), _) => JobKind::Frame(frame.body.clone()),
-                    (None, Some(note)) => JobKind::Raw(Body::from(&*note.text)),
-                    (None, None) => return,
+                let frame = |seq: Option<u64>| seq.and_then(|seq| read_model.frames.iter().rev().find(|f| f.seq == seq));
+                let frames = (note.and_then(|n| frame(n.request)), note.and_then(|n| frame(n.frame)));
+                let job = match (frames, note) {
+                    ((Some(request), Some(response)), _) if request.cut.is_none() && response.cut.is_none() => {
+                        JobKind::Frame(exchange(&request.body, &response.body))
+                    }
+                    ((_, Some(frame)), _) => JobKind::Frame(frame.body.clone()),
+                    ((_, None), Some(note)) => JobKind::Raw(Body::from(&*note.text)),
+                    ((_, None), None) => return,
                 };
                 self.parse(job);
             }
@@ -191,7 +195,10 @@ impl RowDetail {
             RowKind::Call => "Call",
         };
         let about = name.map_or_else(String::new, |n| format!(" ── {} · {}", n.server, n.tool));
-        let time = ctx.read_model.epoch.time_of_day(row.at);
+        let mut time = ctx.read_model.epoch.time_of_day(row.at);
+        if row.state != CallState::None {
+            time = format!("{time} · {}", short(row.end(ctx.now).since(row.at)));
+        }
         let inner = pane(buf, area, &[(word, title), (&about, theme.accent)], &[(&time, theme.muted)], ctx.focused, theme);
         let inner = padded(inner);
         // The text comes first, the frame that it refers to below.
@@ -214,6 +221,15 @@ impl RowDetail {
             }
         }
     }
+}
+
+/// Returns a request and its response as one document, with their bytes unchanged.
+fn exchange(request: &Body, response: &Body) -> Body {
+    let mut document = Vec::with_capacity(request.len() + response.len() + 32);
+    for part in [&br#"{"request":"#[..], request.bytes(), br#","response":"#, response.bytes(), b"}"] {
+        document.extend_from_slice(part);
+    }
+    Body::new(document)
 }
 
 fn draw_dropped(ctx: DrawContext, area: Rect, buf: &mut Buffer, text: &str) {

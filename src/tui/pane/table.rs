@@ -328,7 +328,7 @@ impl TrafficView {
             pen.put("No traffic yet. ", theme.muted);
             ctx.put_key(&mut pen, Action::ViewConsole, &key, " opens the console: select a tool there.");
             self.draw_past_hint(rows, ctx, area, buf);
-        } else if self.filtered.index.working(rows) || self.job.is_some() || self.by != By::Time {
+        } else if self.working(rows, ctx.now) {
             pen.put(&format!("{} filtering …", ctx.spinner()), theme.running);
         } else {
             let key = ctx.keys.key(&[Context::Global], Action::Back).unwrap_or_default();

@@ -41,6 +41,11 @@ impl<'t> TextView<'t> {
         self
     }
 
+    /// Returns the width of the rows in cells.
+    pub fn width(&self) -> u16 {
+        self.width
+    }
+
     /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -144,11 +149,47 @@ impl<'t> TextView<'t> {
         let top = self.top(area, window);
         for (y, row) in self.rows.iter().skip(top).take(height).enumerate() {
             let mut pen = Pen::new(buf, area, y as u16);
+            // A row that is cut ends with an ellipsis.
+            let is_cut = cells(row) > pen.room();
+            pen.reserve(usize::from(is_cut));
             for (text, style) in row {
                 pen.put(text, *style);
+            }
+            if is_cut {
+                pen.widen(1);
+                let last = pen.x() + pen.left().saturating_sub(1);
+                pen.to(last).put("…", row.last().map_or(self.theme.muted, |(_, style)| *style));
             }
         }
         let rows_area = Rect { width: area.width + 1, ..area };
         scroll_bar(buf, rows_area, (top, height, self.rows.len()), self.theme.muted);
+    }
+}
+
+/// Returns the cells of a row without blanks at its end.
+fn cells(row: &[(String, Style)]) -> usize {
+    let text: String = row.iter().map(|(text, _)| text.as_str()).collect();
+    usize::from(width(text.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::widget::test_screen::text_of;
+
+    #[test]
+    fn a_row_that_is_cut_ends_with_an_ellipsis() {
+        let theme = Theme::ansi();
+        let drawn = |pieces: &[&str]| {
+            let mut view = TextView::new(&theme, 8);
+            view.row(pieces.iter().map(|text| ((*text).to_owned(), theme.text)).collect());
+            let mut buf = Buffer::empty(Rect::new(0, 0, 8, 1));
+            view.draw(&mut buf, Rect::new(0, 0, 8, 1), Window::default());
+            text_of(&buf)
+        };
+        assert_eq!(drawn(&["12:00  ", "failed"]), "12:00  …");
+        assert_eq!(drawn(&["12345678", "9"]), "1234567…");
+        assert_eq!(drawn(&["1234", "5678", "   "]), "12345678");
+        assert_eq!(drawn(&["123456", "界界"]), "123456 …", "a wide character is not cut in half");
     }
 }

@@ -80,6 +80,11 @@ impl Console {
                 self.spawn_blocking(move || Msg::FileRead(files::read(&path)));
                 None
             }
+            Cmd::AskGraphics => terminal.ask_graphics().err().map(|e| e.to_string()),
+            Cmd::SendImage(messages) => {
+                terminal.send_image(messages)?;
+                None
+            }
             Cmd::Work(task) => {
                 self.tasks.push_back(task);
                 self.start_jobs();

@@ -32,8 +32,12 @@ impl Preferred {
 /// How well a row matches, best first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// A tool by its exposed name, or a saved call by its own, with the inverted score.
+    /// A tool by its exposed name, or a saved call by its own, if a word of it begins with the filter, with the inverted score.
     Tool(u32),
+    /// Another node, if a word of its own name begins with the filter: `arch` means `architecture.md` and not `research`.
+    OtherWord(u32),
+    /// A tool or a saved call by any other match of its name.
+    ToolWithin(u32),
     /// Another node by its name. Tools are the most frequent target, and a resource's name must not push a tool down.
     Other(u32),
     /// A tool by its own name, title or description.
@@ -54,7 +58,7 @@ pub(super) fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Pref
         let exposed = read_model.names.exposed(&id)?;
         let texts = || [Some(id.server.as_str()), Some(&*tool.name), tool.title.as_deref(), tool.description.as_deref()];
         match search.in_name(exposed) {
-            Some(in_name) => Some((Rank::Tool(u32::MAX - in_name.score), row(Node::Tool(id), server, item, in_name.marks))),
+            Some(in_name) => Some((tool_rank(filter, exposed, u32::MAX - in_name.score), row(Node::Tool(id), server, item, in_name.marks))),
             None if search.in_texts(texts()) => Some((Rank::ToolText, row(Node::Tool(id), server, item, vec![]))),
             None => None,
         }
@@ -73,7 +77,10 @@ pub(super) fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Pref
         let server = read_model.servers.iter().position(|view| *view.id() == tool.server).unwrap_or(NO_SERVER);
         let node = Node::Saved(tool.clone(), call.name.clone());
         match search.in_name(&call.label) {
-            Some(in_name) => found.push((Rank::Tool(u32::MAX - in_name.score), row(node, server, item, in_name.marks))),
+            Some(in_name) => {
+                let rank = tool_rank(filter, &call.label, u32::MAX - in_name.score);
+                found.push((rank, row(node, server, item, in_name.marks)));
+            }
             None if search.in_texts([Some(&*call.name), Some(&*call.tool)]) => {
                 found.push((Rank::ToolText, row(node, server, item, vec![])))
             }
@@ -92,7 +99,11 @@ pub(super) fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Pref
             prompts.map(|(at, p)| (Node::Prompt(id.clone(), p.name.clone()), at, &*p.name, [p.title.as_deref(), p.description.as_deref()]));
         for (node, item, name, texts) in resources.chain(templates).chain(prompts) {
             match search.in_name(&other_name(id.as_str(), name)) {
-                Some(in_name) => found.push((Rank::Other(u32::MAX - in_name.score), row(node, server, item, in_name.marks))),
+                Some(in_name) => {
+                    let score = u32::MAX - in_name.score;
+                    let rank = if begins_word(filter, name) { Rank::OtherWord(score) } else { Rank::Other(score) };
+                    found.push((rank, row(node, server, item, in_name.marks)));
+                }
                 None if search.in_texts(texts) => {
                     found.push((Rank::OtherText, row(node, server, item, vec![])));
                 }
@@ -115,6 +126,18 @@ pub(super) fn filtered(read_model: &ConsoleState, filter: &str, preferred: &Pref
         false => found.sort_by_key(|(rank, row)| (*rank, preferred.place(&row.node))),
     }
     found.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Returns the rank of a match in the name of a tool or a saved call.
+fn tool_rank(filter: &str, name: &str, score: u32) -> Rank {
+    if begins_word(filter, name) { Rank::Tool(score) } else { Rank::ToolWithin(score) }
+}
+
+/// Returns whether a word of a name begins with the filter, without case.
+pub(super) fn begins_word(filter: &str, name: &str) -> bool {
+    let (filter, name) = (filter.trim().to_lowercase(), name.to_lowercase());
+    let begins = |at: usize| name[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric());
+    name.match_indices(&filter).any(|(at, _)| begins(at))
 }
 
 /// Returns title and description of a resource or template.

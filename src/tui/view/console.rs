@@ -325,6 +325,9 @@ impl ConsoleView {
             Action::Open => {
                 if self.end_filter(ctx.read_model) {
                     self.focus = Focus::Call;
+                    if matches!(self.tree.selected(), Some(Node::Resource(..))) {
+                        return ViewOutcome::run(|model| model.read_found());
+                    }
                 }
             }
             Action::Back => self.tree.end_filter(FilterEnd::Cancel, ctx.read_model),

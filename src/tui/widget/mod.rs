@@ -13,6 +13,7 @@ pub mod grid;
 pub mod json;
 pub mod markdown;
 pub mod paint;
+pub mod picture;
 pub mod rich_text;
 pub mod spark;
 pub mod status_dots;
@@ -20,4 +21,4 @@ pub mod tabs;
 pub mod window;
 
 #[cfg(test)]
-mod test_screen;
+pub(in crate::tui) mod test_screen;

@@ -145,35 +145,109 @@ fn the_demo_opens_with_a_call_unless_the_user_is_faster() {
     assert!(harness.take().is_empty());
 }
 
+/// Adds a frame of a session to a script; its id is the one in the body.
+fn session(script: &mut test_support::Script, ms: u64, direction: crate::domain::frame::Direction, method: &str, body: &str) {
+    script.frame(ms, "database", 0, direction, body);
+    let last = script.events.pop().unwrap();
+    let EventKind::Frame { frame } = &last.kind else { panic!("not a frame") };
+    let id = frame.body.value().map(|message| message["id"].to_string());
+    let frame =
+        crate::domain::frame::Frame { call: None, method: Some(method.into()), rpc_id: id.map(Into::into), seq: ms, ..(**frame).clone() };
+    script.push(ms, EventKind::Frame { frame: Arc::new(frame) });
+}
+
+/// Shows the rows of sessions in the traffic view.
+fn lifecycle_rows(harness: &mut Harness) -> String {
+    harness.keys("2 /").text("kind:lifecycle").keys("enter");
+    while harness.model.working() {
+        harness.model.work();
+    }
+    harness.frame()
+}
+
+#[test]
+fn a_request_of_the_session_and_its_response_are_one_row_with_a_duration() {
+    use crate::domain::frame::Direction;
+    let mut harness = Harness::busy(160, 40);
+    let mut script = test_support::Script::after(harness.model.read_model().seq);
+    let list = |id: u32| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{}}}}"#);
+    session(&mut script, 8000, Direction::Out, "tools/list", &list(1));
+    session(&mut script, 8001, Direction::Out, "prompts/list", &list(2));
+    let error = r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"no prompts here"}}"#;
+    session(&mut script, 8013, Direction::In, "prompts/list", error);
+    session(&mut script, 8040, Direction::In, "tools/list", r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{}]}}"#);
+    // After a restart the ids repeat; the request without a response stays as it is.
+    session(&mut script, 8050, Direction::Out, "tools/list", &list(1));
+    harness.send(Msg::Events(script.events));
+    let frame = lifecycle_rows(&mut harness);
+    let rows: Vec<&str> = frame.lines().filter(|line| line.contains("/list")).collect();
+    assert_eq!(rows.len(), 3, "{frame}");
+    for (row, words) in
+        rows.iter().zip([&["tools/list", "1 tool", "✓ ok", "40 ms"][..], &["no prompts here", "✕", "12 ms"][..], &["→"][..]])
+    {
+        words.iter().for_each(|word| assert!(row.contains(word), "{word}: {frame}"));
+    }
+    // The newest row first: the list of tools is two rows up.
+    harness.keys("up up enter");
+    let frame = harness.frame();
+    assert!(frame.contains("request") && frame.contains("response") && frame.contains("· 40 ms"), "{frame}");
+}
+
 #[test]
 fn the_handshake_and_the_lists_are_rows_of_the_traffic() {
     use crate::domain::frame::Direction;
     let mut harness = Harness::busy(160, 40);
     let mut script = test_support::Script::after(harness.model.read_model().seq);
-    let session = |script: &mut test_support::Script, ms, direction, method: &str, body: &str| {
-        script.frame(ms, "database", 0, direction, body);
-        let last = script.events.pop().unwrap();
-        let EventKind::Frame { frame } = &last.kind else { panic!("not a frame") };
-        let frame = crate::domain::frame::Frame { call: None, method: Some(method.into()), ..(**frame).clone() };
-        script.push(ms, EventKind::Frame { frame: Arc::new(frame) });
-    };
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"progressToken":7},"cursor":"c1"}}"#;
     session(&mut script, 8000, Direction::Out, "tools/list", list);
-    session(&mut script, 8001, Direction::In, "tools/list", r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#);
+    let again = r#"{"jsonrpc":"2.0","id":9,"method":"tools/list","params":{}}"#;
+    session(&mut script, 8000, Direction::Out, "tools/list", again);
+    session(&mut script, 8001, Direction::In, "tools/list", r#"{"jsonrpc":"2.0","id":9,"result":{"tools":[]}}"#);
     let legacy = r#"{"jsonrpc":"2.0","id":2,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"shop","version":"2.1"}}}"#;
     session(&mut script, 8002, Direction::In, "initialize", legacy);
     let modern = r#"{"jsonrpc":"2.0","id":3,"result":{"supportedVersions":["2026-07-28"],"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"desk"}}}}"#;
     session(&mut script, 8003, Direction::In, "server/discover", modern);
     harness.send(Msg::Events(script.events));
-    harness.keys("2 /").text("kind:lifecycle").keys("enter");
-    while harness.model.working() {
-        harness.model.work();
-    }
-    let frame = harness.frame();
-    for words in ["tools/list", "→ {\"cursor\":\"c1\"}", "← 0 tools", "← shop 2.1 · 2025-11-25", "← desk · 2026-07-28"] {
+    let frame = lifecycle_rows(&mut harness);
+    for words in ["tools/list", "→ {\"cursor\":\"c1\"}", "  0 tools", "← shop 2.1 · 2025-11-25", "← desk · 2026-07-28"] {
         assert!(frame.contains(words), "{words}\n{frame}");
     }
     harness.keys("enter");
     assert!(harness.frame().contains("Session"), "{}", harness.frame());
     assert!(harness.model.dialogs.top_as::<Describe>().is_none());
+}
+
+#[test]
+fn a_result_is_saved_and_its_messages_are_shown_with_one_key() {
+    let mut harness = Harness::busy(120, 40);
+    harness.tool("queryu").keys("enter");
+    let Some(Cmd::Submit { token, .. }) = harness.take().pop() else { panic!("not sent") };
+    queried(&mut harness, 900, json!({"total": 1}));
+    harness.send(Msg::Submitted { token, call: CallId(900) });
+    assert_eq!(harness.model.console.focus, Focus::Call);
+    harness.keys("alt-r");
+    let saved = harness.take();
+    assert!(
+        matches!(&saved[..], [Cmd::Save { path, overwrite: false, content }] if path == "result-384.json" && content.len() > 10),
+        "{saved:?}"
+    );
+    harness.keys("alt-down f");
+    assert_eq!(harness.model.console.result.tab(), crate::tui::pane::detail::Tab::Frames);
+    assert!(harness.frame().contains("No frames:"), "{}", harness.frame());
+    let mut empty = Harness::new(120, 40);
+    assert_eq!(empty.tool("createu").keys("alt-r").take(), []);
+    assert!(empty.frame().contains("Nothing to save here."), "{}", empty.frame());
+}
+
+#[test]
+fn enter_reads_a_resource_that_the_filter_found() {
+    for size in [(120, 40), (80, 24)] {
+        let mut harness = Harness::new(size.0, size.1);
+        harness.keys("/").text("sche").keys("enter");
+        let operation = harness.submitted_spec().operation;
+        assert!(matches!(&operation, Operation::Resource { uri, .. } if uri == "db://schema"), "{operation:?}");
+        // A template has arguments: it is only opened.
+        harness.keys("esc /").text("user").keys("down enter");
+        assert!(!harness.take().iter().any(|command| matches!(command, Cmd::Submit { .. })), "{}", harness.frame());
+    }
 }

@@ -229,3 +229,63 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_sessions_of_the_history_are_listed_and_one_shows_its_traffic() {
+    use crate::{
+        domain::program_session::SessionSummary,
+        tui::{WorkspaceRequest, action::Action, overlay::sessions::Sessions},
+    };
+    let session = |id, kind, day: u64, calls, failures| SessionSummary {
+        start: start(id, kind, YESTERDAY + day * 86_400_000),
+        last_ms: YESTERDAY + day * 86_400_000 + 61_000,
+        ended_ms: None,
+        calls,
+        failures,
+    };
+    let all = || vec![session(0xc0, SessionKind::Console, 1, 4, 0), session(0xaa, SessionKind::Gateway, 0, 1_234, 5)];
+    for (width, height) in [(120, 40), (80, 24), (40, 12)] {
+        let mut harness = traffic(width, height);
+        assert_eq!(harness.model.act(Action::Sessions), [Cmd::Request(WorkspaceRequest::Sessions { last: 500 })]);
+        harness.send(Msg::Update(ConsoleUpdate::Sessions(all())));
+        let frame = harness.frame();
+        let row = frame.lines().find(|line| line.contains("gateway")).unwrap_or_else(|| panic!("{frame}"));
+        assert!(row.contains("2023-11-14 22:13:20") && frame.contains("this session") && frame.contains("2 sessions"), "{frame}");
+        if width >= 80 {
+            assert!(row.contains("1 m 01 s") && row.contains("1 234"), "{row}");
+            assert!(row.contains("✕ 5") && row.contains("000000aa"), "{row}");
+        }
+    }
+    let mut harness = traffic(120, 24);
+    // Sorted by another column, the list has no history.
+    harness.keys("s").take();
+    harness.send(Msg::Update(ConsoleUpdate::Sessions(all())));
+    harness.keys("down enter");
+    assert!(harness.model.dialogs.top_as::<Sessions>().is_none());
+    let (filter, _) = answer(&mut harness, Ok(page(vec![call(0xaa, 2, "third")], None)));
+    assert_eq!(filter, "session:000000aa", "read without another key");
+    let frame = harness.frame();
+    assert!(frame.contains("third") && !frame.contains("query_users"), "{frame}");
+
+    // A console whose calls are not recorded has no history in its traffic.
+    let mut harness = Harness::busy(120, 24);
+    harness.send(Msg::Update(ConsoleUpdate::Sessions(all())));
+    harness.keys("enter");
+    assert!(
+        matches!(&harness.take()[..], [Cmd::Request(WorkspaceRequest::History { filter, .. })] if filter.starts_with("session:000000c0"))
+    );
+    let mut harness = Harness::busy(80, 24);
+    harness.send(Msg::Update(ConsoleUpdate::Sessions(vec![])));
+    assert!(harness.frame().contains("The history has no sessions"), "{}", harness.frame());
+}
+
+#[test]
+fn a_filter_that_no_row_passes_says_so_in_any_order() {
+    let mut harness = Harness::busy(120, 24);
+    harness.keys("2 s /").text("nothinglikethis").keys("enter");
+    while harness.model.working() {
+        harness.model.work();
+    }
+    let frame = harness.frame();
+    assert!(frame.contains("No rows match") && !frame.contains("filtering"), "{frame}");
+}

@@ -44,6 +44,11 @@ fn a_call_is_saved_from_the_form_found_by_its_name_and_sent() {
     let rows: Vec<&str> = frame.lines().collect();
     let tool = rows.iter().position(|row| row.contains("create_user") && !row.contains("database_")).unwrap();
     assert!(rows[tool + 1].contains("» Create Ann"), "listed with its tool: {frame}");
+    let selected = harness.model.console.tree.selected();
+    assert!(matches!(selected, Some(Node::Saved(_, saved)) if **saved == *name), "the cursor is on it: {selected:?}");
+    harness.keys("esc esc home");
+    harness.send(Msg::Update(ConsoleUpdate::Workflows(library(&[(&name, &text)]))));
+    assert!(!matches!(harness.model.console.tree.selected(), Some(Node::Saved(..))), "only once");
 
     // By `/`, with its form filled in.
     let mut fresh = with_library((120, 40), library(&[(&name, &text)]));

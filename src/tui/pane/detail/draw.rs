@@ -119,7 +119,15 @@ impl Detail {
                 }
                 (_, Some(view)) => {
                     let notes = draw_notes(&self.notes, ctx, area, buf);
-                    let rest = Rect { y: area.y + notes, height: area.height - notes, ..area };
+                    let mut rest = Rect { y: area.y + notes, height: area.height - notes, ..area };
+                    if self.tab == Tab::Text {
+                        let rows = self.preview.rows(view.position().2, rest);
+                        rest.height -= rows;
+                        let place = Rect { y: rest.bottom(), height: rows, ..rest };
+                        if rows > 0 {
+                            self.preview.draw(&self.parts, ctx, place, buf);
+                        }
+                    }
                     view.draw(rest, buf, ctx.theme, ctx.focused, ctx.hits);
                     let rows_area = Rect { width: rest.width + 1, ..rest };
                     scroll_bar(buf, rows_area, view.position(), ctx.theme.muted);

@@ -12,6 +12,7 @@ use crate::{
         plural::counted,
         server::Phase,
         stats::{BUCKETS, PER_DECADE, Stats, bucket_start},
+        text::visible,
         time::{Stamp, short},
     },
     state::{ClientView, ServerView},
@@ -20,7 +21,7 @@ use crate::{
         keymap::Context,
         pane::{DrawContext, breaker, state_words, status_dot, text_view::TextView},
         widget::{
-            paint::{padded, pane},
+            paint::{head, padded, pane, width},
             window::{Move, Window},
         },
     },
@@ -34,6 +35,9 @@ const HEIGHT: usize = 5;
 const CHANGES: usize = 6;
 /// The most connection states and anomalies.
 const LISTED: usize = 40;
+
+/// The cells of a connection state without its words and its duration.
+const CONNECTION_CELLS: u16 = 14;
 
 /// The scroll of the pane.
 #[derive(Default)]
@@ -234,10 +238,15 @@ fn connection(out: &mut TextView, server: &ServerView, ctx: DrawContext) {
             None if phase.pending() => format!("for {}", short(ctx.now.since(*at))),
             None => "current".to_owned(),
         };
+        // The words are cut, and not the duration.
+        let room = usize::from(out.width().saturating_sub(CONNECTION_CELLS + width(&lasted)));
+        let words = visible(&words);
+        let shown =
+            if usize::from(width(&words)) > room { format!("{}…", head(&words, room.saturating_sub(1))) } else { words.into_owned() };
         out.row(vec![
             (format!("{}  ", &ctx.read_model.epoch.time_of_day(*at)[..8]), theme.muted),
             (format!("{glyph} "), style),
-            (format!("{words}  "), style),
+            (format!("{shown}  "), style),
             (lasted, theme.muted),
         ]);
         end = Some(*at);

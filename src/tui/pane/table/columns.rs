@@ -143,6 +143,17 @@ impl Columns {
                             pen.skip(2).put(shown, theme.muted).put(more, theme.muted);
                         }
                     }
+                    // The response of the session; an error is more than its state says.
+                    if row.state != CallState::None
+                        && let Some(note) = rows.note_of(row)
+                    {
+                        let style = if row.state == CallState::Ok { theme.muted } else { theme.fail };
+                        let left = (start + room).saturating_sub(pen.x() + 2);
+                        let text = visible(&note.text);
+                        let shown = paint::head(&text, usize::from(left.saturating_sub(1)));
+                        let more = if shown.len() < text.len() && left > 0 { "…" } else { "" };
+                        pen.skip(2).put(shown, style).put(more, style);
+                    }
                     if let Some(step) = step {
                         let left = (start + room).saturating_sub(pen.x() + 2);
                         let place = Some(place_words(step, rows)).filter(|words| crate::tui::widget::paint::width(words) <= left);
@@ -159,7 +170,9 @@ impl Columns {
                         (None, None) => pen.put(word, style),
                     };
                 }
-                By::Outcome if row.kind() != RowKind::Call && !row.past() => return self.note(row, rows, ctx, &mut pen),
+                By::Outcome if row.kind() != RowKind::Call && row.state == CallState::None && !row.past() => {
+                    return self.note(row, rows, ctx, &mut pen);
+                }
                 By::Outcome => {
                     let (glyph, words, style) = outcome(row, call, ctx);
                     let tries = tries(row, call);

@@ -35,6 +35,15 @@ impl TrafficView {
         self.beyond || !self.following() && from_oldest < self.height.max(1)
     }
 
+    /// Reads the next page of the history without a move of the cursor, in the order of time: other orders have no history.
+    pub fn read_back(&mut self) {
+        if self.by != By::Time {
+            self.sort(By::Time);
+        }
+        self.descending = false;
+        self.beyond = true;
+    }
+
     /// Forgets that the cursor was moved beyond the oldest row: the page that this asks for is being read.
     pub fn page_begun(&mut self) {
         self.beyond = false;
