@@ -49,6 +49,17 @@ impl Env {
         Env { variables: self.variables.clone(), inputs }
     }
 
+    /// Returns the environment with further variables, which take precedence.
+    pub(super) fn with_variables<'v>(&self, variables: impl Iterator<Item = (&'v str, &'v str)>) -> Env {
+        let mut added = variables.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).peekable();
+        if added.peek().is_none() {
+            return self.clone();
+        }
+        let mut variables = HashMap::clone(&self.variables);
+        variables.extend(added);
+        Env { variables: Arc::new(variables), inputs: self.inputs.clone() }
+    }
+
     /// Returns the value of an input; `None` if it has none.
     pub fn input(&self, id: &str) -> Option<&str> {
         self.inputs.get(id).map(String::as_str)

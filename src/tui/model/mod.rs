@@ -253,6 +253,7 @@ impl Model {
                 };
             }
             ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
+            ConsoleUpdate::Environments(environments) => self.session.environments = environments,
             ConsoleUpdate::Session(session) => self.views.state.rows.set_session(session),
             ConsoleUpdate::History(filter, page) => self.show_history(&filter, &page),
             ConsoleUpdate::PastPage(filter, before, page) => self.add_past(&filter, before, page),
