@@ -25,6 +25,8 @@ mod docs;
 mod doctor;
 #[path = "cli/documents.rs"]
 mod documents;
+#[path = "cli/environments.rs"]
+mod environments;
 #[path = "cli/exposed.rs"]
 mod exposed;
 #[path = "cli/hostile.rs"]

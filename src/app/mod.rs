@@ -31,7 +31,7 @@ use crate::{
         history::History,
         print::Io,
     },
-    config::{self, ConfigError, LoadOptions, Loaded, Variables},
+    config::{self, ConfigError, EnvironmentChoice, LoadOptions, Loaded, Variables},
     demo,
     domain::{
         call::{Failure, FailureKind},
@@ -274,6 +274,7 @@ fn selection(cli: &Cli, demo: bool) -> Result<Selection, String> {
         trust_hash: global.trust.clone(),
         unsandboxed: global.allow_unsandboxed,
         env: process.env.clone().with_inputs(inputs),
+        environment: EnvironmentChoice::new(global.environment.clone().filter(|name| !name.is_empty())),
         ..process
     };
     match cli.target()? {

@@ -74,6 +74,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("SWITCHBOARD_CONFIG_DIR", "Folder of config.toml and of workflows, in place of the platform's."),
     ("SWITCHBOARD_STATE_DIR", "Folder of history, journal, approvals and logs, in place of the platform's."),
     ("SWITCHBOARD_LOG", "Level or filter of the log: off, error, warn, info, debug, trace, or info,switchboard::call=debug."),
+    ("SWITCHBOARD_ENVIRONMENT", "The environment of the configuration, as with --environment."),
     ("SWITCHBOARD_VIA", "The running engine that commands use, as with --via."),
     ("SWITCHBOARD_REGISTRY", "The registry that `add` reads, as with --registry."),
     ("SWITCHBOARD_PAGER, PAGER", "The program that shows long output on a terminal; less by default, none if empty or cat."),

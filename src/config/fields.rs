@@ -18,7 +18,7 @@ use crate::domain::{
     config_fault::ConfigFault,
     config_input::{ConfigInput, InputState},
     document::{Field, Kind, Node},
-    policy::pattern::Pattern,
+    policy::{pattern::Pattern, tool_filter::ToolFilter},
     secret::Secret,
     server::looks_secret,
     spelling::edit_distance,
@@ -44,6 +44,8 @@ pub(super) struct Report<'a> {
     pub base: &'a Path,
     /// The canonical folder of the project that the file belongs to, for files of a project.
     pub root: Option<&'a Path>,
+    /// The servers that the environment in use enables; `None` without one.
+    pub servers: Option<&'a ToolFilter>,
     /// How the file writes variables; `None` for our own files.
     pub dialect: Option<Dialect>,
     /// Errors outside of the tables of servers. Each costs a setting or an entry of our own files, and all of the file of another
@@ -98,6 +100,7 @@ impl<'a> Report<'a> {
             home,
             base,
             root: None,
+            servers: None,
             dialect: None,
             errors: RefCell::default(),
             problems: RefCell::default(),

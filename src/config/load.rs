@@ -16,6 +16,7 @@ use std::{
 use self::project_layer::Prefixes;
 pub(super) use self::project_layer::project_folders;
 use super::{
+    environments::{EnvironmentChoice, Known},
     error::ConfigError,
     fields::{Fields, Report},
     inputs::InputAnswers,
@@ -29,7 +30,9 @@ use super::{
     trust::{PendingApproval, launch_hash},
 };
 use crate::{
-    domain::{config_input::ConfigInput, document::Node, id::ServerId, policy, server::ServerSpec},
+    domain::{
+        config_input::ConfigInput, document::Node, id::ServerId, policy, secret::Secret, server::ServerSpec, workspace::Environments,
+    },
     files::{self, Allowed},
 };
 
@@ -68,6 +71,8 @@ pub struct LoadOptions {
     pub env: Env,
     /// The values that the user gave for inputs of files.
     pub answers: InputAnswers,
+    /// The environment in use.
+    pub environment: EnvironmentChoice,
 }
 
 impl LoadOptions {
@@ -125,6 +130,10 @@ pub struct Loaded {
     pub problems: Vec<ConfigError>,
     /// The inputs that servers use.
     pub inputs: Vec<ConfigInput>,
+    /// The environments, and the one in use.
+    pub environments: Environments,
+    /// Values of the environment in use that are secret.
+    pub environment_secrets: Vec<Secret>,
     /// Every file that was read or is missing, for watching.
     pub files: Vec<PathBuf>,
     /// The text of the user's theme file, so that editing it counts as a change of the configuration; `None` when there is
@@ -165,8 +174,23 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
 
 /// Like [`load`]; returns the files to watch even on failure.
 pub(super) fn load_seen(options: &LoadOptions) -> (Vec<PathBuf>, Result<Loaded, Vec<ConfigError>>) {
-    let mut loader = Loader { options, files: vec![], seen: HashSet::new(), errors: vec![], problems: vec![], inputs: vec![] };
+    let mut loader = Loader {
+        options,
+        files: vec![],
+        seen: HashSet::new(),
+        errors: vec![],
+        problems: vec![],
+        inputs: vec![],
+        environments: Known::default(),
+    };
     let mut loaded = loader.run();
+    match loader.environments.choose(options.environment.name()) {
+        Ok(environments) => loaded.environments = environments,
+        // After another error the environments may be unknown.
+        Err(error) if loader.errors.is_empty() => loader.errors.push(error),
+        Err(_) => {}
+    }
+    loaded.environment_secrets = loader.environments.secrets();
     let mut unique = HashSet::new();
     loader.files.retain(|file| unique.insert(file.clone()));
     if loader.errors.is_empty() {
@@ -210,6 +234,7 @@ struct Loader<'o> {
     errors: Vec<ConfigError>,
     problems: Vec<ConfigError>,
     inputs: Vec<ConfigInput>,
+    environments: Known,
 }
 
 impl Loader<'_> {
@@ -362,9 +387,18 @@ impl Loader<'_> {
             (None, None) if foreign => kinds::workspace(&source.path).to_owned(),
             _ => folder.clone(),
         };
-        let env = options.env.with_answers(options.answers.of(&source.path));
+        if !foreign && role.root.is_none() && !role.included {
+            let report = Report::new(source, &options.env, options.home.as_deref(), &base);
+            self.environments.read(&report, tree, options.environment.name().as_deref());
+            self.lose(report.errors.take());
+        }
+        let known = std::mem::take(&mut self.environments);
+        let env = options.env.with_variables(known.variables()).with_answers(options.answers.of(&source.path));
+        let servers = known.servers().cloned();
+        self.environments = known;
         let mut report = Report::new(source, &env, options.home.as_deref(), &base);
         report.root = role.root.as_deref();
+        report.servers = servers.as_ref();
         if !foreign {
             return self.native(report, tree, role, &folder);
         }
@@ -391,6 +425,10 @@ impl Loader<'_> {
             own.extend(server::native(&report, field, role.root.as_deref()));
         }
         report.declare_inputs(&[]);
+        // Read before the rest of the file.
+        if let Some(field) = root.field("environments").filter(|_| role.included && role.root.is_none()) {
+            report.note(field.at, "environments", "is not used in an included file", "put it into the file that includes this one");
+        }
         // After the servers, which take with them the secrets that were read before.
         let rules = PartialRules::read(&mut root);
         let includes = includes(&mut root, folder);

@@ -30,6 +30,7 @@ mod console_layout;
 mod dialect;
 mod edit;
 mod env_file;
+mod environments;
 mod error;
 mod export;
 mod fields;
@@ -72,6 +73,7 @@ pub use bundle::{is_bundle, unpack_bundle};
 pub use change::{ChangePlan, inputs_of, masked_text, plan_add, plan_edit};
 pub use console_layout::{load_layout, save_layout};
 pub use edit::{edit_server, editable};
+pub use environments::EnvironmentChoice;
 pub use error::ConfigError;
 #[cfg(test)]
 use export::add_to_toml;

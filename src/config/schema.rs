@@ -47,6 +47,7 @@ fn special(path: &str) -> Option<Value> {
             { "type": "object", "required": ["server"], "additionalProperties": false,
               "properties": { "server": { "type": "string" }, "weight": { "type": "integer", "minimum": 0 } } },
         ] } }),
+        "environments.*.variables" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         "gateway.profiles.*.destructive" => words(&["allow", "deny"]),
         "gateway.profiles.*.logs" => words(&["own", "all"]),
         "gateway.profiles.*.tools.*.fixed" => json!({ "type": "object" }),
@@ -138,6 +139,7 @@ fn assemble(tables: &Map<String, Value>) -> Value {
         root[table] = closed(of(table));
     }
     root["gateway"] = closed(with(of("gateway"), &[("profiles", profiles)]));
+    root["environments"] = map(closed(of("environments.*")));
     root["keys"] = map(map(json!({ "type": "string" })));
     root["defaults"] = json!({ "$ref": "#/$defs/defaults" });
     root["servers"] = map(json!({ "$ref": "#/$defs/server" }));
@@ -207,7 +209,7 @@ fn table_of(code: &str) -> String {
     let path = code.trim_matches(['[', ']']);
     let mut named = false;
     let parts = path.split('.').map(|part| {
-        match std::mem::replace(&mut named, ["servers", "groups", "profiles", "tools", "keys"].contains(&part)) {
+        match std::mem::replace(&mut named, ["servers", "groups", "profiles", "tools", "keys", "environments"].contains(&part)) {
             true => "*",
             false => part,
         }
@@ -330,7 +332,7 @@ mod tests {
             keys
         };
         let server = "command = \"x\"\n";
-        let tables: [(&str, &[&str], &str); 29] = [
+        let tables: [(&str, &[&str], &str); 30] = [
             ("", &[], ""),
             ("[retention]", &["retention"], ""),
             ("[store]", &["store"], ""),
@@ -341,6 +343,7 @@ mod tests {
             ("[redis]", &["redis"], ""),
             ("[cache]", &["cache"], ""),
             ("[gateway]", &["gateway"], ""),
+            ("[environments.e]", &["environments", "*"], ""),
             ("[gateway.profiles.p]", &["gateway", "profiles", "*"], ""),
             ("[gateway.profiles.p.tools.t]", &["gateway", "profiles", "*", "tools", "*"], ""),
             ("[defaults]", &["defaults"], ""),

@@ -82,6 +82,7 @@ pub(super) fn draft(report: &Report<'_>, field: &Field, body: impl FnOnce(&[Fiel
         }
         _ => return None,
     };
+    spec.disabled |= report.servers.is_some_and(|servers| !servers.allows(name));
     if spec.disabled {
         report.forget_inputs(name);
     }

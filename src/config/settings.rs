@@ -138,7 +138,8 @@ pub(super) struct PartialSettings {
 }
 
 /// Keys that a project cannot set, because they would also apply to the user's own servers.
-const PERSONAL: [&str; 10] = ["separator", "retention", "history", "store", "journal", "console", "keys", "client", "auth", "gateway"];
+const PERSONAL: [&str; 11] =
+    ["separator", "retention", "history", "store", "journal", "console", "keys", "client", "auth", "gateway", "environments"];
 
 impl PartialSettings {
     /// Reads `separator`, `workflows`, `[retention]`, `[history]`, `[store]`, `[journal]`, `[console]`, `[keys]`, `[client]`,

@@ -61,6 +61,17 @@ impl Env {
         Env { variables: self.variables.clone(), inputs, keyring: self.keyring.clone() }
     }
 
+    /// Returns the environment with further variables, which take precedence.
+    pub(super) fn with_variables<'v>(&self, variables: impl Iterator<Item = (&'v str, &'v str)>) -> Env {
+        let mut added = variables.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).peekable();
+        if added.peek().is_none() {
+            return self.clone();
+        }
+        let mut variables = HashMap::clone(&self.variables);
+        variables.extend(added);
+        Env { variables: Arc::new(variables), inputs: self.inputs.clone(), keyring: self.keyring.clone() }
+    }
+
     /// Returns the value of an input; `None` if it has none.
     pub fn input(&self, id: &str) -> Option<&str> {
         self.inputs.get(id).map(String::as_str)
@@ -328,7 +339,7 @@ mod tests {
         let env = env().with_keyring(Keyring::over(memory.clone()));
         memory.set("GITHUB", "ghp-keyring-0123").unwrap();
         let header = expand("Bearer ${keyring:GITHUB}", &env).unwrap();
-        assert_eq!((header.secret.expose(), header.secret.shown().as_ref()), ("Bearer ghp-keyring-0123", "Bearer ${keyring:GITHUB}"));
+        assert_eq!((header.secret.expose(), header.secret.shown()), ("Bearer ghp-keyring-0123", "Bearer ${keyring:GITHUB}"));
         assert_eq!(header.variables[0].expose(), "ghp-keyring-0123");
         let missing = expand("${keyring:OTHER}", &env).unwrap_err();
         assert_eq!(missing.message, "the keyring has no entry `OTHER`");

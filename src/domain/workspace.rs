@@ -62,6 +62,18 @@ pub struct Identity {
     pub invocation: Invocation,
     /// Where the servers come from.
     pub source: ServerSource,
+    /// The environments of the configuration.
+    #[serde(default)]
+    pub environments: Environments,
+}
+
+/// The environments of a configuration: sets of variables and servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environments {
+    /// The one in use.
+    pub current: Option<String>,
+    /// The names of all.
+    pub names: Vec<String>,
 }
 
 /// Where the servers of a workspace come from.
@@ -84,6 +96,17 @@ pub struct Invocation {
     pub flags: Vec<String>,
     /// The command line of the server, as written after `--`.
     pub target: Option<String>,
+}
+
+impl Invocation {
+    /// Sets or removes the option that selects an environment.
+    pub fn set_environment(&mut self, name: Option<&str>) {
+        const OPTION: &str = "--environment";
+        if let Some(at) = self.flags.iter().position(|flag| flag == OPTION) {
+            self.flags.drain(at..(at + 2).min(self.flags.len()));
+        }
+        self.flags.extend(name.into_iter().flat_map(|name| [OPTION.to_owned(), name.to_owned()]));
+    }
 }
 
 /// The settings of the console.
@@ -249,6 +272,8 @@ pub enum WorkspaceRequest {
         /// How long the value is used.
         retention: InputRetention,
     },
+    /// Use this environment of the configuration; `None` for none. Reply: `Done`.
+    UseEnvironment(Option<String>),
     /// Search this machine for servers. Reply: `Welcome`.
     FindServers,
     /// Start these servers. Reply: `Done`.
@@ -547,6 +572,7 @@ impl WorkspaceRequest {
             WorkspaceRequest::Approve(_)
             | WorkspaceRequest::Reject
             | WorkspaceRequest::GiveInput { .. }
+            | WorkspaceRequest::UseEnvironment(_)
             | WorkspaceRequest::Start(_)
             | WorkspaceRequest::EditServer { .. }
             | WorkspaceRequest::SaveWorkflow { .. }

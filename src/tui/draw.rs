@@ -6,7 +6,12 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use crate::domain::{plural::counted, server::Phase, time::short};
+use crate::domain::{
+    plural::counted,
+    server::Phase,
+    text::{middle, visible},
+    time::short,
+};
 
 use super::{
     action::{Action, Group},
@@ -23,6 +28,9 @@ use super::{
         status_dots, tabs,
     },
 };
+
+/// The most cells of the name of an environment in the header.
+const ENVIRONMENT: usize = 20;
 
 /// Draws the screen.
 pub fn draw(model: &mut Model, buf: &mut Buffer) {
@@ -139,10 +147,13 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     places.into_iter().zip(ViewId::ALL).for_each(|(place, view)| model.session.hits.add(place, Hit::View(view)));
 }
 
-/// Formats `● 4  ◐ 1  ✕ 1   2 running   p95 43 ms   0.8 % failed`, without items that are zero.
+/// Formats `staging  ● 4  ◐ 1  ✕ 1   2 running   p95 43 ms   0.8 % failed`, without items that are zero.
 fn counters(model: &Model) -> Vec<(String, Style)> {
     let (theme, read_model) = (&model.session.theme, model.read_model());
     let mut pieces: Vec<(String, Style)> = Vec::new();
+    if let Some(name) = &model.session.environments.current {
+        pieces.push((format!(" {}  ", middle(&visible(name), ENVIRONMENT)), theme.accent));
+    }
     let mut lamps: Vec<(&str, Style, usize)> = Vec::new();
     for server in &read_model.servers {
         let (glyph, style) = breaker::status_dot_of(server, theme);

@@ -65,7 +65,7 @@ use crate::domain::{
     program_session::{SessionStart, SessionSummary},
     time::Stamp,
     workflow::library::WorkflowLibrary,
-    workspace::LoginStarted,
+    workspace::{Environments, LoginStarted},
 };
 pub use crate::{control::WorkspaceRequest, domain::workspace::ApprovalPrompt};
 
@@ -107,6 +107,8 @@ pub enum ConsoleUpdate {
     Preferences(Box<Preferences>),
     /// The welcome added servers: the command line that reaches the same servers, and the configuration's name.
     Servers(Invocation, String),
+    /// The environments of the configuration, and the one in use.
+    Environments(Environments),
     /// The current workflow files.
     Workflows(WorkflowLibrary),
     /// Runs of earlier sessions, newest first.

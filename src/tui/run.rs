@@ -170,6 +170,7 @@ impl Console {
             // A new model has nothing to do.
             let _ = model.update(Msg::Update(ConsoleUpdate::Session(session)));
         }
+        let _ = model.update(Msg::Update(ConsoleUpdate::Environments(start.known.identity.environments.clone())));
         let mut pacer = Pacer::default();
         pacer.mark(Cause::Input, clock.elapsed());
         pacer.stir(clock.elapsed());
@@ -309,6 +310,9 @@ impl Console {
         }
         if now.identity != before.identity {
             updates.push(Msg::Update(ConsoleUpdate::Servers(now.identity.invocation.clone(), now.identity.title.clone())));
+        }
+        if now.identity.environments != before.identity.environments {
+            updates.push(Msg::Update(ConsoleUpdate::Environments(now.identity.environments.clone())));
         }
         if let Some(session) = now.session.filter(|session| before.session != Some(*session)) {
             updates.push(Msg::Update(ConsoleUpdate::Session(session)));

@@ -90,7 +90,12 @@ impl Home {
         };
         let title = if self.selection.demo { "demo".into() } else { self.title(&loaded, self.selection.load.extra.first()) };
         WorkspaceState {
-            identity: Arc::new(Identity { title, invocation: self.selection.invocation(), source }),
+            identity: Arc::new(Identity {
+                title,
+                invocation: self.selection.invocation(),
+                source,
+                environments: loaded.environments.clone(),
+            }),
             settings: Arc::new(console_settings(&loaded)),
             approval: loaded.pending.as_ref().map(|pending| Arc::new(prompt(pending))),
             inputs: Arc::new(loaded.inputs.clone()),

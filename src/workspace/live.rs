@@ -112,6 +112,7 @@ impl Live {
         match request {
             WorkspaceRequest::Approve(hash) => self.approve(&hash)?,
             WorkspaceRequest::GiveInput { file, id, value, retention } => self.give_input(&file, &id, &value.0, retention)?,
+            WorkspaceRequest::UseEnvironment(name) => self.use_environment(name)?,
             WorkspaceRequest::Start(chosen) => self.start(chosen)?,
             WorkspaceRequest::Remember(entry) => self.remember(entry)?,
             // The watch of the configuration applies the change.
@@ -160,6 +161,24 @@ impl Live {
             .map_err(|error| WorkspaceError::NotWritten { why: format!("the value of the input `{id}` could not be stored: {error}") })
     }
 
+    /// Switches to an environment: servers with other variables restart, and others are enabled and disabled. If the configuration
+    /// is invalid with it, the one in use stays.
+    fn use_environment(&mut self, name: Option<String>) -> Result<(), WorkspaceError> {
+        let home = self.home.clone();
+        let load = &home.selection.load;
+        let before = load.environment.replace(name);
+        match config::load(load) {
+            Ok(loaded) => {
+                self.take(loaded);
+                Ok(())
+            }
+            Err(errors) => {
+                load.environment.replace(before);
+                Err(WorkspaceError::Configuration(errors))
+            }
+        }
+    }
+
     /// Adds the servers of the user's choice.
     fn start(&mut self, chosen: Chosen) -> Result<(), WorkspaceError> {
         let home = self.home.clone();
@@ -190,8 +209,7 @@ impl Live {
         };
         let title = home.title(&loaded, self.extra.first());
         self.state.send_modify(|state| {
-            let source = state.identity.source;
-            state.identity = Arc::new(Identity { title, invocation, source });
+            state.identity = Arc::new(Identity { title, invocation, ..Identity::clone(&state.identity) });
         });
         self.take(loaded);
         Ok(())
@@ -257,6 +275,12 @@ impl Live {
             let settings = console_settings(&loaded);
             if *state.settings != settings {
                 state.settings = Arc::new(settings);
+            }
+            if state.identity.environments != loaded.environments {
+                let mut identity = Identity::clone(&state.identity);
+                identity.environments = loaded.environments.clone();
+                identity.invocation.set_environment(loaded.environments.current.as_deref());
+                state.identity = Arc::new(identity);
             }
             if *state.inputs != loaded.inputs {
                 state.inputs = Arc::new(loaded.inputs.clone());
@@ -430,6 +454,46 @@ mod tests {
         drop(following);
         let after = workspace.request(WorkspaceRequest::ReadWorkflows).await;
         assert_eq!(after, Err(WorkspaceError::Ended));
+        control.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_switched_while_the_engine_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.toml");
+        let text = r#"
+            [environments.staging]
+            variables = { NAME = "staging-program", TOKEN = "s3cret-token" }
+            disabled_servers = ["off"]
+            [servers.changes]
+            command = "${NAME:-program}"
+            disabled = true
+            [servers.off]
+            command = "${NAME:-program}"
+            disabled = true
+        "#;
+        std::fs::write(&file, text).unwrap();
+        let load = LoadOptions { cwd: dir.path().to_owned(), config_files: vec![file.clone()], ..LoadOptions::default() };
+        let (service, control) = service(Selection { load, files: true, ..Selection::default() });
+        let _following = service.follow(&control, DemoSlot::default(), no_cache);
+        let workspace = control.workspace();
+        let switch = async |name: Option<&str>| workspace.request(WorkspaceRequest::UseEnvironment(name.map(str::to_owned))).await;
+        let state = || {
+            let identity = workspace.state().borrow().identity.clone();
+            let program = service.loaded().servers[0].launch.summary();
+            (identity.environments.current.clone(), identity.invocation.flags.join(" "), program)
+        };
+        let config = format!("--config {}", file.display());
+        assert_eq!(state(), (None, config.clone(), "program".into()));
+        assert_eq!(switch(Some("staging")).await, Ok(WorkspaceReply::Done));
+        let staging = (Some("staging".into()), format!("{config} --environment staging"), "staging-program".into());
+        assert_eq!(state(), staging);
+        assert!(control.secrets().redactor().redact("s3cret-token") != "s3cret-token", "the value is masked from now on");
+        let Err(WorkspaceError::Configuration(errors)) = switch(Some("stagin")).await else { panic!() };
+        assert!(errors[0].message.contains("`stagin` is not configured"), "{errors:?}");
+        assert_eq!(state(), staging, "an unknown environment changes nothing");
+        assert_eq!(switch(None).await, Ok(WorkspaceReply::Done));
+        assert_eq!(state(), (None, config, "program".into()));
         control.shutdown().await;
     }
 

@@ -116,6 +116,9 @@ impl Selection {
         if let Some(hash) = &self.load.trust_hash {
             flags.extend(["--trust".to_owned(), hash.clone()]);
         }
+        let mut invocation = Invocation { flags, target: None };
+        invocation.set_environment(self.load.environment.name().as_deref());
+        let Invocation { mut flags, .. } = invocation;
         let target = self.load.extra.first();
         match target.map(|spec| &spec.launch) {
             Some(Transport::Http { headers, .. }) => {
@@ -157,6 +160,7 @@ pub fn rules(loaded: &Loaded, demo: bool, servers: &[ServerSpec]) -> Rules {
 /// Returns the secrets of a configuration: of its servers, of the addresses of Redis and of the environment's proxies.
 pub fn secrets(loaded: &Loaded) -> Vec<Secret> {
     let mut found: Vec<Secret> = loaded.servers.iter().flat_map(ServerSpec::secrets).collect();
+    found.extend(loaded.environment_secrets.iter().cloned());
     for address in &loaded.rules.cache.redis {
         found.extend(rule::of_value(if address.interpolated() { "secret" } else { "" }, address.expose()));
     }

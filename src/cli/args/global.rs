@@ -26,6 +26,9 @@ pub struct Global {
     /// Connect only to this server; repeatable.
     #[arg(long = "server", value_name = "NAME", global = true)]
     pub servers: Vec<String>,
+    /// Use this environment of the configuration: its variables and its servers [env: SWITCHBOARD_ENVIRONMENT].
+    #[arg(long, value_name = "NAME", global = true, env = "SWITCHBOARD_ENVIRONMENT", hide_env = true, hide_short_help = true)]
+    pub environment: Option<String>,
     /// Do not read the project's configuration file.
     #[arg(long, global = true, hide_short_help = true)]
     pub no_project_config: bool,

@@ -77,7 +77,7 @@ every_variant!(every_command_error, CommandError:
     TooMany TooLarge Disconnected Ended);
 every_variant!(every_submit_error, SubmitError: Ended NotConnected ReadOnly TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
-    Approve Reject GiveInput FindServers Start EditServer Login FinishLogin SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
+    Approve Reject GiveInput UseEnvironment FindServers Start EditServer Login FinishLogin SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
     Calls History Sessions HistoryStats PruneHistory Drift Definitions AcceptDefinitions Runs Run Test TestFromRun);
 every_variant!(every_workspace_reply, WorkspaceReply:
     Done Welcome Written Recall Layout Login Import Calls History Sessions HistoryStats Deleted Drift Definitions Accepted Runs Run Tested
@@ -199,6 +199,8 @@ fn requests() -> Vec<WorkspaceRequest> {
             value: InputValue("typed".into()),
             retention: InputRetention::Stored,
         },
+        WorkspaceRequest::UseEnvironment(Some("staging".into())),
+        WorkspaceRequest::UseEnvironment(None),
         WorkspaceRequest::FindServers,
         WorkspaceRequest::Start(Chosen::Import(1)),
         WorkspaceRequest::Start(Chosen::Demo),

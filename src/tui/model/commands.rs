@@ -6,6 +6,7 @@ use crate::{
     control::Command,
     domain::{body::Body, directory::Directory, event::NoticeLevel, id::ToolId, server::Phase},
     tui::{
+        WorkspaceRequest,
         action::Action,
         msg::Cmd,
         overlay::{
@@ -29,7 +30,8 @@ impl Model {
     pub(super) fn command_line(&mut self) {
         let workflows = self.views.flows.list.iter().map(|flow| flow.name.clone()).collect();
         let saved = self.console.tree.saved_calls().map(|(call, tool)| (call.clone(), tool.clone())).collect();
-        let known = Known { context_actions: self.acting_here(), workflows, saved, history: self.lines.clone() };
+        let environments = self.session.environments.names.clone();
+        let known = Known { context_actions: self.acting_here(), workflows, saved, history: self.lines.clone(), environments };
         self.dialogs.push(Palette::new(known, self.session.read_model()));
     }
 
@@ -66,6 +68,7 @@ impl Model {
                 self.go_to_workflow(&name);
                 return self.act(Action::RunWorkflow);
             }
+            Choice::Environment(name) => return vec![Cmd::Request(WorkspaceRequest::UseEnvironment(name))],
             Choice::Theme(name) => match Theme::named(name) {
                 Some(theme) => self.session.theme = theme,
                 None => self.toast(NoticeLevel::Warn, format!("Unknown theme {name}.")),

@@ -271,6 +271,7 @@ impl Model {
                 };
             }
             ConsoleUpdate::Inputs(inputs) => self.inputs_changed(inputs),
+            ConsoleUpdate::Environments(environments) => self.session.environments = environments,
             ConsoleUpdate::Session(session) => self.views.state.rows.set_session(session),
             ConsoleUpdate::History(filter, page) => self.show_history(&filter, &page),
             ConsoleUpdate::Sessions(sessions) => self.show_sessions(sessions),

@@ -2,7 +2,7 @@
 //! record into. Owned by the model.
 
 use crate::{
-    domain::time::Stamp,
+    domain::{time::Stamp, workspace::Environments},
     state::ConsoleState,
     tui::{graphics::Graphics, hits::HitMap, keymap::Keymap, pane::DrawContext, state_mirror::StateMirror, theme::Theme},
 };
@@ -21,6 +21,8 @@ pub struct Session {
     pub keymap: Keymap,
     /// The configuration's name.
     pub title: String,
+    /// The environments of the configuration.
+    pub environments: Environments,
     /// What the last frame shows where.
     pub hits: HitMap,
     /// The graphics of the terminal.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     domain::{
         argument_history::Recall, call::Operation, catalog::ConfirmPolicy, config_input::ConfigInput, console_layout::ConsoleLayout,
-        time::Stamp, workflow::library::WorkflowLibrary,
+        time::Stamp, workflow::library::WorkflowLibrary, workspace::Environments,
     },
     state::ConsoleState,
     tui::{
@@ -69,6 +69,7 @@ impl Model {
                 theme: setup.theme,
                 keymap: setup.keymap,
                 title: setup.title,
+                environments: Environments::default(),
                 hits: HitMap::default(),
                 graphics: Graphics::default(),
                 covered: false,

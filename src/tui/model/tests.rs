@@ -208,6 +208,7 @@ mod clients;
 mod control;
 mod describe;
 mod dialogs;
+mod environments;
 mod everyday;
 mod frames;
 mod history;

@@ -47,6 +47,8 @@ pub enum Choice {
     Workflow(Arc<str>),
     /// Run this workflow.
     Run(Arc<str>),
+    /// Use this environment; `None` for none.
+    Environment(Option<String>),
     /// Use this theme in this session.
     Theme(&'static str),
     /// Filter the traffic.
@@ -82,6 +84,8 @@ pub struct Known {
     pub saved: Vec<(SavedCall, ToolId)>,
     /// Earlier lines, newest last.
     pub history: Vec<String>,
+    /// The names of the environments.
+    pub environments: Vec<String>,
 }
 
 /// The command line and its matches.

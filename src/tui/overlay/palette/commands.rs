@@ -33,6 +33,7 @@ enum Argument {
     Server(Action),
     Workflow,
     Theme,
+    Environment,
     /// Anything with a name: the command goes there, or describes it.
     Anything,
     Text,
@@ -45,10 +46,11 @@ struct CommandSpec {
     help: &'static str,
 }
 
-const COMMANDS: [CommandSpec; 11] = [
+const COMMANDS: [CommandSpec; 12] = [
     CommandSpec { name: "call", argument: Argument::Tool, help: "Send a call: call TOOL key=value …" },
     CommandSpec { name: "describe", argument: Argument::Anything, help: "Describe a tool, server, resource, prompt or template" },
     CommandSpec { name: "disable", argument: Argument::Server(Action::Disable), help: "Disconnect a server" },
+    CommandSpec { name: "environment", argument: Argument::Environment, help: "Use an environment of the configuration, or none" },
     CommandSpec { name: "filter", argument: Argument::Text, help: "Filter the traffic: filter outcome:failed" },
     CommandSpec { name: "go", argument: Argument::Anything, help: "Go to a tool, server, resource, prompt or workflow" },
     CommandSpec { name: "help", argument: Argument::Text, help: "Search in the help" },
@@ -58,6 +60,9 @@ const COMMANDS: [CommandSpec; 11] = [
     CommandSpec { name: "start", argument: Argument::Server(Action::Restart), help: "Start a disabled server" },
     CommandSpec { name: "theme", argument: Argument::Theme, help: "Use another theme in this session" },
 ];
+
+/// The name for no environment.
+const NO_ENVIRONMENT: &str = "none";
 
 /// Other names of actions.
 const ALIASES: [(&str, Action); 8] = [
@@ -191,6 +196,12 @@ fn argument_rows(command: &CommandSpec, rest: &str, known: &Known, read_model: &
                 found.add(theme, row(Choice::Theme(theme), named(theme), String::new(), "theme"), []);
             }
         }
+        Argument::Environment => {
+            for name in &known.environments {
+                found.add(name, row(Choice::Environment(Some(name.clone())), named(name), String::new(), "environment"), []);
+            }
+            found.add(NO_ENVIRONMENT, row(Choice::Environment(None), named(NO_ENVIRONMENT), String::new(), "environment"), []);
+        }
         Argument::Server(action) => {
             for server in &read_model.servers {
                 let choice = Choice::Server(action, server.id().clone());
@@ -313,6 +324,15 @@ mod tests {
         let create = ToolId::new("database".into(), "create_user");
         assert_eq!(first("call database_create_user name=Ann"), Choice::Call(create, "name=Ann".into()));
         assert_eq!(first("call dbcreate"), Choice::Type("call database_create_user ".into()));
+    }
+
+    #[test]
+    fn environments_are_chosen_by_name_and_left_by_none() {
+        let known = Known { environments: vec!["staging".into(), "production".into()], ..Known::default() };
+        let first = |line: &str| rows(line, &known, &test_support::shop_state()).remove(0).choice;
+        assert_eq!(first("environment prod"), Choice::Environment(Some("production".into())));
+        assert_eq!(first("environment none"), Choice::Environment(None));
+        assert_eq!(first("environment"), Choice::Type("environment ".into()));
     }
 
     #[test]
