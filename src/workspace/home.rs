@@ -297,7 +297,9 @@ impl Home {
             Some(run) => store.run(run).await.map_err(failed)?,
             None => None,
         };
-        record.ok_or_else(|| WorkspaceError::invalid(format!("{part:?} does not identify one run; give more digits of its id")))
+        record.ok_or_else(|| {
+            WorkspaceError::invalid(format!("no run, or more than one, matches {part:?}; give the id of a run that `runs` lists"))
+        })
     }
 }
 

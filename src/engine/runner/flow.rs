@@ -340,12 +340,7 @@ impl<'a> Flow<'a> {
                 biased;
                 () = self.forward.raised(), if !cancelled && !timed_out => {
                     cancelled = true;
-                    // A failed run continues with its compensation, which has its own cancellation.
-                    if schedule.halted().is_none() {
-                        schedule.cancel();
-                        self.write_cancelled(schedule).await;
-                    }
-                    self.finish_ended(schedule);
+                    self.cancel_forward(schedule).await;
                 }
                 () = self.run.signals.compensation.raised(), if schedule.is_compensating() && schedule.running() == 0 => schedule.cancel(),
                 () = self.run.signals.compensation.raised(), if !phase_cancelled => {
@@ -369,6 +364,11 @@ impl<'a> Flow<'a> {
                 _ = changes.changed() => self.cancel_steps(schedule),
                 () = self.parked.changed.notified() => {}
                 Some(ended) = tasks.next() => {
+                    // A step that ends because the run was cancelled must not count as failed.
+                    if !cancelled && !timed_out && self.forward.is_raised() {
+                        cancelled = true;
+                        self.cancel_forward(schedule).await;
+                    }
                     self.ended(ended, schedule, log);
                     if self.run.pending_count() >= MAX_PENDING {
                         self.flush(schedule).await;
@@ -378,6 +378,15 @@ impl<'a> Flow<'a> {
                 () = std::future::ready(()), if self.run.pending_count() > 0 && !journal_broken => journal_broken = !self.flush(schedule).await,
             }
         }
+    }
+
+    /// Starts no further step. A failed run continues with its compensation, which has its own cancellation.
+    async fn cancel_forward(&self, schedule: &mut Schedule) {
+        if schedule.halted().is_none() {
+            schedule.cancel();
+            self.write_cancelled(schedule).await;
+        }
+        self.finish_ended(schedule);
     }
 
     /// Journals that no further step starts, before any compensation that follows from it.
