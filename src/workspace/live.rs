@@ -380,6 +380,7 @@ mod tests {
             server::Transport,
             workspace::ApprovalPrompt,
         },
+        engine::Adapters,
         mcp::Connections,
         workspace::{ProjectErrors, WorkspaceService, engine_options},
     };
@@ -391,7 +392,8 @@ mod tests {
     fn service(selection: Selection) -> (Arc<WorkspaceService>, Arc<LocalControl>) {
         let service = WorkspaceService::open(selection, SecretRegistry::default(), ProjectErrors::Fail).unwrap();
         let connections = Arc::new(Connections::new(None));
-        let control = LocalControl::new(engine_options(&service.loaded(), false), Retention::default(), connections);
+        let adapters = Adapters { secrets: service.home.secrets.clone(), ..Adapters::new(connections) };
+        let control = LocalControl::with(engine_options(&service.loaded(), false), Retention::default(), adapters);
         (service, control)
     }
 

@@ -33,7 +33,7 @@ fn an_environment_gives_variables_and_chooses_servers() {
         states(Ran::of(&line, without).ends(3)),
         [("db".to_owned(), "failed".to_owned()), ("local".to_owned(), "failed".to_owned())]
     );
-    home.run(&[&line[..], &["--environment", "stagin"]].concat())
+    home.run(&["--config", "x.toml", "servers", "--environment", "stagin"])
         .ends(2)
         .says("the environment `stagin` is not configured")
         .says("did you mean `staging`?");
