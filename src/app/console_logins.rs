@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     auth::{Auth, Login, Redirect, browser},
@@ -35,6 +35,7 @@ struct Waiting {
     number: u64,
     state: String,
     pasted: mpsc::Sender<String>,
+    task: JoinHandle<()>,
 }
 
 impl ConsoleLogins {
@@ -53,14 +54,12 @@ impl ConsoleLogins {
     fn follow(&self, server: ServerId, login: Login) {
         let (sender, mut pasted) = mpsc::channel(1);
         let state = login.state().to_owned();
-        let number = {
-            let mut waiting = self.waiting.lock();
-            let number = waiting.get(&server).map_or(0, |before| before.number) + 1;
-            waiting.insert(server.clone(), Waiting { number, state, pasted: sender });
-            number
-        };
         let (control, waiting) = (self.control.clone(), self.waiting.clone());
-        tokio::spawn(async move {
+        // Locked until the entry exists, which the task removes at its end.
+        let mut entries = self.waiting.lock();
+        let number = entries.get(&server).map_or(0, |before| before.number) + 1;
+        let name = server.clone();
+        let task = tokio::spawn(async move {
             let done = login.finish(&mut pasted, &mut |_| {}).await;
             {
                 let mut waiting = waiting.lock();
@@ -73,6 +72,17 @@ impl ConsoleLogins {
                 Err(why) => Self::tell(&control, NoticeLevel::Warn, format!("login at {server}: {why}")),
             }
         });
+        entries.insert(name, Waiting { number, state, pasted: sender, task });
+    }
+
+    /// Ends the login at a server that waits for its redirect, so that its port is free for the next.
+    async fn cancel(&self, server: &ServerId) {
+        let before = self.waiting.lock().remove(server);
+        if let Some(before) = before {
+            before.task.abort();
+            // An error means that it was cancelled.
+            let _ = before.task.await;
+        }
     }
 }
 
@@ -89,6 +99,7 @@ impl Logins for ConsoleLogins {
         if spec.auth.grant == Grant::ClientCredentials {
             return Err("this server needs no user: check client_id and client_secret of its configuration, and restart it".into());
         }
+        self.cancel(&server).await;
         let login = self.auth.login(spec, &who, &scopes, Redirect::Listen).await.map_err(|why| why.to_string())?;
         let address = login.address().to_owned();
         let opened = browser::is_available() && browser::open(&address);

@@ -1,6 +1,6 @@
 //! The console's login: the key on a row, the browser, a pasted address, a login that is cancelled, and logins of commands meanwhile.
 
-use std::{fs::File, io::Read, path::Path, process::Command};
+use std::{fs::File, io::Read, net::TcpListener, path::Path, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -17,7 +17,12 @@ const OPTIONS: [&str; 3] = ["--config", "config.toml", "--no-project-config"];
 
 /// Sets up a console with a server that wants a login.
 fn set_up(servers: &Servers) -> Setup {
-    let text = format!("[servers.web]\nurl = \"{}\"\nera = \"legacy\"\n", servers.url());
+    set_up_with(servers, "")
+}
+
+/// Sets up a console with a server that wants a login, and further keys of it.
+fn set_up_with(servers: &Servers, keys: &str) -> Setup {
+    let text = format!("[servers.web]\nurl = \"{}\"\nera = \"legacy\"\n{keys}", servers.url());
     console(&OPTIONS).file("config.toml", &text)
 }
 
@@ -124,6 +129,21 @@ fn a_cancelled_login_changes_nothing_and_can_begin_again() {
     assert_ne!(first, again);
     session.keys("\x1b");
     session.until("the dialog closed", |screen| !screen.contains("Log in to web"));
+    leave(session);
+}
+
+#[test]
+fn the_port_of_a_cancelled_login_is_free_for_the_next() {
+    let servers = Servers::start();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut session = set_up_with(&servers, &format!("auth = {{ callback_port = {port} }}\n")).start();
+    session.see("o log in");
+    for _ in 0..2 {
+        session.press("o", "Log in to web");
+        assert!(copied(&mut session).contains(&format!("{port}%2F")));
+        session.keys("\x1b");
+        session.until("the dialog closed", |screen| !screen.contains("Log in to web"));
+    }
     leave(session);
 }
 
