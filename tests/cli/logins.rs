@@ -2,10 +2,12 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{Child, ChildStderr, Stdio},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{
@@ -162,6 +164,22 @@ fn a_revoked_login_needs_another_one_and_nothing_is_deleted() {
     // The registration is used again.
     setup.log_in();
     assert_eq!(setup.servers.state().clients.len(), 1);
+    setup.call("web/read", &[]).ends(0);
+}
+
+#[test]
+fn a_login_ended_by_ctrl_c_changes_nothing_and_can_begin_again() {
+    let setup = Setup::new("");
+    let mut waiting = setup.waiting(&[]);
+    kill_process(Pid::from_child(&waiting.child), Signal::INT).unwrap();
+    // A shell reports 130.
+    assert_eq!(waiting.child.wait().unwrap().signal(), Some(2));
+    assert_eq!(setup.servers.state().token_requests.len(), 0);
+    setup.call("web/read", &[]).ends(3);
+    let again = setup.waiting(&[]);
+    assert_ne!(again.address, waiting.address);
+    again.browse();
+    again.ends(0);
     setup.call("web/read", &[]).ends(0);
 }
 
