@@ -5,7 +5,11 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 pub use crate::domain::workspace::{WorkspaceError, WorkspaceReply, WorkspaceRequest, WorkspaceState};
-use crate::domain::{id::ServerId, server::ServerSpec, workspace::LoginStarted};
+use crate::domain::{
+    id::ServerId,
+    server::ServerSpec,
+    workspace::{LoginEnd, LoginStarted},
+};
 
 /// The reply to a request, when it is known.
 pub type PendingWorkspaceReply = BoxFuture<'static, Result<WorkspaceReply, WorkspaceError>>;
@@ -23,8 +27,11 @@ pub trait Workspace: Send + Sync {
 /// The logins of servers, for a workspace.
 #[async_trait]
 pub trait Logins: Send + Sync {
-    /// Starts a login at a server; its end is awaited in the background. Fails with the reason.
-    async fn start(&self, spec: &ServerSpec) -> Result<LoginStarted, String>;
+    /// Starts a login at a server, which asks for these scopes; its end is awaited in the background. Fails with the reason.
+    async fn start(&self, spec: &ServerSpec, scopes: &[String]) -> Result<LoginStarted, String>;
+
+    /// Waits for the end of the login at a server that began last.
+    async fn ended(&self, server: &ServerId) -> LoginEnd;
 
     /// Passes on the address to which the browser was sent at the end of a login. Fails with the reason.
     async fn finish(&self, server: &ServerId, address: &str) -> Result<(), String>;

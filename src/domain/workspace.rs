@@ -289,6 +289,13 @@ pub enum WorkspaceRequest {
     Login {
         /// The server.
         server: ServerId,
+        /// The scopes to ask for; empty if the server named none.
+        scopes: Vec<String>,
+    },
+    /// Wait for the end of the login at a server that began last. Reply: `LoginEnded`.
+    LoginEnd {
+        /// The server.
+        server: ServerId,
     },
     /// Pass on the address to which the browser was sent at the end of a login. Reply: `Done`.
     FinishLogin {
@@ -469,6 +476,8 @@ pub enum WorkspaceReply {
     Layout(ConsoleLayout),
     /// A login was started.
     Login(LoginStarted),
+    /// How a login ended.
+    LoginEnded(LoginEnd),
     /// The configurations of other clients.
     Import(Box<ImportPlan>),
     /// Recorded calls, oldest first.
@@ -511,6 +520,18 @@ pub struct LoginStarted {
     pub address: String,
     /// Whether a browser was opened at it.
     pub opened: bool,
+}
+
+/// How a login ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginEnd {
+    /// The user is logged in.
+    LoggedIn,
+    /// It failed, for this reason.
+    Failed(String),
+    /// Another login at the server began.
+    Replaced,
 }
 
 /// Why a request was not carried out.
@@ -581,6 +602,7 @@ impl WorkspaceRequest {
             | WorkspaceRequest::SaveLayout(_) => true,
             WorkspaceRequest::FindServers
             | WorkspaceRequest::Login { .. }
+            | WorkspaceRequest::LoginEnd { .. }
             | WorkspaceRequest::FinishLogin { .. }
             | WorkspaceRequest::Recall
             | WorkspaceRequest::Layout
@@ -619,7 +641,7 @@ impl WorkspaceRequest {
             (WorkspaceRequest::Remember(_), Err(why)) => {
                 vec![Notice::new(NoticeLevel::Warn, format!("arguments could not be stored: {why}"))]
             }
-            (WorkspaceRequest::Login { server } | WorkspaceRequest::FinishLogin { server, .. }, Err(why)) => {
+            (WorkspaceRequest::Login { server, .. } | WorkspaceRequest::FinishLogin { server, .. }, Err(why)) => {
                 vec![Notice::new(NoticeLevel::Warn, format!("login at {server}: {why}"))]
             }
             (_, Err(why)) => vec![Notice::new(NoticeLevel::Warn, why.to_string())],

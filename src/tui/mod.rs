@@ -61,11 +61,12 @@ use crate::domain::{
     drift::Change,
     history::{HistoryPage, HistoryStats},
     id::CallId,
+    id::ServerId,
     journal::{CallRecord, RunHeader},
     program_session::{SessionStart, SessionSummary},
     time::Stamp,
     workflow::library::WorkflowLibrary,
-    workspace::{Environments, LoginStarted},
+    workspace::{Environments, LoginEnd, LoginStarted},
 };
 pub use crate::{control::WorkspaceRequest, domain::workspace::ApprovalPrompt};
 
@@ -121,6 +122,8 @@ pub enum ConsoleUpdate {
     Inputs(Vec<ConfigInput>),
     /// A login waits for the user.
     Login(LoginStarted),
+    /// The login at a server ended.
+    LoginEnded(ServerId, LoginEnd),
     /// The session of the engine.
     Session(SessionStart),
     /// A page of the history, and its filter.

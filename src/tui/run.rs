@@ -396,6 +396,10 @@ fn replied(request: &WorkspaceRequest, reply: Result<WorkspaceReply, WorkspaceEr
     match reply {
         Ok(WorkspaceReply::Welcome(offer)) => Some(Msg::Update(ConsoleUpdate::Welcome(offer))),
         Ok(WorkspaceReply::Login(login)) => Some(Msg::Update(ConsoleUpdate::Login(login))),
+        Ok(WorkspaceReply::LoginEnded(end)) => {
+            let WorkspaceRequest::LoginEnd { server } = request else { return None };
+            Some(Msg::Update(ConsoleUpdate::LoginEnded(server.clone(), end)))
+        }
         Ok(WorkspaceReply::History(page)) => {
             let WorkspaceRequest::History { filter, .. } = request else { return None };
             Some(Msg::Update(ConsoleUpdate::History(filter.clone(), page)))

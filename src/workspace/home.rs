@@ -171,12 +171,16 @@ impl Home {
             WorkspaceRequest::WriteImport { files, project, secrets } => {
                 import::write(&self.selection.load, &files, project, secrets).map(WorkspaceReply::Written)
             }
-            WorkspaceRequest::Login { server } => {
+            WorkspaceRequest::Login { server, scopes } => {
                 let active = self.active.lock().0.iter().find(|spec| spec.id == server).cloned();
                 let configured = || self.selection.servers(&self.loaded(), None).into_iter().find(|spec| spec.id == server);
                 let spec = active.or_else(configured);
                 let (Some(spec), Some(logins)) = (spec, self.logins.get()) else { return Err(WorkspaceError::Unavailable) };
-                logins.start(&spec).await.map(WorkspaceReply::Login).map_err(failed)
+                logins.start(&spec, &scopes).await.map(WorkspaceReply::Login).map_err(failed)
+            }
+            WorkspaceRequest::LoginEnd { server } => {
+                let Some(logins) = self.logins.get() else { return Err(WorkspaceError::Unavailable) };
+                Ok(WorkspaceReply::LoginEnded(logins.ended(&server).await))
             }
             WorkspaceRequest::FinishLogin { server, address } => {
                 let Some(logins) = self.logins.get() else { return Err(WorkspaceError::Unavailable) };

@@ -203,3 +203,32 @@ fn a_revoked_login_needs_another_one_with_the_same_registration() {
     leave(session);
     assert_eq!(servers.state().clients.len(), 1);
 }
+
+#[test]
+fn a_call_refused_for_lack_of_a_scope_succeeds_after_a_login_with_it() {
+    let servers = Servers::start();
+    servers.state().scope = Some("basic".into());
+    servers.state().write_scope = Some("files:write".into());
+    let mut session = set_up(&servers).start_in(log_in_by_commands, &[]);
+    session.until("the connected server", |screen| screen.contains("read") && !screen.contains("needs login"));
+    session.press("/", "find a tool");
+    session.keys("write\r");
+    session.see("━ web_write ━");
+    session.press("\r", "call once");
+    let refused = session.press("y", "insufficient_scope");
+    assert!(!refused.contains("may have run"), "{refused}");
+    // To the result.
+    session.press("\x1b[17~", "O log in");
+    session.press("O", "Log in to web");
+    let address = copied(&mut session);
+    assert!(address.contains("scope=basic+files%3Awrite"), "{address}");
+    let page = get(&url::Url::parse(&open(&address).unwrap()).unwrap());
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    session.see("You are logged in with the further scopes.");
+    session.keys("\r");
+    session.until("the dialog closed", |screen| !screen.contains("Log in to web"));
+    session.press(".", "call once");
+    session.press("y", "write ran");
+    leave(session);
+    assert_eq!(servers.state().ran, ["write"]);
+}

@@ -42,8 +42,8 @@ use crate::{
         test_entries::{began, run_record, spec},
         time::{Epoch, Stamp},
         workspace::{
-            CaseEnd, Chosen, FoundConfig, ImportPlan, LoginStarted, RunListed, RunState, SecretDisplay, SecretTarget, ServerEdit, TestMade,
-            WelcomeState, WorkflowPlace,
+            CaseEnd, Chosen, FoundConfig, ImportPlan, LoginEnd, LoginStarted, RunListed, RunState, SecretDisplay, SecretTarget, ServerEdit,
+            TestMade, WelcomeState, WorkflowPlace,
         },
     },
     state::{ConsoleState, SnapshotPart},
@@ -77,11 +77,11 @@ every_variant!(every_command_error, CommandError:
     TooMany TooLarge Disconnected Ended);
 every_variant!(every_submit_error, SubmitError: Ended NotConnected ReadOnly TooMany TooLarge Disconnected);
 every_variant!(every_request, WorkspaceRequest:
-    Approve Reject GiveInput UseEnvironment FindServers Start EditServer Login FinishLogin SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
+    Approve Reject GiveInput UseEnvironment FindServers Start EditServer Login LoginEnd FinishLogin SaveWorkflow ReadWorkflows Remember Recall SaveLayout Layout Import WriteImport
     Calls History Sessions HistoryStats PruneHistory Drift Definitions AcceptDefinitions Runs Run Test TestFromRun);
 every_variant!(every_workspace_reply, WorkspaceReply:
-    Done Welcome Written Recall Layout Login Import Calls History Sessions HistoryStats Deleted Drift Definitions Accepted Runs Run Tested
-    TestMade);
+    Done Welcome Written Recall Layout Login LoginEnded Import Calls History Sessions HistoryStats Deleted Drift Definitions Accepted Runs Run
+    Tested TestMade);
 every_variant!(every_workspace_error, WorkspaceError:
     Unavailable NotPermitted Disconnected Ended Busy Configuration ProjectChanged UnknownChoice NotWritten Failed);
 every_variant!(every_event, EventKind:
@@ -209,7 +209,8 @@ fn requests() -> Vec<WorkspaceRequest> {
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Enable },
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Duplicate("b".into()) },
         WorkspaceRequest::EditServer { server: server(), edit: ServerEdit::Remove },
-        WorkspaceRequest::Login { server: server() },
+        WorkspaceRequest::Login { server: server(), scopes: vec!["files:read".into()] },
+        WorkspaceRequest::LoginEnd { server: server() },
         WorkspaceRequest::FinishLogin { server: server(), address: InputValue("http://127.0.0.1:1/callback?code=c&state=s".into()) },
         WorkspaceRequest::SaveWorkflow { name: "w".into(), text: "x".into(), place: WorkflowPlace::Project },
         WorkspaceRequest::SaveWorkflow { name: "w".into(), text: "x".into(), place: WorkflowPlace::User },
@@ -295,6 +296,9 @@ fn workspace_replies() -> Vec<WorkspaceReply> {
         WorkspaceReply::Written("/a/b".into()),
         WorkspaceReply::Recall(Recall::default()),
         WorkspaceReply::Layout(console_layout()),
+        WorkspaceReply::LoginEnded(LoginEnd::LoggedIn),
+        WorkspaceReply::LoginEnded(LoginEnd::Failed("timeout".into())),
+        WorkspaceReply::LoginEnded(LoginEnd::Replaced),
         WorkspaceReply::Login(LoginStarted { server: server(), address: "https://as.example/authorize".into(), opened: true }),
         WorkspaceReply::Import(Box::<ImportPlan>::default()),
         WorkspaceReply::Calls(vec![record]),

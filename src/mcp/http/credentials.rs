@@ -87,6 +87,8 @@ impl HttpLink {
         match rejection {
             Some(Rejection::NeedsLogin(wanted)) => {
                 failure.kind = FailureKind::Unauthorized;
+                // The server did not grant access (RFC 6750, section 3.1).
+                failure.may_have_run = false;
                 failure.hint = Some(format!("run: {}; or set the header Authorization in its configuration", wanted.command));
                 failure.login = Some(wanted);
                 let own = self.access.as_ref().is_some_and(|access| who.is_none_or(|who| *who == access.principal));

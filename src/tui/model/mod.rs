@@ -188,6 +188,7 @@ impl Model {
                 self.answer_text(read);
                 vec![]
             }
+            Msg::Update(ConsoleUpdate::Login(login)) => self.login_began(login),
             Msg::Update(update) => {
                 self.updated(update);
                 vec![]
@@ -281,7 +282,13 @@ impl Model {
             ConsoleUpdate::Statistics(stats) => self.show_statistics(&stats),
             ConsoleUpdate::Drift(changes) => self.show_drift(&changes),
             ConsoleUpdate::Welcome(offer) => self.show_welcome(offer),
-            ConsoleUpdate::Login(login) => self.dialogs.push(LoginDialog::new(login)),
+            // Has commands.
+            ConsoleUpdate::Login(_) => {}
+            ConsoleUpdate::LoginEnded(server, end) => {
+                if let Some(dialog) = self.dialogs.find_mut::<LoginDialog>() {
+                    dialog.ended(&server, end);
+                }
+            }
             ConsoleUpdate::Servers(invocation, title) => (self.invocation, self.session.title) = (invocation, title),
         }
     }

@@ -1,12 +1,17 @@
 //! The dialog of a login: the address to open, and a field for the one that the browser was sent to.
 
-use std::time::Duration;
-
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    domain::{config_input::InputValue, event::NoticeLevel, id::ServerId, login::LOGIN_LIMIT, time::Stamp, workspace::LoginStarted},
+    domain::{
+        config_input::InputValue,
+        event::NoticeLevel,
+        id::ServerId,
+        login::LOGIN_LIMIT,
+        time::Stamp,
+        workspace::{LoginEnd, LoginStarted},
+    },
     tui::{
         WorkspaceRequest,
         action::Action,
@@ -23,28 +28,36 @@ use crate::{
 
 use super::key_row;
 
-/// How much earlier than in this dialog a login may have begun.
-const MARGIN: Duration = Duration::from_secs(2);
-
 /// The dialog.
 pub struct LoginDialog {
     login: LoginStarted,
     field: TextField,
     /// Whether the address was copied: a dialog hides the message about it.
     copied: bool,
+    /// Whether the server was connected when the login began: the login adds scopes.
+    connected: bool,
+    /// How the login ended; `None` while it waits.
+    end: Option<LoginEnd>,
     /// When the login ends if its user does not finish it; known from the first time that it is drawn.
     until: Option<Stamp>,
 }
 
 impl LoginDialog {
     /// Creates the dialog of a login that waits for the browser.
-    pub fn new(login: LoginStarted) -> LoginDialog {
-        LoginDialog { login, field: TextField::proposed(""), copied: false, until: None }
+    pub fn new(login: LoginStarted, connected: bool) -> LoginDialog {
+        LoginDialog { login, field: TextField::proposed(""), copied: false, connected, end: None, until: None }
     }
 
-    /// Returns whether the server is connected, so that the login is over.
+    /// Sets how the login at a server ended.
+    pub fn ended(&mut self, server: &ServerId, end: LoginEnd) {
+        if *server == self.login.server {
+            self.end = Some(end);
+        }
+    }
+
+    /// Returns whether the user is logged in: by this login, or by another one that connected the server.
     fn is_over(&self, ctx: DrawContext) -> bool {
-        connected(&self.login.server, ctx)
+        self.end == Some(LoginEnd::LoggedIn) || !self.connected && connected(&self.login.server, ctx)
     }
 }
 
@@ -94,14 +107,15 @@ impl Dialog for LoginDialog {
         let room = wide.saturating_sub(4);
         let until = *self.until.get_or_insert(ctx.now.plus(LOGIN_LIMIT));
         let time = &ctx.read_model.epoch.time_of_day(until)[..5];
-        let intro = match (self.is_over(ctx), self.login.opened) {
-            (true, _) => "You are logged in.".to_owned(),
-            // Drawn again when the engine reports the end, which began to count a moment before this dialog.
-            (false, _) if ctx.now.plus(MARGIN) >= until => {
-                format!("The login was not finished within {} minutes. Close this and start it again.", LOGIN_LIMIT.as_secs() / 60)
+        let intro = match &self.end {
+            _ if self.is_over(ctx) && self.connected => "You are logged in with the further scopes. Send the call again.".to_owned(),
+            _ if self.is_over(ctx) => "You are logged in.".to_owned(),
+            Some(LoginEnd::Failed(why)) => format!("The login failed: {why}."),
+            Some(_) => "Another login at this server began. Close this one.".to_owned(),
+            None if self.login.opened => {
+                format!("The browser was opened at this address; Switchboard waits for its redirect until {time}.")
             }
-            (false, true) => format!("The browser was opened at this address; Switchboard waits for its redirect until {time}."),
-            (false, false) => format!("Open this address in a browser; Switchboard waits for its redirect until {time}."),
+            None => format!("Open this address in a browser; Switchboard waits for its redirect until {time}."),
         };
         let hint = match self.copied {
             false => "If the browser is on another machine, paste the address that it was sent to (Ctrl-Y copies the one above):",

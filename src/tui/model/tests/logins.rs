@@ -5,7 +5,7 @@ use crate::{
         config_input::InputValue,
         login::LoginWanted,
         server::{ConnectFailure, Step},
-        workspace::LoginStarted,
+        workspace::{LoginEnd, LoginStarted},
     },
     tui::ConsoleUpdate,
 };
@@ -34,7 +34,7 @@ fn a_row_that_needs_a_login_has_a_key_for_it() {
     let mut harness = wanting(120, 40);
     let frame = harness.frame();
     assert!(frame.contains("needs login") && frame.contains("o log in"), "{frame}");
-    assert_eq!(harness.keys("o").take(), [Cmd::Request(WorkspaceRequest::Login { server: test_support::server("flaky") })]);
+    assert_eq!(harness.keys("o").take(), [Cmd::Request(WorkspaceRequest::Login { server: test_support::server("flaky"), scopes: vec![] })]);
     // Other rows have none.
     harness.keys("home o");
     assert_eq!(harness.take(), []);
@@ -45,6 +45,7 @@ fn the_dialog_shows_the_whole_address_and_takes_the_pasted_one() {
     for (width, height) in [(80, 24), (120, 40)] {
         let mut harness = wanting(width, height);
         harness.send(Msg::Update(ConsoleUpdate::Login(started())));
+        assert_eq!(harness.take(), [Cmd::Request(WorkspaceRequest::LoginEnd { server: test_support::server("flaky") })]);
         let frame = harness.frame();
         let rows: String = frame.lines().map(|line| line.trim_matches([' ', '│', '┃'])).collect();
         assert!(rows.contains("end=1") && frame.contains("https://login.example.com/authorize?response_type=code"), "{frame}");
@@ -70,7 +71,7 @@ fn the_dialog_says_that_the_login_is_over() {
 }
 
 #[test]
-fn the_dialog_names_the_end_of_the_login_and_says_when_it_has_passed() {
+fn the_dialog_names_the_end_of_the_login_and_says_how_it_ended() {
     for (width, height) in [(80, 24), (120, 40)] {
         let mut harness = wanting(width, height);
         harness.send(Msg::Tick(test_support::at(20_000)));
@@ -82,10 +83,25 @@ fn the_dialog_names_the_end_of_the_login_and_says_when_it_has_passed() {
         };
         let waiting = text(&mut harness);
         assert!(waiting.contains("redirect until") && waiting.contains(&format!("{end}.")), "{waiting}");
-        harness.send(Msg::Tick(test_support::at(316_000)));
-        assert!(!text(&mut harness).contains("was not finished"));
-        harness.send(Msg::Tick(test_support::at(320_000)));
-        let late = text(&mut harness);
-        assert!(late.contains("was not finished within 5 minutes"), "{late}");
+        for (server, end, expected) in [
+            ("email", LoginEnd::LoggedIn, "redirect until"),
+            ("flaky", LoginEnd::Failed("the server is away".into()), "The login failed: the server is away."),
+            ("flaky", LoginEnd::Replaced, "Another login at this server began."),
+            ("flaky", LoginEnd::LoggedIn, "You are logged in."),
+        ] {
+            harness.send(Msg::Update(ConsoleUpdate::LoginEnded(test_support::server(server), end)));
+            let shown = text(&mut harness);
+            assert!(shown.contains(expected), "{shown}");
+        }
     }
+}
+
+#[test]
+fn a_login_at_a_connected_server_is_over_when_it_ends() {
+    let mut harness = Harness::new(120, 40);
+    let login = LoginStarted { server: test_support::server("database"), ..started() };
+    harness.send(Msg::Update(ConsoleUpdate::Login(login)));
+    assert!(!harness.frame().contains("You are logged in"));
+    harness.send(Msg::Update(ConsoleUpdate::LoginEnded(test_support::server("database"), LoginEnd::LoggedIn)));
+    assert!(harness.frame().contains("You are logged in with the further scopes."), "{}", harness.frame());
 }
