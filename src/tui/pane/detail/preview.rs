@@ -115,7 +115,7 @@ impl Preview {
         }
     }
 
-    /// Returns how many rows of an area the preview takes, if the text above it has `text` rows: none if there is no image, or too
+    /// Returns how many rows of an area the preview takes, if the text above it has `text` rows: none without an image or with too
     /// little room.
     pub(super) fn rows(&self, text: usize, area: Rect) -> u16 {
         let text = u16::try_from(text).unwrap_or(u16::MAX).clamp(1, (area.height / 3).max(1));
@@ -125,7 +125,7 @@ impl Preview {
         } else if rest > FEWEST_ROWS {
             rest
         } else {
-            // The line that says why there is no preview needs one row.
+            // The line that says why the image cannot be shown needs one row.
             u16::from(matches!(self.picture, Some(Err(_))) && rest > 0)
         }
     }
