@@ -68,7 +68,12 @@ fn main() {
         let mut tap = Command::new(program);
         tap.args(["tap", "--control", "off", "--", "cat"]);
         let tapped = round_trips(tap);
-        println!("round {round}: direct {direct:?}, tapped {tapped:?}, added {:?}", tapped.saturating_sub(direct));
+        // As many pipes and wake-ups as the tap, without any work.
+        let mut pipeline = Command::new("sh");
+        pipeline.args(["-c", "cat | cat | cat"]);
+        let pipeline = round_trips(pipeline);
+        let added = [tapped, pipeline].map(|time| time.saturating_sub(direct));
+        println!("round {round}: direct {direct:?}, tapped {tapped:?}, added {:?}, by two cats {:?}", added[0], added[1]);
     }
     let (before, queue, started) = (resident(), Queue::default(), Instant::now());
     pump(Zeros(TOTAL), io::sink(), &queue, Lane { connection: 0, stream: Stream::ToClient });
