@@ -168,12 +168,12 @@ fn a_revoked_login_needs_another_one_and_nothing_is_deleted() {
 }
 
 #[test]
-fn a_login_ended_by_ctrl_c_changes_nothing_and_can_begin_again() {
+fn a_login_ended_by_a_signal_changes_nothing_and_can_begin_again() {
     let setup = Setup::new("");
     let mut waiting = setup.waiting(&[]);
-    kill_process(Pid::from_child(&waiting.child), Signal::INT).unwrap();
-    // A shell reports 130.
-    assert_eq!(waiting.child.wait().unwrap().signal(), Some(2));
+    // Not SIGINT, which a shell ignores for the commands that it runs in the background.
+    kill_process(Pid::from_child(&waiting.child), Signal::TERM).unwrap();
+    assert_eq!(waiting.child.wait().unwrap().signal(), Some(15));
     assert_eq!(setup.servers.state().token_requests.len(), 0);
     setup.call("web/read", &[]).ends(3);
     let again = setup.waiting(&[]);
