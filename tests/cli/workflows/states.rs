@@ -20,6 +20,8 @@ const HANGS: &str = r#"
     needs = ["hang"]
     idempotent = true
     tool = "flaky_charge"
+    # A new server fails one call in ten.
+    retry = { attempts = 12, backoff = "1ms" }
     arguments = { amount = 5, currency = "EUR", reference = "x" }
 "#;
 
