@@ -8,7 +8,7 @@ use crate::{
 #[test]
 fn a_hostile_description_is_text() {
     let mut session = console(&["--", &bad_server(), "hostile"]).start();
-    session.until("the server", |screen| screen.contains(" ready"));
+    session.until("the tools of the server", |screen| screen.contains(" ready") && screen.contains("echo"));
     session.note_processes();
     session.press("/", "find a tool");
     let screen = session.press("echo\r", r"\x1b]0;owned\x07");

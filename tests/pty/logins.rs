@@ -181,7 +181,7 @@ fn an_expired_token_is_refreshed_without_a_login() {
     };
     let mut session = set_up(&servers).start_in(prepare, &[]);
     session.until_session("the refresh", |_| servers.state().refreshes() == 1);
-    session.until("the connected server", |screen| screen.contains("web") && screen.contains("read") && !screen.contains("needs login"));
+    session.until("the connected server", |screen| screen.contains("web") && screen.contains("write") && !screen.contains("needs login"));
     leave(session);
 }
 
@@ -210,7 +210,7 @@ fn a_call_refused_for_lack_of_a_scope_succeeds_after_a_login_with_it() {
     servers.state().scope = Some("basic".into());
     servers.state().write_scope = Some("files:write".into());
     let mut session = set_up(&servers).start_in(log_in_by_commands, &[]);
-    session.until("the connected server", |screen| screen.contains("read") && !screen.contains("needs login"));
+    session.until("the connected server", |screen| screen.contains("write") && !screen.contains("needs login"));
     session.press("/", "find a tool");
     session.keys("write\r");
     session.see("━ web_write ━");
