@@ -168,8 +168,10 @@ fn a_call_is_saved_and_opened_by_its_name() {
     find(&mut session, "get_inbox", "email_get_inbox");
     session.press("ada@example.com", "ada@example.com");
     session.press("\x1bk", "━ Save call ━");
-    session.press("Inbox of Ada\r", "workflow written");
-    session.press("\x12", "Cleared");
+    // The cursor moves to it.
+    session.press("Inbox of Ada\r", "━ Inbox of Ada · email_get_inbox ━");
+    to_keys(&mut session);
+    find(&mut session, "query_u", "database_query_users");
     to_keys(&mut session);
     session.press("/", "find a tool");
     session.press("of ada\r", "━ Inbox of Ada · email_get_inbox ━");
